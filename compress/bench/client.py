@@ -1,0 +1,118 @@
+"""The parent's side of a worker process: started, asked, and always ended."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from compress.bench.latency import Load, Times
+from compress.runtime.encoding import Text
+from compress.runtime.predictor import Logits
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_GRACE_S = 5.0
+
+
+class WorkerFailedError(Exception):
+    """A worker that refused its model or died; the message is its reason in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a worker says about the model that it has opened."""
+
+    labels: tuple[str, ...]
+    task: str
+    max_length: int
+    backend: str
+    provider: str | None
+    precision: str
+    size_bytes: int
+    parameters: int
+
+
+class Worker:
+    """A process that holds one model; it starts to open it at once, and :meth:`opened` waits for that."""
+
+    def __init__(self, name: str, path: Path, threads: int, device: str) -> None:
+        self.name = name
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process; close() closes it
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "compress.bench.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env=os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads)) | {"TOKENIZERS_PARALLELISM": "false"},
+            encoding="utf-8",
+            # Ctrl-C goes to the parent alone, which ends its workers itself.
+            start_new_session=True,
+        )
+        self._send({"path": str(path), "threads": threads, "device": device})
+
+    def opened(self) -> Opened:
+        reply = self._receive()
+        return Opened(**reply | {"labels": tuple(reply["labels"])})
+
+    def logits(self, texts: Sequence[Text]) -> Logits:
+        reply = self._ask(do="logits", texts=list(texts))
+        flat = np.frombuffer(base64.b64decode(reply["float32"]), dtype="<f4")
+        return flat.reshape(reply["shape"]).astype(np.float32)
+
+    def load(self, load: Load, texts: Sequence[Text]) -> float:
+        """Take up a load and warm up; the median time in milliseconds that this ended with."""
+        return float(self._ask(do="load", texts=list(texts), batch=load.batch, length=load.length)["p50_ms"])
+
+    def turn(self, calls: int, at_least_s: float) -> Times:
+        """Times in milliseconds of the next ``calls`` calls, all of them repeated until ``at_least_s`` has passed."""
+        return np.asarray(self._ask(do="turn", calls=calls, at_least_s=at_least_s)["times_ms"])
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        self._process.kill()
+        self._process.communicate()
+        self._stderr.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        self._send(request)
+        return self._receive()
+
+    def _send(self, request: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise WorkerFailedError(self._last_words()) from None
+
+    def _receive(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise WorkerFailedError(self._last_words())
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            raise WorkerFailedError(reply["error"])
+        return reply
+
+    def _last_words(self) -> str:
+        """Why the process died: the last line it wrote to stderr, or the signal that ended it."""
+        status = self._process.wait(_GRACE_S)
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode("utf-8", "replace").split("\n")
+        written = [line.strip() for line in lines if line.strip()]
+        ending = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+        return f"{written[-1]} ({ending})" if written else f"its process ended without a word ({ending})"

@@ -1,0 +1,89 @@
+"""Which model to take, and why, from the entries of results.json.
+
+The rule: of the models that lose at most one point against the first, or whose difference from it has an interval
+that includes zero, take the fastest at batch 1 on real texts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compress.bench import words
+
+_ALLOWED_LOSS = 0.01
+
+Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The model to take: its name, a headline of a few figures, and the reason in a sentence or two."""
+
+    name: str
+    headline: str
+    why: str
+
+
+def recommend(entries: Sequence[Entry]) -> Recommendation:
+    """Apply the rule; what is lost is said beside what is won."""
+    first = entries[0]
+    chosen = min(filter(_close_enough, entries), key=p50_ms)
+    if len(entries) == 1:
+        accuracy = f"{words.percent(first['accuracy']['value'])} {words.metric_name(first['accuracy']['metric'])}"
+        figures = f"{accuracy}, {words.milliseconds(p50_ms(first))} a text, {words.megabytes(first['size_bytes'])}"
+        return Recommendation(first["name"], f"{first['name']}: {figures}", "Only this model was measured.")
+    if chosen is first:
+        return _keep_first(entries)
+    return Recommendation(chosen["name"], f"{chosen['name']}: {gains(chosen)}", _why(chosen, entries))
+
+
+def p50_ms(entry: Entry) -> float:
+    """The median at batch 1 on real texts with the first thread count, which is measured first."""
+    return float(entry["latency"][0]["p50_ms"])
+
+
+def gains(entry: Entry) -> str:
+    """Speed, size and points against the first model, in a few words."""
+    change = entry["versus_first"]
+    speed = words.compared(change["speedup_p50"], "faster", "slower", "as fast")
+    size = words.compared(change["size_ratio"], "smaller", "larger", "as large")
+    return f"{speed}, {size}, {words.points(change['accuracy_delta'])} points"
+
+
+def _close_enough(entry: Entry) -> bool:
+    change = entry["versus_first"]
+    return bool(change["accuracy_delta"] >= -_ALLOWED_LOSS or change["ci95"][1] >= 0)
+
+
+def _keep_first(entries: Sequence[Entry]) -> Recommendation:
+    first = entries[0]
+    fastest = min(entries, key=p50_ms)
+    headline = f"{first['name']}: keep it, nothing faster is as accurate"
+    if fastest is first:
+        return Recommendation(
+            first["name"], headline, f"It is the fastest, at {words.milliseconds(p50_ms(first))} a text."
+        )
+    return Recommendation(first["name"], headline, f"The fastest, {fastest['name']}, is {gains(fastest)}.")
+
+
+def _why(chosen: Entry, entries: Sequence[Entry]) -> str:
+    first, change = entries[0], chosen["versus_first"]
+    metric = words.metric_name(chosen["accuracy"]["metric"])
+    lead = "The price" if change["accuracy_delta"] < 0 else "What changes"
+    sentences = [
+        f"Take {chosen['name']}: it is the fastest model within one point of {first['name']} or within chance of it,"
+        f" with {words.milliseconds(p50_ms(chosen))} a text against {words.milliseconds(p50_ms(first))} and"
+        f" {words.megabytes(chosen['size_bytes'])} against {words.megabytes(first['size_bytes'])}.",
+        f"{lead}: {words.points(change['accuracy_delta'])} points of {metric} (95% interval"
+        f" {words.points_range(change['ci95'])}), and another answer than {first['name']} on"
+        f" {words.percent(1 - change['agreement'])} of the texts.",
+    ]
+    if change["accuracy_delta"] < -_ALLOWED_LOSS:
+        sentences.append(
+            f"With {chosen['accuracy']['n']} test texts that loss cannot be told from chance; test on more to be sure."
+        )
+    fastest = min(entries, key=p50_ms)
+    if fastest is not chosen:
+        loss = words.points(fastest["versus_first"]["accuracy_delta"])
+        sentences.append(f"The faster {fastest['name']} ({words.milliseconds(p50_ms(fastest))}) is at {loss} points.")
+    return " ".join(sentences)

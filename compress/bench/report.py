@@ -1,0 +1,99 @@
+"""The report: one page to look at, one table to paste, one document to compute with."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compress.bench import words
+from compress.bench.markdown import as_markdown
+from compress.bench.recommend import Entry, p50_ms
+from compress.clock import in_words
+
+_WIDE_PX, _HALF_PX, _NARROW_PX = 890, 420, 350
+_AXIS_PX = 40
+
+
+def write_report(results: Mapping[str, Any], folder: Path) -> None:
+    """Write ``report.html``, ``report.md`` and ``results.json`` into ``folder``, which must exist.
+
+    Args:
+        results: The document that :func:`compress.bench.bench` returns, or one read back from a results.json.
+        folder: Where to write.
+    """
+    document = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
+    (folder / "results.json").write_text(document, encoding="utf-8")
+    (folder / "report.md").write_text(as_markdown(results), encoding="utf-8")
+    (folder / "report.html").write_text(as_html(results), encoding="utf-8")
+
+
+def as_html(results: Mapping[str, Any]) -> str:
+    """The page: self-contained, no scripts, nothing loaded from elsewhere."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("compress.bench", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    entries = results["models"]
+    chosen = next(entry for entry in entries if entry["name"] == results["recommendation"]["name"])
+    page = environment.get_template("report.html.j2").render(
+        results=results,
+        words=words,
+        first=entries[0],
+        chosen=chosen,
+        metric=words.metric_name(entries[0]["accuracy"]["metric"]),
+        charts=_charts(entries, chosen["name"]),
+        grid=grid_rows(entries),
+        steps=steps(entries),
+        p50_ms=p50_ms,
+        in_words=in_words,
+    )
+    return page + "\n"
+
+
+def _charts(entries: Sequence[Entry], chosen: str) -> dict[str, dict[str, str]]:
+    """Each chart drawn twice, so that its text is as large on a phone as on a desk."""
+    from compress.bench import bars
+    from compress.bench.scatter import scatter
+
+    sizes, latencies = bars.size_bars(entries, chosen), bars.latency_bars(entries, chosen)
+    widths = {"wide": _WIDE_PX, "narrow": _NARROW_PX}
+    half = {"wide": _HALF_PX, "narrow": _NARROW_PX}
+    return {
+        "scatter": {kind: scatter(entries, chosen, width - _AXIS_PX, 320) for kind, width in widths.items()},
+        "latency": {kind: bars.bars(latencies, width) for kind, width in half.items()},
+        "size": {kind: bars.bars(sizes, width) for kind, width in half.items()},
+    }
+
+
+def grid_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """One row for each load and thread count, with the models' latencies in order; none for the first load alone."""
+    loads = entries[0]["latency"]
+    rows = [
+        {**{key: load[key] for key in ("batch", "length", "threads")}, "cells": cells}
+        for load, cells in zip(loads, zip(*(entry["latency"] for entry in entries), strict=True), strict=True)
+    ]
+    return rows if len(rows) > 1 else []
+
+
+def steps(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Every step in the models' histories once, with the model that it made and its time and metrics in words."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        for past in entry["history"]:
+            key = json.dumps(past, sort_keys=True)
+            row = {"model": "", "step": past["step"], "time": in_words(past["seconds"]), "metrics": _metrics(past)}
+            found.setdefault(key, row)
+        if entry["history"]:
+            made = found[key]
+            made["model"] = ", ".join(filter(None, (made["model"], entry["name"])))
+    return list(found.values())
+
+
+def _metrics(past: Mapping[str, Any]) -> str:
+    numbers = {name: value for name, value in past.get("metrics", {}).items() if isinstance(value, int | float)}
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in numbers.items())

@@ -1,0 +1,70 @@
+"""Figures as the report writes them: units, signs and decimals in one place."""
+
+from collections.abc import Sequence
+
+MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+_EVEN = 1.05
+
+
+def milliseconds(ms: float) -> str:
+    return f"{_digits(ms)} ms"
+
+
+def bare_ms(ms: float) -> str:
+    return _digits(ms)
+
+
+def megabytes(size_bytes: float) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
+
+
+def millions(parameters: float) -> str:
+    return f"{parameters / 1e6:.1f} M" if parameters >= 1e5 else f"{parameters / 1e3:.0f} k"
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f}%"
+
+
+def percents(interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{100 * low:.1f} to {100 * high:.1f}%"
+
+
+def points(fraction: float) -> str:
+    """A difference of two fractions in points, signed, to one decimal."""
+    rounded = round(100 * fraction, 1)
+    return f"+{rounded:.1f}" if rounded > 0 else f"{MINUS}{-rounded:.1f}" if rounded < 0 else "0.0"
+
+
+def points_range(interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{points(low)} to {points(high)}"
+
+
+def times(ratio: float) -> str:
+    return f"{ratio:.1f}{TIMES}" if ratio < 100 else f"{ratio:.0f}{TIMES}"
+
+
+def compared(ratio: float, better: str, worse: str, even: str) -> str:
+    """A ratio in words: so many times ``better``, so many times ``worse``, or ``even`` within 5%."""
+    if ratio >= _EVEN:
+        return f"{times(ratio)} {better}"
+    return f"{times(1 / ratio)} {worse}" if ratio <= 1 / _EVEN else even
+
+
+def rate(per_s: float) -> str:
+    return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.1f}"
+
+
+def p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def metric_name(metric: str) -> str:
+    return {"accuracy": "accuracy", "macro_f1": "macro-F1"}[metric]
+
+
+def _digits(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"

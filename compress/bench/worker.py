@@ -1,0 +1,144 @@
+"""One model in a process of its own: ``python -m compress.bench.worker``, asked in JSON lines over stdin.
+
+Sessions that share a process spoil each other's times, so each model and thread count gets one of these. The first
+request opens the model; the others ask for logits, for the texts of a load, for a warm-up and for turns of timing.
+Every request gets one line on stdout; whatever libraries print goes to stderr.
+"""
+
+import base64
+import gc
+import json
+import os
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from compress.bench.latency import Load
+from compress.clock import Stopwatch
+from compress.errors import CompressError
+from compress.predictors import open_predictor
+from compress.runtime.encoding import Feeds, Text, pad
+from compress.runtime.predictor import predict_logits
+
+_FIXED_FEEDS = 16
+_UNTIMED_CALLS = 3
+_STEADY = 1.05
+_WARM_UP_TEXTS = 32
+_WARM_UP_AT_MOST_S = 2.0
+
+
+class Session:
+    """An open model and the feeds of the load that is being timed."""
+
+    def __init__(self, path: str, threads: int, device: str) -> None:
+        self._predictor = open_predictor(Path(path), threads, device)
+        self._feeds: list[Feeds] = []
+        self._next = 0
+
+    def describe(self) -> dict[str, Any]:
+        names = ("labels", "task", "backend", "provider", "precision", "size_bytes", "parameters")
+        return {name: getattr(self._predictor, name) for name in names} | {
+            "max_length": self._predictor.encoder.max_length
+        }
+
+    def logits(self, texts: list[Any]) -> dict[str, Any]:
+        found = predict_logits(self._predictor, _as_texts(texts)).astype("<f4")
+        return {"shape": found.shape, "float32": base64.b64encode(found.tobytes()).decode()}
+
+    def load(self, texts: list[Any], batch: int, length: Any) -> dict[str, Any]:
+        """Take up a load and run it until its times are steady; the answer is the median of the last pass."""
+        encodings = self._predictor.encoder(_as_texts(texts))
+        load = Load(batch, length)
+        if load.length == "real":
+            self._feeds = [pad([encoding]) for encoding in encodings]
+        else:
+            tokens = [token for encoding in encodings for token in encoding.ids]
+            self._feeds = fixed_feeds(tokens, load.batch, load.length)
+        self._next = 0
+        # What lives now lives on; without this the collector would walk through it in the middle of a timed call.
+        gc.collect()
+        gc.freeze()
+        return {"p50_ms": self._warm_up()}
+
+    def turn(self, calls: int, at_least_s: float) -> dict[str, Any]:
+        """Time the next ``calls`` feeds, over and over until ``at_least_s`` has passed."""
+        block = self._block(calls)
+        self._next += calls
+        # Another model had the caches until now.
+        for feeds in islice(block, _UNTIMED_CALLS):
+            self._predictor.run(feeds)
+        watch = Stopwatch()
+        times_ms = self._times_ms(block)
+        while watch.seconds < at_least_s:
+            times_ms += self._times_ms(block)
+        return {"times_ms": times_ms}
+
+    def _block(self, calls: int) -> list[Feeds]:
+        return [self._feeds[(self._next + step) % len(self._feeds)] for step in range(calls)]
+
+    def _warm_up(self) -> float:
+        block = self._block(min(_WARM_UP_TEXTS, len(self._feeds)))
+        watch = Stopwatch()
+        before_ms, now_ms = float("inf"), self._median_ms(block)
+        while before_ms > now_ms * _STEADY and watch.seconds < _WARM_UP_AT_MOST_S:
+            before_ms, now_ms = now_ms, self._median_ms(block)
+        return now_ms
+
+    def _median_ms(self, block: list[Feeds]) -> float:
+        return float(np.median(self._times_ms(block)))
+
+    def _times_ms(self, block: list[Feeds]) -> list[float]:
+        times_ms = []
+        gc.disable()
+        for feeds in block:
+            watch = Stopwatch()
+            self._predictor.run(feeds)
+            times_ms.append(watch.milliseconds)
+        gc.enable()
+        return times_ms
+
+
+def fixed_feeds(tokens: Sequence[int], batch: int, length: int) -> list[Feeds]:
+    """Feeds of exactly ``[batch, length]``, cut from a run of real tokens and repeated where it is too short."""
+    ids = np.resize(np.asarray(tokens, dtype=np.int64), (_FIXED_FEEDS, batch, length))
+    ids[:, :, 0], ids[:, :, -1] = tokens[0], tokens[-1]
+    return [
+        {"input_ids": rows, "attention_mask": np.ones_like(rows), "token_type_ids": np.zeros_like(rows)} for rows in ids
+    ]
+
+
+def _as_texts(texts: list[Any]) -> list[Text]:
+    """JSON has no tuples: a pair of texts arrives as a list."""
+    return [text if isinstance(text, str) else (text[0], text[1]) for text in texts]
+
+
+def _keep_stdout_for_replies() -> TextIO:
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return replies
+
+
+def main() -> None:
+    """Answer requests until stdin ends; anything but a :class:`CompressError` ends the process with its traceback."""
+    replies = _keep_stdout_for_replies()
+
+    def answer(reply: dict[str, Any]) -> None:
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+
+    try:
+        session = Session(**json.loads(sys.stdin.readline()))
+        answer(session.describe())
+        for line in sys.stdin:
+            request = json.loads(line)
+            answer(getattr(session, request.pop("do"))(**request))
+    except CompressError as error:
+        answer({"error": str(error)})
+
+
+if __name__ == "__main__":
+    main()

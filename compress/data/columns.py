@@ -1,0 +1,68 @@
+"""Which columns hold the text and the label: the ones named, or else the usual names."""
+
+from collections.abc import Iterable, Sequence
+
+from compress.data.tables import Table
+from compress.errors import CompressError
+
+# The first entry whose columns are all there wins, whatever its case; a pair wins over a single text.
+TEXT_PAIRS = (
+    ("text", "text_pair"),
+    ("sentence1", "sentence2"),
+    ("text1", "text2"),
+    ("question1", "question2"),
+    ("premise", "hypothesis"),
+    ("question", "sentence"),
+    ("#1 string", "#2 string"),
+)
+TEXTS = ("text", "sentence", "review", "utterance", "query", "question", "comment", "message", "tweet", "content")
+LABELS = ("label", "labels", "category", "intent", "class", "sentiment", "emotion", "topic", "target", "quality")
+
+
+def text_columns(table: Table, named: Sequence[str]) -> tuple[str, ...]:
+    """The one or two columns that hold the text.
+
+    Raises:
+        CompressError: a named column is missing, or no usual name is there.
+    """
+    if named:
+        return tuple(_existing(table, name, "--text") for name in named)
+    found = _first(table, [*TEXT_PAIRS, *((name,) for name in TEXTS)])
+    return found or _not_recognised(table, "text", "--text COLUMN (twice for a pair of texts)")
+
+
+def label_column(table: Table, named: str | None) -> str:
+    """The column that holds the label or the list of labels.
+
+    Raises:
+        CompressError: the named column is missing, or no usual name is there.
+    """
+    if named is not None:
+        return _existing(table, named, "--label")
+    found = _first(table, ((name,) for name in LABELS)) or _not_recognised(table, "label", "--label COLUMN")
+    return found[0]
+
+
+def _existing(table: Table, name: str, flag: str) -> str:
+    if name not in table.columns:
+        raise CompressError(f'{table.name}: no column "{name}"; give {flag} one of {_names(table)}')
+    return name
+
+
+def _first(table: Table, candidates: Iterable[tuple[str, ...]]) -> tuple[str, ...] | None:
+    there = {name.strip().lower(): name for name in reversed(table.columns)}
+    for names in candidates:
+        if all(name in there for name in names):
+            return tuple(there[name] for name in names)
+    return None
+
+
+def _not_recognised(table: Table, what: str, flag: str) -> tuple[str, ...]:
+    raise CompressError(
+        f"{table.name}: no column has a usual name for the {what}; name it with {flag}: {_names(table)}"
+    )
+
+
+def _names(table: Table) -> str:
+    """The columns there are; a file without a header has whole texts for names, so they are cut."""
+    return ", ".join(f'"{name if len(name) <= 40 else name[:39] + "…"}"' for name in table.columns)

@@ -1,0 +1,88 @@
+"""From the ``--data`` settings to a :class:`Dataset`."""
+
+from collections.abc import Mapping, Sequence
+
+from compress.config import DataConfig
+from compress.data.dataset import Dataset, Split, Task
+from compress.data.rows import Rows, is_multi_label, read_labels, read_rows
+from compress.data.sources import SplitName, find_tables
+from compress.data.split import hold_out
+from compress.errors import CompressError
+
+_HELD_OUT_SHARE = 0.1
+_MOST_VALIDATION_ROWS = 2_000  # more would cost training time and decide little
+
+
+def read_dataset(config: DataConfig) -> Dataset:
+    """Read the splits that ``config`` names, and make those that are missing from the train rows.
+
+    A source with train rows only is split 80/10/10. Where only validation is missing, it is 10% of train, at most 2,000
+    rows. Where only test is missing, there is no test split. Splits that the source has are never changed.
+
+    Raises:
+        CompressError: the source is missing, malformed, has one class only, or has labels that train does not have.
+    """
+    tables = find_tables(config)
+    rows = {split: read_rows(found, config.text, config.label) for split, found in tables.items()}
+    task = _task(rows)
+    labels = _train_labels(rows["train"], task)
+    splits = {split: _split(found, task, labels) for split, found in rows.items()}
+    train, validation, test = _complete(splits, config.split_seed, config.data)
+    return Dataset(task, labels, train, validation, test)
+
+
+def _task(rows: Mapping[SplitName, Rows]) -> Task:
+    pair = isinstance(rows["train"].texts[0], tuple)
+    for found in rows.values():
+        for text, place in zip(found.texts, found.places, strict=True):
+            if isinstance(text, tuple) != pair:
+                raise CompressError(
+                    f"{place}: {'a single text' if pair else 'a pair of texts'}, unlike the first train row; "
+                    f"name the columns with --text (twice for a pair)"
+                )
+    multi_label = is_multi_label(rows["train"].cells)
+    if pair:
+        return "pair_multi_label" if multi_label else "pair_single_label"
+    return "multi_label" if multi_label else "single_label"
+
+
+def _train_labels(rows: Rows, task: Task) -> tuple[str, ...]:
+    labels = tuple(sorted({label for names in read_labels(rows, "multi" in task) for label in names}))
+    if len(labels) < 2:
+        only = f'the only label is "{labels[0]}"' if labels else "no row has a label"
+        raise CompressError(f"{', '.join(rows.names)}: {only}; a classifier needs at least two classes to tell apart")
+    return labels
+
+
+def _split(rows: Rows, task: Task, labels: Sequence[str]) -> Split:
+    split = Split(rows.texts, read_labels(rows, "multi" in task))
+    known = set(labels)
+    for names, place in zip(split.labels, rows.places, strict=True):
+        for name in names:
+            if name not in known:
+                raise CompressError(
+                    f'{place}: the label "{name}" is not in the train split, which has {", ".join(labels)}; '
+                    f"mend the label, or add train rows that have it"
+                )
+    return split
+
+
+def _complete(splits: Mapping[SplitName, Split], seed: int, source: str) -> tuple[Split, Split, Split | None]:
+    """Train, validation and test; what is missing is held out from train."""
+    train = splits["train"]
+    if "validation" in splits:
+        return train, splits["validation"], splits.get("test")
+    tenth = max(1, round(len(train) * _HELD_OUT_SHARE))
+    sizes = [min(tenth, _MOST_VALIDATION_ROWS)] if "test" in splits else [tenth, tenth]
+    parts = hold_out(train.texts, train.labels, sizes, seed)
+    if not all(parts):
+        raise CompressError(
+            f"{source}: too few different texts ({len(train)} rows) to hold out a split; "
+            f"give --validation FILE and --test FILE"
+        )
+    *held_out, rest = [_pick(train, part) for part in parts]
+    return rest, held_out[0], splits["test"] if "test" in splits else held_out[1]
+
+
+def _pick(split: Split, rows: Sequence[int]) -> Split:
+    return Split([split.texts[row] for row in rows], [split.labels[row] for row in rows])

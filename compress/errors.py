@@ -1,0 +1,9 @@
+"""The one exception that every foreseeable failure raises."""
+
+
+class CompressError(Exception):
+    """A failure that the user can mend.
+
+    The message is one line: what was given, where, what is allowed and what to do. The command line prints it
+    without a traceback and exits with status 2.
+    """

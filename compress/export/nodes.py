@@ -1,0 +1,51 @@
+"""A small writer of ONNX graphs: nodes in order, constants by name, one inline file."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+# onnx stamps its newest versions, which the runtimes in the field refuse.
+IR_VERSION = 10
+OPSET = 20
+
+
+class GraphWriter:
+    """Collects nodes and constants; values are referred to by name."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+
+    def op(self, kind: str, *inputs: str, name: str, outputs: int = 1, **attributes: Any) -> Any:
+        """Add a node; returns the name of its output, or a list of them where there are several."""
+        results = [name] if outputs == 1 else [f"{name}.{index}" for index in range(outputs)]
+        self._nodes.append(helper.make_node(kind, inputs, results, name=name, **attributes))
+        return results[0] if outputs == 1 else results
+
+    def constant(self, name: str, value: npt.NDArray[Any] | Sequence[int]) -> str:
+        """Add a constant (a sequence of ints becomes int64) unless one of that name is there."""
+        if name not in self._constants:
+            array = value if isinstance(value, np.ndarray) else np.array(value, dtype=np.int64)
+            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name
+
+    def scalar(self, name: str, value: float) -> str:
+        """Add a float32 scalar."""
+        return self.constant(name, np.array(value, dtype=np.float32))
+
+    def finish(self, inputs: Sequence[str], output: str, labels: int) -> onnx.ModelProto:
+        """The model: int64 ``inputs`` ``[batch, sequence]``, one float32 ``output`` ``[batch, labels]``."""
+        graph = helper.make_graph(
+            self._nodes,
+            "bert-classifier",
+            [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"]) for name in inputs],
+            [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", labels])],
+            list(self._constants.values()),
+        )
+        model = helper.make_model(graph, producer_name="compress", opset_imports=[helper.make_opsetid("", OPSET)])
+        model.ir_version = IR_VERSION
+        return model

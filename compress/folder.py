@@ -1,0 +1,170 @@
+"""A model is a folder: its manifest, its digests, and how a folder comes to exist whole or not at all."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from compress.errors import CompressError
+
+MANIFEST = "compress.json"
+FORMAT_VERSION = 1
+OUR_MARKS = (MANIFEST, "run.json", "results.json")
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a model folder; ``name`` is relative to the folder, with forward slashes."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``compress.json`` says of a model folder."""
+
+    kind: Literal["torch", "onnx"]
+    task: str
+    labels: tuple[str, ...]
+    max_length: int
+    parameters: int
+    history: tuple[dict[str, Any], ...]
+    files: tuple[File, ...] = field(default=())
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the names and contents of all files: two folders with one digest hold the same model."""
+        listing = "\n".join(f"{file.name} {file.sha256}" for file in sorted(self.files, key=lambda file: file.name))
+        return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a whole folder; files that are missing, truncated or changed are refused by name."""
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise CompressError(f"{folder}: no such folder; give the folder that a step wrote")
+    if not path.is_file():
+        raise CompressError(f"{folder}: not a model folder, it has no {MANIFEST}; give the folder that a step wrote")
+    manifest = _parse(path)
+    for file in manifest.files:
+        _check(folder, file)
+    return manifest
+
+
+def _parse(path: Path) -> Manifest:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        version = raw["format_version"]
+        if version > FORMAT_VERSION:
+            raise CompressError(f"{path}: format_version {version} is newer than this package reads; upgrade compress")
+        return Manifest(
+            kind=raw["kind"],
+            task=raw["task"],
+            labels=tuple(raw["labels"]),
+            max_length=raw["max_length"],
+            parameters=raw["parameters"],
+            history=tuple(raw["history"]),
+            files=tuple(File(**file) for file in raw["files"]),
+            format_version=version,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise CompressError(f"{path}: damaged ({error!r}); make the folder again") from None
+
+
+def _check(folder: Path, file: File) -> None:
+    path = folder / file.name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise CompressError(f"{folder / MANIFEST}: lists {file.name}, which lies outside the folder; do not use it")
+    if not path.is_file():
+        raise CompressError(f"{path}: missing, though {MANIFEST} lists it; make or copy the folder again")
+    size = path.stat().st_size
+    if size != file.bytes:
+        raise CompressError(f"{path}: has {size} bytes, {MANIFEST} says {file.bytes}; make or copy the folder again")
+    if _sha256(path) != file.sha256:
+        raise CompressError(f"{path}: changed since it was written; make or copy the folder again")
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Digest every file in ``folder`` and write the manifest, last; returns it with its files."""
+    files = tuple(
+        File(path.relative_to(folder).as_posix(), path.stat().st_size, _sha256(path))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    )
+    whole = Manifest(**{**vars(manifest), "files": files})
+    (folder / MANIFEST).write_text(json.dumps(asdict(whole), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return whole
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+    """Refuse an output folder that would overwrite something, before any work is done."""
+    for path in inputs:
+        if path.exists() and path.resolve().is_relative_to(out.resolve()):
+            raise CompressError(f"--out {out}: holds the input {path}; a step never writes into its input, choose another")
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise CompressError(f"--out {out}: exists and is not a folder; choose another")
+    if out.exists():
+        if not overwrite:
+            raise CompressError(f"--out {out}: exists; choose another, or add --overwrite to replace it")
+        if any(out.iterdir()) and not any((out / mark).is_file() for mark in OUR_MARKS):
+            raise CompressError(f"--out {out}: was not made by compress, so --overwrite leaves it alone; choose another")
+
+
+@contextmanager
+def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """A temporary sibling of ``out`` to write into; it takes the name ``out`` at the end, or vanishes on any error."""
+    check_out(out, overwrite, inputs)
+    partial = out.parent / f".{out.name}.{os.getpid()}.partial"
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(out)
+        partial.mkdir()
+    except OSError as error:
+        raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
+    try:
+        yield partial
+        _swap(partial, out)
+    except OSError as error:
+        if error.filename is None or str(partial) not in str(error.filename):
+            raise
+        raise CompressError(f"--out {out}: cannot be written ({error.strerror}); free some space or choose another") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _swap(partial: Path, out: Path) -> None:
+    old = out.parent / f".{out.name}.{os.getpid()}.old.partial"
+    if out.exists():
+        out.rename(old)
+    partial.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sweep(out: Path) -> None:
+    """Remove what a killed process left half-written; what a living one is writing stays."""
+    for left in out.parent.glob(f".{out.name}.*.partial"):
+        pid = left.name.removeprefix(f".{out.name}.").split(".")[0]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    with suppress(PermissionError):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return True

@@ -1,0 +1,41 @@
+"""A PyTorch classifier behind the predictor seam."""
+
+from contextlib import nullcontext
+
+import torch
+
+from compress.modeling.checkpoint import Checkpoint
+from compress.runtime.encoding import Feeds
+from compress.runtime.predictor import Logits
+
+
+class TorchPredictor:
+    """Runs a checkpoint in PyTorch eager mode.
+
+    Args:
+        checkpoint: the classifier; its network is moved to ``device``.
+        device: ``cpu`` or ``cuda``.
+        precision: ``fp32``, or ``bf16`` for autocast.
+    """
+
+    backend = "torch"
+    provider = None
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "cpu", precision: str = "fp32") -> None:
+        self.task = checkpoint.task
+        self.labels = checkpoint.labels
+        self.encoder = checkpoint.encoder
+        self.parameters = checkpoint.parameters
+        self.precision = precision
+        self.size_bytes = 4 * checkpoint.parameters
+        self._device = device
+        self._model = checkpoint.model.to(device)  # type: ignore[arg-type]  # transformers wraps Module.to untyped
+
+    def run(self, feeds: Feeds) -> Logits:
+        """Logits, float32 ``[batch, labels]``."""
+        self._model.eval()
+        bf16 = self.precision == "bf16"
+        with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16) if bf16 else nullcontext():
+            tensors = {name: torch.from_numpy(array).to(self._device) for name, array in feeds.items()}
+            logits: Logits = self._model(**tensors).logits.float().cpu().numpy()
+        return logits

@@ -1,0 +1,85 @@
+"""What people watch while they wait: bars with a time left on a terminal, plain lines elsewhere. Always on stderr."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from compress.clock import Stopwatch, in_words
+
+_PLAIN_EVERY_S = 10.0
+_quiet = False
+
+
+class Advance(Protocol):
+    """Moves a bar on by ``steps``; ``note`` is shown beside it (the loss, the metric)."""
+
+    def __call__(self, steps: int = 1, note: str = "") -> None: ...
+
+
+def be_quiet(quiet: bool) -> None:
+    """Silence :func:`say` and the bars for this process (``--quiet``)."""
+    global _quiet  # noqa: PLW0603 - one switch for the process, set once by the command line
+    _quiet = quiet
+
+
+def say(message: str) -> None:
+    """One line for the person who watches."""
+    if not _quiet:
+        print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Advance]:
+    """A bar of ``total`` steps with the time left.
+
+    >>> with progress("training", total=10) as advance:
+    ...     advance(1, note="loss 0.31")
+    """
+    if _quiet:
+        yield lambda steps=1, note="": None
+    elif sys.stderr.isatty():
+        with _bar(title, total) as advance:
+            yield advance
+    else:
+        yield _plain(title, total)
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total, note="")
+
+        def advance(steps: int = 1, note: str = "") -> None:
+            bar.advance(task, steps)
+            if note:
+                bar.update(task, note=note)
+
+        yield advance
+
+
+def _plain(title: str, total: int) -> Advance:
+    """A line every ten seconds, for logs and CI, where a bar would only make a mess."""
+    watch, state = Stopwatch(), {"done": 0, "said_s": 0.0}
+
+    def advance(steps: int = 1, note: str = "") -> None:
+        state["done"] += steps
+        done, elapsed_s = int(state["done"]), watch.seconds
+        finished = done >= total
+        if elapsed_s - state["said_s"] < _PLAIN_EVERY_S and not finished:
+            return
+        state["said_s"] = elapsed_s
+        left = "done in " + in_words(elapsed_s) if finished else in_words(elapsed_s / done * (total - done)) + " left"
+        say(f"{title}: {done}/{total}, {left}" + (f", {note}" if note else ""))
+
+    return advance

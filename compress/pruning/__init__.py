@@ -1,0 +1,1 @@
+"""Structured pruning: what matters, what to remove, how to remove it, and training to recover."""

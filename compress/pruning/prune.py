@@ -1,0 +1,32 @@
+"""prune: rank heads and FFN neurons, remove the least important, train to recover."""
+
+from compress.config import PruneConfig
+from compress.data import Dataset
+from compress.modeling.checkpoint import Checkpoint
+from compress.progress import say
+from compress.pruning.choice import choose
+from compress.pruning.importance import fisher_importance
+from compress.pruning.surgery import cut_model
+from compress.training.batches import Examples
+from compress.training.distill import distill
+from compress.training.finetune import encode
+from compress.training.loop import Training
+
+
+def prune(
+    whole: Checkpoint, teacher: Checkpoint, data: Dataset, config: PruneConfig
+) -> tuple[Checkpoint, Training]:
+    """A smaller copy of ``whole``, recovered by distillation from ``teacher``."""
+    sample = _sample(encode(whole, data.train), config)
+    importance = fisher_importance(whole, sample, config.batch_size, config.seed)
+    cut = choose(importance, config)
+    pruned = whole.with_model(cut_model(whole.model, cut))
+    say(f"pruned: {cut}; {whole.parameters:,} parameters become {pruned.parameters:,}")
+    return pruned, distill(teacher, pruned, data, config)
+
+
+def _sample(examples: Examples, config: PruneConfig) -> Examples:
+    import numpy as np
+
+    rows = np.random.default_rng(config.seed).permutation(len(examples))[: config.samples]
+    return Examples([examples.encodings[row] for row in rows], examples.targets[rows])

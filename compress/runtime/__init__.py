@@ -1,0 +1,1 @@
+"""What an app needs to load and serve an exported model: numpy, onnxruntime and tokenizers, nothing else."""

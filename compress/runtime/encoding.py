@@ -1,0 +1,63 @@
+"""Texts to token ids and padded batches: one path for training, measuring and serving."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Text = str | tuple[str, str]
+Feeds = dict[str, npt.NDArray[np.int64]]
+
+# A token stands for about 4 characters of prose and WordPiece cannot make more than one word of 100 characters, so a
+# text cut here keeps every token that truncation would keep in anything people write, and 5 MB cost milliseconds.
+_CHARACTERS_A_TOKEN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Token ids and segment ids of one text or pair, with special tokens, truncated, unpadded."""
+
+    ids: list[int]
+    type_ids: list[int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class TextEncoder:
+    """A tokenizer with its truncation fixed, whatever the file it came from says."""
+
+    def __init__(self, tokenizer: "Tokenizer", max_length: int) -> None:
+        self.max_length = max_length
+        self._tokenizer = tokenizer
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length)
+
+    @classmethod
+    def from_file(cls, path: Path, max_length: int) -> "TextEncoder":
+        from tokenizers import Tokenizer
+
+        return cls(Tokenizer.from_file(str(path)), max_length)
+
+    def __call__(self, texts: Sequence[Text]) -> list[Encoding]:
+        """One encoding a text, in order."""
+        limit = self.max_length * _CHARACTERS_A_TOKEN
+        cut = [text[:limit] if isinstance(text, str) else (text[0][:limit], text[1][:limit]) for text in texts]
+        return [Encoding(found.ids, found.type_ids) for found in self._tokenizer.encode_batch(cut)]
+
+
+def pad(encodings: Sequence[Encoding]) -> Feeds:
+    """The model's inputs, int64 ``[batch, longest]``, padded on the right with zeros (BERT's ``[PAD]``)."""
+    shape = (len(encodings), max(map(len, encodings)))
+    feeds = {name: np.zeros(shape, dtype=np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
+    for row, encoding in enumerate(encodings):
+        feeds["input_ids"][row, : len(encoding)] = encoding.ids
+        feeds["token_type_ids"][row, : len(encoding)] = encoding.type_ids
+        feeds["attention_mask"][row, : len(encoding)] = 1
+    return feeds

@@ -1,0 +1,71 @@
+"""An exported model in ONNX Runtime, behind the predictor seam."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from compress.errors import CompressError
+from compress.folder import Manifest, read_manifest
+from compress.machine import usable_cpus
+from compress.runtime.encoding import Feeds, TextEncoder
+from compress.runtime.predictor import Logits
+
+# In order of preference: the int8 graph is the point of the exercise.
+GRAPHS = {"onnx/model_quantized.onnx": "int8", "onnx/model.onnx": "fp32"}
+
+
+class OnnxPredictor:
+    """Runs one graph of ours.
+
+    Args:
+        graph: the ONNX file, one of :data:`GRAPHS`.
+        manifest: what its folder says of task, labels and size.
+        encoder: its tokenizer.
+        threads: intra-op threads; default: all CPUs that this process may use.
+    """
+
+    backend = "onnxruntime"
+
+    def __init__(self, graph: Path, manifest: Manifest, encoder: TextEncoder, threads: int | None = None) -> None:
+        self.task = manifest.task
+        self.labels = manifest.labels
+        self.encoder = encoder
+        self.precision = next(precision for name, precision in GRAPHS.items() if name.endswith(graph.name))
+        self.size_bytes = graph.stat().st_size
+        self.parameters = manifest.parameters
+        self._session = _session(graph, threads or usable_cpus())
+        self.provider: str | None = self._session.get_providers()[0]
+
+    @classmethod
+    def open(cls, folder: Path, threads: int | None = None) -> "OnnxPredictor":
+        """The classifier in an ONNX folder of ours: its int8 graph, or its fp32 one where it has no other."""
+        manifest = read_manifest(folder)
+        if manifest.kind != "onnx":
+            raise CompressError(f"{folder}: is a PyTorch model; make an ONNX one with 'compress export {folder} --out ...'")
+        graph = next((folder / name for name in GRAPHS if (folder / name).is_file()), None)
+        if graph is None:
+            raise CompressError(f"{folder}: has none of {', '.join(GRAPHS)}; export the model again")
+        encoder = TextEncoder.from_file(folder / "tokenizer.json", manifest.max_length)
+        return cls(graph, manifest, encoder, threads)
+
+    def run(self, feeds: Feeds) -> Logits:
+        """Logits, float32 ``[batch, labels]``; safe to call from several threads."""
+        logits: Logits = np.asarray(self._session.run(["logits"], feeds)[0], dtype=np.float32)
+        return logits
+
+
+def _session(graph: Path, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    # onnxruntime would take every core of the machine, whatever a container grants.
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class of their own
+        raise CompressError(f"{graph}: onnxruntime {ort.__version__} cannot load it ({_first_line(error)})") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,138 @@
+"""What every step does around its work: settings checked, a folder that is whole or absent, and its history entry."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from compress.clock import Stopwatch
+from compress.config import DataConfig, MachineConfig, Settings
+from compress.folder import Manifest, new_folder
+from compress.machine import usable_cpus
+
+if TYPE_CHECKING:
+    from compress.modeling.checkpoint import Checkpoint
+
+_PACKAGES = ("compress-bert", "torch", "transformers", "accelerate", "torch-pruning", "onnx", "onnxruntime", "numpy")
+
+Config = TypeVar("Config", bound=Settings)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step did.
+
+    Attributes:
+        step: its name.
+        folder: the folder that it wrote.
+        seconds: how long it took.
+        metrics: what it measured on the way.
+    """
+
+    step: str
+    folder: Path
+    seconds: float
+    metrics: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Job(Generic[Config]):
+    """One run of a step: its checked settings and the folder to write into, which becomes ``out`` at the end."""
+
+    config: Config
+    folder: Path
+    out: Path
+    watch: Stopwatch
+
+    @property
+    def threads(self) -> int:
+        """CPU threads to use."""
+        wanted = self.config.threads if isinstance(self.config, MachineConfig) else None
+        return wanted or usable_cpus()
+
+    def save_torch(self, checkpoint: "Checkpoint", metrics: dict[str, Any]) -> StepResult:
+        """Write a PyTorch model; the checkpoint's history and digest are its parent's."""
+        from compress.modeling.checkpoint import save_checkpoint
+
+        history = self._extended(checkpoint.history, metrics, checkpoint.digest, checkpoint.source)
+        save_checkpoint(replace(checkpoint, history=history), self.folder)
+        return self.result(metrics)
+
+    def save_onnx(self, parent: Manifest, metrics: dict[str, Any], digest: str | None, source: str) -> StepResult:
+        """Finish an ONNX folder whose graph and side files are written."""
+        from compress.export.layout import finish_onnx_folder
+
+        history = self._extended(parent.history, metrics, digest, source)
+        finish_onnx_folder(self.folder, self.out.name, replace(parent, kind="onnx", history=history, files=()))
+        return self.result(metrics)
+
+    def result(self, metrics: Mapping[str, Any]) -> StepResult:
+        """What the caller gets."""
+        return StepResult(self.config.command, self.out, self.watch.seconds, metrics)
+
+    def _extended(
+        self, history: Sequence[dict[str, Any]], metrics: dict[str, Any], digest: str | None, source: str
+    ) -> tuple[dict[str, Any], ...]:
+        entry = {
+            "step": self.config.command,
+            "config": self.config.model_dump(mode="json"),
+            "seed": getattr(self.config, "seed", 0),
+            "packages": _versions(),
+            "seconds": round(self.watch.seconds, 1),
+            "metrics": metrics,
+            "parent": {"source": source, "digest": digest},
+        }
+        return (*history, entry)
+
+
+@dataclass(frozen=True)
+class DataJob(Job[Config]):
+    """A job that reads data too."""
+
+    data: DataConfig
+
+
+@contextmanager
+def step(
+    kind: type[Config], settings: dict[str, Any], out: str | Path, overwrite: bool, inputs: Sequence[str | Path]
+) -> Iterator[Job[Config]]:
+    """A job without data: its settings are checked and its folder is free before any work is done."""
+    watch, config = Stopwatch(), kind.parse(settings)
+    with new_folder(Path(out), overwrite=overwrite, inputs=tuple(map(Path, inputs))) as folder:
+        _use_threads(config)
+        yield Job(config, folder, Path(out), watch)
+
+
+@contextmanager
+def data_step(
+    kind: type[Config],
+    settings: dict[str, Any],
+    data: str | Path,
+    out: str | Path,
+    overwrite: bool,
+    inputs: Sequence[str | Path],
+) -> Iterator[DataJob[Config]]:
+    """A job with data: ``settings`` may hold the data's own too (``text``, ``label``, ...)."""
+    source = DataConfig.take(settings | {"data": str(data)})
+    rest = {name: value for name, value in settings.items() if name not in DataConfig.model_fields}
+    with step(kind, rest, out, overwrite, (*inputs, data)) as job:
+        yield DataJob(job.config, job.folder, job.out, job.watch, source)
+
+
+def _use_threads(config: Settings) -> None:
+    if isinstance(config, MachineConfig):
+        import torch
+
+        torch.set_num_threads(config.threads or usable_cpus())
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

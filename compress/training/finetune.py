@@ -1,0 +1,22 @@
+"""finetune: train a BERT classifier's head and body on the data's labels."""
+
+from dataclasses import replace
+
+from compress.config import FinetuneConfig
+from compress.data import Dataset, Split
+from compress.modeling.checkpoint import Checkpoint
+from compress.training.batches import Examples
+from compress.training.loop import Training, train
+from compress.training.losses import hard_loss
+
+
+def finetune(start: Checkpoint, data: Dataset, config: FinetuneConfig) -> tuple[Checkpoint, Training]:
+    """Train ``start``, in place, on the train split; the weights that do best on the validation split are kept."""
+    model = replace(start, max_length=min(start.max_length, config.max_length or start.max_length))
+    training = train(model, encode(model, data.train), encode(model, data.validation), hard_loss, config)
+    return model, training
+
+
+def encode(model: Checkpoint, split: Split) -> Examples:
+    """A split's texts as token ids and its labels as targets, in the order of the model's own labels."""
+    return Examples(model.encoder(split.texts), split.targets(model.labels, model.task))

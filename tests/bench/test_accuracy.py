@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+from scipy.stats import binom
+from scipy.stats.contingency import crosstab
+from sklearn.metrics import f1_score
+
+from compress.bench.accuracy import mcnemar_p, measure_accuracy, measure_change
+from compress.errors import CompressError
+from compress.metrics import Indicators, default_metric, predictions, score, truth
+
+RNG = np.random.default_rng(0)
+
+
+def one_hot(classes: np.ndarray, labels: int = 3) -> Indicators:
+    return truth(classes, labels)
+
+
+def flawed(true: Indicators, share_right: float, rng: np.random.Generator) -> Indicators:
+    right = rng.random(len(true)) < share_right
+    return np.where(right[:, None], true, np.roll(true, 1, axis=1))
+
+
+def test_score_is_sklearns() -> None:
+    logits = RNG.normal(size=(200, 7))
+    several = RNG.random((200, 7)) < 0.2
+    several[:, 3] = False  # a label never right, and said at times
+    single = RNG.integers(7, size=200)
+    assert score("accuracy", logits, single) == pytest.approx(np.mean(logits.argmax(1) == single))
+    exact = ((logits > 0) == several).all(1).mean()
+    assert score("accuracy", logits, several.astype(np.float32)) == pytest.approx(exact)
+    expected = f1_score(several, logits > 0, average="macro", zero_division=0)
+    assert score("macro_f1", logits, several.astype(np.float32)) == pytest.approx(expected)
+    expected = f1_score(single, logits.argmax(1), average="macro", labels=range(7), zero_division=0)
+    assert score("macro_f1", logits, single) == pytest.approx(expected)
+
+
+def test_label_never_seen_nor_said_has_f1_zero() -> None:
+    logits, targets = np.array([[1.0, -1.0]] * 4), np.array([[1.0, 0.0]] * 4, dtype=np.float32)
+    assert score("macro_f1", logits, targets) == 0.5
+
+
+def test_unknown_metric_names_those_there_are() -> None:
+    with pytest.raises(CompressError, match=r"'f2'.*accuracy, macro_f1"):
+        score("f2", np.zeros((1, 2)), np.zeros(1, dtype=np.int64))
+
+
+@pytest.mark.parametrize("task", ["single_label", "pair_single_label", "multi_label", "pair_multi_label"])
+def test_task_decides_metric_and_predictions(task: str) -> None:
+    multi = "multi" in task
+    found = predictions(task, np.array([[1.0, 2.0, -1.0]]))
+    assert found.tolist() == [[multi, True, False]]
+    assert default_metric(task) == ("macro_f1" if multi else "accuracy")
+
+
+def test_bootstrap_interval_covers_the_truth() -> None:
+    trials, covered = 400, 0
+    rng = np.random.default_rng(3)
+    for _ in range(trials):
+        true = one_hot(rng.integers(3, size=300))
+        low, high = measure_accuracy("accuracy", flawed(true, 0.85, rng), true, seed=0).ci95
+        covered += low <= 0.85 <= high
+    assert 0.91 <= covered / trials <= 0.98
+
+
+def test_macro_f1_interval_is_the_plain_bootstraps() -> None:
+    rng = np.random.default_rng(4)
+    true = rng.random((150, 4)) < 0.3
+    said = true ^ (rng.random((150, 4)) < 0.1)
+    draws = [rng.integers(150, size=150) for _ in range(4000)]
+    plain = np.percentile([f1_score(true[rows], said[rows], average="macro") for rows in draws[:1000]], [2.5, 97.5])
+    assert measure_accuracy("macro_f1", said, true, seed=0).ci95 == pytest.approx(plain, abs=0.01)
+
+
+def test_same_seed_same_interval() -> None:
+    true = one_hot(RNG.integers(3, size=100))
+    said = flawed(true, 0.8, RNG)
+    one, two, other = (measure_accuracy("accuracy", said, true, seed).ci95 for seed in (1, 1, 2))
+    assert one == two
+    assert one != other or one[0] < one[1]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_model_against_itself_changes_nothing(metric: str) -> None:
+    true = one_hot(RNG.integers(3, size=100))
+    said = flawed(true, 0.8, RNG)
+    change = measure_change(metric, said, said, true, seed=0)
+    assert (change.accuracy_delta, change.ci95, change.agreement, change.mcnemar_p) == (0.0, (0.0, 0.0), 1.0, 1.0)
+
+
+def test_paired_change_is_seen_where_two_separate_intervals_overlap() -> None:
+    rng = np.random.default_rng(5)
+    true = one_hot(rng.integers(3, size=400))
+    first = flawed(true, 0.8, rng)
+    other = first.copy()
+    mended = np.flatnonzero((first != true).any(axis=1))[:12]
+    other[mended] = true[mended]
+    change = measure_change("accuracy", first, other, true, seed=0)
+    assert change.accuracy_delta == pytest.approx(12 / 400)
+    assert 0 < change.ci95[0] < 12 / 400 < change.ci95[1]
+    assert change.agreement == pytest.approx(1 - 12 / 400)
+    separate = [measure_accuracy("accuracy", said, true, seed=0).ci95 for said in (first, other)]
+    assert separate[0][1] > separate[1][0]
+
+
+def test_mcnemar_is_the_exact_test() -> None:
+    first, other = RNG.random(200) < 0.8, RNG.random(200) < 0.7
+    table = crosstab(first, other).count
+    # Two-sided exact binomial, written out: twice the smaller tail, at most 1.
+    fewer, both = min(table[0, 1], table[1, 0]), table[0, 1] + table[1, 0]
+    assert mcnemar_p(first, other) == pytest.approx(min(1.0, 2 * binom.cdf(fewer, both, 0.5)))
+    assert mcnemar_p(first, first) == 1.0

@@ -1,0 +1,185 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compress.bench import bench, write_report
+from compress.bench.client import Worker, WorkerFailedError
+from compress.bench.latency import REAL, Load
+from compress.bench.machine import gpu_name
+from compress.bench.measure import unique_names
+from compress.bench.turns import Crew, take_turns
+from compress.bench.worker import fixed_feeds
+from compress.config import BenchConfig
+from compress.data import Split
+from compress.errors import CompressError
+
+TEXTS = [f"a {'very ' * (number % 9)}good film, number {number}" for number in range(40)]
+TEST = Split(texts=list(TEXTS), labels=[("positive",) if number % 3 else ("negative",) for number in range(40)])
+QUICK = BenchConfig(seconds=0.2, threads=[1])
+
+
+@pytest.fixture
+def broken(tiny_onnx: Path, tmp_path: Path) -> Path:
+    """A model that no worker can open."""
+    folder = tmp_path / "broken"
+    shutil.copytree(tiny_onnx, folder)
+    (folder / "tokenizer.json").write_text("{}")
+    return folder
+
+
+def children() -> set[int]:
+    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
+
+
+@pytest.fixture(autouse=True)
+def no_orphans() -> Iterator[None]:
+    before = children()
+    yield
+    assert children() <= before
+
+
+def test_torch_and_onnx_side_by_side(tiny_torch: Path, tiny_onnx: Path, tmp_path: Path) -> None:
+    results = bench([tiny_torch, tiny_onnx], TEST, QUICK)
+
+    first, second = results["models"]
+    assert [first["backend"], second["backend"]] == ["torch", "onnxruntime"]
+    assert second["provider"] == "CPUExecutionProvider"
+    assert second["versus_first"]["agreement"] == 1.0
+    assert second["accuracy"] == first["accuracy"]
+    speedup = first["latency"][0]["p50_ms"] / second["latency"][0]["p50_ms"]
+    assert second["versus_first"]["speedup_p50"] == pytest.approx(speedup)
+    assert second["versus_first"]["size_ratio"] == pytest.approx(first["size_bytes"] / second["size_bytes"])
+    write_report(results, tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text())["models"][1]["name"] == second["name"]
+
+
+def test_every_shape_is_measured_at_every_thread_count(tiny_onnx: Path) -> None:
+    config = BenchConfig(seconds=0.1, threads=[2, 1], batch=[1, 2], length=[8])
+    model = bench([tiny_onnx], TEST, config)["models"][0]
+    loads = [(1, "real"), (1, 8), (2, 8)]
+    expected = [(*load, threads) for threads in (2, 1) for load in loads]
+    assert [(each["batch"], each["length"], each["threads"]) for each in model["latency"]] == expected
+    for each in model["latency"]:
+        assert 0 < each["p50_ms"] <= each["p90_ms"] <= each["p95_ms"] <= each["p99_ms"]
+        assert each["p50_ci95"][0] <= each["p50_ms"] <= each["p50_ci95"][1]
+
+
+def test_model_against_itself_and_beside_a_broken_one(tiny_onnx: Path, broken: Path) -> None:
+    results = bench([tiny_onnx, broken, tiny_onnx], TEST, QUICK)
+
+    first, second = results["models"]
+    assert first["name"] != second["name"]
+    assert first["versus_first"] | {"speedup_p50": 1.0} == {
+        "accuracy_delta": 0.0,
+        "ci95": (0.0, 0.0),
+        "agreement": 1.0,
+        "mcnemar_p": 1.0,
+        "speedup_p50": 1.0,
+        "size_ratio": 1.0,
+    }
+    assert second["versus_first"] | {"speedup_p50": 1.0} == first["versus_first"]
+    assert [failure["name"] for failure in results["failed"]] == ["broken"]
+    assert results["failed"][0]["reason"].count("\n") == 0
+
+
+def test_worker_that_is_killed_is_noted_and_the_others_go_on(tiny_onnx: Path) -> None:
+    with Crew({"doomed": tiny_onnx, "other": tiny_onnx}, 1, "cpu") as crew:
+        crew.each(Worker.opened)
+        doomed = crew.workers[0]
+        os.kill(doomed._process.pid, signal.SIGKILL)
+        assert list(take_turns(crew, REAL, TEXTS, 0.1, lambda _: None)) == ["other"]
+        assert "signal 9" in crew.failed["doomed"]
+
+
+def test_worker_that_crashes_leaves_the_last_line_of_its_traceback(tiny_onnx: Path) -> None:
+    with Worker("a", tiny_onnx, 1, "cpu") as worker:
+        worker.opened()
+        with pytest.raises(WorkerFailedError, match=r"^IndexError: .*\(exit status 1\)$"):
+            worker.load(Load(1, 4), [])
+
+
+def test_everyone_gets_the_same_number_of_rounds(tiny_onnx: Path) -> None:
+    shares: list[float] = []
+    with Crew({"a": tiny_onnx, "b": tiny_onnx}, 1, "cpu") as crew:
+        crew.each(Worker.opened)
+        rounds_ms = take_turns(crew, Load(2, 8), TEXTS, 0.2, shares.append)
+    assert len(rounds_ms["a"]) == len(rounds_ms["b"]) == len(shares)
+    assert len(shares) % 2 == 0
+    assert shares == sorted(shares)
+
+
+def test_all_models_failing_is_an_error_that_gives_a_reason(tmp_path: Path) -> None:
+    with pytest.raises(CompressError, match=r"no model could be measured; missing: .*missing"):
+        bench([tmp_path / "missing"], TEST, QUICK)
+
+
+@pytest.mark.parametrize("test", [None, Split(texts=[], labels=[])])
+def test_without_test_texts_it_says_how_to_give_them(tiny_onnx: Path, test: Split | None) -> None:
+    with pytest.raises(CompressError, match="--test"):
+        bench([tiny_onnx], test, QUICK)
+
+
+def test_unknown_label_names_model_and_label(tiny_onnx: Path) -> None:
+    strange = Split(texts=["a", "b"], labels=[("positive",), ("lukewarm",)])
+    with pytest.raises(CompressError, match=f"{tiny_onnx.name} .*'lukewarm'.*negative, positive"):
+        bench([tiny_onnx], strange, QUICK)
+
+
+def test_length_beyond_the_models_limit_is_refused(tiny_onnx: Path) -> None:
+    with pytest.raises(CompressError, match=r"bench\.length 100000 is more than"):
+        bench([tiny_onnx], TEST, BenchConfig(batch=[1], length=[100000]))
+
+
+@pytest.mark.skipif(gpu_name() is not None, reason="there is a GPU")
+def test_cuda_without_a_gpu_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(CompressError, match="use --device cpu"):
+        bench([tmp_path], TEST, BenchConfig(device="cuda"))
+
+
+def test_names_are_unique_and_keep_the_order(tmp_path: Path) -> None:
+    paths = [tmp_path / "a" / "int8", tmp_path / "b" / "int8", tmp_path / "teacher", tmp_path / "b" / "int8"]
+    named = unique_names(paths)
+    assert list(named) == ["a/int8", "b/int8", "teacher", "b/int8 (2)"]
+    assert list(named.values()) == paths
+
+
+def test_fixed_feeds_are_full_and_begin_and_end_like_a_text() -> None:
+    for feeds in fixed_feeds([101, 7, 8, 9, 102], batch=3, length=6):
+        ids = feeds["input_ids"]
+        assert ids.shape == (3, 6)
+        assert (ids[:, 0] == 101).all()
+        assert (ids[:, -1] == 102).all()
+        assert feeds["attention_mask"].all()
+        assert np.isin(ids, [101, 7, 8, 9, 102]).all()
+
+
+INTERRUPTED = """
+import os, sys
+from pathlib import Path
+from compress.bench import bench
+from compress.config import BenchConfig
+from compress.data import Split
+bench([Path(sys.argv[1])] * 2, Split(["a text"] * 9, [("positive",)] * 9), BenchConfig(seconds=600, threads=[1]))
+"""
+
+
+def test_ctrl_c_ends_the_workers_and_the_parent_never_imports_torch(tiny_onnx: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(tiny_onnx)], stderr=subprocess.PIPE, text=True)
+    listing = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while process.poll() is None and len(workers := listing.read_text().split()) < 2:
+        time.sleep(0.05)
+    time.sleep(1)
+    assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert "KeyboardInterrupt" in errors
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)

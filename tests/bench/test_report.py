@@ -1,0 +1,214 @@
+import copy
+import json
+import re
+from dataclasses import asdict
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from compress.bench import write_report
+from compress.bench.accuracy import measure_accuracy, measure_change
+from compress.bench.bars import latency_bars
+from compress.bench.labels import box_of, place_labels
+from compress.bench.latency import REAL, Load, summarise
+from compress.bench.machine import describe_machine
+from compress.bench.markdown import as_markdown
+from compress.bench.recommend import recommend
+from compress.bench.report import as_html, steps
+from compress.bench.scatter import log_ticks, pareto_front
+from compress.metrics import Indicators
+
+# name, share right, p50_ms, megabytes
+MODELS = [
+    ("teacher", 0.971, 8.9, 90.9),
+    ("student", 0.975, 4.6, 69.6),
+    ("pruned", 0.966, 3.1, 62.1),
+    ("onnx", 0.966, 1.6, 62.1),
+    ("int8", 0.964, 0.72, 15.8),
+    ("teacher-onnx", 0.971, 3.4, 90.9),
+    ("teacher-int8-without-the-gate", 0.92, 1.5, 22.9),
+    ("two-layers", 0.93, 0.45, 12.0),
+]
+
+
+def document(models: int, texts: int = 445) -> dict[str, Any]:
+    """A results document of ``models`` models whose answers and times are drawn, not measured."""
+    rng = np.random.default_rng(1)
+    true = np.eye(5, dtype=np.bool_)[rng.integers(5, size=texts)]
+    difficulty = rng.random(texts)
+    answers = [np.where((difficulty < share)[:, None], true, np.roll(true, 1, axis=1)) for _, share, *_ in MODELS]
+    entries = [_entry(index, answers[index], answers[0], true, rng) for index in range(models)]
+    return {
+        "created": "2026-11-22T10:00:00+00:00",
+        "machine": describe_machine([2]),
+        "settings": {"seconds": 6.0, "resamples": 4000},
+        "models": entries,
+        "recommendation": asdict(recommend(entries)),
+        "failed": [],
+    }
+
+
+def _entry(
+    index: int, answers: Indicators, first: Indicators, true: Indicators, rng: np.random.Generator
+) -> dict[str, Any]:
+    name, _, p50_ms, megabytes = MODELS[index]
+    loads = [REAL, Load(1, 32), Load(8, 128)]
+    slower = [1, 1.1, 20]
+    past = [
+        {"step": step, "seconds": 70.0 + place, "metrics": {"accuracy": 0.97}} for place, step in enumerate("abcde")
+    ]
+    latency = [
+        summarise(load, 2, [p50_ms * factor * rng.lognormal(0, 0.2, 40) for _ in range(20)])
+        for load, factor in zip(loads, slower, strict=True)
+    ]
+    change = asdict(measure_change("accuracy", first, answers, true, seed=0))
+    return {
+        "name": name,
+        "path": f"runs/demo/{name}",
+        "backend": "torch" if index < 3 else "onnxruntime",
+        "device": "cpu",
+        "provider": None if index < 3 else "CPUExecutionProvider",
+        "precision": "int8" if "int8" in name else "fp32",
+        "size_bytes": int(megabytes * 1e6),
+        "parameters": int(megabytes * 2.5e5),
+        "accuracy": asdict(measure_accuracy("accuracy", answers, true, seed=0)),
+        "versus_first": change | {"speedup_p50": MODELS[0][2] / p50_ms, "size_ratio": MODELS[0][3] / megabytes},
+        "latency": [asdict(each) for each in latency],
+        "history": past[: index + 1],
+    }
+
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Balance(HTMLParser):
+    """Checks that every tag is closed in order and remembers what a browser would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href", "data", "srcset"}]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def parse(page: str) -> Balance:
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+    return parser
+
+
+@pytest.mark.parametrize("models", [1, 2, 8])
+def test_page_is_whole_and_loads_nothing(models: int) -> None:
+    page = as_html(document(models))
+    parser = parse(page)
+    assert parser.loads == []
+    assert "<script" not in page
+    assert not re.search(r"@import|url\((?!#)", page)
+    assert len(parser.ids) == len(set(parser.ids))
+    for svg in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
+        ET.fromstring(svg)
+
+
+def test_page_follows_the_colour_scheme() -> None:
+    page = as_html(document(3))
+    assert "prefers-color-scheme: dark" in page
+    for svg in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
+        assert set(re.findall(r'(?:fill|stroke)="(#[^"]+|black|white)"', svg)) <= set()
+
+
+def test_names_cannot_break_the_page_or_the_table() -> None:
+    results = document(2)
+    results["models"][1]["name"] = "<b>a|b & c"
+    results["recommendation"] = {"name": "<b>a|b & c", "headline": "<b>", "why": "<i>"}
+    parse(as_html(results))
+    assert "<b>a" not in as_html(results)
+    row = next(line for line in as_markdown(results).splitlines() if "a\\|b" in line)
+    assert row.replace("\\|", "").count("|") == 10
+
+
+@pytest.mark.parametrize("models", [1, 8])
+def test_markdown_has_a_row_a_model_and_even_columns(models: int) -> None:
+    results = document(models)
+    table = [line for line in as_markdown(results).splitlines() if line.startswith("|")]
+    assert len(table) == 2 + models
+    assert len({line.count("|") for line in table}) == 1
+    for model, line in zip(results["models"], table[2:], strict=True):
+        assert line.startswith(f"| {model['name']} |")
+
+
+def test_all_three_files_are_written_and_failures_are_shown(tmp_path: Path) -> None:
+    results = document(2) | {"failed": [{"name": "lost", "path": "x/lost", "reason": "its process died"}]}
+    write_report(results, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "report.md", "results.json"}
+    assert "its process died" in (tmp_path / "report.html").read_text()
+    assert "lost: its process died" in (tmp_path / "report.md").read_text()
+    again = json.loads((tmp_path / "results.json").read_text())
+    assert as_html(again) == (tmp_path / "report.html").read_text()
+
+
+def test_recommends_the_fastest_that_is_close_enough() -> None:
+    models = document(8)["models"]
+    chosen = recommend(models)
+    close = [m for m in models if m["versus_first"]["accuracy_delta"] >= -0.01 or m["versus_first"]["ci95"][1] >= 0]
+    assert chosen.name == min(close, key=lambda model: model["latency"][0]["p50_ms"])["name"]
+    assert "The faster two-layers" in chosen.why
+
+
+def test_recommends_the_first_when_all_faster_ones_lose() -> None:
+    models = [document(8)["models"][index] for index in (0, 6)]
+    assert recommend(models).name == "teacher"
+    assert "keep it" in recommend(models).headline
+
+
+def test_a_loss_within_chance_is_named_as_such() -> None:
+    first, other = copy.deepcopy(document(2)["models"])
+    other["versus_first"] |= {"accuracy_delta": -0.03, "ci95": [-0.08, 0.02]}
+    assert "cannot be told from chance" in recommend([first, other]).why
+
+
+def test_steps_are_listed_once_with_the_models_they_made() -> None:
+    rows = steps(document(3)["models"])
+    assert [(row["step"], row["model"]) for row in rows] == [("a", "teacher"), ("b", "student"), ("c", "pruned")]
+    assert rows[0]["time"] == "1 min 10 s"
+
+
+def test_pareto_front_is_what_nothing_beats_in_both() -> None:
+    points = [{"x": x, "y": y} for x, y in [(1, 90), (2, 95), (3, 94), (2, 93), (5, 99), (6, 99)]]
+    assert [(point["x"], point["y"]) for point in pareto_front(points)] == [(1, 90), (2, 95), (5, 99)]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.3, 20), (5, 12), (0.001, 1000), (7.1, 14.2)])
+def test_ticks_lie_inside_and_are_enough(low: float, high: float) -> None:
+    ticks = log_ticks(low, high)
+    assert 2 < len(ticks) < 13
+    assert all(low <= tick <= high for tick in ticks)
+
+
+def test_labels_of_crowded_points_do_not_overlap() -> None:
+    points = [(100.0 + 4 * number, 100.0 + 3 * number) for number in range(8)]
+    names = [f"model-{number}" for number in range(8)]
+    labels = place_labels(names, points, [], width=400, height=300)
+    boxes = [box_of(label, name) for label, name in zip(labels, names, strict=True)]
+    assert not any(one.overlap(two) for index, one in enumerate(boxes) for two in boxes[:index])
+    assert not any(box.outside(400, 300) for box in boxes)
+
+
+def test_latency_bar_reaches_from_the_median_to_the_95th_percentile() -> None:
+    models = document(2)["models"]
+    bar = latency_bars(models, "student")[1]
+    assert (bar.value, bar.until) == (models[1]["latency"][0]["p50_ms"], models[1]["latency"][0]["p95_ms"])
+    assert bar.accent

@@ -1,0 +1,48 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from compress.config import DataConfig
+from compress.data import Dataset, read_dataset
+from compress.errors import CompressError
+
+Read = Callable[..., Dataset]
+Refusal = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    beside = Path(__file__).parents[3] / "shared" / "data"
+    path = Path(os.environ.get("COMPRESS_DATA", beside))
+    if not path.is_dir():
+        pytest.skip("needs ../shared/data or $COMPRESS_DATA")
+    return path
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Write the given files (name to content) and read the folder, or ``data`` in it."""
+
+    def write_and_read(files: dict[str, str | bytes], data: str = "", **settings: object) -> Dataset:
+        for name, content in files.items():
+            encoded = content if isinstance(content, bytes) else content.encode()
+            (tmp_path / name).write_bytes(encoded)
+        return read_dataset(DataConfig.parse({"data": str(tmp_path / data), **settings}))
+
+    return write_and_read
+
+
+@pytest.fixture
+def refusal(read: Read, tmp_path: Path) -> Refusal:
+    """The one line that the files are refused with, the folder's own path left out."""
+
+    def refused(files: dict[str, str | bytes], data: str = "", **settings: object) -> str:
+        with pytest.raises(CompressError) as caught:
+            read(files, data, **settings)
+        message = str(caught.value)
+        assert "\n" not in message
+        return message.replace(f"{tmp_path}/", "")
+
+    return refused

@@ -1,0 +1,48 @@
+"""Hub data sets, without the hub: real ``datasets`` objects in memory, and a process that may not go online."""
+
+import os
+import subprocess
+import sys
+
+import datasets
+
+from compress.data.hub import _table
+from compress.data.sources import _hub_splits
+from compress.data.tables import Table
+
+ASK = """
+from compress.data.hub import hub_tables
+from compress.errors import CompressError
+try:
+    hub_tables("glue/no-such-set")
+except CompressError as error:
+    print(error)
+"""
+
+
+def test_class_numbers_become_names_and_withheld_ones_nothing() -> None:
+    names = datasets.ClassLabel(names=["negative", "positive"])
+    features = datasets.Features({"text": datasets.Value("string"), "label": names, "labels": datasets.List(names)})
+    rows = {"text": ["a", "b"], "label": [1, -1], "labels": [[0, 1], []]}
+    table = _table("reviews (test)", datasets.Dataset.from_dict(rows, features=features))
+    assert table.columns == {
+        "text": ["a", "b"],
+        "label": ["positive", None],
+        "labels": [["negative", "positive"], []],
+    }
+    assert table.place(1) == "reviews (test), row 2"
+
+
+def test_a_split_with_withheld_labels_is_none() -> None:
+    labelled = Table("labelled", {"sentence": ["a", "b"], "label": ["x", "y"]}, [1, 2])
+    withheld = Table("withheld", {"sentence": ["a", "b"], "label": [None, None]}, [1, 2])
+    found = {"train": labelled, "validation_matched": labelled, "validation_mismatched": withheld, "test": withheld}
+    assert _hub_splits(found, None) == {"train": [labelled], "validation": [labelled]}
+
+
+def test_a_data_set_that_cannot_be_had_is_one_line() -> None:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    answer = subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=True)
+    assert answer.stdout.startswith("glue/no-such-set: no such file or folder here, and the hub gives no data set")
+    assert answer.stdout.count("\n") == 1
+    assert answer.stderr == ""

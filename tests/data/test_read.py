@@ -1,0 +1,223 @@
+"""Sources, columns, tasks and labels, through the one entrance."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from compress.config import DataConfig
+from compress.data import Dataset, Split, read_dataset
+from compress.errors import CompressError
+
+Read = Callable[..., Dataset]
+Refusal = Callable[..., str]
+
+TRAIN = "text,label\nfine,pos\nbad,neg\ngood,pos\n"
+DEV = "text,label\nso so,neg\n"
+TEST = "text,label\nnice,pos\n"
+FOLDER: dict[str, str | bytes] = {"train.csv": TRAIN, "dev.csv": DEV, "test.csv": TEST}
+
+
+def jsonl(*rows: object) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def test_a_folder_s_own_splits_are_left_as_they_are(read: Read) -> None:
+    dataset = read(FOLDER)
+    assert (dataset.task, dataset.labels) == ("single_label", ("neg", "pos"))
+    assert dataset.train == Split(["fine", "bad", "good"], [("pos",), ("neg",), ("pos",)])
+    assert dataset.validation == Split(["so so"], [("neg",)])
+    assert dataset.test == Split(["nice"], [("pos",)])
+
+
+@pytest.mark.parametrize(
+    "name", ["validation.csv", "my_valid.csv", "VAL.csv", "imdb-dev.csv", "validation-00000-of-00001.csv"]
+)
+def test_a_split_is_known_by_a_word_of_its_file_name(read: Read, name: str) -> None:
+    not_splits: dict[str, str | bytes] = {"contest_retrained.csv": "", "train_and_test.csv": "", "train.json": ""}
+    dataset = read({"train.csv": TRAIN, name: DEV, **not_splits, "test.csv": TEST})
+    assert dataset.validation.texts == ["so so"]
+
+
+def test_shards_are_read_in_order(read: Read) -> None:
+    shards: dict[str, str | bytes] = {
+        "train-00000-of-00002.csv": TRAIN,
+        "train-00001-of-00002.csv": DEV,
+        "dev.csv": DEV,
+    }
+    assert read(shards).train.texts == ["fine", "bad", "good", "so so"]
+
+
+def test_a_folder_without_test_has_none(read: Read) -> None:
+    assert read({"train.csv": TRAIN, "dev.csv": DEV}).test is None
+
+
+def test_single_splits_can_be_replaced(read: Read, tmp_path: Path) -> None:
+    other = tmp_path / "other.tsv"
+    other.write_text("sentence\tlabel\nelsewhere\tpos\n")
+    for split in ("train", "validation", "test"):
+        given = {split: str(other)}
+        if split == "train":
+            other.write_text("sentence\tlabel\nelsewhere\tpos\nnowhere\tneg\n")
+        replaced = getattr(read(FOLDER, **given), split)
+        assert replaced.texts[0] == "elsewhere"
+
+
+def test_naming_a_file_settles_which_of_two_is_meant(read: Read, refusal: Refusal, tmp_path: Path) -> None:
+    files = {**FOLDER, "train.tsv": "text\tlabel\nfrom tsv\tpos\nx\tneg\n"}
+    assert refusal(files).endswith("train.csv, train.tsv could each be the train split; choose one with --train FILE")
+    assert read(files, train=str(tmp_path / "train.tsv")).train.texts[0] == "from tsv"
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        ("Sentence,Label", "a"),
+        ("review,category", "a"),
+        ("text,Text,label", "a"),
+        ("id,text,intent", "b"),
+        ("sentence1,sentence2,label", ("a", "b")),
+        ("text,text_pair,label", ("a", "b")),
+        ("question2,question1,label", ("b", "a")),
+        ("Premise,Hypothesis,label", ("a", "b")),
+        ("#1 String,#2 String,Quality", ("a", "b")),
+    ],
+)
+def test_usual_columns_are_recognised(read: Read, header: str, text: object) -> None:
+    width = header.count(",")
+    rows = "".join(f"{','.join('abc'[:width])},{label}\n" for label in "xy")
+    dataset = read({"train.csv": f"{header}\n{rows}", "dev.csv": f"{header}\n{rows}"})
+    assert dataset.train.texts[0] == text
+    assert dataset.labels == ("x", "y")
+    assert dataset.task == ("single_label" if isinstance(text, str) else "pair_single_label")
+
+
+def test_named_columns_win_over_usual_ones(read: Read) -> None:
+    rows = "text,label,b,a,kind\nt,l,second,first,x\nt,l,second,first,y\n"
+    dataset = read({"train.csv": rows, "dev.csv": rows}, text=["a", "b"], label="kind")
+    assert dataset.train.texts[0] == ("first", "second")
+    assert dataset.labels == ("x", "y")
+
+
+def test_a_label_has_one_name_in_every_format(read: Read, tmp_path: Path) -> None:
+    parquet = tmp_path / "test.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b"], "label": [1.0, 0.0]}), parquet)
+    rows = jsonl({"text": "a", "label": 1}, {"text": "b", "label": 0})
+    dataset = read({"train.csv": "text,label\nx,0\ny,1\n", "dev.jsonl": rows})
+    assert dataset.labels == ("0", "1")
+    assert dataset.validation.labels == [("1",), ("0",)]
+    assert dataset.test is not None
+    assert dataset.test.labels == [("1",), ("0",)]
+
+
+def test_truth_values_and_words_for_nothing_are_label_names(read: Read) -> None:
+    rows = jsonl({"text": "a", "label": True}, {"text": "b", "label": "None"}, {"text": "c", "label": "NA"})
+    assert read({"train.jsonl": rows, "dev.jsonl": rows}).labels == ("NA", "None", "true")
+
+
+def test_lists_of_labels_make_the_task_multi_label(read: Read) -> None:
+    rows = jsonl({"text": "a", "labels": ["joy", "anger"]}, {"text": "b", "labels": []}, {"text": "c", "labels": [1]})
+    same = 'text,labels\na,"[""joy"", ""anger"", ""joy""]"\nb,[]\nc,[1]\n'
+    dataset = read({"train.jsonl": rows, "dev.csv": same})
+    assert dataset.task == "multi_label"
+    assert dataset.train.labels == dataset.validation.labels == [("anger", "joy"), (), ("1",)]
+
+
+def test_targets_are_in_the_order_of_the_labels_given() -> None:
+    single = Split(["a", "b"], [("x",), ("y",)])
+    assert single.targets(["y", "x"], "single_label").tolist() == [1, 0]
+    assert single.targets(["y", "x"], "pair_single_label").dtype == np.int64
+    several = Split(["a", "b"], [("x", "z"), ()]).targets(["z", "y", "x"], "multi_label")
+    assert several.tolist() == [[1, 0, 1], [0, 0, 0]]
+    assert several.dtype == np.float32
+    with pytest.raises(CompressError, match='label "y", which is not among x, z'):
+        single.targets(["x", "z"], "single_label")
+
+
+def test_the_digest_changes_with_any_part_of_the_data(read: Read) -> None:
+    base = read(FOLDER).digest
+    assert read(FOLDER).digest == base
+    for name, old, new in [("train.csv", "fine", "fin"), ("dev.csv", "neg", "pos"), ("test.csv", "nice", "nicer")]:
+        assert read({**FOLDER, name: str(FOLDER[name]).replace(old, new)}).digest != base
+        read(FOLDER)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"train.csv": "words,label\na,b\n"},
+            "train.csv: no column has a usual name for the text; name it with --text",
+        ),
+        (
+            {"train.csv": "text,kind\na,b\n"},
+            "train.csv: no column has a usual name for the label; name it with --label",
+        ),
+        ({"train.csv": "text,label\na,x\nb,x\n"}, 'train.csv: the only label is "x";'),
+        ({"train.csv": "text,label\na,x\nb,\n"}, "train.csv, line 3: the label is missing;"),
+        ({"test.csv": "text,label\na,pos\nb,new\n"}, 'test.csv, line 3: the label "new" is not in the train split'),
+        ({"dev.csv": "text,label\na,new\n"}, 'dev.csv, line 2: the label "new" is not in the train split'),
+        (
+            {"dev.csv": "text,text_pair,label\na,b,pos\n"},
+            "dev.csv, line 2: a pair of texts, unlike the first train row;",
+        ),
+        ({"dev.csv": 'text,label\na,"[""x"", ""y""]"\n'}, 'dev.csv, line 2: the label "["x", "y"]" is not in'),
+        (
+            {"train.jsonl": '{"text": "a", "label": "x"}\n{"text": null, "label": "y"}'},
+            "train.jsonl, line 2: the text is missing",
+        ),
+        ({"train.jsonl": '{"text": "a", "label": "x"}\n{"label": "y"}'}, "train.jsonl, line 2: the text is missing"),
+        (
+            {"train.jsonl": '{"text": "a", "label": "x"}\n{"text": 5, "label": "y"}'},
+            "train.jsonl, line 2: the text is 5,",
+        ),
+        ({"train.jsonl": '{"text": "a", "label": "x"}\n{"text": "b"}'}, "train.jsonl, line 2: the label is missing;"),
+        ({"train.jsonl": '{"text": "a", "label": 0.5}'}, "train.jsonl, line 1: the label is 0.5;"),
+        ({"train.jsonl": '{"text": "a", "label": NaN}'}, "train.jsonl, line 1: the label is nan;"),
+        ({"train.jsonl": '{"text": "\\ud83d", "label": 1}'}, "train.jsonl, line 1: half of a surrogate pair"),
+        (
+            {"train.jsonl": '{"text": "a", "label": "x"}\n{"text": "b", "label": ["x"]}'},
+            "train.jsonl, line 2: a list of labels",
+        ),
+        (
+            {"train.jsonl": '{"text": "a", "label": ["x"]}\n{"text": "b", "label": [null]}'},
+            "train.jsonl, line 2: the label is",
+        ),
+        (
+            {"train.jsonl": '{"text": "a", "label": ["x"]}\n{"text": "b", "label": []}'},
+            'train.jsonl: the only label is "x";',
+        ),
+        ({"train.jsonl": '{"text": "a", "label": []}'}, "train.jsonl: no row has a label;"),
+        (
+            {"train.csv": "text,label\na,['x']\nb,\"['x', 'y']\"\n"},
+            "train.csv, line 2: ['x'] is not a JSON list of labels;",
+        ),
+    ],
+)
+def test_bad_rows_are_refused_with_their_place(refusal: Refusal, files: dict[str, str | bytes], message: str) -> None:
+    rest = {name: text for name, text in FOLDER.items() if not ("train.jsonl" in files and name == "train.csv")}
+    assert refusal({**rest, **files}).startswith(message)
+
+
+def test_a_missing_column_is_answered_with_those_that_are_there(refusal: Refusal) -> None:
+    assert refusal(FOLDER, text=["body"]) == 'train.csv: no column "body"; give --text one of "text", "label"'
+    assert refusal(FOLDER, label="kind") == 'train.csv: no column "kind"; give --label one of "text", "label"'
+    headless = "a sentence that goes on and on and on and on\tpos\nbad\tneg\n"
+    assert '"a sentence that goes on and on and on a…", "pos"' in refusal({"train.tsv": headless}, "train.tsv")
+
+
+def test_a_missing_source_is_not_looked_up_on_the_hub(refusal: Refusal) -> None:
+    assert refusal({}, "absent.csv").startswith("absent.csv: no such file or folder;")
+    assert refusal({}, "absent/").startswith("absent: no such file or folder;")
+    with pytest.raises(CompressError, match=r"^absent\.csv: no such file or folder;"):
+        read_dataset(DataConfig(data="absent.csv"))
+    assert refusal(FOLDER, test="absent.csv").startswith("absent.csv: No such file or directory;")
+
+
+def test_a_folder_without_train_says_what_it_has(refusal: Refusal) -> None:
+    message = refusal({"questions.csv": TRAIN, "notes.md": "", ".train.csv": TRAIN})
+    assert "no train split; it has notes.md, questions.csv; name the files train, validation and test" in message

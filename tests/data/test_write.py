@@ -1,0 +1,50 @@
+"""What is written is read back as the same data set."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compress.config import DataConfig
+from compress.data import Dataset, Split, read_dataset, write_dataset
+from compress.errors import CompressError
+from compress.runtime.encoding import Text
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+NAME = TEXT.filter(lambda name: bool(name.strip()) and not name.strip().startswith("["))
+
+
+@st.composite
+def data_sets(draw: st.DrawFn) -> Dataset:
+    names = draw(st.lists(NAME, min_size=2, max_size=4, unique=True))
+    pair, multi_label = draw(st.booleans()), draw(st.booleans())
+    text: st.SearchStrategy[Text] = st.tuples(TEXT, TEXT) if pair else TEXT
+    some = st.sets(st.sampled_from(names)).map(lambda chosen: tuple(sorted(chosen)))
+    answer = some if multi_label else st.sampled_from(names).map(lambda name: (name,))
+
+    def split(always: list[tuple[str, ...]]) -> Split:
+        labels = always + draw(st.lists(answer, min_size=1, max_size=3))
+        return Split([draw(text) for _ in labels], labels)
+
+    test = split([]) if draw(st.booleans()) else None
+    task = ("pair_" if pair else "") + ("multi_label" if multi_label else "single_label")
+    return Dataset(task, tuple(sorted(names)), split([(name,) for name in names]), split([]), test)  # type: ignore[arg-type]
+
+
+@settings(deadline=None, max_examples=80)
+@given(dataset=data_sets())
+def test_written_splits_are_read_back_equal(dataset: Dataset) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        write_dataset(dataset, Path(folder) / "data")
+        again = read_dataset(DataConfig(data=f"{folder}/data"))
+    assert again == dataset
+    assert again.digest == dataset.digest
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file is in the way")
+    split = Split(["a", "b"], [("x",), ("y",)])
+    with pytest.raises(CompressError, match="choose a folder that can be written"):
+        write_dataset(Dataset("single_label", ("x", "y"), split, split, None), tmp_path / "data")
