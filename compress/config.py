@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from compress.errors import CompressError
 
@@ -45,7 +46,8 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            raise CompressError(_explain(cls, error)) from None
+            first = error.errors()[0]
+            raise CompressError(explain(cls, first, first["loc"])) from None
 
     @classmethod
     def take(cls, values: dict[str, Any]) -> Self:
@@ -172,18 +174,24 @@ class BenchConfig(Settings):
     seconds: float = Field(default=6.0, gt=0, le=3600, description="time to spend on each model and shape")
 
 
-def _explain(settings: type[Settings], error: ValidationError) -> str:
-    first = error.errors()[0]
-    if not first["loc"]:  # a rule over several settings
-        return f"{settings.command} {first['msg'].removeprefix('Value error, ')}"
-    name = str(first["loc"][0])
+def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | str, ...]) -> str:
+    """One line for a mistake: the setting, what is allowed, what was given, what the setting is for.
+
+    Args:
+        settings: the group of settings that the mistake is in.
+        error: what pydantic says of it.
+        place: where it is in the group: the setting's name, and what lies inside.
+    """
+    if not place:  # a rule over several settings
+        return f"{settings.command} {error['msg'].removeprefix('Value error, ')}"
+    name = str(place[0])
     where = f"{settings.command}.{name}"
-    if first["type"] == "extra_forbidden":
+    if error["type"] == "extra_forbidden":
         return f"{where} is not a setting; {settings.command} has {', '.join(settings.model_fields)}"
-    if first["type"] == "missing":
-        return f"{where} is required: {settings.model_fields[name].description}"
     field = settings.model_fields[name]
-    return f"{where} {_allowed(field, first['msg'])}, got {first['input']!r}; {field.description}"
+    if error["type"] == "missing":
+        return f"{where} is required: {field.description}"
+    return f"{where} {_allowed(field, error['msg'])}, got {error['input']!r}; {field.description}"
 
 
 _BOUNDS: tuple[tuple[type, str, str], ...] = (

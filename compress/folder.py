@@ -14,7 +14,7 @@ from compress.errors import CompressError
 
 MANIFEST = "compress.json"
 FORMAT_VERSION = 1
-OUR_MARKS = (MANIFEST, "run.json", "results.json")
+OUR_MARKS = (MANIFEST, "dataset.json", "results.json")
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,15 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_tree(path: Path) -> str:
+    """sha256 of a file's content, or over the names and contents of all files below a folder."""
+    if path.is_file():
+        return _sha256(path)
+    files = (file for file in sorted(path.rglob("*")) if file.is_file())
+    listing = "\n".join(f"{file.relative_to(path).as_posix()} {_sha256(file)}" for file in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:

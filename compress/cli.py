@@ -1,0 +1,242 @@
+"""The command line: parse, call, print. Results go to stdout, progress and errors to stderr."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import compress
+from compress.errors import CompressError
+from compress.flags import OneLineParser, add_settings, given_settings
+from compress.progress import be_quiet
+
+if TYPE_CHECKING:
+    from compress.config import Settings
+    from compress.step import StepResult
+
+_LINES_AT_ONCE = 256
+_DESCRIPTION = """Make a fine-tuned BERT small and fast, and prove it.
+
+A model is a folder; every step reads one and writes a new one:
+
+  compress demo     --out runs/demo                              see it all work, on a real BERT and real text
+  compress finetune bert-base-uncased --data train.csv --out teacher
+  compress distill  teacher --data train.csv --layers 3 --out student
+  compress quantize student --data train.csv --out int8
+  compress bench    teacher student int8 --data train.csv --out report
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 2 something for the user to mend, 130 interrupted."""
+    try:
+        parsed = _parser(sys.argv[1:] if arguments is None else arguments)
+        be_quiet(parsed.quiet)
+        parsed.command(parsed)
+    except CompressError as error:
+        print(f"compress: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("compress"):
+            raise
+        print(f"compress: this command needs {error.name}; install it with pip install 'compress-bert[train]'", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("compress: interrupted, nothing half-written is left", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def _parser(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = OneLineParser(
+        prog="compress", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"compress {compress.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    wanted = next((word for word in arguments if not word.startswith("-")), None)
+    for name, (summary, build) in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == wanted:  # the settings behind a command's flags take time to import
+            build(command)
+            command.add_argument("--json", action="store_true", help="print the result as one JSON document")
+            command.add_argument("--quiet", action="store_true", help="no progress")
+    return parser.parse_args(arguments)
+
+
+def _build_step(name: str, model: str) -> Callable[[argparse.ArgumentParser], None]:
+    """A command that is one step: its flags are its settings."""
+
+    def build(parser: argparse.ArgumentParser) -> None:
+        from compress import config
+
+        own: type[Settings] = getattr(config, f"{name.capitalize()}Config")
+        groups = (own,) if name == "export" else (config.DataConfig, own)
+        many = {"nargs": "+"} if name == "bench" else {}
+        parser.add_argument("model", metavar=model, help=_MODEL_HELP[name], **many)  # type: ignore[arg-type]
+        _add_out(parser)
+        add_settings(parser, *groups)
+
+        def command(arguments: argparse.Namespace) -> None:
+            from compress import steps
+
+            step = getattr(steps, name)
+            _print_result(
+                step(arguments.model, out=arguments.out, overwrite=arguments.overwrite, **given_settings(arguments, *groups)),
+                arguments.json,
+            )
+
+        parser.set_defaults(command=command)
+
+    return build
+
+
+def _build_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML or TOML file; see the README")
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of recipes, for editors, and stop")
+    _add_out(parser, required=False)
+    parser.add_argument("--seed", metavar="N", help="instead of the recipe's own seed")
+
+    def command(arguments: argparse.Namespace) -> None:
+        if arguments.schema:
+            from compress.recipe import json_schema
+
+            print(json_schema(), end="")
+            return
+        if arguments.recipe is None or arguments.out is None:
+            raise CompressError("run: needs RECIPE and --out DIR; see 'compress run --help'")
+        _run_recipe(Path(arguments.recipe), arguments)
+
+    parser.set_defaults(command=command)
+
+
+def _build_demo(parser: argparse.ArgumentParser) -> None:
+    _add_out(parser)
+    parser.add_argument("--seed", metavar="N", help="seed of everything random (default: 0)")
+    parser.set_defaults(command=lambda arguments: _run_recipe(Path(__file__).with_name("demo.yaml"), arguments))
+
+
+def _build_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a folder that export or quantize wrote")
+    parser.add_argument("texts", metavar="TEXT", nargs="*", help="texts; without any, one a line from stdin; a pair has a tab")
+    parser.add_argument("--threads", metavar="N", type=int, help="CPU threads; default: all that this process may use")
+
+    def command(arguments: argparse.Namespace) -> None:
+        classifier = compress.load(arguments.model, threads=arguments.threads)
+        texts = arguments.texts or (line.rstrip("\n") for line in sys.stdin)
+        _print_predictions(_predict(classifier, texts), arguments.json)
+
+    parser.set_defaults(command=command)
+
+
+def _build_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="a model folder to look at as well")
+
+    def command(arguments: argparse.Namespace) -> None:
+        from compress.doctor import examine
+
+        findings = examine(Path(arguments.model) if arguments.model else None)
+        if arguments.json:
+            print(json.dumps(findings, indent=2))
+        else:
+            for name, finding in findings.items():
+                print(f"{name + ':':14} {finding}")
+
+    parser.set_defaults(command=command)
+
+
+def _add_out(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument("--out", metavar="DIR", required=required, help="the folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run wrote there")
+
+
+def _run_recipe(recipe: Path, arguments: argparse.Namespace) -> None:
+    from compress.pipeline import run
+
+    seed = None if arguments.seed is None else arguments.seed
+    results = run(recipe, arguments.out, seed=seed, overwrite=arguments.overwrite)
+    if arguments.json:
+        print(json.dumps({name: _as_json(result) for name, result in results.items()}, indent=2))
+        return
+    out = Path(arguments.out)
+    for report in out.glob("*/report.md"):
+        print(report.read_text(encoding="utf-8"))
+        print(f"report: {report.with_name('report.html')}")
+    models = [path.parent for path in sorted(out.glob("*/onnx"), key=lambda path: path.stat().st_mtime)]
+    if models:
+        print(f"model:  {models[-1]}")
+
+
+def _print_result(result: "StepResult", as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(_as_json(result), indent=2))
+    elif (report := result.folder / "report.md").is_file():
+        print(report.read_text(encoding="utf-8"))
+        print(f"report: {result.folder / 'report.html'}")
+    else:
+        from compress.clock import in_words
+
+        for name, value in result.metrics.items():
+            if not isinstance(value, list | dict):
+                shown = f"{value:,.6g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+                print(f"{name.replace('_', ' ') + ':':22} {shown}")
+        print(f"{'written:':22} {result.folder} in {in_words(result.seconds)}")
+
+
+def _as_json(result: "StepResult") -> dict[str, Any]:
+    return {**vars(result), "folder": str(result.folder)}
+
+
+def _predict(classifier: "compress.Classifier", texts: Iterable[str]) -> Iterator[tuple[str, "compress.Prediction"]]:
+    """Predictions in chunks, so that a stream of any length takes the same memory."""
+    remaining = iter(texts)
+    pairs = classifier.task.startswith("pair_")
+    while chunk := list(islice(remaining, _LINES_AT_ONCE)):
+        yield from zip(chunk, classifier([_pair(text) for text in chunk] if pairs else chunk), strict=True)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    first, tab, second = text.partition("\t")
+    if not tab:
+        raise CompressError(f"predict: this model reads pairs, two texts with a tab between them, got {text!r:.60}")
+    return first, second
+
+
+def _print_predictions(predictions: Iterable[tuple[str, "compress.Prediction"]], as_json: bool) -> None:
+    separator = "["
+    for text, prediction in predictions:
+        if as_json:
+            answer = {"text": text, "label": prediction.label, "score": prediction.score, "labels": prediction.labels}
+            print(separator + json.dumps(answer | {"scores": prediction.scores}, ensure_ascii=False), end="")
+            separator = ",\n"
+        else:
+            print(f"{','.join(prediction.labels) or '-'}\t{prediction.score:.4f}\t{text}")
+    if as_json:
+        print("[]" if separator == "[" else "]")
+
+
+_MODEL_HELP = {
+    "finetune": "hub id or folder of a BERT classifier or encoder; demo:minilm is the embedded one",
+    "distill": "folder or hub id of a fine-tuned BERT classifier",
+    "prune": "folder or hub id of a fine-tuned BERT classifier",
+    "export": "folder or hub id of a fine-tuned BERT classifier",
+    "quantize": "a folder that export wrote, or a PyTorch one, which is exported first",
+    "bench": "folders of models, PyTorch or ONNX; the first is the reference",
+}
+_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "demo": ("run the whole pipeline on the embedded BERT and text", _build_demo),
+    "finetune": ("train a classifier on labelled texts", _build_step("finetune", "MODEL")),
+    "distill": ("make a smaller student and train it to answer as the teacher does", _build_step("distill", "TEACHER")),
+    "prune": ("remove attention heads and FFN neurons, and train to recover", _build_step("prune", "MODEL")),
+    "export": ("write the model as fp32 ONNX, checked against PyTorch", _build_step("export", "MODEL")),
+    "quantize": ("write the model as int8 ONNX, checked on validation texts", _build_step("quantize", "MODEL")),
+    "bench": ("measure accuracy, latency and size of models side by side", _build_step("bench", "MODEL")),
+    "run": ("run every step of a recipe; started again, it goes on where it stopped", _build_run),
+    "predict": ("label texts with an exported model", _build_predict),
+    "doctor": ("say what this machine and a model can do, and what to fix", _build_doctor),
+}

@@ -1,0 +1,65 @@
+"""Settings as command-line flags: one flag a field, its help from the field's own description.
+
+argparse and not a larger library: ``compress predict`` must work in the base install, which has three dependencies, and
+the parsing that such a library would do is done by the settings themselves, with the same errors as everywhere.
+"""
+
+import argparse
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from compress.errors import CompressError
+
+if TYPE_CHECKING:
+    from compress.config import Settings
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing usage and exiting."""
+        raise CompressError(f"{self.prog.removeprefix('compress ')}: {message}; see '{self.prog} --help'")
+
+
+def add_settings(parser: argparse.ArgumentParser, *groups: "type[Settings]") -> None:
+    """A flag for each field of each group; values stay text, the settings parse them."""
+    for group in groups:
+        section = parser.add_argument_group(f"{group.command} settings")
+        for name, field in group.model_fields.items():
+            flag = "--" + name.replace("_", "-")
+            about = _help(field.description or "", field.get_default(call_default_factory=True), field.is_required())
+            if field.annotation is bool:
+                section.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=about)
+            elif field.annotation == list[str]:
+                section.add_argument(flag, action="append", metavar="COL", help=about)
+            else:
+                section.add_argument(flag, required=field.is_required(), metavar=_metavar(name, field), help=about)
+
+
+def given_settings(arguments: argparse.Namespace, *groups: "type[Settings]") -> dict[str, Any]:
+    """The settings that the command line gives, by name."""
+    names = [name for group in groups for name in group.model_fields]
+    return {name: value for name in names if (value := getattr(arguments, name)) is not None}
+
+
+def _help(description: str, default: Any, required: bool) -> str:
+    shown = "" if required or default in (None, [], False) or "default" in description else f" (default: {default})"
+    return (description + shown).replace("%", "%%")
+
+
+def _metavar(name: str, field: Any) -> str:
+    """The choices where there are few, else the kind of value."""
+    choices = [value for value in getattr(field.annotation, "__args__", ()) if isinstance(value, str)]
+    nested = [
+        value for part in getattr(field.annotation, "__args__", ()) for value in getattr(part, "__args__", ()) if isinstance(value, str)
+    ]
+    if choices or nested:
+        return "{" + ",".join(choices or nested) + "}"
+    return {"data": "D", "train": "FILE", "validation": "FILE", "test": "FILE", "label": "COL"}.get(name, "N" if _numeric(field) else "MODEL")
+
+
+def _numeric(field: Any) -> bool:
+    return "int" in str(field.annotation) or "float" in str(field.annotation)

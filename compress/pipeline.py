@@ -1,0 +1,180 @@
+"""The recipe's loop: run the steps in order, skip those that are up to date, go on where it stopped."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+import compress
+from compress import steps
+from compress.clock import Stopwatch, in_words
+from compress.config import DataConfig
+from compress.data import read_dataset, write_dataset
+from compress.errors import CompressError
+from compress.folder import MANIFEST, digest_tree, new_folder, read_manifest
+from compress.progress import say
+from compress.recipe import Recipe, Step, read_recipe
+from compress.step import StepResult
+
+STATE = "run.json"
+
+
+def run(
+    recipe: str | Path | Recipe, out: str | Path, *, seed: int | None = None, overwrite: bool = False
+) -> dict[str, StepResult]:
+    """Run every step of a recipe into ``out``; started again, redo only what changed.
+
+    A step is skipped where its folder is whole and was made with the same settings, the same inputs (by digest) and the
+    same version of this package.
+
+    Args:
+        recipe: a YAML or TOML file, or a recipe in memory.
+        out: the folder that gets ``data/`` and one folder a step.
+        seed: instead of the recipe's own.
+        overwrite: forget what ``out`` holds and run every step.
+
+    Returns:
+        The result of each step that ran, by its name; those that were up to date are not in it.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe))
+    if seed is not None:
+        recipe = Recipe.parse(recipe.model_dump(exclude_unset=True) | {"seed": seed})
+    folder = _open(Path(out))
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return _run(recipe, _State(folder, forget=overwrite))
+    except Timeout:
+        raise CompressError(f"--out {out}: another run is writing there; wait for it or choose another") from None
+
+
+def _run(recipe: Recipe, state: "_State") -> dict[str, StepResult]:
+    watch, done = Stopwatch(), {}
+    _prepare_data(recipe.data, state)
+    for number, (name, step) in enumerate(recipe.steps.items(), start=1):
+        title = f"[{number}/{len(recipe.steps)}] {name}"
+        inputs = _inputs(step, recipe, state)
+        fingerprint = _fingerprint(step, recipe, inputs, state)
+        if state.is_fresh(name, fingerprint):
+            say(f"{title}: up to date")
+            continue
+        say(f"{title}: {step.command}")
+        done[name] = _call(step, recipe, inputs, state.folder / name, state.folder / "data")
+        state.record(name, fingerprint)
+    say(f"{state.folder}: {len(done)} of {len(recipe.steps)} steps run in {in_words(watch.seconds)}")
+    return done
+
+
+def _call(step: Step, recipe: Recipe, inputs: dict[str, Any], out: Path, data: Path) -> StepResult:
+    settings = _settings(step, recipe) | inputs
+    takes_data = {} if step.command == "export" else {"data": data}
+    function = getattr(steps, step.command)
+    result: StepResult = function(out=out, overwrite=out.exists(), **takes_data, **settings)
+    return result
+
+
+def _settings(step: Step, recipe: Recipe) -> dict[str, Any]:
+    """The settings that the recipe gives the step, with the recipe's seed where the step has none of its own."""
+    given = step.model_dump(exclude={"step", *step.inputs}, exclude_unset=True)
+    return {"seed": recipe.seed} | given
+
+
+def _inputs(step: Step, recipe: Recipe, state: "_State") -> dict[str, Any]:
+    """Each model that the step reads: the folder of an earlier step, or what the recipe names."""
+
+    def resolve(value: str) -> str:
+        return str(state.folder / value) if value in recipe.steps else value
+
+    found = {}
+    for field in step.inputs:
+        value = getattr(step, field)
+        if value is not None:
+            found[field] = [resolve(one) for one in value] if isinstance(value, list) else resolve(value)
+    return found
+
+
+def _fingerprint(step: Step, recipe: Recipe, inputs: dict[str, Any], state: "_State") -> str:
+    sources = [value for given in inputs.values() for value in (given if isinstance(given, list) else [given])]
+    whole = {
+        "step": step.command,
+        "settings": step.model_dump(mode="json", exclude=set(step.inputs)) | {"seed": _settings(step, recipe)["seed"]},
+        "inputs": [(list(inputs), [_digest(source) for source in sources])],
+        "data": state.output("data"),
+        "version": compress.__version__,
+    }
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
+def _prepare_data(config: DataConfig, state: "_State") -> None:
+    """The splits as used, written once for all steps."""
+    named = [name for name in (config.data, config.train, config.validation, config.test) if name is not None]
+    whole = [config.model_dump(mode="json"), [_digest(name) for name in named], compress.__version__]
+    fingerprint = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    if state.is_fresh("data", fingerprint):
+        return
+    dataset = read_dataset(config)
+    with new_folder(state.folder / "data", overwrite=True) as folder:
+        write_dataset(dataset, folder)
+        splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+        rows = {name: len(split) for name, split in splits.items() if split is not None}
+        about = {"source": config.data, "task": dataset.task, "labels": dataset.labels, "rows": rows}
+        (folder / "dataset.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    say(f"data: {dataset.task}, {len(dataset.labels)} labels, " + ", ".join(f"{n:,} {name}" for name, n in rows.items()))
+    state.record("data", fingerprint)
+
+
+def _digest(source: str) -> str:
+    """What a source holds, where that can be known: a folder's or file's content, else its name."""
+    path = Path(source)
+    return digest_tree(path) if path.exists() else source
+
+
+def _open(out: Path) -> Path:
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / STATE).is_file())):
+        raise CompressError(f"--out {out}: exists and is not the folder of a run; choose another")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not (out / STATE).exists():
+            (out / STATE).write_text("{}\n", encoding="utf-8")
+    except OSError as error:
+        raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
+    return out
+
+
+class _State:
+    """What ``run.json`` remembers: for each step the fingerprint of what went in and the digest of what came out."""
+
+    def __init__(self, folder: Path, *, forget: bool) -> None:
+        self.folder = folder
+        self._steps: dict[str, dict[str, str]] = {}
+        if not forget:
+            try:
+                self._steps = json.loads((folder / STATE).read_text(encoding="utf-8")).get("steps", {})
+            except (ValueError, AttributeError):
+                say(f"{folder / STATE}: damaged, every step runs again")
+
+    def is_fresh(self, name: str, fingerprint: str) -> bool:
+        known = self._steps.get(name, {})
+        return known.get("fingerprint") == fingerprint and known.get("output") == _output(self.folder / name)
+
+    def output(self, name: str) -> str:
+        return self._steps[name]["output"]
+
+    def record(self, name: str, fingerprint: str) -> None:
+        self._steps[name] = {"fingerprint": fingerprint, "output": _output(self.folder / name) or ""}
+        partial = self.folder / f".{STATE}"
+        partial.write_text(json.dumps({"format_version": 1, "steps": self._steps}, indent=2) + "\n", encoding="utf-8")
+        partial.replace(self.folder / STATE)
+
+
+def _output(folder: Path) -> str | None:
+    """The digest of a step's whole folder; None where it is missing, damaged or changed."""
+    if not folder.is_dir():
+        return None
+    if not (folder / MANIFEST).is_file():
+        return digest_tree(folder)
+    try:
+        return read_manifest(folder).digest
+    except CompressError:
+        return None
