@@ -42,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("compress"):
             raise
-        print(f"compress: this command needs {error.name}; install it with pip install 'compress-bert[train]'", file=sys.stderr)
+        print(
+            f"compress: this command needs {error.name}; install it with pip install 'compress-bert[train]'",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("compress: interrupted, nothing half-written is left", file=sys.stderr)
@@ -60,8 +63,9 @@ def _parser(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"compress {compress.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     wanted = next((word for word in arguments if not word.startswith("-")), None)
-    for name, (summary, build) in _COMMANDS.items():
+    for name, (usage, summary, build) in _COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        command.usage = f"compress {name} {usage}"
         if name == wanted:  # the settings behind a command's flags take time to import
             build(command)
             command.add_argument("--json", action="store_true", help="print the result as one JSON document")
@@ -87,7 +91,12 @@ def _build_step(name: str, model: str) -> Callable[[argparse.ArgumentParser], No
 
             step = getattr(steps, name)
             _print_result(
-                step(arguments.model, out=arguments.out, overwrite=arguments.overwrite, **given_settings(arguments, *groups)),
+                step(
+                    arguments.model,
+                    out=arguments.out,
+                    overwrite=arguments.overwrite,
+                    **given_settings(arguments, *groups),
+                ),
                 arguments.json,
             )
 
@@ -123,7 +132,9 @@ def _build_demo(parser: argparse.ArgumentParser) -> None:
 
 def _build_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a folder that export or quantize wrote")
-    parser.add_argument("texts", metavar="TEXT", nargs="*", help="texts; without any, one a line from stdin; a pair has a tab")
+    parser.add_argument(
+        "texts", metavar="TEXT", nargs="*", help="texts; without any, one a line from stdin; a pair has a tab"
+    )
     parser.add_argument("--threads", metavar="N", type=int, help="CPU threads; default: all that this process may use")
 
     def command(arguments: argparse.Namespace) -> None:
@@ -142,10 +153,10 @@ def _build_doctor(parser: argparse.ArgumentParser) -> None:
 
         findings = examine(Path(arguments.model) if arguments.model else None)
         if arguments.json:
-            print(json.dumps(findings, indent=2))
+            print(json.dumps([vars(finding) for finding in findings], indent=2))
         else:
-            for name, finding in findings.items():
-                print(f"{name + ':':14} {finding}")
+            for finding in findings:
+                print(f"{'ok ' if finding.ok else 'FIX'} {finding.about:9} {finding.text}")
 
     parser.set_defaults(command=command)
 
@@ -158,8 +169,7 @@ def _add_out(parser: argparse.ArgumentParser, required: bool = True) -> None:
 def _run_recipe(recipe: Path, arguments: argparse.Namespace) -> None:
     from compress.pipeline import run
 
-    seed = None if arguments.seed is None else arguments.seed
-    results = run(recipe, arguments.out, seed=seed, overwrite=arguments.overwrite)
+    results = run(recipe, arguments.out, seed=arguments.seed, overwrite=arguments.overwrite)
     if arguments.json:
         print(json.dumps({name: _as_json(result) for name, result in results.items()}, indent=2))
         return
@@ -183,7 +193,9 @@ def _print_result(result: "StepResult", as_json: bool) -> None:
 
         for name, value in result.metrics.items():
             if not isinstance(value, list | dict):
-                shown = f"{value:,.6g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+                shown = (
+                    f"{value:,.6g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+                )
                 print(f"{name.replace('_', ' ') + ':':22} {shown}")
         print(f"{'written:':22} {result.folder} in {in_words(result.seconds)}")
 
@@ -228,15 +240,40 @@ _MODEL_HELP = {
     "quantize": "a folder that export wrote, or a PyTorch one, which is exported first",
     "bench": "folders of models, PyTorch or ONNX; the first is the reference",
 }
-_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
-    "demo": ("run the whole pipeline on the embedded BERT and text", _build_demo),
-    "finetune": ("train a classifier on labelled texts", _build_step("finetune", "MODEL")),
-    "distill": ("make a smaller student and train it to answer as the teacher does", _build_step("distill", "TEACHER")),
-    "prune": ("remove attention heads and FFN neurons, and train to recover", _build_step("prune", "MODEL")),
-    "export": ("write the model as fp32 ONNX, checked against PyTorch", _build_step("export", "MODEL")),
-    "quantize": ("write the model as int8 ONNX, checked on validation texts", _build_step("quantize", "MODEL")),
-    "bench": ("measure accuracy, latency and size of models side by side", _build_step("bench", "MODEL")),
-    "run": ("run every step of a recipe; started again, it goes on where it stopped", _build_run),
-    "predict": ("label texts with an exported model", _build_predict),
-    "doctor": ("say what this machine and a model can do, and what to fix", _build_doctor),
+_STEP_USAGE = "{} --data D --out DIR [settings]"
+_COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {
+    "demo": ("--out DIR", "run the whole pipeline on the embedded BERT and text", _build_demo),
+    "finetune": (_STEP_USAGE.format("MODEL"), "train a classifier on labelled texts", _build_step("finetune", "MODEL")),
+    "distill": (
+        _STEP_USAGE.format("TEACHER"),
+        "make a smaller student and train it to answer as the teacher does",
+        _build_step("distill", "TEACHER"),
+    ),
+    "prune": (
+        _STEP_USAGE.format("MODEL --heads R --ffn R"),
+        "remove attention heads and FFN neurons, and train to recover",
+        _build_step("prune", "MODEL"),
+    ),
+    "export": (
+        "MODEL --out DIR",
+        "write the model as fp32 ONNX, checked against PyTorch",
+        _build_step("export", "MODEL"),
+    ),
+    "quantize": (
+        _STEP_USAGE.format("MODEL"),
+        "write the model as int8 ONNX, checked on validation texts",
+        _build_step("quantize", "MODEL"),
+    ),
+    "bench": (
+        _STEP_USAGE.format("MODEL [MODEL ...]"),
+        "measure accuracy, latency and size of models side by side",
+        _build_step("bench", "MODEL"),
+    ),
+    "run": (
+        "RECIPE --out DIR",
+        "run every step of a recipe; started again, it goes on where it stopped",
+        _build_run,
+    ),
+    "predict": ("MODEL [TEXT ...]", "label texts with an exported model", _build_predict),
+    "doctor": ("[MODEL]", "say what this machine and a model can do, and what to fix", _build_doctor),
 }

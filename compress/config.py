@@ -59,8 +59,12 @@ class DataConfig(Settings):
     """Where the texts and labels are."""
 
     command: ClassVar[str] = "data"
-    data: str = Field(description="hub id, folder with train/validation/test files, or one CSV, TSV, JSONL or Parquet file")
-    text: list[str] = Field(default=[], max_length=2, description="column with the text; give it twice for a pair of texts")
+    data: str = Field(
+        description="hub id, folder with train/validation/test files, or one CSV, TSV, JSONL or Parquet file"
+    )
+    text: list[str] = Field(
+        default=[], max_length=2, description="column with the text; give it twice for a pair of texts"
+    )
     label: str | None = Field(default=None, description="column with the label")
     train: str | None = Field(default=None, description="file to use as the train split")
     validation: str | None = Field(default=None, description="file to use as the validation split")
@@ -83,9 +87,13 @@ class TrainingConfig(MachineConfig):
     batch_size: int = Field(default=32, gt=0, description="texts in a training step")
     learning_rate: float = Field(default=3e-5, gt=0, lt=1, description="peak learning rate of AdamW")
     warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps over which the rate warms up")
-    weight_decay: float = Field(default=0.01, ge=0, lt=1, description="AdamW's decay of weights (not biases, not norms)")
+    weight_decay: float = Field(
+        default=0.01, ge=0, lt=1, description="AdamW's decay of weights (not biases, not norms)"
+    )
     max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are clipped at this norm, after backward")
-    eval_steps: int | None = Field(default=None, gt=0, description="validate every so many steps; default: twice an epoch")
+    eval_steps: int | None = Field(
+        default=None, gt=0, description="validate every so many steps; default: twice an epoch"
+    )
     patience: int = Field(default=6, gt=0, description="stop after so many validations without a better metric")
     metric: Literal["accuracy", "macro_f1"] | None = Field(
         default=None, description="what decides the best checkpoint; default: accuracy, or macro_f1 for multi-label"
@@ -110,11 +118,16 @@ class DistillConfig(TrainingConfig):
 
     command: ClassVar[str] = "distill"
     layers: LayerChoice | None = Field(
-        default=None, description="teacher layers that make the student: a number of evenly spaced ones (default: half), or a list such as 0,2,4"
+        default=None,
+        description="teacher layers that make the student: a number of evenly spaced ones (default: half), or a list such as 0,2,4",
     )
-    student: str | None = Field(default=None, description="start from this BERT checkpoint instead of the teacher's layers")
+    student: str | None = Field(
+        default=None, description="start from this BERT checkpoint instead of the teacher's layers"
+    )
     temperature: float = Field(default=2.0, gt=0, le=100, description="softens teacher and student logits")
-    hard_weight: float = Field(default=0.1, ge=0, le=1, description="weight of the hard labels; the soft ones get the rest")
+    hard_weight: float = Field(
+        default=0.1, ge=0, le=1, description="weight of the hard labels; the soft ones get the rest"
+    )
     epochs: int = Field(default=5, gt=0, le=1000, description="passes over the train split")
     learning_rate: float = Field(default=1e-4, gt=0, lt=1, description="peak learning rate of AdamW")
 
@@ -131,10 +144,14 @@ class PruneConfig(TrainingConfig):
     command: ClassVar[str] = "prune"
     heads: float = Field(default=0.0, ge=0, lt=1, description="share of all attention heads to remove")
     ffn: float = Field(default=0.0, ge=0, lt=1, description="share of all FFN neurons to remove")
-    teacher: str | None = Field(default=None, description="model that guides the recovery; default: MODEL before the cut")
+    teacher: str | None = Field(
+        default=None, description="model that guides the recovery; default: MODEL before the cut"
+    )
     samples: int = Field(default=2048, gt=0, description="train texts from which the importance is measured")
     temperature: float = Field(default=2.0, gt=0, le=100, description="softens teacher and student logits")
-    hard_weight: float = Field(default=0.1, ge=0, le=1, description="weight of the hard labels; the soft ones get the rest")
+    hard_weight: float = Field(
+        default=0.1, ge=0, le=1, description="weight of the hard labels; the soft ones get the rest"
+    )
     epochs: int = Field(default=2, gt=0, le=1000, description="passes over the train split")
     learning_rate: float = Field(default=5e-5, gt=0, lt=1, description="peak learning rate of AdamW")
 
@@ -191,7 +208,8 @@ def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | st
     field = settings.model_fields[name]
     if error["type"] == "missing":
         return f"{where} is required: {field.description}"
-    return f"{where} {_allowed(field, error['msg'])}, got {error['input']!r}; {field.description}"
+    given = error["input"] if isinstance(error["input"], str) and error["input"] else repr(error["input"])
+    return f"{where} {_allowed(field, error['msg'])}, got {given}; {field.description}"
 
 
 _BOUNDS: tuple[tuple[type, str, str], ...] = (

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from compress.errors import CompressError
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from compress.config import Settings
 
 
@@ -21,7 +23,8 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing usage and exiting."""
-        raise CompressError(f"{self.prog.removeprefix('compress ')}: {message}; see '{self.prog} --help'")
+        where = self.prog.removeprefix("compress").strip()
+        raise CompressError(f"{where + ': ' if where else ''}{message}; see '{self.prog} --help'")
 
 
 def add_settings(parser: argparse.ArgumentParser, *groups: "type[Settings]") -> None:
@@ -50,16 +53,12 @@ def _help(description: str, default: Any, required: bool) -> str:
     return (description + shown).replace("%", "%%")
 
 
-def _metavar(name: str, field: Any) -> str:
+def _metavar(name: str, field: "FieldInfo") -> str:
     """The choices where there are few, else the kind of value."""
-    choices = [value for value in getattr(field.annotation, "__args__", ()) if isinstance(value, str)]
-    nested = [
-        value for part in getattr(field.annotation, "__args__", ()) for value in getattr(part, "__args__", ()) if isinstance(value, str)
-    ]
-    if choices or nested:
-        return "{" + ",".join(choices or nested) + "}"
-    return {"data": "D", "train": "FILE", "validation": "FILE", "test": "FILE", "label": "COL"}.get(name, "N" if _numeric(field) else "MODEL")
-
-
-def _numeric(field: Any) -> bool:
-    return "int" in str(field.annotation) or "float" in str(field.annotation)
+    known = {"data": "D", "train": "FILE", "validation": "FILE", "test": "FILE", "label": "COL"}
+    if name in known:
+        return known[name]
+    kinds = str(field.annotation)
+    if "Literal[" in kinds:
+        return "{" + kinds.split("Literal[")[1].split("]", maxsplit=1)[0].replace("'", "").replace(" ", "") + "}"
+    return "N" if "int" in kinds or "float" in kinds else "MODEL"

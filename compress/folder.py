@@ -122,14 +122,18 @@ def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None
     """Refuse an output folder that would overwrite something, before any work is done."""
     for path in inputs:
         if path.exists() and path.resolve().is_relative_to(out.resolve()):
-            raise CompressError(f"--out {out}: holds the input {path}; a step never writes into its input, choose another")
+            raise CompressError(
+                f"--out {out}: holds the input {path}; a step never writes into its input, choose another"
+            )
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise CompressError(f"--out {out}: exists and is not a folder; choose another")
     if out.exists():
         if not overwrite:
             raise CompressError(f"--out {out}: exists; choose another, or add --overwrite to replace it")
         if any(out.iterdir()) and not any((out / mark).is_file() for mark in OUR_MARKS):
-            raise CompressError(f"--out {out}: was not made by compress, so --overwrite leaves it alone; choose another")
+            raise CompressError(
+                f"--out {out}: was not made by compress, so --overwrite leaves it alone; choose another"
+            )
 
 
 @contextmanager
@@ -149,7 +153,9 @@ def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] =
     except OSError as error:
         if error.filename is None or str(partial) not in str(error.filename):
             raise
-        raise CompressError(f"--out {out}: cannot be written ({error.strerror}); free some space or choose another") from None
+        raise CompressError(
+            f"--out {out}: cannot be written ({error.strerror}); free some space or choose another"
+        ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -22,7 +22,7 @@ STATE = "run.json"
 
 
 def run(
-    recipe: str | Path | Recipe, out: str | Path, *, seed: int | None = None, overwrite: bool = False
+    recipe: str | Path | Recipe, out: str | Path, *, seed: int | str | None = None, overwrite: bool = False
 ) -> dict[str, StepResult]:
     """Run every step of a recipe into ``out``; started again, redo only what changed.
 
@@ -120,7 +120,9 @@ def _prepare_data(config: DataConfig, state: "_State") -> None:
         rows = {name: len(split) for name, split in splits.items() if split is not None}
         about = {"source": config.data, "task": dataset.task, "labels": dataset.labels, "rows": rows}
         (folder / "dataset.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    say(f"data: {dataset.task}, {len(dataset.labels)} labels, " + ", ".join(f"{n:,} {name}" for name, n in rows.items()))
+    say(
+        f"data: {dataset.task}, {len(dataset.labels)} labels, " + ", ".join(f"{n:,} {name}" for name, n in rows.items())
+    )
     state.record("data", fingerprint)
 
 

@@ -29,4 +29,6 @@ def open_predictor(folder: Path, threads: int, device: str = "cpu") -> MeasuredP
     from compress.modeling.torch_predictor import TorchPredictor
 
     torch.set_num_threads(threads)
-    return TorchPredictor(load_classifier(str(folder)), torch_device(device))
+    predictor = TorchPredictor(load_classifier(str(folder)), torch_device(device))
+    predictor.size_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors")) or predictor.size_bytes
+    return predictor

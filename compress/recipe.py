@@ -129,7 +129,9 @@ def _parse(path: Path) -> Any:
     try:
         return tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
     except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
-        raise CompressError(f"{path}: is not valid {path.suffix[1:] or 'YAML'} ({' '.join(str(error).split())})") from None
+        raise CompressError(
+            f"{path}: is not valid {path.suffix[1:] or 'YAML'} ({' '.join(str(error).split())})"
+        ) from None
 
 
 def _explain(error: ValidationError) -> str:
@@ -158,7 +160,9 @@ def _located(recipe: Recipe, folder: Path) -> Recipe:
 
     files = {name: locate(getattr(recipe.data, name)) for name in ("data", "train", "validation", "test")}
     steps = {
-        name: step.model_copy(update={field: _unless_step(getattr(step, field), recipe, locate) for field in step.inputs})
+        name: step.model_copy(
+            update={field: _unless_step(getattr(step, field), recipe, locate) for field in step.inputs}
+        )
         for name, step in recipe.steps.items()
     }
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=files), "steps": steps})

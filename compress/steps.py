@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 PARITY_TOLERANCE = 1e-4
 
 
-def finetune(model: str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any) -> StepResult:
+def finetune(
+    model: str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any
+) -> StepResult:
     """Train a classifier's head and body on labelled texts.
 
     Args:
@@ -40,7 +42,9 @@ def finetune(model: str | Path, data: str | Path, out: str | Path, *, overwrite:
         return job.save_torch(trained, training.as_metrics())
 
 
-def distill(teacher: str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any) -> StepResult:
+def distill(
+    teacher: str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any
+) -> StepResult:
     """Make a smaller student and train it to answer as the teacher does.
 
     Args:
@@ -64,10 +68,14 @@ def distill(teacher: str | Path, data: str | Path, out: str | Path, *, overwrite
         else:
             student = core.student_from_layers(teacher_model, job.config.layers)
         training = core.distill(teacher_model, student, dataset, job.config)
-        return job.save_torch(replace(student, history=teacher_model.history, digest=teacher_model.digest), training.as_metrics())
+        return job.save_torch(
+            replace(student, history=teacher_model.history, digest=teacher_model.digest), training.as_metrics()
+        )
 
 
-def prune(model: str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any) -> StepResult:
+def prune(
+    model: str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any
+) -> StepResult:
     """Remove attention heads and FFN neurons, and train to recover.
 
     Args:
@@ -126,7 +134,9 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
         return job.save_onnx(manifest, asdict(parity), checkpoint.digest, checkpoint.source)
 
 
-def quantize(model: str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any) -> StepResult:
+def quantize(
+    model: str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any
+) -> StepResult:
     """Write the model as an int8 ONNX graph, with its agreement with the fp32 one on validation texts.
 
     Args:
@@ -163,7 +173,12 @@ def quantize(model: str | Path, data: str | Path, out: str | Path, *, overwrite:
 
 
 def bench(
-    models: Sequence[str | Path] | str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any
+    models: Sequence[str | Path] | str | Path,
+    data: str | Path,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    **settings: Any,
 ) -> StepResult:
     """Measure accuracy, latency and size of models side by side, and write the report.
 
@@ -202,7 +217,9 @@ def _check_labels(model: "Checkpoint | Manifest", dataset: "Dataset", name: str 
     """A model's task and label set must be the data's; the order may differ, answers are matched by name."""
     name = name or getattr(model, "source", "")
     if model.task != dataset.task:
-        raise CompressError(f"{name}: is for {model.task} tasks, but the data is {dataset.task}; give the data it was trained on")
+        raise CompressError(
+            f"{name}: is for {model.task} tasks, but the data is {dataset.task}; give the data it was trained on"
+        )
     lacking, unknown = sorted(set(model.labels) - set(dataset.labels)), sorted(set(dataset.labels) - set(model.labels))
     if lacking or unknown:
         raise CompressError(
@@ -212,4 +229,6 @@ def _check_labels(model: "Checkpoint | Manifest", dataset: "Dataset", name: str 
 
 
 def _some(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") if names else "none"
+    return (
+        ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") if names else "none"
+    )

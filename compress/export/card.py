@@ -60,6 +60,8 @@ def model_card(name: str, manifest: Manifest) -> str:
 
 def _row(entry: dict[str, Any]) -> str:
     shown = ", ".join(
-        f"{name.replace('_', ' ')} {value:.4g}" for name, value in entry["metrics"].items() if isinstance(value, int | float)
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in entry["metrics"].items()
+        if isinstance(value, int | float)
     )
     return f"| {entry['step']} | {entry['seconds']:.0f} | {shown} |"

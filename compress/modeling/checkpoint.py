@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
-from transformers import BertForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging as transformers_logging
 
 from compress.embedded import model_source
@@ -155,12 +160,16 @@ def _manifest(source: str) -> Manifest | None:
     if (path / MANIFEST).is_file():
         manifest = read_manifest(path)
         if manifest.kind != "torch":
-            raise CompressError(f"{source}: holds an ONNX model; this step needs the torch folder that it was exported from")
+            raise CompressError(
+                f"{source}: holds an ONNX model; this step needs the torch folder that it was exported from"
+            )
         return manifest
     if path.is_dir() and not (path / "config.json").is_file():
         raise CompressError(f"{source}: not a model folder, it has neither {MANIFEST} nor config.json")
     if not path.exists() and (path.is_absolute() or source.startswith(".") or source.count("/") > 1):
-        raise CompressError(f"{source}: no such folder; give a model folder or a hub id such as google-bert/bert-base-uncased")
+        raise CompressError(
+            f"{source}: no such folder; give a model folder or a hub id such as google-bert/bert-base-uncased"
+        )
     if path.is_file():
         raise CompressError(f"{source}: is a file; give the folder that holds it")
     return None
@@ -171,7 +180,9 @@ def _check_weights(source: str, loading: dict[str, Any]) -> None:
     missing = sorted(name for name in loading["missing_keys"] if not name.startswith(("classifier.", "bert.pooler.")))
     if missing or loading["mismatched_keys"]:
         wrong = missing or sorted(str(key) for key in loading["mismatched_keys"])
-        raise CompressError(f"{source}: {len(wrong)} weights are missing or misshapen, {wrong[0]} for one; get the model again")
+        raise CompressError(
+            f"{source}: {len(wrong)} weights are missing or misshapen, {wrong[0]} for one; get the model again"
+        )
 
 
 def _labels(config: Any) -> tuple[str, ...]:

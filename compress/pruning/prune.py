@@ -13,9 +13,7 @@ from compress.training.finetune import encode
 from compress.training.loop import Training
 
 
-def prune(
-    whole: Checkpoint, teacher: Checkpoint, data: Dataset, config: PruneConfig
-) -> tuple[Checkpoint, Training]:
+def prune(whole: Checkpoint, teacher: Checkpoint, data: Dataset, config: PruneConfig) -> tuple[Checkpoint, Training]:
     """A smaller copy of ``whole``, recovered by distillation from ``teacher``."""
     sample = _sample(encode(whole, data.train), config)
     importance = fisher_importance(whole, sample, config.batch_size, config.seed)

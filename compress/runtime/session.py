@@ -42,7 +42,9 @@ class OnnxPredictor:
         """The classifier in an ONNX folder of ours: its int8 graph, or its fp32 one where it has no other."""
         manifest = read_manifest(folder)
         if manifest.kind != "onnx":
-            raise CompressError(f"{folder}: is a PyTorch model; make an ONNX one with 'compress export {folder} --out ...'")
+            raise CompressError(
+                f"{folder}: is a PyTorch model; make an ONNX one with 'compress export {folder} --out ...'"
+            )
         graph = next((folder / name for name in GRAPHS if (folder / name).is_file()), None)
         if graph is None:
             raise CompressError(f"{folder}: has none of {', '.join(GRAPHS)}; export the model again")

@@ -73,7 +73,9 @@ def loader(examples: Examples, sampler: LengthBatches) -> DataLoader[Batch]:
     """Batches as tensors: the model's inputs, ``targets``, and ``teacher_logits`` where there are any."""
 
     def collate(rows: list[int]) -> Batch:
-        batch = {name: torch.from_numpy(array) for name, array in pad([examples.encodings[row] for row in rows]).items()}
+        batch = {
+            name: torch.from_numpy(array) for name, array in pad([examples.encodings[row] for row in rows]).items()
+        }
         batch["targets"] = torch.from_numpy(examples.targets[rows])
         if examples.teacher_logits is not None:
             batch["teacher_logits"] = torch.from_numpy(examples.teacher_logits[rows])

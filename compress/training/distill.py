@@ -12,15 +12,12 @@ from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.progress import progress
 from compress.runtime.predictor import Logits, encoded_logits
-from compress.training.batches import Examples
 from compress.training.finetune import encode
 from compress.training.loop import Training, train
 from compress.training.losses import distillation_loss
 
 
-def distill(
-    teacher: Checkpoint, student: Checkpoint, data: Dataset, config: DistillConfig | PruneConfig
-) -> Training:
+def distill(teacher: Checkpoint, student: Checkpoint, data: Dataset, config: DistillConfig | PruneConfig) -> Training:
     """Train ``student``, in place, on the teacher's soft labels and the data's hard ones.
 
     The teacher reads each train text once, whatever the number of epochs.

@@ -19,7 +19,7 @@ from compress.machine import has_fast_bf16, torch_device
 from compress.metrics import default_metric, score
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
-from compress.progress import Advance, progress
+from compress.progress import progress
 from compress.runtime.predictor import encoded_logits
 from compress.training.batches import Batch, Examples, LengthBatches, loader
 from compress.training.losses import Loss
@@ -45,7 +45,12 @@ class Training:
 
     def as_metrics(self) -> dict[str, Any]:
         """What the model's history keeps."""
-        return {f"validation_{self.metric}": self.best, "best_step": self.best_step, "steps": self.steps, "curve": self.curve}
+        return {
+            f"validation_{self.metric}": self.best,
+            "best_step": self.best_step,
+            "steps": self.steps,
+            "curve": self.curve,
+        }
 
 
 def train(
@@ -56,7 +61,9 @@ def train(
     accelerator = _accelerator(config)
     sampler = LengthBatches(train_set, config.batch_size, config.seed)
     total = len(sampler) * config.epochs
-    model, optimizer, batches, schedule = _prepare(accelerator, checkpoint.model, loader(train_set, sampler), total, config)
+    model, optimizer, batches, schedule = _prepare(
+        accelerator, checkpoint.model, loader(train_set, sampler), total, config
+    )
     judge = _Judge(checkpoint, validation_set, config, str(accelerator.device), accelerator.mixed_precision)
 
     eval_steps = config.eval_steps or max(1, len(sampler) // 2)
@@ -118,7 +125,7 @@ def _accelerator(config: TrainingConfig) -> Accelerator:
     device = torch_device(config.device)
     bf16 = config.precision == "bf16" or (config.precision == "auto" and has_fast_bf16(device))
     # accelerate keeps one state for the process; a pipeline may train twice with different settings.
-    AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001 - accelerate offers no other way
+    AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=device == "cpu")
 
 

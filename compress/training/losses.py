@@ -24,9 +24,7 @@ def hard_labels(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return functional.cross_entropy(logits, targets)
 
 
-def soft_labels(
-    student: torch.Tensor, teacher: torch.Tensor, temperature: float, *, multi_label: bool
-) -> torch.Tensor:
+def soft_labels(student: torch.Tensor, teacher: torch.Tensor, temperature: float, *, multi_label: bool) -> torch.Tensor:
     """KL divergence from teacher to student at ``temperature``, times its square (Hinton et al. 2015).
 
     The square keeps the gradients' size independent of the temperature. Labels of a multi-label task are independent,

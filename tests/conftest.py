@@ -1,0 +1,96 @@
+"""A tiny real BERT, a tiny real data set, and whole model folders made from them by the steps themselves."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+WORDS = {
+    "negative": ["bad", "awful", "dull", "boring", "poor", "waste", "mess", "tired"],
+    "positive": ["good", "great", "fine", "fun", "superb", "rich", "moving", "sharp"],
+}
+FILLERS = ["a", "the", "film", "story", "is", "was", "very", "and", "with", "number", "its", "of"]
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    path = Path(os.environ.get("COMPRESS_DATA", beside))
+    if not path.is_dir():
+        pytest.skip("needs ../shared/data or $COMPRESS_DATA")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT encoder of 4 layers x 64, random weights, in Hugging Face layout with a WordPiece tokenizer."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("encoder")
+    letters = [mark + letter for letter in "abcdefghijklmnopqrstuvwxyz0123456789" for mark in ("", "##")]
+    words = [*SPECIALS, *WORDS["negative"], *WORDS["positive"], *FILLERS]
+    vocabulary = {token: index for index, token in enumerate(dict.fromkeys([*words, *letters]))}
+    BertTokenizer(vocab=vocabulary, model_max_length=128).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=128,
+        initializer_range=0.2,  # large enough for heads and neurons to matter
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train, validation and test files: 240, 60 and 60 texts, "negative" or "positive" by their words."""
+    import random
+
+    folder = tmp_path_factory.mktemp("data")
+    rng = random.Random(0)
+    for split, rows in {"train": 240, "validation": 60, "test": 60}.items():
+        lines = []
+        for number in range(rows):
+            label = ("negative", "positive")[number % 2]
+            words = rng.choices(WORDS[label], k=rng.randint(1, 3)) + rng.choices(FILLERS, k=rng.randint(2, 12))
+            rng.shuffle(words)
+            lines.append(json.dumps({"text": " ".join(words), "label": label}))
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_torch(tiny_encoder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The encoder fine-tuned on the data, as ``compress finetune`` writes it."""
+    import compress
+
+    out = tmp_path_factory.mktemp("models") / "teacher"
+    compress.finetune(tiny_encoder, tiny_data, out, epochs=3, learning_rate=1e-3, precision="fp32")
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny_torch: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of ``tiny_torch``."""
+    import compress
+
+    out = tmp_path_factory.mktemp("models") / "onnx"
+    compress.export(tiny_torch, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_int8(tiny_onnx: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``tiny_onnx`` quantized."""
+    import compress
+
+    out = tmp_path_factory.mktemp("models") / "int8"
+    compress.quantize(tiny_onnx, tiny_data, out)
+    return out
