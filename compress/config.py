@@ -119,7 +119,7 @@ class DistillConfig(TrainingConfig):
     command: ClassVar[str] = "distill"
     layers: LayerChoice | None = Field(
         default=None,
-        description="teacher layers that make the student: a number of evenly spaced ones (default: half), or a list such as 0,2,4",
+        description="teacher layers to keep: a number of evenly spaced ones (default: half), or a list such as 0,2,4",
     )
     student: str | None = Field(
         default=None, description="start from this BERT checkpoint instead of the teacher's layers"

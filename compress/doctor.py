@@ -101,5 +101,5 @@ def _speed(folder: Path, manifest: Manifest) -> list[Finding]:
         predictor.run(feeds)
         times_ms.append(watch.milliseconds)
     length = feeds["input_ids"].shape[1]
-    text = f"{predictor.precision} on {predictor.provider}, loads in {load_ms:.0f} ms, {length} tokens in {np.median(times_ms):.2f} ms"
-    return [Finding("serving", text)]
+    speed = f"loads in {load_ms:.0f} ms, {length} tokens in {np.median(times_ms):.2f} ms"
+    return [Finding("serving", f"{predictor.precision} on {predictor.provider}, {speed}")]

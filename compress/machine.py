@@ -36,5 +36,5 @@ def has_fast_bf16(device: str) -> bool:
     import torch
 
     if device == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return not cpu_flags().isdisjoint(("amx_bf16", "avx512_bf16"))

@@ -37,12 +37,16 @@ def progress(title: str, total: int) -> Iterator[Advance]:
     ...     advance(1, note="loss 0.31")
     """
     if _quiet:
-        yield lambda steps=1, note="": None
+        yield _ignore
     elif sys.stderr.isatty():
         with _bar(title, total) as advance:
             yield advance
     else:
         yield _plain(title, total)
+
+
+def _ignore(steps: int = 1, note: str = "") -> None:
+    del steps, note
 
 
 @contextmanager

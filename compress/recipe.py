@@ -137,7 +137,7 @@ def _parse(path: Path) -> Any:
 def _explain(error: ValidationError) -> str:
     """One line for the first mistake, with the step that it is in."""
     first = error.errors()[0]
-    kinds = {step.model_fields["step"].annotation.__args__[0]: step for step in Step.__args__}  # type: ignore[union-attr]
+    kinds = {step.model_fields["step"].annotation.__args__[0]: step for step in Step.__args__}
     match first["loc"]:
         case ("steps", str(name), str(kind), *rest) if kind in kinds:
             return f"steps.{name}: " + explain(kinds[kind], first, tuple(rest))

@@ -223,7 +223,8 @@ def _check_labels(model: "Checkpoint | Manifest", dataset: "Dataset", name: str 
     lacking, unknown = sorted(set(model.labels) - set(dataset.labels)), sorted(set(dataset.labels) - set(model.labels))
     if lacking or unknown:
         raise CompressError(
-            f"{name}: its labels are not the data's; only the model has {_some(lacking)}, only the data has {_some(unknown)}; "
+            f"{name}: its labels are not the data's; only the model has {_some(lacking)}, "
+            f"only the data has {_some(unknown)}; "
             "give the data it was trained on, or name the columns with --text and --label"
         )
 

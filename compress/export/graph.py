@@ -58,7 +58,7 @@ class _BertGraph:
         kept = graph.op("Cast", "attention_mask", name="mask.kept", to=onnx.TensorProto.FLOAT)
         padding = graph.op("Sub", graph.scalar("one", 1.0), kept, name="mask.padding")
         scores = graph.op("Mul", padding, graph.scalar("masked", _MASKED), name="mask.scores")
-        return graph.op("Unsqueeze", scores, graph.constant("axes.1_2", [1, 2]), name="mask")
+        return str(graph.op("Unsqueeze", scores, graph.constant("axes.1_2", [1, 2]), name="mask"))
 
     def _layer(self, name: str, layer: LayerWeights, hidden: str, queries: str, mask: str) -> str:
         """One layer for the tokens ``queries``, which attend to all of ``hidden``."""

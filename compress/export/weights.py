@@ -1,9 +1,11 @@
 """A BERT classifier's weights as plain arrays, laid out for the graph: ``[in, out]`` matrices, packed, scaled."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 from transformers import BertForSequenceClassification
 
@@ -12,7 +14,7 @@ from compress.errors import CompressError
 Array = npt.NDArray[np.float32]
 
 # Names that Hugging Face configs use, as (ONNX operator, its attributes).
-ACTIVATIONS: dict[str, tuple[str, dict[str, str]]] = {
+ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "gelu": ("Gelu", {}),
     "gelu_new": ("Gelu", {"approximate": "tanh"}),
     "gelu_pytorch_tanh": ("Gelu", {"approximate": "tanh"}),
@@ -70,6 +72,7 @@ class BertWeights:
 def read_weights(model: BertForSequenceClassification) -> BertWeights:
     """The weights of ``model``, even or uneven, as fp32 arrays."""
     config, bert = model.config, model.bert
+    assert bert.pooler is not None  # a sequence classifier always has one
     if config.hidden_act not in ACTIVATIONS:
         raise CompressError(f"export: activation {config.hidden_act!r} is not supported; {', '.join(ACTIVATIONS)} are")
     head_size = getattr(config, "attention_head_size", config.hidden_size // config.num_attention_heads)
@@ -108,8 +111,9 @@ def _layer(layer: nn.Module, hidden_size: int, head_size: int) -> LayerWeights:
     )
 
 
-def _array(weight: nn.Parameter) -> Array:
-    return weight.detach().float().cpu().numpy()  # type: ignore[no-any-return]
+def _array(weight: torch.Tensor) -> Array:
+    array: Array = weight.detach().float().cpu().numpy()
+    return array
 
 
 def _linear(linear: nn.Module) -> Linear:

@@ -145,7 +145,7 @@ def _load(name: str) -> Checkpoint:
     limit = min(tokenizer.model_max_length, config.max_position_embeddings)
     return Checkpoint(
         model=model.eval(),
-        tokenizer=tokenizer,
+        tokenizer=tokenizer,  # type: ignore[arg-type]  # BERT's is never the SentencePiece kind
         task=manifest.task if manifest else _task(config),
         labels=manifest.labels if manifest else _labels(config) if has_head else (),
         max_length=manifest.max_length if manifest else limit,

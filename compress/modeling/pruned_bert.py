@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
-from transformers.models.bert.modeling_bert import BertLayer
 
 from compress.modeling.pruned_config import PrunedBertConfig
 
@@ -17,11 +16,10 @@ class PrunedBertForSequenceClassification(BertForSequenceClassification):
 
     def __init__(self, config: PrunedBertConfig) -> None:
         super().__init__(config)
-        for layer, heads, neurons in zip(
-            self.bert.encoder.layer, config.heads_per_layer, config.neurons_per_layer, strict=True
-        ):
+        widths = zip(config.heads_per_layer or (), config.neurons_per_layer or (), strict=True)
+        for layer, (heads, neurons) in zip(self.bert.encoder.layer, widths, strict=True):
             _resize(layer, config.hidden_size, heads, config.attention_head_size, neurons)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
 
 class NoHeads(nn.Module):
@@ -32,9 +30,9 @@ class NoHeads(nn.Module):
         return hidden_states[..., :0], None
 
 
-def set_heads(layer: BertLayer, heads: int, head_size: int) -> None:
+def set_heads(layer: nn.Module, heads: int, head_size: int) -> None:
     """Tell a layer how many heads its projections now hold (0 replaces its self-attention)."""
-    attention = layer.attention
+    attention: Any = layer.attention
     if heads == 0:
         attention.self = NoHeads()
         return
@@ -44,7 +42,8 @@ def set_heads(layer: BertLayer, heads: int, head_size: int) -> None:
     attention.self.scaling = head_size**-0.5
 
 
-def _resize(layer: BertLayer, hidden_size: int, heads: int, head_size: int, neurons: int) -> None:
+def _resize(whole: nn.Module, hidden_size: int, heads: int, head_size: int, neurons: int) -> None:
+    layer: Any = whole
     width = heads * head_size
     for name in ("query", "key", "value"):
         setattr(layer.attention.self, name, nn.Linear(hidden_size, width))

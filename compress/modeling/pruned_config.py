@@ -20,12 +20,12 @@ class PrunedBertConfig(BertConfig):
     neurons_per_layer: list[int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
         self.heads_per_layer = self.heads_per_layer or [self.num_attention_heads] * self.num_hidden_layers
         self.neurons_per_layer = self.neurons_per_layer or [self.intermediate_size] * self.num_hidden_layers
         if not len(self.heads_per_layer) == len(self.neurons_per_layer) == self.num_hidden_layers:
             raise ValueError(
-                f"heads_per_layer and neurons_per_layer must have one entry for each of {self.num_hidden_layers} layers, "
+                f"heads_per_layer and neurons_per_layer must have one entry for each of {self.num_hidden_layers} layers; "
                 f"got {self.heads_per_layer} and {self.neurons_per_layer}"
             )
 

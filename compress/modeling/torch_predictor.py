@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 
 import torch
+from torch import nn
 
 from compress.modeling.checkpoint import Checkpoint
 from compress.runtime.encoding import Feeds
@@ -19,7 +20,7 @@ class TorchPredictor:
     """
 
     backend = "torch"
-    provider = None
+    provider: str | None = None
 
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu", precision: str = "fp32") -> None:
         self.task = checkpoint.task
@@ -29,7 +30,7 @@ class TorchPredictor:
         self.precision = precision
         self.size_bytes = 4 * checkpoint.parameters
         self._device = device
-        self._model = checkpoint.model.to(device)  # type: ignore[arg-type]  # transformers wraps Module.to untyped
+        self._model: nn.Module = nn.Module.to(checkpoint.model, device)
 
     def run(self, feeds: Feeds) -> Logits:
         """Logits, float32 ``[batch, labels]``."""

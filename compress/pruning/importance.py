@@ -1,8 +1,9 @@
 """How much each attention head and FFN neuron matters: squared gradients on masks (Kwon et al. 2022)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -37,9 +38,8 @@ def fisher_importance(checkpoint: Checkpoint, examples: Examples, batch_size: in
     with _masks(model) as masks, progress("importance", len(sampler)) as advance:
         for batch in loader(examples, sampler):
             masks.start(len(batch["targets"]))
-            _loss_sum(model, batch).backward()  # type: ignore[no-untyped-call]
+            _loss_sum(model, batch).backward()
             masks.collect()
-            model.zero_grad(set_to_none=True)
             advance()
         return Importance(masks.totals[0::2], masks.totals[1::2])
 
@@ -49,25 +49,22 @@ class _Masks:
 
     def __init__(self, model: nn.Module) -> None:
         self.totals: list[torch.Tensor] = []
-        self._widths: list[int] = []
-        self._sites: list[nn.Linear] = []
         self._live: list[torch.Tensor] = []
-        for layer in model.get_submodule("bert.encoder.layer").children():
-            attention, output = layer.get_submodule("attention"), layer.get_submodule("output.dense")
-            projection = attention.get_submodule("output.dense")
-            heads = getattr(attention.get_submodule("self"), "num_attention_heads", 0)
-            for site, units in ((projection, heads), (output, output.in_features)):
-                assert isinstance(site, nn.Linear)
-                self._sites.append(site)
-                self._widths.append(site.in_features // units if units else 0)
-                self.totals.append(torch.zeros(units, dtype=torch.float64))
+        self._sites: list[tuple[nn.Module, int]] = []  # each with the width of one unit
+        layers: Any = model.get_submodule("bert.encoder.layer")
+        for layer in layers:
+            heads = getattr(layer.attention.self, "num_attention_heads", 0)
+            context, neurons = layer.attention.output.dense, layer.output.dense
+            self._sites += [(context, context.in_features // max(heads, 1)), (neurons, 1)]
+            self.totals += [torch.zeros(units, dtype=torch.float64) for units in (heads, neurons.in_features)]
 
-    def hooks(self) -> list[torch.utils.hooks.RemovableHandle]:
-        return [site.register_forward_pre_hook(self._hook(index)) for index, site in enumerate(self._sites)]
+    def hook(self) -> list[torch.utils.hooks.RemovableHandle]:
+        """Put the masks in place; the handles take them out again."""
+        return [site.register_forward_pre_hook(self._multiply(index)) for index, (site, _) in enumerate(self._sites)]
 
-    def _hook(self, index: int):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a forward pre-hook, as torch wants it
+    def _multiply(self, index: int) -> Callable[[nn.Module, tuple[torch.Tensor]], tuple[torch.Tensor]]:
         def multiply(_: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-            mask = self._live[index].repeat_interleave(self._widths[index], dim=-1)
+            mask = self._live[index].repeat_interleave(self._sites[index][1], dim=-1)
             return (inputs[0] * mask[:, None, :],)
 
         return multiply
@@ -79,16 +76,22 @@ class _Masks:
     def collect(self) -> None:
         for total, mask in zip(self.totals, self._live, strict=True):
             if mask.grad is not None:
-                total += mask.grad.double().square().sum(dim=0)
+                total.add_(mask.grad.double().square().sum(dim=0))
 
 
 @contextmanager
 def _masks(model: nn.Module) -> Iterator[_Masks]:
+    """Masks in place, and gradients for nothing but them; all is as before at the end."""
     masks = _Masks(model)
-    handles = masks.hooks()
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    handles = masks.hook()
     try:
+        for weight in trained:
+            weight.requires_grad_(False)
         yield masks
     finally:
+        for weight in trained:
+            weight.requires_grad_(True)
         for handle in handles:
             handle.remove()
 

@@ -55,7 +55,8 @@ def _as_pruned(model: BertForSequenceClassification, cut: Cut, head_size: int) -
     with quiet_transformers():
         pruned = PrunedBertForSequenceClassification(config)
     pruned.load_state_dict(model.state_dict())
-    return pruned.eval()
+    pruned.train(mode=False)
+    return pruned
 
 
 def _settings(model: BertForSequenceClassification) -> Iterator[tuple[str, Any]]:

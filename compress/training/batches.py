@@ -1,5 +1,6 @@
 """What a training step sees: examples, and the order and shape in which they come."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -55,7 +56,7 @@ class LengthBatches(BatchSampler):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self._lengths) // self.batch_size)
+        return math.ceil(len(self._lengths) / self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self._seed, self.epoch])

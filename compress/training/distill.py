@@ -37,7 +37,7 @@ def teacher_logits(
     encodings = teacher.encoder(data.train.texts)
     with progress("teacher", len(encodings)) as advance:
         logits = encoded_logits(predictor, encodings, advance)
-    teacher.model.to("cpu")
+    teacher.model.cpu()
     return logits[:, [teacher.labels.index(label) for label in labels]]
 
 

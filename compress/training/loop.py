@@ -118,7 +118,7 @@ class _Judge:
 
     def restore_best(self) -> None:
         self._model.load_state_dict(self._best_weights)
-        self._model.to("cpu")
+        self._model.cpu()
 
 
 def _accelerator(config: TrainingConfig) -> Accelerator:

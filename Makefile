@@ -1,0 +1,39 @@
+# `make demo` and `make test` each set themselves up on a fresh machine with Python >= 3.11 and a package index.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint setup schema tables clean
+
+demo: setup
+	$(BIN)/compress demo --out runs/demo
+
+test: setup
+	$(BIN)/python -m pytest -n 2
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# The schema that editors check recipes against; a test fails when it is stale.
+schema: setup
+	$(BIN)/compress run --schema > compress/recipe.schema.json
+
+# The README's tables from benchmarks/results; a test fails when they are stale.
+tables: setup
+	$(BIN)/python -m benchmarks.tables
+
+setup: $(VENV)/.done
+
+# torch first and alone: pinned, so that pip takes the build that constraints.txt names and no other.
+$(VENV)/.done: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "compress needs Python 3.11 or newer; call make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""What backs each claim in the README."""

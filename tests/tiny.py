@@ -1,0 +1,92 @@
+"""Small BERTs with random weights, biases and norms included, and small data sets, for the tests of several rooms."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import AutoTokenizer, BertForSequenceClassification
+
+from compress.config import DataConfig
+from compress.data import Dataset, read_dataset
+from compress.modeling.checkpoint import Checkpoint, quiet_transformers
+from compress.modeling.pruned_bert import PrunedBertForSequenceClassification
+from compress.modeling.pruned_config import PrunedBertConfig
+from compress.runtime.encoding import Feeds
+
+HEAD_SIZE = 16
+HIDDEN = 64
+VOCABULARY = 108  # of the tiny encoder's tokenizer
+
+
+def make_bert(
+    heads: Sequence[int] = (4, 4, 4, 4),
+    neurons: Sequence[int] = (128, 128, 128, 128),
+    labels: int = 2,
+    activation: str = "gelu",
+    seed: int = 0,
+) -> BertForSequenceClassification:
+    """A stock BERT where all layers are whole, else a pruned one; no weight is 0 or 1 as a fresh model's are."""
+    whole = set(heads) == {4} and set(neurons) == {128}
+    torch.manual_seed(seed)
+    config = PrunedBertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=HIDDEN,
+        num_hidden_layers=len(heads),
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=128,
+        num_labels=labels,
+        hidden_act=activation,
+        attention_head_size=HEAD_SIZE,
+        heads_per_layer=list(heads),
+        neurons_per_layer=list(neurons),
+    )
+    with quiet_transformers():
+        model = (BertForSequenceClassification if whole else PrunedBertForSequenceClassification)(config)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.normal_(1.0 if name.endswith("LayerNorm.weight") else 0.0, 0.2)
+    model.train(mode=False)
+    return model
+
+
+def make_checkpoint(
+    tokenizer: Path, model: BertForSequenceClassification, labels: tuple[str, ...], task: str = "single_label"
+) -> Checkpoint:
+    return Checkpoint(model, AutoTokenizer.from_pretrained(tokenizer), task, labels, max_length=128, source="made here")
+
+
+def read(data: Path) -> Dataset:
+    return read_dataset(DataConfig(data=str(data)))
+
+
+def make_feeds(batch: int, length: int, *, padded: bool = False, seed: int = 0) -> Feeds:
+    """Random tokens in two segments; padded rows have lengths from 1 to ``length``."""
+    rng = np.random.default_rng([seed, batch, length])
+    ids = rng.integers(5, VOCABULARY, (batch, length))
+    segments = (np.arange(length) >= rng.integers(1, length + 1, (batch, 1))).astype(np.int64)
+    lengths = rng.integers(1, length + 1, (batch, 1)) if padded else np.full((batch, 1), length)
+    kept = (np.arange(length) < lengths).astype(np.int64)
+    return {"input_ids": ids * kept, "attention_mask": kept, "token_type_ids": segments * kept}
+
+
+def torch_logits(model: BertForSequenceClassification, feeds: Feeds) -> npt.NDArray[np.float32]:
+    with torch.inference_mode():
+        logits: torch.Tensor = model(**{name: torch.from_numpy(array) for name, array in feeds.items()}).logits
+    return np.asarray(logits.numpy())
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
+
+
+def same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
