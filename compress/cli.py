@@ -4,13 +4,14 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import compress
 from compress.errors import CompressError
-from compress.flags import OneLineParser, add_settings, given_settings
+from compress.flags import CommandParser, OneLineParser, add_settings, given_settings
 from compress.progress import be_quiet
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _parser(arguments: Sequence[str]) -> argparse.Namespace:
         prog="compress", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"compress {compress.__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=CommandParser)
     wanted = next((word for word in arguments if not word.startswith("-")), None)
     for name, (usage, summary, build) in _COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
@@ -135,14 +136,28 @@ def _build_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "texts", metavar="TEXT", nargs="*", help="texts; without any, one a line from stdin; a pair has a tab"
     )
-    parser.add_argument("--threads", metavar="N", type=int, help="CPU threads; default: all that this process may use")
+    parser.add_argument(
+        "--threads", metavar="N", type=_threads, help="CPU threads; default: all that this process may use"
+    )
 
     def command(arguments: argparse.Namespace) -> None:
         classifier = compress.load(arguments.model, threads=arguments.threads)
-        texts = arguments.texts or (line.rstrip("\n") for line in sys.stdin)
+        texts = arguments.texts or _lines()
         _print_predictions(_predict(classifier, texts), arguments.json)
 
     parser.set_defaults(command=command)
+
+
+def _threads(value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {value}")
+    return int(value)
+
+
+def _lines() -> Iterator[str]:
+    if isinstance(sys.stdin, TextIOWrapper):  # whatever the locale says
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+    return (line.rstrip("\n") for line in sys.stdin)
 
 
 def _build_doctor(parser: argparse.ArgumentParser) -> None:
@@ -206,10 +221,20 @@ def _as_json(result: "StepResult") -> dict[str, Any]:
 
 def _predict(classifier: "compress.Classifier", texts: Iterable[str]) -> Iterator[tuple[str, "compress.Prediction"]]:
     """Predictions in chunks, so that a stream of any length takes the same memory."""
-    remaining = iter(texts)
+    remaining = (_readable(text, number) for number, text in enumerate(texts, start=1))
     pairs = classifier.task.startswith("pair_")
     while chunk := list(islice(remaining, _LINES_AT_ONCE)):
         yield from zip(chunk, classifier([_pair(text) for text in chunk] if pairs else chunk), strict=True)
+
+
+def _readable(text: str, number: int) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise CompressError(
+            f"predict: text {number}: not UTF-8 ({text!r:.60}); convert it, for example with: iconv -f LATIN1 -t UTF-8"
+        ) from None
+    return text
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -27,6 +27,22 @@ class OneLineParser(argparse.ArgumentParser):
         raise CompressError(f"{where + ': ' if where else ''}{message}; see '{self.prog} --help'")
 
 
+class CommandParser(OneLineParser):
+    """A command's own parser, whose flags may also stand between its arguments: ``predict MODEL --json TEXT``."""
+
+    _intermixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, which would take the arguments before the first flag for all there are."""
+        if self._intermixing:
+            return super().parse_known_args(args, namespace)
+        self._intermixing = True
+        known, unknown = self.parse_known_intermixed_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")  # here, where the command's name is known
+        return known, unknown
+
+
 def add_settings(parser: argparse.ArgumentParser, *groups: "type[Settings]") -> None:
     """A flag for each field of each group; values stay text, the settings parse them."""
     for group in groups:

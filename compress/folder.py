@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,16 +140,17 @@ def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None
 @contextmanager
 def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
     """A temporary sibling of ``out`` to write into; it takes the name ``out`` at the end, or vanishes on any error."""
-    check_out(out, overwrite, inputs)
     partial = out.parent / f".{out.name}.{os.getpid()}.partial"
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         _sweep(out)
+        check_out(out, overwrite, inputs)
+        out.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir()
     except OSError as error:
         raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
     try:
         yield partial
+        check_out(out, overwrite)  # another process may have finished there meanwhile
         _swap(partial, out)
     except OSError as error:
         if error.filename is None or str(partial) not in str(error.filename):
@@ -164,16 +166,24 @@ def _swap(partial: Path, out: Path) -> None:
     old = out.parent / f".{out.name}.{os.getpid()}.old.partial"
     if out.exists():
         out.rename(old)
-    partial.rename(out)
+    try:
+        partial.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _sweep(out: Path) -> None:
     """Remove what a killed process left half-written; what a living one is writing stays."""
-    for left in out.parent.glob(f".{out.name}.*.partial"):
+    for left in out.parent.glob(f".{escape(out.name)}.*.partial"):
         pid = left.name.removeprefix(f".{out.name}.").split(".")[0]
         if pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
+            if left.name.endswith(".old.partial") and not out.exists():
+                left.rename(out)  # killed between the two renames of a swap
+            else:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _alive(pid: int) -> bool:

@@ -16,6 +16,7 @@ METRICS = ("accuracy", "macro_f1")
 
 
 def is_multi_label(task: str) -> bool:
+    """Whether a text may have any number of labels."""
     return "multi_label" in task
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from compress.recipe import Recipe, Step, read_recipe
 from compress.step import StepResult
 
 STATE = "run.json"
+LOCK = ".lock"
 
 
 def run(
@@ -43,8 +45,11 @@ def run(
         recipe = Recipe.parse(recipe.model_dump(exclude_unset=True) | {"seed": seed})
     folder = _open(Path(out))
     try:
-        with FileLock(folder / ".lock", timeout=0):
-            return _run(recipe, _State(folder, forget=overwrite))
+        with FileLock(folder / LOCK, timeout=0):
+            try:
+                return _run(recipe, _State(folder, forget=overwrite))
+            finally:
+                _remove_if_unused(folder)
     except Timeout:
         raise CompressError(f"--out {out}: another run is writing there; wait for it or choose another") from None
 
@@ -127,8 +132,10 @@ def _prepare_data(config: DataConfig, state: "_State") -> None:
 
 
 def _digest(source: str) -> str:
-    """What a source holds, where that can be known: a folder's or file's content, else its name."""
+    """What a source holds, where that can be known: a model's or file's content, else its name."""
     path = Path(source)
+    if (path / MANIFEST).is_file():
+        return read_manifest(path).digest  # of the files: the manifest itself tells times, which differ every time
     return digest_tree(path) if path.exists() else source
 
 
@@ -144,6 +151,12 @@ def _open(out: Path) -> Path:
     return out
 
 
+def _remove_if_unused(folder: Path) -> None:
+    """A run that failed before it wrote anything leaves no folder behind."""
+    if {path.name for path in folder.iterdir()} <= {STATE, LOCK}:
+        shutil.rmtree(folder)
+
+
 class _State:
     """What ``run.json`` remembers: for each step the fingerprint of what went in and the digest of what came out."""
 
@@ -152,8 +165,9 @@ class _State:
         self._steps: dict[str, dict[str, str]] = {}
         if not forget:
             try:
-                self._steps = json.loads((folder / STATE).read_text(encoding="utf-8")).get("steps", {})
-            except (ValueError, AttributeError):
+                remembered = json.loads((folder / STATE).read_text(encoding="utf-8")).get("steps", {})
+                self._steps = {name: dict(entry) for name, entry in remembered.items()}
+            except (ValueError, AttributeError, TypeError):
                 say(f"{folder / STATE}: damaged, every step runs again")
 
     def is_fresh(self, name: str, fingerprint: str) -> bool:

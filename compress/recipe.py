@@ -89,7 +89,9 @@ class Recipe(Settings):
         description="the data of all steps: a hub id, folder or file (relative to the recipe), or its settings"
     )
     steps: dict[StepName, Annotated[Step, Field(discriminator="step")]] = Field(
-        min_length=1, description="the steps in order; each writes the folder that it is named after"
+        min_length=1,
+        description="the steps in order; each writes the folder that it is named after",
+        json_schema_extra={"additionalProperties": False},  # other names than the pattern's
     )
     seed: int = Field(default=0, ge=0, description="seed of every step that does not set its own")
 
@@ -98,6 +100,20 @@ class Recipe(Settings):
         for name in self.steps:
             if name in _RESERVED:
                 raise ValueError(f"cannot have a step named {name}; that name is taken in the output folder")
+        return self
+
+    @model_validator(mode="after")
+    def _inputs_come_first(self) -> Self:
+        later = set(self.steps)
+        for name, step in self.steps.items():
+            for field in step.inputs:
+                given = getattr(step, field)
+                for value in given if isinstance(given, list) else [given]:
+                    if value in later:
+                        raise ValueError(
+                            f"steps.{name}.{field} names {value}, which is not an earlier step; move it up"
+                        )
+            later.remove(name)
         return self
 
 
@@ -143,6 +159,8 @@ def _explain(error: ValidationError) -> str:
             return f"steps.{name}: " + explain(kinds[kind], first, tuple(rest))
         case ("steps", str(name), *_) if first["type"].startswith("union_tag"):
             return f"steps.{name}.step must be one of {', '.join(kinds)}, got {first['input'].get('step')!r}"
+        case ("steps", str(name)) if first["type"] == "model_attributes_type":
+            return f"steps.{name} must be a table with step and its settings, got {first['input']!r}"
         case ("data", str(_), *_) as place:
             return explain(DataConfig, first, tuple(place[1:]))
         case place:

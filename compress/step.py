@@ -100,7 +100,9 @@ def step(
 ) -> Iterator[Job[Config]]:
     """A job without data: its settings are checked and its folder is free before any work is done."""
     watch, config = Stopwatch(), kind.parse(settings)
-    with new_folder(Path(out), overwrite=overwrite, inputs=tuple(map(Path, inputs))) as folder:
+    named = [getattr(config, name, None) for name in ("student", "teacher")]
+    sources = tuple(Path(source) for source in (*inputs, *named) if source is not None)
+    with new_folder(Path(out), overwrite=overwrite, inputs=sources) as folder:
         _use_threads(config)
         yield Job(config, folder, Path(out), watch)
 
@@ -117,7 +119,8 @@ def data_step(
     """A job with data: ``settings`` may hold the data's own too (``text``, ``label``, ...)."""
     source = DataConfig.take(settings | {"data": str(data)})
     rest = {name: value for name, value in settings.items() if name not in DataConfig.model_fields}
-    with step(kind, rest, out, overwrite, (*inputs, data)) as job:
+    files = [file for file in (source.train, source.validation, source.test) if file is not None]
+    with step(kind, rest, out, overwrite, (*inputs, data, *files)) as job:
         yield DataJob(job.config, job.folder, job.out, job.watch, source)
 
 

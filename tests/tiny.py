@@ -3,11 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import AutoTokenizer, BertForSequenceClassification
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from compress.config import DataConfig
 from compress.data import Dataset, read_dataset
@@ -31,7 +32,7 @@ def make_bert(
     """A stock BERT where all layers are whole, else a pruned one; no weight is 0 or 1 as a fresh model's are."""
     whole = set(heads) == {4} and set(neurons) == {128}
     torch.manual_seed(seed)
-    config = PrunedBertConfig(
+    shape: dict[str, Any] = dict(
         vocab_size=VOCABULARY,
         hidden_size=HIDDEN,
         num_hidden_layers=len(heads),
@@ -40,12 +41,14 @@ def make_bert(
         max_position_embeddings=128,
         num_labels=labels,
         hidden_act=activation,
-        attention_head_size=HEAD_SIZE,
-        heads_per_layer=list(heads),
-        neurons_per_layer=list(neurons),
     )
+    widths = dict(attention_head_size=HEAD_SIZE, heads_per_layer=list(heads), neurons_per_layer=list(neurons))
     with quiet_transformers():
-        model = (BertForSequenceClassification if whole else PrunedBertForSequenceClassification)(config)
+        model = (
+            BertForSequenceClassification(BertConfig(**shape))
+            if whole
+            else PrunedBertForSequenceClassification(PrunedBertConfig(**shape, **widths))
+        )
     with torch.no_grad():
         for name, weight in model.named_parameters():
             weight.normal_(1.0 if name.endswith("LayerNorm.weight") else 0.0, 0.2)

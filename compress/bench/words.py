@@ -8,26 +8,32 @@ _EVEN = 1.05
 
 
 def milliseconds(ms: float) -> str:
+    """``3.21 ms``."""
     return f"{_digits(ms)} ms"
 
 
 def bare_ms(ms: float) -> str:
+    """``3.21``, for a column whose head has the unit."""
     return _digits(ms)
 
 
 def megabytes(size_bytes: float) -> str:
+    """``23.4 MB``, or kB below one."""
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
 
 
 def millions(parameters: float) -> str:
+    """``22.7 M``, or thousands below 0.1 M."""
     return f"{parameters / 1e6:.1f} M" if parameters >= 1e5 else f"{parameters / 1e3:.0f} k"
 
 
 def percent(fraction: float) -> str:
+    """``97.3%``."""
     return f"{100 * fraction:.1f}%"
 
 
 def percents(interval: Sequence[float]) -> str:
+    """``96.1 to 98.2%``."""
     low, high = interval
     return f"{100 * low:.1f} to {100 * high:.1f}%"
 
@@ -39,11 +45,13 @@ def points(fraction: float) -> str:
 
 
 def points_range(interval: Sequence[float]) -> str:
+    """``-1.2 to +0.4``, in points."""
     low, high = interval
     return f"{points(low)} to {points(high)}"
 
 
 def times(ratio: float) -> str:
+    """``8.1x``."""
     return f"{ratio:.1f}{TIMES}" if ratio < 100 else f"{ratio:.0f}{TIMES}"
 
 
@@ -55,14 +63,17 @@ def compared(ratio: float, better: str, worse: str, even: str) -> str:
 
 
 def rate(per_s: float) -> str:
+    """``1,234``, something a second."""
     return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.1f}"
 
 
 def p_value(p: float) -> str:
+    """``0.031``, or that it is below 0.001."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def metric_name(metric: str) -> str:
+    """A metric's name as people write it."""
     return {"accuracy": "accuracy", "macro_f1": "macro-F1"}[metric]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -141,7 +142,7 @@ def _load(name: str) -> Checkpoint:
             source, output_loading_info=True, dtype=torch.float32
         )
     has_head = not any(name.startswith("classifier.") for name in loading["missing_keys"])
-    _check_weights(source, loading)
+    _check_weights(source, loading, has_head)
     limit = min(tokenizer.model_max_length, config.max_position_embeddings)
     return Checkpoint(
         model=model.eval(),
@@ -165,7 +166,9 @@ def _manifest(source: str) -> Manifest | None:
             )
         return manifest
     if path.is_dir() and not (path / "config.json").is_file():
-        raise CompressError(f"{source}: not a model folder, it has neither {MANIFEST} nor config.json")
+        raise CompressError(
+            f"{source}: not a model folder, it has neither {MANIFEST} nor config.json; give one that has"
+        )
     if not path.exists() and (path.is_absolute() or source.startswith(".") or source.count("/") > 1):
         raise CompressError(
             f"{source}: no such folder; give a model folder or a hub id such as google-bert/bert-base-uncased"
@@ -175,9 +178,10 @@ def _manifest(source: str) -> Manifest | None:
     return None
 
 
-def _check_weights(source: str, loading: dict[str, Any]) -> None:
-    """Transformers fills missing weights with random ones and goes on; only a new head may be random."""
-    missing = sorted(name for name in loading["missing_keys"] if not name.startswith(("classifier.", "bert.pooler.")))
+def _check_weights(source: str, loading: dict[str, Any], has_head: bool) -> None:
+    """Transformers fills missing weights with random ones and goes on; only a new head, and its pooler, may be."""
+    may_lack = () if has_head else ("classifier.", "bert.pooler.")
+    missing = sorted(name for name in loading["missing_keys"] if not name.startswith(may_lack))
     if missing or loading["mismatched_keys"]:
         wrong = missing or sorted(str(key) for key in loading["mismatched_keys"])
         raise CompressError(
@@ -202,7 +206,7 @@ def _one_line(source: str) -> Iterator[None]:
     """Turn the many ways in which a checkpoint fails to load into one line."""
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, json.JSONDecodeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CompressError(f"{source}: cannot be loaded as a BERT classifier ({reason})") from None
 

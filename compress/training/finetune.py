@@ -5,6 +5,7 @@ from dataclasses import replace
 from compress.config import FinetuneConfig
 from compress.data import Dataset, Split
 from compress.modeling.checkpoint import Checkpoint
+from compress.progress import say
 from compress.training.batches import Examples
 from compress.training.loop import Training, train
 from compress.training.losses import hard_loss
@@ -13,10 +14,17 @@ from compress.training.losses import hard_loss
 def finetune(start: Checkpoint, data: Dataset, config: FinetuneConfig) -> tuple[Checkpoint, Training]:
     """Train ``start``, in place, on the train split; the weights that do best on the validation split are kept."""
     model = replace(start, max_length=min(start.max_length, config.max_length or start.max_length))
-    training = train(model, encode(model, data.train), encode(model, data.validation), hard_loss, config)
-    return model, training
+    train_set = encode(model, data.train)
+    _say_what_is_cut(train_set, model.max_length)
+    return model, train(model, train_set, encode(model, data.validation), hard_loss, config)
 
 
 def encode(model: Checkpoint, split: Split) -> Examples:
     """A split's texts as token ids and its labels as targets, in the order of the model's own labels."""
     return Examples(model.encoder(split.texts), split.targets(model.labels, model.task))
+
+
+def _say_what_is_cut(examples: Examples, max_length: int) -> None:
+    cut = sum(len(encoding) == max_length for encoding in examples.encodings)
+    if cut:
+        say(f"finetune: {cut / len(examples):.0%} of the train texts reach {max_length} tokens; what is beyond is not read")

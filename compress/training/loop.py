@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -101,6 +102,11 @@ class _Judge:
 
     def look(self, step: int, mean_loss: float) -> None:
         logits = encoded_logits(self._predictor, self._examples.encodings)
+        if not np.isfinite(logits).all():  # the last step may have broken what the loss before it could not show
+            raise CompressError(
+                f"training: the model's answers are not numbers after step {step}; "
+                "nothing was written, try a lower --learning-rate or --precision fp32"
+            )
         self._model.train()
         value = score(self.training.metric, logits, self._examples.targets)
         self.training.steps = step

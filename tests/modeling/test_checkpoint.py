@@ -1,0 +1,130 @@
+"""Checkpoints that others made: their labels, their label order, and what is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertForSequenceClassification, BertModel
+
+import compress
+from compress.errors import CompressError
+from compress.folder import read_manifest
+from compress.metrics import score
+from compress.modeling.checkpoint import load_classifier, load_for_finetuning
+from compress.modeling.torch_predictor import TorchPredictor
+from compress.runtime.predictor import predict_logits
+from tests.tiny import make_bert, read, same_weights, weights_of
+
+PlainFolder = Callable[..., Path]
+
+
+def test_labels_of_a_plain_checkpoint_come_from_its_config(tmp_path: Path, plain_folder: PlainFolder) -> None:
+    model = make_bert(labels=3)
+    checkpoint = load_classifier(str(plain_folder(tmp_path / "plain", model, ("zebra", "ant", "bee"))))
+    assert checkpoint.labels == ("zebra", "ant", "bee")
+    assert (checkpoint.task, checkpoint.max_length, checkpoint.digest) == ("single_label", 128, None)
+    assert same_weights(weights_of(checkpoint.model), weights_of(model))
+
+
+def test_placeholder_labels_stand_for_numbers(tmp_path: Path, plain_folder: PlainFolder) -> None:
+    assert load_classifier(str(plain_folder(tmp_path / "plain", make_bert(labels=3), None))).labels == ("0", "1", "2")
+
+
+def test_the_datas_task_makes_a_plain_checkpoint_a_pair_classifier(tmp_path: Path, plain_folder: PlainFolder) -> None:
+    folder = str(plain_folder(tmp_path / "plain", make_bert(), ("no", "yes")))
+    assert load_classifier(folder, "pair_single_label").task == "pair_single_label"
+    assert load_classifier(folder, "multi_label").task == "single_label"
+
+
+def test_an_encoder_is_no_classifier(tiny_encoder: Path) -> None:
+    with pytest.raises(CompressError, match="no classification head; train one first with 'compress finetune"):
+        load_classifier(str(tiny_encoder))
+
+
+def test_a_fresh_head_depends_on_the_seed_alone_and_the_body_is_the_encoders(tiny_encoder: Path) -> None:
+    one, again, other = (
+        load_for_finetuning(str(tiny_encoder), "single_label", ("a", "b", "c"), seed) for seed in (1, 1, 2)
+    )
+    assert same_weights(weights_of(one.model), weights_of(again.model))
+    assert not torch.equal(one.model.classifier.weight, other.model.classifier.weight)
+    assert one.model.classifier.weight.shape == (3, 64)
+    body = weights_of(BertModel.from_pretrained(tiny_encoder))
+    assert same_weights(weights_of(one.model.bert), body)
+
+
+def test_a_head_is_kept_where_its_labels_are_the_datas_and_replaced_where_not(tiny_torch: Path) -> None:
+    trained = load_classifier(str(tiny_torch))
+    kept = load_for_finetuning(str(tiny_torch), trained.task, trained.labels[::-1], seed=0)
+    assert kept.labels == trained.labels
+    assert same_weights(weights_of(kept.model), weights_of(trained.model))
+    new = load_for_finetuning(str(tiny_torch), trained.task, ("x", "y", "z"), seed=0)
+    assert new.labels == ("x", "y", "z")
+    assert new.model.classifier.out_features == new.model.config.num_labels == 3
+    assert same_weights(weights_of(new.model.bert), weights_of(trained.model.bert))
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "roberta", "albert"])
+def test_other_architectures_are_refused(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    with pytest.raises(CompressError, match=f"is a {kind} model; compress works on BERT"):
+        load_classifier(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"model_type": "no such thing"}', "{}"])
+def test_a_damaged_config_is_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(CompressError) as caught:
+        load_classifier(str(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_folder_or_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for name, reason in {"file": "is a file", "folder": "not a model folder", "none": "no such folder"}.items():
+        with pytest.raises(CompressError, match=f"{name}: {reason}"):
+            load_classifier(str(tmp_path / name))
+
+
+def test_torn_weights_are_one_line(tmp_path: Path, plain_folder: PlainFolder) -> None:
+    folder = plain_folder(tmp_path / "plain", make_bert(), ("no", "yes"))
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(CompressError, match="cannot be loaded"):
+        load_classifier(str(folder))
+
+
+def test_the_label_order_of_a_checkpoint_changes_no_answer(
+    tiny_encoder: Path, tiny_data: Path, tmp_path: Path, plain_folder: PlainFolder
+) -> None:
+    """The same head, its rows in either order, trained on: the same curve, and the same answers by name."""
+    test = read(tiny_data).test
+    assert test is not None
+    torch.manual_seed(0)
+    model = BertForSequenceClassification.from_pretrained(tiny_encoder)
+    curves, answers = [], []
+    for labels in (("negative", "positive"), ("positive", "negative")):
+        name = labels[0]
+        plain_folder(tmp_path / f"plain-{name}", model, labels)
+        out = tmp_path / name
+        result = compress.finetune(
+            tmp_path / f"plain-{name}", tiny_data, out, batch_size=8, learning_rate=1e-3, precision="fp32"
+        )
+        assert read_manifest(out).labels == labels
+        curves.append([point["accuracy"] for point in result.metrics["curve"]])
+        compress.export(out, tmp_path / f"onnx-{name}")
+        answers.append([prediction.label for prediction in compress.load(tmp_path / f"onnx-{name}")(test.texts)])
+        checkpoint = load_classifier(str(out))
+        logits = predict_logits(TorchPredictor(checkpoint), test.texts)
+        by_score = score("accuracy", logits, test.targets(checkpoint.labels, checkpoint.task))
+        assert by_score == np.mean([(answer,) == truth for answer, truth in zip(answers[-1], test.labels, strict=True)])
+        with torch.no_grad():  # the other order next
+            model.classifier.weight.copy_(model.classifier.weight.flip(0).clone())
+            model.classifier.bias.copy_(model.classifier.bias.flip(0).clone())
+    assert curves[0] == pytest.approx(curves[1], abs=0.1)
+    assert answers[0] == answers[1]
+    assert np.mean([(answer,) == truth for answer, truth in zip(answers[0], test.labels, strict=True)]) > 0.85

@@ -1,0 +1,129 @@
+"""A pruned model on disk: whole, without pickle, and readable by the Auto classes in any order of imports."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForSequenceClassification
+
+from compress.errors import CompressError
+from compress.modeling.checkpoint import load_classifier, save_checkpoint
+from compress.modeling.pruned_config import PrunedBertConfig
+from tests.tiny import make_bert, make_checkpoint, make_feeds, same_weights, torch_logits, weights_of
+
+HEADS, NEURONS = (4, 0, 1, 3), (128, 32, 0, 64)
+
+CHILD = """
+import sys
+IMPORTS
+import torch
+from safetensors.torch import load_file
+torch.set_num_threads(1)
+folder, expected = sys.argv[1], load_file(sys.argv[2])
+model = AutoModelForSequenceClassification.from_pretrained(folder)
+inputs = {name: expected.pop(name) for name in ("input_ids", "attention_mask", "token_type_ids")}
+logits = expected.pop("logits")
+assert type(model).__name__ == "PrunedBertForSequenceClassification", type(model)
+assert model.state_dict().keys() == expected.keys()
+assert all(torch.equal(weight, expected[name]) for name, weight in model.state_dict().items())
+with torch.inference_mode():
+    assert torch.equal(model(**inputs).logits, logits)
+"""
+
+
+@pytest.fixture
+def saved(tiny_encoder: Path, tmp_path: Path) -> Path:
+    """The folder of a pruned model; beside it what it must answer."""
+    model = make_bert(HEADS, NEURONS, labels=3)
+    save_checkpoint(make_checkpoint(tiny_encoder, model, ("a", "b", "c")), tmp_path / "model")
+    feeds = make_feeds(3, 12, padded=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    logits = torch.from_numpy(torch_logits(model, feeds))
+    torch.set_num_threads(threads)
+    inputs = {name: torch.from_numpy(array) for name, array in feeds.items()}
+    save_file({**weights_of(model), **inputs, "logits": logits}, tmp_path / "expected.safetensors")
+    return tmp_path / "model"
+
+
+def python(code: str, *arguments: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import compress; from transformers import AutoModelForSequenceClassification",
+        "from transformers import AutoModelForSequenceClassification; import compress",
+        "import compress; import transformers.models.bert; from transformers import AutoModelForSequenceClassification",
+    ],
+    ids=["compress first", "transformers first", "a submodule first"],
+)
+def test_a_fresh_process_reloads_a_pruned_model_bit_for_bit(saved: Path, imports: str) -> None:
+    python(CHILD.replace("IMPORTS", imports), saved, saved.parent / "expected.safetensors")
+
+
+def test_a_fresh_process_reads_a_pruned_config_alone(saved: Path) -> None:
+    python(
+        "import compress, sys; from transformers import AutoConfig; config = AutoConfig.from_pretrained(sys.argv[1]);"
+        "assert (config.model_type, config.heads_per_layer) == ('pruned_bert', [4, 0, 1, 3]), config",
+        saved,
+    )
+
+
+def test_the_folder_has_safetensors_and_no_pickle(saved: Path) -> None:
+    assert {path.name for path in saved.rglob("*")} == {
+        "compress.json",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+    }
+
+
+def test_the_config_lists_every_layers_widths(saved: Path) -> None:
+    config = json.loads((saved / "config.json").read_text())
+    assert config["model_type"] == "pruned_bert"
+    assert config["architectures"] == ["PrunedBertForSequenceClassification"]
+    assert (config["heads_per_layer"], config["neurons_per_layer"]) == (list(HEADS), list(NEURONS))
+    assert config["attention_head_size"] == 16
+    assert config["id2label"] == {"0": "a", "1": "b", "2": "c"}
+    assert config["label2id"] == {"a": 0, "b": 1, "c": 2}
+
+
+def test_a_checkpoint_comes_back_as_it_was_saved(saved: Path, tiny_encoder: Path) -> None:
+    checkpoint = load_classifier(str(saved))
+    assert same_weights(weights_of(checkpoint.model), weights_of(make_bert(HEADS, NEURONS, labels=3)))
+    assert (checkpoint.labels, checkpoint.task, checkpoint.max_length) == (("a", "b", "c"), "single_label", 128)
+    again = save_checkpoint(checkpoint, saved.parent / "again")
+    assert (saved.parent / "again" / "model.safetensors").read_bytes() == (saved / "model.safetensors").read_bytes()
+    assert again.digest == checkpoint.digest  # and so does every other file
+    assert make_checkpoint(tiny_encoder, checkpoint.model, ("a", "b", "c")).parameters == again.parameters
+
+
+@pytest.mark.parametrize("widths", [{"heads_per_layer": [4, 4]}, {"neurons_per_layer": [128] * 5}])
+def test_widths_must_be_given_for_every_layer(widths: dict[str, list[int]]) -> None:
+    with pytest.raises(ValueError, match="an entry for each of 4 layers"):
+        PrunedBertConfig(num_hidden_layers=4, **widths)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("drop", ["bert.encoder.layer.2.intermediate.dense.bias", "bert.pooler.dense.weight"])
+def test_a_classifier_that_lacks_a_weight_is_refused(
+    tiny_encoder: Path, tmp_path: Path, drop: str, plain_folder: Callable[..., Path]
+) -> None:
+    model = make_bert()
+    weights = {name: weight for name, weight in weights_of(model).items() if name != drop}
+    folder = plain_folder(tmp_path / "plain", model, ("no", "yes"))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    AutoModelForSequenceClassification.from_pretrained(folder)  # transformers itself only reports it
+    with pytest.raises(CompressError, match="missing"):
+        load_classifier(str(folder))

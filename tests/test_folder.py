@@ -1,0 +1,197 @@
+"""Model folders: manifests, digests, and folders that come to exist whole or not at all."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from compress.errors import CompressError
+from compress.folder import MANIFEST, Manifest, digest_tree, new_folder, read_manifest, write_manifest
+
+FILES = {"config.json": "{}", "onnx/model.onnx": "graph", "vocab.txt": "[PAD]\n"}
+MANIFEST_OF_TWO = Manifest("onnx", "pair_multi_label", ("b", "a", "ü"), 64, 1234, ({"step": "finetune", "seed": 3},))
+
+
+def make(folder: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+    return folder
+
+
+def dead_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    written = write_manifest(make(tmp_path, FILES), MANIFEST_OF_TWO)
+    read = read_manifest(tmp_path)
+    assert read == written
+    assert (read.kind, read.task, read.labels, read.max_length) == ("onnx", "pair_multi_label", ("b", "a", "ü"), 64)
+    assert read.history == ({"step": "finetune", "seed": 3},)
+    assert sorted(file.name for file in read.files) == sorted(FILES)
+    assert {file.name: file.bytes for file in read.files} == {name: len(text) for name, text in FILES.items()}
+
+
+@pytest.mark.parametrize("digest", ["manifest", "tree"])
+@pytest.mark.parametrize("name", FILES)
+def test_the_digest_knows_every_content_and_every_name(tmp_path: Path, name: str, digest: str) -> None:
+    def digest_of(folder: Path) -> str:
+        return write_manifest(folder, MANIFEST_OF_TWO).digest if digest == "manifest" else digest_tree(folder)
+
+    renamed = {("renamed" if known == name else known): text for known, text in FILES.items()}
+    others = [FILES | {name: FILES[name] + " "}, renamed, FILES | {"more": ""}]
+    found = [digest_of(make(tmp_path / str(number), files)) for number, files in enumerate([FILES, *others])]
+    assert len(set(found)) == len(found)
+
+
+def test_the_digest_does_not_depend_on_the_order_in_which_files_were_written(tmp_path: Path) -> None:
+    forwards, backwards = make(tmp_path / "a", FILES), make(tmp_path / "b", dict(reversed(FILES.items())))
+    assert digest_tree(forwards) == digest_tree(backwards)
+    manifest = write_manifest(forwards, MANIFEST_OF_TWO)
+    assert manifest.digest == write_manifest(backwards, MANIFEST_OF_TWO).digest
+    turned = Manifest(**{**vars(manifest), "files": tuple(reversed(manifest.files))})
+    assert turned.digest == manifest.digest
+
+
+def test_files_that_differ_only_in_where_they_are_cut_differ_in_digest(tmp_path: Path) -> None:
+    one, other = make(tmp_path / "a", {"a": "xy", "b": ""}), make(tmp_path / "b", {"a": "x", "b": "y"})
+    assert digest_tree(one) != digest_tree(other)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"format_version": 1}', '{"format_version": "1"}', '{"format_version": 99}']
+)
+def test_a_damaged_manifest_is_refused_by_name(tmp_path: Path, content: str) -> None:
+    (tmp_path / MANIFEST).write_text(content, encoding="utf-8")
+    with pytest.raises(CompressError, match=str(tmp_path / MANIFEST)):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("entry", [{"name": "../secret"}, {"name": "/etc/hostname"}, {"extra": 1}])
+def test_a_manifest_cannot_point_elsewhere(tmp_path: Path, entry: dict[str, object]) -> None:
+    (tmp_path / "secret").write_text("", encoding="utf-8")
+    folder = make(tmp_path / "model", {"vocab.txt": ""})
+    write_manifest(folder, MANIFEST_OF_TWO)
+    raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    raw["files"][0] |= entry
+    (folder / MANIFEST).write_text(json.dumps(raw), encoding="utf-8")
+    with pytest.raises(CompressError, match=MANIFEST):
+        read_manifest(folder)
+
+
+def test_a_new_folder_takes_its_name_at_the_end_only(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    with new_folder(out) as partial:
+        make(partial, FILES)
+        assert not out.exists()
+    assert digest_tree(out) == digest_tree(make(tmp_path / "same", FILES))
+    assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, CompressError, OSError, SystemExit])
+def test_an_exception_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), new_folder(tmp_path / "out") as partial:
+        make(partial, FILES)
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_exception_while_overwriting_leaves_the_old_folder(tmp_path: Path, error: type[BaseException]) -> None:
+    out = make(tmp_path / "out", FILES | {MANIFEST: "{}"})
+    before = digest_tree(out)
+    with pytest.raises(error), new_folder(out, overwrite=True) as partial:
+        make(partial, {"new": "new"})
+        raise error
+    assert digest_tree(out) == before
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_overwriting_replaces_the_whole_folder(tmp_path: Path) -> None:
+    out = make(tmp_path / "out", FILES | {MANIFEST: "{}"})
+    before = digest_tree(out)
+    with new_folder(out, overwrite=True) as partial:
+        make(partial, {"new": "new"})
+        assert digest_tree(out) == before  # until the end the old one is there, whole
+    assert [path.name for path in out.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_failed_swap_gives_the_old_folder_back(tmp_path: Path) -> None:
+    out = make(tmp_path / "out", FILES | {MANIFEST: "{}"})
+    before = digest_tree(out)
+    with pytest.raises(CompressError, match="cannot be written"), new_folder(out, overwrite=True) as partial:
+        shutil.rmtree(partial)  # the rename that is to come cannot work
+    assert digest_tree(out) == before
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_out_that_appears_meanwhile_is_not_destroyed(tmp_path: Path) -> None:
+    """Two processes with one --out: the second to finish must not take the first one's work away."""
+    out = tmp_path / "out"
+    with pytest.raises(CompressError, match="exists"), new_folder(out) as partial:
+        make(partial, {"mine": ""})
+        make(out, {"theirs": ""})
+    assert [path.name for path in out.iterdir()] == ["theirs"]
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("mark", [None, "compress.json", "dataset.json", "results.json"])
+def test_only_folders_of_ours_are_overwritten(tmp_path: Path, mark: str | None) -> None:
+    out = make(tmp_path / "out", {"thesis.tex": "years of work"} | ({mark: "{}"} if mark else {}))
+    if mark is None:
+        with pytest.raises(CompressError, match="not made by compress"), new_folder(out, overwrite=True):
+            pass
+        assert (out / "thesis.tex").is_file()
+    else:
+        with new_folder(out, overwrite=True):
+            pass
+        assert not (out / "thesis.tex").exists()
+
+
+def test_out_may_not_hold_an_input(tmp_path: Path) -> None:
+    out = make(tmp_path / "out", {MANIFEST: "{}", "data/train.csv": ""})
+    for source in (out, out / "data", out / "data" / "train.csv", out / ".." / "out" / "data"):
+        with pytest.raises(CompressError, match="holds the input"), new_folder(out, overwrite=True, inputs=(source,)):
+            pass
+    assert (out / "data" / "train.csv").is_file()
+
+
+def test_what_dead_processes_left_is_swept_and_what_living_ones_write_stays(tmp_path: Path) -> None:
+    dead, living = dead_pid(), os.getppid()
+    stale = make(tmp_path / f".out.{dead}.partial", FILES)
+    live = make(tmp_path / f".out.{living}.partial", FILES)
+    other = make(tmp_path / f".another.{dead}.partial", FILES)
+    private = make(tmp_path / ".out.notes.partial", FILES)
+    with new_folder(tmp_path / "out"):
+        pass
+    assert not stale.exists()
+    assert live.exists()
+    assert other.exists()  # of another --out, which will sweep it itself
+    assert private.exists()
+
+
+def test_what_a_kill_between_the_two_renames_left_comes_back(tmp_path: Path) -> None:
+    """A process that died after it moved the old folder aside and before the new one had its name loses neither."""
+    old = make(tmp_path / f".out.{dead_pid()}.old.partial", FILES | {MANIFEST: "{}"})
+    before = digest_tree(old)
+    with pytest.raises(CompressError, match="exists"), new_folder(tmp_path / "out"):
+        pass
+    assert digest_tree(tmp_path / "out") == before
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
+
+
+def test_a_name_with_wildcards_sweeps_its_own_leavings_only(tmp_path: Path) -> None:
+    dead = dead_pid()
+    own, other = make(tmp_path / f".run[1].{dead}.partial", FILES), make(tmp_path / f".run1.{dead}.partial", FILES)
+    with new_folder(tmp_path / "run[1]"):
+        pass
+    assert not own.exists()
+    assert other.exists()
