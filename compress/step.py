@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from compress.clock import Stopwatch
 from compress.config import DataConfig, MachineConfig, Settings
 from compress.folder import Manifest, new_folder
-from compress.machine import usable_cpus
+from compress.machine import usable_cpus, use_threads
 
 if TYPE_CHECKING:
     from compress.modeling.checkpoint import Checkpoint
@@ -103,7 +103,8 @@ def step(
     named = [getattr(config, name, None) for name in ("student", "teacher")]
     sources = tuple(Path(source) for source in (*inputs, *named) if source is not None)
     with new_folder(Path(out), overwrite=overwrite, inputs=sources) as folder:
-        _use_threads(config)
+        if isinstance(config, MachineConfig):
+            use_threads(config.threads)
         yield Job(config, folder, Path(out), watch)
 
 
@@ -122,13 +123,6 @@ def data_step(
     files = [file for file in (source.train, source.validation, source.test) if file is not None]
     with step(kind, rest, out, overwrite, (*inputs, data, *files)) as job:
         yield DataJob(job.config, job.folder, job.out, job.watch, source)
-
-
-def _use_threads(config: Settings) -> None:
-    if isinstance(config, MachineConfig):
-        import torch
-
-        torch.set_num_threads(config.threads or usable_cpus())
 
 
 def _versions() -> dict[str, str]:

@@ -14,12 +14,15 @@ FILLERS = ["a", "the", "film", "story", "is", "was", "very", "and", "with", "num
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
-def pytest_configure() -> None:
-    """Give each xdist worker a CPU of its own: torch's threads, spinning, make two workers on two CPUs 100 times slower."""
+def _pin_worker() -> None:
+    """Give each xdist worker a CPU of its own: torch's spinning threads make two workers on two CPUs 100 times slower."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker.startswith("gw") and hasattr(os, "sched_setaffinity"):
         cpus = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cpus[int(worker.removeprefix("gw")) % len(cpus)]})
+
+
+_pin_worker()  # on import: torch counts its CPUs when a test's conftest or module first imports it
 
 
 @pytest.fixture(scope="session")

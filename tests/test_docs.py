@@ -1,7 +1,10 @@
 """What is written about the project agrees with the project."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 from benchmarks.tables import README, with_tables
 from compress.cli import main
@@ -15,7 +18,7 @@ def test_tables_of_the_readme_are_as_their_results_say() -> None:
     assert with_tables(text) == text
 
 
-def test_commands_of_the_readme_parse(capsys: object) -> None:
+def test_commands_of_the_readme_parse(capsys: pytest.CaptureFixture[str]) -> None:
     text = README.read_text(encoding="utf-8")
     commands = set(re.findall(r"^compress (\w+)", text, re.MULTILINE))
     assert {"finetune", "distill", "prune", "export", "quantize", "bench", "predict", "doctor", "run"} <= commands
@@ -31,9 +34,7 @@ def test_links_of_the_documents_lead_somewhere() -> None:
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
-def _help(command: str, capsys: object) -> str:
-    try:
+def _help(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with suppress(SystemExit):
         main([command, "--help"])
-    except SystemExit:
-        pass
-    return capsys.readouterr().out  # type: ignore[attr-defined, no-any-return]
+    return capsys.readouterr().out

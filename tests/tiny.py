@@ -32,22 +32,22 @@ def make_bert(
     """A stock BERT where all layers are whole, else a pruned one; no weight is 0 or 1 as a fresh model's are."""
     whole = set(heads) == {4} and set(neurons) == {128}
     torch.manual_seed(seed)
-    shape: dict[str, Any] = dict(
-        vocab_size=VOCABULARY,
-        hidden_size=HIDDEN,
-        num_hidden_layers=len(heads),
-        num_attention_heads=4,
-        intermediate_size=128,
-        max_position_embeddings=128,
-        num_labels=labels,
-        hidden_act=activation,
-    )
-    widths = dict(attention_head_size=HEAD_SIZE, heads_per_layer=list(heads), neurons_per_layer=list(neurons))
+    shape: dict[str, Any] = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": len(heads),
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+        "max_position_embeddings": 128,
+        "num_labels": labels,
+        "hidden_act": activation,
+    }
+    widths: dict[str, Any] = {"heads_per_layer": list(heads), "neurons_per_layer": list(neurons)}
     with quiet_transformers():
         model = (
             BertForSequenceClassification(BertConfig(**shape))
             if whole
-            else PrunedBertForSequenceClassification(PrunedBertConfig(**shape, **widths))
+            else PrunedBertForSequenceClassification(PrunedBertConfig(**shape, **widths, attention_head_size=HEAD_SIZE))
         )
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -59,7 +59,13 @@ def make_bert(
 def make_checkpoint(
     tokenizer: Path, model: BertForSequenceClassification, labels: tuple[str, ...], task: str = "single_label"
 ) -> Checkpoint:
-    return Checkpoint(model, AutoTokenizer.from_pretrained(tokenizer), task, labels, max_length=128, source="made here")
+    found: Any = AutoTokenizer.from_pretrained(tokenizer)
+    return Checkpoint(model, found, task, labels, max_length=128, source="made here")
+
+
+def parts(model: BertForSequenceClassification) -> Any:
+    """The same model, untyped, as transformers leaves what is inside."""
+    return model
 
 
 def read(data: Path) -> Dataset:

@@ -1,16 +1,21 @@
+"""Models as others save them."""
+
 from collections.abc import Callable
 from pathlib import Path
 from shutil import copyfile
+from typing import TYPE_CHECKING
 
 import pytest
-from transformers import BertForSequenceClassification
+
+if TYPE_CHECKING:
+    from transformers import BertForSequenceClassification
 
 
 @pytest.fixture
 def plain_folder(tiny_encoder: Path) -> Callable[..., Path]:
     """Save a model as Hugging Face users do: ``save_pretrained`` and a tokenizer, nothing of ours."""
 
-    def save(folder: Path, model: BertForSequenceClassification, labels: tuple[str, ...] | None) -> Path:
+    def save(folder: Path, model: "BertForSequenceClassification", labels: tuple[str, ...] | None) -> Path:
         if labels is not None:
             model.config.id2label = dict(enumerate(labels))
             model.config.label2id = {label: index for index, label in enumerate(labels)}

@@ -23,9 +23,7 @@ def importance(widths: list[tuple[int, int, float]], seed: int) -> Importance:
 
 
 @given(widths=layers, heads=shares, ffn=shares, seed=st.integers(0, 9))
-def test_a_choice_keeps_to_its_rules(
-    widths: list[tuple[int, int, float]], heads: float, ffn: float, seed: int
-) -> None:
+def test_a_choice_keeps_to_its_rules(widths: list[tuple[int, int, float]], heads: float, ffn: float, seed: int) -> None:
     scores = importance(widths, seed)
     config = PruneConfig.model_construct(heads=heads, ffn=ffn)
     cut = choose(scores, config)

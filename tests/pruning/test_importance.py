@@ -12,7 +12,7 @@ from compress.modeling.checkpoint import Checkpoint
 from compress.pruning.importance import Importance, fisher_importance
 from compress.training.finetune import encode
 from compress.training.losses import hard_labels
-from tests.tiny import HEAD_SIZE, make_bert, make_checkpoint, same_weights, torch_logits, make_feeds, weights_of
+from tests.tiny import HEAD_SIZE, make_bert, make_checkpoint, make_feeds, parts, same_weights, torch_logits, weights_of
 
 SPLIT = Split(
     ["good", "a very bad film with a dull story and awful fun", "the film", "great", "boring mess of a film is bad"],
@@ -31,14 +31,14 @@ def measure(model: Checkpoint, batch_size: int = 2) -> Importance:
 
 
 def by_hand(checkpoint: Checkpoint) -> Importance:
-    """Text by text, unpadded. A mask on a unit scales the weights that read it, so d loss/d mask = sum(w * d loss/dw)."""
-    layers = checkpoint.model.bert.encoder.layer
+    """Text by text, unpadded. A mask on a unit scales the weights that read it: d loss/d mask = sum(w * d loss/dw)."""
+    layers = parts(checkpoint.model).bert.encoder.layer
     heads = [torch.zeros(count, dtype=torch.float64) for count in HEADS]
     neurons = [torch.zeros(count, dtype=torch.float64) for count in NEURONS]
     targets = SPLIT.targets(LABELS, checkpoint.task)
     for row, encoding in enumerate(checkpoint.encoder(SPLIT.texts)):
         logits = checkpoint.model(input_ids=torch.tensor([encoding.ids])).logits
-        hard_labels(logits, torch.from_numpy(targets[row : row + 1])).backward()  # type: ignore[no-untyped-call]
+        hard_labels(logits, torch.from_numpy(targets[row : row + 1])).backward()
         for index, layer in enumerate(layers):
             for totals, linear in ((heads, layer.attention.output.dense), (neurons, layer.output.dense)):
                 columns = (linear.weight * linear.weight.grad).sum(dim=0).double()
@@ -62,8 +62,8 @@ def test_importance_is_the_sum_of_squared_mask_gradients_of_single_texts(
 
 def test_units_that_nothing_reads_have_no_importance(tiny_encoder: Path) -> None:
     model = checkpoint(tiny_encoder)
-    layer = model.model.bert.encoder.layer[2]
-    layer_0 = model.model.bert.encoder.layer[0]
+    layer = parts(model.model).bert.encoder.layer[2]
+    layer_0 = parts(model.model).bert.encoder.layer[0]
     with torch.no_grad():
         layer.attention.output.dense.weight[:, HEAD_SIZE : 2 * HEAD_SIZE] = 0
         layer_0.output.dense.weight[:, 7] = 0
@@ -73,11 +73,11 @@ def test_units_that_nothing_reads_have_no_importance(tiny_encoder: Path) -> None
     assert (found.neurons[0] > 0).sum() > 100
 
 
-def test_units_that_vary_in_importance_are_told_apart_by_what_their_removal_costs(tiny_encoder: Path) -> None:
-    """Half the Fisher is the rise of the loss to second order: heads whose output is faint must rank below loud ones."""
+def test_a_faint_head_has_little_importance(tiny_encoder: Path) -> None:
+    """Heads whose output is faint must rank below loud ones."""
     model = checkpoint(tiny_encoder)
     with torch.no_grad():
-        model.model.bert.encoder.layer[3].attention.output.dense.weight[:, :HEAD_SIZE] *= 0.01
+        parts(model.model).bert.encoder.layer[3].attention.output.dense.weight[:, :HEAD_SIZE] *= 0.01
     found = measure(model)
     assert found.heads[3][0] < 1e-2 * found.heads[3][1:].min()
 

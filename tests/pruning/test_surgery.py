@@ -13,7 +13,7 @@ from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_classifier
 from compress.pruning.choice import Cut
 from compress.pruning.surgery import cut_model
-from tests.tiny import HEAD_SIZE, HIDDEN, make_bert, make_feeds, same_weights, torch_logits, weights_of
+from tests.tiny import HEAD_SIZE, HIDDEN, make_bert, make_feeds, parts, same_weights, torch_logits, weights_of
 
 Widths = tuple[tuple[int, ...], tuple[int, ...]]
 WHOLE: Widths = ((4, 4, 4, 4), (128, 128, 128, 128))
@@ -35,7 +35,7 @@ def masked(model: BertForSequenceClassification, cut: Cut) -> BertForSequenceCla
 
     silenced = deepcopy(model)
     with torch.no_grad():
-        for layer, heads, neurons in zip(silenced.bert.encoder.layer, cut.heads, cut.neurons, strict=True):
+        for layer, heads, neurons in zip(parts(silenced).bert.encoder.layer, cut.heads, cut.neurons, strict=True):
             output = layer.attention.output.dense.weight
             for head in set(range(output.shape[1] // HEAD_SIZE)) - set(heads):
                 output[:, head * HEAD_SIZE : (head + 1) * HEAD_SIZE] = 0
@@ -86,14 +86,14 @@ def test_cutting_nothing_changes_nothing(widths: Widths) -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_a_cut_model_saves_and_reloads_bit_for_bit(tmp_path: Path, seed: int) -> None:
     pruned = cut_model(make_bert(labels=5, activation="relu"), random_cut(WHOLE, seed))
-    pruned.config.id2label = {index: name for index, name in enumerate("vwxyz")}
+    pruned.config.id2label = dict(enumerate("vwxyz"))
     pruned.save_pretrained(tmp_path)
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert type(again) is type(pruned)
     assert same_weights(weights_of(again), weights_of(pruned))
     feeds = make_feeds(2, 9)
-    assert np.array_equal(torch_logits(again.eval(), feeds), torch_logits(pruned, feeds))
-    assert (again.config.hidden_act, again.config.num_labels, again.config.id2label[4]) == ("relu", 5, "z")
+    assert np.array_equal(torch_logits(again, feeds), torch_logits(pruned, feeds))
+    assert (again.config.hidden_act, again.config.num_labels, parts(again).config.id2label[4]) == ("relu", 5, "z")
 
 
 def test_the_prune_step_cuts_the_shares_and_recovers(tiny_torch: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -20,7 +20,17 @@ from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import predict_logits
 from compress.training.distill import distill, student_from_layers, teacher_logits
 from tests.conftest import FILLERS, WORDS
-from tests.tiny import make_bert, make_checkpoint, make_feeds, read, same_weights, torch_logits, weights_of, write_rows
+from tests.tiny import (
+    make_bert,
+    make_checkpoint,
+    make_feeds,
+    parts,
+    read,
+    same_weights,
+    torch_logits,
+    weights_of,
+    write_rows,
+)
 
 LABELS = ("negative", "positive")
 FAST: dict[str, Any] = {"precision": "fp32", "batch_size": 8, "learning_rate": 1e-3}
@@ -43,10 +53,10 @@ def data(tiny_data: Path) -> Dataset:
 def test_a_student_has_the_chosen_layers_bit_for_bit(six_layers: Checkpoint, layers: Any, kept: list[int]) -> None:
     before = weights_of(six_layers.model)
     student = student_from_layers(six_layers, layers)
-    assert len(student.model.bert.encoder.layer) == student.model.config.num_hidden_layers == len(kept)
+    assert len(parts(student.model).bert.encoder.layer) == student.model.config.num_hidden_layers == len(kept)
     for position, index in enumerate(kept):
-        layer = six_layers.model.bert.encoder.layer[index]
-        assert same_weights(weights_of(student.model.bert.encoder.layer[position]), weights_of(layer))
+        layer = parts(six_layers.model).bert.encoder.layer[index]
+        assert same_weights(weights_of(parts(student.model).bert.encoder.layer[position]), weights_of(layer))
     rest = {name: weight for name, weight in weights_of(student.model).items() if ".layer." not in name}
     assert same_weights(rest, {name: weight for name, weight in before.items() if ".layer." not in name})
     with torch.no_grad():
@@ -120,12 +130,14 @@ def test_a_student_may_start_from_an_encoder(
 
 def multi_label_rows(rng: np.random.Generator, rows: int) -> list[dict[str, object]]:
     """``labels`` has "good" and "bad" for each of the two kinds of words that the text has."""
-    made = []
+    made: list[dict[str, object]] = []
     for number in range(rows):
         kinds = [kind for bit, kind in enumerate(("negative", "positive")) if number >> bit & 1]
         words = [*rng.choice(FILLERS, 3), *(word for kind in kinds for word in rng.choice(WORDS[kind], 2))]
         rng.shuffle(words)
-        made.append({"text": " ".join(words), "labels": [{"negative": "bad", "positive": "good"}[kind] for kind in kinds]})
+        made.append(
+            {"text": " ".join(words), "labels": [{"negative": "bad", "positive": "good"}[kind] for kind in kinds]}
+        )
     return made
 
 

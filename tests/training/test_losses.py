@@ -56,8 +56,8 @@ def test_multi_label_is_the_mean_over_labels_of_two_class_divergences(temperatur
 
     def two_classes(label: int) -> torch.Tensor:
         no = torch.zeros(7, dtype=torch.float64)
-        pair = (torch.stack([no, values[:, label]], dim=-1) for values in (student, teacher))
-        return soft_labels(*pair, temperature, multi_label=False)
+        ours, theirs = (torch.stack([no, values[:, label]], dim=-1) for values in (student, teacher))
+        return soft_labels(ours, theirs, temperature, multi_label=False)
 
     expected = torch.stack([two_classes(label) for label in range(4)]).mean()
     torch.testing.assert_close(soft_labels(student, teacher, temperature, multi_label=True), expected)

@@ -1,0 +1,180 @@
+"""The app's way in: answers are the logits', in order, whatever is asked."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import expit, softmax
+
+import compress
+from compress.data import Dataset
+from compress.errors import CompressError
+from compress.modeling.checkpoint import save_checkpoint
+from compress.runtime.classifier import Classifier
+from compress.runtime.encoding import Text
+from tests.tiny import make_bert, make_checkpoint, read
+
+TEXTS = [
+    "good",
+    "a very bad film with a dull story and awful fun",
+    "",
+    "the film is boring " * 9,
+    "great film",
+    "9 z ?",
+]
+
+
+@pytest.fixture(scope="module")
+def data(tiny_data: Path) -> Dataset:
+    return read(tiny_data)
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_onnx: Path) -> Classifier:
+    return compress.load(tiny_onnx, threads=1)
+
+
+@pytest.fixture(scope="module", params=["multi_label", "pair_single_label", "pair_multi_label"])
+def other_task(
+    request: pytest.FixtureRequest, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Classifier:
+    folder = tmp_path_factory.mktemp("other")
+    checkpoint = make_checkpoint(tiny_encoder, make_bert(labels=3, seed=3), ("x", "y", "z"), request.param)
+    save_checkpoint(checkpoint, folder / "torch")
+    compress.export(folder / "torch", folder / "onnx")
+    return compress.load(folder / "onnx")
+
+
+def asked(classifier: Classifier) -> Sequence[Text]:
+    return [(text, "the story was fun") for text in TEXTS] if classifier.task.startswith("pair") else TEXTS
+
+
+def test_scores_are_the_softmax_of_the_logits(classifier: Classifier) -> None:
+    logits = classifier.logits(TEXTS)
+    assert logits.shape == (len(TEXTS), 2)
+    assert logits.dtype == np.float32
+    for answer, expected in zip(classifier(TEXTS), softmax(logits.astype(np.float64), axis=1), strict=True):
+        assert list(answer.scores) == list(classifier.labels) == ["negative", "positive"]
+        assert list(answer.scores.values()) == pytest.approx(expected, abs=1e-6)
+        assert answer.label == classifier.labels[expected.argmax()]
+        assert answer.score == max(answer.scores.values())
+        assert answer.labels == (answer.label,)
+
+
+def test_the_answers_are_right(tiny_int8: Path, data: Dataset) -> None:
+    assert data.test is not None
+    answers = compress.load(tiny_int8)(data.test.texts)
+    assert np.mean([(answer.label,) == truth for answer, truth in zip(answers, data.test.labels, strict=True)]) > 0.85
+
+
+def test_other_tasks_answer_by_their_own_rules(other_task: Classifier) -> None:
+    logits = other_task.logits(asked(other_task)).astype(np.float64)
+    multi = other_task.task.endswith("multi_label")
+    sizes = set()
+    for answer, expected in zip(
+        other_task(asked(other_task)), expit(logits) if multi else softmax(logits, axis=1), strict=True
+    ):
+        assert list(answer.scores.values()) == pytest.approx(expected, abs=1e-6)
+        assert answer.label == "xyz"[expected.argmax()]
+        applying = tuple(name for name, score in zip("xyz", expected, strict=True) if score >= 0.5)
+        assert answer.labels == (applying if multi else (answer.label,))
+        sizes.add(len(answer.labels))
+    assert len(sizes) > 1 or not multi
+
+
+def test_both_texts_of_a_pair_and_their_order_count(other_task: Classifier) -> None:
+    if other_task.task.startswith("pair"):
+        logits = other_task.logits([("good", "bad"), ("bad", "good"), ("good", "good"), ["good", "bad"]])  # type: ignore[list-item]
+        assert np.abs(logits[0] - logits[1]).max() > 1e-3
+        assert np.abs(logits[0] - logits[2]).max() > 1e-3
+        assert logits[0] == pytest.approx(logits[3], abs=1e-5)  # a list of two does as well as a tuple
+
+
+def test_answers_keep_the_order_of_the_texts(classifier: Classifier, data: Dataset) -> None:
+    texts = [*data.train.texts, *TEXTS] * 3  # several batches, of all lengths
+    order = np.random.default_rng(0).permutation(len(texts))
+    logits = classifier.logits(texts)
+    assert classifier.logits([texts[row] for row in order]) == pytest.approx(logits[order], abs=1e-4)
+    alone = np.concatenate([classifier.logits([text]) for text in texts[-6:]])
+    assert alone == pytest.approx(logits[-6:], abs=1e-4)
+    assert np.ptp(logits, axis=0).min() > 0.1
+
+
+def test_any_iterable_of_texts_will_do(classifier: Classifier) -> None:
+    expected = classifier(TEXTS)
+    assert classifier(text for text in TEXTS) == expected
+    assert classifier(tuple(TEXTS)) == expected
+    assert classifier(dict.fromkeys(TEXTS)) == expected
+
+
+def test_no_texts_give_no_answers(classifier: Classifier, other_task: Classifier) -> None:
+    assert classifier([]) == []
+    assert classifier.logits([]).shape == (0, 2)
+    assert other_task(iter(())) == []
+
+
+def test_one_text_outside_a_list_is_refused(classifier: Classifier) -> None:
+    with pytest.raises(TypeError, match=r"got one str; write clf\(\[text\]\)"):
+        classifier("a text")
+
+
+@pytest.mark.parametrize("wrong", [None, 3, 2.5, b"bytes", ("a", "pair"), ["a", "pair"], float("nan")])
+def test_what_is_not_a_text_is_refused_by_position(classifier: Classifier, wrong: object) -> None:
+    for ask in (classifier, classifier.logits):
+        with pytest.raises(TypeError, match=r"texts\[2\] must be a str, got "):
+            ask(["fine", "good", wrong, "great"])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("wrong", ["a text", None, ("one",), ("a", "b", "c"), ("a", None), 7])
+def test_what_is_not_a_pair_is_refused_by_position(other_task: Classifier, wrong: object) -> None:
+    if other_task.task.startswith("pair"):
+        with pytest.raises(TypeError, match=r"texts\[1\] must be a pair of texts, got "):
+            other_task([("a", "b"), wrong])  # type: ignore[list-item]
+
+
+def test_a_very_long_text_is_answered_by_its_head(classifier: Classifier) -> None:
+    head = " ".join(TEXTS) * 20  # more than 128 tokens
+    assert classifier.logits([head + " good" * 1_000_000]) == pytest.approx(classifier.logits([head]), abs=1e-5)
+    beginning = "bad film " * 80
+    assert classifier.logits([beginning]) == pytest.approx(classifier.logits([beginning + "great fun"]), abs=1e-5)
+    assert np.abs(classifier.logits(["bad film"]) - classifier.logits(["bad film great fun"])).max() > 1e-3
+
+
+def test_threads_that_share_a_classifier_get_their_own_answers(classifier: Classifier, data: Dataset) -> None:
+    halves = [data.train.texts[::2], data.train.texts[1::2]]
+    expected = [classifier.logits(half) for half in halves]
+    start, found = threading.Barrier(2), [list[np.ndarray](), list[np.ndarray]()]
+
+    def ask(number: int) -> None:
+        start.wait()
+        found[number] += [classifier.logits(halves[number]) for _ in range(15)]
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for answers, truth in zip(found, expected, strict=True):
+        assert len(answers) == 15
+        assert all(np.array_equal(answer, truth) for answer in answers)
+
+
+def test_extreme_logits_become_probabilities(tiny_encoder: Path, tmp_path: Path) -> None:
+    for task in ("single_label", "multi_label"):
+        checkpoint = make_checkpoint(tiny_encoder, make_bert(), ("a", "b"), task)
+        checkpoint.model.classifier.weight.data[:] = 0
+        checkpoint.model.classifier.bias.data[:] = checkpoint.model.classifier.bias.new_tensor([5000.0, -5000.0])
+        save_checkpoint(checkpoint, tmp_path / task)
+        compress.export(tmp_path / task, tmp_path / f"onnx-{task}")
+        with np.errstate(all="raise", under="ignore"):
+            (answer,) = compress.load(tmp_path / f"onnx-{task}")(["x"])
+        assert answer.scores == {"a": 1.0, "b": 0.0}
+
+
+def test_what_is_not_an_exported_folder_is_refused(tiny_torch: Path, tmp_path: Path) -> None:
+    with pytest.raises(CompressError, match="is a PyTorch model; make an ONNX one with 'compress export"):
+        compress.load(tiny_torch)
+    with pytest.raises(CompressError, match="no such folder"):
+        compress.load(tmp_path / "none")
