@@ -1,6 +1,6 @@
 """Writes the README's result tables from the results that back them; ``--check`` only says whether they are stale.
 
-    python -m benchmarks.tables [--check]
+python -m benchmarks.tables [--check]
 """
 
 import json

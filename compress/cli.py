@@ -3,22 +3,21 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from io import TextIOWrapper
-from itertools import islice
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import compress
+from compress.clock import in_words
 from compress.errors import CompressError
 from compress.flags import CommandParser, OneLineParser, add_settings, given_settings
 from compress.progress import be_quiet
+from compress.runtime.stream import formatted, lines_of, predict
 
 if TYPE_CHECKING:
     from compress.config import Settings
     from compress.step import StepResult
 
-_LINES_AT_ONCE = 256
 _DESCRIPTION = """Make a fine-tuned BERT small and fast, and prove it.
 
 A model is a folder; every step reads one and writes a new one:
@@ -142,8 +141,8 @@ def _build_predict(parser: argparse.ArgumentParser) -> None:
 
     def command(arguments: argparse.Namespace) -> None:
         classifier = compress.load(arguments.model, threads=arguments.threads)
-        texts = arguments.texts or _lines()
-        _print_predictions(_predict(classifier, texts), arguments.json)
+        for line in formatted(predict(classifier, arguments.texts or lines_of(sys.stdin)), as_json=arguments.json):
+            print(line)
 
     parser.set_defaults(command=command)
 
@@ -152,12 +151,6 @@ def _threads(value: str) -> int:
     if not value.isdecimal() or int(value) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {value}")
     return int(value)
-
-
-def _lines() -> Iterator[str]:
-    if isinstance(sys.stdin, TextIOWrapper):  # whatever the locale says
-        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
-    return (line.rstrip("\n") for line in sys.stdin)
 
 
 def _build_doctor(parser: argparse.ArgumentParser) -> None:
@@ -204,8 +197,6 @@ def _print_result(result: "StepResult", as_json: bool) -> None:
         print(report.read_text(encoding="utf-8"))
         print(f"report: {result.folder / 'report.html'}")
     else:
-        from compress.clock import in_words
-
         for name, value in result.metrics.items():
             if not isinstance(value, list | dict):
                 shown = (
@@ -217,44 +208,6 @@ def _print_result(result: "StepResult", as_json: bool) -> None:
 
 def _as_json(result: "StepResult") -> dict[str, Any]:
     return {**vars(result), "folder": str(result.folder)}
-
-
-def _predict(classifier: "compress.Classifier", texts: Iterable[str]) -> Iterator[tuple[str, "compress.Prediction"]]:
-    """Predictions in chunks, so that a stream of any length takes the same memory."""
-    remaining = (_readable(text, number) for number, text in enumerate(texts, start=1))
-    pairs = classifier.task.startswith("pair_")
-    while chunk := list(islice(remaining, _LINES_AT_ONCE)):
-        yield from zip(chunk, classifier([_pair(text) for text in chunk] if pairs else chunk), strict=True)
-
-
-def _readable(text: str, number: int) -> str:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise CompressError(
-            f"predict: text {number}: not UTF-8 ({text!r:.60}); convert it, for example with: iconv -f LATIN1 -t UTF-8"
-        ) from None
-    return text
-
-
-def _pair(text: str) -> tuple[str, str]:
-    first, tab, second = text.partition("\t")
-    if not tab:
-        raise CompressError(f"predict: this model reads pairs, two texts with a tab between them, got {text!r:.60}")
-    return first, second
-
-
-def _print_predictions(predictions: Iterable[tuple[str, "compress.Prediction"]], as_json: bool) -> None:
-    separator = "["
-    for text, prediction in predictions:
-        if as_json:
-            answer = {"text": text, "label": prediction.label, "score": prediction.score, "labels": prediction.labels}
-            print(separator + json.dumps(answer | {"scores": prediction.scores}, ensure_ascii=False), end="")
-            separator = ",\n"
-        else:
-            print(f"{','.join(prediction.labels) or '-'}\t{prediction.score:.4f}\t{text}")
-    if as_json:
-        print("[]" if separator == "[" else "]")
 
 
 _MODEL_HELP = {

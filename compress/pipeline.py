@@ -1,6 +1,5 @@
 """The recipe's loop: run the steps in order, skip those that are up to date, go on where it stopped."""
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -14,12 +13,12 @@ from compress.clock import Stopwatch, in_words
 from compress.config import DataConfig
 from compress.data import read_dataset, write_dataset
 from compress.errors import CompressError
-from compress.folder import MANIFEST, digest_tree, new_folder, read_manifest
+from compress.folder import new_folder
+from compress.freshness import STATE, RunState, digest_source, fingerprint_of
 from compress.progress import say
 from compress.recipe import Recipe, Step, read_recipe
 from compress.step import StepResult
 
-STATE = "run.json"
 LOCK = ".lock"
 
 
@@ -47,14 +46,14 @@ def run(
     try:
         with FileLock(folder / LOCK, timeout=0):
             try:
-                return _run(recipe, _State(folder, forget=overwrite))
+                return _run(recipe, RunState(folder, forget=overwrite))
             finally:
                 _remove_if_unused(folder)
     except Timeout:
         raise CompressError(f"--out {out}: another run is writing there; wait for it or choose another") from None
 
 
-def _run(recipe: Recipe, state: "_State") -> dict[str, StepResult]:
+def _run(recipe: Recipe, state: RunState) -> dict[str, StepResult]:
     watch, done = Stopwatch(), {}
     _prepare_data(recipe.data, state)
     for number, (name, step) in enumerate(recipe.steps.items(), start=1):
@@ -85,7 +84,7 @@ def _settings(step: Step, recipe: Recipe) -> dict[str, Any]:
     return {"seed": recipe.seed} | given
 
 
-def _inputs(step: Step, recipe: Recipe, state: "_State") -> dict[str, Any]:
+def _inputs(step: Step, recipe: Recipe, state: RunState) -> dict[str, Any]:
     """Each model that the step reads: the folder of an earlier step, or what the recipe names."""
 
     def resolve(value: str) -> str:
@@ -99,23 +98,23 @@ def _inputs(step: Step, recipe: Recipe, state: "_State") -> dict[str, Any]:
     return found
 
 
-def _fingerprint(step: Step, recipe: Recipe, inputs: dict[str, Any], state: "_State") -> str:
+def _fingerprint(step: Step, recipe: Recipe, inputs: dict[str, Any], state: RunState) -> str:
     sources = [value for given in inputs.values() for value in (given if isinstance(given, list) else [given])]
     whole = {
         "step": step.command,
         "settings": step.model_dump(mode="json", exclude=set(step.inputs)) | {"seed": _settings(step, recipe)["seed"]},
-        "inputs": [(list(inputs), [_digest(source) for source in sources])],
+        "inputs": [(list(inputs), [digest_source(source) for source in sources])],
         "data": state.output("data"),
         "version": compress.__version__,
     }
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    return fingerprint_of(whole)
 
 
-def _prepare_data(config: DataConfig, state: "_State") -> None:
+def _prepare_data(config: DataConfig, state: RunState) -> None:
     """The splits as used, written once for all steps."""
     named = [name for name in (config.data, config.train, config.validation, config.test) if name is not None]
-    whole = [config.model_dump(mode="json"), [_digest(name) for name in named], compress.__version__]
-    fingerprint = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    whole = [config.model_dump(mode="json"), [digest_source(name) for name in named], compress.__version__]
+    fingerprint = fingerprint_of(whole)
     if state.is_fresh("data", fingerprint):
         return
     dataset = read_dataset(config)
@@ -129,14 +128,6 @@ def _prepare_data(config: DataConfig, state: "_State") -> None:
         f"data: {dataset.task}, {len(dataset.labels)} labels, " + ", ".join(f"{n:,} {name}" for name, n in rows.items())
     )
     state.record("data", fingerprint)
-
-
-def _digest(source: str) -> str:
-    """What a source holds, where that can be known: a model's or file's content, else its name."""
-    path = Path(source)
-    if (path / MANIFEST).is_file():
-        return read_manifest(path).digest  # of the files: the manifest itself tells times, which differ every time
-    return digest_tree(path) if path.exists() else source
 
 
 def _open(out: Path) -> Path:
@@ -155,42 +146,3 @@ def _remove_if_unused(folder: Path) -> None:
     """A run that failed before it wrote anything leaves no folder behind."""
     if {path.name for path in folder.iterdir()} <= {STATE, LOCK}:
         shutil.rmtree(folder)
-
-
-class _State:
-    """What ``run.json`` remembers: for each step the fingerprint of what went in and the digest of what came out."""
-
-    def __init__(self, folder: Path, *, forget: bool) -> None:
-        self.folder = folder
-        self._steps: dict[str, dict[str, str]] = {}
-        if not forget:
-            try:
-                remembered = json.loads((folder / STATE).read_text(encoding="utf-8")).get("steps", {})
-                self._steps = {name: dict(entry) for name, entry in remembered.items()}
-            except (ValueError, AttributeError, TypeError):
-                say(f"{folder / STATE}: damaged, every step runs again")
-
-    def is_fresh(self, name: str, fingerprint: str) -> bool:
-        known = self._steps.get(name, {})
-        return known.get("fingerprint") == fingerprint and known.get("output") == _output(self.folder / name)
-
-    def output(self, name: str) -> str:
-        return self._steps[name]["output"]
-
-    def record(self, name: str, fingerprint: str) -> None:
-        self._steps[name] = {"fingerprint": fingerprint, "output": _output(self.folder / name) or ""}
-        partial = self.folder / f".{STATE}"
-        partial.write_text(json.dumps({"format_version": 1, "steps": self._steps}, indent=2) + "\n", encoding="utf-8")
-        partial.replace(self.folder / STATE)
-
-
-def _output(folder: Path) -> str | None:
-    """The digest of a step's whole folder; None where it is missing, damaged or changed."""
-    if not folder.is_dir():
-        return None
-    if not (folder / MANIFEST).is_file():
-        return digest_tree(folder)
-    try:
-        return read_manifest(folder).digest
-    except CompressError:
-        return None

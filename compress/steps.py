@@ -169,7 +169,7 @@ def quantize(
         agreement.require(job.config.max_drop)
         layout.copy_side_files(parent, job.folder)
         metrics = asdict(agreement) | {"bytes": int8.size_bytes, "parent_bytes": fp32.size_bytes}
-        return job.save_onnx(manifest, metrics, manifest.digest, str(parent))
+        return job.save_onnx(manifest, metrics, manifest.digest, str(model))
 
 
 def bench(

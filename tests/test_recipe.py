@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]  # altair brings it
+import jsonschema
 import pytest
 import yaml
 

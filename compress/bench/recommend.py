@@ -1,7 +1,7 @@
 """Which model to take, and why, from the entries of results.json.
 
-The rule: of the models that lose at most one point against the first, take the fastest at batch 1 on real texts. A wider
-loss that chance could explain does not pass: on few test texts almost any loss could be chance.
+The rule: of the models that lose at most one point against the first, take the fastest at batch 1 on real texts. A
+wider loss that chance could explain does not pass: on few test texts almost any loss could be chance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -80,7 +80,7 @@ def _why(chosen: Entry, entries: Sequence[Entry]) -> str:
     if change["ci95"][0] < -_ALLOWED_LOSS:
         sentences.append(
             f"{chosen['accuracy']['n']} test texts cannot rule out a loss of"
-            f" {words.points(change['ci95'][0]).lstrip('−-')} points; test on more to be sure."
+            f" {words.points(-change['ci95'][0]).lstrip('+')} points; test on more to be sure."
         )
     fastest = min(entries, key=p50_ms)
     if fastest is not chosen:

@@ -22,8 +22,8 @@ Labels: {labels}
 
 ## How it was made
 
-| step | seconds | result |
-|---|---:|---|
+| step | result |
+|---|---|
 {steps}
 
 Validation figures chose between checkpoints; they are not a test result. `compress bench` measures one.
@@ -64,4 +64,4 @@ def _row(entry: dict[str, Any]) -> str:
         for name, value in entry["metrics"].items()
         if isinstance(value, int | float)
     )
-    return f"| {entry['step']} | {entry['seconds']:.0f} | {shown} |"
+    return f"| {entry['step']} | {shown} |"

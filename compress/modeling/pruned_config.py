@@ -25,7 +25,7 @@ class PrunedBertConfig(BertConfig):
         self.neurons_per_layer = self.neurons_per_layer or [self.intermediate_size] * self.num_hidden_layers
         if not len(self.heads_per_layer) == len(self.neurons_per_layer) == self.num_hidden_layers:
             raise ValueError(
-                f"heads_per_layer and neurons_per_layer must have one entry for each of {self.num_hidden_layers} layers; "
+                f"heads_per_layer and neurons_per_layer need one entry for each of {self.num_hidden_layers} layers, "
                 f"got {self.heads_per_layer} and {self.neurons_per_layer}"
             )
 

@@ -25,6 +25,6 @@ def encode(model: Checkpoint, split: Split) -> Examples:
 
 
 def _say_what_is_cut(examples: Examples, max_length: int) -> None:
-    cut = sum(len(encoding) == max_length for encoding in examples.encodings)
-    if cut:
-        say(f"finetune: {cut / len(examples):.0%} of the train texts reach {max_length} tokens; what is beyond is not read")
+    cut = sum(len(encoding) == max_length for encoding in examples.encodings) / len(examples)
+    if cut >= 0.01:
+        say(f"finetune: {cut:.0%} of the train texts reach {max_length} tokens; what lies beyond is not read")

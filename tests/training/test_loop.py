@@ -153,10 +153,12 @@ def test_gradients_are_clipped_after_backward(
 def test_small_gradients_are_neither_clipped_nor_summed_over_steps(
     fresh: Callable[[], Checkpoint], data: Dataset, recorder: type[Recorder]
 ) -> None:
-    fit(fresh(), data, scaled(1e-6), epochs=1, learning_rate=1e-12)  # the weights stay as they are
-    assert 0 < max(recorder.norms) < 1e-3
-    assert max(recorder.norms) < 3 * sorted(recorder.norms)[len(recorder.norms) // 2]
-    assert recorder.norms != sorted(recorder.norms)
+    def always_the_same_way(logits: torch.Tensor, _: Batch) -> torch.Tensor:
+        return 1e-3 * logits.sum(dim=-1).mean()
+
+    fit(fresh(), data, always_the_same_way, epochs=1, learning_rate=1e-12)  # the weights stay as they are
+    assert 0 < max(recorder.norms) < 0.1
+    assert max(recorder.norms) < 4 * min(recorder.norms)  # sums would grow 30 times
 
 
 def test_only_matrices_decay(fresh: Callable[[], Checkpoint], data: Dataset) -> None:
@@ -182,13 +184,14 @@ def test_dropout_is_on_in_every_step(fresh: Callable[[], Checkpoint], data: Data
 
 
 def test_the_seed_decides_every_weight(fresh: Callable[[], Checkpoint], data: Dataset) -> None:
-    def trained(seed: int) -> dict[str, torch.Tensor]:
+    def trained(seed: int, noise: int = 0) -> dict[str, torch.Tensor]:
         checkpoint = fresh()
+        torch.manual_seed(noise)  # what was drawn before does not count
         fit(checkpoint, data, epochs=1, seed=seed)
         return weights_of(checkpoint.model)
 
     one = trained(1)
-    assert same_weights(one, trained(1))
+    assert same_weights(one, trained(1, noise=5))
     assert not same_weights(one, trained(2))
 
 
