@@ -15,7 +15,7 @@ SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def _pin_worker() -> None:
-    """Give each xdist worker a CPU of its own: torch's threads spin, and two workers on two CPUs ran 100 times slower."""
+    """Give each xdist worker a CPU: torch's threads spin, and two workers that shared two CPUs ran 100x slower."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker.startswith("gw") and hasattr(os, "sched_setaffinity"):
         cpus = sorted(os.sched_getaffinity(0))

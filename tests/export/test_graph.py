@@ -95,6 +95,7 @@ def test_the_graph_is_valid_portable_and_lean(kind: dict[str, Any]) -> None:
     assert {value.type.tensor_type.elem_type for value in graph.graph.input} == {onnx.TensorProto.INT64}
     used = {name for node in graph.graph.node for name in node.input}
     assert {tensor.name for tensor in graph.graph.initializer} <= used
+    assert all(min(tensor.dims, default=1) > 0 for tensor in graph.graph.initializer)  # nothing of width 0
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in graph.graph.initializer)  # all inline
     assert len({node.name for node in graph.graph.node}) == len(graph.graph.node)
 
