@@ -3,7 +3,6 @@
 The one place that knows how Hugging Face names and stores things.
 """
 
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -206,7 +205,7 @@ def _one_line(source: str) -> Iterator[None]:
     """Turn the many ways in which a checkpoint fails to load into one line."""
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, json.JSONDecodeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CompressError(f"{source}: cannot be loaded as a BERT classifier ({reason})") from None
 
