@@ -176,26 +176,30 @@ def _add_out(parser: argparse.ArgumentParser, required: bool = True) -> None:
 
 def _run_recipe(recipe: Path, arguments: argparse.Namespace) -> None:
     from compress.pipeline import run
+    from compress.recipe import read_recipe
 
     results = run(recipe, arguments.out, seed=arguments.seed, overwrite=arguments.overwrite)
     if arguments.json:
         print(json.dumps({name: _as_json(result) for name, result in results.items()}, indent=2))
         return
-    out = Path(arguments.out)
-    for report in out.glob("*/report.md"):
-        print(report.read_text(encoding="utf-8"))
-        print(f"report: {report.with_name('report.html')}")
-    models = [path.parent for path in sorted(out.glob("*/onnx"), key=lambda path: path.stat().st_mtime)]
-    if models:
-        print(f"model:  {models[-1]}")
+    folders = [Path(arguments.out) / name for name in read_recipe(recipe).steps]
+    for folder in folders:
+        if (folder / "report.md").is_file():
+            _print_report(folder)
+    for folder in [folder for folder in folders if (folder / "onnx").is_dir()][-1:]:
+        print(f"model:  {folder}")
+
+
+def _print_report(folder: Path) -> None:
+    print((folder / "report.md").read_text(encoding="utf-8"))
+    print(f"report: {folder / 'report.html'}")
 
 
 def _print_result(result: "StepResult", as_json: bool) -> None:
     if as_json:
         print(json.dumps(_as_json(result), indent=2))
-    elif (report := result.folder / "report.md").is_file():
-        print(report.read_text(encoding="utf-8"))
-        print(f"report: {result.folder / 'report.html'}")
+    elif (result.folder / "report.md").is_file():
+        _print_report(result.folder)
     else:
         for name, value in result.metrics.items():
             if not isinstance(value, list | dict):

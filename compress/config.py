@@ -7,7 +7,7 @@ below; pydantic parses and checks the values wherever they come from, so an erro
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -30,7 +30,11 @@ def _as_list(value: object) -> object:
 
 Positive = Annotated[int, Gt(0)]
 Counts = Annotated[list[Positive], BeforeValidator(_as_list)]
-LayerChoice = Annotated[Positive | list[Annotated[int, Ge(0)]], BeforeValidator(_split_commas)]
+LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)], BeforeValidator(_split_commas)]
+
+
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
 
 
 class Settings(BaseModel):
@@ -62,9 +66,9 @@ class DataConfig(Settings):
     data: str = Field(
         description="hub id, folder with train/validation/test files, or one CSV, TSV, JSONL or Parquet file"
     )
-    text: list[str] = Field(
-        default=[], max_length=2, description="column with the text; give it twice for a pair of texts"
-    )
+    text: Annotated[
+        list[str], BeforeValidator(_one_or_more, json_schema_input_type=str | Annotated[list[str], Len(0, 2)])
+    ] = Field(default=[], max_length=2, description="column with the text; give it twice for a pair of texts")
     label: str | None = Field(default=None, description="column with the label")
     train: str | None = Field(default=None, description="file to use as the train split")
     validation: str | None = Field(default=None, description="file to use as the validation split")
@@ -72,17 +76,17 @@ class DataConfig(Settings):
     split_seed: int = Field(default=0, ge=0, description="seed of the splits that are made for you")
 
 
-class MachineConfig(Settings):
-    """Where a step runs; none of it changes what the step means."""
+class ThreadsConfig(Settings):
+    """For steps that compute on the CPU in this process."""
 
-    seed: int = Field(default=0, ge=0, description="seed of everything random in the step")
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where to compute")
     threads: int | None = Field(default=None, gt=0, description="CPU threads; default: all that this process may use")
 
 
-class TrainingConfig(MachineConfig):
+class TrainingConfig(ThreadsConfig):
     """The training loop, shared by finetune, distill and prune."""
 
+    seed: int = Field(default=0, ge=0, description="seed of everything random in the step")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where to compute")
     epochs: int = Field(default=3, gt=0, le=1000, description="passes over the train split")
     batch_size: int = Field(default=32, gt=0, description="texts in a training step")
     learning_rate: float = Field(default=3e-5, gt=0, lt=1, description="peak learning rate of AdamW")
@@ -162,13 +166,16 @@ class PruneConfig(TrainingConfig):
         return self
 
 
-class ExportConfig(MachineConfig):
+class ExportConfig(ThreadsConfig):
     """export: write an fp32 ONNX graph that gives the same logits."""
 
     command: ClassVar[str] = "export"
+    pairs: bool = Field(
+        default=False, description="the model reads pairs of texts; needed where it does not say so itself"
+    )
 
 
-class QuantizeConfig(MachineConfig):
+class QuantizeConfig(ThreadsConfig):
     """quantize: write an ONNX graph with int8 weights and dynamic int8 activations."""
 
     command: ClassVar[str] = "quantize"

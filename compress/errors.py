@@ -7,3 +7,7 @@ class CompressError(Exception):
     The message is one line: what was given, where, what is allowed and what to do. The command line prints it
     without a traceback and exits with status 2.
     """
+
+
+class TextError(CompressError, TypeError):
+    """A classifier was given something that is not a text; the message names its position."""

@@ -1,5 +1,6 @@
 """A model is a folder: its manifest, its digests, and how a folder comes to exist whole or not at all."""
 
+import errno
 import hashlib
 import json
 import os
@@ -15,7 +16,12 @@ from compress.errors import CompressError
 
 MANIFEST = "compress.json"
 FORMAT_VERSION = 1
-OUR_MARKS = (MANIFEST, "dataset.json", "results.json")
+# What tells our folders from others: a file, and keys that it must have, for the names are common.
+OUR_MARKS = {
+    MANIFEST: {"format_version", "files"},
+    "dataset.json": {"task", "rows"},
+    "results.json": {"machine", "models"},
+}
 
 
 @dataclass(frozen=True)
@@ -131,10 +137,19 @@ def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None
     if out.exists():
         if not overwrite:
             raise CompressError(f"--out {out}: exists; choose another, or add --overwrite to replace it")
-        if any(out.iterdir()) and not any((out / mark).is_file() for mark in OUR_MARKS):
+        if any(out.iterdir()) and not is_ours(out):
             raise CompressError(
                 f"--out {out}: was not made by compress, so --overwrite leaves it alone; choose another"
             )
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether compress wrote this folder."""
+    for name, keys in OUR_MARKS.items():
+        with suppress(OSError, ValueError, TypeError):
+            if keys <= set(json.loads((folder / name).read_text(encoding="utf-8"))):
+                return True
+    return False
 
 
 @contextmanager
@@ -144,6 +159,7 @@ def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] =
     try:
         _sweep(out)
         check_out(out, overwrite, inputs)
+        new_parents = [parent for parent in out.parents if not parent.exists()]
         out.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir()
     except OSError as error:
@@ -153,13 +169,17 @@ def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] =
         check_out(out, overwrite)  # another process may have finished there meanwhile
         _swap(partial, out)
     except OSError as error:
-        if error.filename is None or str(partial) not in str(error.filename):
+        about_out = error.filename is not None and str(partial) in str(error.filename)
+        if not about_out and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise CompressError(
             f"--out {out}: cannot be written ({error.strerror}); free some space or choose another"
         ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        for parent in new_parents:
+            with suppress(OSError):  # it holds the result, or somebody else's file
+                parent.rmdir()
 
 
 def _swap(partial: Path, out: Path) -> None:

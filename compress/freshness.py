@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 from compress.errors import CompressError
-from compress.folder import MANIFEST, digest_tree, read_manifest
+from compress.folder import MANIFEST, digest_tree, is_ours, read_manifest
 from compress.progress import say
 
 STATE = "run.json"
@@ -41,6 +42,12 @@ class RunState:
         """Whether the folder ``name`` is whole, unchanged, and was made from what ``fingerprint`` stands for."""
         known = self._steps.get(name, {})
         return known.get("fingerprint") == fingerprint and known.get("output") == _output(self.folder / name)
+
+    def clear_damaged(self, name: str) -> None:
+        """Remove the folder ``name`` where it was recorded here and has lost what marks it as ours."""
+        folder = self.folder / name
+        if name in self._steps and folder.is_dir() and not is_ours(folder):
+            shutil.rmtree(folder)
 
     def output(self, name: str) -> str:
         """The digest of the folder ``name`` as it was recorded."""

@@ -64,6 +64,7 @@ def _run(recipe: Recipe, state: RunState) -> dict[str, StepResult]:
             say(f"{title}: up to date")
             continue
         say(f"{title}: {step.command}")
+        state.clear_damaged(name)
         done[name] = _call(step, recipe, inputs, state.folder / name, state.folder / "data")
         state.record(name, fingerprint)
     say(f"{state.folder}: {len(done)} of {len(recipe.steps)} steps run in {in_words(watch.seconds)}")
@@ -72,16 +73,21 @@ def _run(recipe: Recipe, state: RunState) -> dict[str, StepResult]:
 
 def _call(step: Step, recipe: Recipe, inputs: dict[str, Any], out: Path, data: Path) -> StepResult:
     settings = _settings(step, recipe) | inputs
-    takes_data = {} if step.command == "export" else {"data": data}
     function = getattr(steps, step.command)
-    result: StepResult = function(out=out, overwrite=out.exists(), **takes_data, **settings)
+    result: StepResult = function(
+        out=out, overwrite=out.exists(), **({"data": data} if _takes_data(step) else {}), **settings
+    )
     return result
+
+
+def _takes_data(step: Step) -> bool:
+    return step.command != "export"
 
 
 def _settings(step: Step, recipe: Recipe) -> dict[str, Any]:
     """The settings that the recipe gives the step, with the recipe's seed where the step has none of its own."""
     given = step.model_dump(exclude={"step", *step.inputs}, exclude_unset=True)
-    return {"seed": recipe.seed} | given
+    return ({"seed": recipe.seed} if "seed" in type(step).model_fields else {}) | given
 
 
 def _inputs(step: Step, recipe: Recipe, state: RunState) -> dict[str, Any]:
@@ -102,9 +108,9 @@ def _fingerprint(step: Step, recipe: Recipe, inputs: dict[str, Any], state: RunS
     sources = [value for given in inputs.values() for value in (given if isinstance(given, list) else [given])]
     whole = {
         "step": step.command,
-        "settings": step.model_dump(mode="json", exclude=set(step.inputs)) | {"seed": _settings(step, recipe)["seed"]},
+        "settings": step.model_dump(mode="json", exclude=set(step.inputs)) | _settings(step, recipe),
         "inputs": [(list(inputs), [digest_source(source) for source in sources])],
-        "data": state.output("data"),
+        "data": state.output("data") if _takes_data(step) else None,
         "version": compress.__version__,
     }
     return fingerprint_of(whole)
@@ -120,9 +126,8 @@ def _prepare_data(config: DataConfig, state: RunState) -> None:
     dataset = read_dataset(config)
     with new_folder(state.folder / "data", overwrite=True) as folder:
         write_dataset(dataset, folder)
-        splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-        rows = {name: len(split) for name, split in splits.items() if split is not None}
-        about = {"source": config.data, "task": dataset.task, "labels": dataset.labels, "rows": rows}
+        rows = {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)}
+        about = {"task": dataset.task, "labels": dataset.labels, "rows": rows}
         (folder / "dataset.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     say(
         f"data: {dataset.task}, {len(dataset.labels)} labels, " + ", ".join(f"{n:,} {name}" for name, n in rows.items())

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -127,7 +128,9 @@ def read_recipe(path: Path) -> Recipe:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         raise CompressError(f"{path}: {_explain(error)}") from None
-    return _located(recipe, path.parent)
+    located = _located(recipe, path.parent)
+    _refuse_misspelt(located, path)
+    return located
 
 
 def json_schema() -> str:
@@ -184,6 +187,19 @@ def _located(recipe: Recipe, folder: Path) -> Recipe:
         for name, step in recipe.steps.items()
     }
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=files), "steps": steps})
+
+
+def _refuse_misspelt(recipe: Recipe, path: Path) -> None:
+    """A step's name with a slip would be taken for a hub id, which fails only when its turn comes, hours later."""
+    for name, step in recipe.steps.items():
+        for field in step.inputs:
+            given = getattr(step, field)
+            for value in given if isinstance(given, list) else [given]:
+                near = get_close_matches(value, recipe.steps, n=1, cutoff=0.8) if value is not None else []
+                if near and value not in recipe.steps and not Path(value).exists():
+                    raise CompressError(
+                        f"{path}: steps.{name}.{field}: there is no step {value}; did you mean {near[0]}?"
+                    )
 
 
 def _unless_step(value: Any, recipe: Recipe, locate: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from compress.clock import Stopwatch
-from compress.config import DataConfig, MachineConfig, Settings
+from compress.config import DataConfig, Settings, ThreadsConfig
 from compress.folder import Manifest, new_folder
 from compress.machine import usable_cpus, use_threads
 
@@ -49,7 +49,7 @@ class Job(Generic[Config]):
     @property
     def threads(self) -> int:
         """CPU threads to use."""
-        wanted = self.config.threads if isinstance(self.config, MachineConfig) else None
+        wanted = self.config.threads if isinstance(self.config, ThreadsConfig) else None
         return wanted or usable_cpus()
 
     def save_torch(self, checkpoint: "Checkpoint", metrics: dict[str, Any]) -> StepResult:
@@ -72,17 +72,21 @@ class Job(Generic[Config]):
         """What the caller gets."""
         return StepResult(self.config.command, self.out, self.watch.seconds, metrics)
 
+    def _about(self) -> dict[str, Any]:
+        return {}
+
     def _extended(
         self, history: Sequence[dict[str, Any]], metrics: dict[str, Any], digest: str | None, source: str
     ) -> tuple[dict[str, Any], ...]:
         entry = {
             "step": self.config.command,
             "config": self.config.model_dump(mode="json"),
-            "seed": getattr(self.config, "seed", 0),
+            "seed": getattr(self.config, "seed", None),
             "packages": _versions(),
             "seconds": round(self.watch.seconds, 1),
             "metrics": metrics,
             "parent": {"source": source, "digest": digest},
+            **self._about(),
         }
         return (*history, entry)
 
@@ -92,6 +96,9 @@ class DataJob(Job[Config]):
     """A job that reads data too."""
 
     data: DataConfig
+
+    def _about(self) -> dict[str, Any]:
+        return {"data": self.data.model_dump(mode="json", exclude_defaults=True)}
 
 
 @contextmanager
@@ -103,7 +110,7 @@ def step(
     named = [getattr(config, name, None) for name in ("student", "teacher")]
     sources = tuple(Path(source) for source in (*inputs, *named) if source is not None)
     with new_folder(Path(out), overwrite=overwrite, inputs=sources) as folder:
-        if isinstance(config, MachineConfig):
+        if isinstance(config, ThreadsConfig):
             use_threads(config.threads)
         yield Job(config, folder, Path(out), watch)
 

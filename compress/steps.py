@@ -60,7 +60,7 @@ def distill(
         from compress.training import distill as core
 
         dataset = read_dataset(job.data)
-        teacher_model = load_classifier(str(teacher), dataset.task)
+        teacher_model = load_classifier(str(teacher), pairs=dataset.pairs)
         _check_labels(teacher_model, dataset)
         if job.config.student is not None:
             student = load_for_finetuning(job.config.student, dataset.task, teacher_model.labels, job.config.seed)
@@ -69,7 +69,8 @@ def distill(
             student = core.student_from_layers(teacher_model, job.config.layers)
         training = core.distill(teacher_model, student, dataset, job.config)
         return job.save_torch(
-            replace(student, history=teacher_model.history, digest=teacher_model.digest), training.as_metrics()
+            replace(student, history=teacher_model.history, digest=teacher_model.digest, source=teacher_model.source),
+            training.as_metrics(),
         )
 
 
@@ -91,9 +92,9 @@ def prune(
         from compress.pruning import prune as core
 
         dataset = read_dataset(job.data)
-        whole = load_classifier(str(model), dataset.task)
+        whole = load_classifier(str(model), pairs=dataset.pairs)
         _check_labels(whole, dataset)
-        teacher = load_classifier(job.config.teacher, dataset.task) if job.config.teacher else whole
+        teacher = load_classifier(job.config.teacher, pairs=dataset.pairs) if job.config.teacher else whole
         _check_labels(teacher, dataset)
         pruned, training = core.prune(whole, teacher, dataset, job.config)
         metrics = training.as_metrics() | {"parameters_before": whole.parameters, "parameters": pruned.parameters}
@@ -120,7 +121,7 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
         from compress.modeling.torch_predictor import TorchPredictor
         from compress.runtime.session import OnnxPredictor
 
-        checkpoint = load_classifier(str(model))
+        checkpoint = load_classifier(str(model), pairs=job.config.pairs)
         manifest = checkpoint.manifest("onnx")
         graph = job.folder / layout.FP32_GRAPH
         graph.parent.mkdir()
@@ -146,7 +147,7 @@ def quantize(
         overwrite: replace ``out`` if compress made it.
         **settings: those of :class:`compress.config.QuantizeConfig`.
     """
-    with data_step(QuantizeConfig, settings, data, out, overwrite, inputs=(model,)) as job, _exported(model) as parent:
+    with data_step(QuantizeConfig, settings, data, out, overwrite, inputs=(model,)) as job:
         import onnx
 
         from compress.data import read_dataset
@@ -155,19 +156,20 @@ def quantize(
         from compress.export.int8 import quantize_weights
         from compress.runtime.session import OnnxPredictor
 
-        manifest = read_manifest(parent)
-        if not (parent / layout.FP32_GRAPH).is_file():
-            raise CompressError(f"{model}: is quantized already; give the fp32 ONNX folder or the PyTorch one")
         dataset = read_dataset(job.data)
-        _check_labels(manifest, dataset, str(model))
-        graph = job.folder / layout.INT8_GRAPH
-        graph.parent.mkdir()
-        onnx.save(quantize_weights(onnx.load(parent / layout.FP32_GRAPH)), graph)
-        fp32 = OnnxPredictor.open(parent, job.threads)
-        int8 = OnnxPredictor(graph, manifest, fp32.encoder, job.threads)
-        agreement = measure_agreement(fp32, int8, dataset.validation)
-        agreement.require(job.config.max_drop)
-        layout.copy_side_files(parent, job.folder)
+        with _exported(model, pairs=dataset.pairs) as parent:
+            manifest = read_manifest(parent)
+            if not (parent / layout.FP32_GRAPH).is_file():
+                raise CompressError(f"{model}: is quantized already; give the fp32 ONNX folder or the PyTorch one")
+            _check_labels(manifest, dataset, str(model))
+            graph = job.folder / layout.INT8_GRAPH
+            graph.parent.mkdir()
+            onnx.save(quantize_weights(onnx.load(parent / layout.FP32_GRAPH)), graph)
+            fp32 = OnnxPredictor.open(parent, job.threads)
+            int8 = OnnxPredictor(graph, manifest, fp32.encoder, job.threads)
+            agreement = measure_agreement(fp32, int8, dataset.validation)
+            agreement.require(job.config.max_drop)
+            layout.copy_side_files(parent, job.folder)
         metrics = asdict(agreement) | {"bytes": int8.size_bytes, "parent_bytes": fp32.size_bytes}
         return job.save_onnx(manifest, metrics, manifest.digest, str(model))
 
@@ -196,21 +198,19 @@ def bench(
         from compress.data import read_dataset
 
         dataset = read_dataset(job.data)
-        if dataset.test is None:
-            raise CompressError(f"{data}: has no test split, and a bench needs one; give it with --test FILE")
-        results = core([Path(model) for model in models], dataset.test, job.config)
+        results = core([Path(model) for model in models], dataset.test, dataset.task, job.config)
         write_report(results, job.folder)
         return job.result(results)
 
 
 @contextmanager
-def _exported(model: str | Path) -> Iterator[Path]:
+def _exported(model: str | Path, *, pairs: bool) -> Iterator[Path]:
     """``model`` itself where it is an ONNX folder, else an export of it that is gone afterwards."""
     if (Path(model) / MANIFEST).is_file() and read_manifest(Path(model)).kind == "onnx":
         yield Path(model)
     else:
         with TemporaryDirectory() as temporary:
-            yield export(model, Path(temporary) / "onnx").folder
+            yield export(model, Path(temporary) / "onnx", pairs=pairs).folder
 
 
 def _check_labels(model: "Checkpoint | Manifest", dataset: "Dataset", name: str = "") -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from compress.errors import CompressError
-from compress.folder import MANIFEST, Manifest, digest_tree, new_folder, read_manifest, write_manifest
+from compress.folder import MANIFEST, OUR_MARKS, Manifest, digest_tree, new_folder, read_manifest, write_manifest
 
+OURS = json.dumps({"format_version": 1, "files": []})
 FILES = {"config.json": "{}", "onnx/model.onnx": "graph", "vocab.txt": "[PAD]\n"}
 MANIFEST_OF_TWO = Manifest("onnx", "pair_multi_label", ("b", "a", "ü"), 64, 1234, ({"step": "finetune", "seed": 3},))
 
@@ -105,7 +106,7 @@ def test_an_exception_leaves_nothing(tmp_path: Path, error: type[BaseException])
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_exception_while_overwriting_leaves_the_old_folder(tmp_path: Path, error: type[BaseException]) -> None:
-    out = make(tmp_path / "out", FILES | {MANIFEST: "{}"})
+    out = make(tmp_path / "out", FILES | {MANIFEST: OURS})
     before = digest_tree(out)
     with pytest.raises(error), new_folder(out, overwrite=True) as partial:
         make(partial, {"new": "new"})
@@ -115,7 +116,7 @@ def test_an_exception_while_overwriting_leaves_the_old_folder(tmp_path: Path, er
 
 
 def test_overwriting_replaces_the_whole_folder(tmp_path: Path) -> None:
-    out = make(tmp_path / "out", FILES | {MANIFEST: "{}"})
+    out = make(tmp_path / "out", FILES | {MANIFEST: OURS})
     before = digest_tree(out)
     with new_folder(out, overwrite=True) as partial:
         make(partial, {"new": "new"})
@@ -125,7 +126,7 @@ def test_overwriting_replaces_the_whole_folder(tmp_path: Path) -> None:
 
 
 def test_a_failed_swap_gives_the_old_folder_back(tmp_path: Path) -> None:
-    out = make(tmp_path / "out", FILES | {MANIFEST: "{}"})
+    out = make(tmp_path / "out", FILES | {MANIFEST: OURS})
     before = digest_tree(out)
     with pytest.raises(CompressError, match="cannot be written"), new_folder(out, overwrite=True) as partial:
         shutil.rmtree(partial)  # the rename that is to come cannot work
@@ -143,21 +144,34 @@ def test_an_out_that_appears_meanwhile_is_not_destroyed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [out]
 
 
-@pytest.mark.parametrize("mark", [None, "compress.json", "dataset.json", "results.json"])
-def test_only_folders_of_ours_are_overwritten(tmp_path: Path, mark: str | None) -> None:
-    out = make(tmp_path / "out", {"thesis.tex": "years of work"} | ({mark: "{}"} if mark else {}))
-    if mark is None:
-        with pytest.raises(CompressError, match="not made by compress"), new_folder(out, overwrite=True):
-            pass
-        assert (out / "thesis.tex").is_file()
-    else:
-        with new_folder(out, overwrite=True):
-            pass
-        assert not (out / "thesis.tex").exists()
+@pytest.mark.parametrize("mark", OUR_MARKS)
+def test_folders_of_ours_are_overwritten(tmp_path: Path, mark: str) -> None:
+    out = make(tmp_path / "out", {"old": "", mark: json.dumps(dict.fromkeys(OUR_MARKS[mark], ""))})
+    with new_folder(out, overwrite=True):
+        pass
+    assert not (out / "old").exists()
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "not JSON", '{"accuracy": 0.9}'])
+@pytest.mark.parametrize("mark", OUR_MARKS)
+def test_a_file_of_a_common_name_makes_no_folder_ours(tmp_path: Path, mark: str, content: str) -> None:
+    out = make(tmp_path / "out", {"thesis.tex": "years of work", mark: content})
+    with pytest.raises(CompressError, match="not made by compress"), new_folder(out, overwrite=True):
+        pass
+    assert (out / "thesis.tex").is_file()
+
+
+def test_parents_that_were_made_for_nothing_go_again(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "new" / "deep" / "out"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with new_folder(tmp_path / "new" / "deep" / "out"):
+        pass
+    assert (tmp_path / "new" / "deep" / "out").is_dir()
 
 
 def test_out_may_not_hold_an_input(tmp_path: Path) -> None:
-    out = make(tmp_path / "out", {MANIFEST: "{}", "data/train.csv": ""})
+    out = make(tmp_path / "out", {MANIFEST: OURS, "data/train.csv": ""})
     for source in (out, out / "data", out / "data" / "train.csv", out / ".." / "out" / "data"):
         with pytest.raises(CompressError, match="holds the input"), new_folder(out, overwrite=True, inputs=(source,)):
             pass
@@ -180,7 +194,7 @@ def test_what_dead_processes_left_is_swept_and_what_living_ones_write_stays(tmp_
 
 def test_what_a_kill_between_the_two_renames_left_comes_back(tmp_path: Path) -> None:
     """A process that died after it moved the old folder aside and before the new one had its name loses neither."""
-    old = make(tmp_path / f".out.{dead_pid()}.old.partial", FILES | {MANIFEST: "{}"})
+    old = make(tmp_path / f".out.{dead_pid()}.old.partial", FILES | {MANIFEST: OURS})
     before = digest_tree(old)
     with pytest.raises(CompressError, match="exists"), new_folder(tmp_path / "out"):
         pass

@@ -35,7 +35,7 @@ ANOTHER = {  # a change of each step's settings
     "teacher": {"learning_rate": 2e-3},
     "student": {"temperature": 3.0},
     "pruned": {"heads": 0.5},
-    "onnx": {"device": "cpu"},
+    "onnx": {"pairs": False, "threads": 2},
     "int8": {"max_drop": 100},
     "report": {"seed": 1},
 }

@@ -29,7 +29,7 @@ def describe_machine(threads: list[int]) -> dict[str, Any]:
         "cores": usable_cpus(),
         "threads": threads,
         "gpu": gpu_name(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.release()}",
         "versions": _versions(),
     }

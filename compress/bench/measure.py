@@ -20,7 +20,6 @@ from compress.bench.turns import Crew, take_turns
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.machine import usable_cpus
-from compress.metrics import is_multi_label
 from compress.progress import Advance, progress
 from compress.runtime.encoding import Text
 
@@ -32,26 +31,35 @@ _TIMED_TEXTS = 512
 T = TypeVar("T")
 
 
-def bench(models: Sequence[Path], test: "Split | None", config: BenchConfig) -> dict[str, Any]:
-    """Measure ``models`` on the ``test`` split; the first is the reference of every comparison.
+def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig) -> dict[str, Any]:
+    """Measure ``models`` on the ``test`` split of a ``task``; the first is the reference of every comparison.
 
-    A model that fails to load or whose process dies is listed under ``failed`` with its reason; the others are
+    A later model that fails to load or whose process dies is listed under ``failed`` with its reason; the others are
     measured all the same.
 
     Returns:
         The document that results.json holds.
 
     Raises:
-        CompressError: Without test texts, with a test label that a model does not know, for a length that a model
-            cannot take, without the device that was asked for, or if no model could be measured.
+        CompressError: Without test texts, with a task or test label that is not a model's, for a length that a model
+            cannot take, without the device that was asked for, for a path that is no folder, or if the first model
+            could not be measured.
     """
-    if test is None or not test.texts:
+    if not test.texts:
         raise CompressError("bench needs labelled test texts and the data has none; name a file of them with --test")
     if config.device == "cuda" and gpu_name() is None:
         raise CompressError("bench.device is cuda, but no NVIDIA GPU is to be seen here; use --device cpu")
+    for path in models:
+        if not path.is_dir() and path.parent.is_dir():  # what has no such parent may be a hub id
+            raise CompressError(f"{path}: no such folder; give folders of models")
     named = unique_names(models)
     threads = config.threads or [usable_cpus()]
-    measured, failed = _measure(named, test, threads, config)
+    measured, failed = _measure(named, test, task, threads, config)
+    first = next(iter(named))
+    if first in failed:
+        raise CompressError(
+            f"{named[first]}: the first model is the reference and cannot be measured ({failed[first]})"
+        )
     entries = compare(measured, test, config)
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -77,7 +85,7 @@ def unique_names(models: Sequence[Path]) -> dict[str, Path]:
 
 
 def _measure(
-    named: dict[str, Path], test: "Split", threads: list[int], config: BenchConfig
+    named: dict[str, Path], test: "Split", task: str, threads: list[int], config: BenchConfig
 ) -> tuple[dict[str, Measured], dict[str, str]]:
     """Measure one thread count after the other; the models that failed come with their reasons."""
     loads = [REAL, *(Load(batch, length) for batch, length in product(config.batch, config.length))]
@@ -90,7 +98,7 @@ def _measure(
             with Crew({name: named[name] for name in named if name not in failed}, count, config.device) as crew:
                 opened = crew.each(_told(Worker.opened, advance, "opened"))
                 if not measured:
-                    _check(opened, test, loads)
+                    _check(opened, test, task, loads)
                     logits = crew.each(_told(lambda worker: worker.logits(test.texts), advance, "answered"))
                     measured = {name: Measured(named[name], opened[name], logits[name]) for name in logits}
                 for load in loads:
@@ -108,12 +116,12 @@ def sample(texts: Sequence[Text], seed: int) -> list[Text]:
     return [texts[index] for index in order]
 
 
-def _check(opened: dict[str, Opened], test: "Split", loads: Sequence[Load]) -> None:
-    first_name, first = next(iter(opened.items()))
+def _check(opened: dict[str, Opened], test: "Split", task: str, loads: Sequence[Load]) -> None:
     wanted = {label for labels in test.labels for label in labels}
     for name, model in opened.items():
-        if is_multi_label(model.task) != is_multi_label(first.task):
-            raise CompressError(f"{name} is a {model.task} model and {first_name} a {first.task} one; bench them apart")
+        # A checkpoint that is not ours does not say whether it reads pairs, so only ours can be held to it.
+        if task not in (model.task, f"pair_{model.task}"):
+            raise CompressError(f"{name} is a {model.task} model, the data is {task}; give data that it was made for")
         if unknown := sorted(wanted - set(model.labels)):
             known = ", ".join(model.labels)
             raise CompressError(f"{name} does not know the label {unknown[0]!r} of the test split; it has {known}")

@@ -64,19 +64,24 @@ class Dataset:
         labels: the label names of the train split, sorted; the order of a model's outputs.
         train: the rows to learn from.
         validation: the rows to choose by.
-        test: the rows to report on; None where the source has train and validation rows only.
+        test: the rows to report on.
     """
 
     task: Task
     labels: tuple[str, ...]
     train: Split
     validation: Split
-    test: Split | None
+    test: Split
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a row is a pair of texts."""
+        return self.task.startswith("pair_")
 
     @cached_property
     def digest(self) -> str:
         """The sha256 of task, labels and all rows of all splits: equal exactly if the data are."""
         sha256 = hashlib.sha256(json.dumps([self.task, self.labels]).encode())
         for split in (self.train, self.validation, self.test):
-            sha256.update(json.dumps(split and [split.texts, split.labels]).encode())
+            sha256.update(json.dumps([split.texts, split.labels]).encode())
         return sha256.hexdigest()

@@ -16,8 +16,8 @@ _MOST_VALIDATION_ROWS = 2_000  # more would cost training time and decide little
 def read_dataset(config: DataConfig) -> Dataset:
     """Read the splits that ``config`` names, and make those that are missing from the train rows.
 
-    A source with train rows only is split 80/10/10. Where only validation is missing, it is 10% of train, at most 2,000
-    rows. Where only test is missing, there is no test split. Splits that the source has are never changed.
+    A missing test split is 10% of the train rows, a missing validation split too, at most 2,000 rows where there is a
+    test split. Splits that the source has are never changed.
 
     Raises:
         CompressError: the source is missing, malformed, has one class only, or has labels that train does not have.
@@ -67,21 +67,23 @@ def _split(rows: Rows, task: Task, labels: Sequence[str]) -> Split:
     return split
 
 
-def _complete(splits: Mapping[SplitName, Split], seed: int, source: str) -> tuple[Split, Split, Split | None]:
+def _complete(splits: Mapping[SplitName, Split], seed: int, source: str) -> tuple[Split, Split, Split]:
     """Train, validation and test; what is missing is held out from train."""
     train = splits["train"]
-    if "validation" in splits:
-        return train, splits["validation"], splits.get("test")
     tenth = max(1, round(len(train) * _HELD_OUT_SHARE))
-    sizes = [min(tenth, _MOST_VALIDATION_ROWS)] if "test" in splits else [tenth, tenth]
-    parts = hold_out(train.texts, train.labels, sizes, seed)
+    missing = {"validation": tenth if "test" not in splits else min(tenth, _MOST_VALIDATION_ROWS), "test": tenth}
+    missing = {name: size for name, size in missing.items() if name not in splits}
+    if not missing:
+        return train, splits["validation"], splits["test"]
+    parts = hold_out(train.texts, train.labels, list(missing.values()), seed)
     if not all(parts):
         raise CompressError(
             f"{source}: too few different texts ({len(train)} rows) to hold out a split; "
             f"give --validation FILE and --test FILE"
         )
     *held_out, rest = [_pick(train, part) for part in parts]
-    return rest, held_out[0], splits["test"] if "test" in splits else held_out[1]
+    whole = dict(splits) | dict(zip(missing, held_out, strict=True))
+    return rest, whole["validation"], whole["test"]
 
 
 def _pick(split: Split, rows: Sequence[int]) -> Split:

@@ -8,7 +8,7 @@ from compress.errors import CompressError
 
 
 def write_dataset(dataset: Dataset, folder: Path) -> None:
-    """Write ``train.jsonl``, ``validation.jsonl`` and, where there is one, ``test.jsonl`` into ``folder``.
+    """Write ``train.jsonl``, ``validation.jsonl`` and ``test.jsonl`` into ``folder``.
 
     Raises:
         CompressError: the folder cannot be written.
@@ -17,8 +17,7 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, split in splits.items():
-            if split is not None:
-                (folder / f"{name}.jsonl").write_text(_jsonl(split, dataset.task), encoding="utf-8", newline="\n")
+            (folder / f"{name}.jsonl").write_text(_jsonl(split, dataset.task), encoding="utf-8", newline="\n")
     except OSError as error:
         raise CompressError(f"{folder}: {error.strerror}; choose a folder that can be written") from None
 

@@ -52,6 +52,5 @@ def _cases(vocabulary: int, longest: int) -> Iterator[Feeds]:
             ids = rng.integers(0, vocabulary, (batch, length))
             segments = (np.arange(length) >= rng.integers(1, length + 1, (batch, 1))).astype(np.int64)
             yield {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": segments}
-            if batch > 1:
-                kept = (np.arange(length) < rng.integers(1, length + 1, (batch, 1))).astype(np.int64)
-                yield {"input_ids": ids * kept, "attention_mask": kept, "token_type_ids": segments * kept}
+            kept = (np.arange(length) < rng.integers(1, length + 1, (batch, 1))).astype(np.int64)
+            yield {"input_ids": ids * kept, "attention_mask": kept, "token_type_ids": segments * kept}

@@ -73,18 +73,18 @@ class Checkpoint:
         return replace(self, model=model)
 
 
-def load_classifier(source: str, task: str | None = None) -> Checkpoint:
+def load_classifier(source: str, *, pairs: bool = False) -> Checkpoint:
     """A fine-tuned classifier from a folder of ours, a plain Hugging Face folder or a hub id.
 
     Args:
         source: folder or hub id.
-        task: the data's task, for checkpoints that do not say whether they classify texts or pairs.
+        pairs: whether it reads pairs of texts; only asked of models that are not ours, which do not say.
     """
     checkpoint = _load(source)
     if not checkpoint.labels:
         raise CompressError(f"{source}: has no classification head; train one first with 'compress finetune {source}'")
-    if checkpoint.digest is None and task is not None and task.removeprefix("pair_") == checkpoint.task:
-        checkpoint = replace(checkpoint, task=task)
+    if checkpoint.digest is None and pairs:
+        return replace(checkpoint, task=f"pair_{checkpoint.task}")
     return checkpoint
 
 
@@ -168,7 +168,13 @@ def _manifest(source: str) -> Manifest | None:
         raise CompressError(
             f"{source}: not a model folder, it has neither {MANIFEST} nor config.json; give one that has"
         )
-    if not path.exists() and (path.is_absolute() or source.startswith(".") or source.count("/") > 1):
+    local = (
+        path.is_absolute()
+        or source.startswith(".")
+        or source.count("/") > 1
+        or ("/" in source and path.parent.is_dir())
+    )
+    if local and not path.exists():
         raise CompressError(
             f"{source}: no such folder; give a model folder or a hub id such as google-bert/bert-base-uncased"
         )
@@ -181,11 +187,8 @@ def _check_weights(source: str, loading: dict[str, Any], has_head: bool) -> None
     """Transformers fills missing weights with random ones and goes on; only a new head, and its pooler, may be."""
     may_lack = () if has_head else ("classifier.", "bert.pooler.")
     missing = sorted(name for name in loading["missing_keys"] if not name.startswith(may_lack))
-    if missing or loading["mismatched_keys"]:
-        wrong = missing or sorted(str(key) for key in loading["mismatched_keys"])
-        raise CompressError(
-            f"{source}: {len(wrong)} weights are missing or misshapen, {wrong[0]} for one; get the model again"
-        )
+    if missing:
+        raise CompressError(f"{source}: {len(missing)} weights are missing, {missing[0]} for one; get the model again")
 
 
 def _labels(config: Any) -> tuple[str, ...]:
@@ -205,9 +208,20 @@ def _one_line(source: str) -> Iterator[None]:
     """Turn the many ways in which a checkpoint fails to load into one line."""
     try:
         yield
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CompressError(f"{source}: cannot be loaded as a BERT classifier ({reason})") from None
+        raise CompressError(
+            f"{source}: cannot be loaded as a BERT classifier ({reason}); check the name, or get the model again"
+        ) from None
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """The app's way in: ``compress.load(folder)`` gives a classifier that answers texts with labels."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from compress.errors import TextError
 from compress.runtime.encoding import Text
 from compress.runtime.predictor import Logits, predict_logits
 from compress.runtime.session import OnnxPredictor
@@ -26,8 +27,11 @@ class Prediction:
 
     label: str
     score: float
-    scores: dict[str, float] = field(repr=False)
-    labels: tuple[str, ...] = field(repr=False)
+    scores: dict[str, float]
+    labels: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Prediction(label={self.label!r}, score={self.score:.2f})"
 
 
 class Classifier:
@@ -43,7 +47,7 @@ class Classifier:
         """One prediction a text, in order.
 
         Raises:
-            TypeError: an item is not a text (or, for a task on pairs, not a pair of texts); names its position.
+            TextError: an item is not a text (or, for a task on pairs, not a pair of texts); names its position.
         """
         probabilities = _probabilities(self.logits(texts), multi_label=self.task.endswith("multi_label"))
         return [self._prediction(row) for row in probabilities.tolist()]
@@ -74,13 +78,13 @@ def load(folder: str | Path, *, threads: int | None = None) -> Classifier:
 
 def _checked(texts: Iterable[Text], *, pairs: bool) -> Sequence[Text]:
     if isinstance(texts, str):
-        raise TypeError("texts must be a list of texts, got one str; write clf([text])")
+        raise TextError("texts must be a list of texts, got one str; write clf([text])")
     found = list(texts)
     for position, text in enumerate(found):
         if pairs and not (isinstance(text, tuple | list) and len(text) == 2 and all(isinstance(t, str) for t in text)):
-            raise TypeError(f"texts[{position}] must be a pair of texts, got {text!r:.60}")
+            raise TextError(f"texts[{position}] must be a pair of texts, got {text!r:.60}")
         if not pairs and not isinstance(text, str):
-            raise TypeError(f"texts[{position}] must be a str, got {text!r:.60}")
+            raise TextError(f"texts[{position}] must be a str, got {text!r:.60}")
     return [tuple(text) if pairs else text for text in found]  # type: ignore[misc]  # checked just above
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from compress.config import DistillConfig, PruneConfig
 from compress.data import Dataset
 from compress.errors import CompressError
-from compress.machine import has_fast_bf16, torch_device
+from compress.machine import choose_precision, torch_device
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.progress import progress
@@ -32,8 +32,7 @@ def teacher_logits(
 ) -> Logits:
     """The teacher's logits for the train texts, float32 ``[n, labels]``, its columns in the student's order."""
     device = torch_device(config.device)
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and has_fast_bf16(device))
-    predictor = TorchPredictor(teacher, device, "bf16" if bf16 else "fp32")
+    predictor = TorchPredictor(teacher, device, choose_precision(config.precision, device))
     encodings = teacher.encoder(data.train.texts)
     with progress("teacher", len(encodings)) as advance:
         logits = encoded_logits(predictor, encodings, advance)

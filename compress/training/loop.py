@@ -16,7 +16,7 @@ from transformers import get_linear_schedule_with_warmup
 
 from compress.config import TrainingConfig
 from compress.errors import CompressError
-from compress.machine import has_fast_bf16, torch_device
+from compress.machine import choose_precision, torch_device
 from compress.metrics import default_metric, score
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
@@ -129,10 +129,10 @@ class _Judge:
 
 def _accelerator(config: TrainingConfig) -> Accelerator:
     device = torch_device(config.device)
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and has_fast_bf16(device))
+    precision = choose_precision(config.precision, device)
     # accelerate keeps one state for the process; a pipeline may train twice with different settings.
     AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=device == "cpu")
+    return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device == "cpu")
 
 
 def _prepare(

@@ -48,7 +48,7 @@ def no_orphans() -> Iterator[None]:
 
 
 def test_torch_and_onnx_side_by_side(tiny_torch: Path, tiny_onnx: Path, tmp_path: Path) -> None:
-    results = bench([tiny_torch, tiny_onnx], TEST, QUICK)
+    results = bench([tiny_torch, tiny_onnx], TEST, "single_label", QUICK)
 
     first, second = results["models"]
     assert [first["backend"], second["backend"]] == ["torch", "onnxruntime"]
@@ -64,7 +64,7 @@ def test_torch_and_onnx_side_by_side(tiny_torch: Path, tiny_onnx: Path, tmp_path
 
 def test_every_shape_is_measured_at_every_thread_count(tiny_onnx: Path) -> None:
     config = BenchConfig(seconds=0.1, threads=[2, 1], batch=[1, 2], length=[8])
-    model = bench([tiny_onnx], TEST, config)["models"][0]
+    model = bench([tiny_onnx], TEST, "single_label", config)["models"][0]
     loads = [(1, "real"), (1, 8), (2, 8)]
     expected = [(*load, threads) for threads in (2, 1) for load in loads]
     assert [(each["batch"], each["length"], each["threads"]) for each in model["latency"]] == expected
@@ -74,7 +74,7 @@ def test_every_shape_is_measured_at_every_thread_count(tiny_onnx: Path) -> None:
 
 
 def test_model_against_itself_and_beside_a_broken_one(tiny_onnx: Path, broken: Path) -> None:
-    results = bench([tiny_onnx, broken, tiny_onnx], TEST, QUICK)
+    results = bench([tiny_onnx, broken, tiny_onnx], TEST, "single_label", QUICK)
 
     first, second = results["models"]
     assert first["name"] != second["name"]
@@ -118,31 +118,41 @@ def test_everyone_gets_the_same_number_of_rounds(tiny_onnx: Path) -> None:
 
 
 def test_all_models_failing_is_an_error_that_gives_a_reason(tmp_path: Path) -> None:
-    with pytest.raises(CompressError, match=r"no model could be measured; missing: .*missing"):
-        bench([tmp_path / "missing"], TEST, QUICK)
+    with pytest.raises(CompressError, match=r"missing: no such folder"):
+        bench([tmp_path / "missing"], TEST, "single_label", QUICK)
 
 
-@pytest.mark.parametrize("test", [None, Split(texts=[], labels=[])])
-def test_without_test_texts_it_says_how_to_give_them(tiny_onnx: Path, test: Split | None) -> None:
+def test_without_test_texts_it_says_how_to_give_them(tiny_onnx: Path) -> None:
     with pytest.raises(CompressError, match="--test"):
-        bench([tiny_onnx], test, QUICK)
+        bench([tiny_onnx], Split(texts=[], labels=[]), "single_label", QUICK)
+
+
+@pytest.mark.parametrize("task", ["multi_label", "pair_multi_label"])
+def test_a_model_of_another_task_is_refused(tiny_onnx: Path, task: str) -> None:
+    with pytest.raises(CompressError, match="single_label model, the data is"):
+        bench([tiny_onnx], TEST, task, QUICK)
+
+
+def test_the_reference_is_not_swapped_for_another(tiny_onnx: Path, broken: Path) -> None:
+    with pytest.raises(CompressError, match="first model is the reference"):
+        bench([broken, tiny_onnx], TEST, "single_label", QUICK)
 
 
 def test_unknown_label_names_model_and_label(tiny_onnx: Path) -> None:
     strange = Split(texts=["a", "b"], labels=[("positive",), ("lukewarm",)])
     with pytest.raises(CompressError, match=f"{tiny_onnx.name} .*'lukewarm'.*negative, positive"):
-        bench([tiny_onnx], strange, QUICK)
+        bench([tiny_onnx], strange, "single_label", QUICK)
 
 
 def test_length_beyond_the_models_limit_is_refused(tiny_onnx: Path) -> None:
     with pytest.raises(CompressError, match=r"bench\.length 100000 is more than"):
-        bench([tiny_onnx], TEST, BenchConfig(batch=[1], length=[100000]))
+        bench([tiny_onnx], TEST, "single_label", BenchConfig(batch=[1], length=[100000]))
 
 
 @pytest.mark.skipif(gpu_name() is not None, reason="there is a GPU")
 def test_cuda_without_a_gpu_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(CompressError, match="use --device cpu"):
-        bench([tmp_path], TEST, BenchConfig(device="cuda"))
+        bench([tmp_path], TEST, "single_label", BenchConfig(device="cuda"))
 
 
 def test_names_are_unique_and_keep_the_order(tmp_path: Path) -> None:
@@ -168,7 +178,8 @@ from pathlib import Path
 from compress.bench import bench
 from compress.config import BenchConfig
 from compress.data import Split
-bench([Path(sys.argv[1])] * 2, Split(["a text"] * 9, [("positive",)] * 9), BenchConfig(seconds=600, threads=[1]))
+texts = Split(["a text"] * 9, [("positive",)] * 9)
+bench([Path(sys.argv[1])] * 2, texts, "single_label", BenchConfig(seconds=600, threads=[1]))
 """
 
 

@@ -48,12 +48,17 @@ def test_shards_are_read_in_order(read: Read) -> None:
         "train-00000-of-00002.csv": TRAIN,
         "train-00001-of-00002.csv": DEV,
         "dev.csv": DEV,
+        "test.csv": DEV,
     }
     assert read(shards).train.texts == ["fine", "bad", "good", "so so"]
 
 
-def test_a_folder_without_test_has_none(read: Read) -> None:
-    assert read({"train.csv": TRAIN, "dev.csv": DEV}).test is None
+def test_a_folder_without_test_has_one_held_out_of_train(read: Read) -> None:
+    rows = "".join(f"text {number},{'pos' if number % 2 else 'neg'}\n" for number in range(40))
+    dataset = read({"train.csv": f"text,label\n{rows}", "dev.csv": DEV})
+    assert dataset.validation.texts == ["so so"]
+    assert len(dataset.test) == 4
+    assert sorted(dataset.train.texts + dataset.test.texts) == sorted(f"text {number}" for number in range(40))
 
 
 def test_single_splits_can_be_replaced(read: Read, tmp_path: Path) -> None:
@@ -90,7 +95,7 @@ def test_naming_a_file_settles_which_of_two_is_meant(read: Read, refusal: Refusa
 def test_usual_columns_are_recognised(read: Read, header: str, text: object) -> None:
     width = header.count(",")
     rows = "".join(f"{','.join('abc'[:width])},{label}\n" for label in "xy")
-    dataset = read({"train.csv": f"{header}\n{rows}", "dev.csv": f"{header}\n{rows}"})
+    dataset = read({"train.csv": f"{header}\n{rows}", "dev.csv": f"{header}\n{rows}", "test.csv": f"{header}\n{rows}"})
     assert dataset.train.texts[0] == text
     assert dataset.labels == ("x", "y")
     assert dataset.task == ("single_label" if isinstance(text, str) else "pair_single_label")
@@ -98,7 +103,7 @@ def test_usual_columns_are_recognised(read: Read, header: str, text: object) -> 
 
 def test_named_columns_win_over_usual_ones(read: Read) -> None:
     rows = "text,label,b,a,kind\nt,l,second,first,x\nt,l,second,first,y\n"
-    dataset = read({"train.csv": rows, "dev.csv": rows}, text=["a", "b"], label="kind")
+    dataset = read({"train.csv": rows, "dev.csv": rows, "test.csv": rows}, text=["a", "b"], label="kind")
     assert dataset.train.texts[0] == ("first", "second")
     assert dataset.labels == ("x", "y")
 
@@ -107,7 +112,7 @@ def test_a_label_has_one_name_in_every_format(read: Read, tmp_path: Path) -> Non
     parquet = tmp_path / "test.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b"], "label": [1.0, 0.0]}), parquet)
     rows = jsonl({"text": "a", "label": 1}, {"text": "b", "label": 0})
-    dataset = read({"train.csv": "text,label\nx,0\ny,1\n", "dev.jsonl": rows})
+    dataset = read({"train.csv": "text,label\nx,0\ny,1\n", "dev.jsonl": rows, "test.jsonl": rows})
     assert dataset.labels == ("0", "1")
     assert dataset.validation.labels == [("1",), ("0",)]
     assert dataset.test is not None
@@ -116,13 +121,13 @@ def test_a_label_has_one_name_in_every_format(read: Read, tmp_path: Path) -> Non
 
 def test_truth_values_and_words_for_nothing_are_label_names(read: Read) -> None:
     rows = jsonl({"text": "a", "label": True}, {"text": "b", "label": "None"}, {"text": "c", "label": "NA"})
-    assert read({"train.jsonl": rows, "dev.jsonl": rows}).labels == ("NA", "None", "true")
+    assert read({"train.jsonl": rows, "dev.jsonl": rows, "test.jsonl": rows}).labels == ("NA", "None", "true")
 
 
 def test_lists_of_labels_make_the_task_multi_label(read: Read) -> None:
     rows = jsonl({"text": "a", "labels": ["joy", "anger"]}, {"text": "b", "labels": []}, {"text": "c", "labels": [1]})
     same = 'text,labels\na,"[""joy"", ""anger"", ""joy""]"\nb,[]\nc,[1]\n'
-    dataset = read({"train.jsonl": rows, "dev.csv": same})
+    dataset = read({"train.jsonl": rows, "dev.csv": same, "test.csv": same})
     assert dataset.task == "multi_label"
     assert dataset.train.labels == dataset.validation.labels == [("anger", "joy"), (), ("1",)]
 

@@ -28,9 +28,8 @@ def data_sets(draw: st.DrawFn) -> Dataset:
         labels = always + draw(st.lists(answer, min_size=1, max_size=3))
         return Split([draw(text) for _ in labels], labels)
 
-    test = split([]) if draw(st.booleans()) else None
     task = ("pair_" if pair else "") + ("multi_label" if multi_label else "single_label")
-    return Dataset(task, tuple(sorted(names)), split([(name,) for name in names]), split([]), test)  # type: ignore[arg-type]
+    return Dataset(task, tuple(sorted(names)), split([(name,) for name in names]), split([]), split([]))  # type: ignore[arg-type]
 
 
 @settings(deadline=None, max_examples=80)
@@ -47,4 +46,4 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file is in the way")
     split = Split(["a", "b"], [("x",), ("y",)])
     with pytest.raises(CompressError, match="choose a folder that can be written"):
-        write_dataset(Dataset("single_label", ("x", "y"), split, split, None), tmp_path / "data")
+        write_dataset(Dataset("single_label", ("x", "y"), split, split, split), tmp_path / "data")

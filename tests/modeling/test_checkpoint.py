@@ -35,8 +35,8 @@ def test_placeholder_labels_stand_for_numbers(tmp_path: Path, plain_folder: Plai
 
 def test_the_datas_task_makes_a_plain_checkpoint_a_pair_classifier(tmp_path: Path, plain_folder: PlainFolder) -> None:
     folder = str(plain_folder(tmp_path / "plain", make_bert(), ("no", "yes")))
-    assert load_classifier(folder, "pair_single_label").task == "pair_single_label"
-    assert load_classifier(folder, "multi_label").task == "single_label"
+    assert load_classifier(folder, pairs=True).task == "pair_single_label"
+    assert load_classifier(folder).task == "single_label"
 
 
 def test_an_encoder_is_no_classifier(tiny_encoder: Path) -> None:
