@@ -112,7 +112,7 @@ def test_a_label_has_one_name_in_every_format(read: Read, tmp_path: Path) -> Non
     parquet = tmp_path / "test.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b"], "label": [1.0, 0.0]}), parquet)
     rows = jsonl({"text": "a", "label": 1}, {"text": "b", "label": 0})
-    dataset = read({"train.csv": "text,label\nx,0\ny,1\n", "dev.jsonl": rows, "test.jsonl": rows})
+    dataset = read({"train.csv": "text,label\nx,0\ny,1\n", "dev.jsonl": rows})
     assert dataset.labels == ("0", "1")
     assert dataset.validation.labels == [("1",), ("0",)]
     assert dataset.test is not None
