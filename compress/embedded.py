@@ -16,7 +16,7 @@ def model_source(source: str) -> str:
 
 
 def bbc_news() -> tuple[list[str], list[str]]:
-    """2,225 BBC News articles and their topics: business, entertainment, politics, sport, tech."""
+    """2,225 BBC News articles and their topics: business, entertainment, politics, sports, tech."""
     texts, topics = [], []
     # Importing the package would print and would drop what it cannot decode; its files are read as they are.
     for path in sorted((_package(BBC_NEWS) / "bbcnews" / "data").glob("*/*.txt")):
