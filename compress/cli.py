@@ -33,7 +33,8 @@ A model is a folder; every step reads one and writes a new one:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 2 something for the user to mend, 130 interrupted."""
     try:
-        parsed = _parser(sys.argv[1:] if arguments is None else arguments)
+        given = sys.argv[1:] if arguments is None else arguments
+        parsed = _parse(given or ["--help"])
         be_quiet(parsed.quiet)
         parsed.command(parsed)
     except CompressError as error:
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser(arguments: Sequence[str]) -> argparse.Namespace:
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = OneLineParser(
         prog="compress", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )

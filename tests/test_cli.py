@@ -378,7 +378,6 @@ def test_settings_out_of_range_say_what_is_allowed(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), ("COMMAND", "--help")),
         (("fly",), ("fly", "finetune", "bench")),
         (("--fly",), ("COMMAND",)),
         (("finetune",), ("finetune", "--data", "--out")),
@@ -620,3 +619,10 @@ def test_ctrl_c_in_the_middle_of_a_step_leaves_nothing(tmp_path: Path, tiny_torc
     assert "Traceback" not in stderr
     assert stderr.splitlines()[-1].startswith("compress: interrupted")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_command_it_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_of:
+        main([])
+    assert exit_of.value.code == 0
+    assert "finetune" in capsys.readouterr().out
