@@ -140,7 +140,7 @@ def _load(name: str) -> Checkpoint:
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             source, output_loading_info=True, dtype=torch.float32
         )
-    has_head = not any(name.startswith("classifier.") for name in loading["missing_keys"])
+    has_head = not {"classifier.weight", "classifier.bias"} <= set(loading["missing_keys"])
     _check_weights(source, loading, has_head)
     limit = min(tokenizer.model_max_length, config.max_position_embeddings)
     return Checkpoint(

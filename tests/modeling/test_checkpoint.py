@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import BertForSequenceClassification, BertModel
 
 import compress
@@ -128,3 +129,15 @@ def test_the_label_order_of_a_checkpoint_changes_no_answer(
     assert curves[0] == pytest.approx(curves[1], abs=0.1)
     assert answers[0] == answers[1]
     assert np.mean([(answer,) == truth for answer, truth in zip(answers[0], test.labels, strict=True)]) > 0.85
+
+
+def test_half_a_head_is_damage_and_not_an_encoder(tmp_path: Path, plain_folder: PlainFolder) -> None:
+    """Else finetune would replace a trained head without a word."""
+    folder = plain_folder(tmp_path / "plain", make_bert(), ("no", "yes"))
+    weights = load_file(folder / "model.safetensors")
+    del weights["classifier.bias"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CompressError, match=r"weights are missing, classifier\.bias"):
+        load_classifier(str(folder))
+    with pytest.raises(CompressError, match=r"weights are missing, classifier\.bias"):
+        load_for_finetuning(str(folder), "single_label", ("a", "b"), seed=0)
