@@ -8,16 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.errors import CompressError
+from compress.task import is_multi_label
 
 Indicators = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 METRICS = ("accuracy", "macro_f1")
-
-
-def is_multi_label(task: str) -> bool:
-    """Whether a text may have any number of labels."""
-    return "multi_label" in task
 
 
 def default_metric(task: str) -> str:

@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from compress.clock import Stopwatch
 from compress.config import DataConfig, Settings, ThreadsConfig
 from compress.folder import Manifest, new_folder
-from compress.machine import usable_cpus, use_threads
+from compress.machine import package_versions, usable_cpus, use_threads
 
 if TYPE_CHECKING:
     from compress.modeling.checkpoint import Checkpoint
@@ -82,7 +81,7 @@ class Job(Generic[Config]):
             "step": self.config.command,
             "config": self.config.model_dump(mode="json"),
             "seed": getattr(self.config, "seed", None),
-            "packages": _versions(),
+            "packages": {name: found for name, found in package_versions(_PACKAGES).items() if found},
             "seconds": round(self.watch.seconds, 1),
             "metrics": metrics,
             "parent": {"source": source, "digest": digest},
@@ -130,13 +129,3 @@ def data_step(
     files = [file for file in (source.train, source.validation, source.test) if file is not None]
     with step(kind, rest, out, overwrite, (*inputs, data, *files)) as job:
         yield DataJob(job.config, job.folder, job.out, job.watch, source)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from compress.errors import CompressError
 from compress.runtime.encoding import Text
+from compress.task import is_multi_label, reads_pairs
 
 Task = Literal["single_label", "multi_label", "pair_single_label", "pair_multi_label"]
 
@@ -47,7 +48,7 @@ class Split:
                 f'the data has the label "{min(unknown)}", which is not among {", ".join(labels)}; '
                 f"use data with the labels that the model was trained on"
             )
-        if not task.endswith("multi_label"):
+        if not is_multi_label(task):
             return np.array([column[row[0]] for row in self.labels], dtype=np.int64)
         targets = np.zeros((len(self), len(labels)), dtype=np.float32)
         for row, names in enumerate(self.labels):
@@ -76,7 +77,7 @@ class Dataset:
     @property
     def pairs(self) -> bool:
         """Whether a row is a pair of texts."""
-        return self.task.startswith("pair_")
+        return reads_pairs(self.task)
 
     @cached_property
     def digest(self) -> str:

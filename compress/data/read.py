@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from compress.config import DataConfig
 from compress.data.dataset import Dataset, Split, Task
-from compress.data.rows import Rows, is_multi_label, read_labels, read_rows
+from compress.data.rows import Rows, holds_lists, read_labels, read_rows
 from compress.data.sources import SplitName, find_tables
 from compress.data.split import hold_out
 from compress.errors import CompressError
+from compress.task import is_multi_label
 
 _HELD_OUT_SHARE = 0.1
 _MOST_VALIDATION_ROWS = 2_000  # more would cost training time and decide little
@@ -40,14 +41,14 @@ def _task(rows: Mapping[SplitName, Rows]) -> Task:
                     f"{place}: {'a single text' if pair else 'a pair of texts'}, unlike the first train row; "
                     f"name the columns with --text (twice for a pair)"
                 )
-    multi_label = is_multi_label(rows["train"].cells)
+    multi_label = holds_lists(rows["train"].cells)
     if pair:
         return "pair_multi_label" if multi_label else "pair_single_label"
     return "multi_label" if multi_label else "single_label"
 
 
 def _train_labels(rows: Rows, task: Task) -> tuple[str, ...]:
-    labels = tuple(sorted({label for names in read_labels(rows, "multi" in task) for label in names}))
+    labels = tuple(sorted({label for names in read_labels(rows, is_multi_label(task)) for label in names}))
     if len(labels) < 2:
         only = f'the only label is "{labels[0]}"' if labels else "no row has a label"
         raise CompressError(f"{', '.join(rows.names)}: {only}; a classifier needs at least two classes to tell apart")
@@ -55,7 +56,7 @@ def _train_labels(rows: Rows, task: Task) -> tuple[str, ...]:
 
 
 def _split(rows: Rows, task: Task, labels: Sequence[str]) -> Split:
-    split = Split(rows.texts, read_labels(rows, "multi" in task))
+    split = Split(rows.texts, read_labels(rows, is_multi_label(task)))
     known = set(labels)
     for names, place in zip(split.labels, rows.places, strict=True):
         for name in names:

@@ -47,7 +47,7 @@ def read_rows(tables: Sequence[Table], text: Sequence[str], label: str | None) -
     return rows
 
 
-def is_multi_label(cells: Iterable[Any]) -> bool:
+def holds_lists(cells: Iterable[Any]) -> bool:
     """Whether every cell is a list of labels, or text in square brackets, as a list is written in CSV."""
     return all(isinstance(cell, list) or (isinstance(cell, str) and _bracketed(cell)) for cell in cells)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from compress.data.dataset import Dataset, Split
 from compress.errors import CompressError
+from compress.task import is_multi_label
 
 
 def write_dataset(dataset: Dataset, folder: Path) -> None:
@@ -26,6 +27,6 @@ def _jsonl(split: Split, task: str) -> str:
     lines = []
     for text, labels in zip(split.texts, split.labels, strict=True):
         row = {"text": text} if isinstance(text, str) else {"text": text[0], "text_pair": text[1]}
-        answer = {"labels": labels} if task.endswith("multi_label") else {"label": labels[0]}
+        answer = {"labels": labels} if is_multi_label(task) else {"label": labels[0]}
         lines.append(json.dumps(row | answer, ensure_ascii=False) + "\n")
     return "".join(lines)

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import BertForSequenceClassification
 
 from compress.errors import CompressError
+from compress.modeling.pruned_bert import head_size_of
 
 Array = npt.NDArray[np.float32]
 
@@ -75,7 +76,7 @@ def read_weights(model: BertForSequenceClassification) -> BertWeights:
     assert bert.pooler is not None  # a sequence classifier always has one
     if config.hidden_act not in ACTIVATIONS:
         raise CompressError(f"export: activation {config.hidden_act!r} is not supported; {', '.join(ACTIVATIONS)} are")
-    head_size = getattr(config, "attention_head_size", config.hidden_size // config.num_attention_heads)
+    head_size = head_size_of(config)
     return BertWeights(
         words=_array(bert.embeddings.word_embeddings.weight),
         positions=_array(bert.embeddings.position_embeddings.weight),

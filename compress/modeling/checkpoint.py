@@ -26,6 +26,7 @@ from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, read_manifest, write_manifest
 from compress.modeling.pruned_config import PrunedBertConfig
 from compress.runtime.encoding import TextEncoder
+from compress.task import is_multi_label
 
 _MODEL_TYPES = ("bert", PrunedBertConfig.model_type)
 
@@ -125,7 +126,7 @@ def set_label_config(config: Any, checkpoint: Checkpoint) -> None:
     """Write task and label names into a Hugging Face config, where every client looks for them."""
     config.id2label = dict(enumerate(checkpoint.labels))
     config.label2id = {label: index for index, label in enumerate(checkpoint.labels)}
-    multi = checkpoint.task.endswith("multi_label")
+    multi = is_multi_label(checkpoint.task)
     config.problem_type = "multi_label_classification" if multi else "single_label_classification"
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
+from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
 
 from compress.modeling.pruned_config import PrunedBertConfig
 
@@ -28,6 +28,11 @@ class NoHeads(nn.Module):
     def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, None]:
         """``[batch, length, hidden]`` to ``[batch, length, 0]``."""
         return hidden_states[..., :0], None
+
+
+def head_size_of(config: BertConfig) -> int:
+    """Width of one attention head; a stock BERT's config leaves it to be worked out."""
+    return getattr(config, "attention_head_size", config.hidden_size // config.num_attention_heads)
 
 
 def set_heads(layer: nn.Module, heads: int, head_size: int) -> None:

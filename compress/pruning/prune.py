@@ -1,5 +1,7 @@
 """prune: rank heads and FFN neurons, remove the least important, train to recover."""
 
+import numpy as np
+
 from compress.config import PruneConfig
 from compress.data import Dataset
 from compress.modeling.checkpoint import Checkpoint
@@ -24,7 +26,5 @@ def prune(whole: Checkpoint, teacher: Checkpoint, data: Dataset, config: PruneCo
 
 
 def _sample(examples: Examples, config: PruneConfig) -> Examples:
-    import numpy as np
-
     rows = np.random.default_rng(config.seed).permutation(len(examples))[: config.samples]
     return Examples([examples.encodings[row] for row in rows], examples.targets[rows])

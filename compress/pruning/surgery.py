@@ -1,7 +1,6 @@
 """How to remove it: torch-pruning's dependency groups take heads and neurons out of the weights."""
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,7 +8,7 @@ import torch_pruning
 from transformers import BertForSequenceClassification
 
 from compress.modeling.checkpoint import quiet_transformers
-from compress.modeling.pruned_bert import PrunedBertForSequenceClassification, set_heads
+from compress.modeling.pruned_bert import PrunedBertForSequenceClassification, head_size_of, set_heads
 from compress.modeling.pruned_config import PrunedBertConfig
 from compress.pruning.choice import Cut
 
@@ -17,7 +16,7 @@ from compress.pruning.choice import Cut
 def cut_model(model: BertForSequenceClassification, cut: Cut) -> PrunedBertForSequenceClassification:
     """A new model without what ``cut`` leaves out; its logits equal those of ``model`` with the same units masked."""
     whole = copy.deepcopy(model).cpu().eval()
-    head_size = _head_size(whole)
+    head_size = head_size_of(whole.config)
     graph = torch_pruning.DependencyGraph().build_dependency(whole, example_inputs=_example(whole))
     for layer, heads, neurons in zip(whole.bert.encoder.layer, cut.heads, cut.neurons, strict=True):
         if hasattr(layer.attention.self, "query"):
@@ -34,10 +33,6 @@ def _keep_only(graph: Any, linear: torch.nn.Linear, kept: list[int]) -> None:
         graph.get_pruning_group(linear, torch_pruning.prune_linear_out_channels, removed).prune()
 
 
-def _head_size(model: BertForSequenceClassification) -> int:
-    return getattr(model.config, "attention_head_size", model.config.hidden_size // model.config.num_attention_heads)
-
-
 def _example(model: BertForSequenceClassification) -> dict[str, torch.Tensor]:
     ids = torch.arange(8).reshape(2, 4) % model.config.vocab_size
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -45,20 +40,17 @@ def _example(model: BertForSequenceClassification) -> dict[str, torch.Tensor]:
 
 def _as_pruned(model: BertForSequenceClassification, cut: Cut, head_size: int) -> PrunedBertForSequenceClassification:
     """The cut weights in the class whose config can describe them, so that they save and reload."""
-    settings = dict(_settings(model))
-    config = PrunedBertConfig(
-        **settings,
-        attention_head_size=head_size,
-        heads_per_layer=[len(heads) for heads in cut.heads],
-        neurons_per_layer=[len(neurons) for neurons in cut.neurons],
-    )
+    stock = {
+        name: value for name, value in model.config.to_dict().items() if name not in ("model_type", "architectures")
+    }
+    widths = {
+        "attention_head_size": head_size,
+        "heads_per_layer": [len(heads) for heads in cut.heads],
+        "neurons_per_layer": [len(neurons) for neurons in cut.neurons],
+    }
+    config = PrunedBertConfig(**(stock | widths))
     with quiet_transformers():
         pruned = PrunedBertForSequenceClassification(config)
     pruned.load_state_dict(model.state_dict())
     pruned.train(mode=False)
     return pruned
-
-
-def _settings(model: BertForSequenceClassification) -> Iterator[tuple[str, Any]]:
-    ours = {"model_type", "architectures", "attention_head_size", "heads_per_layer", "neurons_per_layer"}
-    yield from ((name, value) for name, value in model.config.to_dict().items() if name not in ours)

@@ -10,6 +10,7 @@ from compress.errors import TextError
 from compress.runtime.encoding import Text
 from compress.runtime.predictor import Logits, predict_logits
 from compress.runtime.session import OnnxPredictor
+from compress.task import is_multi_label, reads_pairs
 
 _MULTI_LABEL_THRESHOLD = 0.5
 
@@ -49,18 +50,18 @@ class Classifier:
         Raises:
             TextError: an item is not a text (or, for a task on pairs, not a pair of texts); names its position.
         """
-        probabilities = _probabilities(self.logits(texts), multi_label=self.task.endswith("multi_label"))
+        probabilities = _probabilities(self.logits(texts), multi_label=is_multi_label(self.task))
         return [self._prediction(row) for row in probabilities.tolist()]
 
     def logits(self, texts: Iterable[Text]) -> Logits:
         """The raw logits, float32 ``[n, labels]``, in the order of ``labels``."""
-        return predict_logits(self._predictor, _checked(texts, pairs=self.task.startswith("pair_")))
+        return predict_logits(self._predictor, _checked(texts, pairs=reads_pairs(self.task)))
 
     def _prediction(self, probabilities: list[float]) -> Prediction:
         scores = dict(zip(self.labels, probabilities, strict=True))
         label = max(scores, key=scores.__getitem__)
         applying = tuple(name for name, score in scores.items() if score >= _MULTI_LABEL_THRESHOLD)
-        return Prediction(label, scores[label], scores, applying if self.task.endswith("multi_label") else (label,))
+        return Prediction(label, scores[label], scores, applying if is_multi_label(self.task) else (label,))
 
 
 def load(folder: str | Path, *, threads: int | None = None) -> Classifier:

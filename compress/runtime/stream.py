@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TextIO
 
 from compress.errors import CompressError
+from compress.task import reads_pairs
 
 if TYPE_CHECKING:
     from compress.runtime.classifier import Classifier, Prediction
@@ -28,7 +29,7 @@ def predict(classifier: "Classifier", texts: Iterable[str]) -> Iterator[tuple[st
         CompressError: a text is not UTF-8, or not a pair where one is needed; says which.
     """
     remaining = (_readable(text, number) for number, text in enumerate(texts, start=1))
-    pairs = classifier.task.startswith("pair_")
+    pairs = reads_pairs(classifier.task)
     while chunk := list(islice(remaining, _LINES_AT_ONCE)):
         yield from zip(chunk, classifier([_pair(text) for text in chunk] if pairs else chunk), strict=True)
 

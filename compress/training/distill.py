@@ -12,6 +12,7 @@ from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.progress import progress
 from compress.runtime.predictor import Logits, encoded_logits
+from compress.task import is_multi_label
 from compress.training.finetune import encode
 from compress.training.loop import Training, train
 from compress.training.losses import distillation_loss
@@ -23,7 +24,7 @@ def distill(teacher: Checkpoint, student: Checkpoint, data: Dataset, config: Dis
     The teacher reads each train text once, whatever the number of epochs.
     """
     train_set = encode(student, data.train).with_teacher(teacher_logits(teacher, student.labels, data, config))
-    loss = distillation_loss(config.temperature, config.hard_weight, multi_label=student.task.endswith("multi_label"))
+    loss = distillation_loss(config.temperature, config.hard_weight, multi_label=is_multi_label(student.task))
     return train(student, train_set, encode(student, data.validation), loss, config)
 
 

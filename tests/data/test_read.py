@@ -115,7 +115,6 @@ def test_a_label_has_one_name_in_every_format(read: Read, tmp_path: Path) -> Non
     dataset = read({"train.csv": "text,label\nx,0\ny,1\n", "dev.jsonl": rows})
     assert dataset.labels == ("0", "1")
     assert dataset.validation.labels == [("1",), ("0",)]
-    assert dataset.test is not None
     assert dataset.test.labels == [("1",), ("0",)]
 
 

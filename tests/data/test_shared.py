@@ -25,7 +25,6 @@ def test_a_set_loads_without_flags(
     shared_data: Path, name: str, task: str, labels: int, rows: tuple[int, int, int]
 ) -> None:
     dataset = read_dataset(DataConfig(data=str(shared_data / name)))
-    assert dataset.test is not None
     assert (dataset.task, len(dataset.labels)) == (task, labels)
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == rows
     assert {label for names in dataset.train.labels for label in names} == set(dataset.labels)

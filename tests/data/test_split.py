@@ -32,7 +32,6 @@ def csv_rows(texts: list[str]) -> str:
 
 def test_one_file_is_split_into_tenths_by_label(read: Read) -> None:
     dataset = read({"all.csv": csv_rows(sentences(1000))}, "all.csv")
-    assert dataset.test is not None
     splits = (dataset.train, dataset.validation, dataset.test)
     assert [len(split) for split in splits] == [800, 100, 100]
     for split in splits:
@@ -45,7 +44,6 @@ def test_validation_is_a_tenth_of_train_and_never_above_2000_rows(read: Read) ->
     other = "text,label\nelsewhere,rare\n"
     small = read({"train.csv": csv_rows(sentences(500)), "test.csv": other})
     assert (len(small.train), len(small.validation)) == (450, 50)
-    assert small.test is not None
     assert small.test.texts == ["elsewhere"]
     large = read({"train.csv": csv_rows(sentences(25_000)), "test.csv": other})
     assert (len(large.train), len(large.validation)) == (23_000, 2_000)
@@ -70,7 +68,6 @@ def test_phrases_of_a_sentence_stay_on_its_side(read: Read) -> None:
     texts = whole + phrases
     rng.shuffle(texts)
     dataset = read({"all.csv": csv_rows(texts)}, "all.csv")
-    assert dataset.test is not None
     sides = [f" {' | '.join(map(str, split.texts))} " for split in (dataset.train, dataset.validation, dataset.test)]
     for phrase in phrases:
         assert sum(f" {phrase} " in side for side in sides) == 1

@@ -104,7 +104,6 @@ def test_the_label_order_of_a_checkpoint_changes_no_answer(
 ) -> None:
     """The same head, its rows in either order, trained on: the same curve, and the same answers by name."""
     test = read(tiny_data).test
-    assert test is not None
     torch.manual_seed(0)
     model = BertForSequenceClassification.from_pretrained(tiny_encoder)
     curves, answers = [], []

@@ -64,7 +64,6 @@ def test_scores_are_the_softmax_of_the_logits(classifier: Classifier) -> None:
 
 
 def test_the_answers_are_right(tiny_int8: Path, data: Dataset) -> None:
-    assert data.test is not None
     answers = compress.load(tiny_int8)(data.test.texts)
     assert np.mean([(answer.label,) == truth for answer, truth in zip(answers, data.test.labels, strict=True)]) > 0.85
 

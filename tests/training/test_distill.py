@@ -102,7 +102,6 @@ def test_soft_labels_alone_bring_the_student_to_agree_with_its_teacher(tiny_torc
     student = student_from_layers(teacher, 2)
 
     def distance() -> tuple[float, float]:
-        assert data.test is not None
         logits = [predict_logits(TorchPredictor(model), data.test.texts) for model in (teacher, student)]
         scores = [torch.from_numpy(found).softmax(dim=-1) for found in logits]
         agree = scores[0].argmax(dim=-1) == scores[1].argmax(dim=-1)
@@ -173,7 +172,6 @@ def test_other_tasks_go_through_every_step(
     assert [entry["step"] for entry in manifest.history] == ["finetune", "distill", "prune", "export", "quantize"]
 
     test = read(data).test
-    assert test is not None
     answers = compress.load(tmp_path / "int8")(test.texts)
     predicted = np.array([[label in answer.labels for label in manifest.labels] for answer in answers])
     true = np.array([[label in row for label in manifest.labels] for row in test.labels])

@@ -1,0 +1,11 @@
+"""What the names of tasks say."""
+
+
+def is_multi_label(task: str) -> bool:
+    """Whether any number of labels may apply to a text, rather than exactly one."""
+    return task.endswith("multi_label")
+
+
+def reads_pairs(task: str) -> bool:
+    """Whether the model reads two texts at a time."""
+    return task.startswith("pair_")
