@@ -11,6 +11,7 @@ import compress
 from compress.clock import in_words
 from compress.errors import CompressError
 from compress.flags import CommandParser, OneLineParser, add_settings, given_settings
+from compress.machine import is_main_process
 from compress.progress import be_quiet
 from compress.runtime.stream import formatted, lines_of, predict
 
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        print("compress: interrupted, nothing half-written is left", file=sys.stderr)
+        print("compress: interrupted, nothing half-written is left; call it again to go on", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         sys.stderr.close()
@@ -197,6 +198,8 @@ def _print_report(folder: Path) -> None:
 
 
 def _print_result(result: "StepResult", as_json: bool) -> None:
+    if not is_main_process():
+        return
     if as_json:
         print(json.dumps(_as_json(result), indent=2))
     elif (result.folder / "report.md").is_file():

@@ -4,11 +4,11 @@ The Python keyword, the command-line flag, the recipe key, the JSON Schema and t
 below; pydantic parses and checks the values wherever they come from, so an error reads the same everywhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ImportString, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -29,6 +29,8 @@ def _as_list(value: object) -> object:
 
 
 Positive = Annotated[int, Gt(0)]
+Weight = Annotated[float, Ge(0), Le(1e6)]
+Counted = Annotated[list[Annotated[int, Ge(0)]], BeforeValidator(_as_list)]
 Counts = Annotated[list[Positive], BeforeValidator(_as_list)]
 LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)], BeforeValidator(_split_commas)]
 
@@ -88,7 +90,10 @@ class TrainingConfig(ThreadsConfig):
     seed: int = Field(default=0, ge=0, description="seed of everything random in the step")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where to compute")
     epochs: int = Field(default=3, gt=0, le=1000, description="passes over the train split")
-    batch_size: int = Field(default=32, gt=0, description="texts in a training step")
+    batch_size: int = Field(
+        default=32, gt=0, description="texts in a batch of texts of mean length; all batches hold about as many tokens"
+    )
+    gradient_accumulation: int = Field(default=1, gt=0, description="batches in a training step")
     learning_rate: float = Field(default=3e-5, gt=0, lt=1, description="peak learning rate of AdamW")
     warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps over which the rate warms up")
     weight_decay: float = Field(
@@ -99,13 +104,21 @@ class TrainingConfig(ThreadsConfig):
         default=None, gt=0, description="validate every so many steps; default: twice an epoch"
     )
     patience: int = Field(default=6, gt=0, description="stop after so many validations without a better metric")
-    metric: Literal["accuracy", "macro_f1"] | None = Field(
-        default=None, description="what decides the best checkpoint; default: accuracy, or macro_f1 for multi-label"
+    metric: Literal["accuracy", "macro_f1", "f1"] | None = Field(
+        default=None,
+        description="what decides the best checkpoint; f1 is of the second of two labels; default: accuracy, or "
+        "macro_f1 for multi-label",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="arithmetic of forward and backward; auto: bf16 where the hardware has it"
     )
-    freeze_embeddings: bool = Field(default=False, description="leave the embedding tables as they are (faster)")
+    freeze_embeddings: bool | None = Field(default=False, description="leave the embedding tables as they are (faster)")
+    checkpoint_seconds: float = Field(
+        default=60.0, ge=0, description="seconds of training between checkpoints, from which a killed step goes on"
+    )
+    track: Literal["tensorboard", "wandb", "mlflow", "trackio"] | None = Field(
+        default=None, description="send losses and metrics to this tracker too; metrics.jsonl is always written"
+    )
 
 
 class FinetuneConfig(TrainingConfig):
@@ -117,7 +130,54 @@ class FinetuneConfig(TrainingConfig):
     )
 
 
-class DistillConfig(TrainingConfig):
+class DistillationConfig(TrainingConfig):
+    """What a student learns from its teacher, shared by distill and prune."""
+
+    freeze_embeddings: bool | None = Field(
+        default=None,
+        description="leave the embedding tables as they are; default: yes where they are the teacher's own",
+    )
+    temperature: float = Field(default=2.0, gt=0, le=100, description="softens teacher and student logits")
+    soft_weight: Weight = Field(default=0.9, description="weight of the teacher's soft labels")
+    hard_weight: Weight = Field(default=0.1, description="weight of the data's hard labels")
+    embedding_weight: Weight = Field(default=0.0, description="weight of the match of the embeddings' output")
+    hidden_weight: Weight = Field(default=0.0, description="weight of the match of hidden states, layer by layer")
+    attention_weight: Weight = Field(default=0.0, description="weight of the match of attention, layer by layer")
+    relation_weight: Weight = Field(
+        default=0.0, description="weight of the match of query, key and value relations of one layer"
+    )
+    layer_map: Counted | None = Field(
+        default=None,
+        description="for each student layer the teacher layer that it imitates, such as 1,3,5; default: evenly spaced, "
+        "the last imitates the last",
+    )
+    relation_layer: int | None = Field(
+        default=None,
+        ge=0,
+        description="teacher layer whose relations the student's last layer takes; default: the last",
+    )
+    loss: ImportString[Callable[..., Any]] | None = Field(
+        default=None,
+        description="a loss of your own, module.function: takes the student's states, the teacher's and the batch, "
+        "gives a scalar",
+    )
+    loss_weight: Weight = Field(default=1.0, description="weight of that loss")
+    unlabeled: str | None = Field(
+        default=None, description="more texts for the teacher to label: JSONL, Parquet, or one text a line"
+    )
+    augment: int = Field(
+        default=0, ge=0, le=100, description="altered copies of each train text for the teacher to label"
+    )
+    teacher_cache: str | None = Field(
+        default=None,
+        description="folder that keeps the teacher's answers; default: $COMPRESS_CACHE, or compress in the user's cache",
+    )
+    cache_gb: float = Field(
+        default=4.0, ge=0, description="hidden states that take more than so many GB are computed anew each time"
+    )
+
+
+class DistillConfig(DistillationConfig):
     """distill: train a student on the teacher's soft labels and the data's hard labels."""
 
     command: ClassVar[str] = "distill"
@@ -125,24 +185,31 @@ class DistillConfig(TrainingConfig):
         default=None,
         description="teacher layers to keep: a number of evenly spaced ones (default: half), or a list such as 0,2,4",
     )
+    hidden_size: int | None = Field(default=None, gt=0, description="the student's hidden size; default: the teacher's")
+    ffn_size: int | None = Field(
+        default=None, gt=0, description="FFN neurons of each student layer; default: the teacher's"
+    )
+    heads: int | None = Field(
+        default=None, gt=0, description="attention heads of each student layer; default: the teacher's"
+    )
     student: str | None = Field(
         default=None, description="start from this BERT checkpoint instead of the teacher's layers"
-    )
-    temperature: float = Field(default=2.0, gt=0, le=100, description="softens teacher and student logits")
-    hard_weight: float = Field(
-        default=0.1, ge=0, le=1, description="weight of the hard labels; the soft ones get the rest"
     )
     epochs: int = Field(default=5, gt=0, le=1000, description="passes over the train split")
     learning_rate: float = Field(default=1e-4, gt=0, lt=1, description="peak learning rate of AdamW")
 
     @model_validator(mode="after")
     def _one_student(self) -> Self:
-        if self.layers is not None and self.student is not None:
-            raise ValueError("takes layers or student, not both; layers copies the teacher, student names a checkpoint")
+        shaped = [name for name in ("layers", "hidden_size", "ffn_size", "heads") if getattr(self, name) is not None]
+        if shaped and self.student is not None:
+            raise ValueError(
+                f"takes {shaped[0]} or student, not both; {shaped[0]} shapes a copy of the teacher, "
+                "student names a checkpoint"
+            )
         return self
 
 
-class PruneConfig(TrainingConfig):
+class PruneConfig(DistillationConfig):
     """prune: remove attention heads and FFN neurons, then train to recover."""
 
     command: ClassVar[str] = "prune"
@@ -152,10 +219,6 @@ class PruneConfig(TrainingConfig):
         default=None, description="model that guides the recovery; default: MODEL before the cut"
     )
     samples: int = Field(default=2048, gt=0, description="train texts from which the importance is measured")
-    temperature: float = Field(default=2.0, gt=0, le=100, description="softens teacher and student logits")
-    hard_weight: float = Field(
-        default=0.1, ge=0, le=1, description="weight of the hard labels; the soft ones get the rest"
-    )
     epochs: int = Field(default=2, gt=0, le=1000, description="passes over the train split")
     learning_rate: float = Field(default=5e-5, gt=0, lt=1, description="peak learning rate of AdamW")
 
@@ -196,6 +259,10 @@ class BenchConfig(Settings):
         default=None, description="thread counts to measure, such as 1,2; default: all that this process may use"
     )
     seconds: float = Field(default=6.0, gt=0, le=3600, description="time to spend on each model and shape")
+    metric: Literal["accuracy", "macro_f1", "f1"] | None = Field(
+        default=None,
+        description="what to report; f1 is of the second of two labels; default: accuracy, or macro_f1 for multi-label",
+    )
 
 
 def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | str, ...]) -> str:

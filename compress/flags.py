@@ -50,7 +50,7 @@ def add_settings(parser: argparse.ArgumentParser, *groups: "type[Settings]") -> 
         for name, field in group.model_fields.items():
             flag = "--" + name.replace("_", "-")
             about = _help(field.description or "", field.get_default(call_default_factory=True), field.is_required())
-            if field.annotation is bool:
+            if field.annotation in (bool, bool | None):
                 section.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=about)
             elif field.annotation == list[str]:
                 section.add_argument(flag, action="append", metavar="COL", help=about)

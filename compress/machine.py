@@ -16,6 +16,22 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def processes() -> int:
+    """How many processes ``torchrun`` or ``accelerate launch`` started together with this one, itself included."""
+    return _launched("WORLD_SIZE", "SIZE", 1)
+
+
+def is_main_process() -> bool:
+    """Whether this is the process, of those started together, that writes and speaks."""
+    return _launched("RANK", "RANK", 0) == 0
+
+
+def _launched(torchrun: str, mpi: str, default: int) -> int:
+    """What the launcher says of this process: torchrun's name for it, or that of an MPI, which accelerate may use."""
+    names = (torchrun, f"PMI_{mpi}", f"OMPI_COMM_WORLD_{mpi}", f"MV2_COMM_WORLD_{mpi}")
+    return next((int(os.environ[name]) for name in names if name in os.environ), default)
+
+
 def torch_device(wanted: str) -> str:
     """``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``; asking for a GPU that is not there is an error."""
     import torch
@@ -28,7 +44,7 @@ def torch_device(wanted: str) -> str:
 
 
 def use_threads(threads: int | None) -> None:
-    """Have PyTorch use so many CPU threads (default: all that this process may use), and spin only briefly.
+    """Have PyTorch use so many CPU threads (default: this process's share of the CPUs), and spin only briefly.
 
     OpenMP's threads spin while they wait for each other, and on a CPU that another process uses too they take the time
     of the thread that they wait for. Two trainings side by side were measured at 0.61 s a step with the library's own
@@ -43,7 +59,8 @@ def use_threads(threads: int | None) -> None:
     finally:
         if ours:
             del os.environ["GOMP_SPINCOUNT"]
-    torch.set_num_threads(threads or usable_cpus())
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(threads or max(1, usable_cpus() // beside))
 
 
 def cpu_flags() -> frozenset[str]:

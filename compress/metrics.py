@@ -4,6 +4,8 @@ Predictions and truth are bool matrices ``[n, labels]`` here, whatever the task:
 right, any number where several may be.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,12 +15,30 @@ from compress.task import is_multi_label
 Indicators = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
-METRICS = ("accuracy", "macro_f1")
+METRICS = ("accuracy", "macro_f1", "f1")
+_OF_ANY_TASK = "accuracy or macro_f1"
 
 
 def default_metric(task: str) -> str:
     """What a task is judged by: accuracy where one label is right, macro-F1 where several may be."""
     return "macro_f1" if is_multi_label(task) else "accuracy"
+
+
+def choose_metric(wanted: str | None, task: str, labels: int) -> str:
+    """``wanted``, or what the task is judged by without a wish.
+
+    Raises:
+        CompressError: For f1 of a task that is not a choice between two labels.
+    """
+    if wanted == "f1" and (is_multi_label(task) or labels != 2):
+        several = " of which several may be right" if is_multi_label(task) else ""
+        raise CompressError(f"metric f1 is for tasks of two labels, this one has {labels}{several}; use {_OF_ANY_TASK}")
+    return wanted or default_metric(task)
+
+
+def positive_column(labels: Sequence[str]) -> int:
+    """Which of two labels f1 is of: the second in sorted order, GLUE's "1"."""
+    return labels.index(max(labels))
 
 
 def predictions(task: str, logits: npt.NDArray[np.floating]) -> Indicators:
@@ -35,27 +55,36 @@ def truth(targets: npt.NDArray[np.generic], labels: int) -> Indicators:
     return np.asarray(np.arange(labels) == targets[:, None])
 
 
-def score(metric: str, logits: npt.NDArray[np.floating], targets: npt.NDArray[np.generic]) -> float:
+def score(
+    metric: str, logits: npt.NDArray[np.floating], targets: npt.NDArray[np.generic], *, positive: int = 1
+) -> float:
     """``metric`` of ``logits`` ``[n, labels]`` as a fraction.
 
     Args:
-        metric: ``accuracy`` (of the whole label set in multi-label tasks) or ``macro_f1``.
+        metric: ``accuracy`` (of the whole label set in multi-label tasks), ``macro_f1``, or ``f1``.
         logits: Float ``[n, labels]``.
         targets: int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks, which is how the two are told apart.
+        positive: The column that f1 is of, :func:`positive_column` of the labels.
 
     Raises:
-        CompressError: For a metric that does not exist.
+        CompressError: For a metric that does not exist, and for f1 where there are not two labels to choose from.
     """
     task = "multi_label" if targets.ndim == 2 else "single_label"
-    counts = text_counts(metric, predictions(task, logits), truth(targets, logits.shape[1]))
+    choose_metric(metric, task, logits.shape[1])
+    counts = text_counts(metric, predictions(task, logits), truth(targets, logits.shape[1]), positive=positive)
     return float(from_counts(metric, counts.sum(axis=0), len(counts)))
 
 
-def text_counts(metric: str, predicted: Indicators, true: Indicators) -> Floats:
-    """What each text adds to the sums that ``metric`` is made of, ``[n, k]``; resampling texts is resampling rows."""
+def text_counts(metric: str, predicted: Indicators, true: Indicators, *, positive: int = 1) -> Floats:
+    """What each text adds to the sums that ``metric`` is made of, ``[n, k]``; resampling texts is resampling rows.
+
+    F1 (van Rijsbergen 1979) is of the column ``positive`` alone, macro-F1 the mean over all.
+    """
     if metric == "accuracy":
         return np.asarray((predicted == true).all(axis=1, keepdims=True), dtype=np.float64)
-    if metric == "macro_f1":
+    if metric == "f1":
+        predicted, true = predicted[:, [positive]], true[:, [positive]]
+    if metric in ("macro_f1", "f1"):
         hits, alarms, misses = predicted & true, predicted & ~true, ~predicted & true
         return np.concatenate([hits, alarms, misses], axis=1).astype(np.float64)
     raise CompressError(f"metric {metric!r} does not exist; there are {', '.join(METRICS)}")

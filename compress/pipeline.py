@@ -15,6 +15,7 @@ from compress.data import read_dataset, write_dataset
 from compress.errors import CompressError
 from compress.folder import new_folder
 from compress.freshness import STATE, RunState, digest_source, fingerprint_of
+from compress.machine import processes
 from compress.progress import say
 from compress.recipe import Recipe, Step, read_recipe
 from compress.step import StepResult
@@ -42,6 +43,8 @@ def run(
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe))
     if seed is not None:
         recipe = Recipe.parse(recipe.model_dump(exclude_unset=True) | {"seed": seed})
+    if processes() > 1:
+        raise CompressError("run: runs in one process; start single steps under torchrun or accelerate launch")
     folder = _open(Path(out))
     try:
         with FileLock(folder / LOCK, timeout=0):

@@ -30,8 +30,8 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Advance]:
-    """A bar of ``total`` steps with the time left.
+def progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
+    """A bar of ``total`` steps with the time left; ``done`` of them were taken before.
 
     >>> with progress("training", total=10) as advance:
     ...     advance(1, note="loss 0.31")
@@ -39,10 +39,10 @@ def progress(title: str, total: int) -> Iterator[Advance]:
     if _quiet:
         yield _ignore
     elif sys.stderr.isatty():
-        with _bar(title, total) as advance:
+        with _bar(title, total, done) as advance:
             yield advance
     else:
-        yield _plain(title, total)
+        yield _plain(title, total, done)
 
 
 def _ignore(steps: int = 1, note: str = "") -> None:
@@ -50,7 +50,7 @@ def _ignore(steps: int = 1, note: str = "") -> None:
 
 
 @contextmanager
-def _bar(title: str, total: int) -> Iterator[Advance]:
+def _bar(title: str, total: int, done: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -62,7 +62,7 @@ def _bar(title: str, total: int) -> Iterator[Advance]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total, note="")
+        task = bar.add_task(title, total=total, completed=done, note="")
 
         def advance(steps: int = 1, note: str = "") -> None:
             bar.advance(task, steps)
@@ -72,9 +72,9 @@ def _bar(title: str, total: int) -> Iterator[Advance]:
         yield advance
 
 
-def _plain(title: str, total: int) -> Advance:
+def _plain(title: str, total: int, before: int) -> Advance:
     """A line every ten seconds, for logs and CI, where a bar would only make a mess."""
-    watch, state = Stopwatch(), {"done": 0, "said_s": 0.0}
+    watch, state = Stopwatch(), {"done": before, "said_s": 0.0}
 
     def advance(steps: int = 1, note: str = "") -> None:
         state["done"] += steps
@@ -83,7 +83,11 @@ def _plain(title: str, total: int) -> Advance:
         if elapsed_s - state["said_s"] < _PLAIN_EVERY_S and not finished:
             return
         state["said_s"] = elapsed_s
-        left = "done in " + in_words(elapsed_s) if finished else in_words(elapsed_s / done * (total - done)) + " left"
+        left = (
+            "done in " + in_words(elapsed_s)
+            if finished
+            else in_words(elapsed_s / (done - before) * (total - done)) + " left"
+        )
         say(f"{title}: {done}/{total}, {left}" + (f", {note}" if note else ""))
 
     return advance

@@ -1,18 +1,24 @@
 """What every step does around its work: settings checked, a folder that is whole or absent, and its history entry."""
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from compress.clock import Stopwatch
-from compress.config import DataConfig, Settings, ThreadsConfig
+from compress.config import DataConfig, Settings, ThreadsConfig, TrainingConfig
+from compress.errors import CompressError
 from compress.folder import Manifest, new_folder
-from compress.machine import package_versions, usable_cpus, use_threads
+from compress.freshness import digest_source, fingerprint_of
+from compress.machine import is_main_process, package_versions, processes, usable_cpus, use_threads
+from compress.progress import be_quiet
 
 if TYPE_CHECKING:
     from compress.modeling.checkpoint import Checkpoint
+    from compress.training.checkpointing import Desk
 
 _PACKAGES = ("compress-bert", "torch", "transformers", "accelerate", "torch-pruning", "onnx", "onnxruntime", "numpy")
 
@@ -41,6 +47,7 @@ class Job(Generic[Config]):
     """One run of a step: its checked settings and the folder to write into, which becomes ``out`` at the end."""
 
     config: Config
+    sources: tuple[str, ...]
     folder: Path
     out: Path
     watch: Stopwatch
@@ -51,12 +58,19 @@ class Job(Generic[Config]):
         wanted = self.config.threads if isinstance(self.config, ThreadsConfig) else None
         return wanted or usable_cpus()
 
+    def desk(self) -> "Desk":
+        """Where the step's training keeps its diary and its checkpoints."""
+        from compress.training.checkpointing import Desk
+
+        return Desk(self.folder, _unfinished(self.out), fingerprint_of([digest_source(name) for name in self.sources]))
+
     def save_torch(self, checkpoint: "Checkpoint", metrics: dict[str, Any]) -> StepResult:
         """Write a PyTorch model; the checkpoint's history and digest are its parent's."""
         from compress.modeling.checkpoint import save_checkpoint
 
-        history = self._extended(checkpoint.history, metrics, checkpoint.digest, checkpoint.source)
-        save_checkpoint(replace(checkpoint, history=history), self.folder)
+        if is_main_process():
+            history = self._extended(checkpoint.history, metrics, checkpoint.digest, checkpoint.source)
+            save_checkpoint(replace(checkpoint, history=history), self.folder)
         return self.result(metrics)
 
     def save_onnx(self, parent: Manifest, metrics: dict[str, Any], digest: str | None, source: str) -> StepResult:
@@ -106,12 +120,33 @@ def step(
 ) -> Iterator[Job[Config]]:
     """A job without data: its settings are checked and its folder is free before any work is done."""
     watch, config = Stopwatch(), kind.parse(settings)
-    named = [getattr(config, name, None) for name in ("student", "teacher")]
-    sources = tuple(Path(source) for source in (*inputs, *named) if source is not None)
-    with new_folder(Path(out), overwrite=overwrite, inputs=sources) as folder:
+    named = [getattr(config, name, None) for name in ("student", "teacher", "unlabeled")]
+    sources = tuple(str(source) for source in (*inputs, *named) if source is not None)
+    if processes() > 1 and not isinstance(config, TrainingConfig):
+        raise CompressError(f"{config.command}: runs in one process; start it without torchrun or accelerate launch")
+    with _own_folder(Path(out), overwrite, tuple(map(Path, sources))) as folder:
         if isinstance(config, ThreadsConfig):
             use_threads(config.threads)
-        yield Job(config, folder, Path(out), watch)
+        yield Job(config, sources, folder, Path(out), watch)
+    if is_main_process():
+        shutil.rmtree(_unfinished(Path(out)), ignore_errors=True)
+
+
+@contextmanager
+def _own_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...]) -> Iterator[Path]:
+    """The folder that becomes ``out``; of processes that train together only the main one has it, and speaks."""
+    if is_main_process():
+        with new_folder(out, overwrite=overwrite, inputs=inputs) as folder:
+            yield folder
+    else:
+        be_quiet(True)
+        with TemporaryDirectory() as nowhere:
+            yield Path(nowhere)
+
+
+def _unfinished(out: Path) -> Path:
+    """Where checkpoints stay when a step is killed; beside ``out``, which is complete or absent."""
+    return out.parent / f".{out.name}.unfinished"
 
 
 @contextmanager
@@ -128,4 +163,4 @@ def data_step(
     rest = {name: value for name, value in settings.items() if name not in DataConfig.model_fields}
     files = [file for file in (source.train, source.validation, source.test) if file is not None]
     with step(kind, rest, out, overwrite, (*inputs, data, *files)) as job:
-        yield DataJob(job.config, job.folder, job.out, job.watch, source)
+        yield DataJob(job.config, job.sources, job.folder, job.out, job.watch, source)

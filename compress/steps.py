@@ -34,11 +34,11 @@ def finetune(
     with data_step(FinetuneConfig, settings, data, out, overwrite, inputs=(model,)) as job:
         from compress.data import read_dataset
         from compress.modeling.checkpoint import load_for_finetuning
-        from compress.training import finetune as core
+        from compress.training.finetune import finetune as core
 
         dataset = read_dataset(job.data)
         start = load_for_finetuning(str(model), dataset.task, dataset.labels, job.config.seed)
-        trained, training = core.finetune(start, dataset, job.config)
+        trained, training = core(start, dataset, job.config, job.desk())
         return job.save_torch(trained, training.as_metrics())
 
 
@@ -57,7 +57,8 @@ def distill(
     with data_step(DistillConfig, settings, data, out, overwrite, inputs=(teacher,)) as job:
         from compress.data import read_dataset
         from compress.modeling.checkpoint import load_classifier, load_for_finetuning
-        from compress.training import distill as core
+        from compress.distillation.distill import distill as core
+        from compress.distillation.students import make_student
 
         dataset = read_dataset(job.data)
         teacher_model = load_classifier(str(teacher), pairs=dataset.pairs)
@@ -66,8 +67,8 @@ def distill(
             student = load_for_finetuning(job.config.student, dataset.task, teacher_model.labels, job.config.seed)
             student = replace(student, max_length=min(student.max_length, teacher_model.max_length))
         else:
-            student = core.student_from_layers(teacher_model, job.config.layers)
-        training = core.distill(teacher_model, student, dataset, job.config)
+            student = make_student(teacher_model, job.config)
+        training = core(teacher_model, student, dataset, job.config, job.desk(), job.data.text)
         return job.save_torch(
             replace(student, history=teacher_model.history, digest=teacher_model.digest, source=teacher_model.source),
             training.as_metrics(),
@@ -89,14 +90,14 @@ def prune(
     with data_step(PruneConfig, settings, data, out, overwrite, inputs=(model,)) as job:
         from compress.data import read_dataset
         from compress.modeling.checkpoint import load_classifier
-        from compress.pruning import prune as core
+        from compress.pruning.prune import prune as core
 
         dataset = read_dataset(job.data)
         whole = load_classifier(str(model), pairs=dataset.pairs)
         _check_labels(whole, dataset)
         teacher = load_classifier(job.config.teacher, pairs=dataset.pairs) if job.config.teacher else whole
         _check_labels(teacher, dataset)
-        pruned, training = core.prune(whole, teacher, dataset, job.config)
+        pruned, training = core(whole, teacher, dataset, job.config, job.desk(), job.data.text)
         metrics = training.as_metrics() | {"parameters_before": whole.parameters, "parameters": pruned.parameters}
         return job.save_torch(pruned, metrics)
 

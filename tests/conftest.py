@@ -25,6 +25,12 @@ def _pin_worker() -> None:
 _pin_worker()  # on import: torch counts its CPUs when a test's conftest or module first imports it
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Teachers' answers are kept apart from the user's own cache."""
+    os.environ["COMPRESS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     beside = Path(__file__).parents[2] / "shared" / "data"

@@ -1,5 +1,6 @@
 """Each measured model against the first: the entries of results.json."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from compress.bench.client import Opened
 from compress.bench.latency import Latency
 from compress.config import BenchConfig
 from compress.folder import MANIFEST, read_manifest
-from compress.metrics import Indicators, default_metric, predictions, truth
+from compress.metrics import Indicators, choose_metric, predictions, truth
 from compress.runtime.predictor import Logits
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ class Measured:
 def compare(measured: dict[str, Measured], test: "Split", config: BenchConfig) -> list[dict[str, Any]]:
     """One entry of results.json a model, each against the first."""
     first = next(iter(measured.values()))
-    labels = tuple(dict.fromkeys(label for model in measured.values() for label in model.opened.labels))
+    labels = all_labels(model.opened for model in measured.values())
     true = truth(test.targets(labels, first.opened.task), len(labels))
-    metric = default_metric(first.opened.task)
+    metric = choose_metric(config.metric, first.opened.task, len(labels))
     first_answers = _answers(first, labels)
     entries = []
     for name, model in measured.items():
@@ -42,6 +43,11 @@ def compare(measured: dict[str, Measured], test: "Split", config: BenchConfig) -
         change = measure_change(metric, first_answers, answers, true, config.seed)
         entries.append(_entry(name, model, first, accuracy=accuracy, change=change, device=config.device))
     return entries
+
+
+def all_labels(models: Iterable[Opened]) -> tuple[str, ...]:
+    """Every label that a model knows, sorted, so that the second of two is the one that F1 is of."""
+    return tuple(sorted({label for model in models for label in model.labels}))
 
 
 def _answers(model: Measured, labels: tuple[str, ...]) -> Indicators:

@@ -12,7 +12,7 @@ import numpy as np
 
 from compress.bench.accuracy import RESAMPLES
 from compress.bench.client import Opened, Worker
-from compress.bench.compare import Measured, compare
+from compress.bench.compare import Measured, all_labels, compare
 from compress.bench.latency import REAL, Load, summarise
 from compress.bench.machine import describe_machine, gpu_name
 from compress.bench.recommend import recommend
@@ -20,6 +20,7 @@ from compress.bench.turns import Crew, take_turns
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.machine import usable_cpus
+from compress.metrics import choose_metric
 from compress.progress import Advance, progress
 from compress.runtime.encoding import Text
 
@@ -99,6 +100,7 @@ def _measure(
                 opened = crew.each(_told(Worker.opened, advance, "opened"))
                 if not measured:
                     _check(opened, test, task, loads)
+                    choose_metric(config.metric, task, len(all_labels(opened.values())))  # refused before it is timed
                     logits = crew.each(_told(lambda worker: worker.logits(test.texts), advance, "answered"))
                     measured = {name: Measured(named[name], opened[name], logits[name]) for name in logits}
                 for load in loads:

@@ -39,6 +39,7 @@ def as_html(results: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     entries = results["models"]
+    made = steps(entries)
     chosen = next(entry for entry in entries if entry["name"] == results["recommendation"]["name"])
     page = environment.get_template("report.html.j2").render(
         results=results,
@@ -48,7 +49,8 @@ def as_html(results: Mapping[str, Any]) -> str:
         metric=words.metric_name(entries[0]["accuracy"]["metric"]),
         charts=_charts(entries, chosen["name"]),
         grid=grid_rows(entries),
-        steps=steps(entries),
+        steps=made,
+        trained=_trained(made),
         p50_ms=p50_ms,
         in_words=in_words,
     )
@@ -70,6 +72,18 @@ def _charts(entries: Sequence[Entry], chosen: str) -> dict[str, dict[str, str]]:
     }
 
 
+def _trained(made: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The steps that trained something, each with its learning curve drawn twice."""
+    from compress.bench.curves import draw
+
+    widths = {"wide": _HALF_PX, "narrow": _NARROW_PX}
+    return [
+        {**row, "chart": {kind: draw(row["curve"], width - _AXIS_PX) for kind, width in widths.items()}}
+        for row in made
+        if row["curve"] is not None
+    ]
+
+
 def grid_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """One row for each load and thread count, with the models' latencies in order; none for the first load alone."""
     loads = entries[0]["latency"]
@@ -81,13 +95,15 @@ def grid_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def steps(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Every step in the models' histories once, with the model that it made and its time and metrics in words."""
+    """Every step in the models' histories once: the model that it made, time and metrics in words, learning curve."""
+    from compress.bench.curves import curve_of
+
     found: dict[str, dict[str, Any]] = {}
     for entry in entries:
         for past in entry["history"]:
             key = json.dumps(past, sort_keys=True)
-            row = {"model": "", "step": past["step"], "time": in_words(past["seconds"]), "metrics": _metrics(past)}
-            found.setdefault(key, row)
+            row = {"model": "", "step": past["step"], "time": in_words(past["seconds"])}
+            found.setdefault(key, row | {"metrics": _metrics(past), "curve": curve_of(past)})
         if entry["history"]:
             made = found[key]
             made["model"] = ", ".join(filter(None, (made["model"], entry["name"])))

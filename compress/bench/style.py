@@ -17,7 +17,7 @@ def inline(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
     return alt.InlineData(values=[dict(row) for row in rows])
 
 
-def as_svg(chart: alt.LayerChart | alt.FacetChart) -> str:
+def as_svg(chart: alt.LayerChart | alt.FacetChart | alt.VConcatChart) -> str:
     """Render to SVG that scales with its place and whose ids clash with no other chart's."""
     import vl_convert
 

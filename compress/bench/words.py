@@ -74,7 +74,7 @@ def p_value(p: float) -> str:
 
 def metric_name(metric: str) -> str:
     """A metric's name as people write it."""
-    return {"accuracy": "accuracy", "macro_f1": "macro-F1"}[metric]
+    return {"accuracy": "accuracy", "macro_f1": "macro-F1", "f1": "F1"}[metric]
 
 
 def _digits(value: float) -> str:

@@ -10,8 +10,8 @@ from torch import nn
 
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import progress
-from compress.training.batches import Batch, Examples, LengthBatches, loader
-from compress.training.losses import hard_loss
+from compress.training.batches import Examples, LengthBatches
+from compress.training.objective import Batch, hard_labels
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ def fisher_importance(checkpoint: Checkpoint, examples: Examples, batch_size: in
     half of it (Kwon et al. 2022, after LeCun et al. 1989). No mask stays in the model.
     """
     model = checkpoint.model.eval()
-    sampler = LengthBatches(examples, batch_size, seed)
-    with _masks(model) as masks, progress("importance", len(sampler)) as advance:
-        for batch in loader(examples, sampler):
+    batches = LengthBatches(examples.encodings.lengths, batch_size, seed).epoch(0)
+    with _masks(model) as masks, progress("importance", len(batches)) as advance:
+        for batch in map(examples.batch, batches):
             masks.start(len(batch["targets"]))
             _loss_sum(model, batch).backward()
             masks.collect()
@@ -98,4 +98,4 @@ def _masks(model: nn.Module) -> Iterator[_Masks]:
 
 def _loss_sum(model: nn.Module, batch: Batch) -> torch.Tensor:
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
-    return hard_loss(model(**inputs).logits, batch) * len(batch["targets"])
+    return hard_labels(model(**inputs).logits, batch["targets"]) * len(batch["targets"])

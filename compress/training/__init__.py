@@ -1,1 +1,1 @@
-"""Training: the loop, its batches and losses, and the two steps that are training alone (finetune, distill)."""
+"""Training: the loop, its batches and checkpoints, and the step that is training alone (finetune)."""

@@ -7,24 +7,27 @@ from compress.data import Dataset, Split
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
 from compress.training.batches import Examples
-from compress.training.loop import Training, train
-from compress.training.losses import hard_loss
+from compress.training.checkpointing import Desk
+from compress.training.encodings import Encodings
+from compress.training.judge import Training
+from compress.training.loop import train
+from compress.training.objective import HardLabels
 
 
-def finetune(start: Checkpoint, data: Dataset, config: FinetuneConfig) -> tuple[Checkpoint, Training]:
+def finetune(start: Checkpoint, data: Dataset, config: FinetuneConfig, desk: Desk) -> tuple[Checkpoint, Training]:
     """Train ``start``, in place, on the train split; the weights that do best on the validation split are kept."""
     model = replace(start, max_length=min(start.max_length, config.max_length or start.max_length))
     train_set = encode(model, data.train)
     _say_what_is_cut(train_set, model.max_length)
-    return model, train(model, train_set, encode(model, data.validation), hard_loss, config)
+    return model, train(model, train_set, encode(model, data.validation), HardLabels(), config, desk)
 
 
 def encode(model: Checkpoint, split: Split) -> Examples:
     """A split's texts as token ids and its labels as targets, in the order of the model's own labels."""
-    return Examples(model.encoder(split.texts), split.targets(model.labels, model.task))
+    return Examples(Encodings.pack(model.encoder(split.texts)), split.targets(model.labels, model.task))
 
 
 def _say_what_is_cut(examples: Examples, max_length: int) -> None:
-    cut = sum(len(encoding) == max_length for encoding in examples.encodings) / len(examples)
+    cut = float((examples.encodings.lengths == max_length).mean())
     if cut >= 0.01:
         say(f"finetune: {cut:.0%} of the train texts reach {max_length} tokens; what lies beyond is not read")

@@ -6,7 +6,7 @@ from sklearn.metrics import f1_score
 
 from compress.bench.accuracy import mcnemar_p, measure_accuracy, measure_change
 from compress.errors import CompressError
-from compress.metrics import Indicators, default_metric, predictions, score, truth
+from compress.metrics import Indicators, choose_metric, default_metric, positive_column, predictions, score, truth
 
 RNG = np.random.default_rng(0)
 
@@ -32,6 +32,44 @@ def test_score_is_sklearns() -> None:
     assert score("macro_f1", logits, several.astype(np.float32)) == pytest.approx(expected)
     expected = f1_score(single, logits.argmax(1), average="macro", labels=range(7), zero_division=0)
     assert score("macro_f1", logits, single) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("labels", [("0", "1"), ("1", "0"), ("yes", "no")])
+def test_f1_is_sklearns_of_the_second_label_in_sorted_order(labels: tuple[str, str]) -> None:
+    rng = np.random.default_rng(6)
+    targets = (rng.random(300) < 0.7).astype(np.int64)
+    logits = rng.normal(size=(300, 2)) + np.eye(2)[targets]
+    names = np.array(labels)
+    expected = f1_score(names[targets], names[logits.argmax(1)], pos_label=max(labels))
+    assert score("f1", logits, targets, positive=positive_column(labels)) == pytest.approx(expected)
+
+
+def test_f1_interval_is_the_plain_bootstraps() -> None:
+    rng = np.random.default_rng(7)
+    true = one_hot((rng.random(150) < 0.7).astype(np.int64), 2)
+    said = flawed(true, 0.8, rng)
+    draws = [rng.integers(150, size=150) for _ in range(1000)]
+    plain = np.percentile([f1_score(true[rows, 1], said[rows, 1]) for rows in draws], [2.5, 97.5])
+    found = measure_accuracy("f1", said, true, seed=0)
+    assert found.value == pytest.approx(f1_score(true[:, 1], said[:, 1]))
+    assert found.ci95 == pytest.approx(plain, abs=0.01)
+
+
+def test_f1_is_refused_where_there_are_not_two_labels_to_choose_from() -> None:
+    for task, labels in [("single_label", 3), ("multi_label", 2), ("pair_multi_label", 2)]:
+        with pytest.raises(CompressError, match=rf"two labels, this one has {labels}.*use accuracy or macro_f1"):
+            choose_metric("f1", task, labels)
+    assert choose_metric("f1", "pair_single_label", 2) == "f1"
+    with pytest.raises(CompressError, match="two labels"):
+        score("f1", np.zeros((4, 3)), np.zeros(4, dtype=np.int64))
+    with pytest.raises(CompressError, match="two labels"):
+        score("f1", np.zeros((4, 2)), np.zeros((4, 2), dtype=np.float32))
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label"])
+def test_a_wish_for_a_metric_goes_before_the_tasks_own(task: str) -> None:
+    assert choose_metric(None, task, 5) == default_metric(task)
+    assert {choose_metric(wanted, task, 5) for wanted in ("accuracy", "macro_f1")} == {"accuracy", "macro_f1"}
 
 
 def test_label_never_seen_nor_said_has_f1_zero() -> None:
@@ -79,9 +117,9 @@ def test_same_seed_same_interval() -> None:
     assert one != other or one[0] < one[1]
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
-def test_model_against_itself_changes_nothing(metric: str) -> None:
-    true = one_hot(RNG.integers(3, size=100))
+@pytest.mark.parametrize(("metric", "labels"), [("accuracy", 3), ("macro_f1", 3), ("f1", 2)])
+def test_model_against_itself_changes_nothing(metric: str, labels: int) -> None:
+    true = one_hot(RNG.integers(labels, size=100), labels)
     said = flawed(true, 0.8, RNG)
     change = measure_change(metric, said, said, true, seed=0)
     assert (change.accuracy_delta, change.ci95, change.agreement, change.mcnemar_p) == (0.0, (0.0, 0.0), 1.0, 1.0)

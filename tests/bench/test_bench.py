@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
+from compress import load
 from compress.bench import bench, write_report
 from compress.bench.client import Worker, WorkerFailedError
 from compress.bench.latency import REAL, Load
@@ -21,6 +23,8 @@ from compress.bench.worker import fixed_feeds
 from compress.config import BenchConfig
 from compress.data import Split
 from compress.errors import CompressError
+from compress.modeling.checkpoint import save_checkpoint
+from tests.tiny import make_bert, make_checkpoint
 
 TEXTS = [f"a {'very ' * (number % 9)}good film, number {number}" for number in range(40)]
 TEST = Split(texts=list(TEXTS), labels=[("positive",) if number % 3 else ("negative",) for number in range(40)])
@@ -131,6 +135,24 @@ def test_without_test_texts_it_says_how_to_give_them(tiny_onnx: Path) -> None:
 def test_a_model_of_another_task_is_refused(tiny_onnx: Path, task: str) -> None:
     with pytest.raises(CompressError, match="single_label model, the data is"):
         bench([tiny_onnx], TEST, task, QUICK)
+
+
+def test_f1_is_reported_where_it_is_asked_for(tiny_onnx: Path) -> None:
+    config = BenchConfig(seconds=0.1, threads=[1], metric="f1")
+    accuracy = bench([tiny_onnx], TEST, "single_label", config)["models"][0]["accuracy"]
+    said = [prediction.label for prediction in load(tiny_onnx)(TEST.texts)]
+    right = [label for (label,) in TEST.labels]
+    assert accuracy["metric"] == "f1"
+    assert accuracy["value"] == pytest.approx(f1_score(right, said, pos_label="positive"))
+
+
+def test_f1_of_three_labels_is_refused_before_anything_is_timed(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Worker, "load", lambda *_: pytest.fail("was timed"))
+    save_checkpoint(make_checkpoint(tiny_encoder, make_bert(labels=3), ("even", "negative", "positive")), tmp_path)
+    with pytest.raises(CompressError, match="metric f1 is for tasks of two labels, this one has 3"):
+        bench([tmp_path], TEST, "single_label", BenchConfig(metric="f1"))
 
 
 def test_the_reference_is_not_swapped_for_another(tiny_onnx: Path, broken: Path) -> None:

@@ -29,6 +29,16 @@ def test_models_with_their_labels_in_another_order_are_matched_by_name() -> None
     assert other["versus_first"]["size_ratio"] == pytest.approx(4)
 
 
+@pytest.mark.parametrize("labels", [("0", "1"), ("1", "0")])
+def test_f1_is_of_the_second_label_whatever_the_models_order(labels: tuple[str, str]) -> None:
+    test = Split(texts=list("abcd"), labels=[("1",), ("1",), ("1",), ("0",)])
+    # "1" is said of the first three and of the last: 3 hits, 1 false alarm, nothing missed.
+    says_one = [2, 1] if labels[0] == "1" else [1, 2]
+    models = {"only": measured("single_label", labels, [list(map(float, says_one))] * 4, p50_ms=1.0, size=1)}
+    accuracy = compare(models, test, BenchConfig(metric="f1"))[0]["accuracy"]
+    assert (accuracy["metric"], accuracy["value"]) == ("f1", pytest.approx(6 / 7))
+
+
 def test_multi_label_models_agree_only_on_whole_label_sets() -> None:
     test = Split(texts=["1", "2"], labels=[("a", "b"), ()])
     models = {

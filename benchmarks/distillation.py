@@ -1,0 +1,128 @@
+"""What a student of half and of a third of the teacher's layers keeps, on four data sets, and what it keeps without the teacher.
+
+    python -m benchmarks.distillation SET... [--data ../shared/data] [--out runs/distillation] [--threads N]
+
+For each data set: a teacher (MiniLM, fine-tuned), then for three seeds a student of 3 layers, a student of 2, and the
+same 2 layers from the same weights trained on the labels alone. Every setting below was chosen on validation texts; the
+test file is read once, by the models that the validation texts chose. Models that are there already are not trained
+again, so a run that was interrupted goes on. Writes ``benchmarks/results/distillation/SET.json``.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import compress
+from compress.config import DataConfig
+from compress.data import Dataset, read_dataset
+from compress.errors import CompressError
+from compress.folder import read_manifest
+from compress.metrics import positive_column, score
+from compress.predictors import open_predictor
+from compress.progress import say
+from compress.runtime.predictor import predict_logits
+
+RESULTS = Path(__file__).parent / "results" / "distillation"
+SEEDS = (0, 1, 2)
+METRICS = {"sst2": "accuracy", "banking77": "accuracy", "mrpc": "f1", "goemotions": "macro_f1"}
+
+Settings = dict[str, Any]
+TEACHERS: dict[str, Settings] = {
+    "sst2": {"epochs": 2, "batch_size": 64, "learning_rate": 8e-5, "max_length": 64},
+    "banking77": {"epochs": 12, "batch_size": 32, "learning_rate": 1.5e-4, "max_length": 64},
+    "mrpc": {"epochs": 6, "batch_size": 32, "learning_rate": 5e-5, "max_length": 128},
+    "goemotions": {"epochs": 4, "batch_size": 64, "learning_rate": 1e-4, "max_length": 64},
+}
+STUDENTS: dict[str, Settings] = {
+    "sst2": {"epochs": 3, "batch_size": 128, "learning_rate": 2e-4},
+    "banking77": {"epochs": 15, "batch_size": 64, "learning_rate": 3e-4},
+    "mrpc": {"epochs": 10, "batch_size": 32, "learning_rate": 1e-4},
+    "goemotions": {"epochs": 4, "batch_size": 128, "learning_rate": 2e-4},
+}
+LABELS_ALONE: Settings = {"soft_weight": 0.0, "hard_weight": 1.0}
+MODELS: dict[str, Settings] = {
+    "3 layers, distilled": {"layers": 3},
+    "2 layers, distilled": {"layers": 2},
+    "2 layers, labels alone": {"layers": 2, **LABELS_ALONE},
+}
+
+
+def measure(name: str, data: Path, out: Path, threads: int | None) -> None:
+    """Train what is not there yet, and write the test metric of every model."""
+    dataset = read_dataset(DataConfig(data=str(data)))
+    metric = METRICS[name]
+    common: Settings = {"metric": metric, "threads": threads}
+    teacher = out / "teacher"
+    if not teacher.exists():
+        compress.finetune("demo:minilm", data, teacher, **TEACHERS[name], **common)
+    rows = [row("teacher", 0, teacher, dataset, metric)]
+    for model, shape in MODELS.items():
+        for seed in SEEDS:
+            folder = out / f"{model.replace(', ', '-').replace(' ', '-')}-{seed}"
+            if not folder.exists():
+                say(f"{name}: {model}, seed {seed}")
+                compress.distill(teacher, data, folder, seed=seed, **STUDENTS[name], **shape, **common)
+            rows.append(row(model, seed, folder, dataset, metric))
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(
+        json.dumps({"metric": metric, "models": rows}, indent=1) + "\n", encoding="utf-8"
+    )
+
+
+def row(model: str, seed: int, folder: Path, dataset: Dataset, metric: str) -> dict[str, Any]:
+    """One model's metric on the test texts, with how it was made."""
+    predictor = open_predictor(folder, threads=compress_threads())
+    logits = predict_logits(predictor, dataset.test.texts)
+    targets = dataset.test.targets(predictor.labels, dataset.task)
+    made = read_manifest(folder).history[-1]
+    found = score(metric, logits, targets, positive=positive_column(predictor.labels))
+    validation = next(value for name, value in made["metrics"].items() if name.startswith("validation_"))
+    return {"model": model, "seed": seed, "test": found, "validation": validation, "texts": len(targets),
+            "seconds": made["seconds"], "config": made["config"]}  # fmt: skip
+
+
+def compress_threads() -> int:
+    """All CPUs that this process may use."""
+    from compress.machine import usable_cpus
+
+    return usable_cpus()
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """Mean and spread (standard deviation over seeds) of each model, and its distance to the teacher, in points."""
+    lines = ["| data | metric | teacher | " + " | ".join(MODELS) + " |", "|---|---|---|" + "---|" * len(MODELS)]
+    for name, result in results.items():
+        found = {
+            model: [100 * row["test"] for row in result["models"] if row["model"] == model]
+            for model in ("teacher", *MODELS)
+        }
+        teacher = found["teacher"][0]
+        cells = [
+            f"{np.mean(found[model]):.1f} ± {np.std(found[model], ddof=1):.1f} ({np.mean(found[model]) - teacher:+.1f})"
+            for model in MODELS
+        ]
+        lines.append(f"| {name} | {result['metric']} | {teacher:.1f} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("sets", nargs="*", choices=sorted(METRICS), default=[])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("runs/distillation"))
+    parser.add_argument("--threads", type=int)
+    given = parser.parse_args()
+    for name in given.sets or METRICS:
+        if not (given.data / name).is_dir():
+            raise CompressError(f"--data {given.data}: has no folder {name}")
+        measure(name, given.data / name, given.out / name, given.threads)
+    done = {name: RESULTS / f"{name}.json" for name in METRICS if (RESULTS / f"{name}.json").is_file()}
+    print(table({name: json.loads(path.read_text(encoding="utf-8")) for name, path in done.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""distill: train a student to answer, and where it is told so to think, as the teacher does."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from compress.config import DistillationConfig
+from compress.data import Dataset
+from compress.distillation.augment import augmented
+from compress.distillation.corpus import build_corpus
+from compress.distillation.objective import Distillation
+from compress.distillation.students import check_tokenizers
+from compress.distillation.teacher import answers
+from compress.distillation.unlabeled import read_unlabeled
+from compress.modeling.checkpoint import Checkpoint
+from compress.runtime.encoding import Text
+from compress.task import is_multi_label
+from compress.training.batches import Examples
+from compress.training.checkpointing import Desk
+from compress.training.finetune import encode
+from compress.training.judge import Training
+from compress.training.loop import train
+
+
+def distill(
+    teacher: Checkpoint,
+    student: Checkpoint,
+    data: Dataset,
+    config: DistillationConfig,
+    desk: Desk,
+    text_columns: Sequence[str] = (),
+) -> Training:
+    """Train ``student``, in place, on the teacher's states and the data's labels, as ``config`` weighs them.
+
+    The teacher reads each text once, whatever the number of epochs, students and runs.
+
+    Args:
+        teacher: a classifier with the student's labels, in any order, and its tokenizer.
+        student: any BERT classifier.
+        data: texts and labels.
+        config: losses and their weights, more texts, and the training's settings.
+        desk: where the training keeps its diary and checkpoints.
+        text_columns: of ``config.unlabeled``, where its names are not the usual ones.
+    """
+    check_tokenizers(teacher, student)
+    config = _with_frozen_embeddings(config, teacher, student)
+    objective = Distillation(student.model, teacher.model, config, multi_label=is_multi_label(student.task))
+    labelled = encode(student, data.train)
+    with TemporaryDirectory(prefix="compress-") as folder:
+        encodings = build_corpus(
+            labelled.encodings, _more_texts(student, data, config, text_columns), student.encoder, Path(folder)
+        )
+        train_set = Examples(encodings, labelled.targets)
+        if objective.teacher_wanted:
+            train_set = train_set.with_answers(
+                answers(teacher, encodings, student.labels, objective.teacher_wanted, config)
+            )
+        return train(student, train_set, encode(student, data.validation), objective, config, desk)
+
+
+def _more_texts(
+    student: Checkpoint, data: Dataset, config: DistillationConfig, text_columns: Sequence[str]
+) -> Iterator[Text]:
+    """Texts without labels, for the teacher to label."""
+    mask = str(student.tokenizer.mask_token)
+    altered = augmented(data.train.texts, config.augment, mask, config.seed) if config.augment else ()
+    unlabeled = read_unlabeled(config.unlabeled, text_columns, data.pairs) if config.unlabeled else ()
+    return chain(altered, unlabeled)
+
+
+def _with_frozen_embeddings(config: DistillationConfig, teacher: Checkpoint, student: Checkpoint) -> DistillationConfig:
+    """Where nothing is said, leave a table as it is that the teacher has trained already."""
+    if config.freeze_embeddings is not None:
+        return config
+    tables = [model.bert.embeddings.word_embeddings.weight for model in (teacher.model, student.model)]
+    return config.model_copy(update={"freeze_embeddings": torch.equal(*tables)})

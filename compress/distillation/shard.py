@@ -1,0 +1,175 @@
+"""One shard of the teacher cache: a folder of flat arrays on disk, written whole or not at all.
+
+``index.npy`` tells where each text's states begin, sorted by the texts' keys; ``STATE.npy`` holds a state of all its
+texts, one after the other; ``shard.json`` the checksums of both, so that damage is seen.
+"""
+
+import io
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+LOGITS = "logits"
+INDEX = "index"
+PARTIAL = ".partial"
+# A key of 16 bytes; where the text's logits are, and where its first token's states are.
+_ENTRY = np.dtype([("key", "S16"), ("text", "<i8"), ("token", "<i8")])
+_MANIFEST = "shard.json"
+_BLOCK_BYTES = 1 << 20
+
+
+def dtype_of(state: str) -> np.dtype[Any]:
+    """Logits are few and are kept as they are, float32; a token's states are float16, where rounding costs 0.05%."""
+    return np.dtype("<f4" if state == LOGITS else "<f2")
+
+
+def size_bytes(widths: Mapping[str, int], texts: int, tokens: int) -> int:
+    """The disk that a shard takes, file headers aside; ``widths`` are the columns of each state."""
+    data = sum(_rows(state, texts, tokens) * width * dtype_of(state).itemsize for state, width in widths.items())
+    return data + texts * _ENTRY.itemsize
+
+
+def _rows(state: str, texts: int, tokens: int) -> int:
+    return texts if state == LOGITS else tokens
+
+
+@dataclass
+class _File:
+    """A ``.npy`` file that grows from front to back; the shape it will have is said first."""
+
+    file: BinaryIO
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    crc32: int = 0
+
+    def __post_init__(self) -> None:
+        header = io.BytesIO()
+        about = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(header, about)
+        self._write(header.getvalue())
+
+    def append(self, rows: Array) -> None:
+        self._write(np.ascontiguousarray(rows, dtype=self.dtype).tobytes())
+
+    def _write(self, content: bytes) -> None:
+        # Not through a memory map: where the disk is full, that is not an error but the end of the process.
+        self.file.write(content)
+        self.crc32 = zlib.crc32(content, self.crc32)
+
+
+@dataclass
+class NewShard:
+    """A shard that is being written."""
+
+    _files: dict[str, _File]
+    _index: list[Array] = field(default_factory=list)
+    _texts: int = 0
+    _tokens: int = 0
+
+    def append(self, keys: Array, lengths: npt.NDArray[np.int64], states: Mapping[str, Array]) -> None:
+        """Add texts.
+
+        Args:
+            keys: 16 bytes a text, ``[batch]``.
+            lengths: tokens of each text, ``[batch]``.
+            states: logits ``[batch, labels]``; states of tokens ``[sum(lengths), width]``, one text after the other.
+        """
+        entries = np.zeros(len(keys), dtype=_ENTRY)
+        entries["key"] = keys
+        entries["text"] = self._texts + np.arange(len(keys))
+        entries["token"] = self._tokens + np.cumsum(lengths) - lengths
+        self._index.append(entries)
+        self._texts += len(keys)
+        self._tokens += int(lengths.sum())
+        for name, file in self._files.items():
+            file.append(states[name])
+
+    def sorted_index(self) -> Array:
+        """What ``index.npy`` holds."""
+        index = np.concatenate(self._index)
+        return index[np.argsort(index["key"])]
+
+
+@contextmanager
+def new_shard(folder: Path, widths: Mapping[str, int], texts: int, tokens: int) -> Iterator[NewShard]:
+    """A shard to append ``texts`` texts of ``tokens`` tokens to; it is in ``folder`` at the end, or gone on any error.
+
+    Args:
+        folder: of all shards.
+        widths: the columns of each state.
+        texts: to come.
+        tokens: of all of them.
+    """
+    partial = folder / f"{uuid4().hex}{PARTIAL}"
+    partial.mkdir()
+    try:
+        with ExitStack() as stack:
+
+            def create(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> _File:
+                return _File(stack.enter_context((partial / f"{name}.npy").open("wb")), shape, dtype)
+
+            files = {
+                state: create(state, (_rows(state, texts, tokens), width), dtype_of(state))
+                for state, width in widths.items()
+            }
+            shard = NewShard(files)
+            yield shard
+            index = create(INDEX, (texts,), _ENTRY)
+            index.append(shard.sorted_index())
+            written = files | {INDEX: index}
+            for one in written.values():
+                one.file.flush()
+                os.fsync(one.file.fileno())  # else a power cut after the renaming could leave holes
+        checksums = {name: one.crc32 for name, one in written.items()}
+        (partial / _MANIFEST).write_text(json.dumps(checksums), encoding="utf-8")
+        partial.rename(partial.with_suffix(""))
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def find_shards(folder: Path, state: str) -> list[Path]:
+    """The whole shards in ``folder`` that hold ``state``."""
+    shards = (path.parent for path in folder.glob(f"*/{state}.npy"))
+    return sorted(shard for shard in shards if shard.suffix != PARTIAL)
+
+
+def find(index: Array, keys: Array) -> npt.NDArray[np.int64]:
+    """The entry of each key in a shard's index, ``[keys]``; -1 where it has none."""
+    known = np.ascontiguousarray(index["key"])
+    at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return np.where(known[at] == keys, at, -1)
+
+
+def is_sound(shard: Path, name: str) -> bool:
+    """Whether the array ``name`` of a shard is as it was written."""
+    try:
+        checksums = json.loads((shard / _MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    path = shard / f"{name}.npy"
+    return isinstance(checksums, dict) and path.is_file() and checksums.get(name) == _crc32(path)
+
+
+def open_array(shard: Path, name: str) -> Array:
+    """An array of a shard, mapped from disk: ``index`` or a state."""
+    return np.asarray(np.load(shard / f"{name}.npy", mmap_mode="r"))
+
+
+def _crc32(path: Path) -> int:
+    crc32 = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            crc32 = zlib.crc32(block, crc32)
+    return crc32

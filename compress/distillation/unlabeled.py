@@ -1,0 +1,137 @@
+"""Texts without labels, read from a file of any size as they are needed."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from compress.data.columns import text_columns as find_columns
+from compress.data.tables import Table
+from compress.errors import CompressError
+from compress.runtime.encoding import Text
+
+Row = tuple[str, Sequence[Any]]
+"""Where it stands, and the content of its text columns."""
+
+_ROWS_AT_ONCE = 1_000
+_ALLOWED = "give JSONL, Parquet, or a plain file of one text a line"
+
+
+def read_unlabeled(path: str, text_columns: Sequence[str], pairs: bool) -> Iterator[Text]:
+    """The texts of a JSONL or Parquet file, or the lines of any other; in a line, a tab is between the two of a pair.
+
+    Empty lines, and rows whose texts are empty, are left out.
+
+    Args:
+        path: the file.
+        text_columns: names of the columns that hold the texts; none: those with a usual name, as in labelled data.
+        pairs: whether pairs of texts are wanted.
+
+    Raises:
+        CompressError: the file cannot be read, at once; or, on the way, it is malformed or has no texts.
+    """
+    file = Path(path).expanduser()
+    suffix = file.suffix.lower()
+    if suffix in {".csv", ".tsv", ".json"}:
+        raise CompressError(f"--unlabeled {path}: {suffix} files are not read; {_ALLOWED}")
+    try:
+        opened = file.open("rb")  # once: it may be a pipe
+    except OSError as error:
+        raise CompressError(f"--unlabeled {path}: {error.strerror}; {_ALLOWED}") from None
+    if suffix == ".parquet":
+        return _texts(opened, _parquet_rows(opened, text_columns, pairs))
+    if suffix == ".jsonl":
+        return _texts(opened, _jsonl_rows(opened, text_columns, pairs))
+    return _texts(opened, _plain_rows(opened, pairs))
+
+
+def _texts(file: BinaryIO, rows: Iterator[Row]) -> Iterator[Text]:
+    found = False
+    with file:
+        for place, values in rows:
+            texts = [_checked(place, value) for value in values]
+            if any(text.strip() for text in texts):
+                found = True
+                yield texts[0] if len(texts) == 1 else (texts[0], texts[1])
+    if not found:
+        raise CompressError(f"--unlabeled {file.name}: there are no texts; {_ALLOWED}")
+
+
+def _checked(place: str, value: Any) -> str:
+    if not isinstance(value, str):
+        what = "the text is missing" if value is None else f"the text is {value!r:.60}, which is not a string"
+        raise CompressError(f"{place}: {what}; mend or remove the row")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise CompressError(f"{place}: half of a surrogate pair is not a character; mend or remove the row") from None
+    return value
+
+
+def _plain_rows(file: BinaryIO, pairs: bool) -> Iterator[Row]:
+    for number, line in _lines(file):
+        place = f"{file.name}, line {number}"
+        if not pairs:
+            yield place, [line]
+            continue
+        first, tab, second = line.partition("\t")
+        if not tab:
+            raise CompressError(f"{place}: this model reads pairs, two texts with a tab between them, got {line!r:.60}")
+        yield place, [first, second]
+
+
+def _jsonl_rows(file: BinaryIO, named: Sequence[str], pairs: bool) -> Iterator[Row]:
+    columns: Sequence[str] = ()
+    for number, line in _lines(file):
+        place = f"{file.name}, line {number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CompressError(f"{place}: not JSON ({error}); write one object a line") from None
+        if not isinstance(row, dict):
+            raise CompressError(f'{place}: expected an object such as {{"text": "..."}}, got {line!r:.60}')
+        columns = columns or _columns(file, list(row), named, pairs)
+        yield place, [row.get(column) for column in columns]
+
+
+def _parquet_rows(file: BinaryIO, named: Sequence[str], pairs: bool) -> Iterator[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        parquet = pyarrow.parquet.ParquetFile(file)
+        columns = _columns(file, parquet.schema_arrow.names, named, pairs)
+        number = 0
+        for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=list(columns)):
+            for values in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
+                number += 1
+                yield f"{file.name}, row {number}", values
+    except pyarrow.ArrowException as error:
+        raise CompressError(
+            f"{file.name}: not a Parquet file ({' '.join(str(error).split())}); write it again"
+        ) from None
+
+
+def _columns(file: BinaryIO, names: Sequence[str], named: Sequence[str], pairs: bool) -> tuple[str, ...]:
+    """The columns to read; as many as the model reads texts."""
+    columns = find_columns(Table(file.name, {name: [] for name in names}, []), named)
+    if len(columns) != 1 + pairs:
+        raise CompressError(
+            f"{file.name}: {' and '.join(columns)} would be read, but this model reads "
+            f"{'pairs of texts; it needs two columns' if pairs else 'single texts; it needs one column'}"
+        )
+    return columns
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, numbered from 1; split at line feeds alone, for U+2028 is text in JSON."""
+    for number, content in enumerate(file, start=1):
+        try:
+            line = content.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise CompressError(
+                f"{file.name}, line {number}: not UTF-8 (byte 0x{content[error.start]:02x}); "
+                f"convert the file, for example with: iconv -f LATIN1 -t UTF-8"
+            ) from None
+        if line.strip():
+            yield number, line

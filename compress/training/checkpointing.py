@@ -1,0 +1,170 @@
+"""Whole checkpoints of a training: killed at any moment, the same command goes on from the newest one."""
+
+import hashlib
+import json
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from compress.clock import Stopwatch
+from compress.config import TrainingConfig
+from compress.progress import say
+from compress.training.batches import Examples
+
+_STATE, _TENSORS, _IDENTITY = "state.json", "tensors.safetensors", "identity"
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where a training keeps what must outlive its process.
+
+    Attributes:
+        folder: the step's new folder; gets ``metrics.jsonl``.
+        unfinished: gets the checkpoints, until the step is done.
+        inputs: digest of what the step reads; checkpoints of other inputs are not taken up.
+    """
+
+    folder: Path
+    unfinished: Path
+    inputs: str
+
+
+class Checkpoints:
+    """Writes the training's whole state from time to time, and finds the newest.
+
+    Args:
+        desk: where.
+        identity: of the training; checkpoints of another are thrown away.
+        every_s: seconds between two.
+        accelerator: of the processes that train together; the main one writes.
+    """
+
+    def __init__(self, desk: Desk, identity: str, every_s: float, accelerator: Accelerator) -> None:
+        self._folder = desk.unfinished
+        self._identity = identity
+        self._every_s = every_s
+        self._accelerator = accelerator
+        self._since = Stopwatch()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for one."""
+        return self._since.seconds >= self._every_s
+
+    def newest(self) -> "tuple[int, Saved] | None":
+        """The newest whole checkpoint of this training, read for this process, and the steps done by then."""
+        whole = max(self._folder.glob("step-*[0-9]"), default=None)
+        if whole is None:
+            return None
+        if (whole / _IDENTITY).read_text(encoding="utf-8") == self._identity:
+            return int(whole.name.removeprefix("step-")), Saved.read(whole, self._accelerator.process_index)
+        self._accelerator.wait_for_everyone()  # all have looked
+        if self._accelerator.is_main_process:
+            say(f"{self._folder}: an unfinished training with other settings or data; starting anew")
+            shutil.rmtree(self._folder, ignore_errors=True)
+        return None
+
+    def save(self, step: int, saved: "Saved") -> None:
+        """Write a checkpoint, whole or not at all, and drop those before it; every process must call this."""
+        whole = self._folder / f"step-{step:09d}"
+        partial = whole.with_suffix(".partial")
+        main = self._accelerator.is_main_process
+        if main:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        self._accelerator.wait_for_everyone()
+        saved.write_random(partial, self._accelerator.process_index)
+        self._accelerator.wait_for_everyone()
+        if main:
+            saved.write(partial)
+            (partial / _IDENTITY).write_text(self._identity, encoding="utf-8")
+            partial.rename(whole)
+            for old in self._folder.iterdir():
+                if old != whole:
+                    shutil.rmtree(old, ignore_errors=True)
+        self._since = Stopwatch()
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A training's whole state.
+
+    Attributes:
+        numbers: what JSON can hold.
+        tensors: by kind and name.
+        random_states: of this process's generators.
+    """
+
+    numbers: dict[str, Any]
+    tensors: dict[str, dict[str, torch.Tensor]]
+    random_states: dict[str, Any]
+
+    @classmethod
+    def now(cls, numbers: dict[str, Any], tensors: dict[str, dict[str, torch.Tensor]]) -> "Saved":
+        """With the random generators as they are now; NumPy's and Python's too, which a user's loss may draw from."""
+        name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the global one is what is shared
+        states = {
+            "torch": torch.get_rng_state().tolist(),
+            "cuda": [state.tolist() for state in torch.cuda.get_rng_state_all()],
+            "numpy": [name, np.asarray(keys).tolist(), *rest],
+            "python": random.getstate(),
+        }
+        return cls(numbers, tensors, states)
+
+    def restore_random(self) -> None:
+        """Put every random generator back where it was."""
+        torch.set_rng_state(torch.tensor(self.random_states["torch"], dtype=torch.uint8))
+        torch.cuda.set_rng_state_all([torch.tensor(one, dtype=torch.uint8) for one in self.random_states["cuda"]])
+        name, keys, *rest = self.random_states["numpy"]
+        np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))  # noqa: NPY002 - as above
+        version, numbers, gauss = self.random_states["python"]
+        random.setstate((version, tuple(numbers), gauss))
+
+    @classmethod
+    def read(cls, folder: Path, process: int) -> "Saved":
+        """A checkpoint as ``process`` wrote it."""
+        tensors: dict[str, dict[str, torch.Tensor]] = {}
+        for name, tensor in load_file(folder / _TENSORS).items():
+            kind, of = name.split(".", 1)
+            tensors.setdefault(kind, {})[of] = tensor
+        numbers, states = (
+            json.loads(path.read_text(encoding="utf-8")) for path in (folder / _STATE, _random_file(folder, process))
+        )
+        return cls(numbers, tensors, states)
+
+    def write(self, folder: Path) -> None:
+        """All that the processes share."""
+        flat = {
+            f"{kind}.{of}": tensor.contiguous() for kind in self.tensors for of, tensor in self.tensors[kind].items()
+        }
+        save_file(flat, folder / _TENSORS)
+        (folder / _STATE).write_text(json.dumps(self.numbers), encoding="utf-8")
+
+    def write_random(self, folder: Path, process: int) -> None:
+        """What each process has of its own."""
+        _random_file(folder, process).write_text(json.dumps(self.random_states), encoding="utf-8")
+
+
+def _random_file(folder: Path, process: int) -> Path:
+    return folder / f"random-{process}.json"
+
+
+def identity_of(model: nn.Module, train_set: Examples, config: TrainingConfig, inputs: str, processes: int) -> str:
+    """Digest of all that decides how a training goes: it may go on only from checkpoints with the same one."""
+    settings = config.model_dump(mode="json", exclude={"track", "checkpoint_seconds"})
+    sha256 = hashlib.sha256(json.dumps([settings, inputs, processes], sort_keys=True).encode())
+    for name, weight in sorted(model.state_dict().items()):
+        sha256.update(name.encode())
+        sha256.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    encodings = train_set.encodings
+    for array in (encodings.ids, encodings.type_ids, encodings.offsets, train_set.targets):
+        sha256.update(np.ascontiguousarray(array).data)
+    return sha256.hexdigest()

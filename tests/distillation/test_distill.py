@@ -1,0 +1,258 @@
+"""Students of a teacher's layers, and what they learn from it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from compress.distillation.students import make_student
+
+import compress
+from compress.config import DistillConfig
+from compress.data import Dataset, Split
+from compress.distillation.distill import distill
+from compress.folder import read_manifest
+from compress.modeling.checkpoint import Checkpoint, load_classifier
+from compress.modeling.torch_predictor import TorchPredictor
+from compress.runtime.predictor import predict_logits
+from compress.training.checkpointing import Desk
+from compress.training.judge import Training
+from compress.training.objective import Batch, States
+from tests.conftest import FILLERS, WORDS
+from tests.tiny import (
+    parts,
+    read,
+    same_weights,
+    weights_of,
+    write_rows,
+)
+
+LABELS = ("negative", "positive")
+FAST: dict[str, Any] = {"precision": "fp32", "batch_size": 8, "learning_rate": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def data(tiny_data: Path) -> Dataset:
+    return read(tiny_data)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def learn(teacher: Checkpoint, student: Checkpoint, data: Dataset, folder: Path, **settings: Any) -> Training:
+    config = DistillConfig.parse({**FAST, "device": "cpu", **settings})
+    return distill(teacher, student, data, config, Desk(folder, folder / ".unfinished", "inputs"))
+
+
+def student_of(teacher: Checkpoint, **settings: Any) -> Checkpoint:
+    return make_student(teacher, DistillConfig.parse(settings))
+
+
+def test_soft_labels_alone_bring_the_student_to_agree_with_its_teacher(
+    tiny_torch: Path, data: Dataset, tmp_path: Path
+) -> None:
+    teacher = load_classifier(str(tiny_torch))
+    before = weights_of(teacher.model)
+    student = student_of(teacher, layers=2)
+
+    def distance() -> tuple[float, float]:
+        logits = [predict_logits(TorchPredictor(model), data.test.texts) for model in (teacher, student)]
+        scores = [torch.from_numpy(found).softmax(dim=-1) for found in logits]
+        agree = scores[0].argmax(dim=-1) == scores[1].argmax(dim=-1)
+        return float(agree.double().mean()), float((scores[0] - scores[1]).abs().mean())
+
+    agreement, apart = distance()
+    learn(teacher, student, data, tmp_path, epochs=8, hard_weight=0.0)
+    assert agreement + 0.1 < distance()[0] >= 0.9
+    assert distance()[1] < apart / 2
+    assert same_weights(weights_of(teacher.model), before)
+
+
+def test_the_columns_of_a_teacher_with_its_labels_in_another_order_are_matched_by_name(
+    tiny_torch: Path, data: Dataset, tmp_path: Path
+) -> None:
+    teacher = load_classifier(str(tiny_torch))
+    student = replace(student_of(teacher, layers=2), labels=LABELS[::-1])
+    head = parts(student.model).classifier
+    with torch.no_grad():
+        head.weight.copy_(head.weight.flip(0))
+        head.bias.copy_(head.bias.flip(0))
+    learn(teacher, student, data, tmp_path, epochs=8, hard_weight=0.0)
+    assert student.labels == LABELS[::-1]
+    theirs, its = (predict_logits(TorchPredictor(model), data.test.texts) for model in (teacher, student))
+    assert np.mean(theirs.argmax(axis=1) == 1 - its.argmax(axis=1)) > 0.9
+
+
+def test_a_teachers_own_table_stays_and_another_is_trained(tiny_torch: Path, data: Dataset, tmp_path: Path) -> None:
+    teacher = load_classifier(str(tiny_torch))
+
+    def moved(changed: bool, **settings: Any) -> bool:
+        student = student_of(teacher, layers=1)
+        table = parts(student.model).bert.embeddings.word_embeddings.weight
+        if changed:
+            table.data.mul_(1.01)
+        before = table.detach().clone()
+        (tmp_path / f"{changed}{settings}").mkdir()
+        learn(teacher, student, data, tmp_path / f"{changed}{settings}", epochs=1, **settings)
+        return not torch.equal(table, before)
+
+    assert not moved(changed=False)
+    assert moved(changed=True)
+    assert moved(changed=False, freeze_embeddings=False)
+    assert not moved(changed=True, freeze_embeddings=True)
+
+
+def test_unlabeled_texts_and_altered_ones_are_labelled_by_the_teacher_and_help(
+    tiny_torch: Path, data: Dataset, tmp_path: Path
+) -> None:
+    """Few labels, and those wrong: what the student learns, it learns from the texts that only the teacher labels."""
+    few = replace(data, train=Split(data.train.texts[:12], data.train.labels[:12]))
+    unlabeled = tmp_path / "more.txt"
+    unlabeled.write_text("\n".join(map(str, data.train.texts[12:])) + "\n", encoding="utf-8")
+    teacher = load_classifier(str(tiny_torch))
+
+    def steps_and_agreement(**settings: Any) -> tuple[int, float]:
+        student = student_of(teacher, layers=1)
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        training = learn(teacher, student, few, folder, epochs=4, patience=100, **settings)
+        answers = [
+            predict_logits(TorchPredictor(model), data.test.texts).argmax(axis=1) for model in (teacher, student)
+        ]
+        return training.steps, float(np.mean(answers[0] == answers[1]))
+
+    alone, more = steps_and_agreement(), steps_and_agreement(unlabeled=str(unlabeled))
+    assert more[0] > 10 * alone[0]
+    assert more[1] > max(0.9, alone[1])
+    assert steps_and_agreement(augment=10)[0] > 5 * alone[0]
+
+
+def nearer_to_the_teachers_end(student: States, teacher: States, batch: Batch) -> torch.Tensor:
+    assert batch["input_ids"].shape == student["hidden.1"].shape[:2]
+    return (student["hidden.1"] - teacher["hidden.3"]).square().mean()
+
+
+nearer_to_the_teachers_end.wanted = ("hidden.1",)  # type: ignore[attr-defined]
+nearer_to_the_teachers_end.teacher_wanted = ("hidden.3",)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("cache_gb", [4.0, 0.0])  # states from disk, and from the teacher beside the student
+def test_a_loss_of_the_users_own_is_minimised_and_told(
+    tiny_torch: Path, data: Dataset, tmp_path: Path, cache_gb: float
+) -> None:
+    teacher = load_classifier(str(tiny_torch))
+    own = f"{__name__}.{nearer_to_the_teachers_end.__name__}"
+    learn(
+        teacher, student_of(teacher, layers=2), data, tmp_path, epochs=3, loss=own, loss_weight=10.0, cache_gb=cache_gb
+    )
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    told = [record["custom"] for record in records if "custom" in record]
+    assert told[-1] < told[0] / 2
+    assert {"loss", "soft", "hard", "custom", "learning_rate", "step"} == set(records[0])
+
+
+def test_states_from_disk_and_from_the_teacher_beside_teach_the_same(
+    tiny_torch: Path, tiny_data: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**FAST, "epochs": 2, "layers": 2, "hidden_weight": 1.0, "relation_weight": 1.0, "attention_weight": 0.1}
+    losses = []
+    for name, cache_gb in (("kept", 4.0), ("beside", 0.0)):
+        result = compress.distill(tiny_torch, tiny_data, tmp_path / name, cache_gb=cache_gb, **settings)
+        losses.append([point["loss"] for point in result.metrics["curve"]])
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+    assert "answers each batch as it comes" in capsys.readouterr().err
+    assert any(cache.rglob("*"))
+
+
+def test_a_student_of_another_width_learns_from_hidden_states_through_a_map(
+    tiny_torch: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    result = compress.distill(
+        tiny_torch, tiny_data, tmp_path / "student", layers=2, hidden_size=32, heads=2, ffn_size=64, epochs=10,
+        hidden_weight=1.0, embedding_weight=1.0, **FAST,
+    )  # fmt: skip
+    assert result.metrics["validation_accuracy"] > 0.85
+    student = load_classifier(str(result.folder))
+    assert student.model.config.hidden_size == 32
+    assert student.parameters < 0.4 * load_classifier(str(tiny_torch)).parameters
+    compress.quantize(result.folder, tiny_data, tmp_path / "int8")
+    answers = compress.load(tmp_path / "int8")(read(tiny_data).test.texts)
+    assert (
+        np.mean([answer.label == row[0] for answer, row in zip(answers, read(tiny_data).test.labels, strict=True)])
+        > 0.8
+    )
+
+
+def test_a_student_may_start_from_an_encoder(
+    tiny_torch: Path, tiny_encoder: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    result = compress.distill(tiny_torch, tiny_data, tmp_path / "student", student=str(tiny_encoder), epochs=3, **FAST)
+    manifest = read_manifest(result.folder)
+    assert manifest.labels == LABELS
+    assert [entry["step"] for entry in manifest.history] == ["finetune", "distill"]
+    assert result.metrics["validation_accuracy"] > 0.85
+    assert not same_weights(
+        weights_of(load_classifier(str(result.folder)).model), weights_of(load_classifier(str(tiny_torch)).model)
+    )
+
+
+def multi_label_rows(rng: np.random.Generator, rows: int) -> list[dict[str, object]]:
+    """``labels`` has "good" and "bad" for each of the two kinds of words that the text has."""
+    made: list[dict[str, object]] = []
+    for number in range(rows):
+        kinds = [kind for bit, kind in enumerate(("negative", "positive")) if number >> bit & 1]
+        words = [*rng.choice(FILLERS, 3), *(word for kind in kinds for word in rng.choice(WORDS[kind], 2))]
+        rng.shuffle(words)
+        made.append(
+            {"text": " ".join(words), "labels": [{"negative": "bad", "positive": "good"}[kind] for kind in kinds]}
+        )
+    return made
+
+
+def pair_rows(rng: np.random.Generator, rows: int) -> list[dict[str, object]]:
+    """The label is the kind of the second text's words; the first text's are of either kind."""
+    made: list[dict[str, object]] = []
+    for number in range(rows):
+        first, second = list(WORDS)[number // 2 % 2], list(WORDS)[number % 2]
+        texts = [" ".join([*rng.choice(WORDS[kind], 2), *rng.choice(FILLERS, 2)]) for kind in (first, second)]
+        made.append({"sentence1": texts[0], "sentence2": texts[1], "label": second})
+    return made
+
+
+def macro_f1(predicted: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_]) -> float:
+    hits = (predicted & true).sum(axis=0)
+    return float(np.mean(2 * hits / (predicted.sum(axis=0) + true.sum(axis=0))))
+
+
+@pytest.mark.parametrize(("task", "rows"), [("multi_label", multi_label_rows), ("pair_single_label", pair_rows)])
+def test_other_tasks_go_through_every_step(
+    tiny_encoder: Path, tmp_path: Path, task: str, rows: Callable[[np.random.Generator, int], list[dict[str, object]]]
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for seed, (split, count) in enumerate({"train": 400, "validation": 60, "test": 80}.items()):
+        write_rows(data / f"{split}.jsonl", rows(np.random.default_rng(seed), count))
+    compress.finetune(tiny_encoder, data, tmp_path / "teacher", epochs=5, **FAST)
+    compress.distill(tmp_path / "teacher", data, tmp_path / "student", layers=3, epochs=3, **FAST)
+    compress.prune(tmp_path / "student", data, tmp_path / "pruned", heads=0.25, ffn=0.25, **FAST)
+    compress.quantize(tmp_path / "pruned", data, tmp_path / "int8")
+    manifest = read_manifest(tmp_path / "int8")
+    assert manifest.task == task
+    assert [entry["step"] for entry in manifest.history] == ["finetune", "distill", "prune", "export", "quantize"]
+
+    test = read(data).test
+    answers = compress.load(tmp_path / "int8")(test.texts)
+    predicted = np.array([[label in answer.labels for label in manifest.labels] for answer in answers])
+    true = np.array([[label in row for label in manifest.labels] for row in test.labels])
+    assert macro_f1(predicted, true) > 0.85
+    if task == "pair_single_label":  # and it is the second text that it reads
+        swapped = compress.load(tmp_path / "int8")([(text[1], text[0]) for text in test.texts])
+        assert np.mean([one.label != other.label for one, other in zip(answers, swapped, strict=True)]) > 0.3
