@@ -1,4 +1,4 @@
-"""What a student of half and of a third of the teacher's layers keeps, on four data sets, and what it keeps without the teacher.
+"""What students of half and of a third of the teacher's layers keep on four data sets, with the teacher and without.
 
     python -m benchmarks.distillation SET... [--data ../shared/data] [--out runs/distillation] [--threads N]
 

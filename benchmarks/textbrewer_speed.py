@@ -19,9 +19,7 @@ tells what asking the teacher took. Imports and a warm-up on 256 texts come firs
 """
 
 import argparse
-import csv
 import json
-import random
 import subprocess
 import sys
 import tempfile
@@ -32,16 +30,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Self
 
+from benchmarks.textbrewer_setup import PEER, ROOT, make_peer, write_data
 from compress.bench.machine import describe_machine
 from compress.clock import Stopwatch, in_words
 from compress.machine import usable_cpus
 
-ROOT = Path(__file__).parents[1]
-PEER = ROOT / ".peers" / "textbrewer"
 RESULTS = ROOT / "benchmarks" / "results" / "textbrewer.json"
 EPOCHS = 3
 LAYERS = [0, 2, 4]
-WARM_UP_TEXTS, VALIDATION_TEXTS = 256, 500
 
 
 @dataclass(frozen=True)
@@ -183,33 +179,6 @@ def as_table(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def _times(ratios: Sequence[float]) -> str:
     return f"{median(ratios):.2f}x ({', '.join(f'{ratio:.2f}' for ratio in ratios)})"
-
-
-def write_data(source: Path, texts: int, folder: Path) -> None:
-    """Folders ``all``, with ``texts`` random train phrases, and ``warm-up`` with fewer; others are for validation."""
-    with (source / "train.tsv").open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
-    if len(rows) < texts + VALIDATION_TEXTS:
-        raise SystemExit(f"--texts must be at most {len(rows) - VALIDATION_TEXTS} of {source}, got {texts}")
-    random.Random(0).shuffle(rows)
-    held_out = rows[-VALIDATION_TEXTS:]
-    for name, count in {"all": texts, "warm-up": WARM_UP_TEXTS}.items():
-        (folder / name).mkdir()
-        for split, some in {"train": rows[:count], "validation": held_out, "test": held_out}.items():
-            found = (json.dumps({"text": row["sentence"], "label": row["label"]}) + "\n" for row in some)
-            (folder / name / f"{split}.jsonl").write_text("".join(found), encoding="utf-8")
-
-
-def make_peer() -> None:
-    """TextBrewer in an environment of its own, with the versions of everything else that compress is tested with."""
-    if (PEER / "bin" / "python").is_file():
-        return
-    print(f"installing TextBrewer into {PEER}", file=sys.stderr)
-    subprocess.run([sys.executable, "-m", "venv", PEER], check=True)
-    install: list[str | Path] = [PEER / "bin" / "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt"]
-    # torch first and alone, as in the Makefile, so that pip takes the build that constraints.txt names.
-    for packages in (["torch"], ["transformers", "textbrewer==0.2.1.post1"]):
-        subprocess.run([*install, *packages], check=True)
 
 
 def main() -> None:

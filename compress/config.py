@@ -170,7 +170,7 @@ class DistillationConfig(TrainingConfig):
     )
     teacher_cache: str | None = Field(
         default=None,
-        description="folder that keeps the teacher's answers; default: $COMPRESS_CACHE, or compress in the user's cache",
+        description="folder of the teacher's answers; default: $COMPRESS_CACHE, or compress in the user's cache",
     )
     cache_gb: float = Field(
         default=4.0, ge=0, description="hidden states that take more than so many GB are computed anew each time"

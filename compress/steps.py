@@ -56,9 +56,9 @@ def distill(
     """
     with data_step(DistillConfig, settings, data, out, overwrite, inputs=(teacher,)) as job:
         from compress.data import read_dataset
-        from compress.modeling.checkpoint import load_classifier, load_for_finetuning
         from compress.distillation.distill import distill as core
         from compress.distillation.students import make_student
+        from compress.modeling.checkpoint import load_classifier, load_for_finetuning
 
         dataset = read_dataset(job.data)
         teacher_model = load_classifier(str(teacher), pairs=dataset.pairs)

@@ -10,9 +10,9 @@ from transformers import BertForSequenceClassification
 
 from compress.config import DistillationConfig
 from compress.distillation.shard import LOGITS
-from compress.training.states import recording, state_modules
 from compress.machine import choose_precision, torch_device
 from compress.training.objective import Batch, States
+from compress.training.states import recording, state_modules
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 

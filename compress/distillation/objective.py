@@ -9,9 +9,9 @@ from transformers import BertForSequenceClassification
 from compress.config import DistillationConfig
 from compress.distillation.layer_map import layer_map, relation_layer
 from compress.distillation.parts import Attention, Custom, Hard, Part, Relation, Soft, Tokens
-from compress.training.states import state_modules
 from compress.errors import CompressError
 from compress.training.objective import TEACHER, Batch, States
+from compress.training.states import state_modules
 
 
 class Distillation(nn.Module):

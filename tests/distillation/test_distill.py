@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from compress.distillation.students import make_student
 
 import compress
 from compress.config import DistillConfig
 from compress.data import Dataset, Split
 from compress.distillation.distill import distill
+from compress.distillation.students import make_student
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.torch_predictor import TorchPredictor

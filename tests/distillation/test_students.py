@@ -92,6 +92,13 @@ def test_a_student_asks_no_more_than_the_widest_layer_has(tiny_encoder: Path) ->
         make(teacher, ffn_size=97)
 
 
+def test_a_student_that_reads_pairs_is_cut_by_what_pairs_do(six_layers: Checkpoint) -> None:
+    single, pairs = (
+        make(replace(six_layers, task=task), layers=1, heads=2).model for task in ("single_label", "pair_single_label")
+    )
+    assert not same_weights(weights_of(single), weights_of(pairs))
+
+
 @pytest.mark.parametrize(("name", "most"), [("hidden_size", 64), ("ffn_size", 128), ("heads", 4)])
 def test_a_student_wider_than_its_teacher_is_refused(six_layers: Checkpoint, name: str, most: int) -> None:
     with pytest.raises(CompressError, match=rf"distill\.{name} must be from 1 to {most}, .* got {most + 1};"):

@@ -12,13 +12,13 @@ import torch
 
 from compress.config import DistillConfig
 from compress.distillation import fill
-from compress.training.states import recording
 from compress.distillation.teacher import CachedAnswers, LiveAnswers, answers
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
 from compress.training.batches import Answers, Examples
 from compress.training.encodings import Encodings
 from compress.training.objective import TEACHER, Batch
+from compress.training.states import recording
 from tests.tiny import make_bert, make_checkpoint, parts, read
 
 LABELS = ("negative", "positive")

@@ -23,7 +23,7 @@ from compress.training.checkpointing import Desk
 from compress.training.finetune import encode
 from compress.training.judge import Training
 from compress.training.loop import train
-from compress.training.objective import Batch, Objective, States, hard_labels
+from compress.training.objective import Batch, States, hard_labels
 from compress.training.plan import Plan
 from tests.tiny import read, same_weights, weights_of
 
@@ -65,15 +65,14 @@ def config_of(**settings: Any) -> FinetuneConfig:
 def fit(
     checkpoint: Checkpoint,
     data: Dataset,
-    objective: Objective | Loss = hard_loss,
+    loss: Loss = hard_loss,
     folder: Path | None = None,
     **settings: Any,
 ) -> Training:
     examples, validation = encode(checkpoint, data.train), encode(checkpoint, data.validation)
-    goal = objective if hasattr(objective, "wanted") else OneLoss(objective)
     with TemporaryDirectory() as nowhere:
         desk = Desk(folder or Path(nowhere), (folder or Path(nowhere)) / ".unfinished", "inputs")
-        return train(checkpoint, examples, validation, goal, config_of(**settings), desk)
+        return train(checkpoint, examples, validation, OneLoss(loss), config_of(**settings), desk)
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ def epoch_steps(fresh: Callable[[], Checkpoint], data: Dataset) -> list[int]:
 
 def accuracy(checkpoint: Checkpoint, data: Dataset) -> float:
     examples = encode(checkpoint, data.validation)
-    return score("accuracy", encoded_logits(TorchPredictor(checkpoint), examples.encodings), examples.targets)
+    return score("accuracy", encoded_logits(TorchPredictor(checkpoint), list(examples.encodings)), examples.targets)
 
 
 class Recorder(torch.optim.AdamW):

@@ -13,7 +13,7 @@ def plan(processes: int = 1, process: int = 0, **settings: int) -> Plan:
     return Plan(LENGTHS, FinetuneConfig.parse({"batch_size": 8, "epochs": 3, **settings}), processes, process)
 
 
-def rows_of(steps: list[list[np.ndarray]]) -> list[int]:  # type: ignore[type-arg]
+def rows_of(steps: list[list[np.ndarray]]) -> list[int]:
     return [row for step in steps for batch in step for row in batch.tolist()]
 
 

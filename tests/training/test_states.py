@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from compress.distillation.losses import dot_products
-from compress.training.states import recording, state_modules
 from compress.errors import CompressError
+from compress.training.states import recording, state_modules
 from tests.tiny import make_bert, make_feeds, parts
 
 EVERY = ["embeddings", *(f"{kind}.{layer}" for kind in ("hidden", "query", "key", "value") for layer in range(4))]
