@@ -29,7 +29,8 @@ def write_data(source: Path, texts: int, folder: Path) -> None:
 
 def make_peer() -> None:
     """TextBrewer in an environment of its own, with the versions of everything else that compress is tested with."""
-    if (PEER / "bin" / "python").is_file():
+    done = PEER / ".done"
+    if done.is_file():
         return
     print(f"installing TextBrewer into {PEER}", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", PEER], check=True)
@@ -37,3 +38,4 @@ def make_peer() -> None:
     # torch first and alone, as in the Makefile, so that pip takes the build that constraints.txt names.
     for packages in (["torch"], ["transformers", "textbrewer==0.2.1.post1"]):
         subprocess.run([*install, *packages], check=True)
+    done.touch()

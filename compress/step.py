@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -124,12 +125,21 @@ def step(
     sources = tuple(str(source) for source in (*inputs, *named) if source is not None)
     if processes() > 1 and not isinstance(config, TrainingConfig):
         raise CompressError(f"{config.command}: runs in one process; start it without torchrun or accelerate launch")
+    if isinstance(config, TrainingConfig):
+        _check_tracker(config.track)
     with _own_folder(Path(out), overwrite, tuple(map(Path, sources))) as folder:
         if isinstance(config, ThreadsConfig):
             use_threads(config.threads)
         yield Job(config, sources, folder, Path(out), watch)
     if is_main_process():
         shutil.rmtree(_unfinished(Path(out)), ignore_errors=True)
+
+
+def _check_tracker(name: str | None) -> None:
+    """Refuse a tracker that is not installed, which accelerate would leave out in silence."""
+    modules = {name, "tensorboardX"} if name == "tensorboard" else {name}
+    if name is not None and not any(find_spec(module) for module in modules if module):
+        raise CompressError(f"--track {name}: is not installed; 'pip install {name}', or leave it out")
 
 
 @contextmanager

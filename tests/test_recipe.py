@@ -135,7 +135,7 @@ def numbers(table: dict[str, Any]) -> dict[str, Any]:
         recipe_with(epochs=0),
         recipe_with(learning_rate=0),
         recipe_with(epoch=3),
-        recipe_with(metric="f1"),
+        recipe_with(metric="auc"),
         recipe_with() | {"data": {"data": "texts.csv", "text": ["a", "b", "c"]}},
         recipe_with() | {"steps": {"../teacher": recipe_with()["steps"]["teacher"]}},
     ],
@@ -153,7 +153,7 @@ def test_reader_and_schema_refuse_the_same(tmp_path: Path, raw: dict[str, Any]) 
         (recipe_with(epochs=0), ["steps.teacher", "finetune.epochs", "above 0", "got 0"]),
         (recipe_with(epochs="many"), ["steps.teacher", "finetune.epochs", "integer", "many"]),
         (recipe_with(learning_rate=7), ["steps.teacher", "finetune.learning_rate", "below 1", "got 7"]),
-        (recipe_with(metric="f1"), ["steps.teacher", "finetune.metric", "accuracy", "macro_f1", "got f1"]),
+        (recipe_with(metric="auc"), ["steps.teacher", "finetune.metric", "accuracy", "macro_f1", "got auc"]),
         (recipe_with(epoch=3), ["steps.teacher", "finetune.epoch ", "not a setting", "epochs", "batch_size"]),
         (recipe_with(model=...), ["steps.teacher", "finetune.model is required", "earlier step"]),
         (

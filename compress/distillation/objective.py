@@ -34,6 +34,9 @@ class Distillation(nn.Module):
         CompressError: no part has a weight, or one needs a layer or a state that a model has not.
     """
 
+    wanted: frozenset[str]
+    teacher_wanted: frozenset[str]
+
     def __init__(
         self,
         student: BertForSequenceClassification,

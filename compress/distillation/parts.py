@@ -26,6 +26,9 @@ class Part(nn.Module):
         teacher_wanted: states of the teacher that it reads.
     """
 
+    wanted: frozenset[str]
+    teacher_wanted: frozenset[str]
+
     def __init__(self, pairs: Pairs) -> None:
         super().__init__()
         self.pairs = pairs

@@ -12,7 +12,6 @@ from compress.training.checkpointing import Checkpoints, Desk, identity_of
 from compress.training.judge import Training
 from compress.training.objective import Objective
 from compress.training.run import Run
-from compress.training.tracking import check_tracker
 
 
 def train(
@@ -37,9 +36,8 @@ def train(
         desk: where its diary and checkpoints go.
 
     Raises:
-        CompressError: a loss that is not a number, or a tracker that is not installed.
+        CompressError: a loss that is not a number.
     """
-    check_tracker(config)
     accelerator = _accelerator(config, desk)
     identity = identity_of(checkpoint.model, train_set, config, desk.inputs, accelerator.num_processes)
     checkpoints = Checkpoints(desk, identity, config.checkpoint_seconds, accelerator)

@@ -1,25 +1,16 @@
 """The training's diary: ``metrics.jsonl`` in the step's folder, and a tracker where one is wanted."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 
 from compress.config import TrainingConfig
-from compress.errors import CompressError
 
 METRICS = "metrics.jsonl"
 
 Record = dict[str, float]
-
-
-def check_tracker(config: TrainingConfig) -> None:
-    """Refuse a tracker that is not installed, which accelerate would leave out in silence."""
-    modules = (config.track, "tensorboardX") if config.track == "tensorboard" else (config.track,)
-    if config.track is not None and not any(find_spec(module) for module in modules if module):
-        raise CompressError(f"--track {config.track}: is not installed; 'pip install {config.track}', or leave it out")
 
 
 class Diary:
