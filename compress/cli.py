@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 2 something for the user to mend, 130 interrupted."""
     try:
         given = sys.argv[1:] if arguments is None else arguments
+        sys.path.append(str(Path.cwd()))  # --loss may name a module of the user's own
         parsed = _parse(given or ["--help"])
         be_quiet(parsed.quiet)
         parsed.command(parsed)
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        print("compress: interrupted, nothing half-written is left; call it again to go on", file=sys.stderr)
+        print("compress: interrupted, nothing half-written is left", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         sys.stderr.close()

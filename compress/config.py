@@ -4,11 +4,22 @@ The Python keyword, the command-line flag, the recipe key, the JSON Schema and t
 below; pydantic parses and checks the values wherever they come from, so an error reads the same everywhere.
 """
 
+import hashlib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ImportString, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ImportString,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -165,6 +176,9 @@ class DistillationConfig(TrainingConfig):
     unlabeled: str | None = Field(
         default=None, description="more texts for the teacher to label: JSONL, Parquet, or one text a line"
     )
+    unlabeled_text: Annotated[list[str], BeforeValidator(_one_or_more)] = Field(
+        default=[], max_length=2, description="column of those texts; default: that of the data's"
+    )
     augment: int = Field(
         default=0, ge=0, le=100, description="altered copies of each train text for the teacher to label"
     )
@@ -175,6 +189,16 @@ class DistillationConfig(TrainingConfig):
     cache_gb: float = Field(
         default=4.0, ge=0, description="hidden states that take more than so many GB are computed anew each time"
     )
+
+    @field_serializer("loss", when_used="json-unless-none")
+    def _loss_by_name(self, loss: Callable[..., Any]) -> str:
+        """Its name, and a digest of its source: with another source under the same name it is another loss."""
+        named: Any = loss if hasattr(loss, "__qualname__") else type(loss)
+        try:
+            source = inspect.getsource(named)
+        except (OSError, TypeError):  # made where there is no file, or not in Python
+            source = ""
+        return f"{named.__module__}.{named.__qualname__} ({hashlib.sha256(source.encode()).hexdigest()[:12]})"
 
 
 class DistillConfig(DistillationConfig):

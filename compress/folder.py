@@ -206,6 +206,15 @@ def _sweep(out: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
+def being_written(out: Path) -> bool:
+    """Whether another process that lives is at work on ``out``."""
+    pids = (
+        left.name.removeprefix(f".{out.name}.").split(".")[0]
+        for left in out.parent.glob(f".{escape(out.name)}.*.partial")
+    )
+    return any(pid.isdigit() and int(pid) != os.getpid() and _alive(int(pid)) for pid in pids)
+
+
 def _alive(pid: int) -> bool:
     with suppress(PermissionError):
         try:

@@ -37,9 +37,11 @@ def torch_device(wanted: str) -> str:
     import torch
 
     if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and not torch.cuda.is_available():
         raise CompressError("--device cuda: PyTorch sees no CUDA GPU here; use --device cpu")
+    if wanted == "cuda" and processes() > 1:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # else all would share the first
     return wanted
 
 

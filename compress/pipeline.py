@@ -17,7 +17,7 @@ from compress.folder import new_folder
 from compress.freshness import STATE, RunState, digest_source, fingerprint_of
 from compress.machine import processes
 from compress.progress import say
-from compress.recipe import Recipe, Step, read_recipe
+from compress.recipe import FILES, Recipe, Step, read_recipe
 from compress.step import StepResult
 
 LOCK = ".lock"
@@ -90,7 +90,10 @@ def _takes_data(step: Step) -> bool:
 def _settings(step: Step, recipe: Recipe) -> dict[str, Any]:
     """The settings that the recipe gives the step, with the recipe's seed where the step has none of its own."""
     given = step.model_dump(exclude={"step", *step.inputs}, exclude_unset=True)
-    return ({"seed": recipe.seed} if "seed" in type(step).model_fields else {}) | given
+    inherited: dict[str, Any] = {"seed": recipe.seed} if "seed" in type(step).model_fields else {}
+    if "unlabeled" in given and recipe.data.text:
+        inherited["unlabeled_text"] = recipe.data.text
+    return inherited | given
 
 
 def _inputs(step: Step, recipe: Recipe, state: RunState) -> dict[str, Any]:
@@ -109,9 +112,11 @@ def _inputs(step: Step, recipe: Recipe, state: RunState) -> dict[str, Any]:
 
 def _fingerprint(step: Step, recipe: Recipe, inputs: dict[str, Any], state: RunState) -> str:
     sources = [value for given in inputs.values() for value in (given if isinstance(given, list) else [given])]
+    sources += [value for field in FILES if (value := getattr(step, field, None)) is not None]
+    seed = {name: value for name, value in _settings(step, recipe).items() if name == "seed"}
     whole = {
         "step": step.command,
-        "settings": step.model_dump(mode="json", exclude=set(step.inputs)) | _settings(step, recipe),
+        "settings": step.model_dump(mode="json", exclude=set(step.inputs)) | seed,
         "inputs": [(list(inputs), [digest_source(source) for source in sources])],
         "data": state.output("data") if _takes_data(step) else None,
         "version": compress.__version__,

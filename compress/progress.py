@@ -80,6 +80,8 @@ def _plain(title: str, total: int, before: int) -> Advance:
         state["done"] += steps
         done, elapsed_s = int(state["done"]), watch.seconds
         finished = done >= total
+        if done == before:
+            return
         if elapsed_s - state["said_s"] < _PLAIN_EVERY_S and not finished:
             return
         state["said_s"] = elapsed_s

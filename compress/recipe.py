@@ -25,6 +25,10 @@ from compress.errors import CompressError
 _MODEL = "an earlier step's name, a folder (relative to the recipe) or a hub id"
 
 
+FILES = ("unlabeled",)
+"""Settings that name a file; it counts by its content, and is looked for beside the recipe."""
+
+
 class FinetuneStep(FinetuneConfig):
     """finetune, in a recipe."""
 
@@ -183,6 +187,7 @@ def _located(recipe: Recipe, folder: Path) -> Recipe:
     steps = {
         name: step.model_copy(
             update={field: _unless_step(getattr(step, field), recipe, locate) for field in step.inputs}
+            | {field: locate(getattr(step, field)) for field in FILES if getattr(step, field, None) is not None}
         )
         for name, step in recipe.steps.items()
     }

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from compress.clock import Stopwatch
 from compress.config import DataConfig, Settings, ThreadsConfig, TrainingConfig
 from compress.errors import CompressError
-from compress.folder import Manifest, new_folder
-from compress.freshness import digest_source, fingerprint_of
+from compress.folder import Manifest, being_written, new_folder
 from compress.machine import is_main_process, package_versions, processes, usable_cpus, use_threads
 from compress.progress import be_quiet
 
@@ -48,7 +47,6 @@ class Job(Generic[Config]):
     """One run of a step: its checked settings and the folder to write into, which becomes ``out`` at the end."""
 
     config: Config
-    sources: tuple[str, ...]
     folder: Path
     out: Path
     watch: Stopwatch
@@ -63,7 +61,7 @@ class Job(Generic[Config]):
         """Where the step's training keeps its diary and its checkpoints."""
         from compress.training.checkpointing import Desk
 
-        return Desk(self.folder, _unfinished(self.out), fingerprint_of([digest_source(name) for name in self.sources]))
+        return Desk(self.folder, _unfinished(self.out))
 
     def save_torch(self, checkpoint: "Checkpoint", metrics: dict[str, Any]) -> StepResult:
         """Write a PyTorch model; the checkpoint's history and digest are its parent's."""
@@ -122,15 +120,15 @@ def step(
     """A job without data: its settings are checked and its folder is free before any work is done."""
     watch, config = Stopwatch(), kind.parse(settings)
     named = [getattr(config, name, None) for name in ("student", "teacher", "unlabeled")]
-    sources = tuple(str(source) for source in (*inputs, *named) if source is not None)
+    sources = tuple(Path(source) for source in (*inputs, *named) if source is not None)
     if processes() > 1 and not isinstance(config, TrainingConfig):
         raise CompressError(f"{config.command}: runs in one process; start it without torchrun or accelerate launch")
     if isinstance(config, TrainingConfig):
         _check_tracker(config.track)
-    with _own_folder(Path(out), overwrite, tuple(map(Path, sources))) as folder:
+    with _own_folder(Path(out), overwrite, sources) as folder:
         if isinstance(config, ThreadsConfig):
             use_threads(config.threads)
-        yield Job(config, sources, folder, Path(out), watch)
+        yield Job(config, folder, Path(out), watch)
     if is_main_process():
         shutil.rmtree(_unfinished(Path(out)), ignore_errors=True)
 
@@ -147,11 +145,17 @@ def _own_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...]) -> Iterato
     """The folder that becomes ``out``; of processes that train together only the main one has it, and speaks."""
     if is_main_process():
         with new_folder(out, overwrite=overwrite, inputs=inputs) as folder:
+            if being_written(out):
+                raise CompressError(f"--out {out}: another process is writing it; wait for it, or choose another")
             yield folder
     else:
         be_quiet(True)
         with TemporaryDirectory() as nowhere:
             yield Path(nowhere)
+    if processes() > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()  # nobody goes on before ``out`` is there
 
 
 def _unfinished(out: Path) -> Path:
@@ -173,4 +177,4 @@ def data_step(
     rest = {name: value for name, value in settings.items() if name not in DataConfig.model_fields}
     files = [file for file in (source.train, source.validation, source.test) if file is not None]
     with step(kind, rest, out, overwrite, (*inputs, data, *files)) as job:
-        yield DataJob(job.config, job.sources, job.folder, job.out, job.watch, source)
+        yield DataJob(job.config, job.folder, job.out, job.watch, source)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from compress.config import BenchConfig, DistillConfig, ExportConfig, FinetuneConfig, PruneConfig, QuantizeConfig
 from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, read_manifest
+from compress.metrics import choose_metric
 from compress.step import StepResult, data_step, step
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def finetune(
         from compress.training.finetune import finetune as core
 
         dataset = read_dataset(job.data)
+        choose_metric(job.config.metric, dataset.task, len(dataset.labels))
         start = load_for_finetuning(str(model), dataset.task, dataset.labels, job.config.seed)
         trained, training = core(start, dataset, job.config, job.desk())
         return job.save_torch(trained, training.as_metrics())
@@ -61,6 +63,7 @@ def distill(
         from compress.modeling.checkpoint import load_classifier, load_for_finetuning
 
         dataset = read_dataset(job.data)
+        choose_metric(job.config.metric, dataset.task, len(dataset.labels))
         teacher_model = load_classifier(str(teacher), pairs=dataset.pairs)
         _check_labels(teacher_model, dataset)
         if job.config.student is not None:
@@ -68,7 +71,9 @@ def distill(
             student = replace(student, max_length=min(student.max_length, teacher_model.max_length))
         else:
             student = make_student(teacher_model, job.config)
-        training = core(teacher_model, student, dataset, job.config, job.desk(), job.data.text)
+        training = core(
+            teacher_model, student, dataset, job.config, job.desk(), job.config.unlabeled_text or job.data.text
+        )
         return job.save_torch(
             replace(student, history=teacher_model.history, digest=teacher_model.digest, source=teacher_model.source),
             training.as_metrics(),
@@ -93,11 +98,15 @@ def prune(
         from compress.pruning.prune import prune as core
 
         dataset = read_dataset(job.data)
+        choose_metric(job.config.metric, dataset.task, len(dataset.labels))
         whole = load_classifier(str(model), pairs=dataset.pairs)
         _check_labels(whole, dataset)
         teacher = load_classifier(job.config.teacher, pairs=dataset.pairs) if job.config.teacher else whole
         _check_labels(teacher, dataset)
-        pruned, training = core(whole, teacher, dataset, job.config, job.desk(), job.data.text)
+        whole = replace(whole, max_length=min(whole.max_length, teacher.max_length))
+        pruned, training = core(
+            whole, teacher, dataset, job.config, job.desk(), job.config.unlabeled_text or job.data.text
+        )
         metrics = training.as_metrics() | {"parameters_before": whole.parameters, "parameters": pruned.parameters}
         return job.save_torch(pruned, metrics)
 

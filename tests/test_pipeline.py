@@ -19,6 +19,7 @@ from compress.cli import main
 from compress.errors import CompressError
 from compress.folder import MANIFEST, digest_tree, read_manifest
 from compress.recipe import Recipe
+from tests.tiny import write_rows
 
 INPUTS = {
     "teacher": (),
@@ -233,6 +234,27 @@ def test_a_lost_report_is_made_again(benched: Bench) -> None:
     (benched.out / "report" / "results.json").unlink()
     (benched.out / "report" / "results.json").touch()
     assert benched.run() == {"report"}
+
+
+def test_more_text_counts_by_its_content_and_a_loss_by_its_source(
+    finished: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_loss.py").write_text(
+        "def loss(student, teacher, batch):\n    return 0.0 * student['logits'].sum()\n"
+    )
+    more = tmp_path / "more.jsonl"
+    write_rows(more, [{"body": "a good film"}, {"body": "a bad film"}])
+    rows = map(json.loads, (finished.data / "train.jsonl").read_text(encoding="utf-8").splitlines())
+    write_rows(tmp_path / "texts.jsonl", [{"body": row["text"], "label": row["label"]} for row in rows])
+    steps = {name: finished.recipe["steps"][name] for name in ("teacher", "student")}
+    steps["student"] |= {"unlabeled": "more.jsonl", "loss": "own_loss.loss", "epochs": 1}
+    recipe = {"data": {"data": "texts.jsonl", "text": "body"}, "steps": steps}
+    path = as_file(recipe, tmp_path / "recipe.yaml")
+    assert set(compress.run(path, tmp_path / "out")) == {"teacher", "student"}  # the column's name serves both
+    assert set(compress.run(path, tmp_path / "out")) == set()
+    write_rows(more, [{"body": "a good film"}, {"body": "a dull film"}])
+    assert set(compress.run(path, tmp_path / "out")) == {"student"}
 
 
 def test_lost_data_are_written_again_and_redo_nothing(finished: Bench) -> None:

@@ -1,6 +1,7 @@
 """distill: train a student to answer, and where it is told so to think, as the teacher does."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +11,7 @@ import torch
 from compress.config import DistillationConfig
 from compress.data import Dataset
 from compress.distillation.augment import augmented
+from compress.distillation.cache import teacher_digest
 from compress.distillation.corpus import build_corpus
 from compress.distillation.objective import Distillation
 from compress.distillation.students import check_tokenizers
@@ -49,7 +51,8 @@ def distill(
     config = _with_frozen_embeddings(config, teacher, student)
     objective = Distillation(student.model, teacher.model, config, multi_label=is_multi_label(student.task))
     labelled = encode(student, data.train)
-    with TemporaryDirectory(prefix="compress-") as folder:
+    desk = replace(desk, inputs=teacher_digest(teacher))
+    with TemporaryDirectory(dir=desk.folder) as folder:  # there a killed process's is swept up
         encodings = build_corpus(
             labelled.encodings, _more_texts(student, data, config, text_columns), student.encoder, Path(folder)
         )

@@ -71,11 +71,13 @@ class _Filling:
 
     def answer(self, missing: Rows, advance: Advance) -> None:
         """Complete the columns at ``missing``; each shard that is written is there for everybody at once."""
-        left_bytes = sum(self._size_bytes(rows) for rows in _chunks(self.encodings, missing))
+        # Cut by all texts, not by those that are missing: a shard holds the same after a kill, and so do its answers.
+        chunks = [rows[self.missing(rows)] for rows in _chunks(self.encodings, np.arange(len(self.encodings)))]
+        left_bytes = self._size_bytes(missing)
         remedy = "free some space, or choose another folder with --teacher-cache"
         if len(self.widths) > 1:
             remedy += ", or a smaller --cache-gb"
-        for number, rows in enumerate(_chunks(self.encodings, missing)):
+        for number, rows in enumerate(rows for rows in chunks if len(rows)):
             keys = text_keys(self.encodings, rows)
             if number == 0 and (maker := self.cache.made_otherwise(keys)):
                 say(f"teacher cache: the answers in {self.cache.root} were made {maker}; computing them again")

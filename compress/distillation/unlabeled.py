@@ -106,7 +106,7 @@ def _parquet_rows(file: BinaryIO, named: Sequence[str], pairs: bool) -> Iterator
             for values in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
                 number += 1
                 yield f"{file.name}, row {number}", values
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise CompressError(
             f"{file.name}: not a Parquet file ({' '.join(str(error).split())}); write it again"
         ) from None

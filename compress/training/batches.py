@@ -77,7 +77,7 @@ class LengthBatches:
         self._lengths = lengths
         self._seed = seed
         self._pool = batch_size * _POOL_BATCHES
-        self.batch_tokens = max(int(np.ceil(lengths.mean() * batch_size)), int(lengths.max()))
+        self.batch_tokens = int(np.ceil(lengths.mean() * batch_size))
 
     def epoch(self, number: int) -> list[npt.NDArray[np.int64]]:
         """The row numbers of each batch of epoch ``number``."""
@@ -91,10 +91,10 @@ class LengthBatches:
         return [batches[index] for index in rng.permutation(len(batches))]
 
     def _cut(self, rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
-        """Consecutive groups of ``rows``, shortest first, each within the budget when padded to its longest."""
+        """Consecutive groups of ``rows``, shortest first: one text, or as many as fit the budget once padded."""
         groups, start = [], 0
         for at in range(len(rows)):
-            if (at + 1 - start) * self._lengths[rows[at]] > self.batch_tokens:
+            if at > start and (at + 1 - start) * self._lengths[rows[at]] > self.batch_tokens:
                 groups.append(rows[start:at])
                 start = at
         return [*groups, rows[start:]]

@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+import compress
 from compress.clock import Stopwatch
 from compress.config import TrainingConfig
+from compress.errors import CompressError
 from compress.progress import say
 from compress.training.batches import Examples
 
@@ -29,12 +33,13 @@ class Desk:
     Attributes:
         folder: the step's new folder; gets ``metrics.jsonl``.
         unfinished: gets the checkpoints, until the step is done.
-        inputs: digest of what the step reads; checkpoints of other inputs are not taken up.
+        inputs: digest of what else decides how the training goes, such as the teacher; checkpoints of another are not
+            taken up.
     """
 
     folder: Path
     unfinished: Path
-    inputs: str
+    inputs: str = ""
 
 
 class Checkpoints:
@@ -76,6 +81,17 @@ class Checkpoints:
         """Write a checkpoint, whole or not at all, and drop those before it; every process must call this."""
         whole = self._folder / f"step-{step:09d}"
         partial = whole.with_suffix(".partial")
+        try:
+            self._write(whole, partial, saved)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise CompressError(
+                f"{self._folder}: a checkpoint of {saved.size_bytes / 1e6:,.0f} MB cannot be written ({error}); "
+                "free some space, and call the step again to go on"
+            ) from None
+        self._since = Stopwatch()
+
+    def _write(self, whole: Path, partial: Path, saved: "Saved") -> None:
         main = self._accelerator.is_main_process
         if main:
             shutil.rmtree(partial, ignore_errors=True)
@@ -90,7 +106,6 @@ class Checkpoints:
             for old in self._folder.iterdir():
                 if old != whole:
                     shutil.rmtree(old, ignore_errors=True)
-        self._since = Stopwatch()
 
 
 @dataclass(frozen=True)
@@ -107,13 +122,18 @@ class Saved:
     tensors: dict[str, dict[str, torch.Tensor]]
     random_states: dict[str, Any]
 
+    @property
+    def size_bytes(self) -> int:
+        """Of all tensors."""
+        return sum(tensor.nbytes for of in self.tensors.values() for tensor in of.values())
+
     @classmethod
     def now(cls, numbers: dict[str, Any], tensors: dict[str, dict[str, torch.Tensor]]) -> "Saved":
         """With the random generators as they are now; NumPy's and Python's too, which a user's loss may draw from."""
         name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the global one is what is shared
         states = {
             "torch": torch.get_rng_state().tolist(),
-            "cuda": [state.tolist() for state in torch.cuda.get_rng_state_all()],
+            "cuda": torch.cuda.get_rng_state().tolist() if torch.cuda.is_initialized() else None,
             "numpy": [name, np.asarray(keys).tolist(), *rest],
             "python": random.getstate(),
         }
@@ -122,7 +142,8 @@ class Saved:
     def restore_random(self) -> None:
         """Put every random generator back where it was."""
         torch.set_rng_state(torch.tensor(self.random_states["torch"], dtype=torch.uint8))
-        torch.cuda.set_rng_state_all([torch.tensor(one, dtype=torch.uint8) for one in self.random_states["cuda"]])
+        if self.random_states["cuda"] is not None:
+            torch.cuda.set_rng_state(torch.tensor(self.random_states["cuda"], dtype=torch.uint8))
         name, keys, *rest = self.random_states["numpy"]
         np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))  # noqa: NPY002 - as above
         version, numbers, gauss = self.random_states["python"]
@@ -157,14 +178,27 @@ def _random_file(folder: Path, process: int) -> Path:
     return folder / f"random-{process}.json"
 
 
-def identity_of(model: nn.Module, train_set: Examples, config: TrainingConfig, inputs: str, processes: int) -> str:
-    """Digest of all that decides how a training goes: it may go on only from checkpoints with the same one."""
+def identity_of(
+    modules: Iterable[nn.Module], sets: Iterable[Examples], config: TrainingConfig, inputs: str, processes: int
+) -> str:
+    """Digest of all that decides how a training goes: it may go on only from checkpoints with the same one.
+
+    Args:
+        modules: what is trained, with the weights that it starts from.
+        sets: what it learns from, and what it is judged by.
+        config: the training's settings.
+        inputs: see :class:`Desk`.
+        processes: that train together.
+    """
     settings = config.model_dump(mode="json", exclude={"track", "checkpoint_seconds"})
-    sha256 = hashlib.sha256(json.dumps([settings, inputs, processes], sort_keys=True).encode())
-    for name, weight in sorted(model.state_dict().items()):
-        sha256.update(name.encode())
-        sha256.update(weight.detach().cpu().contiguous().numpy().tobytes())
-    encodings = train_set.encodings
-    for array in (encodings.ids, encodings.type_ids, encodings.offsets, train_set.targets):
-        sha256.update(np.ascontiguousarray(array).data)
+    whole = [settings, inputs, processes, compress.__version__]
+    sha256 = hashlib.sha256(json.dumps(whole, sort_keys=True).encode())
+    for module in modules:
+        for name, weight in sorted(module.state_dict().items()):
+            sha256.update(name.encode())
+            sha256.update(np.ascontiguousarray(weight.detach().cpu().numpy()).data)
+    for examples in sets:
+        encodings = examples.encodings
+        for array in (encodings.ids, encodings.type_ids, encodings.offsets, examples.targets):
+            sha256.update(np.ascontiguousarray(array).data)
     return sha256.hexdigest()

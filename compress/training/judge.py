@@ -73,7 +73,7 @@ class Judge:
         if not np.isfinite(logits).all():  # the last step may have broken what the loss before it could not show
             raise CompressError(
                 f"training: the model's answers are not numbers after step {step}; "
-                "nothing was written, try a lower --learning-rate or --precision fp32"
+                "no model was written, try a lower --learning-rate or --precision fp32"
             )
         self._model.train()
         value = score(self.training.metric, logits, self._examples.targets, positive=self._positive)

@@ -2,6 +2,7 @@
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch import nn
 
 from compress.config import TrainingConfig
 from compress.machine import torch_device
@@ -39,15 +40,19 @@ def train(
         CompressError: a loss that is not a number.
     """
     accelerator = _accelerator(config, desk)
-    identity = identity_of(checkpoint.model, train_set, config, desk.inputs, accelerator.num_processes)
+    modules = [module for module in (checkpoint.model, objective) if isinstance(module, nn.Module)]
+    identity = identity_of(modules, (train_set, validation_set), config, desk.inputs, accelerator.num_processes)
     checkpoints = Checkpoints(desk, identity, config.checkpoint_seconds, accelerator)
     run, done = Run(checkpoint, train_set, validation_set, objective, config, desk, accelerator), 0
     if newest := checkpoints.newest():
         done, saved = newest
         run.take_up(saved)
         say(f"training: goes on after step {done}, where it was interrupted")
-    with progress("training", run.plan.steps, done) as advance:
-        run.train(done, checkpoints, advance)
+    try:
+        with progress("training", run.plan.steps, done) as advance:
+            run.train(done, checkpoints, advance)
+    finally:
+        run.close()
     run.judge.restore_best()
     checkpoint.model.eval()
     return run.judge.training

@@ -82,6 +82,9 @@ class Run:
             advance(note=note)
             if save and step < self.plan.steps:
                 checkpoints.save(step, self._saved())
+
+    def close(self) -> None:
+        """Let the diary's tracker finish, however the training ended."""
         self._diary.close()
 
     def take_up(self, saved: Saved) -> None:
@@ -152,7 +155,7 @@ class Run:
         if not math.isfinite(loss):
             raise CompressError(
                 f"training: the loss is {loss} at step {step}, at learning rate {self._descent.rate(step):.1e}; "
-                "nothing was written, try a lower --learning-rate or --precision fp32"
+                "no model was written, try a lower --learning-rate or --precision fp32"
             )
 
 

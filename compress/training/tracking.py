@@ -40,6 +40,10 @@ class Diary:
         """Go on from a checkpoint's records."""
         self.records = records
         self._append(records)
+        for record in records:  # what the killed process sent may be lost with it
+            self._accelerator.log(
+                {name: value for name, value in record.items() if name != "step"}, step=int(record["step"])
+            )
 
     def close(self) -> None:
         """Let the tracker finish."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from torch import nn
 
 import compress
 from compress.config import DistillConfig
@@ -157,6 +158,36 @@ def test_a_loss_of_the_users_own_is_minimised_and_told(
     told = [record["custom"] for record in records if "custom" in record]
     assert told[-1] < told[0] / 2
     assert {"loss", "soft", "hard", "custom", "learning_rate", "step"} == set(records[0])
+
+
+class Mapped(nn.Module):
+    """A loss with a weight to learn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(5.0))
+
+    def forward(self, student: States, teacher: States, _: Batch) -> torch.Tensor:
+        return (self.scale * student["logits"].detach() - teacher["logits"]).square().mean()
+
+
+def test_a_loss_may_be_a_module_with_weights_and_its_name_is_kept(
+    tiny_torch: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    loss = Mapped()
+    settings = {**FAST, "layers": 1, "epochs": 1, "learning_rate": 0.05}
+    result = compress.distill(tiny_torch, tiny_data, tmp_path / "student", loss=loss, **settings)
+    assert loss.scale.item() < 4.9
+    told = read_manifest(result.folder).history[-1]["config"]["loss"]
+    assert told.startswith(f"{__name__}.Mapped (")
+
+
+def test_a_student_reads_no_more_than_its_teacher_can(
+    tiny_torch: Path, tiny_data: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    compress.finetune(tiny_encoder, tiny_data, tmp_path / "short", epochs=1, max_length=8, **FAST)
+    compress.prune(tiny_torch, tiny_data, tmp_path / "pruned", teacher=str(tmp_path / "short"), heads=0.25, **FAST)
+    assert read_manifest(tmp_path / "pruned").max_length == 8
 
 
 def test_states_from_disk_and_from_the_teacher_beside_teach_the_same(

@@ -53,6 +53,13 @@ def test_no_batch_is_over_the_budget_and_all_but_a_few_fill_it() -> None:
     assert max(counts) > 5 * min(counts)  # many short texts weigh as much as a few long ones
 
 
+def test_one_long_text_does_not_swell_the_other_batches() -> None:
+    lengths = np.array([20] * 500 + [512])
+    counts = sorted(len(rows) for rows in LengthBatches(lengths, 8, seed=0).epoch(0))
+    assert counts[0] == 1  # the long one alone
+    assert set(counts[-50:]) == {8}
+
+
 def test_a_text_longer_than_the_budget_still_comes() -> None:
     lengths = np.array([2] * 30 + [500])
     assert sorted(row for rows in order(LengthBatches(lengths, 4, seed=0), 0) for row in rows) == list(range(31))

@@ -71,6 +71,36 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     assert curves[0] == curves[1]
 
 
+def test_two_who_write_the_same_folder_do_not_mix(tiny_encoder: Path, tiny_data: Path, tmp_path: Path) -> None:
+    arguments = command("finetune", tiny_encoder, tiny_data, tmp_path / "out", "--checkpoint-seconds", "0")
+    first = start(arguments)
+    deadline = time.monotonic() + DEADLINE_S
+    while not list(tmp_path.glob(".out.unfinished/step-*[0-9]")):
+        assert first.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    second = start(arguments)
+    _, told = second.communicate(timeout=DEADLINE_S)
+    assert second.returncode == 2
+    assert "another process is writing it" in told.decode()
+    first.communicate(timeout=DEADLINE_S)
+    assert first.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(tiny_encoder: Path, tiny_data: Path, tmp_path: Path) -> None:
+    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); " \
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from compress.cli import main; " \
+        "sys.exit(main(sys.argv[1:]))"  # fmt: skip
+    arguments = command("finetune", tiny_encoder, tiny_data, tmp_path / "out", "--checkpoint-seconds", "0", "--quiet")
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *arguments], capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "a checkpoint of" in done.stderr
+    assert not list(tmp_path.rglob("*.partial"))
+
+
 def test_other_settings_start_anew(tiny_encoder: Path, tiny_data: Path, tmp_path: Path) -> None:
     arguments = command("finetune", tiny_encoder, tiny_data, tmp_path / "out", "--checkpoint-seconds", "0")
     kill_after(arguments, tmp_path / ".out.unfinished", 2)
@@ -110,7 +140,9 @@ def test_two_processes_make_one_folder_in_half_the_steps(
     assert {path.name for path in tmp_path.iterdir()} == {"alone", "together", "cache"}
     metrics = [read_manifest(folder).history[-1]["metrics"] for folder in (alone, together)]
     assert metrics[1]["steps"] == pytest.approx(metrics[0]["steps"] / 2, rel=0.05)
-    assert metrics[1]["validation_accuracy"] == pytest.approx(metrics[0]["validation_accuracy"], abs=0.005)
+    assert metrics[1]["validation_accuracy"] == pytest.approx(
+        metrics[0]["validation_accuracy"], abs=1.01 / 60
+    )  # a text of 60
     assert json.loads(told)["metrics"]["steps"] == metrics[1]["steps"]  # printed once, by one of them
 
 
