@@ -216,7 +216,9 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         parts = {name: _shown(part) for name, part in value.items()}
         return (
-            ", ".join(f"{name.replace('_', ' ')} {part}" for name, part in parts.items()) if all(parts.values()) else ""
+            ", ".join(f"{name.replace('_', ' ')}: {part}" for name, part in parts.items())
+            if all(parts.values())
+            else ""
         )
     if isinstance(value, list | tuple):
         parts_shown = [_shown(part) for part in value if not isinstance(part, dict | list | tuple)]

@@ -54,7 +54,7 @@ class Agreement:
 
     def __str__(self) -> str:
         low, high = (100 * bound for bound in self.ci95)
-        changed = ", ".join(f"{flip} {texts}" for flip, texts in self.flips.items())
+        changed = ", ".join(f"{flip}: {texts}" for flip, texts in self.flips.items())
         return (
             f"{self.metric} {100 * self.parent:.2f} to {100 * self.quantized:.2f} "
             f"({100 * self.accuracy_delta:+.2f} points, 95% interval {low:+.2f} to {high:+.2f}, "

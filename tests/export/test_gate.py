@@ -1,5 +1,6 @@
 """The gate of quantize: what it measures, what it tries before it gives up, and what it refuses to write."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import torch
 
 import compress
 from compress.cli import main
-from compress.errors import CompressError
 from compress.export.agreement import compare_logits, prepare_exam
 from compress.export.ladder import _doubling
 from compress.folder import read_manifest
@@ -76,7 +76,7 @@ def test_what_is_reported_is_the_paired_difference_on_the_same_texts() -> None:
     assert found.agreement == pytest.approx(0.4)
     assert found.flips == {"no -> yes": 2, "yes -> no": 1}
     assert "80.00 to 60.00 (-20.00 points" in str(found)
-    assert "no -> yes 2, yes -> no 1" in str(found)
+    assert "no -> yes: 2, yes -> no: 1" in str(found)
 
 
 def test_nothing_changed_is_said_so() -> None:
@@ -144,13 +144,12 @@ def test_a_collapse_may_be_allowed_by_name(brittle: Path, tiny_data: Path, tmp_p
 def test_what_cannot_be_mended_is_refused_with_the_numbers_and_nothing_written(
     hopeless: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(CompressError, match=r"--max-drop 1 allows, at best of \d tries accuracy \d\d.* nothing was"):
-        compress.quantize(hopeless, tiny_data, tmp_path / "out", threads=1)
     arguments = ["quantize", str(hopeless), "--data", str(tiny_data), "--out", str(tmp_path / "out"), "--max-drop", "5"]
     assert main([*arguments, "--threads", "1", "--quiet"]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "--max-drop 5 allows" in line
-    assert "95% interval" in line
+    assert re.search(
+        r"--max-drop 5 allows, at best of \d tries accuracy \d\d.*95% interval.* nothing was written", line
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["hopeless"]
 
 
