@@ -105,8 +105,8 @@ def compare_logits(
         targets: int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks.
     """
     metric = default_metric(task)
-    answers = [predictions(task, logits) for logits in (before, after)]
-    change = measure_change(metric, *answers, truth(targets, len(labels)), seed=0)
+    answered_before, answered_after = predictions(task, before), predictions(task, after)
+    change = measure_change(metric, answered_before, answered_after, truth(targets, len(labels)), seed=0)
     return Agreement(
         metric=metric,
         parent=score(metric, before, targets),
@@ -115,7 +115,7 @@ def compare_logits(
         ci95=change.ci95,
         mcnemar_p=change.mcnemar_p,
         agreement=change.agreement,
-        flips=_flips(task, labels, *answers),
+        flips=_flips(task, labels, answered_before, answered_after),
         texts=len(before),
     )
 

@@ -31,7 +31,7 @@ class Sensitivity:
 
 def sweep(model: onnx.ModelProto, exam: Exam, plan: Plan, threads: int) -> list[Sensitivity]:
     """Every weight of the fp32 ``model`` that ``plan`` would quantize, the most sensitive first."""
-    everything = quantizable(model).keys()
+    everything = frozenset(quantizable(model))
     names = everything - plan.kept_fp32
     found = []
     with progress("sensitivity", len(names)) as advance:

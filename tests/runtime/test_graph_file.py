@@ -45,11 +45,11 @@ def altered(change: Callable[[onnx.ModelProto], None]) -> Callable[[Path], None]
     return damage
 
 
-DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "foreign": (altered(lambda model: setattr(model, "producer_name", "pytorch")), "made by pytorch, not by compress"),
-    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-1000]) and None, "not a whole ONNX file"),
-    "text": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n") and None, "not a whole ONNX"),
-    "empty": (lambda path: path.write_bytes(b"") and None, "is empty"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-1000]), "not a whole ONNX file"),
+    "text": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "not a whole ONNX"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "newer": (altered(lambda model: setattr(model, "ir_version", 14)), "IR version 14, at most 10"),
     "escaping": (external("../../weights.bin"), r"'../../weights.bin', outside its folder"),
     "split": (external("model.onnx_data"), "'model.onnx_data', beside it"),
