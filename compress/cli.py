@@ -207,12 +207,24 @@ def _print_result(result: "StepResult", as_json: bool) -> None:
         _print_report(result.folder)
     else:
         for name, value in result.metrics.items():
-            if not isinstance(value, list | dict):
-                shown = (
-                    f"{value:,.6g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
-                )
+            if shown := _shown(value):
                 print(f"{name.replace('_', ' ') + ':':22} {shown}")
         print(f"{'written:':22} {result.folder} in {in_words(result.seconds)}")
+
+
+def _shown(value: Any) -> str:
+    """A metric on one line; what is longer, such as a learning curve, is empty and for ``--json``."""
+    if isinstance(value, dict):
+        parts = {name: _shown(part) for name, part in value.items()}
+        return (
+            ", ".join(f"{name.replace('_', ' ')}: {part}" for name, part in parts.items())
+            if all(parts.values())
+            else ""
+        )
+    if isinstance(value, list | tuple):
+        parts_shown = [_shown(part) for part in value if not isinstance(part, dict | list | tuple)]
+        return ", ".join(parts_shown) if len(parts_shown) == len(value) else ""
+    return f"{value:,.6g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _as_json(result: "StepResult") -> dict[str, Any]:

@@ -266,8 +266,12 @@ class QuantizeConfig(ThreadsConfig):
     """quantize: write an ONNX graph with int8 weights and dynamic int8 activations."""
 
     command: ClassVar[str] = "quantize"
-    max_drop: float | None = Field(
-        default=None, ge=0, le=100, description="refuse to write a model that loses more points than this on validation"
+    max_drop: float = Field(
+        default=1.0, ge=0, le=100, description="refuse to write a model that loses more points than this on validation"
+    )
+    portable: bool = Field(
+        default=False,
+        description="choose weights that no text can saturate on CPUs without VNNI; default: no validation text",
     )
 
 

@@ -56,6 +56,8 @@ class Manifest:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a whole folder; files that are missing, truncated or changed are refused by name."""
     path = folder / MANIFEST
+    if folder.is_file():
+        raise CompressError(f"{folder}: is a file; give the folder that a step wrote")
     if not folder.is_dir():
         raise CompressError(f"{folder}: no such folder; give the folder that a step wrote")
     if not path.is_file():

@@ -162,8 +162,8 @@ def quantize(
 
         from compress.data import read_dataset
         from compress.export import layout
-        from compress.export.agreement import measure_agreement
-        from compress.export.int8 import quantize_weights
+        from compress.export.agreement import prepare_exam
+        from compress.export.ladder import quantize as core
         from compress.runtime.session import OnnxPredictor
 
         dataset = read_dataset(job.data)
@@ -172,16 +172,15 @@ def quantize(
             if not (parent / layout.FP32_GRAPH).is_file():
                 raise CompressError(f"{model}: is quantized already; give the fp32 ONNX folder or the PyTorch one")
             _check_labels(manifest, dataset, str(model))
+            fp32 = OnnxPredictor.open(parent, job.threads)
+            exam = prepare_exam(fp32, dataset.validation)
+            quantized = core(onnx.load(parent / layout.FP32_GRAPH), exam, job.config, job.threads)
             graph = job.folder / layout.INT8_GRAPH
             graph.parent.mkdir()
-            onnx.save(quantize_weights(onnx.load(parent / layout.FP32_GRAPH)), graph)
-            fp32 = OnnxPredictor.open(parent, job.threads)
-            int8 = OnnxPredictor(graph, manifest, fp32.encoder, job.threads)
-            agreement = measure_agreement(fp32, int8, dataset.validation)
-            agreement.require(job.config.max_drop)
+            onnx.save(quantized.model, graph)
             layout.copy_side_files(parent, job.folder)
-        metrics = asdict(agreement) | {"bytes": int8.size_bytes, "parent_bytes": fp32.size_bytes}
-        return job.save_onnx(manifest, metrics, manifest.digest, str(model))
+        sizes = {"bytes": graph.stat().st_size, "parent_bytes": fp32.size_bytes}
+        return job.save_onnx(manifest, quantized.as_metrics() | sizes, manifest.digest, str(model))
 
 
 def bench(

@@ -2,13 +2,14 @@
 
 Rules:
 1. ``MatMul(x, constant W)`` becomes ``DynamicQuantizeLinear(x)``, ``MatMulInteger`` and a rescale, in the pattern that
-   ONNX Runtime fuses into one kernel. W is int8, symmetric, with a scale for each column; activations are uint8. (Int8
-   weights ran eight times faster than uint8 ones on CPUs with VNNI.)
+   ONNX Runtime fuses into one kernel. W is int8, symmetric, with a scale for each column, which uses the range that
+   the plan gives it; activations are uint8. (Int8 weights ran eight times faster than uint8 ones on CPUs with VNNI.)
 2. The word table becomes int8 with a scale for each column, dequantized after the lookup.
-3. The classifier's own product stays fp32: it is tiny and the answers hang on it.
+3. The classifier's own product stays fp32: it is tiny and the answers hang on it. So do weights that the plan names.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -16,21 +17,54 @@ import onnx
 from onnx import helper, numpy_helper
 
 KEPT_FP32 = ("logits.weight",)
+WORDS = "words"
+FULL_RANGE = 127
+
+Integers = npt.NDArray[np.int64]
 
 
-def quantize_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+@dataclass(frozen=True)
+class Plan:
+    """How to quantize which weights.
+
+    Attributes:
+        kept_fp32: names of weights that stay as they are.
+        largest: the largest integer that each column of a weight may use, ``[columns]``; 127 for weights not in it.
+    """
+
+    kept_fp32: frozenset[str] = frozenset()
+    largest: Mapping[str, Integers] = field(default_factory=dict)
+
+
+def quantizable(model: onnx.ModelProto) -> dict[str, npt.NDArray[np.float32]]:
+    """The weights of an fp32 model of ours that quantization may touch, ``[rows, columns]``, in the graph's order."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    return {name: numpy_helper.to_array(tensors[name]) for name in _quantizable_names(model)}
+
+
+def _quantizable_names(model: onnx.ModelProto) -> list[str]:
+    constants = {tensor.name for tensor in model.graph.initializer}
+    read = ((node.op_type, name) for node in model.graph.node for name in node.input if name in constants)
+    return [
+        name
+        for kind, name in read
+        if (kind == "MatMul" and name not in KEPT_FP32) or (kind == "Gather" and name == WORDS)
+    ]
+
+
+def quantize_weights(model: onnx.ModelProto, plan: Plan = Plan()) -> onnx.ModelProto:
     """A copy of an fp32 model of ours in int8; stock operators only."""
+    chosen = set(_quantizable_names(model)) - plan.kept_fp32
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     constants: dict[str, npt.NDArray[np.generic]] = dict(weights)
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
         weight = next((name for name in node.input if name in weights), None)
-        if node.op_type == "MatMul" and weight is not None and weight not in KEPT_FP32:
-            nodes += _matmul(node, _replace(constants, weight))
-        elif node.op_type == "Gather" and weight == "words":
-            nodes += _lookup(node, _replace(constants, weight))
-        else:
+        if weight not in chosen:
             nodes.append(node)
+            continue
+        _replace(constants, weight, plan.largest.get(weight, FULL_RANGE))
+        nodes += _matmul(node, weight) if node.op_type == "MatMul" else _lookup(node, weight)
     quantized = onnx.ModelProto()
     quantized.CopyFrom(model)
     del quantized.graph.node[:], quantized.graph.initializer[:]
@@ -39,18 +73,24 @@ def quantize_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return quantized
 
 
-def quantize_columns(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Symmetric int8 by column: ``weight ~ int8 * scale``, ``[rows, columns]`` and ``[columns]``."""
-    largest = np.abs(weight).max(axis=0)
-    scale = (np.where(largest == 0, 1, largest) / 127).astype(np.float32)
-    return np.clip(np.rint(weight / scale), -127, 127).astype(np.int8), scale
+def quantize_columns(
+    weight: npt.NDArray[np.float32], largest: int | Integers = FULL_RANGE
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Symmetric int8 by column: ``weight ~ int8 * scale``, ``[rows, columns]`` and ``[columns]``.
+
+    Args:
+        weight: fp32 ``[rows, columns]``.
+        largest: the largest integer to use, at most 127; for all columns or for each.
+    """
+    reach = np.abs(weight).max(axis=0)
+    scale = (np.where(reach == 0, 1, reach) / largest).astype(np.float32)
+    return np.clip(np.rint(weight / scale), -largest, largest).astype(np.int8), scale
 
 
-def _replace(constants: dict[str, npt.NDArray[np.generic]], name: str) -> str:
+def _replace(constants: dict[str, npt.NDArray[np.generic]], name: str, largest: int | Integers) -> None:
     """Swap an fp32 constant for ``name.int8`` and ``name.scale``."""
-    integers, scale = quantize_columns(constants.pop(name))  # type: ignore[arg-type]  # weights are fp32
+    integers, scale = quantize_columns(constants.pop(name), largest)  # type: ignore[arg-type]  # weights are fp32
     constants[f"{name}.int8"], constants[f"{name}.scale"] = integers, scale
-    return name
 
 
 def _matmul(node: onnx.NodeProto, weight: str) -> Iterator[onnx.NodeProto]:

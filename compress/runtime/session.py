@@ -9,8 +9,10 @@ from compress.errors import CompressError
 from compress.folder import Manifest, read_manifest
 from compress.machine import usable_cpus
 from compress.runtime.encoding import Feeds, TextEncoder
+from compress.runtime.graph_file import check_graph
 from compress.runtime.predictor import Logits
 
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # In order of preference: the int8 graph is the point of the exercise.
 GRAPHS = {"onnx/model_quantized.onnx": "int8", "onnx/model.onnx": "fp32"}
 
@@ -34,7 +36,9 @@ class OnnxPredictor:
         self.precision = next(precision for name, precision in GRAPHS.items() if name.endswith(graph.name))
         self.size_bytes = graph.stat().st_size
         self.parameters = manifest.parameters
-        self._session = _session(graph, threads or usable_cpus())
+        check_graph(graph)
+        self._session = open_session(graph, threads or usable_cpus())
+        _check_answers(graph, self._session, len(self.labels))
         self.provider: str | None = self._session.get_providers()[0]
 
     @classmethod
@@ -57,7 +61,12 @@ class OnnxPredictor:
         return logits
 
 
-def _session(graph: Path, threads: int) -> ort.InferenceSession:
+def open_session(graph: Path | bytes, threads: int) -> ort.InferenceSession:
+    """A session on the CPU for a graph in a file or in memory.
+
+    Raises:
+        CompressError: onnxruntime cannot load it, with its reason.
+    """
     options = ort.SessionOptions()
     # onnxruntime would take every core of the machine, whatever a container grants.
     options.intra_op_num_threads = threads
@@ -66,7 +75,19 @@ def _session(graph: Path, threads: int) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class of their own
-        raise CompressError(f"{graph}: onnxruntime {ort.__version__} cannot load it ({_first_line(error)})") from None
+        name = graph if isinstance(graph, Path) else "the graph"
+        raise CompressError(f"{name}: onnxruntime {ort.__version__} cannot load it ({_first_line(error)})") from None
+
+
+def _check_answers(graph: Path, session: ort.InferenceSession, labels: int) -> None:
+    """Refuse a graph that does not read what the tokenizer gives, or does not answer for each label."""
+    reads = {value.name for value in session.get_inputs()}
+    answers = {value.name: list(value.shape)[1:] for value in session.get_outputs()}
+    if reads != set(INPUTS) or answers != {"logits": [labels]}:
+        raise CompressError(
+            f"{graph}: reads {', '.join(sorted(reads))} and answers {answers}, a classifier of {labels} labels reads "
+            f"{', '.join(sorted(INPUTS))} and answers {{'logits': [{labels}]}}; export the model again"
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,124 @@
+"""Graphs that are not ours, not whole, or not safe are refused with the reason, by everything that opens one."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import compress
+from compress.doctor import examine
+from compress.errors import CompressError
+from compress.folder import read_manifest, write_manifest
+from compress.runtime.graph_file import check_graph
+
+GRAPH = "onnx/model.onnx"
+POOLED = onnx.helper.make_tensor_value_info("pooled", onnx.TensorProto.FLOAT, ["batch", 64])
+
+
+def external(location: str) -> Callable[[Path], None]:
+    """Move the first weight into a file of that name; the file is there, so only the check can refuse it."""
+
+    def damage(path: Path) -> None:
+        model = onnx.load(path)
+        tensor = next(one for one in model.graph.initializer if one.name == "words")
+        (path.parent / location).resolve().write_bytes(tensor.raw_data)
+        entries = {"location": location, "offset": "0", "length": str(len(tensor.raw_data))}
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.extend(onnx.StringStringEntryProto(key=key, value=entries[key]) for key in entries)
+        path.write_bytes(model.SerializeToString())
+
+    return damage
+
+
+def altered(change: Callable[[onnx.ModelProto], None]) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        model = onnx.load(path)
+        change(model)
+        path.write_bytes(model.SerializeToString())
+
+    return damage
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "foreign": (altered(lambda model: setattr(model, "producer_name", "pytorch")), "made by pytorch, not by compress"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-1000]), "not a whole ONNX file"),
+    "text": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "not a whole ONNX"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty"),
+    "newer": (altered(lambda model: setattr(model, "ir_version", 14)), "IR version 14, at most 10"),
+    "escaping": (external("../../weights.bin"), r"'../../weights.bin', outside its folder"),
+    "split": (external("model.onnx_data"), "'model.onnx_data', beside it"),
+    "other inputs": (altered(lambda model: setattr(model.graph.input[0], "name", "tokens")), "cannot load it"),
+    "other answers": (altered(lambda model: model.graph.output.append(POOLED)), "answers"),
+}
+
+
+@pytest.fixture(params=DAMAGE)
+def damaged(request: pytest.FixtureRequest, tiny_onnx: Path, tmp_path: Path) -> tuple[Path, str]:
+    """A folder whose digests are right and whose graph is not, and the reason to expect."""
+    damage, reason = DAMAGE[request.param]
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_onnx, folder)
+    manifest = read_manifest(folder)
+    damage(folder / GRAPH)
+    write_manifest(folder, manifest)
+    return folder, reason
+
+
+def test_load_doctor_and_quantize_refuse_it_with_the_reason(
+    damaged: tuple[Path, str], tiny_data: Path, tmp_path: Path
+) -> None:
+    folder, reason = damaged
+    read_manifest(folder)
+    with pytest.raises(CompressError, match=reason):
+        compress.load(folder)
+    assert any(re.search(reason, finding.text) and not finding.ok for finding in examine(folder))
+    with pytest.raises(CompressError, match=reason):
+        compress.quantize(folder, tiny_data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_bench_refuses_it_with_the_reason(tiny_onnx: Path, tiny_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_onnx, folder)
+    manifest = read_manifest(folder)
+    external("../../weights.bin")(folder / GRAPH)
+    write_manifest(folder, manifest)
+    with pytest.raises(CompressError, match="outside its folder"):
+        compress.bench(folder, tiny_data, tmp_path / "report", seconds=0.1)
+
+
+def test_every_graph_of_ours_passes(tiny_onnx: Path, tiny_int8: Path) -> None:
+    check_graph(tiny_onnx / GRAPH)
+    check_graph(tiny_int8 / "onnx" / "model_quantized.onnx")
+
+
+@given(cut=st.floats(0, 1, exclude_max=True))
+@settings(max_examples=30, deadline=None)
+def test_no_part_of_a_graph_passes_for_the_whole(
+    cut: float, tiny_onnx: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    whole = (tiny_onnx / GRAPH).read_bytes()
+    path = tmp_path_factory.getbasetemp() / "cut.onnx"
+    path.write_bytes(whole[: int(cut * len(whole))])
+    with pytest.raises(CompressError, match=r"not a whole ONNX file|is empty"):
+        check_graph(path)
+
+
+@given(noise=st.binary(min_size=1, max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_noise_is_refused_and_never_a_traceback(noise: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "noise.onnx"
+    path.write_bytes(noise)
+    with pytest.raises(CompressError):
+        check_graph(path)
+
+
+def test_a_file_where_a_folder_is_needed_is_said_so(tiny_onnx: Path) -> None:
+    with pytest.raises(CompressError, match="is a file; give the folder"):
+        compress.load(tiny_onnx / GRAPH)
