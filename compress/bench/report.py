@@ -12,6 +12,7 @@ from compress.clock import in_words
 
 _WIDE_PX, _HALF_PX, _NARROW_PX = 890, 420, 350
 _AXIS_PX = 40
+_MOST_LABELS, _MOST_FLIPS = 20, 20
 
 
 def write_report(results: Mapping[str, Any], folder: Path) -> None:
@@ -48,6 +49,9 @@ def as_html(results: Mapping[str, Any]) -> str:
         chosen=chosen,
         metric=words.metric_name(entries[0]["accuracy"]["metric"]),
         charts=_charts(entries, chosen["name"]),
+        recalls=recall_rows(entries, chosen),
+        flips=[entry for entry in entries if entry.get("flips", {}).get("count")],
+        most_flips=_MOST_FLIPS,
         grid=grid_rows(entries),
         steps=made,
         trained=_trained(made),
@@ -82,6 +86,21 @@ def _trained(made: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for row in made
         if row["curve"] is not None
     ]
+
+
+def recall_rows(entries: Sequence[Entry], chosen: Entry) -> dict[str, Any] | None:
+    """Each label's recall by every model; of many labels those where the chosen model's is lowest."""
+    if not chosen["accuracy"] or "recall" not in chosen["accuracy"]:
+        return None
+    own = [each["recall"] for each in chosen["accuracy"]["recall"]]
+    order = list(range(len(own)))
+    if len(own) > _MOST_LABELS:
+        order = sorted(order, key=lambda place: 2.0 if own[place] is None else own[place])[:_MOST_LABELS]
+    rows = [
+        {**chosen["accuracy"]["recall"][place], "recalls": [e["accuracy"]["recall"][place]["recall"] for e in entries]}
+        for place in order
+    ]
+    return {"rows": rows, "left_out": len(own) - len(rows)}
 
 
 def grid_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
