@@ -259,6 +259,9 @@ class BenchConfig(Settings):
         default=None, description="thread counts to measure, such as 1,2; default: all that this process may use"
     )
     seconds: float = Field(default=6.0, gt=0, le=3600, description="time to spend on each model and shape")
+    price_per_hour: float | None = Field(
+        default=None, gt=0, le=1e6, description="what this machine costs an hour; adds the cost of a million texts"
+    )
     metric: Literal["accuracy", "macro_f1", "f1"] | None = Field(
         default=None,
         description="what to report; f1 is of the second of two labels; default: accuracy, or macro_f1 for multi-label",

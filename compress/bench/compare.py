@@ -9,6 +9,7 @@ import numpy as np
 
 from compress.bench.accuracy import measure_accuracy, measure_change
 from compress.bench.client import Opened
+from compress.bench.cost import Account
 from compress.bench.flips import find_flips
 from compress.bench.latency import Latency
 from compress.bench.quality import confidence, measure_quality
@@ -29,6 +30,7 @@ class Measured:
     opened: Opened
     logits: Logits
     latency: list[Latency] = field(default_factory=list)
+    account: Account | None = None
 
 
 def compare(measured: dict[str, Measured], test: "Split", config: BenchConfig) -> list[dict[str, Any]]:
@@ -46,7 +48,7 @@ def compare(measured: dict[str, Measured], test: "Split", config: BenchConfig) -
             "versus_first": _change(metric, first_answers, answers, true, config.seed) | _ratios(first, model),
             "flips": asdict(find_flips(test.texts, labels, first_answers, answers, true)),
         }
-        entries.append(_entry(name, model, config.device) | judged)
+        entries.append(_entry(name, model, config) | judged)
     return entries
 
 
@@ -91,18 +93,19 @@ def _answers(model: Measured, labels: tuple[str, ...]) -> Indicators:
     return placed
 
 
-def _entry(name: str, model: Measured, device: str) -> dict[str, Any]:
-    opened = model.opened
+def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
+    opened, account = model.opened, model.account
     return {
         "name": name,
         "path": str(model.path),
         "backend": opened.backend,
-        "device": device,
+        "device": config.device,
         "provider": opened.provider,
         "precision": opened.precision,
         "size_bytes": opened.size_bytes,
         "parameters": opened.parameters,
         "labels": list(opened.labels),
         "latency": [asdict(latency) for latency in model.latency],
+        "cost": asdict(account.cost(config.price_per_hour, model.latency[0].texts_per_s)) if account else None,
         "history": list(read_manifest(model.path).history) if (model.path / MANIFEST).is_file() else [],
     }

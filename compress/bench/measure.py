@@ -101,6 +101,7 @@ def _measure(
                 if not measured:
                     _check(opened, test, task, loads)
                     choose_metric(config.metric, task, len(all_labels(opened.values())))  # refused before it is timed
+                    crew.each(lambda worker: worker.first_answer(test.texts[0]))
                     logits = crew.each(_told(lambda worker: worker.logits(test.texts), advance, "answered"))
                     measured = {name: Measured(named[name], opened[name], logits[name]) for name in logits}
                 for load in loads:
@@ -108,6 +109,9 @@ def _measure(
                         rounds_ms = take_turns(crew, load, texts, config.seconds, share)
                     for name, rounds in rounds_ms.items():
                         measured[name].latency.append(summarise(load, count, rounds))
+                    if load is REAL:
+                        for name, account in crew.each(Worker.account).items():
+                            measured[name].account = measured[name].account or account
                 failed |= crew.failed
     return {name: found for name, found in measured.items() if name not in failed}, failed
 
