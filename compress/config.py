@@ -259,6 +259,12 @@ class BenchConfig(Settings):
         default=None, description="thread counts to measure, such as 1,2; default: all that this process may use"
     )
     seconds: float = Field(default=6.0, gt=0, le=3600, description="time to spend on each model and shape")
+    rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e6,
+        description="texts a second that arrive at random (Poisson), for the latencies that users would see",
+    )
     price_per_hour: float | None = Field(
         default=None, gt=0, le=1e6, description="what this machine costs an hour; adds the cost of a million texts"
     )

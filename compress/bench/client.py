@@ -16,6 +16,7 @@ import numpy as np
 from compress.bench.cost import Account
 from compress.bench.latency import Load, Times
 from compress.bench.macs import Widths
+from compress.bench.server import Seconds
 from compress.runtime.encoding import Text
 from compress.runtime.predictor import Logits
 
@@ -79,6 +80,15 @@ class Worker:
     def turn(self, calls: int, at_least_s: float) -> Times:
         """Times in milliseconds of the next ``calls`` calls, all of them repeated until ``at_least_s`` has passed."""
         return np.asarray(self._ask(do="turn", calls=calls, at_least_s=at_least_s)["times_ms"])
+
+    def offline(self) -> float:
+        """Seconds of the model over the texts that :meth:`logits` was last asked for, in batches of like length."""
+        return float(self._ask(do="offline")["seconds"])
+
+    def serve(self, arrivals_s: Seconds) -> tuple[Times, float]:
+        """Answer the load's texts as they arrive; milliseconds from arrival to answer, and seconds in all."""
+        reply = self._ask(do="serve", arrivals_s=arrivals_s.tolist())
+        return np.asarray(reply["times_ms"]), float(reply["seconds"])
 
     def account(self) -> Account:
         reply = self._ask(do="account")

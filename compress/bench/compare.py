@@ -13,6 +13,8 @@ from compress.bench.cost import Account
 from compress.bench.flips import find_flips
 from compress.bench.latency import Latency
 from compress.bench.quality import confidence, measure_quality
+from compress.bench.server import Served
+from compress.bench.throughput import Throughput
 from compress.config import BenchConfig
 from compress.folder import MANIFEST, read_manifest
 from compress.metrics import Indicators, choose_metric, predictions, truth
@@ -31,6 +33,8 @@ class Measured:
     logits: Logits
     latency: list[Latency] = field(default_factory=list)
     account: Account | None = None
+    throughput: Throughput | None = None
+    served: Served | None = None
 
 
 def compare(measured: dict[str, Measured], test: "Split", config: BenchConfig) -> list[dict[str, Any]]:
@@ -93,6 +97,12 @@ def _answers(model: Measured, labels: tuple[str, ...]) -> Indicators:
     return placed
 
 
+def _most_texts_per_s(model: Measured) -> float:
+    """The best that was measured, which is what a machine paid by the hour would be used for."""
+    offline = [model.throughput.texts_per_s] if model.throughput else []
+    return max([latency.texts_per_s for latency in model.latency] + offline)
+
+
 def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
     opened, account = model.opened, model.account
     return {
@@ -106,6 +116,8 @@ def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
         "parameters": opened.parameters,
         "labels": list(opened.labels),
         "latency": [asdict(latency) for latency in model.latency],
-        "cost": asdict(account.cost(config.price_per_hour, model.latency[0].texts_per_s)) if account else None,
+        "throughput": asdict(model.throughput) if model.throughput else None,
+        "served": asdict(model.served) if model.served else None,
+        "cost": asdict(account.cost(config.price_per_hour, _most_texts_per_s(model))) if account else None,
         "history": list(read_manifest(model.path).history) if (model.path / MANIFEST).is_file() else [],
     }

@@ -19,7 +19,7 @@ class Cost:
         first_answer_ms: the first text through tokenizer and model.
         peak_memory_bytes: the most that the worker held, answering the test split in batches included.
         joules_per_text: of all CPU packages while this model answered texts one at a time, what idles included.
-        price_per_million_texts: at the price an hour that was given, in its currency.
+        price_per_million_texts: at the price an hour that was given, in its currency, at the best throughput measured.
     """
 
     macs: int | None

@@ -16,6 +16,7 @@ from compress.bench.compare import Measured, all_labels, compare
 from compress.bench.latency import REAL, Load, summarise
 from compress.bench.machine import describe_machine, gpu_name
 from compress.bench.recommend import recommend
+from compress.bench.throughput import measure_served, measure_throughput
 from compress.bench.turns import Crew, take_turns
 from compress.config import BenchConfig
 from compress.errors import CompressError
@@ -109,11 +110,21 @@ def _measure(
                         rounds_ms = take_turns(crew, load, texts, config.seconds, share)
                     for name, rounds in rounds_ms.items():
                         measured[name].latency.append(summarise(load, count, rounds))
-                    if load is REAL:
-                        for name, account in crew.each(Worker.account).items():
-                            measured[name].account = measured[name].account or account
+                    if load is REAL and count == threads[0]:
+                        _more(crew, measured, test, config)
                 failed |= crew.failed
     return {name: found for name, found in measured.items() if name not in failed}, failed
+
+
+def _more(crew: Crew, measured: dict[str, Measured], test: "Split", config: BenchConfig) -> None:
+    """What is measured once a model, with the first thread count: costs, offline throughput, arrivals at random."""
+    for name, account in crew.each(Worker.account).items():
+        measured[name].account = account
+    for name, throughput in measure_throughput(crew, test.texts, config.seconds).items():
+        measured[name].throughput = throughput
+    if config.rate is not None:
+        for name, served in measure_served(crew, config.rate, config.seconds, config.seed).items():
+            measured[name].served = served
 
 
 def sample(texts: Sequence[Text], seed: int) -> list[Text]:

@@ -49,6 +49,7 @@ def as_html(results: Mapping[str, Any]) -> str:
         chosen=chosen,
         metric=words.metric_name(entries[0]["accuracy"]["metric"]),
         charts=_charts(entries, chosen["name"]),
+        throughputs=[entry for entry in entries if entry.get("throughput")],
         costs=[entry for entry in entries if entry.get("cost")],
         recalls=recall_rows(entries, chosen),
         flips=[entry for entry in entries if entry.get("flips", {}).get("count")],

@@ -22,11 +22,12 @@ from compress.bench.cost import peak_memory_bytes
 from compress.bench.energy import EnergyMeter
 from compress.bench.latency import Load
 from compress.bench.macs import weight_shapes, widths_of
+from compress.bench.server import serve
 from compress.clock import Stopwatch
 from compress.errors import CompressError
 from compress.predictors import open_predictor
 from compress.runtime.encoding import Encoding, Feeds, Text, pad
-from compress.runtime.predictor import predict_logits
+from compress.runtime.predictor import encoded_logits, predict_logits
 
 _FIXED_FEEDS = 16
 _UNTIMED_CALLS = 3
@@ -49,6 +50,8 @@ class Session:
         self._energy = EnergyMeter()
         self._joules: list[float | None] = []
         self._answered = 0
+        self._all: list[Encoding] = []
+        self._texts: list[Text] = []
         self._feeds: list[Feeds] = []
         self._next = 0
 
@@ -66,12 +69,14 @@ class Session:
         return {}
 
     def logits(self, texts: list[Any]) -> dict[str, Any]:
-        found = predict_logits(self._predictor, _as_texts(texts)).astype("<f4")
+        self._all = self._predictor.encoder(_as_texts(texts))
+        found = encoded_logits(self._predictor, self._all).astype("<f4")
         return {"shape": found.shape, "float32": base64.b64encode(found.tobytes()).decode()}
 
     def load(self, texts: list[Any], batch: int, length: Any) -> dict[str, Any]:
         """Take up a load and run it until its times are steady; the answer is the median of the last pass."""
-        encodings = self._encoded(_as_texts(texts))
+        self._texts = _as_texts(texts)
+        encodings = self._encoded(self._texts)
         load = Load(batch, length)
         if load.length == "real":
             self._feeds = [pad([encoding]) for encoding in encodings]
@@ -99,6 +104,24 @@ class Session:
         self._joules.append(self._energy.joules())
         self._answered += len(times_ms)
         return {"times_ms": times_ms}
+
+    def offline(self) -> dict[str, Any]:
+        """Answer all texts that logits were asked for, in batches of like length."""
+        watch = Stopwatch()
+        encoded_logits(self._predictor, self._all)
+        return {"seconds": watch.seconds}
+
+    def serve(self, arrivals_s: list[float]) -> dict[str, Any]:
+        """Answer the load's texts, one at a time from the text itself, as they arrive."""
+
+        def answer(number: int) -> None:
+            text = self._texts[number % len(self._texts)]
+            self._predictor.run(pad(self._predictor.encoder([text])))
+
+        for number in range(_UNTIMED_CALLS):
+            answer(number)
+        times_ms, seconds = serve(np.asarray(arrivals_s), answer)
+        return {"times_ms": times_ms.tolist(), "seconds": seconds}
 
     def account(self) -> dict[str, Any]:
         """What the model cost up to now; asked for after the real texts, before the turns of any other load."""
