@@ -7,7 +7,7 @@ from typing import Any
 
 from compress.bench import words
 from compress.bench.markdown import as_markdown
-from compress.bench.recommend import Entry, p50_ms
+from compress.bench.recommend import Entry, p50_ms, texts_of
 from compress.clock import in_words
 
 _WIDE_PX, _HALF_PX, _NARROW_PX = 890, 420, 350
@@ -18,10 +18,16 @@ _MOST_LABELS, _MOST_FLIPS = 20, 20
 def write_report(results: Mapping[str, Any], folder: Path) -> None:
     """Write ``report.html``, ``report.md`` and ``results.json`` into ``folder``, which must exist.
 
+    The raw times go into ``samples.jsonl``, one line a model and load: each call of each round in milliseconds.
+
     Args:
         results: The document that :func:`compress.bench.bench` returns, or one read back from a results.json.
         folder: Where to write.
     """
+    if "samples" in results:
+        lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in results["samples"]]
+        (folder / "samples.jsonl").write_text("".join(lines), encoding="utf-8")
+        results = {name: value for name, value in results.items() if name != "samples"}
     document = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
     (folder / "results.json").write_text(document, encoding="utf-8")
     (folder / "report.md").write_text(as_markdown(results), encoding="utf-8")
@@ -47,7 +53,9 @@ def as_html(results: Mapping[str, Any]) -> str:
         words=words,
         first=entries[0],
         chosen=chosen,
-        metric=words.metric_name(entries[0]["accuracy"]["metric"]),
+        metric=words.metric_name(entries[0]["accuracy"]["metric"]) if entries[0]["accuracy"] else None,
+        texts=texts_of(results),
+        partial=results.get("partial"),
         charts=_charts(entries, chosen["name"]),
         throughputs=[entry for entry in entries if entry.get("throughput")],
         costs=[entry for entry in entries if entry.get("cost")],
@@ -71,8 +79,10 @@ def _charts(entries: Sequence[Entry], chosen: str) -> dict[str, dict[str, str]]:
     sizes, latencies = bars.size_bars(entries, chosen), bars.latency_bars(entries, chosen)
     widths = {"wide": _WIDE_PX, "narrow": _NARROW_PX}
     half = {"wide": _HALF_PX, "narrow": _NARROW_PX}
+    judged = entries[0]["accuracy"] is not None
+    plots = {kind: scatter(entries, chosen, width - _AXIS_PX, 320) for kind, width in widths.items()} if judged else {}
     return {
-        "scatter": {kind: scatter(entries, chosen, width - _AXIS_PX, 320) for kind, width in widths.items()},
+        "scatter": plots,
         "latency": {kind: bars.bars(latencies, width) for kind, width in half.items()},
         "size": {kind: bars.bars(sizes, width) for kind, width in half.items()},
     }
