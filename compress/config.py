@@ -259,6 +259,10 @@ class BenchConfig(Settings):
         default=None, description="thread counts to measure, such as 1,2; default: all that this process may use"
     )
     seconds: float = Field(default=6.0, gt=0, le=3600, description="time to spend on each model and shape")
+    baselines: bool = Field(
+        default=False,
+        description="add TF-IDF and static embeddings under logistic regression, trained on the train split",
+    )
     rate: float | None = Field(
         default=None,
         gt=0,

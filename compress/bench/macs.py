@@ -68,6 +68,8 @@ def macs_per_text(widths: Widths, tokens: float) -> int:
 
 def weight_shapes(predictor: Any, graph: Any) -> dict[str, tuple[int, ...]]:
     """The shapes that :func:`widths_of` reads: of a PyTorch predictor, or of the ONNX file ``graph``."""
+    if predictor.backend == "numpy":
+        return {}
     if graph is None:
         return {name: tuple(weight.shape) for name, weight in predictor.model.named_parameters()}
     import onnx
