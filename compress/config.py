@@ -253,6 +253,9 @@ class BenchConfig(Settings):
     command: ClassVar[str] = "bench"
     seed: int = Field(default=0, ge=0, description="seed of the bootstrap and of the texts that are timed")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="where to run the models")
+    provider: str = Field(
+        default="CPU", description="onnxruntime's execution provider for ONNX models, such as CPU or OpenVINO"
+    )
     batch: Counts = Field(default=[], description="batch sizes of the fixed-shape grid, such as 1,8")
     length: Counts = Field(default=[], description="lengths in tokens of the fixed-shape grid, such as 32,128")
     threads: Counts | None = Field(

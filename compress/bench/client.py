@@ -45,7 +45,7 @@ class Opened:
 class Worker:
     """A process that holds one model: it starts at once, and opens the model when :meth:`opened` asks it to."""
 
-    def __init__(self, name: str, path: Path, threads: int, device: str) -> None:
+    def __init__(self, name: str, path: Path, threads: int, device: str, provider: str = "CPU") -> None:
         self.name = name
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process; close() closes it
         self._process = subprocess.Popen(
@@ -58,7 +58,7 @@ class Worker:
             # Ctrl-C goes to the parent alone, which ends its workers itself.
             start_new_session=True,
         )
-        self._opening = {"path": str(path), "threads": threads, "device": device}
+        self._opening = {"path": str(path), "threads": threads, "device": device, "provider": provider}
 
     def opened(self) -> Opened:
         """Open the model; the caller asks one worker after the other, since loads side by side slow each other."""

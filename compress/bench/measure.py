@@ -134,7 +134,7 @@ def _measure(
     with progress("bench", total=len(threads) * (len(named) + len(loads) * load_steps) + len(named)) as advance:
         for count in threads:
             living = {name: path for name, path in named.items() if name not in findings.failed}
-            with Crew(living, count, config.device, findings.failed) as crew:
+            with Crew(living, count, config.device, findings.failed, config.provider) as crew:
                 opened = crew.each(_told(Worker.opened, advance, "opened"))
                 if not findings.measured:
                     _check(opened, test, task, loads)

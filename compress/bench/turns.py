@@ -30,14 +30,19 @@ class Crew:
     """The workers of all models at one thread count; one that fails is noted in ``failed`` and left out."""
 
     def __init__(
-        self, models: dict[str, Path], threads: int, device: str, failed: dict[str, str] | None = None
+        self,
+        models: dict[str, Path],
+        threads: int,
+        device: str,
+        failed: dict[str, str] | None = None,
+        provider: str = "CPU",
     ) -> None:
         self.threads = threads
         self.failed = {} if failed is None else failed
         self.workers: list[Worker] = []
         try:
             for name, path in models.items():
-                self.workers.append(Worker(name, path, threads, device))
+                self.workers.append(Worker(name, path, threads, device, provider))
         except BaseException:
             self.close()
             raise

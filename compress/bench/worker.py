@@ -39,9 +39,9 @@ _WARM_UP_AT_MOST_S = 2.0
 class Session:
     """An open model and the feeds of the load that is being timed."""
 
-    def __init__(self, path: str, threads: int, device: str) -> None:
+    def __init__(self, path: str, threads: int, device: str, provider: str) -> None:
         watch = Stopwatch()
-        self._predictor = open_predictor(Path(path), threads, device)
+        self._predictor = open_predictor(Path(path), threads, device, provider)
         self._load_ms = watch.milliseconds
         from compress.runtime.session import GRAPHS  # brings onnxruntime, whose import is part of load_ms
 
