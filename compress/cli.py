@@ -50,8 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    except KeyboardInterrupt:
-        print("compress: interrupted, nothing half-written is left", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        left = str(stop) or "nothing half-written is left"
+        print(f"compress: interrupted, {left}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         sys.stderr.close()
@@ -93,15 +94,15 @@ def _build_step(name: str, model: str) -> Callable[[argparse.ArgumentParser], No
             from compress import steps
 
             step = getattr(steps, name)
-            _print_result(
-                step(
-                    arguments.model,
-                    out=arguments.out,
-                    overwrite=arguments.overwrite,
-                    **given_settings(arguments, *groups),
-                ),
-                arguments.json,
+            result = step(
+                arguments.model, out=arguments.out, overwrite=arguments.overwrite, **given_settings(arguments, *groups)
             )
+            _print_result(result, arguments.json)
+            if name == "bench" and result.metrics["failed"]:
+                failure = result.metrics["failed"][0]
+                raise CompressError(
+                    f"{failure['path']}: could not be measured, the other models were ({failure['reason']})"
+                )
 
         parser.set_defaults(command=command)
 

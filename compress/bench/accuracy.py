@@ -8,6 +8,7 @@ import numpy.typing as npt
 from compress.metrics import Floats, Indicators, from_counts, text_counts
 
 RESAMPLES = 4000
+_Z95 = 1.959964
 
 Interval = tuple[float, float]
 Flags = npt.NDArray[np.bool_]
@@ -15,7 +16,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """A metric as a fraction, with its 95% bootstrap interval over the ``n`` test texts."""
+    """A metric as a fraction, with its 95% interval over the ``n`` test texts: see :func:`measure_accuracy`."""
 
     metric: str
     value: float
@@ -39,11 +40,27 @@ class Change:
 
 
 def measure_accuracy(metric: str, predicted: Indicators, true: Indicators, seed: int) -> Accuracy:
-    """The metric of ``predicted`` against ``true`` (both ``[n, labels]``) and its interval."""
+    """The metric of ``predicted`` against ``true`` (both ``[n, labels]``) and its interval.
+
+    Accuracy is a proportion and gets Wilson's score interval (Wilson 1927), which keeps its coverage near 100%, where
+    a bootstrap of no mistakes has no width (Brown, Cai and DasGupta 2001). F1 and macro-F1 get the percentile
+    bootstrap (Efron 1979), and Wilson's where all resamples agree: mistakes spread evenly over the labels would cost
+    F1 what they cost accuracy.
+    """
     counts = text_counts(metric, predicted, true)
-    resampled = from_counts(metric, _resampled_sums(counts, seed), len(counts))
-    value = float(from_counts(metric, counts.sum(axis=0), len(counts)))
-    return Accuracy(metric, value, _interval(resampled), len(counts))
+    n = len(counts)
+    value = float(from_counts(metric, counts.sum(axis=0), n))
+    if metric == "accuracy":
+        return Accuracy(metric, value, wilson(value, n), n)
+    low, high = _interval(from_counts(metric, _resampled_sums(counts, seed), n))
+    return Accuracy(metric, value, (low, high) if low < high else wilson(value, n), n)
+
+
+def wilson(share: float, n: int) -> Interval:
+    """Wilson's 95% score interval of a share seen in ``n`` trials; never of width 0."""
+    middle = (share + _Z95**2 / (2 * n)) / (1 + _Z95**2 / n)
+    half = _Z95 / (1 + _Z95**2 / n) * np.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2))
+    return max(float(middle - half), 0.0), min(float(middle + half), 1.0)
 
 
 def measure_change(metric: str, first: Indicators, other: Indicators, true: Indicators, seed: int) -> Change:

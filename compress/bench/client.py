@@ -13,7 +13,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from compress.bench.cost import Account
 from compress.bench.latency import Load, Times
+from compress.bench.macs import Widths
+from compress.bench.server import Seconds
 from compress.runtime.encoding import Text
 from compress.runtime.predictor import Logits
 
@@ -40,9 +43,9 @@ class Opened:
 
 
 class Worker:
-    """A process that holds one model; it starts to open it at once, and :meth:`opened` waits for that."""
+    """A process that holds one model: it starts at once, and opens the model when :meth:`opened` asks it to."""
 
-    def __init__(self, name: str, path: Path, threads: int, device: str) -> None:
+    def __init__(self, name: str, path: Path, threads: int, device: str, provider: str = "CPU") -> None:
         self.name = name
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process; close() closes it
         self._process = subprocess.Popen(
@@ -55,11 +58,15 @@ class Worker:
             # Ctrl-C goes to the parent alone, which ends its workers itself.
             start_new_session=True,
         )
-        self._send({"path": str(path), "threads": threads, "device": device})
+        self._opening = {"path": str(path), "threads": threads, "device": device, "provider": provider}
 
     def opened(self) -> Opened:
-        reply = self._receive()
+        """Open the model; the caller asks one worker after the other, since loads side by side slow each other."""
+        reply = self._ask(**self._opening)
         return Opened(**reply | {"labels": tuple(reply["labels"])})
+
+    def first_answer(self, text: Text) -> None:
+        self._ask(do="first_answer", text=text)
 
     def logits(self, texts: Sequence[Text]) -> Logits:
         reply = self._ask(do="logits", texts=list(texts))
@@ -73,6 +80,22 @@ class Worker:
     def turn(self, calls: int, at_least_s: float) -> Times:
         """Times in milliseconds of the next ``calls`` calls, all of them repeated until ``at_least_s`` has passed."""
         return np.asarray(self._ask(do="turn", calls=calls, at_least_s=at_least_s)["times_ms"])
+
+    def offline(self) -> float:
+        """Seconds of the model over the texts that :meth:`logits` was last asked for, in batches of like length."""
+        return float(self._ask(do="offline")["seconds"])
+
+    def serve(self, arrivals_s: Seconds) -> tuple[Times, float]:
+        """Answer the load's texts as they arrive; milliseconds from arrival to answer, and seconds in all."""
+        reply = self._ask(do="serve", arrivals_s=arrivals_s.tolist())
+        return np.asarray(reply["times_ms"]), float(reply["seconds"])
+
+    def account(self) -> Account:
+        reply = self._ask(do="account")
+        widths = reply["widths"]
+        if widths is not None:
+            widths = Widths(**widths | {name: tuple(widths[name]) for name in ("attention", "neurons")})
+        return Account(**reply | {"widths": widths})
 
     def close(self) -> None:
         """End the process, whatever it is doing."""

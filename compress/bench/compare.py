@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.bench.accuracy import Accuracy, Change, measure_accuracy, measure_change
+from compress.bench.accuracy import measure_accuracy, measure_change
 from compress.bench.client import Opened
+from compress.bench.cost import Account
+from compress.bench.flips import find_flips
 from compress.bench.latency import Latency
+from compress.bench.quality import confidence, measure_quality
+from compress.bench.server import Served
+from compress.bench.throughput import Throughput
 from compress.config import BenchConfig
 from compress.folder import MANIFEST, read_manifest
 from compress.metrics import Indicators, choose_metric, predictions, truth
@@ -27,22 +32,56 @@ class Measured:
     opened: Opened
     logits: Logits
     latency: list[Latency] = field(default_factory=list)
+    account: Account | None = None
+    throughput: Throughput | None = None
+    served: Served | None = None
 
 
 def compare(measured: dict[str, Measured], test: "Split", config: BenchConfig) -> list[dict[str, Any]]:
-    """One entry of results.json a model, each against the first."""
+    """One entry of results.json a model, each against the first; test texts without labels leave accuracies None."""
     first = next(iter(measured.values()))
     labels = all_labels(model.opened for model in measured.values())
-    true = truth(test.targets(labels, first.opened.task), len(labels))
+    true = truth(test.targets(labels, first.opened.task), len(labels)) if test.labels else None
     metric = choose_metric(config.metric, first.opened.task, len(labels))
     first_answers = _answers(first, labels)
     entries = []
     for name, model in measured.items():
         answers = _answers(model, labels)
-        accuracy = measure_accuracy(metric, answers, true, config.seed)
-        change = measure_change(metric, first_answers, answers, true, config.seed)
-        entries.append(_entry(name, model, first, accuracy=accuracy, change=change, device=config.device))
+        judged = {
+            "accuracy": _accuracy(metric, model, labels, answers, true, config.seed),
+            "versus_first": _change(metric, first_answers, answers, true, config.seed) | _ratios(first, model),
+            "flips": asdict(find_flips(test.texts, labels, first_answers, answers, true)),
+        }
+        entries.append(_entry(name, model, config) | judged)
     return entries
+
+
+def _accuracy(
+    metric: str, model: Measured, labels: tuple[str, ...], answers: Indicators, true: Indicators | None, seed: int
+) -> dict[str, Any] | None:
+    if true is None:
+        return None
+    own = [labels.index(label) for label in model.opened.labels]
+    sureness = confidence(model.opened.task, model.logits)
+    if sureness.ndim == 2:  # a label that the model does not know, it denies with certainty
+        known, sureness = sureness, np.ones(answers.shape)
+        sureness[:, own] = known
+    quality = measure_quality(labels, answers, true, sureness)
+    return asdict(measure_accuracy(metric, answers, true, seed)) | asdict(quality)
+
+
+def _change(metric: str, first: Indicators, other: Indicators, true: Indicators | None, seed: int) -> dict[str, Any]:
+    if true is None:
+        agreement = float((first == other).all(axis=1).mean())
+        return {"accuracy_delta": None, "ci95": None, "agreement": agreement, "mcnemar_p": None}
+    return asdict(measure_change(metric, first, other, true, seed))
+
+
+def _ratios(first: Measured, model: Measured) -> dict[str, float]:
+    return {
+        "speedup_p50": first.latency[0].p50_ms / model.latency[0].p50_ms,
+        "size_ratio": first.opened.size_bytes / model.opened.size_bytes,
+    }
 
 
 def all_labels(models: Iterable[Opened]) -> tuple[str, ...]:
@@ -58,26 +97,27 @@ def _answers(model: Measured, labels: tuple[str, ...]) -> Indicators:
     return placed
 
 
-def _entry(
-    name: str, model: Measured, first: Measured, *, accuracy: Accuracy, change: Change, device: str
-) -> dict[str, Any]:
-    opened = model.opened
+def _most_texts_per_s(model: Measured) -> float:
+    """The best that was measured, which is what a machine paid by the hour would be used for."""
+    offline = [model.throughput.texts_per_s] if model.throughput else []
+    return max([latency.texts_per_s for latency in model.latency] + offline)
+
+
+def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
+    opened, account = model.opened, model.account
     return {
         "name": name,
         "path": str(model.path),
         "backend": opened.backend,
-        "device": device,
+        "device": config.device,
         "provider": opened.provider,
         "precision": opened.precision,
         "size_bytes": opened.size_bytes,
         "parameters": opened.parameters,
         "labels": list(opened.labels),
-        "accuracy": asdict(accuracy),
-        "versus_first": asdict(change)
-        | {
-            "speedup_p50": first.latency[0].p50_ms / model.latency[0].p50_ms,
-            "size_ratio": first.opened.size_bytes / opened.size_bytes,
-        },
         "latency": [asdict(latency) for latency in model.latency],
+        "throughput": asdict(model.throughput) if model.throughput else None,
+        "served": asdict(model.served) if model.served else None,
+        "cost": asdict(account.cost(config.price_per_hour, _most_texts_per_s(model))) if account else None,
         "history": list(read_manifest(model.path).history) if (model.path / MANIFEST).is_file() else [],
     }

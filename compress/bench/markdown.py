@@ -4,20 +4,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from compress.bench import words
-from compress.bench.recommend import Entry, p50_ms
+from compress.bench.recommend import Entry, p50_ms, texts_of
 
 
 def as_markdown(results: Mapping[str, Any]) -> str:
     """Headline, one table, and the machine."""
     entries = results["models"]
-    metric = words.metric_name(entries[0]["accuracy"]["metric"]).capitalize()
+    judged = entries[0]["accuracy"] is not None
+    heads = ["Model", "Same answer", "p50 ms", "p95 ms", "Texts/s", "Size", "Speed-up"]
+    if judged:
+        metric = words.metric_name(entries[0]["accuracy"]["metric"]).capitalize()
+        heads[1:1] = [f"{metric} (95%)", "Points (95%)"]
     lines = [
         f"**{results['recommendation']['headline']}**",
         "",
         results["recommendation"]["why"],
         "",
-        f"| Model | {metric} (95%) | Points (95%) | Same answer | p50 ms | p95 ms | Texts/s | Size | Speed-up |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        *(["Partial: interrupted before everything was measured.", ""] if results.get("partial") else []),
+        f"| {' | '.join(heads)} |",
+        f"|---|{'---:|' * (len(heads) - 1)}",
         *(_row(entry) for entry in entries),
         "",
         *(f"Not measured: {failure['name']}: {failure['reason']}" for failure in results["failed"]),
@@ -29,10 +34,13 @@ def as_markdown(results: Mapping[str, Any]) -> str:
 
 def _row(entry: Entry) -> str:
     accuracy, change, real = entry["accuracy"], entry["versus_first"], entry["latency"][0]
-    cells = (
-        entry["name"].replace("|", "\\|"),
+    judged = accuracy and (
         f"{words.percent(accuracy['value'])} ({words.percents(accuracy['ci95'])})",
         f"{words.points(change['accuracy_delta'])} ({words.points_range(change['ci95'])})",
+    )
+    cells = (
+        entry["name"].replace("|", "\\|"),
+        *(judged or ()),
         words.percent(change["agreement"]),
         words.bare_ms(p50_ms(entry)),
         words.bare_ms(real["p95_ms"]),
@@ -47,7 +55,7 @@ def _conditions(results: Mapping[str, Any]) -> str:
     machine, first = results["machine"], results["models"][0]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     return (
-        f"Batch 1 on {first['accuracy']['n']} test texts as they come, {first['latency'][0]['threads']} threads, model"
+        f"Batch 1 on {texts_of(results)} test texts as they come, {first['latency'][0]['threads']} threads, model"
         f" time only (token ids in, logits out). {machine['gpu'] or machine['cpu']}"
         f" ({', '.join(machine['cpu_flags'])}); {versions}."
     )

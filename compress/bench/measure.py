@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
@@ -13,16 +13,18 @@ import numpy as np
 from compress.bench.accuracy import RESAMPLES
 from compress.bench.client import Opened, Worker
 from compress.bench.compare import Measured, all_labels, compare
-from compress.bench.latency import REAL, Load, summarise
+from compress.bench.latency import REAL, Load, Times, summarise
 from compress.bench.machine import describe_machine, gpu_name
 from compress.bench.recommend import recommend
-from compress.bench.turns import Crew, take_turns
+from compress.bench.throughput import measure_served, measure_throughput
+from compress.bench.turns import Crew, TurnsInterruptedError, take_turns
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.machine import usable_cpus
 from compress.metrics import choose_metric
 from compress.progress import Advance, progress
 from compress.runtime.encoding import Text
+from compress.task import reads_pairs
 
 if TYPE_CHECKING:
     from compress.data import Split
@@ -32,14 +34,37 @@ _TIMED_TEXTS = 512
 T = TypeVar("T")
 
 
+@dataclass(slots=True)
+class _Findings:
+    """What is known so far; Ctrl-C leaves it as it is."""
+
+    measured: dict[str, Measured] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+
+    def timed(self) -> dict[str, Measured]:
+        """The models that did not fail, with at least their first latency."""
+        return {name: found for name, found in self.measured.items() if found.latency and name not in self.failed}
+
+    def record(self, load: Load, threads: int, rounds_ms: dict[str, list[Times]]) -> None:
+        """The figures of a load, and the raw times that they come from."""
+        about = {"batch": load.batch, "length": load.length, "threads": threads}
+        for name, rounds in rounds_ms.items():
+            if rounds:
+                self.measured[name].latency.append(summarise(load, threads, rounds))
+                raw = [np.round(times, 4).tolist() for times in rounds]
+                self.samples.append({"name": name, **about, "rounds_ms": raw})
+
+
 def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig) -> dict[str, Any]:
     """Measure ``models`` on the ``test`` split of a ``task``; the first is the reference of every comparison.
 
     A later model that fails to load or whose process dies is listed under ``failed`` with its reason; the others are
-    measured all the same.
+    measured all the same. Test texts without labels leave accuracies out. Ctrl-C ends the measuring and returns what
+    is known until then, ``partial``, if every model has been timed at least once.
 
     Returns:
-        The document that results.json holds.
+        The document that results.json holds, and the raw times as ``samples``, which are written apart.
 
     Raises:
         CompressError: Without test texts, with a task or test label that is not a model's, for a length that a model
@@ -47,7 +72,7 @@ def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig)
             could not be measured.
     """
     if not test.texts:
-        raise CompressError("bench needs labelled test texts and the data has none; name a file of them with --test")
+        raise CompressError("bench needs test texts and the data has none; name a file of them with --test")
     if config.device == "cuda" and gpu_name() is None:
         raise CompressError("bench.device is cuda, but no NVIDIA GPU is to be seen here; use --device cpu")
     for path in models:
@@ -55,20 +80,29 @@ def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig)
             raise CompressError(f"{path}: no such folder; give folders of models")
     named = unique_names(models)
     threads = config.threads or [usable_cpus()]
-    measured, failed = _measure(named, test, task, threads, config)
-    first = next(iter(named))
+    findings, partial = _Findings(), False
+    try:
+        _measure(named, test, task, threads, config, findings)
+    except KeyboardInterrupt:
+        if not findings.timed():
+            raise
+        partial = True
+    first, failed = next(iter(named)), findings.failed
     if first in failed:
         raise CompressError(
             f"{named[first]}: the first model is the reference and cannot be measured ({failed[first]})"
         )
-    entries = compare(measured, test, config)
+    entries = compare(findings.timed(), test, config)
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "partial": partial,
         "machine": describe_machine(threads),
         "settings": config.model_dump() | {"threads": threads, "resamples": RESAMPLES},
+        "test_texts": len(test.texts),
         "models": entries,
         "recommendation": asdict(recommend(entries)),
         "failed": [{"name": name, "path": str(named[name]), "reason": reason} for name, reason in failed.items()],
+        "samples": findings.samples,
     }
 
 
@@ -86,30 +120,53 @@ def unique_names(models: Sequence[Path]) -> dict[str, Path]:
 
 
 def _measure(
-    named: dict[str, Path], test: "Split", task: str, threads: list[int], config: BenchConfig
-) -> tuple[dict[str, Measured], dict[str, str]]:
-    """Measure one thread count after the other; the models that failed come with their reasons."""
+    named: dict[str, Path],
+    test: "Split",
+    task: str,
+    threads: list[int],
+    config: BenchConfig,
+    findings: _Findings,
+) -> None:
+    """Measure one thread count after the other, into ``findings``."""
     loads = [REAL, *(Load(batch, length) for batch, length in product(config.batch, config.length))]
     texts = sample(test.texts, config.seed)
-    measured: dict[str, Measured] = {}
-    failed: dict[str, str] = {}
     load_steps = max(1, round(config.seconds * len(named)))
     with progress("bench", total=len(threads) * (len(named) + len(loads) * load_steps) + len(named)) as advance:
         for count in threads:
-            with Crew({name: named[name] for name in named if name not in failed}, count, config.device) as crew:
+            living = {name: path for name, path in named.items() if name not in findings.failed}
+            with Crew(living, count, config.device, findings.failed, config.provider) as crew:
                 opened = crew.each(_told(Worker.opened, advance, "opened"))
-                if not measured:
+                if not findings.measured:
                     _check(opened, test, task, loads)
-                    choose_metric(config.metric, task, len(all_labels(opened.values())))  # refused before it is timed
+                    choose_metric(  # refused before it is timed
+                        config.metric,
+                        task if test.labels else next(iter(opened.values())).task,
+                        len(all_labels(opened.values())),
+                    )
+                    crew.each(lambda worker: worker.first_answer(test.texts[0]))
                     logits = crew.each(_told(lambda worker: worker.logits(test.texts), advance, "answered"))
-                    measured = {name: Measured(named[name], opened[name], logits[name]) for name in logits}
+                    findings.measured = {name: Measured(named[name], opened[name], logits[name]) for name in logits}
                 for load in loads:
-                    with _shares(advance, load_steps, f"{load}, threads {count}") as share:
-                        rounds_ms = take_turns(crew, load, texts, config.seconds, share)
-                    for name, rounds in rounds_ms.items():
-                        measured[name].latency.append(summarise(load, count, rounds))
-                failed |= crew.failed
-    return {name: found for name, found in measured.items() if name not in failed}, failed
+                    try:
+                        with _shares(advance, load_steps, f"{load}, threads {count}") as share:
+                            rounds_ms = take_turns(crew, load, texts, config.seconds, share)
+                    except TurnsInterruptedError as stop:
+                        findings.record(load, count, stop.rounds_ms)
+                        raise
+                    findings.record(load, count, rounds_ms)
+                    if load is REAL and count == threads[0]:
+                        _more(crew, findings.measured, test, config)
+
+
+def _more(crew: Crew, measured: dict[str, Measured], test: "Split", config: BenchConfig) -> None:
+    """What is measured once a model, with the first thread count: costs, offline throughput, arrivals at random."""
+    for name, account in crew.each(Worker.account).items():
+        measured[name].account = account
+    for name, throughput in measure_throughput(crew, test.texts, config.seconds).items():
+        measured[name].throughput = throughput
+    if config.rate is not None:
+        for name, served in measure_served(crew, config.rate, config.seconds, config.seed).items():
+            measured[name].served = served
 
 
 def sample(texts: Sequence[Text], seed: int) -> list[Text]:
@@ -122,7 +179,10 @@ def _check(opened: dict[str, Opened], test: "Split", task: str, loads: Sequence[
     wanted = {label for labels in test.labels for label in labels}
     for name, model in opened.items():
         # A checkpoint that is not ours does not say whether it reads pairs, so only ours can be held to it.
-        if task not in (model.task, f"pair_{model.task}"):
+        fits = (
+            task in (model.task, f"pair_{model.task}") if test.labels else reads_pairs(task) >= reads_pairs(model.task)
+        )
+        if not fits:
             raise CompressError(f"{name} is a {model.task} model, the data is {task}; give data that it was made for")
         if unknown := sorted(wanted - set(model.labels)):
             known = ", ".join(model.labels)

@@ -27,6 +27,8 @@ class Recommendation:
 def recommend(entries: Sequence[Entry]) -> Recommendation:
     """Apply the rule; what is lost is said beside what is won."""
     first = entries[0]
+    if first["accuracy"] is None:
+        return _fastest(entries)
     chosen = min(filter(_close_enough, entries), key=p50_ms)
     if len(entries) == 1:
         accuracy = f"{words.percent(first['accuracy']['value'])} {words.metric_name(first['accuracy']['metric'])}"
@@ -42,12 +44,29 @@ def p50_ms(entry: Entry) -> float:
     return float(entry["latency"][0]["p50_ms"])
 
 
+def texts_of(results: Mapping[str, Any]) -> int:
+    """How many test texts there were; documents of before 0.2 say it beside the accuracy only."""
+    return int(results["test_texts"] if "test_texts" in results else results["models"][0]["accuracy"]["n"])
+
+
 def gains(entry: Entry) -> str:
     """Speed, size and points against the first model, in a few words."""
     change = entry["versus_first"]
     speed = words.compared(change["speedup_p50"], "faster", "slower", "as fast")
     size = words.compared(change["size_ratio"], "smaller", "larger", "as large")
-    return f"{speed}, {size}, {words.points(change['accuracy_delta'])} points"
+    points = "" if change["accuracy_delta"] is None else f", {words.points(change['accuracy_delta'])} points"
+    return f"{speed}, {size}{points}"
+
+
+def _fastest(entries: Sequence[Entry]) -> Recommendation:
+    """Without labels: which is fastest, and how often it answers as the first."""
+    first, fastest = entries[0], min(entries, key=p50_ms)
+    why = "The test texts have no labels, so accuracy is not known: choose by speed only what is known to be right."
+    if fastest is first:
+        return Recommendation(first["name"], f"{first['name']}: {words.milliseconds(p50_ms(first))} a text", why)
+    agreement = words.percent(fastest["versus_first"]["agreement"])
+    why += f" {fastest['name']} is the fastest and answers as {first['name']} on {agreement} of the texts."
+    return Recommendation(fastest["name"], f"{fastest['name']}: {gains(fastest)}", why)
 
 
 def _close_enough(entry: Entry) -> bool:

@@ -7,20 +7,27 @@ from typing import Any
 
 from compress.bench import words
 from compress.bench.markdown import as_markdown
-from compress.bench.recommend import Entry, p50_ms
+from compress.bench.recommend import Entry, p50_ms, texts_of
 from compress.clock import in_words
 
 _WIDE_PX, _HALF_PX, _NARROW_PX = 890, 420, 350
 _AXIS_PX = 40
+_MOST_LABELS, _MOST_FLIPS = 20, 20
 
 
 def write_report(results: Mapping[str, Any], folder: Path) -> None:
     """Write ``report.html``, ``report.md`` and ``results.json`` into ``folder``, which must exist.
 
+    The raw times go into ``samples.jsonl``, one line a model and load: each call of each round in milliseconds.
+
     Args:
         results: The document that :func:`compress.bench.bench` returns, or one read back from a results.json.
         folder: Where to write.
     """
+    if "samples" in results:
+        lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in results["samples"]]
+        (folder / "samples.jsonl").write_text("".join(lines), encoding="utf-8")
+        results = {name: value for name, value in results.items() if name != "samples"}
     document = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
     (folder / "results.json").write_text(document, encoding="utf-8")
     (folder / "report.md").write_text(as_markdown(results), encoding="utf-8")
@@ -46,8 +53,15 @@ def as_html(results: Mapping[str, Any]) -> str:
         words=words,
         first=entries[0],
         chosen=chosen,
-        metric=words.metric_name(entries[0]["accuracy"]["metric"]),
+        metric=words.metric_name(entries[0]["accuracy"]["metric"]) if entries[0]["accuracy"] else None,
+        texts=texts_of(results),
+        partial=results.get("partial"),
         charts=_charts(entries, chosen["name"]),
+        throughputs=[entry for entry in entries if entry.get("throughput")],
+        costs=[entry for entry in entries if entry.get("cost")],
+        recalls=recall_rows(entries, chosen),
+        flips=[entry for entry in entries if entry.get("flips", {}).get("count")],
+        most_flips=_MOST_FLIPS,
         grid=grid_rows(entries),
         steps=made,
         trained=_trained(made),
@@ -65,8 +79,10 @@ def _charts(entries: Sequence[Entry], chosen: str) -> dict[str, dict[str, str]]:
     sizes, latencies = bars.size_bars(entries, chosen), bars.latency_bars(entries, chosen)
     widths = {"wide": _WIDE_PX, "narrow": _NARROW_PX}
     half = {"wide": _HALF_PX, "narrow": _NARROW_PX}
+    judged = entries[0]["accuracy"] is not None
+    plots = {kind: scatter(entries, chosen, width - _AXIS_PX, 320) for kind, width in widths.items()} if judged else {}
     return {
-        "scatter": {kind: scatter(entries, chosen, width - _AXIS_PX, 320) for kind, width in widths.items()},
+        "scatter": plots,
         "latency": {kind: bars.bars(latencies, width) for kind, width in half.items()},
         "size": {kind: bars.bars(sizes, width) for kind, width in half.items()},
     }
@@ -82,6 +98,21 @@ def _trained(made: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for row in made
         if row["curve"] is not None
     ]
+
+
+def recall_rows(entries: Sequence[Entry], chosen: Entry) -> dict[str, Any] | None:
+    """Each label's recall by every model; of many labels those where the chosen model's is lowest."""
+    if not chosen["accuracy"] or "recall" not in chosen["accuracy"]:
+        return None
+    own = [each["recall"] for each in chosen["accuracy"]["recall"]]
+    order = list(range(len(own)))
+    if len(own) > _MOST_LABELS:
+        order = sorted(order, key=lambda place: 2.0 if own[place] is None else own[place])[:_MOST_LABELS]
+    rows = [
+        {**chosen["accuracy"]["recall"][place], "recalls": [e["accuracy"]["recall"][place]["recall"] for e in entries]}
+        for place in order
+    ]
+    return {"rows": rows, "left_out": len(own) - len(rows)}
 
 
 def grid_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:

@@ -18,16 +18,31 @@ _CHECK_GROWTH = 1.2
 T = TypeVar("T")
 
 
+class TurnsInterruptedError(KeyboardInterrupt):
+    """Ctrl-C during the turns; ``rounds_ms`` are the whole rounds until then, as :func:`take_turns` returns them."""
+
+    def __init__(self, rounds_ms: dict[str, list[Times]]) -> None:
+        super().__init__()
+        self.rounds_ms = rounds_ms
+
+
 class Crew:
     """The workers of all models at one thread count; one that fails is noted in ``failed`` and left out."""
 
-    def __init__(self, models: dict[str, Path], threads: int, device: str) -> None:
+    def __init__(
+        self,
+        models: dict[str, Path],
+        threads: int,
+        device: str,
+        failed: dict[str, str] | None = None,
+        provider: str = "CPU",
+    ) -> None:
         self.threads = threads
-        self.failed: dict[str, str] = {}
+        self.failed = {} if failed is None else failed
         self.workers: list[Worker] = []
         try:
             for name, path in models.items():
-                self.workers.append(Worker(name, path, threads, device))
+                self.workers.append(Worker(name, path, threads, device, provider))
         except BaseException:
             self.close()
             raise
@@ -73,6 +88,9 @@ def take_turns(
         texts: Where the load's texts or tokens come from.
         budget_s: Seconds for each model.
         advance: Told after each round which share of the budget is spent.
+
+    Raises:
+        TurnsInterruptedError: On Ctrl-C, with the rounds that were done.
     """
     slowest_ms = max(crew.each(lambda worker: worker.load(load, texts)).values())
     fewest, most = _CALLS_A_TURN
@@ -81,7 +99,10 @@ def take_turns(
     number, check_at = 0, float(_ROUNDS_AT_LEAST)
     while True:
         number += 1
-        times_ms = crew.each(lambda worker: worker.turn(calls, _FASTEST_TURN_S), reverse=number % 2 == 0)
+        try:
+            times_ms = crew.each(lambda worker: worker.turn(calls, _FASTEST_TURN_S), reverse=number % 2 == 0)
+        except KeyboardInterrupt:
+            raise TurnsInterruptedError(rounds_ms) from None
         rounds_ms = {name: [*rounds_ms[name], times] for name, times in times_ms.items()}
         spent_s = max(sum(float(times.sum()) for times in rounds) for rounds in rounds_ms.values()) / 1000
         advance(spent_s / budget_s)

@@ -27,6 +27,14 @@ def millions(parameters: float) -> str:
     return f"{parameters / 1e6:.1f} M" if parameters >= 1e5 else f"{parameters / 1e3:.0f} k"
 
 
+def count(number: float) -> str:
+    """``1.2 G``: a large number with its prefix."""
+    for size, prefix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= size:
+            return f"{number / size:.3g}{prefix}"
+    return f"{number:.3g}"
+
+
 def percent(fraction: float) -> str:
     """``97.3%``."""
     return f"{100 * fraction:.1f}%"

@@ -11,18 +11,23 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
+from compress.bench.cost import peak_memory_bytes
+from compress.bench.energy import EnergyMeter
 from compress.bench.latency import Load
+from compress.bench.macs import weight_shapes, widths_of
+from compress.bench.server import serve
 from compress.clock import Stopwatch
 from compress.errors import CompressError
 from compress.predictors import open_predictor
-from compress.runtime.encoding import Feeds, Text, pad
-from compress.runtime.predictor import predict_logits
+from compress.runtime.encoding import Encoding, Feeds, Text, pad
+from compress.runtime.predictor import encoded_logits, predict_logits
 
 _FIXED_FEEDS = 16
 _UNTIMED_CALLS = 3
@@ -34,8 +39,19 @@ _WARM_UP_AT_MOST_S = 2.0
 class Session:
     """An open model and the feeds of the load that is being timed."""
 
-    def __init__(self, path: str, threads: int, device: str) -> None:
-        self._predictor = open_predictor(Path(path), threads, device)
+    def __init__(self, path: str, threads: int, device: str, provider: str) -> None:
+        watch = Stopwatch()
+        self._predictor = open_predictor(Path(path), threads, device, provider)
+        self._load_ms = watch.milliseconds
+        from compress.runtime.session import GRAPHS  # brings onnxruntime, whose import is part of load_ms
+
+        self._graph = next((file for name in GRAPHS if (file := Path(path, name)).is_file()), None)
+        self._first_answer_ms = self._tokenizer_p50_ms = self._mean_tokens = 0.0
+        self._energy = EnergyMeter()
+        self._joules: list[float | None] = []
+        self._answered = 0
+        self._all: list[Encoding] = []
+        self._texts: list[Text] = []
         self._feeds: list[Feeds] = []
         self._next = 0
 
@@ -45,13 +61,22 @@ class Session:
             "max_length": self._predictor.encoder.max_length
         }
 
+    def first_answer(self, text: Any) -> dict[str, Any]:
+        """Answer one text, whatever the libraries still have to set up."""
+        watch = Stopwatch()
+        predict_logits(self._predictor, _as_texts([text]))
+        self._first_answer_ms = watch.milliseconds
+        return {}
+
     def logits(self, texts: list[Any]) -> dict[str, Any]:
-        found = predict_logits(self._predictor, _as_texts(texts)).astype("<f4")
+        self._all = self._predictor.encoder(_as_texts(texts))
+        found = encoded_logits(self._predictor, self._all).astype("<f4")
         return {"shape": found.shape, "float32": base64.b64encode(found.tobytes()).decode()}
 
     def load(self, texts: list[Any], batch: int, length: Any) -> dict[str, Any]:
         """Take up a load and run it until its times are steady; the answer is the median of the last pass."""
-        encodings = self._predictor.encoder(_as_texts(texts))
+        self._texts = _as_texts(texts)
+        encodings = self._encoded(self._texts)
         load = Load(batch, length)
         if load.length == "real":
             self._feeds = [pad([encoding]) for encoding in encodings]
@@ -71,11 +96,58 @@ class Session:
         # Another model had the caches until now.
         for feeds in islice(block, _UNTIMED_CALLS):
             self._predictor.run(feeds)
+        self._energy.start()
         watch = Stopwatch()
         times_ms = self._times_ms(block)
         while watch.seconds < at_least_s:
             times_ms += self._times_ms(block)
+        self._joules.append(self._energy.joules())
+        self._answered += len(times_ms)
         return {"times_ms": times_ms}
+
+    def offline(self) -> dict[str, Any]:
+        """Answer all texts that logits were asked for, in batches of like length."""
+        watch = Stopwatch()
+        encoded_logits(self._predictor, self._all)
+        return {"seconds": watch.seconds}
+
+    def serve(self, arrivals_s: list[float]) -> dict[str, Any]:
+        """Answer the load's texts, one at a time from the text itself, as they arrive."""
+
+        def answer(number: int) -> None:
+            text = self._texts[number % len(self._texts)]
+            self._predictor.run(pad(self._predictor.encoder([text])))
+
+        for number in range(_UNTIMED_CALLS):
+            answer(number)
+        times_ms, seconds = serve(np.asarray(arrivals_s), answer)
+        return {"times_ms": times_ms.tolist(), "seconds": seconds}
+
+    def account(self) -> dict[str, Any]:
+        """What the model cost up to now; asked for after the real texts, before the turns of any other load."""
+        peak = peak_memory_bytes()  # before the weights are looked at
+        joules = [used for used in self._joules if used is not None]
+        widths = widths_of(weight_shapes(self._predictor, self._graph), onnx=self._graph is not None)
+        return {
+            "mean_tokens": self._mean_tokens,
+            "tokenizer_p50_ms": self._tokenizer_p50_ms,
+            "load_ms": self._load_ms,
+            "first_answer_ms": self._first_answer_ms,
+            "peak_memory_bytes": peak,
+            "joules_per_text": sum(joules) / self._answered if joules and len(joules) == len(self._joules) else None,
+            "widths": asdict(widths) if widths else None,
+        }
+
+    def _encoded(self, texts: list[Text]) -> list[Encoding]:
+        """The texts' token ids, made one text at a time, as a server makes them, and timed."""
+        encodings, times_ms = [], []
+        for text in texts:
+            watch = Stopwatch()
+            encodings += self._predictor.encoder([text])
+            times_ms.append(watch.milliseconds)
+        self._tokenizer_p50_ms = float(np.median(times_ms)) if times_ms else 0.0
+        self._mean_tokens = float(np.mean([len(each) for each in encodings])) if encodings else 0.0
+        return encodings
 
     def _block(self, calls: int) -> list[Feeds]:
         return [self._feeds[(self._next + step) % len(self._feeds)] for step in range(calls)]

@@ -43,6 +43,11 @@ def label_column(table: Table, named: str | None) -> str:
     return found[0]
 
 
+def has_label_column(table: Table) -> bool:
+    """Whether a column has a usual name for the label."""
+    return _first(table, ((name,) for name in LABELS)) is not None
+
+
 def _existing(table: Table, name: str, flag: str) -> str:
     if name not in table.columns:
         raise CompressError(f'{table.name}: no column "{name}"; give {flag} one of {_names(table)}')

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from compress.config import DataConfig
+from compress.data.columns import has_label_column
 from compress.data.dataset import Dataset, Split, Task
-from compress.data.rows import Rows, holds_lists, read_labels, read_rows
+from compress.data.rows import Rows, holds_lists, read_labels, read_rows, read_texts
 from compress.data.sources import SplitName, find_tables
 from compress.data.split import hold_out
 from compress.errors import CompressError
@@ -30,6 +31,20 @@ def read_dataset(config: DataConfig) -> Dataset:
     splits = {split: _split(found, task, labels) for split, found in rows.items()}
     train, validation, test = _complete(splits, config.split_seed, config.data)
     return Dataset(task, labels, train, validation, test)
+
+
+def read_test(config: DataConfig) -> tuple[Split, Task]:
+    """The test split and its task; where no column of it holds labels, all its texts without any.
+
+    Without a test split, one file that has labels is divided as :func:`read_dataset` does, one without is all test.
+    """
+    tables = find_tables(config)
+    found = tables.get("test", tables["train"])
+    if config.label is not None or any(has_label_column(table) for table in found):
+        dataset = read_dataset(config)
+        return dataset.test, dataset.task
+    texts = [text for table in found for text in read_texts(table, config.text)]
+    return Split(texts, []), "pair_single_label" if isinstance(texts[0], tuple) else "single_label"
 
 
 def _task(rows: Mapping[SplitName, Rows]) -> Task:

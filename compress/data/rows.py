@@ -40,11 +40,16 @@ def read_rows(tables: Sequence[Table], text: Sequence[str], label: str | None) -
     """
     rows = Rows([], [], [], [table.name for table in tables])
     for table in tables:
-        texts = [_checked_texts(table, column) for column in text_columns(table, text)]
-        rows.texts.extend(texts[0] if len(texts) == 1 else zip(*texts, strict=True))
+        rows.texts.extend(read_texts(table, text))
         rows.cells.extend(table.columns[label_column(table, label)])
         rows.places.extend(map(table.place, range(len(table.numbers))))
     return rows
+
+
+def read_texts(table: Table, text: Sequence[str]) -> list[Text]:
+    """The text, or the pair, of each row."""
+    columns = [_checked_texts(table, column) for column in text_columns(table, text)]
+    return list(columns[0]) if len(columns) == 1 else list(zip(*columns, strict=True))
 
 
 def holds_lists(cells: Iterable[Any]) -> bool:

@@ -30,13 +30,13 @@ class TorchPredictor:
         self.precision = precision
         self.size_bytes = 4 * checkpoint.parameters
         self._device = device
-        self._model: nn.Module = nn.Module.to(checkpoint.model, device)
+        self.model: nn.Module = nn.Module.to(checkpoint.model, device)
 
     def run(self, feeds: Feeds) -> Logits:
         """Logits, float32 ``[batch, labels]``."""
-        self._model.eval()
+        self.model.eval()
         bf16 = self.precision == "bf16"
         with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16) if bf16 else nullcontext():
             tensors = {name: torch.from_numpy(array).to(self._device) for name, array in feeds.items()}
-            logits: Logits = self._model(**tensors).logits.float().cpu().numpy()
+            logits: Logits = self.model(**tensors).logits.float().cpu().numpy()
         return logits

@@ -15,6 +15,7 @@ from compress.runtime.predictor import Logits
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # In order of preference: the int8 graph is the point of the exercise.
 GRAPHS = {"onnx/model_quantized.onnx": "int8", "onnx/model.onnx": "fp32"}
+_PROVIDER = "ExecutionProvider"
 
 
 class OnnxPredictor:
@@ -25,11 +26,19 @@ class OnnxPredictor:
         manifest: what its folder says of task, labels and size.
         encoder: its tokenizer.
         threads: intra-op threads; default: all CPUs that this process may use.
+        provider: what onnxruntime runs it on; one that it lacks, or leaves for another, is an error.
     """
 
     backend = "onnxruntime"
 
-    def __init__(self, graph: Path, manifest: Manifest, encoder: TextEncoder, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        graph: Path,
+        manifest: Manifest,
+        encoder: TextEncoder,
+        threads: int | None = None,
+        provider: str = "CPU",
+    ) -> None:
         self.task = manifest.task
         self.labels = manifest.labels
         self.encoder = encoder
@@ -37,12 +46,12 @@ class OnnxPredictor:
         self.size_bytes = graph.stat().st_size
         self.parameters = manifest.parameters
         check_graph(graph)
-        self._session = open_session(graph, threads or usable_cpus())
+        self._session = open_session(graph, threads or usable_cpus(), provider)
         _check_answers(graph, self._session, len(self.labels))
         self.provider: str | None = self._session.get_providers()[0]
 
     @classmethod
-    def open(cls, folder: Path, threads: int | None = None) -> "OnnxPredictor":
+    def open(cls, folder: Path, threads: int | None = None, provider: str = "CPU") -> "OnnxPredictor":
         """The classifier in an ONNX folder of ours: its int8 graph, or its fp32 one where it has no other."""
         manifest = read_manifest(folder)
         if manifest.kind != "onnx":
@@ -53,7 +62,7 @@ class OnnxPredictor:
         if graph is None:
             raise CompressError(f"{folder}: has none of {', '.join(GRAPHS)}; export the model again")
         encoder = TextEncoder.from_file(folder / "tokenizer.json", manifest.max_length)
-        return cls(graph, manifest, encoder, threads)
+        return cls(graph, manifest, encoder, threads, provider)
 
     def run(self, feeds: Feeds) -> Logits:
         """Logits, float32 ``[batch, labels]``; safe to call from several threads."""
@@ -61,22 +70,30 @@ class OnnxPredictor:
         return logits
 
 
-def open_session(graph: Path | bytes, threads: int) -> ort.InferenceSession:
-    """A session on the CPU for a graph in a file or in memory.
+def open_session(graph: Path | bytes, threads: int, provider: str = "CPU") -> ort.InferenceSession:
+    """A session for a graph in a file or in memory.
 
     Raises:
-        CompressError: onnxruntime cannot load it, with its reason.
+        CompressError: onnxruntime lacks the provider or would run the graph on another, or cannot load it.
     """
+    there = {name.removesuffix(_PROVIDER).lower(): name for name in ort.get_available_providers()}
+    wanted = there.get(provider.removesuffix(_PROVIDER).lower())
+    if wanted is None:
+        known = ", ".join(sorted(name.removesuffix(_PROVIDER) for name in there.values()))
+        raise CompressError(f"provider {provider} is not in onnxruntime {ort.__version__} here; it has {known}")
     options = ort.SessionOptions()
     # onnxruntime would take every core of the machine, whatever a container grants.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(graph, options, providers=[wanted])
     except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class of their own
         name = graph if isinstance(graph, Path) else "the graph"
         raise CompressError(f"{name}: onnxruntime {ort.__version__} cannot load it ({_first_line(error)})") from None
+    if (ran := session.get_providers()[0]) != wanted:  # onnxruntime goes on without one that cannot start
+        raise CompressError(f"provider {provider} was asked for, but onnxruntime would run the graph on {ran}")
+    return session
 
 
 def _check_answers(graph: Path, session: ort.InferenceSession, labels: int) -> None:

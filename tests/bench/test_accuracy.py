@@ -90,7 +90,7 @@ def test_task_decides_metric_and_predictions(task: str) -> None:
     assert default_metric(task) == ("macro_f1" if multi else "accuracy")
 
 
-def test_bootstrap_interval_covers_the_truth() -> None:
+def test_accuracy_interval_covers_the_truth() -> None:
     trials, covered = 400, 0
     rng = np.random.default_rng(3)
     for _ in range(trials):

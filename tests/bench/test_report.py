@@ -160,6 +160,14 @@ def test_all_three_files_are_written_and_failures_are_shown(tmp_path: Path) -> N
     assert as_html(again) == (tmp_path / "report.html").read_text()
 
 
+def test_a_partial_report_says_so(tmp_path: Path) -> None:
+    write_report(document(2) | {"partial": True}, tmp_path)
+    assert "<b>Partial</b>" in (tmp_path / "report.html").read_text()
+    assert "Partial: interrupted" in (tmp_path / "report.md").read_text()
+    write_report(document(2), tmp_path)
+    assert "artial:" not in (tmp_path / "report.md").read_text()
+
+
 def test_recommends_the_fastest_that_is_close_enough() -> None:
     models = document(8)["models"]
     chosen = recommend(models)

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from compress.config import DataConfig
-from compress.data import Dataset, Split, read_dataset
+from compress.data import Dataset, Split, read_dataset, read_test
 from compress.errors import CompressError
 
 Read = Callable[..., Dataset]
@@ -225,3 +225,26 @@ def test_a_missing_source_is_not_looked_up_on_the_hub(refusal: Refusal) -> None:
 def test_a_folder_without_train_says_what_it_has(refusal: Refusal) -> None:
     message = refusal({"questions.csv": TRAIN, "notes.md": "", ".train.csv": TRAIN})
     assert "no train split; it has notes.md, questions.csv; name the files train, validation and test" in message
+
+
+def test_a_test_file_without_a_label_column_is_texts_alone(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\na,x\nb,y\n", encoding="utf-8")
+    (tmp_path / "test.csv").write_text("text,length\nc,1\nd,1\n", encoding="utf-8")
+    test, task = read_test(DataConfig(data=str(tmp_path)))
+    assert (test.texts, test.labels, task) == (["c", "d"], [], "single_label")
+
+
+def test_one_file_without_a_label_column_is_all_test(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.csv"
+    file.write_text("sentence1,sentence2\na,b\nc,d\n", encoding="utf-8")
+    test, task = read_test(DataConfig(data=str(file)))
+    assert (test.texts, test.labels, task) == ([("a", "b"), ("c", "d")], [], "pair_single_label")
+
+
+def test_a_test_file_with_labels_is_read_as_ever(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\na,x\nb,y\ne,x\nf,y\n", encoding="utf-8")
+    (tmp_path / "test.csv").write_text("text,label\nc,x\n", encoding="utf-8")
+    config = DataConfig(data=str(tmp_path))
+    assert read_test(config) == (read_dataset(config).test, "single_label")
+    with pytest.raises(CompressError, match=r'no column "lable"'):
+        read_test(DataConfig(data=str(tmp_path), label="lable"))

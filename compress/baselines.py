@@ -1,0 +1,176 @@
+"""Linear models on token ids: the floors that a compressed BERT must beat to have earned its keep.
+
+They read the tokens of the first benched model, so they sit behind the same seam, tokenizer apart, as all others.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compress.errors import CompressError
+from compress.runtime.encoding import Encoding, Feeds, TextEncoder
+from compress.runtime.predictor import Logits
+
+if TYPE_CHECKING:
+    from compress.data import Dataset
+
+ABOUT, WEIGHTS = "baseline.json", "baseline.npz"
+TF_IDF, STATIC = "tf-idf", "static"
+
+_BIGRAM = 1 << 32
+_SMOOTHING = 1e-3
+_SURE = 10.0
+
+Floats = npt.NDArray[np.float64]
+
+
+class BaselinePredictor:
+    """TF-IDF over tokens and pairs of tokens, or a weighted mean of token embeddings, under logistic regression."""
+
+    backend = "numpy"
+    provider: str | None = None
+    precision = "fp32"
+
+    def __init__(self, folder: Path) -> None:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        self.task: str = about["task"]
+        self.labels: tuple[str, ...] = tuple(about["labels"])
+        self.encoder = TextEncoder.from_file(folder / "tokenizer.json", about["max_length"])
+        self.size_bytes = (folder / WEIGHTS).stat().st_size
+        with np.load(folder / WEIGHTS) as arrays:
+            self._coefficients, self._intercepts = arrays["coefficients"], arrays["intercepts"]
+            self._features = arrays["features"]
+            self._terms = {key: place for place, key in enumerate(arrays["terms"].tolist())}
+        self.parameters = sum(each.size for each in (self._coefficients, self._intercepts, self._features))
+
+    def run(self, feeds: Feeds) -> Logits:
+        """Logits, float32 ``[batch, labels]``."""
+        lengths = feeds["attention_mask"].sum(axis=1)
+        rows = [ids[:length].tolist() for ids, length in zip(feeds["input_ids"], lengths, strict=True)]
+        logits = [self._tf_idf(ids) if self._terms else self._static(ids) for ids in rows]
+        return np.asarray(np.stack(logits) + self._intercepts, dtype=np.float32)
+
+    def _tf_idf(self, ids: list[int]) -> Floats:
+        found = [self._terms[term] for term in terms_of(ids) if term in self._terms]
+        places, times = np.unique(np.asarray(found, dtype=np.int64), return_counts=True)
+        values = times * self._features[places]
+        return np.asarray(self._coefficients[:, places] @ (values / max(np.linalg.norm(values), 1e-12)))
+
+    def _static(self, ids: list[int]) -> Floats:
+        return np.asarray(self._coefficients @ pooled(self._features, ids))
+
+
+def fit_baselines(dataset: "Dataset", model: Path, out: Path) -> list[Path]:
+    """Train both on the train split with the tokens, and the word embeddings, of ``model``; their folders in ``out``.
+
+    Raises:
+        CompressError: ``model`` is no local folder with a tokenizer.json.
+    """
+    from compress.folder import MANIFEST
+
+    tokenizer = model / "tokenizer.json"
+    if not tokenizer.is_file():
+        raise CompressError(f"--baselines: {model} has no tokenizer.json to take the tokens from; give a local folder")
+    named = json.loads((model / MANIFEST).read_text(encoding="utf-8")) if (model / MANIFEST).is_file() else {}
+    max_length = int(named.get("max_length", 128))
+    encodings = TextEncoder.from_file(tokenizer, max_length)(dataset.train.texts)
+    targets = dataset.train.targets(dataset.labels, dataset.task)
+    about = {"task": dataset.task, "labels": dataset.labels, "max_length": max_length}
+    arrays = {
+        TF_IDF: _fit_tf_idf(encodings, targets),
+        STATIC: _fit_static(encodings, targets, word_embeddings(model)),
+    }
+    for name, weights in arrays.items():
+        folder = out / name
+        folder.mkdir()
+        (folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+        shutil.copyfile(tokenizer, folder / "tokenizer.json")
+        np.savez(folder / WEIGHTS, allow_pickle=False, **weights)
+    return [out / name for name in arrays]
+
+
+def terms_of(ids: Sequence[int]) -> list[int]:
+    """A text's tokens and pairs of neighbouring tokens, each as one number."""
+    return [*ids, *(first * _BIGRAM + second + _BIGRAM for first, second in pairwise(ids))]
+
+
+def pooled(table: npt.NDArray[Any], ids: Sequence[int]) -> Floats:
+    """The mean of the rows of ``table`` that a text's tokens name, of length 1."""
+    mean = table[np.asarray(ids, dtype=np.int64)].mean(axis=0, dtype=np.float64)
+    return np.asarray(mean / max(np.linalg.norm(mean), 1e-12))
+
+
+def word_embeddings(model: Path) -> npt.NDArray[np.float32]:
+    """The word embedding table of a PyTorch or fp32 ONNX folder, float32 ``[vocabulary, hidden]``."""
+    from compress.runtime.session import GRAPHS
+
+    if (weights := model / "model.safetensors").is_file():
+        from safetensors import safe_open
+
+        with safe_open(weights, framework="numpy") as tensors:
+            name = next((key for key in tensors.keys() if key.endswith("word_embeddings.weight")), None)  # noqa: SIM118
+            if name is not None:
+                return np.asarray(tensors.get_tensor(name), dtype=np.float32)
+    import onnx
+    from onnx import numpy_helper
+
+    for graph in (model / name for name in GRAPHS):
+        tensors_of = onnx.load(graph).graph.initializer if graph.is_file() else []
+        for tensor in tensors_of:
+            if tensor.name == "words":
+                return np.asarray(numpy_helper.to_array(tensor), dtype=np.float32)
+    raise CompressError(
+        f"--baselines: found no fp32 word embeddings in {model}; name a PyTorch or fp32 ONNX folder as the first model"
+    )
+
+
+def _fit_tf_idf(encodings: Sequence[Encoding], targets: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectors = TfidfVectorizer(analyzer=lambda encoding: terms_of(encoding.ids), norm="l2")
+    features = vectors.fit_transform(encodings)
+    terms = vectors.get_feature_names_out().astype(np.int64)
+    return _regress(features, targets) | {"features": vectors.idf_.astype(np.float32), "terms": terms}
+
+
+def _fit_static(
+    encodings: Sequence[Encoding], targets: npt.NDArray[Any], table: npt.NDArray[np.float32]
+) -> dict[str, npt.NDArray[Any]]:
+    """Word embeddings weighted by a / (a + frequency) (Arora, Liang and Ma 2017), as model2vec does with a table."""
+    counts = np.bincount(np.concatenate([encoding.ids for encoding in encodings]), minlength=len(table))
+    weights = _SMOOTHING / (_SMOOTHING + counts / counts.sum())
+    weighted = (table * weights[:, None]).astype(np.float32)
+    features = np.stack([pooled(weighted, encoding.ids) for encoding in encodings])
+    return _regress(features, targets) | {"features": weighted, "terms": np.empty(0, dtype=np.int64)}
+
+
+def _regress(features: Any, targets: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """Logistic regression's coefficients ``[labels, features]`` and intercepts ``[labels]``."""
+    from sklearn.linear_model import LogisticRegression
+
+    if targets.ndim == 1:
+        fitted = LogisticRegression(C=10.0, max_iter=1000).fit(features, targets)
+        coefficients, intercepts = fitted.coef_, fitted.intercept_
+        if len(coefficients) == 1:  # of two labels scikit-learn has the second one's alone
+            coefficients = np.concatenate([0 * coefficients, coefficients])
+            intercepts = np.array([0.0, *intercepts])
+    else:
+        rows = [_one_label(features, column) for column in targets.T]
+        coefficients = np.concatenate([row for row, _ in rows])
+        intercepts = np.array([intercept for _, intercept in rows])
+    return {"coefficients": coefficients.astype(np.float32), "intercepts": intercepts.astype(np.float32)}
+
+
+def _one_label(features: Any, applies: npt.NDArray[Any]) -> tuple[Floats, float]:
+    from sklearn.linear_model import LogisticRegression
+
+    if len(np.unique(applies)) == 1:
+        return np.zeros((1, features.shape[1])), _SURE if applies[0] else -_SURE
+    fitted = LogisticRegression(C=10.0, max_iter=1000).fit(features, applies)
+    return fitted.coef_, float(fitted.intercept_[0])

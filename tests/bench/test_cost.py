@@ -1,0 +1,102 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from compress.bench import bench
+from compress.bench.cost import peak_memory_bytes
+from compress.bench.energy import EnergyMeter
+from compress.bench.macs import Widths, macs_per_text, widths_of
+from compress.config import BenchConfig
+from compress.export.graph import build_graph
+from compress.export.int8 import quantize_weights
+from compress.export.weights import read_weights
+from tests.bench.test_bench import TEST
+from tests.tiny import HIDDEN, make_bert, make_feeds, parts
+
+UNEVEN = {"heads": (4, 1, 0, 2), "neurons": (128, 64, 32, 0)}
+
+
+@pytest.mark.parametrize("shape", [{}, UNEVEN], ids=["whole", "uneven"])
+@pytest.mark.parametrize("tokens", [1, 7, 40])
+def test_macs_are_half_the_operations_that_pytorch_counts(shape: dict[str, tuple[int, ...]], tokens: int) -> None:
+    model = make_bert(**shape, labels=3)  # type: ignore[arg-type]
+    model.config._attn_implementation = "eager"
+    widths = widths_of({name: tuple(weight.shape) for name, weight in model.named_parameters()}, onnx=False)
+    assert widths is not None
+    feeds = {name: torch.from_numpy(array) for name, array in make_feeds(1, tokens).items()}
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        parts(model)(**feeds)
+    assert 2 * macs_per_text(widths, tokens) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_graph_has_its_models_widths_and_saves_the_last_layers_other_tokens(int8: bool) -> None:
+    model = make_bert((4, 1, 2, 3), (128, 64, 32, 96), labels=3)
+    graph = build_graph(read_weights(model))
+    graph = quantize_weights(graph) if int8 else graph
+    found = widths_of({each.name: tuple(each.dims) for each in graph.graph.initializer}, onnx=True)
+    assert found == Widths(HIDDEN, (64, 16, 32, 48), (128, 64, 32, 96), HIDDEN * HIDDEN + 3 * HIDDEN, True)
+    whole = Widths(found.hidden, found.attention, found.neurons, found.head, False)
+    tokens = 10
+    saved = (tokens - 1) * (2 * HIDDEN * 48 + 2 * tokens * 48 + 2 * HIDDEN * 96)
+    assert macs_per_text(whole, tokens) - macs_per_text(found, tokens) == saved
+
+
+def test_weights_of_another_model_are_not_guessed_at() -> None:
+    assert widths_of({"dense.weight": (3, 4)}, onnx=False) is None
+    assert widths_of({each.name: tuple(each.dims) for each in onnx.ModelProto().graph.initializer}, onnx=True) is None
+
+
+def test_peak_memory_is_of_this_process_alone_and_grows_with_it() -> None:
+    code = """
+from compress.bench.cost import peak_memory_bytes
+before = peak_memory_bytes()
+held = b"1" * 50_000_000
+print(before, peak_memory_bytes())
+"""
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    before, after = map(int, printed.split())
+    assert 45_000_000 < after - before < 80_000_000
+    own = peak_memory_bytes()
+    assert own is not None
+    assert before < own  # which holds torch
+
+
+def counters(folder: Path, *packages_uj: int) -> EnergyMeter:
+    for number, energy_uj in enumerate(packages_uj):
+        package = folder / f"intel-rapl:{number}"
+        (folder / f"intel-rapl:{number}:0").mkdir(parents=True, exist_ok=True)  # a part of the package
+        package.mkdir(exist_ok=True)
+        (package / "energy_uj").write_text(f"{energy_uj}\n")
+        (package / "max_energy_range_uj").write_text("10000000\n")
+    return EnergyMeter(folder)
+
+
+def test_energy_is_of_all_packages_and_survives_a_counter_that_wraps(tmp_path: Path) -> None:
+    meter = counters(tmp_path, 1_000_000, 9_000_000)
+    meter.start()
+    counters(tmp_path, 3_500_000, 500_000)
+    assert meter.joules() == pytest.approx(2.5 + 1.5)
+
+
+def test_energy_that_cannot_be_read_is_unknown(tmp_path: Path) -> None:
+    meter = EnergyMeter(tmp_path)
+    meter.start()
+    assert meter.joules() is None
+
+
+def test_every_model_has_its_costs(tiny_torch: Path, tiny_onnx: Path) -> None:
+    config = BenchConfig(seconds=0.1, threads=[1], length=[8], batch=[1], price_per_hour=3.6)
+    first, second = bench([tiny_torch, tiny_onnx], TEST, "single_label", config)["models"]
+    for model in (first, second):
+        cost = model["cost"]
+        assert 4 < cost["mean_tokens"] < 40
+        assert min(cost[name] for name in ("tokenizer_p50_ms", "load_ms", "first_answer_ms")) > 0
+        assert cost["price_per_million_texts"] == pytest.approx(1000 / model["latency"][0]["texts_per_s"])
+    assert second["cost"]["macs"] < first["cost"]["macs"]  # the export leaves out what the classifier does not read
+    assert second["cost"]["peak_memory_bytes"] < first["cost"]["peak_memory_bytes"]  # no PyTorch
