@@ -141,6 +141,8 @@ def quantize(
 ) -> StepResult:
     """Write the model as an int8 ONNX graph, with its agreement with the fp32 one on validation texts.
 
+    Its logits are divided by a temperature that is fitted on those texts, so that scores can be taken as probabilities.
+
     Args:
         model: an exported folder, or a PyTorch one, which is exported first.
         data: texts and labels, as for :func:`finetune`.
@@ -154,6 +156,7 @@ def quantize(
         from compress.data import read_dataset
         from compress.export import layout
         from compress.export.agreement import measure_agreement
+        from compress.export.calibration import calibrate, fold_temperature
         from compress.export.int8 import quantize_weights
         from compress.runtime.session import OnnxPredictor
 
@@ -165,13 +168,16 @@ def quantize(
             _check_labels(manifest, dataset, str(model))
             graph = job.folder / layout.INT8_GRAPH
             graph.parent.mkdir()
-            onnx.save(quantize_weights(onnx.load(parent / layout.FP32_GRAPH)), graph)
+            quantized = quantize_weights(onnx.load(parent / layout.FP32_GRAPH))
+            onnx.save(quantized, graph)
             fp32 = OnnxPredictor.open(parent, job.threads)
             int8 = OnnxPredictor(graph, manifest, fp32.encoder, job.threads)
             agreement = measure_agreement(fp32, int8, dataset.validation)
             agreement.require(job.config.max_drop)
+            calibration = calibrate(int8, dataset.validation)
+            onnx.save(fold_temperature(quantized, calibration.temperature), graph)
             layout.copy_side_files(parent, job.folder)
-        metrics = asdict(agreement) | {"bytes": int8.size_bytes, "parent_bytes": fp32.size_bytes}
+        metrics = asdict(agreement) | asdict(calibration) | {"bytes": int8.size_bytes, "parent_bytes": fp32.size_bytes}
         return job.save_onnx(manifest, metrics, manifest.digest, str(model))
 
 
