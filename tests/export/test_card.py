@@ -34,7 +34,7 @@ INT8 = replace(EXPORTED, history=(*EXPORTED.history, entry("quantize", "onnx", {
 @pytest.mark.parametrize("manifest", [EXPORTED, INT8, replace(INT8, task="pair_multi_label")])
 @pytest.mark.parametrize("name", ["int8", 'od"d: name'])
 def test_the_hub_reads_the_metadata(manifest: Manifest, name: str) -> None:
-    data = ModelCard(model_card(name, manifest)).data
+    data: Any = ModelCard(model_card(name, manifest)).data
     assert data.pipeline_tag == "text-classification"
     assert data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
     assert data["base_model_relation"] == ("quantized" if manifest is not EXPORTED else "finetune")
