@@ -3,13 +3,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint setup schema tables clean
+.PHONY: demo test clients lint setup schema tables clean
 
 demo: setup
 	$(BIN)/compress demo --out runs/demo
 
 test: setup
 	$(BIN)/python -m pytest -n 2
+
+# The folder in transformers.js, optimum, OpenVINO and plain onnxruntime, each in an environment of its own in .peers.
+clients: setup
+	$(BIN)/python -m tests.clients.setup
+	$(BIN)/python -m pytest -m clients tests/clients
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from compress.errors import CompressError
 from compress.runtime.encoding import Encoding, Feeds, TextEncoder
-from compress.runtime.predictor import Logits
+from compress.runtime.predictor import BATCH_TOKENS, Logits
 
 if TYPE_CHECKING:
     from compress.data import Dataset
@@ -36,6 +36,7 @@ class BaselinePredictor:
     backend = "numpy"
     provider: str | None = None
     precision = "fp32"
+    batch_tokens = BATCH_TOKENS
 
     def __init__(self, folder: Path) -> None:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
@@ -108,7 +109,7 @@ def pooled(table: npt.NDArray[Any], ids: Sequence[int]) -> Floats:
 
 def word_embeddings(model: Path) -> npt.NDArray[np.float32]:
     """The word embedding table of a PyTorch or fp32 ONNX folder, float32 ``[vocabulary, hidden]``."""
-    from compress.runtime.session import GRAPHS
+    from compress.runtime.choice import GRAPHS
 
     if (weights := model / "model.safetensors").is_file():
         from safetensors import safe_open

@@ -11,9 +11,9 @@ import compress
 from compress.clock import in_words
 from compress.errors import CompressError
 from compress.flags import CommandParser, OneLineParser, add_settings, given_settings
-from compress.machine import is_main_process
+from compress.machine import is_main_process, usable_cpus
 from compress.progress import be_quiet
-from compress.runtime.stream import formatted, lines_of, predict
+from compress.runtime.stream import FORMATS, formatted, lines_of, predict
 
 if TYPE_CHECKING:
     from compress.config import Settings
@@ -142,11 +142,21 @@ def _build_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", metavar="N", type=_threads, help="CPU threads; default: all that this process may use"
     )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="tsv: labels, score, text; jsonl: an object a line, with the scores of all labels (default: tsv)",
+    )
 
     def command(arguments: argparse.Namespace) -> None:
-        classifier = compress.load(arguments.model, threads=arguments.threads)
-        for line in formatted(predict(classifier, arguments.texts or lines_of(sys.stdin)), as_json=arguments.json):
-            print(line)
+        if arguments.json and arguments.format:
+            raise CompressError(f"predict: takes --json or --format {arguments.format}, not both")
+        threads = arguments.threads or usable_cpus()
+        instances = 1 if arguments.texts else threads  # one answer soon, or many in little time
+        with compress.load(arguments.model, threads=threads, instances=instances) as classifier:
+            answers = predict(classifier, arguments.texts or lines_of(sys.stdin))
+            for line in formatted(answers, "json" if arguments.json else arguments.format or "tsv"):
+                print(line)
 
     parser.set_defaults(command=command)
 

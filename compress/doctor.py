@@ -8,9 +8,8 @@ from compress.bench.machine import describe_machine
 from compress.clock import Stopwatch
 from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, read_manifest
-from compress.machine import usable_cpus
+from compress.machine import int8_flags, usable_cpus
 
-_INT8_FLAGS = ("avx512_vnni", "avx_vnni", "asimddp", "i8mm")
 _EXTRAS = {
     "train": (
         *("torch", "transformers", "accelerate", "datasets", "safetensors", "torch_pruning", "onnx", "pydantic"),
@@ -43,7 +42,7 @@ def examine(model: Path | None) -> list[Finding]:
 
 def _machine() -> list[Finding]:
     machine = describe_machine([usable_cpus()])
-    fast = [flag for flag in machine["cpu_flags"] if flag in _INT8_FLAGS]
+    fast = int8_flags(machine["cpu_flags"])
     int8 = (
         f"int8 is fast here ({', '.join(fast)})"
         if fast
@@ -112,4 +111,4 @@ def _speed(folder: Path, manifest: Manifest) -> list[Finding]:
         times_ms.append(watch.milliseconds)
     length = feeds["input_ids"].shape[1]
     speed = f"loads in {load_ms:.0f} ms, {length} tokens in {np.median(times_ms):.2f} ms"
-    return [Finding("serving", f"{predictor.precision} on {predictor.provider}, {speed}")]
+    return [Finding("serving", f"{predictor.precision} on {predictor.provider}: {predictor.reason}; {speed}")]

@@ -11,3 +11,7 @@ class CompressError(Exception):
 
 class TextError(CompressError, TypeError):
     """A classifier was given something that is not a text; the message names its position."""
+
+
+class UnreadableTextError(CompressError, ValueError):
+    """A classifier was given a text that is not Unicode; the message names its position."""

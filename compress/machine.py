@@ -9,6 +9,7 @@ from pathlib import Path
 from compress.errors import CompressError
 
 _SPINS = "10000"
+_INT8_FLAGS = ("avx512_vnni", "avx_vnni", "asimddp", "i8mm")
 
 
 def usable_cpus() -> int:
@@ -68,6 +69,11 @@ def use_threads(threads: int | None) -> None:
 def cpu_flags() -> frozenset[str]:
     """The CPU's instruction sets by the kernel's names (``avx512_vnni``); empty where the system does not tell."""
     return frozenset(cpu_field("flags|Features").split())
+
+
+def int8_flags(flags: Iterable[str]) -> list[str]:
+    """Those of a CPU's ``flags`` that make int8 products fast."""
+    return sorted(set(flags).intersection(_INT8_FLAGS))
 
 
 def cpu_field(names: str) -> str:

@@ -97,3 +97,11 @@ def from_counts(metric: str, sums: Floats, texts: int) -> Floats:
     hits, alarms, misses = np.split(sums, 3, axis=-1)
     whole = 2 * hits + alarms + misses
     return np.asarray((2 * hits / np.where(whole == 0, 1, whole)).mean(axis=-1))
+
+
+def wilson_interval(share: float, texts: int) -> tuple[float, float]:
+    """The 95% interval of a share that was counted on so many texts (Wilson 1927)."""
+    z = 1.959964
+    middle, spread = share + z * z / (2 * texts), z * np.sqrt(share * (1 - share) / texts + (z / (2 * texts)) ** 2)
+    whole = 1 + z * z / texts
+    return max(0.0, float((middle - spread) / whole)), min(1.0, float((middle + spread) / whole))

@@ -24,7 +24,7 @@ def open_predictor(folder: Path, threads: int, device: str = "cpu", provider: st
             raise CompressError(f"{folder}: ONNX models are measured on the CPU only; leave it out or use --device cpu")
         from compress.runtime.session import OnnxPredictor
 
-        return OnnxPredictor.open(folder, threads, provider)
+        return OnnxPredictor.open(folder, threads, provider=provider)
 
     import torch
 

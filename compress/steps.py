@@ -159,6 +159,8 @@ def quantize(
 ) -> StepResult:
     """Write the model as an int8 ONNX graph, with its agreement with the fp32 one on validation texts.
 
+    Its logits are divided by a temperature that is fitted on those texts, so that scores can be taken as probabilities.
+
     Args:
         model: an exported folder, or a PyTorch one, which is exported first.
         data: texts and labels, as for :func:`finetune`.
@@ -172,6 +174,7 @@ def quantize(
         from compress.data import read_dataset
         from compress.export import layout
         from compress.export.agreement import prepare_exam
+        from compress.export.calibration import calibrate, fold_temperature
         from compress.export.ladder import quantize as core
         from compress.runtime.session import OnnxPredictor
 
@@ -187,9 +190,13 @@ def quantize(
             graph = job.folder / layout.INT8_GRAPH
             graph.parent.mkdir()
             onnx.save(quantized.model, graph)
+            int8 = OnnxPredictor(graph, manifest, fp32.encoder, job.threads)
+            calibration = calibrate(int8, dataset.validation)
+            onnx.save(fold_temperature(quantized.model, calibration.temperature), graph)
             layout.copy_side_files(parent, job.folder)
         sizes = {"bytes": graph.stat().st_size, "parent_bytes": fp32.size_bytes}
-        return job.save_onnx(manifest, quantized.as_metrics() | sizes, manifest.digest, str(model))
+        metrics = quantized.as_metrics() | asdict(calibration) | sizes
+        return job.save_onnx(manifest, metrics, manifest.digest, str(model))
 
 
 def bench(

@@ -19,6 +19,7 @@ import compress
 from compress import config
 from compress.cli import main
 from compress.folder import MANIFEST
+from compress.runtime import stream
 
 COMMANDS = ("demo", "finetune", "distill", "prune", "export", "quantize", "bench", "run", "predict", "doctor")
 STEPS = {
@@ -526,6 +527,44 @@ def test_predict_as_json_has_what_load_answers(shell: Shell, tiny_int8: Path) ->
     for one, prediction in zip(json.loads(stdout), compress.load(tiny_int8, threads=1)(TEXTS), strict=True):
         assert one["scores"] == prediction.scores
         assert (one["label"], one["score"]) == (prediction.label, prediction.score)
+
+
+def test_predict_as_jsonl_has_the_objects_of_json(
+    shell: Shell, tiny_int8: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = [*TEXTS, "", "two\nlines", 'tab\tand "quotes"', "\u2028"]
+    _, lines, _ = shell("predict", tiny_int8, "--format", "jsonl", *odd)
+    _, document, _ = shell("predict", tiny_int8, "--json", *odd)
+    assert [json.loads(line) for line in lines.removesuffix("\n").split("\n")] == json.loads(document)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(TEXTS)))
+    _, streamed, _ = shell("predict", tiny_int8, "--format", "jsonl")
+    assert streamed.split("\n")[:3] == lines.split("\n")[:3]
+    shell.refuses("predict", tiny_int8, "--json", "--format", "jsonl", "a", words=("--json", "--format jsonl"))
+    shell.refuses("predict", tiny_int8, "--format", "csv", "a", words=("--format", "csv", "tsv", "jsonl"))
+
+
+def test_predict_as_tsv_has_a_line_for_each_line(tiny_int8: Path) -> None:
+    texts = ["a\rb", "", "c\r", "\u2028\x0b\x0c\x85", "d\te", "\ufeff"]
+    command = [sys.executable, "-m", "compress", "predict", str(tiny_int8), "--format", "tsv"]
+    given = "".join(f"{text}\n" for text in texts).encode()
+    found = subprocess.run(command, input=given, capture_output=True, check=True).stdout.decode()
+    assert [line.split("\t", 2)[2] for line in found.removesuffix("\n").split("\n")] == [
+        text.removesuffix("\r").replace("\r", "\\r") for text in texts
+    ]
+
+
+def test_predict_reads_no_more_lines_than_it_needs(tiny_int8: Path) -> None:
+    read: list[int] = []
+
+    def endless() -> Iterator[str]:
+        while True:
+            read.append(len(read))
+            yield TEXTS[len(read) % len(TEXTS)]
+
+    with compress.load(tiny_int8, threads=1) as classifier:
+        answers = [answer for _, answer in zip(range(1500), stream.predict(classifier, endless()), strict=False)]
+    assert len(answers) == 1500
+    assert len(read) < 3000
 
 
 def test_predict_answers_nothing_with_nothing(shell: Shell, tiny_int8: Path, monkeypatch: pytest.MonkeyPatch) -> None:

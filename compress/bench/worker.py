@@ -43,7 +43,8 @@ class Session:
         watch = Stopwatch()
         self._predictor = open_predictor(Path(path), threads, device, provider)
         self._load_ms = watch.milliseconds
-        from compress.runtime.session import GRAPHS  # brings onnxruntime, whose import is part of load_ms
+        import compress.runtime.session  # noqa: F401 - brings onnxruntime, whose import is part of load_ms
+        from compress.runtime.choice import GRAPHS
 
         self._graph = next((file for name in GRAPHS if (file := Path(path, name)).is_file()), None)
         self._first_answer_ms = self._tokenizer_p50_ms = self._mean_tokens = 0.0

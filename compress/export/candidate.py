@@ -11,6 +11,8 @@ from compress.runtime.session import open_session
 class Candidate:
     """Runs ``model``, which has the task, labels and tokenizer of ``parent``."""
 
+    batch_tokens = 1  # as it will be served: dynamic int8 scales activations over the whole batch
+
     def __init__(self, model: onnx.ModelProto, parent: Predictor, threads: int) -> None:
         self.task, self.labels, self.encoder = parent.task, parent.labels, parent.encoder
         self._session = open_session(model.SerializeToString(), threads)

@@ -1,61 +1,161 @@
-"""The model card of an exported folder: what it is, how it was made, how to load it."""
+"""The model card of an exported folder: what it is, what was measured, its limits, how to load it in each runtime."""
 
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from compress.folder import Manifest
+from compress.metrics import wilson_interval
+from compress.task import is_multi_label, reads_pairs
 
 _TEMPLATE = """---
-pipeline_tag: text-classification
-library_name: onnx
-tags:
-- onnx
-- bert
-- compress
+{metadata}
 ---
 
 # {name}
 
 A BERT text classifier in ONNX, made by `compress`. Task: {task}, {label_count} labels, {parameters:,} parameters
-before quantization. Texts are cut at {max_length} tokens.
+before quantization. Reads {reads} and cuts at {max_length} tokens.
 
 Labels: {labels}
 
 ## How it was made
 
-| step | result |
-|---|---|
+| step | data | result |
+|---|---|---|
 {steps}
 
-Validation figures chose between checkpoints; they are not a test result. `compress bench` measures one.
+{measured}Validation figures chose between checkpoints; they are not a test result. `compress bench` measures one.
+
+## Limits
+
+{limits}
 
 ## How to load it
+
+Python, without PyTorch (`pip install compress-bert`):
 
 ```python
 import compress
 
 clf = compress.load("{name}")
-clf([{example}])
+clf({example})
 ```
 
-Any other ONNX runtime: inputs `input_ids`, `attention_mask`, `token_type_ids` (int64, `[batch, sequence]`), output
-`logits` (float32, `[batch, {label_count}]`); the tokenizer is in `tokenizer.json`. transformers.js and optimum load the
-folder as it is.
+JavaScript, in Node or a browser (`npm i @huggingface/transformers`):
+
+```js
+import {{ pipeline }} from '@huggingface/transformers';
+const classify = await pipeline('text-classification', '{name}', {{ dtype: '{dtype}' }});
+```
+
+`optimum` (`pip install optimum-onnx[onnxruntime]`):
+
+```python
+from optimum.onnxruntime import ORTModelForSequenceClassification
+
+model = ORTModelForSequenceClassification.from_pretrained("{name}", subfolder="onnx", file_name="{graph}")
+```
+
+Any other ONNX runtime: the graph is `onnx/{graph}`; inputs `input_ids`, `attention_mask`, `token_type_ids` (int64,
+`[batch, sequence]`), output `logits` (float32, `[batch, {label_count}]`), whose {activation} gives the scores; the
+tokenizer is in `tokenizer.json` and, for clients that want it, `vocab.txt`.
 """
+_HUB_IDS = {"demo:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
+_GRAPHS = {"int8": ("model_quantized.onnx", "q8"), "fp32": ("model.onnx", "fp32")}
 
 
 def model_card(name: str, manifest: Manifest) -> str:
     """Markdown with Hub metadata."""
-    pair = manifest.task.startswith("pair_")
+    int8 = bool(manifest.history) and manifest.history[-1]["step"] == "quantize"
+    graph, dtype = _GRAPHS["int8" if int8 else "fp32"]
+    pairs = reads_pairs(manifest.task)
     return _TEMPLATE.format(
+        metadata="\n".join(_metadata(name, manifest, int8=int8)),
         name=name,
         task=manifest.task.replace("_", " "),
         label_count=len(manifest.labels),
         labels=", ".join(f"`{label}`" for label in manifest.labels),
         parameters=manifest.parameters,
+        reads="pairs of texts" if pairs else "texts",
         max_length=manifest.max_length,
         steps="\n".join(_row(entry) for entry in manifest.history),
-        example='("a text", "another text")' if pair else '"a text to classify"',
+        measured=_measured(manifest) if int8 else "",
+        limits="\n".join(f"- {limit}" for limit in _limits(manifest, int8=int8)),
+        example='[("a text", "another text")]' if pairs else '["a text to classify"]',
+        graph=graph,
+        dtype=dtype,
+        activation="sigmoid" if is_multi_label(manifest.task) else "softmax",
     )
+
+
+def _metadata(name: str, manifest: Manifest, *, int8: bool) -> Iterator[str]:
+    """YAML for the Hub; strings are written as JSON, which YAML reads."""
+    yield "pipeline_tag: text-classification"
+    yield "library_name: transformers.js"
+    base = _base_model(manifest)
+    if base is not None:
+        yield f"base_model: {json.dumps(base)}"
+        yield f"base_model_relation: {'quantized' if int8 else 'finetune'}"
+    yield "tags:"
+    yield from (f"- {tag}" for tag in ("onnx", "bert", "compress", *(["int8"] if int8 else [])))
+    data = _data_name(manifest.history[-1]) if int8 else None
+    if data is not None:
+        metrics = manifest.history[-1]["metrics"]
+        kind, value = "f1" if metrics["metric"] == "macro_f1" else metrics["metric"], metrics["quantized"]
+        yield "model-index:"
+        yield f"- name: {json.dumps(name)}"
+        yield "  results:"
+        yield "  - task:\n      type: text-classification"
+        yield f"    dataset:\n      type: {json.dumps(data)}\n      name: {json.dumps(data)}\n      split: validation"
+        yield f"    metrics:\n    - type: {kind}\n      name: {metrics['metric']}\n      value: {value:.4f}"
+
+
+def _base_model(manifest: Manifest) -> str | None:
+    """The hub id that the first step started from; None for a local folder, which nobody else could find."""
+    source = str(manifest.history[0]["parent"]["source"]) if manifest.history else ""
+    if source in _HUB_IDS:
+        return _HUB_IDS[source]
+    return source if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source) and not Path(source).exists() else None
+
+
+def _data_name(entry: dict[str, Any]) -> str | None:
+    """What the data of a step is called: a hub id, or the last part of a path."""
+    source = entry.get("data", {}).get("data")
+    if source is None:
+        return None
+    return str(source) if source.count("/") == 1 and not Path(source).exists() else Path(source).name
+
+
+def _measured(manifest: Manifest) -> str:
+    """What quantization kept, with the interval that so many texts allow."""
+    found = manifest.history[-1]["metrics"]
+    shown = f"On {found['texts']:,} validation texts this model's {found['metric'].replace('_', '-')} is "
+    shown += f"{100 * found['quantized']:.1f}%"
+    if found["metric"] == "accuracy":
+        low, high = wilson_interval(found["quantized"], found["texts"])
+        shown += f" (95% interval {100 * low:.1f} to {100 * high:.1f}%)"
+    shown += f", that of the fp32 model {100 * found['parent']:.1f}%; both give the same answer to "
+    return f"{shown}{100 * found['agreement']:.1f}% of them.\n\n"
+
+
+def _limits(manifest: Manifest, *, int8: bool) -> Iterator[str]:
+    yield f"A longer text is judged by its first {manifest.max_length} tokens."
+    yield (
+        "It knows the labels above and no other: a text that fits none gets one all the same."
+        if not is_multi_label(manifest.task)
+        else "It knows the labels above and no other."
+    )
+    if not int8:
+        yield "Its scores are as the training left them: not calibrated."
+        return
+    yield "int8 is for CPUs; where they lack int8 dot products (VNNI) it is small, hardly faster."
+    yield "A text's scores shift a little with what shares its batch; alone (`compress.load` does so) they do not."
+    temperature = manifest.history[-1]["metrics"].get("temperature")
+    if temperature is not None:
+        yield f"Its logits are divided by {temperature:.3g}: scores are calibrated for texts like the validation ones."
 
 
 def _row(entry: dict[str, Any]) -> str:
@@ -64,4 +164,4 @@ def _row(entry: dict[str, Any]) -> str:
         for name, value in entry["metrics"].items()
         if isinstance(value, int | float)
     )
-    return f"| {entry['step']} | {shown} |"
+    return f"| {entry['step']} | {_data_name(entry) or ''} | {shown} |"

@@ -7,7 +7,7 @@ from torch import nn
 
 from compress.modeling.checkpoint import Checkpoint
 from compress.runtime.encoding import Feeds
-from compress.runtime.predictor import Logits
+from compress.runtime.predictor import BATCH_TOKENS, Logits
 
 
 class TorchPredictor:
@@ -21,6 +21,7 @@ class TorchPredictor:
 
     backend = "torch"
     provider: str | None = None
+    batch_tokens = BATCH_TOKENS
 
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu", precision: str = "fp32") -> None:
         self.task = checkpoint.task

@@ -1,18 +1,25 @@
 """The app's way in: ``compress.load(folder)`` gives a classifier that answers texts with labels."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Self, cast, overload
 
 import numpy as np
 
-from compress.errors import TextError
+from compress.errors import CompressError
+from compress.machine import usable_cpus
 from compress.runtime.encoding import Text
 from compress.runtime.predictor import Logits, predict_logits
 from compress.runtime.session import OnnxPredictor
+from compress.runtime.texts import checked, is_one
 from compress.task import is_multi_label, reads_pairs
 
 _MULTI_LABEL_THRESHOLD = 0.5
+# Read at once: enough to fill batches of like length, few enough to hold their tokens.
+_TEXTS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +43,97 @@ class Prediction:
 
 
 class Classifier:
-    """An exported model, ready to answer; made by :func:`load`."""
+    """An exported model, ready to answer; made by :func:`load`. Threads may share it.
 
-    def __init__(self, predictor: OnnxPredictor) -> None:
-        self._predictor = predictor
+    A text is a ``str``; for tasks on pairs, two of them in a tuple or a list. Empty texts and control characters are
+    answered as the tokenizer sees them. A text is answered by its beginning: the model's ``max_length`` tokens, which
+    are looked for in the first 100 characters for each.
+
+    Attributes:
+        labels: names of the labels, in the order of the logits.
+        task: ``single_label`` or ``multi_label``, or one of them after ``pair_``.
+        precision: ``int8`` or ``fp32``: which graph of the folder answers.
+        reason: why that one, in words.
+    """
+
+    def __init__(self, predictor: OnnxPredictor, batch_tokens: int | None = None) -> None:
         self.labels = predictor.labels
         self.task = predictor.task
         self.precision = predictor.precision
+        self.reason = predictor.reason
+        self._predictor: OnnxPredictor | None = predictor
+        self._batch_tokens = batch_tokens
+        self._executor = ThreadPoolExecutor(predictor.instances) if predictor.instances > 1 else None
 
-    def __call__(self, texts: Iterable[Text]) -> list[Prediction]:
-        """One prediction a text, in order.
+    @overload
+    def __call__(self, texts: str) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is an iterable too
+    @overload
+    def __call__(self, texts: tuple[str, str]) -> Prediction | list[Prediction]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, texts: Iterable[Text]) -> list[Prediction]: ...
+
+    def __call__(self, texts: str | Iterable[Text]) -> Prediction | list[Prediction]:
+        """One prediction for one text; a list of them, in order, for any iterable of texts, a generator too.
+
+        For tasks on pairs, a tuple of two texts is one pair.
 
         Raises:
             TextError: an item is not a text (or, for a task on pairs, not a pair of texts); names its position.
+            UnreadableTextError: a text has a lone surrogate; names its position.
         """
-        probabilities = _probabilities(self.logits(texts), multi_label=is_multi_label(self.task))
-        return [self._prediction(row) for row in probabilities.tolist()]
+        if self._is_one(texts):
+            return next(self.stream([cast(Text, texts)]))
+        return list(self.stream(texts))
 
-    def logits(self, texts: Iterable[Text]) -> Logits:
-        """The raw logits, float32 ``[n, labels]``, in the order of ``labels``."""
-        return predict_logits(self._predictor, _checked(texts, pairs=reads_pairs(self.task)))
+    def stream(self, texts: Iterable[Text]) -> Iterator[Prediction]:
+        """As for many texts, lazily: a thousand are read at a time, so the memory needed is the same for any number.
+
+        Raises:
+            TextError: as for a call; what comes before is answered if it was read earlier.
+            UnreadableTextError: likewise.
+        """
+        multi_label = is_multi_label(self.task)
+        for logits in self._windows(texts):
+            yield from map(self._prediction, _probabilities(logits, multi_label=multi_label).tolist())
+
+    def logits(self, texts: str | Iterable[Text]) -> Logits:
+        """The graph's logits, float32 ``[n, labels]`` (``[labels]`` for one text), in the order of ``labels``.
+
+        ``quantize`` has divided them by the temperature that it fitted, so their softmax (for multi-label tasks their
+        sigmoid) is the score, here as in every other client.
+        """
+        if self._is_one(texts):
+            row: Logits = next(self._windows([cast(Text, texts)]))[0]
+            return row
+        return np.concatenate([np.empty((0, len(self.labels)), dtype=np.float32), *self._windows(texts)])
+
+    def close(self) -> None:
+        """Give back memory and threads; later questions raise CompressError."""
+        self._predictor = None
+        if self._executor is not None:
+            self._executor.shutdown()
+
+    def __enter__(self) -> Self:
+        """The classifier itself; it is closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Classifier({self.task}, {len(self.labels)} labels, {self.precision}: {self.reason})"
+
+    def _is_one(self, texts: object) -> bool:
+        return is_one(texts, pairs=reads_pairs(self.task))
+
+    def _windows(self, texts: Iterable[Text]) -> Iterator[Logits]:
+        predictor = self._predictor
+        if predictor is None:
+            raise CompressError("the classifier is closed; load it again")
+        remaining = checked(texts, predictor.encoder, pairs=reads_pairs(self.task))
+        while window := list(islice(remaining, _TEXTS_AT_ONCE)):
+            yield predict_logits(predictor, window, batch_tokens=self._batch_tokens, executor=self._executor)
 
     def _prediction(self, probabilities: list[float]) -> Prediction:
         scores = dict(zip(self.labels, probabilities, strict=True))
@@ -64,29 +142,31 @@ class Classifier:
         return Prediction(label, scores[label], scores, applying if is_multi_label(self.task) else (label,))
 
 
-def load(folder: str | Path, *, threads: int | None = None) -> Classifier:
-    """The classifier in an exported folder; its int8 graph where it has one.
+def load(
+    folder: str | Path, *, threads: int | None = None, instances: int = 1, batch_tokens: int | None = None
+) -> Classifier:
+    """The classifier in an exported folder; its int8 graph where it has one and this CPU runs int8 well.
 
     Args:
         folder: what ``compress export`` or ``compress quantize`` wrote.
-        threads: CPU threads to use; default: all that this process may use.
+        threads: CPU threads to use; default: all that this process may use. (The tokenizer has threads of its own:
+            ``RAYON_NUM_THREADS``.)
+        instances: batches computed at once, each on ``threads / instances`` threads. As many as threads is best for
+            many texts, 1 for a short answer to one long text.
+        batch_tokens: tokens that a batch of texts of like length may hold, padding included. Default: in fp32 4096, in
+            int8 each text alone, because there what shares a batch shifts a text's scores; allow 1024 for speed.
 
     Raises:
-        CompressError: the folder is not an ONNX model, or a file of it is missing or changed.
+        CompressError: the folder is not an ONNX model, a file of it is missing or changed, or a number is impossible.
     """
-    return Classifier(OnnxPredictor.open(Path(folder), threads))
-
-
-def _checked(texts: Iterable[Text], *, pairs: bool) -> Sequence[Text]:
-    if isinstance(texts, str):
-        raise TextError("texts must be a list of texts, got one str; write clf([text])")
-    found = list(texts)
-    for position, text in enumerate(found):
-        if pairs and not (isinstance(text, tuple | list) and len(text) == 2 and all(isinstance(t, str) for t in text)):
-            raise TextError(f"texts[{position}] must be a pair of texts, got {text!r:.60}")
-        if not pairs and not isinstance(text, str):
-            raise TextError(f"texts[{position}] must be a str, got {text!r:.60}")
-    return [tuple(text) if pairs else text for text in found]  # type: ignore[misc]  # checked just above
+    usable = threads or usable_cpus()
+    if threads is not None and threads < 1:
+        raise CompressError(f"load: threads must be at least 1, got {threads}")
+    if not 1 <= instances <= usable:
+        raise CompressError(f"load: instances must be from 1 to the number of threads, {usable}, got {instances}")
+    if batch_tokens is not None and batch_tokens < 1:
+        raise CompressError(f"load: batch_tokens must be at least 1, got {batch_tokens}; 1 answers each text alone")
+    return Classifier(OnnxPredictor.open(Path(folder), threads, instances), batch_tokens)
 
 
 def _probabilities(logits: Logits, *, multi_label: bool) -> Logits:

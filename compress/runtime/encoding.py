@@ -47,9 +47,13 @@ class TextEncoder:
 
     def __call__(self, texts: Sequence[Text]) -> list[Encoding]:
         """One encoding a text, in order."""
+        found = self._tokenizer.encode_batch_fast([self.cut(text) for text in texts])
+        return [Encoding(encoding.ids, encoding.type_ids) for encoding in found]
+
+    def cut(self, text: Text) -> Text:
+        """The beginning of ``text`` (of both, for a pair): the characters in which its tokens are looked for."""
         limit = self.max_length * _CHARACTERS_A_TOKEN
-        cut = [text[:limit] if isinstance(text, str) else (text[0][:limit], text[1][:limit]) for text in texts]
-        return [Encoding(found.ids, found.type_ids) for found in self._tokenizer.encode_batch(cut)]
+        return text[:limit] if isinstance(text, str) else (text[0][:limit], text[1][:limit])
 
 
 def pad(encodings: Sequence[Encoding]) -> Feeds:

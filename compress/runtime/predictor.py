@@ -1,6 +1,7 @@
 """The one seam: whatever turns texts into logits looks like this, so everything is measured by one path."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from compress.runtime.encoding import Encoding, Feeds, Text, TextEncoder, pad
 
 Logits = npt.NDArray[np.float32]
 
-_BATCH_TOKENS = 4096
+BATCH_TOKENS = 4096
 
 
 class Predictor(Protocol):
@@ -20,6 +21,7 @@ class Predictor(Protocol):
     task: str
     labels: tuple[str, ...]
     encoder: TextEncoder
+    batch_tokens: int  # that a batch may hold, padding included, when nobody asks for another number
 
     def run(self, feeds: Feeds) -> Logits:
         """Logits, float32 ``[batch, labels]``, of one padded batch of token ids."""
@@ -36,16 +38,43 @@ class MeasuredPredictor(Predictor, Protocol):
     parameters: int
 
 
-def predict_logits(predictor: Predictor, texts: Sequence[Text]) -> Logits:
+def predict_logits(
+    predictor: Predictor,
+    texts: Sequence[Text],
+    *,
+    batch_tokens: int | None = None,
+    executor: Executor | None = None,
+) -> Logits:
     """Logits of each text, float32 ``[len(texts), labels]``, in the order given."""
-    return encoded_logits(predictor, predictor.encoder(texts))
+    return encoded_logits(predictor, predictor.encoder(texts), batch_tokens=batch_tokens, executor=executor)
 
 
-def encoded_logits(predictor: Predictor, encodings: Sequence[Encoding], advance: Advance | None = None) -> Logits:
-    """Logits of texts that are token ids already; batches are made by length, ``advance`` is told of each."""
+def encoded_logits(
+    predictor: Predictor,
+    encodings: Sequence[Encoding],
+    advance: Advance | None = None,
+    *,
+    batch_tokens: int | None = None,
+    executor: Executor | None = None,
+) -> Logits:
+    """Logits of texts that are token ids already.
+
+    Args:
+        predictor: what answers.
+        encodings: the texts.
+        advance: is told of each batch when it is done.
+        batch_tokens: tokens that a batch of texts of like length may hold; default: as the predictor says.
+        executor: computes several batches at once.
+    """
     logits = np.empty((len(encodings), len(predictor.labels)), dtype=np.float32)
-    for rows in by_length(encodings, _BATCH_TOKENS):
-        logits[rows] = predictor.run(pad([encodings[row] for row in rows]))
+    batches = list(by_length(encodings, batch_tokens or predictor.batch_tokens))
+
+    def answer(rows: list[int]) -> Logits:
+        return predictor.run(pad([encodings[row] for row in rows]))
+
+    answers = executor.map(answer, batches) if executor and len(batches) > 1 else map(answer, batches)
+    for rows, found in zip(batches, answers, strict=True):
+        logits[rows] = found
         if advance is not None:
             advance(len(rows))
     return logits

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from io import TextIOWrapper
-from itertools import islice
+from itertools import tee
 from typing import TYPE_CHECKING, TextIO
 
 from compress.errors import CompressError
@@ -12,14 +12,15 @@ from compress.task import reads_pairs
 if TYPE_CHECKING:
     from compress.runtime.classifier import Classifier, Prediction
 
-_LINES_AT_ONCE = 256
+FORMATS = ("tsv", "jsonl")
+_LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
 
 
 def lines_of(stream: TextIO) -> Iterator[str]:
-    """The lines of ``stream``, read as UTF-8 whatever the locale says."""
+    """The lines of ``stream`` as ``wc -l`` counts them, read as UTF-8 whatever the locale says."""
     if isinstance(stream, TextIOWrapper):
-        stream.reconfigure(encoding="utf-8", errors="surrogateescape")
-    return (line.rstrip("\n") for line in stream)
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+    return (line.removesuffix("\n").removesuffix("\r") for line in stream)
 
 
 def predict(classifier: "Classifier", texts: Iterable[str]) -> Iterator[tuple[str, "Prediction"]]:
@@ -28,24 +29,37 @@ def predict(classifier: "Classifier", texts: Iterable[str]) -> Iterator[tuple[st
     Raises:
         CompressError: a text is not UTF-8, or not a pair where one is needed; says which.
     """
-    remaining = (_readable(text, number) for number, text in enumerate(texts, start=1))
     pairs = reads_pairs(classifier.task)
-    while chunk := list(islice(remaining, _LINES_AT_ONCE)):
-        yield from zip(chunk, classifier([_pair(text) for text in chunk] if pairs else chunk), strict=True)
+    numbered = enumerate(texts, start=1)
+    shown, asked = tee(_readable(text, number) for number, text in numbered)
+    yield from zip(shown, classifier.stream(map(_pair, asked) if pairs else asked), strict=True)
 
 
-def formatted(predictions: Iterable[tuple[str, "Prediction"]], *, as_json: bool) -> Iterator[str]:
-    """Lines to print: labels, score and text with tabs between them, or one JSON array."""
-    if not as_json:
+def formatted(predictions: Iterable[tuple[str, "Prediction"]], form: str) -> Iterator[str]:
+    """Lines to print.
+
+    Args:
+        predictions: texts with their answers.
+        form: ``tsv`` (labels, score and text, whose line breaks are escaped), ``jsonl`` (an object a line), or ``json``
+            (one array of the same objects).
+    """
+    if form == "tsv":
         for text, prediction in predictions:
-            yield f"{','.join(prediction.labels) or '-'}\t{prediction.score:.4f}\t{text}"
-        return
-    before = "["
-    for text, prediction in predictions:
-        answer = {"text": text, "label": prediction.label, "score": prediction.score, "labels": prediction.labels}
-        yield before + json.dumps(answer | {"scores": prediction.scores}, ensure_ascii=False)
-        before = ","
-    yield "[]" if before == "[" else "]"
+            labels = ",".join(prediction.labels) or "-"
+            yield f"{labels}\t{prediction.score:.4f}\t{text.translate(_LINE_BREAKS)}"
+    elif form == "jsonl":
+        yield from (_as_json(text, prediction) for text, prediction in predictions)
+    else:
+        before = "["
+        for text, prediction in predictions:
+            yield before + _as_json(text, prediction)
+            before = ","
+        yield "[]" if before == "[" else "]"
+
+
+def _as_json(text: str, prediction: "Prediction") -> str:
+    answer = {"text": text, "label": prediction.label, "score": prediction.score, "labels": prediction.labels}
+    return json.dumps(answer | {"scores": prediction.scores}, ensure_ascii=False)
 
 
 def _readable(text: str, number: int) -> str:

@@ -17,7 +17,7 @@ def test_an_unknown_provider_is_refused_with_those_there_are(tiny_onnx: Path) ->
 
 @pytest.mark.parametrize("name", ["CPU", "cpu", "CPUExecutionProvider"])
 def test_a_provider_goes_by_its_short_name_too(tiny_onnx: Path, name: str) -> None:
-    assert OnnxPredictor.open(tiny_onnx, 1, name).provider == "CPUExecutionProvider"
+    assert OnnxPredictor.open(tiny_onnx, 1, provider=name).provider == "CPUExecutionProvider"
 
 
 class Lacking(ort.InferenceSession):  # type: ignore[misc]
@@ -33,4 +33,4 @@ def test_a_provider_that_did_not_run_is_an_error(tiny_onnx: Path, monkeypatch: p
     with pytest.raises(
         CompressError, match=r"CUDA was asked for, but onnxruntime would run it on CPUExecutionProvider"
     ):
-        OnnxPredictor.open(tiny_onnx, 1, "CUDA")
+        OnnxPredictor.open(tiny_onnx, 1, provider="CUDA")

@@ -1,8 +1,10 @@
 """The app's way in: answers are the logits', in order, whatever is asked."""
 
+import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from compress.errors import CompressError
 from compress.modeling.checkpoint import save_checkpoint
 from compress.runtime.classifier import Classifier
 from compress.runtime.encoding import Text
+from compress.runtime.texts import checked
 from tests.tiny import make_bert, make_checkpoint, read
 
 TEXTS = [
@@ -114,9 +117,56 @@ def test_no_texts_give_no_answers(classifier: Classifier, other_task: Classifier
     assert other_task(iter(())) == []
 
 
-def test_one_text_outside_a_list_is_refused(classifier: Classifier) -> None:
-    with pytest.raises(TypeError, match=r"got one str; write clf\(\[text\]\)"):
-        classifier("a text")
+def test_one_text_gets_one_answer(classifier: Classifier, other_task: Classifier) -> None:
+    assert classifier(TEXTS[1]) == classifier([TEXTS[1]])[0]
+    assert np.array_equal(classifier.logits(TEXTS[1]), classifier.logits([TEXTS[1]])[0])
+    if other_task.task.startswith("pair"):
+        assert other_task(("good", "bad")) == other_task([("good", "bad")])[0]
+    assert len(classifier(("good", "bad"))) == 2  # type: ignore[arg-type]  # two texts where none is a pair
+
+
+@pytest.mark.parametrize("wrong", [None, 3, 2.5, b"bytes", True, object()])
+def test_what_is_no_iterable_of_texts_is_refused(classifier: Classifier, wrong: object) -> None:
+    asks: list[Callable[[Any], object]] = [classifier, classifier.logits, lambda texts: list(classifier.stream(texts))]
+    for ask in asks:
+        with pytest.raises(TypeError, match=r"texts must be a text or an iterable of them, got "):
+            ask(wrong)
+    with pytest.raises(TypeError, match=r"texts must be a text or an iterable of them, got 'a text'"):
+        next(classifier.stream("a text"))
+
+
+@pytest.mark.parametrize("broken", ["a \ud83d film", "\udce9", "\ude00\ud83d"])
+def test_lone_surrogates_are_refused_by_position(classifier: Classifier, broken: str) -> None:
+    at = next(index for index, character in enumerate(broken) if "\ud800" <= character <= "\udfff")
+    with pytest.raises(
+        ValueError, match=rf"texts\[1\] has a lone surrogate .* at character {at}, .*'replace'"
+    ) as found:
+        classifier(["fine", broken])
+    assert isinstance(found.value, CompressError)
+    assert "\n" not in str(found.value)
+    str(found.value).encode()  # can be printed
+    classifier(broken.encode("utf-8", "replace").decode())  # the remedy that the message names
+
+
+def test_lone_surrogates_in_a_pair_are_refused_too(other_task: Classifier) -> None:
+    if other_task.task.startswith("pair"):
+        with pytest.raises(ValueError, match=r"texts\[0\] has a lone surrogate"):
+            other_task([("fine", "\ud83d")])
+
+
+@pytest.mark.parametrize(
+    "odd", ["", " ", "\0", "a\0b\x1b[31m\x7f\u200b", "\r\n\t", "\ufeff", "\u202e x", "x" * 200_000]
+)
+def test_odd_texts_are_answered_alone_and_among_others(classifier: Classifier, odd: str) -> None:
+    alone, expected = classifier.logits([odd])[0], classifier.logits(["good"])[0]
+    assert np.isfinite(alone).all()
+    among = classifier.logits(["good", odd, "good"])
+    assert among == pytest.approx(np.stack([expected, alone, expected]), abs=1e-4)
+
+
+def test_a_text_of_ten_million_characters_costs_no_more_than_its_head(classifier: Classifier) -> None:
+    checked_texts = list(checked(["good film " * 1_000_000], classifier._predictor.encoder, pairs=False))  # type: ignore[union-attr]
+    assert len(checked_texts[0]) == 128 * 100
 
 
 @pytest.mark.parametrize("wrong", [None, 3, 2.5, b"bytes", ("a", "pair"), ["a", "pair"], float("nan")])
@@ -158,6 +208,69 @@ def test_threads_that_share_a_classifier_get_their_own_answers(classifier: Class
     for answers, truth in zip(found, expected, strict=True):
         assert len(answers) == 15
         assert all(np.array_equal(answer, truth) for answer in answers)
+
+
+@pytest.mark.parametrize("settings", [{"instances": 2}, {"instances": 3, "threads": 6}, {"batch_tokens": 1}])
+def test_how_work_is_spread_does_not_change_answers(
+    tiny_onnx: Path, classifier: Classifier, data: Dataset, settings: dict[str, int]
+) -> None:
+    texts = [*data.train.texts, *TEXTS]
+    with compress.load(tiny_onnx, **({"threads": 2} | settings)) as other:
+        assert other.logits(texts) == pytest.approx(classifier.logits(texts), abs=1e-4)
+
+
+def test_in_int8_an_answer_does_not_depend_on_what_shares_its_call(tiny_int8: Path, data: Dataset) -> None:
+    with compress.load(tiny_int8, threads=2, instances=2) as int8:
+        together = int8.logits(data.test.texts)
+        assert np.array_equal(together, np.stack([int8.logits(text) for text in data.test.texts]))
+    with compress.load(tiny_int8, threads=1, batch_tokens=4096) as batched:
+        assert not np.array_equal(batched.logits(data.test.texts), together)  # why it is not the default
+
+
+def test_a_stream_reads_no_more_than_it_needs(classifier: Classifier) -> None:
+    read: list[int] = []
+
+    def endless() -> Iterator[str]:
+        for number in itertools.count():
+            read.append(number)
+            yield TEXTS[number % len(TEXTS)]
+
+    answers = classifier.stream(endless())
+    assert read == []
+    found = list(itertools.islice(answers, 2000))
+    assert len(read) <= 3000
+    expected = classifier(TEXTS)
+    for number, answer in enumerate(found):
+        assert answer.label == expected[number % len(TEXTS)].label
+        assert answer.score == pytest.approx(expected[number % len(TEXTS)].score, abs=1e-4)
+
+
+def test_positions_count_over_all_that_was_read(classifier: Classifier) -> None:
+    with pytest.raises(TypeError, match=r"texts\[2500\] must be a str, got None"):
+        classifier([*["good"] * 2500, None])  # type: ignore[list-item]
+
+
+def test_a_closed_classifier_says_so(tiny_onnx: Path) -> None:
+    with compress.load(tiny_onnx, threads=2, instances=2) as classifier:
+        assert classifier("good").label == "positive"
+    for ask in (classifier, classifier.logits):
+        with pytest.raises(CompressError, match="is closed"):
+            ask(["good"])
+    classifier.close()  # twice does no harm
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"threads": 0}, "threads must be at least 1, got 0"),
+        ({"threads": 2, "instances": 3}, "instances must be from 1 to the number of threads, 2, got 3"),
+        ({"instances": 0}, "instances must be from 1 .* got 0"),
+        ({"batch_tokens": 0}, "batch_tokens must be at least 1, got 0"),
+    ],
+)
+def test_impossible_numbers_are_refused(tiny_onnx: Path, settings: dict[str, int], words: str) -> None:
+    with pytest.raises(CompressError, match=words):
+        compress.load(tiny_onnx, **settings)
 
 
 def test_extreme_logits_become_probabilities(tiny_encoder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""Memory of ``compress predict`` over a stream of lines: python -m benchmarks.predict_lines MODEL [LINES].
+
+Feeds so many lines (default: 1,000,000; texts of 1 to 20 words) through stdin and reads the JSONL as it comes. Every
+50,000 lines a row says what the process holds (``RssAnon``): after the first, it must not grow. Fails if an answer is
+missing or is about another line.
+"""
+
+import json
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+WORDS = ("a", "the", "film", "story", "is", "was", "very", "and", "with", "good", "bad", "awful", "great", "dull")
+EVERY = 50_000
+
+
+def main() -> None:
+    """A row for every 50,000 lines on stdout."""
+    model, lines = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
+    command = [sys.executable, "-m", "compress", "predict", model, "--format", "jsonl"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8") as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        threading.Thread(target=feed, args=(child.stdin, lines), daemon=True).start()
+        answered = 0
+        for expected, line in zip(texts(lines), child.stdout, strict=True):
+            if json.loads(line)["text"] != expected:
+                raise SystemExit(f"line {answered + 1}: answered {line!r}, asked {expected!r}")
+            answered += 1
+            if answered % EVERY == 0 or answered == EVERY // 10:
+                print(json.dumps({"lines": answered, "rss_anon_mb": round(anonymous_bytes(child.pid) / 1e6, 1)}))
+        if answered != lines:
+            raise SystemExit(f"{answered} answers to {lines} lines")
+
+
+def feed(stdin: IO[str], lines: int) -> None:
+    """All lines, then the end."""
+    with stdin:
+        stdin.writelines(f"{text}\n" for text in texts(lines))
+
+
+def texts(count: int) -> Iterator[str]:
+    """The same random texts each time, each with its number, so that no two are equal."""
+    rng = random.Random(0)
+    return (" ".join([str(number), *rng.choices(WORDS, k=rng.randint(1, 20))]) for number in range(count))
+
+
+def anonymous_bytes(pid: int) -> int:
+    """Memory of a process that is not a file's; 0 once it has ended."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon:")), 0)
+
+
+if __name__ == "__main__":
+    main()

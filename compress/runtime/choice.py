@@ -1,0 +1,41 @@
+"""Which graph of a folder to run: int8 where this CPU runs it well."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from compress.errors import CompressError
+from compress.machine import cpu_flags, int8_flags
+
+# In order of preference: the int8 graph is the point of the exercise.
+GRAPHS = {"onnx/model_quantized.onnx": "int8", "onnx/model.onnx": "fp32"}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The ONNX file to run, and why, in words."""
+
+    graph: Path
+    reason: str
+
+
+def choose_graph(folder: Path, flags: frozenset[str] | None = None) -> Choice:
+    """The folder's graph for a CPU with ``flags`` (default: this one), as the kernel names them.
+
+    Without int8 dot products an int8 graph is hardly faster than fp32, and its sums can saturate, so that it answers a
+    little differently than elsewhere. A CPU that does not tell its flags (macOS, Windows) is taken for a modern one.
+
+    Raises:
+        CompressError: the folder has no graph.
+    """
+    flags = cpu_flags() if flags is None else flags
+    found = {precision: folder / name for name, precision in GRAPHS.items() if (folder / name).is_file()}
+    if not found:
+        raise CompressError(f"{folder}: has none of {', '.join(GRAPHS)}; export the model again")
+    fast = int8_flags(flags)
+    if fast:
+        about = f"this CPU has int8 dot products ({', '.join(fast)})"
+    else:
+        about = "this CPU has no int8 dot products (VNNI)" if flags else "this system does not tell what its CPU has"
+    if len(found) == 1:
+        return Choice(next(iter(found.values())), f"the folder's only graph; {about}")
+    return Choice(found["int8" if fast or not flags else "fp32"], about)

@@ -1,0 +1,19 @@
+# Plain onnxruntime: FOLDER GRAPH, JSON texts on stdin, JSON scores by label on stdout.
+import json
+import sys
+
+import numpy as np
+import onnxruntime as ort
+from tokenizers import Tokenizer
+
+folder, graph = sys.argv[1:]
+labels = json.load(open(f"{folder}/config.json"))["id2label"]
+tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
+tokenizer.enable_truncation(json.load(open(f"{folder}/tokenizer_config.json"))["model_max_length"])
+session = ort.InferenceSession(f"{folder}/{graph}", providers=["CPUExecutionProvider"])
+for text in json.load(sys.stdin):
+    found = tokenizer.encode(text)
+    inputs = {"input_ids": found.ids, "attention_mask": found.attention_mask, "token_type_ids": found.type_ids}
+    (logits,) = session.run(["logits"], {name: np.array([ids]) for name, ids in inputs.items()})[0]
+    scores = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    print(json.dumps({labels[str(index)]: float(score) for index, score in enumerate(scores)}))
