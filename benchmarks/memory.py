@@ -9,7 +9,7 @@ libraries loaded and 1,000 texts answered. ``ru_maxrss`` stands beside it: it co
 which are the kernel's cache and are given back as soon as anybody needs the room.
 
 Each size is run twice. In the first run glibc gives back what is freed (``MALLOC_MMAP_THRESHOLD_``), so that the growth
-is what is held: some 40 bytes a text (where its answers are, which ones are missing, the order of reading), and
+is what is held: some 45 bytes a text (where its answers are, which ones are missing, the order of reading), and
 buffers of constant size. In the second, glibc does as it likes: it keeps freed buffers of PyTorch's for the next time.
 """
 

@@ -56,6 +56,11 @@ class Classifier:
         reason: why that one, in words.
     """
 
+    labels: tuple[str, ...]
+    task: str
+    precision: str
+    reason: str
+
     def __init__(self, predictor: OnnxPredictor, batch_tokens: int | None = None) -> None:
         self.labels = predictor.labels
         self.task = predictor.task

@@ -31,6 +31,6 @@ def test_a_provider_that_did_not_run_is_an_error(tiny_onnx: Path, monkeypatch: p
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
     monkeypatch.setattr(ort, "InferenceSession", Lacking)
     with pytest.raises(
-        CompressError, match=r"CUDA was asked for, but onnxruntime would run it on CPUExecutionProvider"
+        CompressError, match=r"CUDA was asked for, but onnxruntime would run the graph on CPUExecutionProvider"
     ):
         OnnxPredictor.open(tiny_onnx, 1, provider="CUDA")
