@@ -3,9 +3,9 @@
     python -m benchmarks.distillation SET... [--data ../shared/data] [--out runs/distillation] [--threads N]
 
 For each data set: a teacher (MiniLM, fine-tuned), then for three seeds a student of 3 layers, a student of 2, and the
-same 2 layers from the same weights trained on the labels alone. Every setting below was chosen on validation texts; the
-test file is read once, by the models that the validation texts chose. Models that are there already are not trained
-again, so a run that was interrupted goes on. Writes ``benchmarks/results/distillation/SET.json``.
+same 2 layers from the same weights trained on the labels alone. Settings are first guesses, but for hidden_weight, which
+gained 0.65 points on SST-2's validation texts; none was chosen on a test file. Models that are there already are not
+trained again, so a run that was interrupted goes on. Writes ``benchmarks/results/distillation/SET.json``.
 """
 
 import argparse
@@ -34,15 +34,15 @@ TEACHERS: dict[str, Settings] = {
     "sst2": {"epochs": 2, "batch_size": 64, "learning_rate": 8e-5, "max_length": 64},
     "banking77": {"epochs": 12, "batch_size": 32, "learning_rate": 1.5e-4, "max_length": 64},
     "mrpc": {"epochs": 6, "batch_size": 32, "learning_rate": 5e-5, "max_length": 128},
-    "goemotions": {"epochs": 4, "batch_size": 64, "learning_rate": 1e-4, "max_length": 64},
+    "goemotions": {"epochs": 5, "batch_size": 64, "learning_rate": 3e-4, "max_length": 64},
 }
 STUDENTS: dict[str, Settings] = {
-    "sst2": {"epochs": 3, "batch_size": 128, "learning_rate": 2e-4},
-    "banking77": {"epochs": 15, "batch_size": 64, "learning_rate": 3e-4},
-    "mrpc": {"epochs": 10, "batch_size": 32, "learning_rate": 1e-4},
-    "goemotions": {"epochs": 4, "batch_size": 128, "learning_rate": 2e-4},
+    "sst2": {"epochs": 3, "batch_size": 128, "learning_rate": 2e-4, "hidden_weight": 1.0},
+    "banking77": {"epochs": 15, "batch_size": 64, "learning_rate": 3e-4, "hidden_weight": 1.0},
+    "mrpc": {"epochs": 8, "batch_size": 32, "learning_rate": 1e-4, "hidden_weight": 1.0},
+    "goemotions": {"epochs": 4, "batch_size": 128, "learning_rate": 2e-4, "hidden_weight": 1.0},
 }
-LABELS_ALONE: Settings = {"soft_weight": 0.0, "hard_weight": 1.0}
+LABELS_ALONE: Settings = {"soft_weight": 0.0, "hard_weight": 1.0, "hidden_weight": 0.0}
 MODELS: dict[str, Settings] = {
     "3 layers, distilled": {"layers": 3},
     "2 layers, distilled": {"layers": 2},
@@ -64,7 +64,7 @@ def measure(name: str, data: Path, out: Path, threads: int | None) -> None:
             folder = out / f"{model.replace(', ', '-').replace(' ', '-')}-{seed}"
             if not folder.exists():
                 say(f"{name}: {model}, seed {seed}")
-                compress.distill(teacher, data, folder, seed=seed, **STUDENTS[name], **shape, **common)
+                compress.distill(teacher, data, folder, seed=seed, **(STUDENTS[name] | shape), **common)
             rows.append(row(model, seed, folder, dataset, metric))
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{name}.json").write_text(
