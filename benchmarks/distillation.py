@@ -3,7 +3,7 @@
     python -m benchmarks.distillation SET... [--data ../shared/data] [--out runs/distillation] [--threads N]
 
 For each data set: a teacher (MiniLM, fine-tuned), then for three seeds a student of 3 layers, a student of 2, and the
-same 2 layers from the same weights trained on the labels alone. Settings are first guesses, but for hidden_weight, which
+same 2 layers from the same weights trained on the labels alone. Settings are first guesses, but hidden_weight, which
 gained 0.65 points on SST-2's validation texts; none was chosen on a test file. Models that are there already are not
 trained again, so a run that was interrupted goes on. Writes ``benchmarks/results/distillation/SET.json``.
 """
