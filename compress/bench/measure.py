@@ -24,6 +24,7 @@ from compress.machine import usable_cpus
 from compress.metrics import choose_metric
 from compress.progress import Advance, progress
 from compress.runtime.encoding import Text
+from compress.runtime.session import find_provider
 from compress.task import reads_pairs
 
 if TYPE_CHECKING:
@@ -68,13 +69,14 @@ def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig)
 
     Raises:
         CompressError: Without test texts, with a task or test label that is not a model's, for a length that a model
-            cannot take, without the device that was asked for, for a path that is no folder, or if the first model
-            could not be measured.
+            cannot take, without the device or provider that was asked for, for a path that is no folder, or if the
+            first model could not be measured.
     """
     if not test.texts:
         raise CompressError("bench needs test texts and the data has none; name a file of them with --test")
     if config.device == "cuda" and gpu_name() is None:
         raise CompressError("bench.device is cuda, but no NVIDIA GPU is to be seen here; use --device cpu")
+    find_provider(config.provider)  # whatever the models are: one that is not here would be left out in silence
     for path in models:
         if not path.is_dir() and path.parent.is_dir():  # what has no such parent may be a hub id
             raise CompressError(f"{path}: no such folder; give folders of models")

@@ -84,17 +84,27 @@ class OnnxPredictor:
         return logits
 
 
+def find_provider(name: str) -> str:
+    """Onnxruntime's own name of the execution provider ``name``, which may be short: ``CPU``, ``OpenVINO``.
+
+    Raises:
+        CompressError: the onnxruntime that is installed lacks it; says what it has.
+    """
+    there: dict[str, str] = {one.removesuffix(_PROVIDER).lower(): one for one in ort.get_available_providers()}
+    found = there.get(name.removesuffix(_PROVIDER).lower())
+    if found is None:
+        known = ", ".join(sorted(one.removesuffix(_PROVIDER) for one in there.values()))
+        raise CompressError(f"provider {name} is not in onnxruntime {ort.__version__} here; it has {known}")
+    return found
+
+
 def open_session(graph: Path | bytes, threads: int, provider: str = "CPU") -> ort.InferenceSession:
     """A session for a graph in a file or in memory.
 
     Raises:
         CompressError: onnxruntime lacks the provider or would run the graph on another, or cannot load it.
     """
-    there = {name.removesuffix(_PROVIDER).lower(): name for name in ort.get_available_providers()}
-    wanted = there.get(provider.removesuffix(_PROVIDER).lower())
-    if wanted is None:
-        known = ", ".join(sorted(name.removesuffix(_PROVIDER) for name in there.values()))
-        raise CompressError(f"provider {provider} is not in onnxruntime {ort.__version__} here; it has {known}")
+    wanted = find_provider(provider)
     options = ort.SessionOptions()
     # onnxruntime would take every core of the machine, whatever a container grants.
     options.intra_op_num_threads = threads

@@ -10,9 +10,15 @@ from compress.runtime.session import OnnxPredictor
 from tests.bench.test_bench import TEST
 
 
-def test_an_unknown_provider_is_refused_with_those_there_are(tiny_onnx: Path) -> None:
+@pytest.mark.parametrize("model", ["tiny_onnx", "tiny_torch"])
+def test_an_unknown_provider_is_refused_with_those_there_are(model: str, request: pytest.FixtureRequest) -> None:
     with pytest.raises(CompressError, match=r"provider Abacus is not in onnxruntime .*it has .*CPU"):
-        bench([tiny_onnx], TEST, "single_label", BenchConfig(seconds=0.1, threads=[1], provider="Abacus"))
+        bench(
+            [request.getfixturevalue(model)],
+            TEST,
+            "single_label",
+            BenchConfig(seconds=0.1, threads=[1], provider="Abacus"),
+        )
 
 
 @pytest.mark.parametrize("name", ["CPU", "cpu", "CPUExecutionProvider"])
