@@ -1,0 +1,41 @@
+"""Settings of bench."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from compress.config.settings import Counts, Settings
+
+
+class BenchConfig(Settings):
+    """bench: accuracy on the test split, latency and size of each model, side by side."""
+
+    command: ClassVar[str] = "bench"
+    seed: int = Field(default=0, ge=0, description="seed of the bootstrap and of the texts that are timed")
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="where to run the models")
+    provider: str = Field(
+        default="CPU", description="onnxruntime's execution provider for ONNX models, such as CPU or OpenVINO"
+    )
+    batch: Counts = Field(default=[], description="batch sizes of the fixed-shape grid, such as 1,8")
+    length: Counts = Field(default=[], description="lengths in tokens of the fixed-shape grid, such as 32,128")
+    threads: Counts | None = Field(
+        default=None, description="thread counts to measure, such as 1,2; default: all that this process may use"
+    )
+    seconds: float = Field(default=6.0, gt=0, le=3600, description="time to spend on each model and shape")
+    baselines: bool = Field(
+        default=False,
+        description="add TF-IDF and static embeddings under logistic regression, trained on the train split",
+    )
+    rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e6,
+        description="texts a second that arrive at random (Poisson), for the latencies that users would see",
+    )
+    price_per_hour: float | None = Field(
+        default=None, gt=0, le=1e6, description="what this machine costs an hour; adds the cost of a million texts"
+    )
+    metric: Literal["accuracy", "macro_f1", "f1"] | None = Field(
+        default=None,
+        description="what to report; f1 is of the second of two labels; default: accuracy, or macro_f1 for multi-label",
+    )

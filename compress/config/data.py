@@ -1,0 +1,25 @@
+"""Settings of the data that a step reads."""
+
+from typing import Annotated, ClassVar
+
+from annotated_types import Len
+from pydantic import BeforeValidator, Field
+
+from compress.config.settings import Settings, one_or_more
+
+
+class DataConfig(Settings):
+    """Where the texts and labels are."""
+
+    command: ClassVar[str] = "data"
+    data: str = Field(
+        description="hub id, folder with train/validation/test files, or one CSV, TSV, JSONL or Parquet file"
+    )
+    text: Annotated[
+        list[str], BeforeValidator(one_or_more, json_schema_input_type=str | Annotated[list[str], Len(0, 2)])
+    ] = Field(default=[], max_length=2, description="column with the text; give it twice for a pair of texts")
+    label: str | None = Field(default=None, description="column with the label")
+    train: str | None = Field(default=None, description="file to use as the train split")
+    validation: str | None = Field(default=None, description="file to use as the validation split")
+    test: str | None = Field(default=None, description="file to use as the test split")
+    split_seed: int = Field(default=0, ge=0, description="seed of the splits that are made for you")

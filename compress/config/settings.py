@@ -1,0 +1,99 @@
+"""What all groups of settings share: kinds of values, and errors that say what is allowed and what to do."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self
+
+from annotated_types import Ge, Gt, Le, Len, Lt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from compress.errors import CompressError
+
+
+def _split_commas(value: object) -> object:
+    """``"1,8"`` as typed on a command line is the list ``[1, 8]``; a lone ``"3"`` stays one value."""
+    if not isinstance(value, str):
+        return value
+    parts = [part.strip() for part in value.split(",")]
+    return parts if len(parts) > 1 else parts[0]
+
+
+def _as_list(value: object) -> object:
+    value = _split_commas(value)
+    return value if isinstance(value, list) else [value]
+
+
+Positive = Annotated[int, Gt(0)]
+Weight = Annotated[float, Ge(0), Le(1e6)]
+Counted = Annotated[list[Annotated[int, Ge(0)]], BeforeValidator(_as_list)]
+Counts = Annotated[list[Positive], BeforeValidator(_as_list)]
+LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)], BeforeValidator(_split_commas)]
+
+
+def one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class Settings(BaseModel):
+    """A frozen group of settings that refuses what it does not know, in one line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    command: ClassVar[str]
+
+    @classmethod
+    def parse(cls, values: Mapping[str, object]) -> Self:
+        """Check ``values``; a :class:`CompressError` says what was given, what is allowed and what the setting does."""
+        given = {name: value for name, value in values.items() if value is not None}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise CompressError(explain(cls, first, first["loc"])) from None
+
+    @classmethod
+    def take(cls, values: dict[str, Any]) -> Self:
+        """Take this group's settings out of ``values`` and check them; what is left belongs to another group."""
+        return cls.parse({name: values.pop(name) for name in cls.model_fields if name in values})
+
+
+def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | str, ...]) -> str:
+    """One line for a mistake: the setting, what is allowed, what was given, what the setting is for.
+
+    Args:
+        settings: the group of settings that the mistake is in.
+        error: what pydantic says of it.
+        place: where it is in the group: the setting's name, and what lies inside.
+    """
+    if not place:  # a rule over several settings
+        return f"{settings.command} {error['msg'].removeprefix('Value error, ')}"
+    name = str(place[0])
+    where = f"{settings.command}.{name}"
+    if error["type"] == "extra_forbidden":
+        return f"{where} is not a setting; {settings.command} has {', '.join(settings.model_fields)}"
+    field = settings.model_fields[name]
+    if error["type"] == "missing":
+        return f"{where} is required: {field.description}"
+    given = error["input"] if isinstance(error["input"], str) and error["input"] else repr(error["input"])
+    return f"{where} {_allowed(field, error['msg'])}, got {given}; {field.description}"
+
+
+_BOUNDS: tuple[tuple[type, str, str], ...] = (
+    (Gt, "gt", "above"),
+    (Ge, "ge", "at least"),
+    (Lt, "lt", "below"),
+    (Le, "le", "at most"),
+)
+
+
+def _allowed(field: FieldInfo, message: str) -> str:
+    """The allowed values in words; pydantic's own message where the field has no bounds to name."""
+    bounds = [
+        f"{word} {getattr(bound, attribute):g}"
+        for kind, attribute, word in _BOUNDS
+        for bound in field.metadata
+        if isinstance(bound, kind)
+    ]
+    if not bounds or "valid" in message:
+        return message.replace("Input should", "should", 1)
+    return "must be " + " and ".join(bounds)

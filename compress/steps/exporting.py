@@ -1,0 +1,105 @@
+"""The steps that write ONNX: export and quantize."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from compress.config import ExportConfig, QuantizeConfig
+from compress.errors import CompressError
+from compress.folder import MANIFEST, read_manifest
+from compress.step import StepResult, data_step, step
+from compress.steps.labels import check_labels
+
+PARITY_TOLERANCE = 1e-4
+
+
+def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any) -> StepResult:
+    """Write the model as an fp32 ONNX graph whose logits equal PyTorch's within 1e-4.
+
+    Args:
+        model: folder or hub id of a fine-tuned BERT classifier.
+        out: the folder to write.
+        overwrite: replace ``out`` if compress made it.
+        **settings: those of :class:`compress.config.ExportConfig`.
+    """
+    with step(ExportConfig, settings, out, overwrite, inputs=(model,)) as job:
+        import onnx
+
+        from compress.export import layout
+        from compress.export.graph import build_graph
+        from compress.export.parity import check_parity
+        from compress.export.weights import read_weights
+        from compress.modeling.checkpoint import load_classifier
+        from compress.modeling.torch_predictor import TorchPredictor
+        from compress.runtime.session import OnnxPredictor
+
+        checkpoint = load_classifier(str(model), pairs=job.config.pairs)
+        manifest = checkpoint.manifest("onnx")
+        graph = job.folder / layout.FP32_GRAPH
+        graph.parent.mkdir()
+        onnx.save(build_graph(read_weights(checkpoint.model)), graph)
+        exported = OnnxPredictor(graph, manifest, checkpoint.encoder, job.threads)
+        config = checkpoint.model.config
+        parity = check_parity(
+            TorchPredictor(checkpoint), exported, config.vocab_size, config.max_position_embeddings, PARITY_TOLERANCE
+        )
+        layout.write_side_files(checkpoint, job.folder)
+        return job.save_onnx(manifest, asdict(parity), checkpoint.digest, checkpoint.source)
+
+
+def quantize(
+    model: str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any
+) -> StepResult:
+    """Write the model as an int8 ONNX graph, with its agreement with the fp32 one on validation texts.
+
+    Its logits are divided by a temperature that is fitted on those texts, so that scores can be taken as probabilities.
+
+    Args:
+        model: an exported folder, or a PyTorch one, which is exported first.
+        data: texts and labels, as for :func:`finetune`.
+        out: the folder to write.
+        overwrite: replace ``out`` if compress made it.
+        **settings: those of :class:`compress.config.QuantizeConfig`.
+    """
+    with data_step(QuantizeConfig, settings, data, out, overwrite, inputs=(model,)) as job:
+        import onnx
+
+        from compress.data import read_dataset
+        from compress.export import layout
+        from compress.export.agreement import prepare_exam
+        from compress.export.calibration import calibrate, fold_temperature
+        from compress.export.ladder import quantize as core
+        from compress.runtime.session import OnnxPredictor
+
+        dataset = read_dataset(job.data)
+        with _exported(model, pairs=dataset.pairs) as parent:
+            manifest = read_manifest(parent)
+            if not (parent / layout.FP32_GRAPH).is_file():
+                raise CompressError(f"{model}: is quantized already; give the fp32 ONNX folder or the PyTorch one")
+            check_labels(manifest, dataset, str(model))
+            fp32 = OnnxPredictor.open(parent, job.threads)
+            exam = prepare_exam(fp32, dataset.validation)
+            quantized = core(onnx.load(parent / layout.FP32_GRAPH), exam, job.config, job.threads)
+            graph = job.folder / layout.INT8_GRAPH
+            graph.parent.mkdir()
+            onnx.save(quantized.model, graph)
+            int8 = OnnxPredictor(graph, manifest, fp32.encoder, job.threads)
+            calibration = calibrate(int8, dataset.validation)
+            onnx.save(fold_temperature(quantized.model, calibration.temperature), graph)
+            layout.copy_side_files(parent, job.folder)
+        sizes = {"bytes": graph.stat().st_size, "parent_bytes": fp32.size_bytes}
+        metrics = quantized.as_metrics() | asdict(calibration) | sizes
+        return job.save_onnx(manifest, metrics, manifest.digest, str(model))
+
+
+@contextmanager
+def _exported(model: str | Path, *, pairs: bool) -> Iterator[Path]:
+    """``model`` itself where it is an ONNX folder, else an export of it that is gone afterwards."""
+    if (Path(model) / MANIFEST).is_file() and read_manifest(Path(model)).kind == "onnx":
+        yield Path(model)
+    else:
+        with TemporaryDirectory() as temporary:
+            yield export(model, Path(temporary) / "onnx", pairs=pairs).folder
