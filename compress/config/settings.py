@@ -32,6 +32,7 @@ LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)
 
 
 def one_or_more(value: object) -> object:
+    """A lone string is a list of one."""
     return [value] if isinstance(value, str) else value
 
 
