@@ -4,6 +4,7 @@ SERVICE_MODEL=runs/demo/int8 uvicorn --app-dir examples/service --factory app:cr
 """
 
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -19,6 +20,9 @@ from compress.task import reads_pairs
 
 LONGEST_TEXT = 100_000  # characters; the model reads the first few thousand at most
 RETRY_AFTER_S = 1
+# The event loop would keep Python's lock for 5 ms at a time while the model's thread, back from each of its short runs,
+# waits for it: at 600 requests a second p99 was 239 ms, with this 11 ms.
+SWITCH_INTERVAL_S = 0.0002
 
 
 class Question(BaseModel):
@@ -49,6 +53,7 @@ def create() -> FastAPI:
         batch_characters=int(os.environ.get("SERVICE_BATCH_CHARACTERS", "8192")),
         wait_ms=float(os.environ.get("SERVICE_WAIT_MS", "0")),
     )
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     metrics = Metrics()
     batcher = Batcher(classifier, limits, metrics.batch_texts.observe)
     metrics.waiting.set_function(lambda: batcher.waiting)

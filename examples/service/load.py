@@ -56,7 +56,7 @@ class Load:
 
     async def _ask(self, number: int, watch: Stopwatch, due_s: float) -> None:
         try:
-            connection = self._idle.pop() if self._idle else await asyncio.open_connection(self.host, self.port)
+            connection = self._open() or await asyncio.open_connection(self.host, self.port)
             status, payload = await _post(connection, self.bodies[number])
         except (OSError, EOFError) as error:
             self.statuses[type(error).__name__] += 1
@@ -66,6 +66,15 @@ class Load:
         self.statuses[status] += 1
         if status == 200 and not _same(json.loads(payload)["scores"], self.expected[number]):
             self.wrong += 1
+
+    def _open(self) -> Connection | None:
+        """A connection that is free, if there is one; those that the service closed after a while are none."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
 
 
 async def _post(connection: Connection, body: bytes) -> tuple[int, bytes]:
