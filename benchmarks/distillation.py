@@ -42,10 +42,10 @@ STUDENTS: dict[str, Settings] = {
     "sst2": {"epochs": 3, "batch_size": 128, "learning_rate": 2e-4, "hidden_weight": 1.0},
     "banking77": {"epochs": 20, "batch_size": 64, "learning_rate": 3e-4, "hidden_weight": 1.0, **TO_THE_END},
     "mrpc": {"epochs": 10, "batch_size": 32, "learning_rate": 1.5e-4, "hidden_weight": 1.0, **TO_THE_END},
-    "goemotions": {"epochs": 4, "batch_size": 64, "learning_rate": 2e-4, "hidden_weight": 1.0, **TO_THE_END},
+    "goemotions": {"epochs": 3, "batch_size": 64, "learning_rate": 2e-4, "hidden_weight": 1.0, **TO_THE_END},
 }
 # Of the two layers there are six students a data set, so they get less time.
-TWO_LAYERS: dict[str, Settings] = {"banking77": {"epochs": 12}, "mrpc": {"epochs": 6}, "goemotions": {"epochs": 3}}
+TWO_LAYERS: dict[str, Settings] = {"banking77": {"epochs": 8}, "mrpc": {"epochs": 5}, "goemotions": {"epochs": 2}}
 LABELS_ALONE: Settings = {"soft_weight": 0.0, "hard_weight": 1.0, "hidden_weight": 0.0}
 MODELS: dict[str, Settings] = {
     "3 layers, distilled": {"layers": 3},
