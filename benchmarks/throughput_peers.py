@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=10_000)
     parser.add_argument("--threads", type=int, default=usable_cpus())
     asked = parser.parse_args()
-    texts = mixed_texts(asked.texts)
+    texts = mixed_texts(DATA)[: asked.texts]
     seconds: dict[str, list[float]] = {name: [] for name in (*OURS, *PLAIN, *OPTIMUM)}
     labels = {}
     for number in range(asked.rounds):
@@ -91,20 +91,20 @@ def turn(name: str, folder: str, threads: int, texts: list[str]) -> tuple[float,
         return watch.seconds, labels
 
 
-def mixed_texts(count: int) -> list[str]:
-    """So many, the same each time: all of both test splits, the rest from articles."""
-    emotions = [json.loads(line)["text"] for line in _lines("goemotions/test.jsonl")]
-    intents = [row["text"] for row in csv.DictReader(_lines("banking77/test.csv"))]
+def mixed_texts(data: Path) -> list[str]:
+    """10,000, the same each time: all of both test splits, the rest from articles."""
+    emotions = [json.loads(line)["text"] for line in _lines(data / "goemotions" / "test.jsonl")]
+    intents = [row["text"] for row in csv.DictReader(_lines(data / "banking77" / "test.csv"))]
     articles, _ = bbc_news()
     rng = random.Random(0)
     rng.shuffle(articles)
     texts = [*emotions, *intents, *articles[: 10_000 - len(emotions) - len(intents)]]
     rng.shuffle(texts)
-    return texts[:count]
+    return texts
 
 
-def _lines(name: str) -> list[str]:
-    with (DATA / name).open(encoding="utf-8", newline="") as file:
+def _lines(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", newline="") as file:
         return list(file)
 
 
