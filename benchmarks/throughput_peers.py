@@ -43,7 +43,7 @@ def main() -> None:
     asked = parser.parse_args()
     texts = mixed_texts(DATA)[: asked.texts]
     seconds: dict[str, list[float]] = {name: [] for name in (*OURS, *PLAIN, *OPTIMUM)}
-    labels = {}
+    labels: dict[str, list[object]] = {}
     for number in range(asked.rounds):
         for name in sorted(seconds, reverse=bool(number % 2)):
             took, labels[name] = turn(name, asked.folder, asked.threads, texts)

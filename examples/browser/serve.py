@@ -10,6 +10,7 @@ import re
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 CDN = re.compile(rb"https://cdn\.jsdelivr\.net/npm/@huggingface/transformers@[\d.]+")
@@ -19,10 +20,10 @@ LOCAL = b"/node_modules/@huggingface/transformers/dist/transformers.min.js"
 class Handler(SimpleHTTPRequestHandler):
     """The page's files, ``/model/`` and ``/node_modules/``, each from its own folder."""
 
-    def __init__(self, *arguments: object, roots: dict[str, Path], local: bool) -> None:
+    def __init__(self, *arguments: Any, roots: dict[str, Path], local: bool) -> None:
         self.roots = roots
         self.local = local
-        super().__init__(*arguments, directory=str(HERE))  # type: ignore[arg-type]  # what socketserver hands over
+        super().__init__(*arguments, directory=str(HERE))
 
     def translate_path(self, path: str) -> str:
         """A URL's file; the parent class has taken out what would lead elsewhere."""
@@ -33,14 +34,14 @@ class Handler(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         """As the parent class; the page itself with the copy's address where there is one."""
         if not self.local or self.path.partition("?")[0] != "/":
-            return super().do_GET()
+            super().do_GET()
+            return
         page = CDN.sub(LOCAL, (HERE / "index.html").read_bytes())
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(page)))
         self.end_headers()
         self.wfile.write(page)
-        return None
 
 
 def main() -> None:

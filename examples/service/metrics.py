@@ -1,16 +1,11 @@
 """What the service tells Prometheus."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-
 from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from compress.clock import Stopwatch
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -34,12 +29,12 @@ class Metrics:
 class Measured:
     """Middleware that counts and times the requests to one path."""
 
-    def __init__(self, app: Callable[..., Awaitable[None]], metrics: Metrics, path: str) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, path: str) -> None:
         self._app = app
         self._metrics = metrics
         self._path = path
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http" or scope["path"] != self._path:
             await self._app(scope, receive, send)
