@@ -60,7 +60,12 @@ def main() -> None:
         for name, all_seconds in seconds.items()
     }
     contenders["our tokenizer alone"].pop("other_labels")  # it answers with lengths
-    figures = {"folder": asked.folder, "texts": len(texts), "threads": asked.threads, "contenders": contenders}
+    figures = {
+        "folder": Path(asked.folder).name,
+        "texts": len(texts),
+        "threads": asked.threads,
+        "contenders": contenders,
+    }
     print(json.dumps({"machine": describe_machine([asked.threads]), **figures}, indent=2))
 
 
