@@ -34,9 +34,9 @@ RESULTS = ROOT / "benchmarks" / "results" / "graphs.json"
 WORK = ROOT / "runs" / "graphs"
 FIXED = ((8, 128), (1, 128), (1, 32))
 OURS = "compress int8"
-_ROUNDS_AT_LEAST = 6
+_ROUNDS_AT_LEAST = 4
 _TURN_MS = 250.0
-_PROFILED_CALLS = 10
+_PROFILED_CALLS = 5
 
 
 @dataclass(frozen=True)
@@ -170,13 +170,13 @@ def as_table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def merge(old: list[dict[str, Any]], new: Sequence[Row]) -> list[dict[str, Any]]:
-    """``old`` with the rows of the same model, load and threads replaced, sorted."""
+def merge(old: list[dict[str, Any]], new: Row) -> list[dict[str, Any]]:
+    """``old`` with ``new`` instead of a row of the same model, load and threads, sorted."""
 
     def key(row: dict[str, Any]) -> tuple[str, int, str]:
         return row["model"], row["threads"], row["load"]
 
-    rows = {key(row): row for row in old} | {key(row): row for row in map(asdict, new)}
+    rows = {key(row): row for row in [*old, asdict(new)]}
     return [rows[found] for found in sorted(rows)]
 
 
@@ -198,21 +198,25 @@ def main() -> None:
     if given.command == "prepare":
         prepare(WORK, given.model, given.student, given.data, given.openvino)
         return
-    rows = [
-        row
-        for model in given.model
-        for threads in given.threads
-        for row in measure_model(model, threads, given.seconds)
-    ]
+    for model in given.model:
+        for threads in given.threads:
+            for row in measure_model(model, threads, given.seconds):
+                document = save(row)
+    print(as_table(document["rows"]))
+
+
+def save(row: Row) -> dict[str, Any]:
+    """Put a row into the results, at once, so that a run that is cut off keeps what it has; the whole document."""
     old = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"] if RESULTS.is_file() else []
+    rows = merge(old, row)
     document = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(given.threads),
+        "machine": describe_machine(sorted({each["threads"] for each in rows})),
         "size_bytes": {model: sizes(Files(WORK / model.replace(" ", "-"))) for model in [*SHAPES, STUDENT]},
-        "rows": merge(old, rows),
+        "rows": rows,
     }
     RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    print(as_table(document["rows"]))
+    return document
 
 
 def sizes(files: Files) -> dict[str, int]:

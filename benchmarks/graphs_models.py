@@ -24,7 +24,7 @@ from compress.export.weights import read_weights
 # Layers, hidden size, heads, neurons.
 SHAPES = {"BERT-base 12x768": (12, 768, 12, 3072), "MiniLM 6x384": (6, 384, 12, 1536)}
 STUDENT = "student"
-_CALIBRATION_TEXTS = 300
+_CALIBRATION_TEXTS = 128
 
 
 @dataclass(frozen=True)

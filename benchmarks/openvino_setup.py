@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PEER = ROOT / ".peers" / "openvino"
-PACKAGES = ("openvino==2026.4.0", "nncf==3.4.0", "onnx==1.23.2")
+PACKAGES = ("openvino==2026.4.1", "nncf==3.4.0", "onnx==1.23.2")
 
 
 def make_peer() -> Path:

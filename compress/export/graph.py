@@ -17,7 +17,7 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _MASKED = -1e9
 
 # From this hidden size on, copying a packed product's parts out costs more than two more products and their nodes.
-_APART_FROM = 512
+APART_FROM = 512
 
 
 def build_graph(weights: BertWeights) -> onnx.ModelProto:
@@ -95,7 +95,7 @@ class _BertGraph:
     def _projections(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> tuple[str, ...]:
         """Query, key and value, ``[sequence, batch, heads, head_size]``; packed where they read the same values."""
         parts = {"query": layer.query, "key": layer.key, "value": layer.value}
-        if len(self._weights.embedding_norm.scale) >= _APART_FROM:
+        if len(self._weights.embedding_norm.scale) >= APART_FROM:
             return tuple(
                 self._by_head(f"{name}.{what}", part, queries if what == "query" else hidden, layer.heads)
                 for what, part in parts.items()
