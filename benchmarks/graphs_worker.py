@@ -73,7 +73,7 @@ class OpenVinoModel:
     """A model in OpenVINO, on its latency hint."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        import openvino  # type: ignore[import-not-found]  # only in the peer's environment
+        import openvino  # only in the peer's environment
 
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
         self._compiled = openvino.Core().compile_model(path, "CPU", options)
@@ -107,7 +107,9 @@ class Timer:
     """A model and the batches that it is timed on."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        self._model = (OpenVinoModel if path.suffix == ".xml" else OnnxModel)(path, threads)
+        self._model: OpenVinoModel | OnnxModel = (
+            OpenVinoModel(path, threads) if path.suffix == ".xml" else OnnxModel(path, threads)
+        )
         self._feeds: list[Feeds] = []
         self._next = 0
 

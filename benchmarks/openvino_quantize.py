@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nncf  # type: ignore[import-not-found]  # only in the peer's environment
 import numpy as np
-import openvino  # type: ignore[import-not-found]
+import openvino
 
 
 def main(fp32: str, calibration: str, out: str) -> None:

@@ -66,9 +66,17 @@ def wide_weights(heads: int) -> BertWeights:
         return Norm(1 + array(APART_FROM), array(APART_FROM))
 
     inner = 64 * heads
-    three = [linear(APART_FROM, inner) for _ in range(3)]
+    query, key, value = (linear(APART_FROM, inner) for _ in range(3))
     layer = LayerWeights(
-        heads, *three, linear(inner, APART_FROM), norm(), linear(APART_FROM, 64), linear(64, APART_FROM), norm()
+        heads,
+        query,
+        key,
+        value,
+        linear(inner, APART_FROM),
+        norm(),
+        linear(APART_FROM, 64),
+        linear(64, APART_FROM),
+        norm(),
     )
     square, head = linear(APART_FROM, APART_FROM), linear(APART_FROM, 2)
     tables = array(108, APART_FROM), array(128, APART_FROM), array(2, APART_FROM)
