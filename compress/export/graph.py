@@ -1,8 +1,9 @@
 """The fp32 graph, built from the weights rather than traced: every node is one that ONNX Runtime runs fast.
 
-Laid out by what was measured on CPUs: query, key and value packed in one product; Add and LayerNormalization apart
-(fused they are slower); no shape arithmetic; after the last layer's keys and values only the first token, the one that
-the classifier reads, is computed.
+Laid out by what was measured on CPUs: values are ``[sequence, batch, ...]``, so that ONNX Runtime folds the transposes
+around heads into the attention's products; query, key and value packed in one product, and apart where they are wide
+enough that splitting it costs more; Add and LayerNormalization apart (fused they are slower); no shape arithmetic;
+after the last layer's keys and values only the first token, the one that the classifier reads, is computed.
 """
 
 import onnx
@@ -14,6 +15,9 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 # Added to the scores of padding: exp() of it is exactly 0, and a row of nothing else still sums to a finite number.
 _MASKED = -1e9
+
+# From this hidden size on, copying a packed product's parts out costs more than two more products and their nodes.
+APART_FROM = 512
 
 
 def build_graph(weights: BertWeights) -> onnx.ModelProto:
@@ -33,20 +37,21 @@ class _BertGraph:
         for index, layer in inner:
             hidden = self._layer(f"layer.{index}", layer, hidden, hidden, mask)
         index, layer = last
-        first = self._graph.op("Gather", hidden, self._graph.constant("first", [0]), name="first_token", axis=1)
+        first = self._graph.op("Gather", hidden, self._graph.constant("zero", [0]), name="first_token", axis=0)
         hidden = self._layer(f"layer.{index}", layer, hidden, first, mask)
         self._head(hidden)
         return self._graph.finish(INPUTS, "logits", len(self._weights.classifier.bias))
 
     def _embeddings(self) -> str:
+        """Sums of word, segment and position, normalized, ``[sequence, batch, hidden]``."""
         graph, weights = self._graph, self._weights
-        words = graph.op("Gather", graph.constant("words", weights.words), "input_ids", name="embeddings.words")
-        segments = graph.op(
-            "Gather", graph.constant("segments", weights.segments), "token_type_ids", name="embeddings.segments"
-        )
+        ids = graph.op("Transpose", "input_ids", name="input_ids.first", perm=(1, 0))
+        kinds = graph.op("Transpose", "token_type_ids", name="token_type_ids.first", perm=(1, 0))
+        words = graph.op("Gather", graph.constant("words", weights.words), ids, name="embeddings.words")
+        segments = graph.op("Gather", graph.constant("segments", weights.segments), kinds, name="embeddings.segments")
         length = graph.op("Shape", "input_ids", name="length", start=1, end=2)
         zero = graph.constant("zero", [0])
-        table = graph.constant("positions", weights.positions)
+        table = graph.constant("positions", weights.positions[:, None, :])
         positions = graph.op("Slice", table, zero, length, zero, name="embeddings.positions")
         local = graph.op("Add", segments, positions, name="embeddings.local")
         total = graph.op("Add", words, local, name="embeddings.sum")
@@ -61,7 +66,7 @@ class _BertGraph:
         return str(graph.op("Unsqueeze", scores, graph.constant("axes.1_2", [1, 2]), name="mask"))
 
     def _layer(self, name: str, layer: LayerWeights, hidden: str, queries: str, mask: str) -> str:
-        """One layer for the tokens ``queries``, which attend to all of ``hidden``."""
+        """One layer for the tokens ``queries``, which attend to all of ``hidden``, ``[sequence, batch, hidden]``."""
         graph = self._graph
         attended = self._attention(f"{name}.attention", layer, hidden, queries, mask)
         residual = graph.op("Add", attended, queries, name=f"{name}.attention.residual")
@@ -75,39 +80,40 @@ class _BertGraph:
         if layer.heads == 0:
             return graph.constant(f"{name}.bias", layer.attention_output.bias)
         query, key, value = self._projections(name, layer, hidden, queries)
-        by_head = graph.constant(f"shape.{layer.heads}", [0, 0, layer.heads, self._weights.head_size])
-
-        def split_heads(part: str, what: str, perm: tuple[int, ...]) -> str:
-            return str(
-                graph.op(
-                    "Transpose",
-                    graph.op("Reshape", part, by_head, name=f"{name}.{what}.heads"),
-                    name=f"{name}.{what}.transposed",
-                    perm=perm,
-                )
-            )
-
-        query = split_heads(query, "query", (0, 2, 1, 3))
-        key = split_heads(key, "key", (0, 2, 3, 1))
-        value = split_heads(value, "value", (0, 2, 1, 3))
+        query = graph.op("Transpose", query, name=f"{name}.query.transposed", perm=(1, 2, 0, 3))
+        key = graph.op("Transpose", key, name=f"{name}.key.transposed", perm=(1, 2, 3, 0))
+        value = graph.op("Transpose", value, name=f"{name}.value.transposed", perm=(1, 2, 0, 3))
         scores = graph.op("MatMul", query, key, name=f"{name}.products")
         scores = graph.op("Add", scores, mask, name=f"{name}.scores")
         shares = graph.op("Softmax", scores, name=f"{name}.shares", axis=-1)
         context = graph.op("MatMul", shares, value, name=f"{name}.context.heads")
-        context = graph.op("Transpose", context, name=f"{name}.context.transposed", perm=(0, 2, 1, 3))
+        context = graph.op("Transpose", context, name=f"{name}.context.transposed", perm=(2, 0, 1, 3))
         flat = graph.constant(f"shape.flat.{layer.heads}", [0, 0, layer.heads * self._weights.head_size])
         context = graph.op("Reshape", context, flat, name=f"{name}.context")
         return self._linear(f"{name}.output", layer.attention_output, context)
 
-    def _projections(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> tuple[str, str, str]:
-        """Query, key and value, packed in one product where the queries are the hidden states themselves."""
+    def _projections(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> tuple[str, ...]:
+        """Query, key and value, ``[sequence, batch, heads, head_size]``; packed where they read the same values."""
+        parts = {"query": layer.query, "key": layer.key, "value": layer.value}
+        if len(self._weights.embedding_norm.scale) >= APART_FROM:
+            return tuple(
+                self._by_head(f"{name}.{what}", part, queries if what == "query" else hidden, layer.heads)
+                for what, part in parts.items()
+            )
         if queries == hidden:
-            packed = self._linear(f"{name}.qkv", pack(layer.query, layer.key, layer.value), hidden)
-            query, key, value = self._graph.op("Split", packed, name=f"{name}.split", outputs=3, axis=-1, num_outputs=3)
-            return query, key, value
-        packed = self._linear(f"{name}.kv", pack(layer.key, layer.value), hidden)
-        key, value = self._graph.op("Split", packed, name=f"{name}.split", outputs=2, axis=-1, num_outputs=2)
-        return self._linear(f"{name}.query", layer.query, queries), key, value
+            return self._packed(f"{name}.qkv", tuple(parts.values()), hidden, layer.heads)
+        query = self._by_head(f"{name}.query", layer.query, queries, layer.heads)
+        return query, *self._packed(f"{name}.kv", (layer.key, layer.value), hidden, layer.heads)
+
+    def _packed(self, name: str, parts: tuple[Linear, ...], value: str, heads: int) -> tuple[str, ...]:
+        """Several projections of ``value`` by one product."""
+        together = self._by_head(name, pack(*parts), value, len(parts) * heads)
+        count = len(parts)
+        return tuple(self._graph.op("Split", together, name=f"{name}.split", outputs=count, axis=2, num_outputs=count))
+
+    def _by_head(self, name: str, linear: Linear, value: str, heads: int) -> str:
+        shape = self._graph.constant(f"shape.{heads}", [0, 0, heads, self._weights.head_size])
+        return str(self._graph.op("Reshape", self._linear(name, linear, value), shape, name=f"{name}.heads"))
 
     def _ffn(self, name: str, layer: LayerWeights, hidden: str) -> str:
         if layer.ffn_input.bias.size == 0:
@@ -119,7 +125,7 @@ class _BertGraph:
 
     def _head(self, first: str) -> None:
         graph = self._graph
-        first = graph.op("Squeeze", first, graph.constant("axes.1", [1]), name="first_token.flat")
+        first = graph.op("Squeeze", first, graph.constant("zero", [0]), name="first_token.flat")
         pooled = graph.op("Tanh", self._linear("pooler", self._weights.pooler, first), name="pooled")
         self._linear("logits", self._weights.classifier, pooled)
 

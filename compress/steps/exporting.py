@@ -31,6 +31,7 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
         from compress.export import layout
         from compress.export.graph import build_graph
         from compress.export.parity import check_parity
+        from compress.export.patterns import check_patterns, expected_patterns
         from compress.export.weights import read_weights
         from compress.modeling.checkpoint import load_classifier
         from compress.modeling.torch_predictor import TorchPredictor
@@ -40,14 +41,17 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
         manifest = checkpoint.manifest("onnx")
         graph = job.folder / layout.FP32_GRAPH
         graph.parent.mkdir()
-        onnx.save(build_graph(read_weights(checkpoint.model)), graph)
+        built = build_graph(read_weights(checkpoint.model))
+        onnx.save(built, graph)
         exported = OnnxPredictor(graph, manifest, checkpoint.encoder, job.threads)
         config = checkpoint.model.config
         parity = check_parity(
             TorchPredictor(checkpoint), exported, config.vocab_size, config.max_position_embeddings, PARITY_TOLERANCE
         )
+        patterns = check_patterns(graph, expected_patterns(built))
         layout.write_side_files(checkpoint, job.folder)
-        return job.save_onnx(manifest, asdict(parity), checkpoint.digest, checkpoint.source)
+        metrics = asdict(parity) | {"patterns": asdict(patterns)}
+        return job.save_onnx(manifest, metrics, checkpoint.digest, checkpoint.source)
 
 
 def quantize(
@@ -72,6 +76,7 @@ def quantize(
         from compress.export.agreement import prepare_exam
         from compress.export.calibration import calibrate, fold_temperature
         from compress.export.ladder import quantize as core
+        from compress.export.patterns import check_patterns, expected_patterns
         from compress.runtime.session import OnnxPredictor
 
         dataset = read_dataset(job.data)
@@ -82,16 +87,18 @@ def quantize(
             check_labels(manifest, dataset, str(model))
             fp32 = OnnxPredictor.open(parent, job.threads)
             exam = prepare_exam(fp32, dataset.validation)
-            quantized = core(onnx.load(parent / layout.FP32_GRAPH), exam, job.config, job.threads)
+            source = onnx.load(parent / layout.FP32_GRAPH)
+            quantized = core(source, exam, job.config, job.threads)
             graph = job.folder / layout.INT8_GRAPH
             graph.parent.mkdir()
             onnx.save(quantized.model, graph)
+            patterns = check_patterns(graph, expected_patterns(source, quantized.kept_fp32))
             int8 = OnnxPredictor(graph, manifest, fp32.encoder, job.threads)
             calibration = calibrate(int8, dataset.validation)
             onnx.save(fold_temperature(quantized.model, calibration.temperature), graph)
             layout.copy_side_files(parent, job.folder)
         sizes = {"bytes": graph.stat().st_size, "parent_bytes": fp32.size_bytes}
-        metrics = quantized.as_metrics() | asdict(calibration) | sizes
+        metrics = quantized.as_metrics() | asdict(calibration) | sizes | {"patterns": asdict(patterns)}
         return job.save_onnx(manifest, metrics, manifest.digest, str(model))
 
 

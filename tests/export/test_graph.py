@@ -111,7 +111,7 @@ def test_the_last_layer_computes_the_first_token_alone() -> None:
     )
     running = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
     inner, last = running.run(names, make_feeds(2, 9))
-    assert (inner.shape, last.shape) == ((2, 9, 64), (2, 1, 64))
+    assert (inner.shape, last.shape) == ((9, 2, 64), (1, 2, 64))
 
 
 def test_an_activation_that_is_not_known_is_refused_by_name() -> None:
@@ -161,7 +161,7 @@ def test_parity_covers_batches_and_lengths_padded_and_not(checkpoint: Checkpoint
     [
         ("layer.3.ffn.output.bias", 3, 0.01),
         ("layer.0.attention.qkv.weight", (5, 7), 0.3),
-        ("positions", (127, 0), 1.0),  # the longest text alone
+        ("positions", (127, 0, 0), 1.0),  # the longest text alone
         ("segments", (1, 9), 0.1),
         ("masked", (), 1e9),  # no mask at all
         ("logits.bias", 0, np.nan),

@@ -1,0 +1,170 @@
+"""The graphs that graphs.py times: ours, the stock export quantized two ways, and the int8 products alone."""
+
+import csv
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from transformers import BertConfig, BertForSequenceClassification
+
+from benchmarks.openvino_setup import quantize as quantize_openvino
+from compress.export.graph import build_graph
+from compress.export.int8 import quantize_weights
+from compress.export.nodes import IR_VERSION, OPSET
+from compress.export.weights import read_weights
+
+# Layers, hidden size, heads, neurons.
+SHAPES = {"BERT-base 12x768": (12, 768, 12, 3072), "MiniLM 6x384": (6, 384, 12, 1536)}
+STUDENT = "student"
+_CALIBRATION_TEXTS = 128
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a model's graphs lie."""
+
+    folder: Path
+
+    @property
+    def contenders(self) -> dict[str, Path]:
+        return {
+            "compress int8": self.folder / "ours.onnx",
+            "stock quantize_dynamic": self.folder / "stock.onnx",
+            "OpenVINO + NNCF int8": self.folder / "openvino.xml",
+            "int8 products alone": self.folder / "floor.onnx",
+        }
+
+
+def build(model: BertForSequenceClassification, calibration: list[list[int]], folder: Path, openvino: bool) -> None:
+    """Write all graphs of ``model``; the peers' only where they are missing, ours and the floor each time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = Files(folder).contenders
+    fp32 = build_graph(read_weights(model))
+    onnx.save(fp32, folder / "ours.fp32.onnx")
+    onnx.save(quantize_weights(fp32), files["compress int8"])
+    onnx.save(floor_graph(model), files["int8 products alone"])
+    stock = folder / "stock.fp32.onnx"
+    if not files["stock quantize_dynamic"].is_file():
+        export_stock(model, stock)
+        quantize_dynamic(stock, files["stock quantize_dynamic"], weight_type=QuantType.QInt8)
+    if openvino and not files["OpenVINO + NNCF int8"].is_file():
+        texts = folder / "calibration.json"
+        texts.write_text(json.dumps(calibration), encoding="utf-8")
+        quantize_openvino(stock, texts, files["OpenVINO + NNCF int8"])
+
+
+def export_stock(model: BertForSequenceClassification, path: Path) -> None:
+    """What everybody does: ``torch.onnx.export`` of transformers' model with eager attention.
+
+    By the TorchScript exporter, because ``quantize_dynamic`` fails on what the newer one writes.
+    """
+    model.config._attn_implementation = "eager"
+    ids = torch.randint(1000, 2000, (2, 16))
+    axes = {name: {0: "batch", 1: "sequence"} for name in ("input_ids", "attention_mask", "token_type_ids")}
+    torch.onnx.export(
+        model,
+        (ids, torch.ones_like(ids), torch.zeros_like(ids)),
+        path,
+        input_names=list(axes),
+        output_names=["logits"],
+        dynamic_axes=axes,
+        opset_version=17,
+        dynamo=False,
+    )
+
+
+def floor_graph(model: BertForSequenceClassification) -> onnx.ModelProto:
+    """Nothing but the int8 products that the classifier needs, at their sizes, with weights of their own each.
+
+    After the last layer's keys and values only a text's first token is multiplied, as in our graph.
+    """
+    config = model.config
+    hidden, neurons, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    nodes: list[onnx.NodeProto] = []
+    weights = [numpy_helper.from_array(np.array(128, np.uint8), "zero")]
+    outputs = []
+
+    def product(name: str, rows: str, wide: int, high: int) -> None:
+        values = np.random.default_rng(0).integers(-127, 128, (wide, high)).astype(np.int8)
+        weights.append(numpy_helper.from_array(values, f"{name}.weight"))
+        nodes.append(helper.make_node("MatMulInteger", [f"{rows}.{wide}", f"{name}.weight", "zero"], [name]))
+        outputs.append(helper.make_tensor_value_info(name, TensorProto.INT32, [rows, high]))
+
+    for layer in range(layers):
+        rows = "tokens" if layer < layers - 1 else "texts"
+        if rows == "tokens":
+            product(f"{layer}.qkv", "tokens", hidden, 3 * hidden)
+        else:
+            product(f"{layer}.kv", "tokens", hidden, 2 * hidden)
+            product(f"{layer}.query", rows, hidden, hidden)
+        product(f"{layer}.output", rows, hidden, hidden)
+        product(f"{layer}.ffn.input", rows, hidden, neurons)
+        product(f"{layer}.ffn.output", rows, neurons, hidden)
+    inputs = [
+        helper.make_tensor_value_info(f"{rows}.{wide}", TensorProto.UINT8, [rows, wide])
+        for rows in ("tokens", "texts")
+        for wide in (hidden, neurons)
+    ]
+    read = {name for node in nodes for name in node.input}
+    graph = helper.make_graph(nodes, "floor", [one for one in inputs if one.name in read], outputs, weights)
+    built = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+    built.ir_version = IR_VERSION
+    return built
+
+
+def random_bert(shape: str) -> BertForSequenceClassification:
+    """A BERT of one of :data:`SHAPES`, untrained: speed does not depend on the weights' values."""
+    layers, hidden, heads, neurons = SHAPES[shape]
+    torch.manual_seed(0)
+    config: dict[str, Any] = {
+        "num_hidden_layers": layers,
+        "hidden_size": hidden,
+        "num_attention_heads": heads,
+        "intermediate_size": neurons,
+        "num_labels": 2,
+        "attn_implementation": "eager",
+    }
+    model = BertForSequenceClassification(BertConfig(**config))
+    model.train(mode=False)
+    return model
+
+
+def random_texts(count: int, length: int) -> list[list[int]]:
+    """Token ids of texts that never were."""
+    found: list[list[int]] = np.random.default_rng(0).integers(1000, 30000, (count, length)).tolist()
+    return found
+
+
+def prepare(work: Path, models: Sequence[str], student: Path | None, data: Path, openvino: bool) -> None:
+    """The models' graphs, under ``work``; for a student also the tokens and labels of the test sentences."""
+    torch.set_num_threads(1)
+    for shape in SHAPES.keys() & models:
+        build(random_bert(shape), random_texts(_CALIBRATION_TEXTS, 32), work / shape.replace(" ", "-"), openvino)
+    if student is None or STUDENT not in models:
+        return
+    from compress.modeling.checkpoint import load_classifier
+
+    checkpoint = load_classifier(str(student))
+    encode = checkpoint.encoder
+    train, _ = read_tsv(data / "train.tsv")
+    random.Random(0).shuffle(train)
+    calibration = [one.ids for one in encode(train[:_CALIBRATION_TEXTS])]
+    build(checkpoint.model, calibration, work / STUDENT, openvino)
+    texts, labels = read_tsv(data / "test.tsv")
+    found = {"ids": [one.ids for one in encode(texts)], "labels": labels}
+    (work / STUDENT / "texts.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+def read_tsv(path: Path) -> tuple[list[str], list[int]]:
+    """Sentences and labels of a file of SST-2's."""
+    with path.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return [row["sentence"] for row in rows], [int(row["label"]) for row in rows]
