@@ -10,7 +10,7 @@ from compress.distillation.distill import distill
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
 from compress.pruning.choice import choose
-from compress.pruning.importance import fisher_importance
+from compress.pruning.ranking import rank
 from compress.pruning.surgery import cut_model
 from compress.training.batches import Examples
 from compress.training.checkpointing import Desk
@@ -29,7 +29,7 @@ def prune(
 ) -> tuple[Checkpoint, Training]:
     """A smaller copy of ``whole``, recovered by distillation from ``teacher``."""
     sample = _sample(encode(whole, data.train), config)
-    importance = fisher_importance(whole, sample, config.batch_size, config.seed)
+    importance = rank(whole, sample, config)
     cut = choose(importance, config)
     pruned = whole.with_model(cut_model(whole.model, cut))
     say(f"pruned: {cut}; {whole.parameters:,} parameters become {pruned.parameters:,}")
