@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Discriminator, Field, ImportString, Tag, field_serializer, model_validator
 
 from compress.config.distillation import DistillationConfig
-from compress.config.settings import function_by_name
+from compress.config.settings import LayerChoice, function_by_name
 
 
 def _named_or_own(value: object) -> str:
@@ -21,7 +21,7 @@ ImportanceChoice = Annotated[
 
 
 class PruneConfig(DistillationConfig):
-    """prune: remove attention heads and FFN neurons, then train to recover."""
+    """prune: remove layers, attention heads, FFN neurons and hidden dimensions, then train to recover."""
 
     command: ClassVar[str] = "prune"
     heads: float = Field(default=0.0, ge=0, lt=1, description="share of all attention heads to remove")
@@ -31,6 +31,18 @@ class PruneConfig(DistillationConfig):
         description="what ranks heads and neurons: fisher (squared gradients on the sample), magnitude, random, or "
         "module.function of your own, which takes the checkpoint and the sample and gives a "
         "compress.pruning.importance.Importance",
+    )
+    layers: LayerChoice | None = Field(
+        default=None,
+        description="layers to keep: a number of evenly spaced ones, or a list such as 0,2,4; heads and ffn are shares "
+        "of these; default: all",
+    )
+    hidden_size: int | None = Field(default=None, gt=0, description="hidden size to cut down to; default: the model's")
+    rounds: int = Field(
+        default=1,
+        gt=0,
+        le=100,
+        description="cuts in which heads and ffn are removed, each followed by its share of the epochs",
     )
     teacher: str | None = Field(
         default=None, description="model that guides the recovery; default: MODEL before the cut"
@@ -45,6 +57,16 @@ class PruneConfig(DistillationConfig):
 
     @model_validator(mode="after")
     def _something_to_remove(self) -> Self:
-        if self.heads == 0 and self.ffn == 0:
-            raise ValueError("needs heads or ffn above 0; heads=0.25 removes a quarter of the attention heads")
+        if not (self.heads or self.ffn or self.layers or self.hidden_size):
+            raise ValueError(
+                "needs heads or ffn above 0, layers or hidden_size; heads=0.25 removes a quarter of the attention heads"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _an_epoch_a_round(self) -> Self:
+        if self.rounds > 1 and self.rounds > self.epochs:
+            raise ValueError(f"needs an epoch for each of {self.rounds} rounds, got epochs={self.epochs}")
+        if self.rounds > 1 and not (self.heads or self.ffn):
+            raise ValueError(f"needs heads or ffn above 0 for {self.rounds} rounds; layers and hidden_size go at once")
         return self

@@ -51,7 +51,7 @@ def random_importance(checkpoint: Checkpoint, seed: int) -> Importance:
     generator = torch.Generator().manual_seed(seed)
     heads, neurons = (
         [torch.rand(count, generator=generator, dtype=torch.float64) for count in counts]
-        for counts in _units(checkpoint)
+        for counts in widths(checkpoint)
     )
     return Importance(heads, neurons)
 
@@ -60,7 +60,7 @@ def _layers(checkpoint: Checkpoint) -> Any:
     return checkpoint.model.bert.encoder.layer
 
 
-def _units(checkpoint: Checkpoint) -> tuple[list[int], list[int]]:
+def widths(checkpoint: Checkpoint) -> tuple[list[int], list[int]]:
     """Heads and neurons of each layer."""
     head_size = head_size_of(checkpoint.model.config)
     layers = _layers(checkpoint)
@@ -81,7 +81,7 @@ def _checked(importance: object, checkpoint: Checkpoint) -> Importance:
             "prune.importance must give a compress.pruning.importance.Importance, "
             f"got {type(importance).__name__}; it has a tensor of scores for each layer's heads and neurons"
         )
-    heads, neurons = _units(checkpoint)
+    heads, neurons = widths(checkpoint)
     return Importance(_scores(importance.heads, heads, "heads"), _scores(importance.neurons, neurons, "neurons"))
 
 
