@@ -32,8 +32,9 @@ def reconstruct(
     """A copy of ``pruned`` whose output projections are refitted, so that each layer gives what it gave in ``whole``.
 
     From the lowest layer to the highest, those of attention and FFN become what takes the pruned layer's own inputs,
-    errors from below included, nearest to the sums that the whole layer hands to its layer norms. Kwon et al. (2022)
-    fit a factor for each unit; here all weights are fitted, as in ZipLM (Kurtic et al. 2023).
+    errors from below included, nearest to the sums that the whole layer hands to its layer norms. Where layers above it
+    went, its FFN gives what the last of these gave, under that one's layer norm. Kwon et al. (2022) fit a factor for
+    each unit; here all weights are fitted, as in ZipLM (Kurtic et al. 2023).
 
     Args:
         pruned: cut out of ``whole``.
@@ -45,21 +46,22 @@ def reconstruct(
     """
     fitted = copy.deepcopy(pruned)
     climbs = list(_climbs(fitted, whole, examples, batch_size, seed))
-    own_layers = dict(zip(layers, fitted.bert.encoder.layer, strict=True))
-    whole_layers: Any = whole.bert.encoder.layer
-    with progress("least squares", len(whole_layers)) as advance:
-        for index, layer in enumerate(whole_layers):
-            if index == max(layers):
+    for layer in whole.bert.encoder.layer[: layers[0]]:  # nobody stands in for what went below the first
+        for climb in climbs:
+            climb.climb_whole(layer)
+    with progress("least squares", len(layers)) as advance:
+        for own, span in zip(fitted.bert.encoder.layer, _spans(layers, whole), strict=True):
+            if own is fitted.bert.encoder.layer[-1]:
                 climbs = [climb.to_the_first_token() for climb in climbs]
-            wanted = [climb.climb_whole(layer) for climb in climbs]
-            own: Any = own_layers.get(index)
-            if own is not None:
-                _refit(own, own.attention.output, climbs, [sums[0] for sums in wanted])
-                _refit(own, own.output, climbs, [sums[1] for sums in wanted])
-                for climb in climbs:
-                    climb.climb_pruned(own)
+            _imitate(own, span, climbs)
             advance()
     return fitted
+
+
+def _spans(layers: list[int], whole: Any) -> list[list[Any]]:
+    """For each layer that stays, itself and the layers above it that went."""
+    ends = [*layers[1:], len(whole.bert.encoder.layer)]
+    return [list(whole.bert.encoder.layer[start:end]) for start, end in zip(layers, ends, strict=True)]
 
 
 @dataclass
@@ -97,6 +99,16 @@ class _Climb:
         with _inputs_of(part.dense, part.LayerNorm) as seen:
             layer(*self.pruned)
         return seen[0][self.counted], seen[1][self.counted]
+
+
+def _imitate(own: Any, span: list[Any], climbs: list[_Climb]) -> None:
+    """Fit a layer's attention to that of its like, its FFN to the last layer of the span, and take it a layer up."""
+    sums = [[climb.climb_whole(layer) for climb in climbs] for layer in span]
+    _refit(own, own.attention.output, climbs, [attention for attention, _ in sums[0]])
+    own.output.LayerNorm.load_state_dict(span[-1].output.LayerNorm.state_dict())
+    _refit(own, own.output, climbs, [ffn for _, ffn in sums[-1]])
+    for climb in climbs:
+        climb.climb_pruned(own)
 
 
 class _LeastSquares:
