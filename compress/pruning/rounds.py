@@ -28,10 +28,8 @@ class Round:
         return f"round {self.number} of {self.of}: " if self.of > 1 else ""
 
     def desk(self, desk: Desk) -> Desk:
-        """Where its training is kept: checkpoints apart from other rounds', and still there while these train."""
-        if self.of == 1:
-            return desk
-        return replace(desk, unfinished=Path(desk.unfinished, f"round-{self.number}"), keep_end=self.number < self.of)
+        """Where its training is kept: its checkpoints apart from other rounds', and still there while these train."""
+        return desk if self.of == 1 else replace(desk, unfinished=Path(desk.unfinished, f"round-{self.number}"))
 
 
 def plan_rounds(heads: int, neurons: int, config: PruneConfig) -> list[Round]:
