@@ -15,7 +15,7 @@ from compress.export.graph import build_graph
 from compress.export.int8 import quantize_weights
 from compress.export.weights import read_weights
 from compress.machine import cpu_field, cpu_flags, package_versions
-from compress.pruning.probe import Architecture, Widths, probe_graph, probe_model
+from compress.pruning.probe import Architecture, Widths, parameters, probe_graph, probe_model
 from compress.pruning.timer import Timer
 from compress.runtime.encoding import Feeds
 
@@ -67,6 +67,12 @@ class Deployment:
         graph = build_graph(read_weights(model))
         graph = quantize_weights(graph) if self.runtime == "int8" else graph
         return Timer(graph.SerializeToString(), feeds, self.threads)
+
+    def size_bytes(self, architecture: Architecture, widths: Widths) -> int:
+        """Of the file that would be served."""
+        if self.runtime == "cuda":
+            return 4 * parameters(architecture, widths)
+        return int(probe_graph(architecture, widths, int8=self.runtime == "int8").ByteSize())
 
     def as_key(self) -> dict[str, Any]:
         """All that the time of a given model depends on here: the machine, its software, and the work."""

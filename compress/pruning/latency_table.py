@@ -42,10 +42,20 @@ class LatencyTable:
 
     def latency_ms(self, widths: Widths) -> float:
         """Of a model of these widths, without its empty layers."""
-        kept = widths.inhabited
-        *inner, last = zip(kept.heads, kept.neurons, strict=True)
-        inside = sum(self.attention_ms[heads] + self.ffn_ms[neurons] for heads, neurons in inner)
-        return float(self.base_ms + inside + self.last_attention_ms[last[0]] + self.last_ffn_ms[last[1]])
+        return self.base_ms + sum(self.layers_ms(widths))
+
+    def layers_ms(self, widths: Widths) -> tuple[float, ...]:
+        """Of each layer; an empty one costs nothing, and the last that is not is the last of the model."""
+        layers = list(zip(widths.heads, widths.neurons, strict=True))
+        last = max((index for index, layer in enumerate(layers) if any(layer)), default=-1)
+        rows = [
+            (self.last_attention_ms, self.last_ffn_ms) if index == last else (self.attention_ms, self.ffn_ms)
+            for index in range(len(layers))
+        ]
+        return tuple(
+            float(attention_ms[heads] + ffn_ms[neurons]) if heads or neurons else 0.0
+            for (heads, neurons), (attention_ms, ffn_ms) in zip(layers, rows, strict=True)
+        )
 
 
 def models_to_time(layers: int, heads: int, neurons: int) -> list[Widths]:
