@@ -1,13 +1,11 @@
 """Settings of what a student learns from its teacher, and of distill."""
 
-import hashlib
-import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, ImportString, field_serializer, model_validator
 
-from compress.config.settings import Counted, LayerChoice, Weight, one_or_more
+from compress.config.settings import Counted, LayerChoice, Weight, function_by_name, one_or_more
 from compress.config.training import TrainingConfig
 
 
@@ -62,13 +60,7 @@ class DistillationConfig(TrainingConfig):
 
     @field_serializer("loss", when_used="json-unless-none")
     def _loss_by_name(self, loss: Callable[..., Any]) -> str:
-        """Its name, and a digest of its source: with another source under the same name it is another loss."""
-        named: Any = loss if hasattr(loss, "__qualname__") else type(loss)
-        try:
-            source = inspect.getsource(named)
-        except (OSError, TypeError):  # made where there is no file, or not in Python
-            source = ""
-        return f"{named.__module__}.{named.__qualname__} ({hashlib.sha256(source.encode()).hexdigest()[:12]})"
+        return function_by_name(loss)
 
 
 class DistillConfig(DistillationConfig):

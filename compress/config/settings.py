@@ -1,6 +1,8 @@
 """What all groups of settings share: kinds of values, and errors that say what is allowed and what to do."""
 
-from collections.abc import Mapping
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 from annotated_types import Ge, Gt, Le, Len, Lt
@@ -34,6 +36,16 @@ LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)
 def one_or_more(value: object) -> object:
     """A lone string is a list of one."""
     return [value] if isinstance(value, str) else value
+
+
+def function_by_name(function: Callable[..., Any]) -> str:
+    """Its name, and a digest of its source: with another source under the same name it is another function."""
+    named: Any = function if hasattr(function, "__qualname__") else type(function)
+    try:
+        source = inspect.getsource(named)
+    except (OSError, TypeError):  # made where there is no file, or not in Python
+        source = ""
+    return f"{named.__module__}.{named.__qualname__} ({hashlib.sha256(source.encode()).hexdigest()[:12]})"
 
 
 class Settings(BaseModel):

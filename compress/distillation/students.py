@@ -33,7 +33,7 @@ def student_from_layers(teacher: Checkpoint, layers: int | list[int] | None) -> 
 
     Keeping every other layer is the start that DistilBERT found good (Sanh et al. 2019).
     """
-    chosen = _chosen(layers, len(teacher.model.bert.encoder.layer))
+    chosen = choose_layers(layers, len(teacher.model.bert.encoder.layer), "distill")
     model = copy.deepcopy(teacher.model)
     model.bert.encoder.layer = nn.ModuleList(model.bert.encoder.layer[index] for index in chosen)
     config = model.config
@@ -54,16 +54,21 @@ def check_tokenizers(teacher: Checkpoint, student: Checkpoint) -> None:
         )
 
 
-def _chosen(layers: int | list[int] | None, available: int) -> list[int]:
+def choose_layers(layers: int | list[int] | None, available: int, step: str) -> list[int]:
+    """The numbers of ``layers``: those listed, or so many evenly spaced ones of ``available`` (default half).
+
+    Raises:
+        CompressError: there are no such layers; it names the setting of ``step``.
+    """
     if layers is None:
         layers = max(1, available // 2)
     if isinstance(layers, int):
         if layers > available:
-            raise CompressError(f"distill.layers must be at most {available}, the teacher's layers, got {layers}")
+            raise CompressError(f"{step}.layers must be at most {available}, the model's layers, got {layers}")
         return [index * available // layers for index in range(layers)]
     if max(layers) >= available or len(set(layers)) < len(layers) or sorted(layers) != layers:
         raise CompressError(
-            f"distill.layers must be rising layer numbers from 0 to {available - 1}, got {','.join(map(str, layers))}"
+            f"{step}.layers must be rising layer numbers from 0 to {available - 1}, got {','.join(map(str, layers))}"
         )
     return layers
 

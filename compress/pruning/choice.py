@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import torch
 
-from compress.config import PruneConfig
 from compress.pruning.importance import Importance
 
 # int8 kernels work on blocks of columns; odd widths were measured up to three times slower (Torch-Pruning#38).
@@ -13,28 +12,43 @@ NEURON_BLOCK = 32
 
 @dataclass(frozen=True)
 class Cut:
-    """The heads and neurons that stay, layer by layer, as rising indices."""
+    """The heads and neurons that stay of each layer, as rising indices; a layer that keeps neither goes altogether."""
 
     heads: list[list[int]]
     neurons: list[list[int]]
 
+    @property
+    def layers(self) -> list[int]:
+        """The layers that stay, by number."""
+        units = zip(self.heads, self.neurons, strict=True)
+        return [index for index, (heads, neurons) in enumerate(units) if heads or neurons]
+
     def __str__(self) -> str:
-        return f"heads {[len(kept) for kept in self.heads]}, neurons {[len(kept) for kept in self.neurons]}"
+        heads, neurons = ([len(units[index]) for index in self.layers] for units in (self.heads, self.neurons))
+        kept = "" if len(self.layers) == len(self.heads) else f"layers {self.layers} of {len(self.heads)}, "
+        return f"{kept}heads {heads}, neurons {neurons}"
 
 
-def choose(importance: Importance, config: PruneConfig) -> Cut:
-    """The cut that removes the shares ``config.heads`` and ``config.ffn``, where they are missed least."""
+@dataclass(frozen=True)
+class Budget:
+    """How many heads and neurons may stay, over all layers."""
+
+    heads: int
+    neurons: int
+
+
+def choose(importance: Importance, budget: Budget) -> Cut:
+    """The cut that leaves what ``budget`` allows, and removes what is missed least."""
     return Cut(
-        heads=_keep(importance.heads, config.heads, block=1),
-        neurons=_keep(importance.neurons, config.ffn, block=NEURON_BLOCK),
+        heads=_keep(importance.heads, budget.heads, block=1),
+        neurons=_keep(importance.neurons, budget.neurons, block=NEURON_BLOCK),
     )
 
 
-def _keep(scores: list[torch.Tensor], remove: float, block: int) -> list[list[int]]:
+def _keep(scores: list[torch.Tensor], budget: int, block: int) -> list[list[int]]:
     """Units to keep. Within a layer they go in order of importance, ``block`` at a time; the first block stays."""
     ranked = [torch.argsort(layer, descending=True, stable=True) for layer in scores]
     first_kept = [min(block, len(layer)) for layer in scores]
-    budget = sum(map(len, scores)) - round(remove * sum(map(len, scores)))
     candidates = [
         (float(layer[order[at : at + block]].mean()), index, min(block, len(layer) - at))
         for index, (layer, order) in enumerate(zip(scores, ranked, strict=True))

@@ -1,4 +1,4 @@
-"""prune: rank heads and FFN neurons, remove the least important, train to recover."""
+"""prune: remove layers, and the least important heads, FFN neurons and hidden dimensions; train to recover."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,19 @@ import numpy as np
 from compress.config import PruneConfig
 from compress.data import Dataset
 from compress.distillation.distill import distill
+from compress.distillation.narrow import narrow
+from compress.distillation.students import choose_layers
+from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
-from compress.pruning.choice import choose
-from compress.pruning.importance import Importance, fisher_importance
+from compress.pruning.choice import Budget, Cut, choose
+from compress.pruning.importance import Importance
 from compress.pruning.plan import Plan
+from compress.pruning.ranking import rank, widths
+from compress.pruning.reconstruct import reconstruct
+from compress.pruning.rounds import plan_rounds
 from compress.pruning.surgery import cut_model
+from compress.task import reads_pairs
 from compress.training.batches import Examples
 from compress.training.checkpointing import Desk
 from compress.training.encodings import Encodings
@@ -29,17 +36,79 @@ def prune(
     text_columns: Sequence[str] = (),
     plan: Plan | None = None,
 ) -> tuple[Checkpoint, Training]:
-    """A smaller copy of ``whole``, cut by ``plan`` where there is one, recovered by distillation from ``teacher``."""
-    cut = plan.cut if plan else choose(measure_importance(whole, data, config), config)
-    pruned = whole.with_model(cut_model(whole.model, cut))
-    say(f"pruned: {cut}; {whole.parameters:,} parameters become {pruned.parameters:,}")
-    return pruned, distill(teacher, pruned, data, config, desk, text_columns)
+    """A smaller copy of ``whole``, recovered by distillation from ``teacher``, and its last training.
 
+    Layers go first, then heads and neurons, in one round or several; hidden dimensions go in the first of these. What
+    ``plan`` leaves out for a latency goes at once.
 
-def measure_importance(whole: Checkpoint, data: Dataset, config: PruneConfig) -> Importance:
-    """That of the units of ``whole``, over a sample of the train texts."""
+    Raises:
+        CompressError: ``config`` asks for layers or a hidden size that ``whole`` has not.
+    """
+    _check(whole, config)
     sample = _sample(encode(whole, data.train), config)
-    return fisher_importance(whole, sample, config.batch_size, config.seed)
+    pruned = _cut(whole, plan.cut, sample, config) if plan else _without_layers(whole, sample, config)
+    heads, neurons = map(sum, widths(pruned))
+    for part in plan_rounds(heads, neurons, config):
+        pruned = _with_less_units(pruned, part.budget, sample, config)
+        if part.number == 1:
+            pruned = _with_less_hidden(pruned, config)
+        say(f"pruned: {part}{whole.parameters:,} parameters become {pruned.parameters:,}")
+        share = config.model_copy(update={"epochs": part.epochs})
+        training = distill(teacher, pruned, data, share, part.desk(desk), text_columns)
+    return pruned, training
+
+
+def plan_importance(whole: Checkpoint, data: Dataset, config: PruneConfig) -> Importance:
+    """That of the units of ``whole`` that may stay; layers that ``config`` leaves out have none."""
+    _check(whole, config)
+    found = rank(whole, _sample(encode(whole, data.train), config), config)
+    layers = range(len(found.heads))
+    kept = layers if config.layers is None else choose_layers(config.layers, len(layers), config.command)
+    heads, neurons = (
+        [scores[layer] if layer in kept else scores[layer][:0] for layer in layers]
+        for scores in (found.heads, found.neurons)
+    )
+    return Importance(heads, neurons)
+
+
+def _check(whole: Checkpoint, config: PruneConfig) -> None:
+    """Refuse what the model has not before anything is measured."""
+    if config.layers is not None:
+        choose_layers(config.layers, len(whole.model.bert.encoder.layer), config.command)
+    widest = whole.model.config.hidden_size
+    if config.hidden_size is not None and config.hidden_size > widest:
+        raise CompressError(
+            f"prune.hidden_size must be from 1 to {widest}, the model's, got {config.hidden_size}; prune only removes"
+        )
+
+
+def _without_layers(whole: Checkpoint, sample: Examples, config: PruneConfig) -> Checkpoint:
+    if config.layers is None:
+        return whole
+    kept = choose_layers(config.layers, len(whole.model.bert.encoder.layer), config.command)
+    heads, neurons = (
+        [list(range(count)) if layer in kept else [] for layer, count in enumerate(counts)] for counts in widths(whole)
+    )
+    return _cut(whole, Cut(heads, neurons), sample, config)
+
+
+def _with_less_units(model: Checkpoint, budget: Budget, sample: Examples, config: PruneConfig) -> Checkpoint:
+    if not (config.heads or config.ffn):
+        return model
+    return _cut(model, choose(rank(model, sample, config), budget), sample, config)
+
+
+def _with_less_hidden(model: Checkpoint, config: PruneConfig) -> Checkpoint:
+    if config.hidden_size is None:
+        return model
+    return model.with_model(narrow(model.model, None, None, config.hidden_size, pairs=reads_pairs(model.task)))
+
+
+def _cut(model: Checkpoint, cut: Cut, sample: Examples, config: PruneConfig) -> Checkpoint:
+    """The cut model, what is left of its layers fitted to make up for what went."""
+    say(f"cut: {cut}")
+    pruned = cut_model(model.model, cut)
+    return model.with_model(reconstruct(pruned, model.model, cut.layers, sample, config.batch_size, config.seed))
 
 
 def _sample(examples: Examples, config: PruneConfig) -> Examples:

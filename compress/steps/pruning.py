@@ -77,10 +77,10 @@ class _Target:
     def of(cls, whole: "Checkpoint", data: "Dataset", job: DataJob[PruneConfig]) -> "_Target":
         """Find the plan and tell it; a dry run ends here."""
         from compress.pruning.plan import deployment_of, find_plan
-        from compress.pruning.prune import measure_importance
+        from compress.pruning.prune import plan_importance
 
         deployment = deployment_of(whole, data, job.config, job.threads)
-        plan = find_plan(whole, measure_importance(whole, data, job.config), deployment, job.config)
+        plan = find_plan(whole, plan_importance(whole, data, job.config), deployment, job.config)
         say(str(plan))
         if job.config.dry_run:
             told = plan.as_metrics() | {"latency_ms": plan.latency_ms, "speedup": plan.whole_ms / plan.latency_ms}

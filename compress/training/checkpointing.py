@@ -35,11 +35,14 @@ class Desk:
         unfinished: gets the checkpoints, until the step is done.
         inputs: digest of what else decides how the training goes, such as the teacher; checkpoints of another are not
             taken up.
+        keep_end: whether to keep a checkpoint of the finished training too, for a step that trains more than once and
+            may be killed in a later training.
     """
 
     folder: Path
     unfinished: Path
     inputs: str = ""
+    keep_end: bool = False
 
 
 class Checkpoints:

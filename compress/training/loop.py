@@ -51,6 +51,8 @@ def train(
     try:
         with progress("training", run.plan.steps, done) as advance:
             run.train(done, checkpoints, advance)
+            if desk.keep_end and done < run.judge.training.steps:
+                checkpoints.save(run.judge.training.steps, run.saved())
     finally:
         run.close()
     run.judge.restore_best()

@@ -66,6 +66,8 @@ class Run:
 
     def train(self, done: int, checkpoints: Checkpoints, advance: Advance) -> None:
         """Every step that comes after ``done``, or until nothing gets better any more."""
+        if self.judge.out_of_patience:  # taken up from the end
+            return
         self._trainee.train()
         for step, batches in enumerate(self.plan.after(done), start=done + 1):
             self._window.append(self._step(batches))
@@ -81,7 +83,7 @@ class Run:
                 break
             advance(note=note)
             if save and step < self.plan.steps:
-                checkpoints.save(step, self._saved())
+                checkpoints.save(step, self.saved())
 
     def close(self) -> None:
         """Let the diary's tracker finish, however the training ended."""
@@ -99,7 +101,8 @@ class Run:
         self._since_validation = numbers["since_validation"]
         saved.restore_random()
 
-    def _saved(self) -> Saved:
+    def saved(self) -> Saved:
+        """All that a checkpoint keeps."""
         judged, best = self.judge.state()
         schedule, moments = self._descent.state()
         numbers = {

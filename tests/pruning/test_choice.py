@@ -5,8 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.config import PruneConfig
-from compress.pruning.choice import NEURON_BLOCK, choose
+from compress.pruning.choice import NEURON_BLOCK, Budget, choose
 from compress.pruning.importance import Importance
 
 shares = st.floats(0, 0.99)
@@ -22,18 +21,23 @@ def importance(widths: list[tuple[int, int, float]], seed: int) -> Importance:
     )
 
 
+def budget(scores: Importance, heads: float, ffn: float) -> Budget:
+    """What stays where these shares go."""
+    units = (sum(map(len, of)) for of in (scores.heads, scores.neurons))
+    return Budget(*(total - round(share * total) for total, share in zip(units, (heads, ffn), strict=True)))
+
+
 @given(widths=layers, heads=shares, ffn=shares, seed=st.integers(0, 9))
 def test_a_choice_keeps_to_its_rules(widths: list[tuple[int, int, float]], heads: float, ffn: float, seed: int) -> None:
     scores = importance(widths, seed)
-    config = PruneConfig.model_construct(heads=heads, ffn=ffn)
-    cut = choose(scores, config)
+    cut = choose(scores, budget(scores, heads, ffn))
     for units, kept, share, block in (
         (scores.heads, cut.heads, heads, 1),
         (scores.neurons, cut.neurons, ffn, NEURON_BLOCK),
     ):
         total, least = sum(map(len, units)), sum(min(block, len(layer)) for layer in units)
-        budget = total - round(share * total)
-        assert max(least, budget - block + 1) <= sum(map(len, kept)) <= max(least, budget)
+        most = total - round(share * total)
+        assert max(least, most - block + 1) <= sum(map(len, kept)) <= max(least, most)
         for layer, chosen in zip(units, kept, strict=True):
             assert chosen == sorted(set(chosen))
             assert len(chosen) % block == 0
@@ -48,7 +52,7 @@ def test_layers_compete_no_head_goes_before_a_less_important_one(
     widths: list[tuple[int, int, float]], share: float, seed: int
 ) -> None:
     scores = importance(widths, seed).heads
-    kept = choose(importance(widths, seed), PruneConfig.model_construct(heads=share, ffn=0.0)).heads
+    kept = choose(importance(widths, seed), budget(importance(widths, seed), share, 0.0)).heads
     spared = [float(layer[chosen].min()) for layer, chosen in zip(scores, kept, strict=True) if len(chosen) > 1]
     gone = [
         float(value)
@@ -62,7 +66,7 @@ def test_layers_compete_no_head_goes_before_a_less_important_one(
 
 def test_an_unimportant_layer_gives_more() -> None:
     scores = Importance([torch.full((4,), value) for value in (1.0, 0.1, 1.0)], [torch.ones(64)] * 3)
-    cut = choose(scores, PruneConfig(heads=0.25))
+    cut = choose(scores, budget(scores, 0.25, 0.0))
     assert list(map(len, cut.heads)) == [4, 1, 4]
     assert list(map(len, cut.neurons)) == [64, 64, 64]
 
@@ -70,7 +74,7 @@ def test_an_unimportant_layer_gives_more() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_shares_are_of_the_whole_model(share: float) -> None:
     scores = importance([(12, 96, 1.0)] * 6, seed=0)
-    cut = choose(scores, PruneConfig.model_construct(heads=share, ffn=share))
+    cut = choose(scores, budget(scores, share, share))
     assert sum(map(len, cut.heads)) == max(6, 72 - round(72 * share))
     left = sum(map(len, cut.neurons)) / (6 * 96 * NEURON_BLOCK)
     assert left == pytest.approx(1 - share, abs=0.01)

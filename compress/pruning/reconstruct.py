@@ -1,0 +1,183 @@
+"""Least squares after a cut: what stays of each layer makes up for what went, before any training."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import BertForSequenceClassification
+
+from compress.modeling.pruned_bert import PrunedBertForSequenceClassification
+from compress.progress import progress
+from compress.training.batches import Examples, LengthBatches
+
+# Some twenty tokens for each input of the widest projection, and a memory that stays below a gigabyte for BERT-base.
+_TOKENS = 32_768
+_RIDGE = 1e-1
+
+
+@torch.no_grad()
+def reconstruct(
+    pruned: PrunedBertForSequenceClassification,
+    whole: BertForSequenceClassification,
+    layers: list[int],
+    examples: Examples,
+    batch_size: int,
+    seed: int,
+) -> PrunedBertForSequenceClassification:
+    """A copy of ``pruned`` whose output projections are refitted, so that each layer gives what it gave in ``whole``.
+
+    From the lowest layer to the highest, those of attention and FFN become what takes the pruned layer's own inputs,
+    errors from below included, nearest to the sums that the whole layer hands to its layer norms. Kwon et al. (2022)
+    fit a factor for each unit; here all weights are fitted, as in ZipLM (Kurtic et al. 2023).
+
+    Args:
+        pruned: cut out of ``whole``.
+        whole: the model before the cut.
+        layers: the number in ``whole`` of each layer of ``pruned``.
+        examples: a sample of the data; the first of its batches that hold 32,768 tokens are read.
+        batch_size: of that sample.
+        seed: of the order of the batches.
+    """
+    fitted = copy.deepcopy(pruned)
+    climbs = list(_climbs(fitted, whole, examples, batch_size, seed))
+    own_layers = dict(zip(layers, fitted.bert.encoder.layer, strict=True))
+    whole_layers: Any = whole.bert.encoder.layer
+    with progress("least squares", len(whole_layers)) as advance:
+        for index, layer in enumerate(whole_layers):
+            if index == max(layers):
+                climbs = [climb.to_the_first_token() for climb in climbs]
+            wanted = [climb.climb_whole(layer) for climb in climbs]
+            own: Any = own_layers.get(index)
+            if own is not None:
+                _refit(own, own.attention.output, climbs, [sums[0] for sums in wanted])
+                _refit(own, own.output, climbs, [sums[1] for sums in wanted])
+                for climb in climbs:
+                    climb.climb_pruned(own)
+            advance()
+    return fitted
+
+
+@dataclass
+class _Climb:
+    """A batch on its way up through the layers of both models.
+
+    Attributes:
+        counted: bool ``[batch, length]``: tokens that the fits look at; none is padding.
+        whole: hidden states ``[batch, length, hidden]``, with what else the whole model's layers are given.
+        pruned: the same of the pruned model.
+    """
+
+    counted: torch.Tensor
+    whole: tuple[Any, ...]
+    pruned: tuple[Any, ...]
+
+    def to_the_first_token(self) -> "_Climb":
+        """The same batch, fitted to the one token that is read after the last layer."""
+        first = torch.zeros_like(self.counted)
+        first[:, 0] = True
+        return replace(self, counted=first)
+
+    def climb_whole(self, layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Go up by a layer; the sums that its two layer norms were given, at counted tokens, ``[tokens, hidden]``."""
+        with _inputs_of(layer.attention.output.LayerNorm, layer.output.LayerNorm) as seen:
+            self.whole = (layer(*self.whole), *self.whole[1:])
+        return seen[0][self.counted], seen[1][self.counted]
+
+    def climb_pruned(self, layer: Any) -> None:
+        """Go up by a layer."""
+        self.pruned = (layer(*self.pruned), *self.pruned[1:])
+
+    def look(self, layer: Any, part: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """At counted tokens, the inputs of the output projection of ``part``, and the sums that its norm is given."""
+        with _inputs_of(part.dense, part.LayerNorm) as seen:
+            layer(*self.pruned)
+        return seen[0][self.counted], seen[1][self.counted]
+
+
+class _LeastSquares:
+    """The change of a linear layer that its outputs need, from sums over tokens in float64."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        self._linear = linear
+        inputs, outputs = linear.in_features, linear.out_features
+        self._tokens = 0
+        self._input_sum, self._error_sum = (torch.zeros(width, dtype=torch.float64) for width in (inputs, outputs))
+        self._gram = torch.zeros(inputs, inputs, dtype=torch.float64)
+        self._cross = torch.zeros(inputs, outputs, dtype=torch.float64)
+
+    def add(self, inputs: torch.Tensor, errors: torch.Tensor) -> None:
+        """Inputs ``[tokens, in]``, and what its outputs lack, ``[tokens, out]``."""
+        self._tokens += len(inputs)
+        self._input_sum += inputs.sum(dim=0)
+        self._error_sum += errors.sum(dim=0)
+        self._gram += inputs.T @ inputs  # of a batch in float32, which is twice as fast; the ridge hides the rounding
+        self._cross += inputs.T @ errors
+
+    def solve(self) -> None:
+        """Change weights and bias; the ridge pulls towards the weights as they are, not towards 0."""
+        input_mean, error_mean = self._input_sum / self._tokens, self._error_sum / self._tokens
+        gram = self._gram - self._tokens * input_mean.outer(input_mean)
+        cross = self._cross - self._tokens * input_mean.outer(error_mean)
+        if len(gram):
+            gram.diagonal().add_((_RIDGE * gram.diagonal().mean()).clamp(min=torch.finfo(torch.float64).tiny))
+        change = torch.linalg.solve(gram, cross)
+        self._linear.weight.add_(change.T.float())
+        self._linear.bias.add_((error_mean - input_mean @ change).float())
+
+
+def _refit(layer: Any, part: Any, climbs: list[_Climb], wanted: list[torch.Tensor]) -> None:
+    """Fit the output projection of ``part`` of ``layer`` to the sums that are wanted after it."""
+    fit = _LeastSquares(part.dense)
+    for climb, sums in zip(climbs, wanted, strict=True):
+        inputs, own = climb.look(layer, part)
+        fit.add(inputs, sums - own)
+    fit.solve()
+
+
+def _climbs(pruned: nn.Module, whole: nn.Module, examples: Examples, batch_size: int, seed: int) -> Iterator[_Climb]:
+    """The batches of the sample, below the first layer of both models."""
+    batches = LengthBatches(examples.encodings.lengths, batch_size, seed)
+    most = max(1, _TOKENS // batches.batch_tokens)
+    for rows in islice(batches.epoch(0), most):
+        batch = examples.batch(rows)
+        yield _Climb(batch["attention_mask"].bool(), _entry(whole, batch), _entry(pruned, batch))
+
+
+class _EnteredError(Exception):
+    """Carries what the first layer was given out of a forward pass that need not go on."""
+
+
+def _entry(model: nn.Module, batch: dict[str, torch.Tensor]) -> tuple[Any, ...]:
+    """What the first encoder layer is given: the hidden states, and the attention mask as the model prepares it."""
+
+    def leave(_: nn.Module, given: tuple[Any, ...]) -> None:
+        raise _EnteredError(given)
+
+    handle = model.get_submodule("bert.encoder.layer.0").register_forward_pre_hook(leave)
+    try:
+        model(**{name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")})
+    except _EnteredError as entered:
+        given: tuple[Any, ...] = entered.args[0]
+        return given
+    finally:
+        handle.remove()
+    raise AssertionError("a BERT's forward pass goes through its first layer")
+
+
+@contextmanager
+def _inputs_of(*modules: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """The inputs of ``modules``, in their order, in the forward pass inside the ``with`` block."""
+    seen: list[Any] = [None] * len(modules)
+    with ExitStack() as hooks:
+        for index, module in enumerate(modules):
+
+            def keep(_: nn.Module, given: tuple[torch.Tensor], index: int = index) -> None:
+                seen[index] = given[0]
+
+            hooks.enter_context(module.register_forward_pre_hook(keep))
+        yield seen

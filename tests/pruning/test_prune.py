@@ -1,0 +1,139 @@
+"""The prune step: layers, hidden size and rounds, alone and together; what it refuses; killed, it goes on."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import compress
+from compress.config import PruneConfig
+from compress.errors import CompressError
+from compress.folder import read_manifest
+from compress.modeling.checkpoint import load_classifier
+from compress.pruning.choice import Budget
+from compress.pruning.prune import prune as core
+from compress.pruning.rounds import plan_rounds
+from compress.training.checkpointing import Desk
+from compress.training.run import Run
+from tests.tiny import read, same_weights, weights_of
+
+FAST: dict[str, Any] = {"precision": "fp32", "threads": 1, "batch_size": 16, "learning_rate": 5e-4}
+
+
+def config_of(folder: Path) -> Any:
+    return load_classifier(str(folder)).model.config
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [
+        ({"layers": 2}, {"num_hidden_layers": 2, "heads_per_layer": [4, 4], "neurons_per_layer": [128, 128]}),
+        ({"layers": [0, 1, 3], "heads": 0.5, "ffn": 0.5}, {"num_hidden_layers": 3, "heads": 6, "neurons": 192}),
+        ({"hidden_size": 40}, {"hidden_size": 40, "heads_per_layer": [4] * 4, "neurons_per_layer": [128] * 4}),
+        (
+            {"layers": 3, "hidden_size": 32, "heads": 0.5, "ffn": 0.5, "rounds": 2, "epochs": 2},
+            {"num_hidden_layers": 3, "hidden_size": 32, "heads": 6, "neurons": 192},
+        ),
+    ],
+    ids=["layers", "layers and units", "hidden size", "everything, in rounds"],
+)
+def test_what_is_asked_for_goes(
+    tiny_torch: Path, tiny_data: Path, tmp_path: Path, settings: dict[str, Any], shape: dict[str, Any]
+) -> None:
+    result = compress.prune(tiny_torch, tiny_data, tmp_path / "pruned", **{**FAST, "epochs": 1, **settings})
+    found = config_of(result.folder).to_dict()
+    found |= {"heads": sum(found["heads_per_layer"]), "neurons": sum(found["neurons_per_layer"])}
+    assert {name: found[name] for name in shape} == shape
+    assert result.metrics["parameters"] < result.metrics["parameters_before"]
+    assert result.metrics["validation_accuracy"] > 0.7
+
+
+def test_a_cut_model_exports_quantizes_distils_and_is_cut_again(
+    tiny_torch: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    cut = compress.prune(tiny_torch, tiny_data, tmp_path / "cut", layers=[0, 3], ffn=0.5, heads=0.5, epochs=1, **FAST)
+    onnx = compress.export(cut.folder, tmp_path / "onnx", threads=1)
+    int8 = compress.quantize(onnx.folder, tiny_data, tmp_path / "int8", threads=1)
+    assert len(compress.load(int8.folder, threads=1)(["a good film"])) == 1
+    student = compress.distill(cut.folder, tiny_data, tmp_path / "student", layers=1, epochs=1, **FAST)
+    assert config_of(student.folder).num_hidden_layers == 1
+    again = compress.prune(
+        cut.folder, tiny_data, tmp_path / "again", layers=1, ffn=0.5, teacher=str(tiny_torch), epochs=1, **FAST
+    )
+    assert config_of(again.folder).neurons_per_layer == [32]
+    assert [entry["step"] for entry in read_manifest(again.folder).history] == ["finetune", "prune", "prune"]
+
+
+def test_rounds_end_where_one_cut_would_and_share_the_epochs() -> None:
+    once = plan_rounds(10, 999, PruneConfig(heads=0.5, ffn=0.7, epochs=7))
+    rounds = plan_rounds(10, 999, PruneConfig(heads=0.5, ffn=0.7, epochs=7, rounds=3))
+    assert [part.budget for part in once] == [Budget(5, 300)]
+    assert [part.budget for part in rounds] == [Budget(8, 766), Budget(7, 533), Budget(5, 300)]
+    assert [part.epochs for part in rounds] == [2, 2, 3]
+
+
+def test_every_round_has_the_first_teacher_and_the_cut_model_of_the_round_before(
+    tiny_torch: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**FAST, "heads": 0.5, "epochs": 4, "rounds": 2, "teacher_cache": str(tmp_path / "cache")}
+    result = compress.prune(tiny_torch, tiny_data, tmp_path / "pruned", **settings)
+    told = capsys.readouterr().err
+    assert "round 1 of 2" in told
+    assert sum(config_of(result.folder).heads_per_layer) == 8
+    assert len(list((tmp_path / "cache").glob("*-fp32"))) == 1  # one teacher, asked once
+    assert told.count(" 0 to answer") == 1  # the second round found what the first had asked
+    assert result.metrics["validation_accuracy"] > 0.85
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("killed_in", [1, 2])
+def test_killed_in_any_round_it_goes_on_and_ends_as_if_it_had_not_been(
+    tiny_torch: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_in: int
+) -> None:
+    config = PruneConfig(**{**FAST, "heads": 0.5, "epochs": 2, "rounds": 2, "checkpoint_seconds": 0})
+    whole, data = load_classifier(str(tiny_torch)), read(tiny_data)
+
+    def run(name: str) -> Any:
+        for part in (name, f"{name}/unfinished"):
+            (tmp_path / part).mkdir(exist_ok=True)
+        return core(whole, whole, data, config, Desk(tmp_path / name, tmp_path / name / "unfinished"))
+
+    expected, training = run("whole")
+    steps: list[int] = []
+    take = Run._step
+
+    def killed(self: Run, batches: Any) -> Any:
+        steps.append(0)
+        if len(steps) == killed_in * 12:  # a round has 15 or so
+            raise KeyboardInterrupt
+        return take(self, batches)
+
+    monkeypatch.setattr(Run, "_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run("killed")
+    before = len(steps)
+    found, again = run("killed")
+    assert len(steps) - before < training.steps * 2 - 5
+    assert same_weights(weights_of(found.model), weights_of(expected.model))
+    assert again == training
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, ("heads or ffn above 0", "layers", "hidden_size")),
+        ({"layers": 5}, ("prune.layers must be at most 4", "got 5")),
+        ({"layers": [2, 1]}, ("prune.layers must be rising", "got 2,1")),
+        ({"hidden_size": 65}, ("prune.hidden_size must be from 1 to 64", "got 65")),
+        ({"heads": 0.5, "rounds": 3}, ("prune needs an epoch for each of 3 rounds", "epochs=2")),
+        ({"layers": 2, "rounds": 2}, ("prune needs heads or ffn", "2 rounds")),
+        ({"heads": 0.5, "rounds": 0}, ("prune.rounds", "above 0", "got 0")),
+    ],
+)
+def test_bad_settings_are_refused_and_nothing_is_written(
+    tiny_torch: Path, tiny_data: Path, tmp_path: Path, settings: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(CompressError) as error:
+        compress.prune(tiny_torch, tiny_data, tmp_path / "out", **settings)
+    assert all(word in str(error.value) for word in words), error.value
+    assert list(tmp_path.iterdir()) == []
