@@ -79,8 +79,8 @@ class PruneConfig(DistillationConfig):
     def _something_to_remove(self) -> Self:
         if not (self.heads or self.ffn or self.layers or self.hidden_size or self.has_target):
             raise ValueError(
-                "needs speedup, target_latency_ms, heads or ffn above 0, layers or hidden_size; heads=0.25 removes a "
-                "quarter of the attention heads, speedup=2 what halves the latency"
+                "needs heads or ffn above 0, layers, hidden_size, speedup or target_latency_ms; heads=0.25 removes a "
+                "quarter of the attention heads, speedup=2 leaves what takes half the time"
             )
         return self
 
