@@ -62,7 +62,9 @@ class PruneConfig(DistillationConfig):
     teacher: str | None = Field(
         default=None, description="model that guides the recovery; default: MODEL before the cut"
     )
-    samples: int = Field(default=2048, gt=0, description="train texts from which the importance is measured")
+    samples: int = Field(
+        default=2048, gt=0, description="train texts that importance and least squares are measured on"
+    )
     epochs: int = Field(default=2, gt=0, le=1000, description="passes over the train split")
     learning_rate: float = Field(default=5e-5, gt=0, lt=1, description="peak learning rate of AdamW")
 

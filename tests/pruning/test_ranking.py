@@ -92,7 +92,7 @@ def test_random_follows_the_seed(uneven: Checkpoint, sample: Examples) -> None:
         (lambda _: "much", ("Importance", "got str")),
         (lambda found: Importance(found.heads[:-1], found.neurons), ("heads", "[[4], [0], [2], [3]]")),
         (lambda found: Importance(found.heads, [scores[1:] for scores in found.neurons]), ("neurons", "[127]")),
-        (lambda found: Importance([0.5] * 4, found.neurons), ("heads", "float")),
+        (lambda found: Importance([0.5] * 4, found.neurons), ("heads", "float")),  # type: ignore[list-item]
         (lambda found: Importance(found.heads, [scores / 0 for scores in found.neurons]), ("finite", "neurons")),
     ],
     ids=["no importance", "a layer missing", "a neuron missing", "no tensor", "not finite"],

@@ -51,7 +51,7 @@ def refit(
     return pruned, reconstruct(pruned, whole.model, cut.layers, sample, batch_size, seed=0)
 
 
-def distance(one: Checkpoint, other: torch.nn.Module, sample: Examples) -> float:
+def distance(one: Checkpoint, other: PrunedBertForSequenceClassification, sample: Examples) -> float:
     """Mean squared difference of the last hidden states over the real tokens of a sample."""
     batch = sample.batch(range(len(sample)))
     real = batch["attention_mask"].bool()
