@@ -8,9 +8,16 @@ import pytest
 
 import compress
 from compress.cli import main
+from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_classifier
+from compress.pruning.deployment import Deployment
+from compress.pruning.plan import find_plan
+from compress.pruning.probe import Widths
+from compress.pruning.ranking import random_importance
+from compress.pruning.surgery import cut_model
+from tests.tiny import make_bert, make_checkpoint
 
 SMALL: dict[str, Any] = {"threads": 1, "length": 32, "precision": "fp32", "batch_size": 8, "epochs": 1}
 
@@ -81,3 +88,15 @@ def test_a_gpu_that_is_not_there_is_told(tiny_torch: Path, tiny_data: Path, tmp_
     with pytest.raises(CompressError, match=r"prune.runtime is cuda, but PyTorch sees no CUDA GPU here"):
         compress.prune(tiny_torch, tiny_data, tmp_path / "out", speedup=2, runtime="cuda", **SMALL)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_is_pruned_already_is_planned_too(tiny_encoder: Path) -> None:
+    before = Widths((4, 0, 2, 3), (128, 64, 0, 32))
+    whole = make_checkpoint(tiny_encoder, make_bert(before.heads, before.neurons), ("no", "yes"))
+    config = PruneConfig(speedup=1.3)
+    plan = find_plan(whole, random_importance(whole, seed=0), Deployment("int8", 1, 1, (24, 16)), config)
+    assert plan.before == before
+    assert plan.latency_ms < plan.whole_ms
+    for now, then in ((plan.after.heads, before.heads), (plan.after.neurons, before.neurons)):
+        assert all(few <= many for few, many in zip(now, then, strict=True))
+    assert cut_model(whole.model, plan.cut).num_parameters() == plan.parameters < whole.parameters
