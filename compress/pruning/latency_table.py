@@ -122,4 +122,5 @@ def _climbed(grid: list[int], width: int) -> Floats:
 def _filled(grid: list[int], steps: Iterator[float]) -> Floats:
     """Milliseconds at every width from 0 to the last of ``grid``, from those of each step."""
     heights = np.concatenate([[0.0], np.cumsum([next(steps) for _ in grid[1:]])])
-    return np.interp(np.arange(grid[-1] + 1), grid, heights)
+    filled: Floats = np.interp(np.arange(grid[-1] + 1), grid, heights)
+    return filled

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import onnx
@@ -37,7 +38,7 @@ class Architecture:
             vocabulary=config.vocab_size,
             positions=config.max_position_embeddings,
             segments=config.type_vocab_size,
-            labels=config.num_labels,
+            labels=model.classifier.out_features,
             activation=config.hidden_act,
         )
 
@@ -77,21 +78,23 @@ def probe_graph(architecture: Architecture, widths: Widths, *, int8: bool) -> on
 
 def probe_model(architecture: Architecture, widths: Widths) -> BertForSequenceClassification:
     """The same in PyTorch."""
-    config = PrunedBertConfig(
-        vocab_size=architecture.vocabulary,
-        max_position_embeddings=architecture.positions,
-        type_vocab_size=architecture.segments,
-        hidden_size=architecture.hidden_size,
-        num_labels=architecture.labels,
-        hidden_act=architecture.activation,
-        num_hidden_layers=len(widths.heads),
-        attention_head_size=architecture.head_size,
-        num_attention_heads=architecture.hidden_size // architecture.head_size,
-        heads_per_layer=list(widths.heads),
-        neurons_per_layer=list(widths.neurons),
-    )
+    shape: dict[str, Any] = {
+        "vocab_size": architecture.vocabulary,
+        "max_position_embeddings": architecture.positions,
+        "type_vocab_size": architecture.segments,
+        "hidden_size": architecture.hidden_size,
+        "num_labels": architecture.labels,
+        "hidden_act": architecture.activation,
+        "num_hidden_layers": len(widths.heads),
+        "attention_head_size": architecture.head_size,
+        "num_attention_heads": architecture.hidden_size // architecture.head_size,
+        "heads_per_layer": list(widths.heads),
+        "neurons_per_layer": list(widths.neurons),
+    }
     with quiet_transformers():
-        return PrunedBertForSequenceClassification(config).eval()
+        model = PrunedBertForSequenceClassification(PrunedBertConfig(**shape))
+    model.train(mode=False)
+    return model
 
 
 def parameters(architecture: Architecture, widths: Widths) -> int:
