@@ -220,7 +220,8 @@ def _print_result(result: "StepResult", as_json: bool) -> None:
         for name, value in result.metrics.items():
             if shown := _shown(value):
                 print(f"{name.replace('_', ' ') + ':':22} {shown}")
-        print(f"{'written:':22} {result.folder} in {in_words(result.seconds)}")
+        if result.written:
+            print(f"{'written:':22} {result.folder} in {in_words(result.seconds)}")
 
 
 def _shown(value: Any) -> str:
@@ -260,7 +261,7 @@ _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]
         _build_step("distill", "TEACHER"),
     ),
     "prune": (
-        _STEP_USAGE.format("MODEL --heads R --ffn R"),
+        _STEP_USAGE.format("MODEL (--speedup X | --target-latency-ms X | --heads R --ffn R)"),
         "remove attention heads and FFN neurons, and train to recover",
         _build_step("prune", "MODEL"),
     ),

@@ -34,12 +34,14 @@ class StepResult:
         folder: the folder that it wrote.
         seconds: how long it took.
         metrics: what it measured on the way.
+        written: whether the folder was written; a dry run leaves it as it was.
     """
 
     step: str
     folder: Path
     seconds: float
     metrics: Mapping[str, Any]
+    written: bool = True
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
 from compress.pruning.choice import Budget, Cut, choose
+from compress.pruning.importance import Importance
+from compress.pruning.plan import Plan
 from compress.pruning.ranking import rank, widths
 from compress.pruning.reconstruct import reconstruct
 from compress.pruning.rounds import plan_rounds
@@ -32,17 +34,19 @@ def prune(
     config: PruneConfig,
     desk: Desk,
     text_columns: Sequence[str] = (),
+    plan: Plan | None = None,
 ) -> tuple[Checkpoint, Training]:
     """A smaller copy of ``whole``, recovered by distillation from ``teacher``, and its last training.
 
-    Layers go first, then heads and neurons, in one round or several; hidden dimensions go in the first of these.
+    Layers go first, then heads and neurons, in one round or several; hidden dimensions go in the first of these. What
+    ``plan`` leaves out for a latency goes at once.
 
     Raises:
         CompressError: ``config`` asks for layers or a hidden size that ``whole`` has not.
     """
     _check(whole, config)
     sample = _sample(encode(whole, data.train), config)
-    pruned = _without_layers(whole, sample, config)
+    pruned = _cut(whole, plan.cut, sample, config) if plan else _without_layers(whole, sample, config)
     heads, neurons = map(sum, widths(pruned))
     for part in plan_rounds(heads, neurons, config):
         pruned = _with_less_units(pruned, part.budget, sample, config)
@@ -52,6 +56,19 @@ def prune(
         share = config.model_copy(update={"epochs": part.epochs})
         training = distill(teacher, pruned, data, share, part.desk(desk), text_columns)
     return pruned, training
+
+
+def plan_importance(whole: Checkpoint, data: Dataset, config: PruneConfig) -> Importance:
+    """That of the units of ``whole`` that may stay; layers that ``config`` leaves out have none."""
+    _check(whole, config)
+    found = rank(whole, _sample(encode(whole, data.train), config), config)
+    layers = range(len(found.heads))
+    kept = layers if config.layers is None else choose_layers(config.layers, len(layers), config.command)
+    heads, neurons = (
+        [scores[layer] if layer in kept else scores[layer][:0] for layer in layers]
+        for scores in (found.heads, found.neurons)
+    )
+    return Importance(heads, neurons)
 
 
 def _check(whole: Checkpoint, config: PruneConfig) -> None:

@@ -1,19 +1,26 @@
 """The step that cuts a model and trains it to recover: prune."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compress.config import PruneConfig
 from compress.metrics import choose_metric
-from compress.step import StepResult, data_step
+from compress.progress import say
+from compress.step import DataJob, StepResult, data_step
 from compress.steps.labels import check_labels
+
+if TYPE_CHECKING:
+    from compress.data import Dataset
+    from compress.modeling.checkpoint import Checkpoint
+    from compress.pruning.deployment import Deployment
+    from compress.pruning.plan import Plan
 
 
 def prune(
     model: str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any
 ) -> StepResult:
-    """Remove attention heads and FFN neurons, and train to recover.
+    """Remove attention heads, FFN neurons and layers, by shares or for a latency, and train to recover.
 
     Args:
         model: folder or hub id of a fine-tuned BERT classifier.
@@ -22,20 +29,66 @@ def prune(
         overwrite: replace ``out`` if compress made it.
         **settings: those of :class:`compress.config.PruneConfig`.
     """
-    with data_step(PruneConfig, settings, data, out, overwrite, inputs=(model,)) as job:
-        from compress.data import read_dataset
-        from compress.modeling.checkpoint import load_classifier
-        from compress.pruning.prune import prune as core
+    try:
+        with data_step(PruneConfig, settings, data, out, overwrite, inputs=(model,)) as job:
+            from compress.data import read_dataset
+            from compress.modeling.checkpoint import load_classifier
+            from compress.pruning.prune import prune as core
 
-        dataset = read_dataset(job.data)
-        choose_metric(job.config.metric, dataset.task, len(dataset.labels))
-        whole = load_classifier(str(model), pairs=dataset.pairs)
-        check_labels(whole, dataset)
-        teacher = load_classifier(job.config.teacher, pairs=dataset.pairs) if job.config.teacher else whole
-        check_labels(teacher, dataset)
-        whole = replace(whole, max_length=min(whole.max_length, teacher.max_length))
-        pruned, training = core(
-            whole, teacher, dataset, job.config, job.desk(), job.config.unlabeled_text or job.data.text
-        )
-        metrics = training.as_metrics() | {"parameters_before": whole.parameters, "parameters": pruned.parameters}
-        return job.save_torch(pruned, metrics)
+            dataset = read_dataset(job.data)
+            choose_metric(job.config.metric, dataset.task, len(dataset.labels))
+            whole = load_classifier(str(model), pairs=dataset.pairs)
+            check_labels(whole, dataset)
+            teacher = load_classifier(job.config.teacher, pairs=dataset.pairs) if job.config.teacher else whole
+            check_labels(teacher, dataset)
+            whole = replace(whole, max_length=min(whole.max_length, teacher.max_length))
+            target = _Target.of(whole, dataset, job) if job.config.has_target else None
+            pruned, training = core(
+                whole,
+                teacher,
+                dataset,
+                job.config,
+                job.desk(),
+                job.config.unlabeled_text or job.data.text,
+                target.plan if target else None,
+            )
+            metrics = training.as_metrics() | {"parameters_before": whole.parameters}
+            if target:
+                metrics |= target.metrics(pruned, whole)
+            return job.save_torch(pruned, metrics | {"parameters": pruned.parameters})
+    except _DryRun as only_planned:
+        return only_planned.result
+
+
+class _DryRun(Exception):  # noqa: N818 - no error: it leaves the step with nothing written
+    def __init__(self, result: StepResult) -> None:
+        super().__init__()
+        self.result = result
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A latency to prune to: where it is measured, and what to cut for it."""
+
+    deployment: "Deployment"
+    plan: "Plan"
+
+    @classmethod
+    def of(cls, whole: "Checkpoint", data: "Dataset", job: DataJob[PruneConfig]) -> "_Target":
+        """Find the plan and tell it; a dry run ends here."""
+        from compress.pruning.plan import deployment_of, find_plan
+        from compress.pruning.prune import plan_importance
+
+        deployment = deployment_of(whole, data, job.config, job.threads)
+        plan = find_plan(whole, plan_importance(whole, data, job.config), deployment, job.config)
+        say(str(plan))
+        if job.config.dry_run:
+            told = plan.as_metrics() | {"latency_ms": plan.latency_ms, "speedup": plan.whole_ms / plan.latency_ms}
+            raise _DryRun(replace(job.result(told), written=False))
+        return cls(deployment, plan)
+
+    def metrics(self, pruned: "Checkpoint", whole: "Checkpoint") -> dict[str, Any]:
+        """What was planned, and what the recovered model was measured at."""
+        from compress.pruning.plan import measured
+
+        return self.plan.as_metrics() | measured(pruned, whole, self.deployment)

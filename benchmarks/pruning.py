@@ -1,0 +1,176 @@
+"""What pruning to a latency keeps, against uniform magnitude pruning and against fewer layers at that latency.
+
+    python -m benchmarks.pruning [SET...] [--data ../shared/data] [--out runs/pruning] [--teachers runs/distillation]
+                                 [--methods ours,uniform,layers] [--speedups 1.5,2,3,5] [--seeds 0,1,2] [--threads N]
+
+For each data set and speed-up over the 6-layer teacher, in int8 at batch 1 on texts as they come: the search's model,
+one whose layers all keep the same shares of heads and neurons by magnitude, and the deepest one of the teacher's own
+layers that is as fast. All three learn from the teacher with the same settings, are quantized, and answer the test
+texts. The speed is measured in turns with the teacher's. Models that are there already are not made again, so the parts
+may be run one by one, in any order. Writes ``benchmarks/results/pruning/SET.json``, a row for each model there is.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import compress
+from benchmarks.distillation import METRICS, STUDENTS, TEACHERS, compress_threads, row
+from compress.config import DataConfig, PruneConfig
+from compress.data import Dataset, read_dataset
+from compress.modeling.checkpoint import Checkpoint, load_classifier
+from compress.pruning.deployment import Deployment
+from compress.pruning.importance import Importance
+from compress.pruning.latency_table import LatencyTable
+from compress.pruning.plan import deployment_of, measured
+from compress.pruning.probe import Architecture, Widths
+from compress.pruning.ranking import magnitude_importance
+from compress.pruning.timings import latency_table
+from compress.training.batches import Examples
+
+RESULTS = Path(__file__).parent / "results" / "pruning"
+SETS = ("sst2", "banking77")
+METHODS = ("ours", "uniform", "layers")
+SPEEDUPS = (1.5, 2.0, 3.0, 5.0)
+SEEDS = (0, 1, 2)
+
+Settings = dict[str, Any]
+
+
+def uniform_magnitude(checkpoint: Checkpoint, _: Examples) -> Importance:
+    """Each unit's rank by magnitude within its own layer, so that every layer gives the same share."""
+    found = magnitude_importance(checkpoint)
+
+    def ranks(scores: torch.Tensor) -> torch.Tensor:
+        return (scores.argsort().argsort().double() + 1) / max(1, len(scores))
+
+    return Importance([ranks(scores) for scores in found.heads], [ranks(scores) for scores in found.neurons])
+
+
+def uniform_shares(whole: Widths, table: LatencyTable, target_ms: float) -> Settings:
+    """The smallest shares of heads and of neurons, alike in all layers, that are as fast as that."""
+    layers, heads, neurons = len(whole.heads), max(whole.heads), max(whole.neurons)
+    for share in np.linspace(0.0, 0.99, 400):
+        widths = max(1, round(heads * (1 - share))), max(32, 32 * round(neurons * (1 - share) / 32))
+        if table.latency_ms(Widths.even(layers, *widths)) <= target_ms:
+            return {"heads": 1 - widths[0] / heads, "ffn": 1 - widths[1] / neurons}
+    return {"heads": 1 - 1 / heads, "ffn": 1 - 32 / neurons}
+
+
+def deepest(whole: Widths, table: LatencyTable, target_ms: float) -> int:
+    """How many whole layers are as fast as that; one at least."""
+    depths = range(len(whole.heads), 1, -1)
+    fast = (n for n in depths if table.latency_ms(Widths(whole.heads[:n], whole.neurons[:n])) <= target_ms)
+    return next(fast, 1)
+
+
+def make(method: str, speedup: float, seed: int, name: str, teacher: Path, data: Path, out: Path, threads: int) -> Path:
+    """One model and its int8 form, unless they are there; returns the folder that holds both."""
+    folder = out / f"{method}-{speedup:g}x-{seed}"
+    settings: Settings = STUDENTS[name] | {"metric": METRICS[name], "threads": threads, "seed": seed}
+    if not (folder / "torch").exists():
+        whole, table, _ = speeds(teacher, data, threads)
+        target_ms = table.latency_ms(whole) / speedup
+        if method == "layers":
+            compress.distill(teacher, data, folder / "torch", layers=deepest(whole, table, target_ms), **settings)
+        elif method == "uniform":
+            shares = uniform_shares(whole, table, target_ms)
+            ranked = {"importance": "benchmarks.pruning.uniform_magnitude"}
+            compress.prune(teacher, data, folder / "torch", **(settings | shares | ranked))
+        else:
+            compress.prune(teacher, data, folder / "torch", speedup=speedup, **settings)
+    if not (folder / "int8").exists():
+        compress.quantize(folder / "torch", data, folder / "int8", max_drop=5.0)
+    return folder
+
+
+def speeds(teacher: Path, data: Path, threads: int) -> tuple[Widths, LatencyTable, Deployment]:
+    """The teacher's widths, and what parts of it cost in int8."""
+    dataset = read_dataset(DataConfig(data=str(data)))
+    checkpoint = load_classifier(str(teacher), pairs=dataset.pairs)
+    deployment = deployment_of(checkpoint, dataset, PruneConfig(speedup=2.0), threads)
+    whole = Widths.of(checkpoint.model)
+    return whole, latency_table(Architecture.of(checkpoint.model), whole, deployment), deployment
+
+
+def result(folder: Path, teacher: Path, dataset: Dataset, name: str, deployment: Deployment) -> dict[str, Any]:
+    """One model's test metric in int8, its widths, and its measured speed-up over the teacher's int8 form."""
+    method, speedup, seed = folder.name.rsplit("-", 2)
+    model, whole = load_classifier(str(folder / "torch")), load_classifier(str(teacher))
+    told = row(method, int(seed), folder / "int8", dataset, METRICS[name])
+    wanted = {"wanted_speedup": float(speedup.removesuffix("x")), "parameters": model.parameters}
+    return told | wanted | {"widths": vars(Widths.of(model.model))} | measured(model, whole, deployment)
+
+
+def measure(name: str, data: Path, given: argparse.Namespace) -> None:
+    """Make what is asked for and not there yet; write a row for each model that is there and has none."""
+    dataset = read_dataset(DataConfig(data=str(data)))
+    teacher, out = given.teachers / name / "teacher", given.out / name
+    if not teacher.exists():
+        compress.finetune("demo:minilm", data, teacher, metric=METRICS[name], threads=given.threads, **TEACHERS[name])
+    for seed in given.seeds:
+        for speedup in given.speedups:
+            for method in given.methods:
+                make(method, speedup, seed, name, teacher, data, out, given.threads)
+    if not (out / "teacher-1x-0" / "int8").exists():
+        compress.quantize(teacher, data, out / "teacher-1x-0" / "int8")
+    _, _, deployment = speeds(teacher, data, given.threads)
+    rows = [row("teacher", 0, out / "teacher-1x-0" / "int8", dataset, METRICS[name])]
+    for folder in sorted(out.glob("*x-*")):
+        if not folder.name.startswith("teacher") and (folder / "int8").exists():
+            kept = folder / "result.json"
+            if not kept.is_file():
+                kept.write_text(json.dumps(result(folder, teacher, dataset, name, deployment)), encoding="utf-8")
+            rows.append(json.loads(kept.read_text(encoding="utf-8")))
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    told = {"metric": METRICS[name], "threads": given.threads, "models": rows}
+    (RESULTS / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """Mean test metric over seeds in points, what that loses on the teacher, and the mean measured speed-up."""
+    lines = ["| data | teacher | speed-up | " + " | ".join(METHODS) + " |", "|---|--:|--:|" + "---|" * len(METHODS)]
+    for name, found in results.items():
+        teacher = 100 * next(one["test"] for one in found["models"] if one["model"] == "teacher")
+        for speedup in SPEEDUPS:
+            cells = []
+            for method in METHODS:
+                rows = [
+                    one for one in found["models"]
+                    if one["model"] == method and one["wanted_speedup"] == speedup
+                ]  # fmt: skip
+                points = 100 * np.array([one["test"] for one in rows])
+                faster = np.array([one["speedup"] for one in rows])
+                cells.append(
+                    f"{points.mean():.1f} ({points.mean() - teacher:+.1f}) at {faster.mean():.2f}x, n = {len(rows)}"
+                    if rows
+                    else ""
+                )
+            lines.append(f"| {name} | {teacher:.1f} | {speedup:g} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("sets", nargs="*", choices=SETS, default=[])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("runs/pruning"))
+    parser.add_argument("--teachers", type=Path, default=Path("runs/distillation"), help="SET/teacher lie there")
+    parser.add_argument("--methods", type=lambda value: value.split(","), default=list(METHODS))
+    parser.add_argument("--speedups", type=lambda value: [float(one) for one in value.split(",")], default=SPEEDUPS)
+    parser.add_argument("--seeds", type=lambda value: [int(one) for one in value.split(",")], default=SEEDS)
+    parser.add_argument("--threads", type=int, default=compress_threads())
+    given = parser.parse_args()
+    for name in given.sets or SETS:
+        measure(name, given.data / name, given)
+    done = {name: RESULTS / f"{name}.json" for name in SETS if (RESULTS / f"{name}.json").is_file()}
+    print(table({name: json.loads(path.read_text(encoding="utf-8")) for name, path in done.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""What to cut for a latency: the plan, measured before anything is trained, and what came of it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from compress.config import PruneConfig
+from compress.data import Dataset
+from compress.errors import CompressError
+from compress.machine import processes
+from compress.modeling.checkpoint import Checkpoint
+from compress.progress import say
+from compress.pruning.choice import Cut
+from compress.pruning.deployment import Deployment, typical_lengths
+from compress.pruning.importance import Importance
+from compress.pruning.latency_table import LatencyTable
+from compress.pruning.probe import Architecture, Widths, parameters
+from compress.pruning.search import OutOfReachError, search
+from compress.pruning.timings import latency_table, take_turns
+
+_TRIES = 4
+_CLOSE_ENOUGH = 0.97
+_TEXTS = 4096
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A cut, and the model that it leaves.
+
+    Attributes:
+        cut: the heads and neurons of each layer that stay.
+        before: widths of the whole model.
+        after: widths that stay, 0 and 0 for a layer that goes.
+        predicted_ms: latency by the table.
+        latency_ms: that of a model of these widths, measured.
+        whole_ms: that of the whole model.
+        layer_ms: what each layer costs by the table.
+        size_bytes: of the file that is served.
+        parameters: that stay.
+        kept: share of the importance that stays.
+    """
+
+    cut: Cut
+    before: Widths
+    after: Widths
+    predicted_ms: float
+    latency_ms: float
+    whole_ms: float
+    layer_ms: tuple[float, ...]
+    size_bytes: int
+    parameters: int
+    kept: float
+
+    def as_metrics(self) -> dict[str, Any]:
+        """For the manifest."""
+        told = {name: getattr(self, name) for name in ("predicted_ms", "whole_ms", "size_bytes", "parameters", "kept")}
+        return {"predicted_speedup": self.whole_ms / self.predicted_ms} | told | {"widths": asdict(self.after)}
+
+    def __str__(self) -> str:
+        lines = [
+            f"plan: {self.latency_ms:.3g} ms (by the table {self.predicted_ms:.3g}) instead of {self.whole_ms:.3g}, "
+            f"{self.whole_ms / self.latency_ms:.2f}x; {self.size_bytes / 1e6:.1f} MB, {self.parameters:,} parameters, "
+            f"{self.kept:.0%} of the importance"
+        ]
+        pairs = zip(self.before.heads, self.before.neurons, self.after.heads, self.after.neurons, self.layer_ms)  # noqa: B905
+        for layer, (heads, neurons, kept_heads, kept_neurons, layer_ms) in enumerate(pairs):
+            stays = (
+                f"{kept_heads:2} of {heads} heads, {kept_neurons:5,} of {neurons:,} neurons, {layer_ms:.3f} ms"
+                if kept_heads or kept_neurons
+                else "goes"
+            )
+            lines.append(f"  layer {layer:2}: {stays}")
+        return "\n".join(lines)
+
+
+def deployment_of(whole: Checkpoint, data: Dataset, config: PruneConfig, threads: int) -> Deployment:
+    """What ``config`` wants timed. Lengths are those of the test texts, which bench times, unless it names one.
+
+    Raises:
+        CompressError: several processes, no such GPU, or a length that the model cannot read.
+    """
+    if processes() > 1:
+        raise CompressError("prune: measures latency, which processes side by side would spoil; run it in one process")
+    if config.runtime == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise CompressError("prune.runtime is cuda, but PyTorch sees no CUDA GPU here; use int8 or fp32")
+    if config.length is not None:
+        if config.length > whole.max_length:
+            raise CompressError(
+                f"prune.length {config.length} is more than the {whole.max_length} tokens that the model takes"
+            )
+        return Deployment(config.runtime, threads, config.batch, (config.length,))
+    texts = (data.test if len(data.test) else data.validation).texts[:_TEXTS]
+    lengths = [len(encoding) for encoding in whole.encoder(texts)]
+    return Deployment(config.runtime, threads, config.batch, typical_lengths(lengths, config.batch))
+
+
+def find_plan(whole: Checkpoint, importance: Importance, deployment: Deployment, config: PruneConfig) -> Plan:
+    """The cut of ``whole`` that keeps most importance at the latency that ``config`` asks for.
+
+    A model of the widths that the table leads to is timed too; where it is off the target, the search is asked for
+    more or less.
+
+    Raises:
+        CompressError: no widths are fast enough, or the model is already.
+    """
+    architecture, before = Architecture.of(whole.model), Widths.of(whole.model)
+    table = latency_table(architecture, before, deployment)
+    whole_ms = table.latency_ms(before)
+    target_ms = config.target_latency_ms or whole_ms / (config.speedup or 1.0)
+    if target_ms >= whole_ms:
+        raise CompressError(
+            f"prune.target_latency_ms {target_ms:g} needs no pruning: the model takes {whole_ms:.3g} ms here as it is; "
+            "nothing was done"
+        )
+    plans: list[Plan] = []
+    budget_ms = target_ms
+    with deployment.timer(architecture, before) as reference:
+        while len(plans) < _TRIES:
+            cut = _search(importance, table, budget_ms, target_ms, whole_ms)
+            after = _widths(cut)
+            if plans and after == plans[-1].after:
+                break
+            with deployment.timer(architecture, after.inhabited) as model:
+                latency_ms = take_turns(model, reference).ratio * whole_ms
+            plans.append(_describe(cut, before, table, latency_ms, architecture, deployment, importance))
+            if _CLOSE_ENOUGH * target_ms <= latency_ms <= target_ms:
+                break
+            budget_ms *= (1 + _CLOSE_ENOUGH) / 2 * target_ms / latency_ms
+    reached = [plan for plan in plans if plan.latency_ms <= target_ms]
+    return max(reached, key=lambda plan: plan.kept) if reached else min(plans, key=lambda plan: plan.latency_ms)
+
+
+def measured(pruned: Checkpoint, whole: Checkpoint, deployment: Deployment) -> dict[str, float]:
+    """The latency of ``pruned`` in its runtime, and how many times faster than ``whole`` it is."""
+    with deployment.timer_of(pruned.model) as model, deployment.timer_of(whole.model) as reference:
+        timing = take_turns(model, reference)
+    found = {"latency_ms": timing.ratio * timing.whole_ms, "speedup": 1 / timing.ratio}
+    say(f"pruned: {found['latency_ms']:.3g} ms instead of {timing.whole_ms:.3g}, {found['speedup']:.2f}x, measured")
+    return found
+
+
+def _search(importance: Importance, table: LatencyTable, budget_ms: float, target_ms: float, whole_ms: float) -> Cut:
+    try:
+        return search(importance, table, budget_ms)
+    except OutOfReachError as error:
+        raise CompressError(
+            f"prune: no widths reach {target_ms:.3g} ms; the fastest possible is {error.fastest_ms:.3g} ms, "
+            f"{whole_ms / error.fastest_ms:.1f} times as fast as the model; ask for less, or distil to fewer hidden "
+            "dimensions"
+        ) from None
+
+
+def _describe(
+    cut: Cut,
+    before: Widths,
+    table: LatencyTable,
+    latency_ms: float,
+    architecture: Architecture,
+    deployment: Deployment,
+    importance: Importance,
+) -> Plan:
+    after = _widths(cut)
+    scores = importance.heads + importance.neurons
+    kept = sum(float(units[chosen].sum()) for units, chosen in zip(scores, cut.heads + cut.neurons, strict=True))
+    return Plan(
+        cut=cut,
+        before=before,
+        after=after,
+        predicted_ms=table.latency_ms(after),
+        latency_ms=latency_ms,
+        whole_ms=table.latency_ms(before),
+        layer_ms=table.layers_ms(after),
+        size_bytes=deployment.size_bytes(architecture, after.inhabited),
+        parameters=parameters(architecture, after),
+        kept=kept / max(sum(float(units.sum()) for units in scores), 1e-30),
+    )
+
+
+def _widths(cut: Cut) -> Widths:
+    return Widths(tuple(map(len, cut.heads)), tuple(map(len, cut.neurons)))

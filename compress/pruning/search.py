@@ -1,0 +1,135 @@
+"""The widths that keep most importance within a latency: exact, by dynamic programming over layers and latency."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from compress.pruning.choice import NEURON_BLOCK, Cut
+from compress.pruning.importance import Importance
+from compress.pruning.latency_table import Floats, LatencyTable
+from compress.pruning.probe import Widths
+
+# Latency is counted in so many parts of the whole model's; every layer's is rounded up to a part.
+_PARTS = 10_000
+
+
+class OutOfReachError(Exception):
+    """No widths are as fast as that; ``fastest_ms`` is what the fastest take."""
+
+    def __init__(self, fastest_ms: float) -> None:
+        super().__init__(fastest_ms)
+        self.fastest_ms = fastest_ms
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What one layer may become: parts of latency (rising), the importance kept (rising), heads and neurons."""
+
+    parts: npt.NDArray[np.int64]
+    kept: Floats
+    heads: npt.NDArray[np.int64]
+    neurons: npt.NDArray[np.int64]
+
+
+def search(importance: Importance, table: LatencyTable, budget_ms: float) -> Cut:
+    """The cut that keeps the largest sum of importance in at most ``budget_ms``, by the table.
+
+    Each layer keeps its most important heads, and neurons by the block, or goes whole. Whichever layer stays last pays
+    what a last layer costs.
+
+    Args:
+        importance: of the units of each layer; a layer that goes loses all of its own.
+        table: what each block costs.
+        budget_ms: for the whole model.
+
+    Raises:
+        OutOfReachError: no cut is fast enough.
+    """
+    widths = Widths(tuple(map(len, importance.heads)), tuple(map(len, importance.neurons)))
+    part_ms = table.latency_ms(widths) / _PARTS
+    budget = max(0, int(np.floor((budget_ms - table.base_ms) / part_ms + 1e-9)))
+    inner = [_options(*units, table, part_ms, last=False) for units in _layers(importance)]
+    last = [_options(*units, table, part_ms, last=True) for units in _layers(importance)]
+    best, taken = np.zeros(budget + 1), []  # the importance kept by the layers so far within 0, 1, 2, ... parts
+    found = [(-np.inf, 0, 0)]  # importance kept, the layer that stays last, its option
+    for index, (inside, final) in enumerate(zip(inner, last, strict=True)):
+        fits = final.parts <= budget
+        kept = best[budget - final.parts[fits]] + final.kept[fits]
+        found += [(float(kept.max()), index, int(kept.argmax()))] if fits.any() else []
+        best, choice = _with_layer(best, inside)
+        taken.append(choice)
+    if budget_ms < table.base_ms or len(found) == 1:
+        raise OutOfReachError(table.base_ms + part_ms * min(int(each.parts[0]) for each in last if len(each.parts)))
+    _, index, option = max(found, key=lambda one: one[0])
+    chosen = _trace(taken, inner, last[index], index, option, budget)
+    return Cut(
+        heads=[_top(scores, heads) for scores, (heads, _) in zip(importance.heads, chosen, strict=True)],
+        neurons=[_top(scores, neurons) for scores, (_, neurons) in zip(importance.neurons, chosen, strict=True)],
+    )
+
+
+def _layers(importance: Importance) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    return zip(importance.heads, importance.neurons, strict=True)
+
+
+def _options(
+    heads: torch.Tensor, neurons: torch.Tensor, table: LatencyTable, part_ms: float, *, last: bool
+) -> _Options:
+    """Those of one layer that are worth their latency; the first of an inner layer is to go."""
+    attention_ms, ffn_ms = (table.last_attention_ms, table.last_ffn_ms) if last else (table.attention_ms, table.ffn_ms)
+    head_counts, neuron_counts = np.arange(len(heads) + 1), _block_counts(len(neurons))
+    kept = _sums(heads)[head_counts][:, None] + _sums(neurons)[neuron_counts]
+    cost_ms = attention_ms[head_counts][:, None] + ffn_ms[neuron_counts]
+    parts = np.ceil(cost_ms / part_ms - 1e-9).astype(np.int64)
+    every_heads, every_neurons = (grid.ravel() for grid in np.meshgrid(head_counts, neuron_counts, indexing="ij"))
+    kept, parts, living = kept.ravel(), parts.ravel(), np.flatnonzero(every_heads + every_neurons)
+    parts[0] = 0  # a layer with neither goes
+    order = living[np.lexsort((-kept[living], parts[living]))]
+    before = np.maximum.accumulate(np.concatenate([[-np.inf], kept[order]]))[:-1]
+    order = order[kept[order] > before]
+    order = order if last else np.concatenate([[0], order])
+    return _Options(parts[order], kept[order], every_heads[order], every_neurons[order])
+
+
+def _with_layer(best: Floats, options: _Options) -> tuple[Floats, npt.NDArray[np.int16]]:
+    """The best of the layers so far and one more, and which option of that one it takes."""
+    now, choice = best.copy(), np.zeros(len(best), np.int16)  # the first option is to go
+    for option in range(1, len(options.parts)):
+        parts = int(options.parts[option])
+        kept = best[: max(0, len(best) - parts)] + options.kept[option]
+        better = kept > now[parts:]
+        now[parts:][better] = kept[better]
+        choice[parts:][better] = option
+    return now, choice
+
+
+def _trace(
+    taken: list[npt.NDArray[np.int16]], inner: list[_Options], last: _Options, index: int, option: int, budget: int
+) -> list[tuple[int, int]]:
+    """Heads and neurons of every layer, from ``index``, which stays last, back to the first."""
+    chosen = [(0, 0)] * len(inner)
+    chosen[index] = int(last.heads[option]), int(last.neurons[option])
+    left = budget - int(last.parts[option])
+    for before in range(index - 1, -1, -1):
+        options, option = inner[before], int(taken[before][left])
+        chosen[before] = int(options.heads[option]), int(options.neurons[option])
+        left -= int(options.parts[option])
+    return chosen
+
+
+def _block_counts(neurons: int) -> npt.NDArray[np.int64]:
+    return np.array(sorted({*range(0, neurons, NEURON_BLOCK), neurons}), dtype=np.int64)
+
+
+def _sums(scores: torch.Tensor) -> Floats:
+    """The importance of the best 0, 1, 2, ... units."""
+    ordered = np.sort(scores.double().numpy())[::-1]
+    return np.concatenate([[0.0], np.cumsum(ordered)])
+
+
+def _top(scores: torch.Tensor, count: int) -> list[int]:
+    kept: list[int] = torch.argsort(scores, descending=True, stable=True)[:count].tolist()
+    return sorted(kept)
