@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +10,10 @@ from compress.bench.accuracy import measure_accuracy, measure_change
 from compress.bench.client import Opened
 from compress.bench.cost import Account
 from compress.bench.flips import find_flips
-from compress.bench.latency import Latency
+from compress.bench.latency import Latency, Times, speedup_interval
 from compress.bench.quality import confidence, measure_quality
 from compress.bench.server import Served
+from compress.bench.sides import Side
 from compress.bench.throughput import Throughput
 from compress.config import BenchConfig
 from compress.folder import MANIFEST, read_manifest
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 class Measured:
     """Everything that was found out about one model."""
 
-    path: Path
+    side: Side
     opened: Opened
     logits: Logits
     latency: list[Latency] = field(default_factory=list)
+    rounds_ms: list[Times] = field(default_factory=list)  # of the first latency
     account: Account | None = None
     throughput: Throughput | None = None
     served: Served | None = None
@@ -77,9 +78,11 @@ def _change(metric: str, first: Indicators, other: Indicators, true: Indicators 
     return asdict(measure_change(metric, first, other, true, seed))
 
 
-def _ratios(first: Measured, model: Measured) -> dict[str, float]:
+def _ratios(first: Measured, model: Measured) -> dict[str, Any]:
+    in_step = 0 < len(first.rounds_ms) == len(model.rounds_ms)
     return {
         "speedup_p50": first.latency[0].p50_ms / model.latency[0].p50_ms,
+        "speedup_ci95": speedup_interval(first.rounds_ms, model.rounds_ms) if in_step else None,
         "size_ratio": first.opened.size_bytes / model.opened.size_bytes,
     }
 
@@ -104,12 +107,12 @@ def _most_texts_per_s(model: Measured) -> float:
 
 
 def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
-    opened, account = model.opened, model.account
+    opened, account, path = model.opened, model.account, model.side.path
     return {
         "name": name,
-        "path": str(model.path),
+        "path": str(model.side.path),
         "backend": opened.backend,
-        "device": config.device,
+        "device": model.side.device,
         "provider": opened.provider,
         "precision": opened.precision,
         "size_bytes": opened.size_bytes,
@@ -119,5 +122,5 @@ def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
         "throughput": asdict(model.throughput) if model.throughput else None,
         "served": asdict(model.served) if model.served else None,
         "cost": asdict(account.cost(config.price_per_hour, _most_texts_per_s(model))) if account else None,
-        "history": list(read_manifest(model.path).history) if (model.path / MANIFEST).is_file() else [],
+        "history": list(read_manifest(path).history) if (path / MANIFEST).is_file() else [],
     }

@@ -13,7 +13,7 @@ def as_markdown(results: Mapping[str, Any]) -> str:
     judged = entries[0]["accuracy"] is not None
     heads = ["Model", "Same answer", "p50 ms", "p95 ms", "Texts/s", "Size", "Speed-up"]
     if judged:
-        metric = words.metric_name(entries[0]["accuracy"]["metric"]).capitalize()
+        metric = words.capital(words.metric_name(entries[0]["accuracy"]["metric"]))
         heads[1:1] = [f"{metric} (95%)", "Points (95%)"]
     lines = [
         f"**{results['recommendation']['headline']}**",
@@ -21,6 +21,7 @@ def as_markdown(results: Mapping[str, Any]) -> str:
         results["recommendation"]["why"],
         "",
         *(["Partial: interrupted before everything was measured.", ""] if results.get("partial") else []),
+        *(line for warning in results.get("warnings", ()) for line in (f"Careful: {warning}", "")),
         f"| {' | '.join(heads)} |",
         f"|---|{'---:|' * (len(heads) - 1)}",
         *(_row(entry) for entry in entries),

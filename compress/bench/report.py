@@ -49,7 +49,7 @@ def as_html(results: Mapping[str, Any]) -> str:
     made = steps(entries)
     chosen = next(entry for entry in entries if entry["name"] == results["recommendation"]["name"])
     page = environment.get_template("report.html.j2").render(
-        results=results,
+        results={"warnings": [], **results},
         words=words,
         first=entries[0],
         chosen=chosen,
