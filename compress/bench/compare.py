@@ -10,6 +10,7 @@ from compress.bench.accuracy import measure_accuracy, measure_change
 from compress.bench.client import Opened
 from compress.bench.cost import Account
 from compress.bench.flips import find_flips
+from compress.bench.instances import Split
 from compress.bench.latency import Latency, Times, speedup_interval
 from compress.bench.quality import confidence, measure_quality
 from compress.bench.server import Served
@@ -21,7 +22,7 @@ from compress.metrics import Indicators, choose_metric, predictions, truth
 from compress.runtime.predictor import Logits
 
 if TYPE_CHECKING:
-    from compress.data import Split
+    from compress.data import Split as TestSplit
 
 
 @dataclass(slots=True)
@@ -36,9 +37,10 @@ class Measured:
     account: Account | None = None
     throughput: Throughput | None = None
     served: Served | None = None
+    splits: list[Split] = field(default_factory=list)
 
 
-def compare(measured: dict[str, Measured], test: "Split", config: BenchConfig) -> list[dict[str, Any]]:
+def compare(measured: dict[str, Measured], test: "TestSplit", config: BenchConfig) -> list[dict[str, Any]]:
     """One entry of results.json a model, each against the first; test texts without labels leave accuracies None."""
     first = next(iter(measured.values()))
     labels = all_labels(model.opened for model in measured.values())
@@ -103,7 +105,8 @@ def _answers(model: Measured, labels: tuple[str, ...]) -> Indicators:
 def _most_texts_per_s(model: Measured) -> float:
     """The best that was measured, which is what a machine paid by the hour would be used for."""
     offline = [model.throughput.texts_per_s] if model.throughput else []
-    return max([latency.texts_per_s for latency in model.latency] + offline)
+    side_by_side = [split.texts_per_s for split in model.splits]
+    return max([latency.texts_per_s for latency in model.latency] + offline + side_by_side)
 
 
 def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
@@ -121,6 +124,7 @@ def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
         "latency": [asdict(latency) for latency in model.latency],
         "throughput": asdict(model.throughput) if model.throughput else None,
         "served": asdict(model.served) if model.served else None,
+        "instances": [asdict(split) for split in model.splits],
         "cost": asdict(account.cost(config.price_per_hour, _most_texts_per_s(model))) if account else None,
         "history": list(read_manifest(path).history) if (path / MANIFEST).is_file() else [],
     }

@@ -5,6 +5,7 @@ from typing import Any
 
 from compress.bench import words
 from compress.bench.recommend import Entry, p50_ms, texts_of
+from compress.bench.splits import split_words
 
 
 def as_markdown(results: Mapping[str, Any]) -> str:
@@ -26,11 +27,20 @@ def as_markdown(results: Mapping[str, Any]) -> str:
         f"|---|{'---:|' * (len(heads) - 1)}",
         *(_row(entry) for entry in entries),
         "",
-        *(f"Not measured: {failure['name']}: {failure['reason']}" for failure in results["failed"]),
-        *([""] if results["failed"] else []),
+        *(line for note in _notes(results) for line in (note, "")),
         _conditions(results),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _notes(results: Mapping[str, Any]) -> list[str]:
+    """What is missing from the table, and how to share out the CPUs."""
+    return [
+        *(f"Not measured: {failure['name']}: {failure['reason']}" for failure in results["failed"]),
+        *(f"Left out: {model['name']}: {model['reason']}" for model in results.get("left_out", ())),
+        *(f"Skipped: {skip['name']}, {skip['load']}: {skip['reason']}" for skip in results.get("skipped", ())),
+        *(split_words(entry) for entry in results["models"] if entry.get("instances")),
+    ]
 
 
 def _row(entry: Entry) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from compress.bench.accuracy import RESAMPLES
 from compress.bench.compare import compare
 from compress.bench.doubts import doubts
+from compress.bench.instances import splits_of
 from compress.bench.machine import describe_machine, gpu_name
 from compress.bench.protocol import Findings, measure
 from compress.bench.recommend import recommend
@@ -45,6 +46,7 @@ def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig)
             raise CompressError(f"{path}: no such folder; give folders of models")
     named = unique_names(models)
     sides, left_out = plan(named, config)
+    splits_of(config.instances, usable_cpus())  # refused before anything is timed
     threads = config.threads or [usable_cpus()]
     findings, partial = Findings(), False
     try:

@@ -3,20 +3,23 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from compress.bench.busy import CpuWatch
-from compress.bench.client import Opened, Worker
+from compress.bench.client import Opened, Worker, WorkerFailedError
 from compress.bench.compare import Measured, all_labels
+from compress.bench.instances import measure_split, splits_of
 from compress.bench.latency import REAL, Load, Times, summarise
 from compress.bench.sides import Side
 from compress.bench.throughput import measure_served, measure_throughput
 from compress.bench.turns import Crew, take_turns
 from compress.config import BenchConfig
 from compress.errors import CompressError
+from compress.machine import usable_cpus
 from compress.metrics import choose_metric
 from compress.progress import Advance, progress
 from compress.runtime.encoding import Text
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from compress.data import Split
 
 _TIMED_TEXTS = 512
-_PROCESSES = 2  # a model's for its first latency: one alone can be faster or slower by 2% all its life
 _GPU_BATCHES, _GPU_LENGTH = (1, 8, 64, 256, 1024), 128
 
 T = TypeVar("T")
@@ -48,7 +50,7 @@ class Findings:
 
     def skip(self, load: Load, threads: int, reasons: Mapping[str, str]) -> None:
         """Note the models that a load was too large for."""
-        about = {"batch": load.batch, "length": load.length, "threads": threads}
+        about = {"load": str(load), "threads": threads}
         self.skipped += [{"name": name, **about, "reason": reason} for name, reason in reasons.items()]
 
     @contextmanager
@@ -89,7 +91,7 @@ def measure(
     loads = loads_of(config)
     texts = sample(test.texts, config.seed)
     load_steps = max(1, round(config.seconds * len(sides)))
-    total = len(threads) * (len(sides) + len(loads) * load_steps) + len(sides)
+    total = len(threads) * (len(sides) + len(loads) * load_steps) + len(sides) * (1 + len(config.instances))
     with progress("bench", total=total) as advance:
         for count in threads:
             living = {name: side for name, side in sides.items() if name not in findings.failed}
@@ -108,15 +110,42 @@ def measure(
                         _shares(advance, load_steps, f"{load}, threads {count}") as share,
                         findings.recorded(load, count) as rounds_ms,
                     ):
-                        first = load is REAL and count == threads[0]
-                        for part in range(1, 1 + (_PROCESSES if first else 1)):
-                            if part > 1:
-                                _more(crew, findings.measured, test, config)
-                                crew.renew()
-                            budget_s = config.seconds * (part / _PROCESSES if first else 1)
-                            with findings.watch.timing(crew.sessions):
-                                take_turns(crew, load, texts, budget_s, share, rounds_ms)
+                        timing = partial(_turns, crew, load, texts, rounds_ms, findings.watch)
+                        if load is REAL and count == threads[0]:
+                            # One process alone can be faster or slower by 2% all its life, so half the time goes to
+                            # a second one, and what is told once a model comes from the first.
+                            timing(config.seconds / 2, lambda spent: share(spent / 2))
+                            _more(crew, findings.measured, test, config)
+                            crew.renew()
+                        timing(config.seconds, share)
                     findings.skip(load, count, crew.rested())
+        _side_by_side(texts, config, findings, advance)
+
+
+def _turns(
+    crew: Crew,
+    load: Load,
+    texts: Sequence[Text],
+    rounds_ms: dict[str, list[Times]],
+    watch: CpuWatch,
+    budget_s: float,
+    share: Callable[[float], None],
+) -> None:
+    with watch.timing(crew.sessions):
+        take_turns(crew, load, texts, budget_s, share, rounds_ms)
+
+
+def _side_by_side(texts: Sequence[Text], config: BenchConfig, findings: Findings, advance: Advance) -> None:
+    """Several processes of each model, where that is asked for."""
+    for name, model in findings.timed().items():
+        for count, threads in splits_of(config.instances, usable_cpus()):
+            try:
+                with findings.watch.timing([]):  # its workers have ended by then, and count as this process's children
+                    model.splits.append(measure_split(name, model.side, count, threads, texts, config.seconds))
+            except WorkerFailedError as failure:
+                about = {"load": f"{count} instances", "threads": threads}
+                findings.skipped.append({"name": name, **about, "reason": str(failure)})
+            advance(note=f"{count} instances of {name}")
 
 
 def _more(crew: Crew, measured: dict[str, Measured], test: "Split", config: BenchConfig) -> None:
