@@ -26,7 +26,9 @@ def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig)
     """Measure ``models`` on the ``test`` split of a ``task``; the first is the reference of every comparison.
 
     A later model that fails to load or whose process dies is listed under ``failed`` with its reason; the others are
-    measured all the same. Test texts without labels leave accuracies out. Ctrl-C ends the measuring and returns what
+    measured all the same. One that no backend asked for can run is ``left_out``, a batch that memory does not suffice
+    for is ``skipped``; ``warnings`` say what speaks against the figures, first of all a busy machine. Test texts
+    without labels leave accuracies out. Ctrl-C ends the measuring and returns what
     is known until then, ``partial``, if every model has been timed at least once.
 
     Returns:
@@ -34,8 +36,8 @@ def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig)
 
     Raises:
         CompressError: Without test texts, with a task or test label that is not a model's, for a length that a model
-            cannot take, without the device or provider that was asked for, for a path that is no folder, or if the
-            first model could not be measured.
+            cannot take, without the device, provider or backend that was asked for, for more instances than CPUs, for
+            a path that is no folder, or if the first model could not be measured.
     """
     if not test.texts:
         raise CompressError("bench needs test texts and the data has none; name a file of them with --test")
