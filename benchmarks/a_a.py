@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from compress.bench import bench
 from compress.clock import Stopwatch
@@ -34,7 +35,7 @@ def main() -> None:
     test = Split(whole.texts[:TEXTS], whole.labels[:TEXTS])
     with busy_neighbours(given.neighbours), RESULTS.open("a", encoding="utf-8") as file:
         for number in range(given.runs):
-            row = {"model": given.name or given.model.resolve().name, "neighbours": given.neighbours}
+            row: dict[str, Any] = {"model": given.name or given.model.resolve().name, "neighbours": given.neighbours}
             row |= run(given.model, test, task, BenchConfig(seconds=given.seconds, seed=number))
             file.write(json.dumps(row) + "\n")
             file.flush()
