@@ -18,6 +18,25 @@ class Stopwatch:
         return (time.perf_counter_ns() - self._start_ns) / 1e6
 
 
+class CudaStopwatch:
+    """Counts the GPU's own time from its creation (CUDA events), whatever the CPU does meanwhile.
+
+    Reading it waits until the GPU has done all that was asked of it before.
+    """
+
+    def __init__(self) -> None:
+        import torch
+
+        self._start, self._end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        self._start.record()
+
+    @property
+    def milliseconds(self) -> float:
+        self._end.record()
+        self._end.synchronize()
+        return float(self._start.elapsed_time(self._end))
+
+
 def in_words(seconds: float) -> str:
     """A duration as people say it: ``42 s``, ``3 min 05 s``, ``1 h 02 min``."""
     whole = round(seconds)

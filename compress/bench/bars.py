@@ -1,4 +1,4 @@
-"""Bar charts of latency and size."""
+"""Bar charts of latency, its stages and size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,20 +7,21 @@ import altair as alt
 
 from compress.bench import words
 from compress.bench.recommend import Entry, p50_ms
-from compress.bench.style import ACCENT, INK, TRACK, as_svg, inline
+from compress.bench.style import ACCENT, INK, QUIET, TRACK, as_svg, inline
 
 _ROW_PX = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One row of a bar chart; ``until`` is where a thin line from the bar's end leads."""
+    """One row of a bar chart: a thin line leads from its end to ``until``, and as far as ``quiet`` it is paler."""
 
     name: str
     value: float
     text: str
     accent: bool
     until: float | None = None
+    quiet: float = 0.0
 
 
 def bars(rows: Sequence[Bar], width: int) -> str:
@@ -28,7 +29,7 @@ def bars(rows: Sequence[Bar], width: int) -> str:
     largest = max(row.until or row.value for row in rows)
     data = [
         {"row": number, "name": row.name, "value": row.value, "text": row.text, "accent": row.accent}
-        | {"until": row.until or row.value, "most": largest}
+        | {"until": row.until or row.value, "most": largest, "quiet": row.quiet}
         for number, row in enumerate(rows)
     ]
     x_scale = alt.Scale(domain=[0, largest], nice=False)
@@ -41,6 +42,7 @@ def bars(rows: Sequence[Bar], width: int) -> str:
             x=alt.X("most:Q", scale=x_scale, axis=None), color=alt.value(TRACK)
         ),
         base.mark_bar(height=8, cornerRadius=2, yOffset=6).encode(x=alt.X("value:Q", scale=x_scale, axis=None)),
+        base.mark_bar(height=8, cornerRadius=2, yOffset=6).encode(x="quiet:Q", color=alt.value(QUIET)),
         base.mark_bar(height=2, yOffset=6).encode(x="value:Q", x2="until:Q"),
         base.mark_text(align="left", fontWeight=600, dy=-12).encode(text="name:N", x=alt.value(0)),
         base.mark_text(align="right", dy=-12).encode(text="text:N", x=alt.value(width), color=alt.value(INK)),
@@ -63,4 +65,14 @@ def latency_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
         p50, p95 = p50_ms(entry), entry["latency"][0]["p95_ms"]
         text = f"{words.milliseconds(p50)}, p95 {words.bare_ms(p95)}"
         rows.append(Bar(entry["name"], p50, text, entry["name"] == chosen, until=p95))
+    return rows
+
+
+def stage_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
+    """What a text costs from string to answer: the tokenizer's median, paler, and the model's."""
+    rows = []
+    for entry in entries:
+        tokenizer, model = float(entry["cost"]["tokenizer_p50_ms"]), p50_ms(entry)
+        text = f"{words.bare_ms(tokenizer)} + {words.milliseconds(model)}"
+        rows.append(Bar(entry["name"], tokenizer + model, text, entry["name"] == chosen, quiet=tokenizer))
     return rows

@@ -3,20 +3,21 @@
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from compress.bench.cost import Account
-from compress.bench.latency import Load, Times
+from compress.bench.latency import REAL, Load, Times
 from compress.bench.macs import Widths
 from compress.bench.server import Seconds
+from compress.bench.sides import Side
 from compress.runtime.encoding import Text
 from compress.runtime.predictor import Logits
 
@@ -26,6 +27,10 @@ _GRACE_S = 5.0
 
 class WorkerFailedError(Exception):
     """A worker that refused its model or died; the message is its reason in one line."""
+
+
+class DoesNotFitError(WorkerFailedError):
+    """A batch that memory does not suffice for; the worker may have died of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,10 @@ class Opened:
 class Worker:
     """A process that holds one model: it starts at once, and opens the model when :meth:`opened` asks it to."""
 
-    def __init__(self, name: str, path: Path, threads: int, device: str, provider: str = "CPU") -> None:
+    def __init__(self, name: str, side: Side, threads: int) -> None:
         self.name = name
+        self._side, self._threads = side, threads
+        self._load: Load = REAL
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process; close() closes it
         self._process = subprocess.Popen(
             [sys.executable, "-m", "compress.bench.worker"],
@@ -58,11 +65,20 @@ class Worker:
             # Ctrl-C goes to the parent alone, which ends its workers itself.
             start_new_session=True,
         )
-        self._opening = {"path": str(path), "threads": threads, "device": device, "provider": provider}
+
+    @property
+    def session(self) -> int:
+        """The process session that the worker and all that it starts belong to."""
+        return self._process.pid
+
+    def again(self) -> "Worker":
+        """A fresh process for the same model; this one ends."""
+        self.close()
+        return Worker(self.name, self._side, self._threads)
 
     def opened(self) -> Opened:
         """Open the model; the caller asks one worker after the other, since loads side by side slow each other."""
-        reply = self._ask(**self._opening)
+        reply = self._ask(**asdict(self._side) | {"path": str(self._side.path), "threads": self._threads})
         return Opened(**reply | {"labels": tuple(reply["labels"])})
 
     def first_answer(self, text: Text) -> None:
@@ -74,7 +90,12 @@ class Worker:
         return flat.reshape(reply["shape"]).astype(np.float32)
 
     def load(self, load: Load, texts: Sequence[Text]) -> float:
-        """Take up a load and warm up; the median time in milliseconds that this ended with."""
+        """Take up a load and warm up; the median time in milliseconds that this ended with.
+
+        Raises:
+            DoesNotFitError: a batch of a fixed shape needs more memory than there is, here or in a turn after it.
+        """
+        self._load = load
         return float(self._ask(do="load", texts=list(texts), batch=load.batch, length=load.length)["p50_ms"])
 
     def turn(self, calls: int, at_least_s: float) -> Times:
@@ -119,17 +140,25 @@ class Worker:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise WorkerFailedError(self._last_words()) from None
+            raise self._ended() from None
 
     def _receive(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise WorkerFailedError(self._last_words())
+            raise self._ended()
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise WorkerFailedError(reply["error"])
+        if "does_not_fit" in reply:
+            raise (DoesNotFitError if self._load != REAL else WorkerFailedError)(reply["does_not_fit"])
         return reply
+
+    def _ended(self) -> WorkerFailedError:
+        """What the end of the process means: SIGKILL in the middle of a large batch is how Linux mends its memory."""
+        words = self._last_words()
+        killed = self._process.returncode == -signal.SIGKILL and self._load != REAL
+        return DoesNotFitError(f"probably out of memory: {words}") if killed else WorkerFailedError(words)
 
     def _last_words(self) -> str:
         """Why the process died: the last line it wrote to stderr, or the signal that ended it."""

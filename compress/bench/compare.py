@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +10,11 @@ from compress.bench.accuracy import measure_accuracy, measure_change
 from compress.bench.client import Opened
 from compress.bench.cost import Account
 from compress.bench.flips import find_flips
-from compress.bench.latency import Latency
+from compress.bench.instances import Split
+from compress.bench.latency import Latency, Times, speedup_interval
 from compress.bench.quality import confidence, measure_quality
 from compress.bench.server import Served
+from compress.bench.sides import Side
 from compress.bench.throughput import Throughput
 from compress.config import BenchConfig
 from compress.folder import MANIFEST, read_manifest
@@ -21,23 +22,25 @@ from compress.metrics import Indicators, choose_metric, predictions, truth
 from compress.runtime.predictor import Logits
 
 if TYPE_CHECKING:
-    from compress.data import Split
+    from compress.data import Split as TestSplit
 
 
 @dataclass(slots=True)
 class Measured:
     """Everything that was found out about one model."""
 
-    path: Path
+    side: Side
     opened: Opened
     logits: Logits
     latency: list[Latency] = field(default_factory=list)
+    rounds_ms: list[Times] = field(default_factory=list)  # of the first latency
     account: Account | None = None
     throughput: Throughput | None = None
     served: Served | None = None
+    splits: list[Split] = field(default_factory=list)
 
 
-def compare(measured: dict[str, Measured], test: "Split", config: BenchConfig) -> list[dict[str, Any]]:
+def compare(measured: dict[str, Measured], test: "TestSplit", config: BenchConfig) -> list[dict[str, Any]]:
     """One entry of results.json a model, each against the first; test texts without labels leave accuracies None."""
     first = next(iter(measured.values()))
     labels = all_labels(model.opened for model in measured.values())
@@ -77,9 +80,11 @@ def _change(metric: str, first: Indicators, other: Indicators, true: Indicators 
     return asdict(measure_change(metric, first, other, true, seed))
 
 
-def _ratios(first: Measured, model: Measured) -> dict[str, float]:
+def _ratios(first: Measured, model: Measured) -> dict[str, Any]:
+    in_step = 0 < len(first.rounds_ms) == len(model.rounds_ms)
     return {
         "speedup_p50": first.latency[0].p50_ms / model.latency[0].p50_ms,
+        "speedup_ci95": speedup_interval(first.rounds_ms, model.rounds_ms) if in_step else None,
         "size_ratio": first.opened.size_bytes / model.opened.size_bytes,
     }
 
@@ -100,16 +105,17 @@ def _answers(model: Measured, labels: tuple[str, ...]) -> Indicators:
 def _most_texts_per_s(model: Measured) -> float:
     """The best that was measured, which is what a machine paid by the hour would be used for."""
     offline = [model.throughput.texts_per_s] if model.throughput else []
-    return max([latency.texts_per_s for latency in model.latency] + offline)
+    side_by_side = [split.texts_per_s for split in model.splits]
+    return max([latency.texts_per_s for latency in model.latency] + offline + side_by_side)
 
 
 def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
-    opened, account = model.opened, model.account
+    opened, account, path = model.opened, model.account, model.side.path
     return {
         "name": name,
-        "path": str(model.path),
+        "path": str(model.side.path),
         "backend": opened.backend,
-        "device": config.device,
+        "device": model.side.device,
         "provider": opened.provider,
         "precision": opened.precision,
         "size_bytes": opened.size_bytes,
@@ -118,6 +124,7 @@ def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
         "latency": [asdict(latency) for latency in model.latency],
         "throughput": asdict(model.throughput) if model.throughput else None,
         "served": asdict(model.served) if model.served else None,
+        "instances": [asdict(split) for split in model.splits],
         "cost": asdict(account.cost(config.price_per_hour, _most_texts_per_s(model))) if account else None,
-        "history": list(read_manifest(model.path).history) if (model.path / MANIFEST).is_file() else [],
+        "history": list(read_manifest(path).history) if (path / MANIFEST).is_file() else [],
     }

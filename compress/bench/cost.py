@@ -1,8 +1,6 @@
 """What a model costs besides the time of a text."""
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from compress.bench.macs import Widths, macs_per_text
 
@@ -18,6 +16,7 @@ class Cost:
         load_ms: importing the runtime and opening the model, with its files in the system's cache or not.
         first_answer_ms: the first text through tokenizer and model.
         peak_memory_bytes: the most that the worker held, answering the test split in batches included.
+        peak_gpu_memory_bytes: the most that its tensors held on the GPU.
         joules_per_text: of all CPU packages while this model answered texts one at a time, what idles included.
         price_per_million_texts: at the price an hour that was given, in its currency, at the best throughput measured.
     """
@@ -28,6 +27,7 @@ class Cost:
     load_ms: float
     first_answer_ms: float
     peak_memory_bytes: int | None
+    peak_gpu_memory_bytes: int | None
     joules_per_text: float | None
     price_per_million_texts: float | None
 
@@ -41,6 +41,7 @@ class Account:
     load_ms: float
     first_answer_ms: float
     peak_memory_bytes: int | None
+    peak_gpu_memory_bytes: int | None
     joules_per_text: float | None
     widths: Widths | None
 
@@ -52,16 +53,7 @@ class Account:
             load_ms=self.load_ms,
             first_answer_ms=self.first_answer_ms,
             peak_memory_bytes=self.peak_memory_bytes,
+            peak_gpu_memory_bytes=self.peak_gpu_memory_bytes,
             joules_per_text=self.joules_per_text,
             price_per_million_texts=None if price_per_hour is None else price_per_hour / 3600 / texts_per_s * 1e6,
         )
-
-
-def peak_memory_bytes() -> int | None:
-    """The most memory that this process held; ``ru_maxrss`` would include what the parent held before the fork."""
-    try:
-        told = Path("/proc/self/status").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    found = re.search(r"^VmHWM:\s+(\d+) kB", told, re.MULTILINE)
-    return 1024 * int(found[1]) if found else None

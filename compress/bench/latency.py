@@ -56,13 +56,36 @@ def summarise(load: Load, threads: int, rounds_ms: Sequence[Times]) -> Latency:
 
 def median_interval(rounds_ms: Sequence[Times]) -> tuple[float, float]:
     """The median's 95% bootstrap interval, with whole rounds drawn: times within a round share its disturbances."""
+    return _middle(_resampled_medians(rounds_ms))
+
+
+def speedup_interval(first_ms: Sequence[Times], other_ms: Sequence[Times]) -> tuple[float, float]:
+    """The 95% interval of the first's median over the other's, of models that took turns in the same rounds.
+
+    The same rounds are drawn for both, so what disturbed both of them in a round does not widen it.
+    """
+    return _middle(_resampled_medians(first_ms) / _resampled_medians(other_ms))
+
+
+def settled(first_ms: Sequence[Times], rounds_ms: Sequence[Times]) -> bool:
+    """Whether the 95% intervals of the median, and of its ratio to the first model's, reach at most 2% either side."""
+    return all(
+        relative_width(each) <= _SETTLED for each in (median_interval(rounds_ms), speedup_interval(first_ms, rounds_ms))
+    )
+
+
+def relative_width(interval: tuple[float, float]) -> float:
+    """How far an interval reaches to either side of its middle, as a fraction of it."""
+    low, high = interval
+    return (high - low) / (high + low)
+
+
+def _resampled_medians(rounds_ms: Sequence[Times]) -> Times:
+    """Medians of whole rounds drawn at random; the same draws for the same number of rounds."""
     draws = np.random.default_rng(0).integers(len(rounds_ms), size=(_RESAMPLES, len(rounds_ms)))
-    medians = [np.median(np.concatenate([rounds_ms[index] for index in draw])) for draw in draws]
-    low, high = np.percentile(medians, [2.5, 97.5])
+    return np.asarray([np.median(np.concatenate([rounds_ms[index] for index in draw])) for draw in draws])
+
+
+def _middle(values: Times) -> tuple[float, float]:
+    low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
-
-
-def settled(rounds_ms: Sequence[Times]) -> bool:
-    """Whether the median's 95% interval reaches at most 2% to either side."""
-    low, high = median_interval(rounds_ms)
-    return (high - low) / 2 <= _SETTLED * float(np.median(np.concatenate(rounds_ms)))

@@ -5,6 +5,7 @@ from typing import Any
 
 from compress.bench import words
 from compress.bench.recommend import Entry, p50_ms, texts_of
+from compress.bench.splits import split_words
 
 
 def as_markdown(results: Mapping[str, Any]) -> str:
@@ -13,7 +14,7 @@ def as_markdown(results: Mapping[str, Any]) -> str:
     judged = entries[0]["accuracy"] is not None
     heads = ["Model", "Same answer", "p50 ms", "p95 ms", "Texts/s", "Size", "Speed-up"]
     if judged:
-        metric = words.metric_name(entries[0]["accuracy"]["metric"]).capitalize()
+        metric = words.capital(words.metric_name(entries[0]["accuracy"]["metric"]))
         heads[1:1] = [f"{metric} (95%)", "Points (95%)"]
     lines = [
         f"**{results['recommendation']['headline']}**",
@@ -21,15 +22,25 @@ def as_markdown(results: Mapping[str, Any]) -> str:
         results["recommendation"]["why"],
         "",
         *(["Partial: interrupted before everything was measured.", ""] if results.get("partial") else []),
+        *(line for warning in results.get("warnings", ()) for line in (f"Careful: {warning}", "")),
         f"| {' | '.join(heads)} |",
         f"|---|{'---:|' * (len(heads) - 1)}",
         *(_row(entry) for entry in entries),
         "",
-        *(f"Not measured: {failure['name']}: {failure['reason']}" for failure in results["failed"]),
-        *([""] if results["failed"] else []),
+        *(line for note in _notes(results) for line in (note, "")),
         _conditions(results),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _notes(results: Mapping[str, Any]) -> list[str]:
+    """What is missing from the table, and how to share out the CPUs."""
+    return [
+        *(f"Not measured: {failure['name']}: {failure['reason']}" for failure in results["failed"]),
+        *(f"Left out: {model['name']}: {model['reason']}" for model in results.get("left_out", ())),
+        *(f"Skipped: {skip['name']}, {skip['load']}: {skip['reason']}" for skip in results.get("skipped", ())),
+        *(split_words(entry) for entry in results["models"] if entry.get("instances")),
+    ]
 
 
 def _row(entry: Entry) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from compress.bench import words
 from compress.bench.markdown import as_markdown
 from compress.bench.recommend import Entry, p50_ms, texts_of
+from compress.bench.splits import split_bars, split_words
 from compress.clock import in_words
 
 _WIDE_PX, _HALF_PX, _NARROW_PX = 890, 420, 350
@@ -49,7 +50,7 @@ def as_html(results: Mapping[str, Any]) -> str:
     made = steps(entries)
     chosen = next(entry for entry in entries if entry["name"] == results["recommendation"]["name"])
     page = environment.get_template("report.html.j2").render(
-        results=results,
+        results={"warnings": [], "left_out": [], "skipped": [], **results},  # documents of before 0.2 have none
         words=words,
         first=entries[0],
         chosen=chosen,
@@ -58,6 +59,8 @@ def as_html(results: Mapping[str, Any]) -> str:
         partial=results.get("partial"),
         charts=_charts(entries, chosen["name"]),
         throughputs=[entry for entry in entries if entry.get("throughput")],
+        divided=[entry for entry in entries if entry.get("instances")],
+        split_words=split_words,
         costs=[entry for entry in entries if entry.get("cost")],
         recalls=recall_rows(entries, chosen),
         flips=[entry for entry in entries if entry.get("flips", {}).get("count")],
@@ -81,10 +84,15 @@ def _charts(entries: Sequence[Entry], chosen: str) -> dict[str, dict[str, str]]:
     half = {"wide": _HALF_PX, "narrow": _NARROW_PX}
     judged = entries[0]["accuracy"] is not None
     plots = {kind: scatter(entries, chosen, width - _AXIS_PX, 320) for kind, width in widths.items()} if judged else {}
+    stages = bars.stage_bars(entries, chosen) if all(entry.get("cost") for entry in entries) else []
+    best = next(entry for entry in entries if entry["name"] == chosen)
+    shared = split_bars(best) if best.get("instances") else []
     return {
         "scatter": plots,
         "latency": {kind: bars.bars(latencies, width) for kind, width in half.items()},
         "size": {kind: bars.bars(sizes, width) for kind, width in half.items()},
+        "stages": {kind: bars.bars(stages, width) for kind, width in half.items() if stages},
+        "instances": {kind: bars.bars(shared, width) for kind, width in half.items() if shared},
     }
 
 
@@ -116,13 +124,22 @@ def recall_rows(entries: Sequence[Entry], chosen: Entry) -> dict[str, Any] | Non
 
 
 def grid_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """One row for each load and thread count, with the models' latencies in order; none for the first load alone."""
-    loads = entries[0]["latency"]
+    """One row for each load and thread count, with the models' latencies in order, None where a load did not fit.
+
+    There are no rows for the first load alone.
+    """
+    found = [{_shape(each): each for each in entry["latency"]} for entry in entries]
+    shapes = dict.fromkeys(shape for each in found for shape in each)
     rows = [
-        {**{key: load[key] for key in ("batch", "length", "threads")}, "cells": cells}
-        for load, cells in zip(loads, zip(*(entry["latency"] for entry in entries), strict=True), strict=True)
+        {"batch": batch, "length": length, "threads": threads}
+        | {"cells": [each.get((batch, length, threads)) for each in found]}
+        for batch, length, threads in shapes
     ]
     return rows if len(rows) > 1 else []
+
+
+def _shape(latency: Mapping[str, Any]) -> tuple[int, int | str, int]:
+    return latency["batch"], latency["length"], latency["threads"]
 
 
 def steps(entries: Sequence[Entry]) -> list[dict[str, Any]]:

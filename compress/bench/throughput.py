@@ -35,7 +35,7 @@ def measure_throughput(crew: Crew, texts: Sequence[Text], budget_s: float) -> di
     """Every model goes over all of ``texts``, in turns, one to three times, as the budget in seconds allows."""
     passes: dict[str, list[float]] = {worker.name: [] for worker in crew.workers}
     for number in range(_PASSES_AT_MOST):
-        took_s = crew.each(Worker.offline, reverse=number % 2 == 1)
+        took_s = crew.each(Worker.offline, number)
         passes = {name: [*passes[name], seconds] for name, seconds in took_s.items()}
         if max(sum(each) for each in passes.values()) * (number + 2) / (number + 1) > budget_s:
             break
@@ -52,6 +52,6 @@ def measure_served(crew: Crew, rate_per_s: float, budget_s: float, seed: int) ->
     stretches: dict[str, list[tuple[np.ndarray, float, float]]] = {worker.name: [] for worker in crew.workers}
     for number in range(_STRETCHES):
         arrivals_s = poisson_arrivals(rate_per_s, budget_s / _STRETCHES, seed + number)
-        served = crew.each(lambda worker, at=arrivals_s: worker.serve(at), reverse=number % 2 == 1)  # type: ignore[misc]
+        served = crew.each(lambda worker, at=arrivals_s: worker.serve(at), number)  # type: ignore[misc]
         stretches = {name: [*stretches[name], (*found, float(arrivals_s[-1]))] for name, found in served.items()}
     return {name: summarise_served(rate_per_s, crew.threads, each) for name, each in stretches.items()}

@@ -85,5 +85,10 @@ def metric_name(metric: str) -> str:
     return {"accuracy": "accuracy", "macro_f1": "macro-F1", "f1": "F1"}[metric]
 
 
+def capital(text: str) -> str:
+    """``text`` as a heading begins: ``Macro-F1``, where str.capitalize would make ``Macro-f1``."""
+    return text[:1].upper() + text[1:]
+
+
 def _digits(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"

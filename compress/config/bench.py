@@ -1,10 +1,27 @@
 """Settings of bench."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from compress.config.settings import Counts, Settings
+from compress.config.settings import Counts, Settings, as_list
+
+Backend = Literal[
+    "torch",
+    "torch-bf16",
+    "torch-compiled",
+    "torch-bf16-compiled",
+    "torch-tf32",
+    "torch-fp16",
+    "torch-tf32-compiled",
+    "torch-fp16-compiled",
+    "torch-graphs",
+    "torch-tf32-graphs",
+    "torch-bf16-graphs",
+    "torch-fp16-graphs",
+    "onnxruntime",
+    "openvino",
+]
 
 
 class BenchConfig(Settings):
@@ -13,13 +30,32 @@ class BenchConfig(Settings):
     command: ClassVar[str] = "bench"
     seed: int = Field(default=0, ge=0, description="seed of the bootstrap and of the texts that are timed")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="where to run the models")
-    provider: str = Field(
-        default="CPU", description="onnxruntime's execution provider for ONNX models, such as CPU or OpenVINO"
+    backends: Annotated[list[Backend], BeforeValidator(as_list)] = Field(
+        default=[],
+        description="what to run each model on, a row of the report each, such as torch,torch-bf16,onnxruntime;"
+        " default: its own in fp32, and with --device cuda PyTorch in each precision, compiled and in CUDA graphs",
     )
-    batch: Counts = Field(default=[], description="batch sizes of the fixed-shape grid, such as 1,8")
-    length: Counts = Field(default=[], description="lengths in tokens of the fixed-shape grid, such as 32,128")
+    provider: str | None = Field(
+        default=None,
+        description="onnxruntime's execution provider for ONNX models, such as OpenVINO; default: CPU, or CUDA with"
+        " --device cuda",
+    )
+    batch: Counts = Field(
+        default=[],
+        description="batch sizes of the fixed-shape grid, such as 1,8; default with --device cuda: 1 to 1024",
+    )
+    length: Counts = Field(
+        default=[],
+        description="lengths in tokens of the fixed-shape grid, such as 32,128; default with --device cuda: 128, or the"
+        " longest that all models take",
+    )
     threads: Counts | None = Field(
         default=None, description="thread counts to measure, such as 1,2; default: all that this process may use"
+    )
+    instances: Counts = Field(
+        default=[],
+        description="numbers of processes that answer side by side, sharing the CPUs evenly, such as 1,2; finds the"
+        " best split for this machine",
     )
     seconds: float = Field(default=6.0, gt=0, le=3600, description="time to spend on each model and shape")
     baselines: bool = Field(

@@ -21,15 +21,16 @@ def _split_commas(value: object) -> object:
     return parts if len(parts) > 1 else parts[0]
 
 
-def _as_list(value: object) -> object:
+def as_list(value: object) -> object:
+    """``"1,8"``, ``1`` and ``[1]`` are all lists."""
     value = _split_commas(value)
     return value if isinstance(value, list) else [value]
 
 
 Positive = Annotated[int, Gt(0)]
 Weight = Annotated[float, Ge(0), Le(1e6)]
-Counted = Annotated[list[Annotated[int, Ge(0)]], BeforeValidator(_as_list)]
-Counts = Annotated[list[Positive], BeforeValidator(_as_list)]
+Counted = Annotated[list[Annotated[int, Ge(0)]], BeforeValidator(as_list)]
+Counts = Annotated[list[Positive], BeforeValidator(as_list)]
 LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)], BeforeValidator(_split_commas)]
 
 

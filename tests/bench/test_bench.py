@@ -15,9 +15,10 @@ from sklearn.metrics import f1_score
 from compress import load
 from compress.bench import bench, write_report
 from compress.bench.client import Worker, WorkerFailedError
-from compress.bench.latency import REAL, Load
+from compress.bench.latency import REAL, Load, Times
 from compress.bench.machine import gpu_name
 from compress.bench.measure import unique_names
+from compress.bench.sides import Side
 from compress.bench.turns import Crew, take_turns
 from compress.bench.worker import fixed_feeds
 from compress.config import BenchConfig
@@ -83,30 +84,37 @@ def test_model_against_itself_and_beside_a_broken_one(tiny_onnx: Path, broken: P
 
     first, second = results["models"]
     assert first["name"] != second["name"]
-    assert first["versus_first"] | {"speedup_p50": 1.0} == {
+    varies = {"speedup_p50": 1.0, "speedup_ci95": (1.0, 1.0)}
+    assert first["versus_first"]["speedup_ci95"] == (1.0, 1.0)
+    assert first["versus_first"] | varies == {
         "accuracy_delta": 0.0,
         "ci95": (0.0, 0.0),
         "agreement": 1.0,
         "mcnemar_p": 1.0,
         "speedup_p50": 1.0,
+        "speedup_ci95": (1.0, 1.0),
         "size_ratio": 1.0,
     }
-    assert second["versus_first"] | {"speedup_p50": 1.0} == first["versus_first"]
+    low, high = second["versus_first"]["speedup_ci95"]
+    assert low <= second["versus_first"]["speedup_p50"] <= high
+    assert second["versus_first"] | varies == first["versus_first"]
     assert [failure["name"] for failure in results["failed"]] == ["broken"]
     assert results["failed"][0]["reason"].count("\n") == 0
 
 
 def test_worker_that_is_killed_is_noted_and_the_others_go_on(tiny_onnx: Path) -> None:
-    with Crew({"doomed": tiny_onnx, "other": tiny_onnx}, 1, "cpu") as crew:
+    with Crew({"doomed": Side(tiny_onnx), "other": Side(tiny_onnx)}, 1) as crew:
         crew.each(Worker.opened)
         doomed = crew.workers[0]
         os.kill(doomed._process.pid, signal.SIGKILL)
-        assert list(take_turns(crew, REAL, TEXTS, 0.1, lambda _: None)) == ["other"]
+        rounds_ms: dict[str, list[Times]] = {}
+        take_turns(crew, REAL, TEXTS, 0.1, lambda _: None, rounds_ms)
+        assert list(rounds_ms) == ["other"]
         assert "signal 9" in crew.failed["doomed"]
 
 
 def test_worker_that_crashes_leaves_the_last_line_of_its_traceback(tiny_onnx: Path) -> None:
-    with Worker("a", tiny_onnx, 1, "cpu") as worker:
+    with Worker("a", Side(tiny_onnx), 1) as worker:
         worker.opened()
         with pytest.raises(WorkerFailedError, match=r"^IndexError: .*\(exit status 1\)$"):
             worker.load(Load(1, 4), [])
@@ -114,9 +122,10 @@ def test_worker_that_crashes_leaves_the_last_line_of_its_traceback(tiny_onnx: Pa
 
 def test_everyone_gets_the_same_number_of_rounds(tiny_onnx: Path) -> None:
     shares: list[float] = []
-    with Crew({"a": tiny_onnx, "b": tiny_onnx}, 1, "cpu") as crew:
+    rounds_ms: dict[str, list[Times]] = {}
+    with Crew({"a": Side(tiny_onnx), "b": Side(tiny_onnx)}, 1) as crew:
         crew.each(Worker.opened)
-        rounds_ms = take_turns(crew, Load(2, 8), TEXTS, 0.2, shares.append)
+        take_turns(crew, Load(2, 8), TEXTS, 0.2, shares.append, rounds_ms)
     assert len(rounds_ms["a"]) == len(rounds_ms["b"]) == len(shares)
     assert len(shares) % 2 == 0
     assert shares == sorted(shares)
@@ -225,7 +234,7 @@ from pathlib import Path
 from compress.bench import bench, turns
 from compress.config import BenchConfig
 from compress.data import Split
-turns.settled = lambda rounds: False  # so that only Ctrl-C ends it
+turns.settled = lambda *_: False  # so that only Ctrl-C ends it
 texts = Split(["a text"] * 9, [("positive",)] * 9)
 results = bench([Path(sys.argv[1])] * 2, texts, "single_label", BenchConfig(seconds=float(sys.argv[2]), threads=[1]))
 print(json.dumps([results["partial"], [len(model["latency"]) for model in results["models"]]]))

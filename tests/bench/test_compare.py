@@ -6,6 +6,7 @@ import pytest
 from compress.bench.client import Opened
 from compress.bench.compare import Measured, compare
 from compress.bench.latency import REAL, summarise
+from compress.bench.sides import Side
 from compress.config import BenchConfig
 from compress.data import Split
 
@@ -13,7 +14,7 @@ from compress.data import Split
 def measured(task: str, labels: tuple[str, ...], logits: list[list[float]], p50_ms: float, size: int) -> Measured:
     opened = Opened(labels, task, 64, "torch", None, "fp32", size, 10)
     latency = [summarise(REAL, 1, [np.array([p50_ms] * 3)])]
-    return Measured(Path("nowhere"), opened, np.asarray(logits, dtype=np.float32), latency)
+    return Measured(Side(Path("nowhere")), opened, np.asarray(logits, dtype=np.float32), latency)
 
 
 def test_models_with_their_labels_in_another_order_are_matched_by_name() -> None:

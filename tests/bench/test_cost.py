@@ -8,9 +8,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from compress.bench import bench
-from compress.bench.cost import peak_memory_bytes
 from compress.bench.energy import EnergyMeter
 from compress.bench.macs import Widths, macs_per_text, widths_of
+from compress.bench.memory import peak_memory_bytes
 from compress.config import BenchConfig
 from compress.export.graph import build_graph
 from compress.export.int8 import quantize_weights
@@ -54,7 +54,7 @@ def test_weights_of_another_model_are_not_guessed_at() -> None:
 
 def test_peak_memory_is_of_this_process_alone_and_grows_with_it() -> None:
     code = """
-from compress.bench.cost import peak_memory_bytes
+from compress.bench.memory import peak_memory_bytes
 before = peak_memory_bytes()
 held = b"1" * 50_000_000
 print(before, peak_memory_bytes())

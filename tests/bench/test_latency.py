@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from compress.bench.latency import REAL, Load, median_interval, settled, summarise
+from compress.bench.latency import REAL, Load, median_interval, relative_width, settled, speedup_interval, summarise
 
 RNG = np.random.default_rng(0)
 
@@ -29,8 +29,24 @@ def test_interval_of_the_median_covers_it_and_narrows_with_rounds() -> None:
 def test_interval_sees_that_rounds_differ() -> None:
     calm = rounds(5.0, 0.01)
     drifting = [times * factor for times, factor in zip(calm, np.linspace(0.8, 1.2, 20), strict=True)]
-    assert settled(calm)
-    assert not settled(drifting)
+    assert settled(calm, calm)
+    assert not settled(drifting, drifting)
+
+
+def test_what_hits_both_models_in_a_round_does_not_blur_their_ratio() -> None:
+    drift = np.linspace(0.7, 1.4, 20)
+    slow = [times * factor for times, factor in zip(rounds(6.0, 0.02), drift, strict=True)]
+    fast = [times * factor for times, factor in zip(rounds(2.0, 0.02), drift, strict=True)]
+    low, high = speedup_interval(slow, fast)
+    assert low < 3.0 < high
+    assert relative_width((low, high)) < 0.02 < relative_width(median_interval(slow))
+
+
+def test_a_settled_median_needs_a_settled_ratio_too() -> None:
+    first = [times * factor for times, factor in zip(rounds(5.0, 0.01), np.linspace(0.9, 1.1, 20), strict=True)]
+    calm = rounds(5.0, 0.01)
+    assert settled(calm, calm)
+    assert not settled(first, calm)
 
 
 def test_loads_read_well() -> None:

@@ -168,6 +168,28 @@ def test_a_partial_report_says_so(tmp_path: Path) -> None:
     assert "artial:" not in (tmp_path / "report.md").read_text()
 
 
+def test_what_was_left_out_skipped_or_is_doubtful_is_said_in_both() -> None:
+    about = {
+        "warnings": ["the machine was busy"],
+        "left_out": [{"name": "tiny", "path": "x", "reason": "no kernels for it"}],
+        "skipped": [{"name": "teacher", "load": "4096 x 128 tokens", "threads": 1, "reason": "out of memory"}],
+    }
+    results = document(2) | about
+    del results["models"][1]["latency"][2]
+    for page in (as_html(results), as_markdown(results)):
+        for said in ("the machine was busy", "no kernels for it", "4096 x 128 tokens", "out of memory"):
+            assert page.count(said) == 1
+    assert as_html(results).count(">skipped</td>") == 1
+
+
+def test_macro_f1_keeps_its_capital_in_headings() -> None:
+    results = document(2)
+    for entry in results["models"]:
+        entry["accuracy"]["metric"] = "macro_f1"
+    assert "Macro-F1 against latency" in as_html(results)
+    assert "| Macro-F1 (95%) |" in as_markdown(results)
+
+
 def test_recommends_the_fastest_that_is_close_enough() -> None:
     models = document(8)["models"]
     chosen = recommend(models)

@@ -8,6 +8,7 @@ from compress.bench import bench
 from compress.bench.client import Worker
 from compress.bench.latency import REAL
 from compress.bench.server import poisson_arrivals, serve, summarise_served
+from compress.bench.sides import Side
 from compress.bench.throughput import measure_served, measure_throughput
 from compress.bench.turns import Crew
 from compress.config import BenchConfig
@@ -57,7 +58,7 @@ def test_a_server_that_keeps_up_is_not_overloaded() -> None:
 
 
 def test_all_texts_are_gone_over_and_the_same_arrivals_are_served(tiny_onnx: Path) -> None:
-    with Crew({"a": tiny_onnx, "b": tiny_onnx}, 1, "cpu") as crew:
+    with Crew({"a": Side(tiny_onnx), "b": Side(tiny_onnx)}, 1) as crew:
         crew.each(Worker.opened)
         crew.each(lambda worker: worker.logits(TEXTS))
         crew.each(lambda worker: worker.load(REAL, TEXTS))
