@@ -260,8 +260,8 @@ _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]
         _build_step("distill", "TEACHER"),
     ),
     "prune": (
-        _STEP_USAGE.format("MODEL --heads R --ffn R"),
-        "remove attention heads and FFN neurons, and train to recover",
+        _STEP_USAGE.format("MODEL (--heads R --ffn R | --vocabulary)"),
+        "remove attention heads, FFN neurons and unused tokens, and train to recover",
         _build_step("prune", "MODEL"),
     ),
     "export": (
