@@ -261,8 +261,8 @@ _COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]
         _build_step("distill", "TEACHER"),
     ),
     "prune": (
-        _STEP_USAGE.format("MODEL (--speedup X | --target-latency-ms X | --heads R --ffn R)"),
-        "remove attention heads and FFN neurons, and train to recover",
+        _STEP_USAGE.format("MODEL (--speedup X | --target-latency-ms X | --heads R --ffn R | --vocabulary)"),
+        "remove layers, attention heads, FFN neurons and unused tokens, and train to recover",
         _build_step("prune", "MODEL"),
     ),
     "export": (

@@ -359,7 +359,7 @@ def test_a_damaged_model_folder_is_refused(
         ("distill", ("--loss", "no.such.loss"), ("distill.loss", "no.such.loss")),
         ("distill", ("--unlabeled", "nowhere.txt"), ("nowhere.txt",)),
         ("distill", ("--track", "wandb"), ("--track wandb", "pip install wandb")),
-        ("prune", (), ("prune", "heads or ffn")),
+        ("prune", (), ("prune", "heads or ffn", "or vocabulary")),
         ("prune", ("--heads", "1"), ("prune.heads", "at least 0 and below 1", "got 1")),
         ("prune", ("--ffn", "-0.1"), ("prune.ffn", "at least 0 and below 1", "got -0.1")),
         ("prune", ("--ffn", "nan"), ("prune.ffn",)),

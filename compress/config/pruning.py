@@ -3,7 +3,15 @@
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, ImportString, Tag, field_serializer, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    ImportString,
+    ModelWrapValidatorHandler,
+    Tag,
+    field_serializer,
+    model_validator,
+)
 
 from compress.config.distillation import DistillationConfig
 from compress.config.settings import LayerChoice, function_by_name
@@ -21,7 +29,7 @@ ImportanceChoice = Annotated[
 
 
 class PruneConfig(DistillationConfig):
-    """prune: remove layers, attention heads, FFN neurons and hidden dimensions, then train to recover."""
+    """prune: remove layers, heads, FFN neurons, hidden dimensions and tokens, then train to recover."""
 
     command: ClassVar[str] = "prune"
     heads: float = Field(default=0.0, ge=0, lt=1, description="share of all attention heads to remove")
@@ -59,13 +67,22 @@ class PruneConfig(DistillationConfig):
         le=100,
         description="cuts in which heads and ffn are removed, each followed by its share of the epochs",
     )
+    vocabulary: bool = Field(
+        default=False,
+        description="remove the tokens that neither the train texts nor --unlabeled have, the 8,000 commonest aside",
+    )
     teacher: str | None = Field(
         default=None, description="model that guides the recovery; default: MODEL before the cut"
     )
     samples: int = Field(
         default=2048, gt=0, description="train texts that importance and least squares are measured on"
     )
-    epochs: int = Field(default=2, gt=0, le=1000, description="passes over the train split")
+    epochs: int = Field(
+        default=2,
+        ge=0,
+        le=1000,
+        description="passes over the train split; 0: no training; default: 2, or 0 where only the vocabulary is cut",
+    )
     learning_rate: float = Field(default=5e-5, gt=0, lt=1, description="peak learning rate of AdamW")
 
     @property
@@ -73,16 +90,28 @@ class PruneConfig(DistillationConfig):
         """Whether the goal is a latency, and not shares of heads and neurons."""
         return self.target_latency_ms is not None or self.speedup is not None
 
+    @property
+    def narrows(self) -> bool:
+        """Whether the model's layers lose something, not its vocabulary alone."""
+        return bool(self.heads or self.ffn or self.layers or self.hidden_size or self.has_target)
+
     @field_serializer("importance", when_used="json")
     def _importance_by_name(self, importance: str | Callable[..., Any]) -> str:
         return importance if isinstance(importance, str) else function_by_name(importance)
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _vocabulary_alone_needs_no_training(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        config = handler(values)
+        unsaid = "epochs" not in config.model_fields_set
+        return config if config.narrows or not unsaid else handler({**values, "epochs": 0})
+
     @model_validator(mode="after")
     def _something_to_remove(self) -> Self:
-        if not (self.heads or self.ffn or self.layers or self.hidden_size or self.has_target):
+        if not self.narrows and not self.vocabulary:
             raise ValueError(
-                "needs heads or ffn above 0, layers, hidden_size, speedup or target_latency_ms; heads=0.25 removes a "
-                "quarter of the attention heads, speedup=2 leaves what takes half the time"
+                "needs heads or ffn above 0, layers, hidden_size, speedup, target_latency_ms or vocabulary; heads=0.25 "
+                "removes a quarter of the attention heads, speedup=2 leaves what takes half the time"
             )
         return self
 

@@ -6,8 +6,6 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
 from compress.config import DistillationConfig
 from compress.data import Dataset
 from compress.distillation.augment import augmented
@@ -17,11 +15,13 @@ from compress.distillation.objective import Distillation
 from compress.distillation.students import check_tokenizers
 from compress.distillation.teacher import answers
 from compress.distillation.unlabeled import read_unlabeled
+from compress.distillation.vocabularies import has_table_of, require_same_positions, same_tokens
 from compress.modeling.checkpoint import Checkpoint
-from compress.runtime.encoding import Text
+from compress.runtime.encoding import Text, TextEncoder
 from compress.task import is_multi_label
 from compress.training.batches import Examples
 from compress.training.checkpointing import Desk
+from compress.training.encodings import Encodings
 from compress.training.finetune import encode
 from compress.training.judge import Training
 from compress.training.loop import train
@@ -40,7 +40,7 @@ def distill(
     The teacher reads each text once, whatever the number of epochs, students and runs.
 
     Args:
-        teacher: a classifier with the student's labels, in any order, and its tokenizer.
+        teacher: a classifier with the student's labels, in any order, and its tokenizer, which may know more tokens.
         student: any BERT classifier.
         data: texts and labels.
         config: losses and their weights, more texts, and the training's settings.
@@ -53,14 +53,18 @@ def distill(
     labelled = encode(student, data.train)
     desk = replace(desk, inputs=teacher_digest(teacher))
     with TemporaryDirectory(dir=desk.folder) as folder:  # there a killed process's is swept up
-        encodings = build_corpus(
-            labelled.encodings, _more_texts(student, data, config, text_columns), student.encoder, Path(folder)
-        )
-        train_set = Examples(encodings, labelled.targets)
+
+        def with_more(known: Encodings, encoder: TextEncoder, name: str) -> Encodings:
+            return build_corpus(known, _more_texts(student, data, config, text_columns), encoder, Path(folder) / name)
+
+        own = its = with_more(labelled.encodings, student.encoder, "student")
+        if not same_tokens(teacher, student):
+            encoder = TextEncoder(teacher.tokenizer.backend_tokenizer, student.max_length)
+            its = with_more(Encodings.pack(encoder(data.train.texts)), encoder, "teacher")
+            require_same_positions(teacher, its, student, own, objective.teacher_wanted, config.command)
+        train_set = Examples(own, labelled.targets)
         if objective.teacher_wanted:
-            train_set = train_set.with_answers(
-                answers(teacher, encodings, student.labels, objective.teacher_wanted, config)
-            )
+            train_set = train_set.with_answers(answers(teacher, its, student.labels, objective.teacher_wanted, config))
         return train(student, train_set, encode(student, data.validation), objective, config, desk)
 
 
@@ -78,5 +82,4 @@ def _with_frozen_embeddings(config: DistillationConfig, teacher: Checkpoint, stu
     """Where nothing is said, leave a table as it is that the teacher has trained already."""
     if config.freeze_embeddings is not None:
         return config
-    tables = [model.bert.embeddings.word_embeddings.weight for model in (teacher.model, student.model)]
-    return config.model_copy(update={"freeze_embeddings": torch.equal(*tables)})
+    return config.model_copy(update={"freeze_embeddings": has_table_of(teacher, student)})

@@ -1,7 +1,6 @@
 """Students: some of the teacher's layers, narrower where told so, or a model of the user's own with its tokenizer."""
 
 import copy
-import json
 from typing import Any
 
 from torch import nn
@@ -11,7 +10,16 @@ from compress.distillation.narrow import narrow
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.pruned_bert import head_size_of
+from compress.modeling.wordpiece import components, knows_fewer_tokens
 from compress.task import reads_pairs
+
+_IN_WORDS = {
+    "normalizer": "normalizer",
+    "pre_tokenizer": "pre-tokenizer",
+    "model": "splitting of words",
+    "added_tokens": "treatment of special tokens",
+    "post_processor": "post-processor",
+}
 
 
 def make_student(teacher: Checkpoint, config: DistillConfig) -> Checkpoint:
@@ -45,7 +53,7 @@ def student_from_layers(teacher: Checkpoint, layers: int | list[int] | None) -> 
 
 
 def check_tokenizers(teacher: Checkpoint, student: Checkpoint) -> None:
-    """Refuse a student that reads other token ids than its teacher, whose answers are kept by token ids."""
+    """Refuse a student that splits texts by other rules than its teacher; it may know fewer of the same tokens."""
     difference = _difference(teacher, student)
     if difference:
         raise CompressError(
@@ -92,30 +100,19 @@ def _check_widths(teacher: Checkpoint, config: DistillConfig) -> None:
 
 def _difference(teacher: Checkpoint, student: Checkpoint) -> str | None:
     """In words, the first thing in which the tokenizers differ, from the coarsest to the finest."""
+    if knows_fewer_tokens(student.tokenizer, teacher.tokenizer):
+        return None
     ids, its_ids = teacher.tokenizer.get_vocab(), student.tokenizer.get_vocab()
     if len(ids) != len(its_ids):
         return f"it has {len(its_ids):,} tokens, the teacher's {len(ids):,}"
     for token in sorted(ids, key=lambda token: ids[token]):
         if its_ids.get(token) != ids[token]:
             return f"{token!r} has {_id(its_ids.get(token))} in it, {_id(ids[token])} in the teacher's"
-    parts, its_parts = _components(teacher), _components(student)
+    parts, its_parts = components(teacher.tokenizer), components(student.tokenizer)
     lower, its_lower = ((found["normalizer"] or {}).get("lowercase") for found in (parts, its_parts))
     if {lower, its_lower} == {True, False}:
         return f"it {_case(its_lower)}, the teacher's {_case(lower)}"
-    return next((f"its {name} differs" for name in parts if parts[name] != its_parts[name]), None)
-
-
-def _components(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What decides the ids that a text gets, as the tokenizer's file has it; its limits are set elsewhere."""
-    described = json.loads(checkpoint.tokenizer.backend_tokenizer.to_str())
-    names = {
-        "normalizer": "normalizer",
-        "pre_tokenizer": "pre-tokenizer",
-        "model": "splitting of words",
-        "added_tokens": "treatment of special tokens",
-        "post_processor": "post-processor",
-    }
-    return {words: described[name] for name, words in names.items()}
+    return next((f"its {_IN_WORDS[name]} differs" for name in parts if parts[name] != its_parts[name]), None)
 
 
 def _id(token_id: int | None) -> str:

@@ -14,6 +14,7 @@ from compress.distillation.forward import TeacherForward, widths_of
 from compress.distillation.shard import LOGITS, size_bytes
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
+from compress.runtime.encoding import pad
 from compress.training.batches import Answers
 from compress.training.encodings import Encodings
 from compress.training.objective import Batch, States
@@ -33,7 +34,7 @@ def answers(
 
     Args:
         teacher: its network stays as it is, in evaluation mode.
-        encodings: the texts.
+        encodings: the texts, as the teacher's tokenizer reads them.
         labels: the student's, the same set as the teacher's; the order of the logits' columns.
         wanted: names of states.
         config: device, precision and where the cache is.
@@ -50,7 +51,7 @@ def answers(
             f"teacher: answers each batch as it comes; its hidden states would take {hidden_gb:.2g} GB, "
             f"which is above --cache-gb {config.cache_gb:g}"
         )
-        return LiveAnswers(forward.ready(), frozenset(widths), order)
+        return LiveAnswers(forward.ready(), frozenset(widths), order, encodings)
     cache = Cache(cache_root(config.teacher_cache), teacher_digest(teacher), forward.precision)
     return CachedAnswers(filled_columns(forward, encodings, widths, cache), order)
 
@@ -62,12 +63,13 @@ class LiveAnswers:
     forward: TeacherForward
     states: frozenset[str]
     order: list[int]
+    encodings: Encodings
 
     def __call__(self, rows: Sequence[int], batch: Batch) -> States:
         """See :class:`compress.training.batches.Answers`."""
-        del rows  # the batch itself is what is read
         device = batch["input_ids"].device
-        states = {name: state.to(device) for name, state in self.forward(batch, self.states).items()}
+        feeds = {name: torch.from_numpy(ids) for name, ids in pad([self.encodings[row] for row in rows]).items()}
+        states = {name: state.to(device) for name, state in self.forward(feeds, self.states).items()}
         return states | {LOGITS: states[LOGITS][:, self.order]}
 
 

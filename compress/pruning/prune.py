@@ -1,4 +1,4 @@
-"""prune: remove layers, and the least important heads, FFN neurons and hidden dimensions; train to recover."""
+"""prune: remove tokens, layers, and the least important heads, neurons and hidden dimensions; train to recover."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,6 @@ import numpy as np
 
 from compress.config import PruneConfig
 from compress.data import Dataset
-from compress.distillation.distill import distill
 from compress.distillation.narrow import narrow
 from compress.distillation.students import choose_layers
 from compress.errors import CompressError
@@ -17,8 +16,10 @@ from compress.pruning.importance import Importance
 from compress.pruning.plan import Plan
 from compress.pruning.ranking import rank, widths
 from compress.pruning.reconstruct import reconstruct
+from compress.pruning.recovery import recover
 from compress.pruning.rounds import plan_rounds
 from compress.pruning.surgery import cut_model
+from compress.pruning.vocabulary import cut_vocabulary, texts_to_read
 from compress.task import reads_pairs
 from compress.training.batches import Examples
 from compress.training.checkpointing import Desk
@@ -38,13 +39,17 @@ def prune(
 ) -> tuple[Checkpoint, Training]:
     """A smaller copy of ``whole``, recovered by distillation from ``teacher``, and its last training.
 
-    Layers go first, then heads and neurons, in one round or several; hidden dimensions go in the first of these. What
-    ``plan`` leaves out for a latency goes at once.
+    Tokens go first, then layers, then heads and neurons, in one round or several; hidden dimensions go in the first of
+    these. What ``plan`` leaves out for a latency goes at once.
 
     Raises:
         CompressError: ``config`` asks for layers or a hidden size that ``whole`` has not.
     """
     _check(whole, config)
+    if config.vocabulary:
+        whole = cut_vocabulary(whole, texts_to_read(data, config, text_columns))
+    if not config.narrows:
+        return whole, recover(teacher, whole, data, config, desk, text_columns)
     sample = _sample(encode(whole, data.train), config)
     pruned = _cut(whole, plan.cut, sample, config) if plan else _without_layers(whole, sample, config)
     heads, neurons = map(sum, widths(pruned))
@@ -54,7 +59,7 @@ def prune(
             pruned = _with_less_hidden(pruned, config)
         say(f"pruned: {part}{whole.parameters:,} parameters become {pruned.parameters:,}")
         share = config.model_copy(update={"epochs": part.epochs})
-        training = distill(teacher, pruned, data, share, part.desk(desk), text_columns)
+        training = recover(teacher, pruned, data, share, part.desk(desk), text_columns)
     return pruned, training
 
 

@@ -1,6 +1,6 @@
 """The step that cuts a model and trains it to recover: prune."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def prune(
     model: str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any
 ) -> StepResult:
-    """Remove attention heads, FFN neurons and layers, by shares or for a latency, and train to recover.
+    """Remove heads, FFN neurons, layers and tokens that the data lack, by shares or for a latency; train to recover.
 
     Args:
         model: folder or hub id of a fine-tuned BERT classifier.
@@ -34,6 +34,7 @@ def prune(
             from compress.data import read_dataset
             from compress.modeling.checkpoint import load_classifier
             from compress.pruning.prune import prune as core
+            from compress.pruning.recovery import untrained
 
             dataset = read_dataset(job.data)
             choose_metric(job.config.metric, dataset.task, len(dataset.labels))
@@ -53,6 +54,11 @@ def prune(
                 target.plan if target else None,
             )
             metrics = training.as_metrics() | {"parameters_before": whole.parameters}
+            if training.steps == 0:
+                before = untrained(whole, dataset.validation, job.config)
+                metrics |= {f"validation_{before.metric}_before": before.best}
+            if job.config.vocabulary:
+                metrics["vocabulary"] = _vocabulary(whole, pruned, dataset)
             if target:
                 metrics |= target.metrics(pruned, whole)
             return job.save_torch(pruned, metrics | {"parameters": pruned.parameters})
@@ -92,3 +98,16 @@ class _Target:
         from compress.pruning.plan import measured
 
         return self.plan.as_metrics() | measured(pruned, whole, self.deployment)
+
+
+def _vocabulary(whole: "Checkpoint", pruned: "Checkpoint", dataset: "Dataset") -> dict[str, float]:
+    """Tokens before and after, and how much of the texts that were not counted is read otherwise."""
+    from compress.pruning.vocabulary import compare_reading
+
+    before, after = (len(model.model.bert.embeddings.word_embeddings.weight) for model in (whole, pruned))
+    found: dict[str, float] = {"tokens_before": before, "tokens": after}
+    for name, split in {"validation": dataset.validation, "test": dataset.test}.items():
+        found |= {
+            f"{name}_{part}": share for part, share in asdict(compare_reading(whole, pruned, split.texts)).items()
+        }
+    return found

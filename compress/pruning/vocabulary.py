@@ -1,0 +1,145 @@
+"""A smaller vocabulary: tokens that the data lack go, with their rows of the embedding table."""
+
+import copy
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from compress.config import PruneConfig
+from compress.data import Dataset
+from compress.distillation.unlabeled import read_unlabeled
+from compress.errors import CompressError
+from compress.modeling.checkpoint import Checkpoint
+from compress.modeling.wordpiece import describe, ids_in, require_word_pieces, with_tokens
+from compress.progress import say
+from compress.runtime.encoding import Text, TextEncoder
+from compress.training.encodings import Encodings
+
+Counts = npt.NDArray[np.int64]
+
+COMMON = 8_000
+_TEXTS_AT_ONCE = 2_000
+_TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a model with a smaller vocabulary reads some texts.
+
+    Attributes:
+        tokens_changed: share of the tokens that went; special tokens, which stay, are not counted.
+        texts_changed: share of the texts that are split otherwise; to the others the answers are the same bit for bit.
+    """
+
+    tokens_changed: float
+    texts_changed: float
+
+
+def cut_vocabulary(whole: Checkpoint, texts: Iterable[Text]) -> Checkpoint:
+    """A copy without the tokens that ``texts`` lack and that are not among the common ones.
+
+    Raises:
+        CompressError: the tokenizer is not WordPiece.
+    """
+    require_word_pieces(whole.tokenizer, whole.source)
+    counts = count_tokens(whole.encoder, texts)
+    smaller = keep_tokens(whole, chosen_tokens(whole.tokenizer, counts, COMMON))
+    before, after = (model.model.config.vocab_size for model in (whole, smaller))
+    say(f"vocabulary: {before:,} tokens become {after:,}")
+    return smaller
+
+
+def texts_to_read(data: Dataset, config: PruneConfig, text_columns: Sequence[str]) -> Iterator[Text]:
+    """What the model will be given, as far as one knows: the train texts, and those without labels.
+
+    Raises:
+        CompressError: the latter are in no file that can be read again, by the recovery.
+    """
+    if config.unlabeled and not Path(config.unlabeled).expanduser().is_file():
+        raise CompressError(
+            f"--unlabeled {config.unlabeled}: is no file; --vocabulary reads it more than once, save it"
+        )
+    unlabeled = read_unlabeled(config.unlabeled, text_columns, data.pairs) if config.unlabeled else ()
+    return chain(data.train.texts, unlabeled)
+
+
+def count_tokens(encoder: TextEncoder, texts: Iterable[Text]) -> Counts:
+    """How often each token is read in ``texts``, ``[highest id + 1]``."""
+    source, counts = iter(texts), np.zeros(0, dtype=np.int64)
+    while some := list(islice(source, _TEXTS_AT_ONCE)):
+        found = np.bincount(Encodings.pack(encoder(some)).ids, minlength=len(counts))
+        found[: len(counts)] += counts
+        counts = found
+    return counts
+
+
+def chosen_tokens(tokenizer: PreTrainedTokenizerFast, counts: Counts, common: int) -> set[str]:
+    """The tokens that stay: those seen, the ``common`` first ones, and what keeps any word from becoming unknown.
+
+    BERT's vocabularies list the common ones first. A word whose piece goes is split into shorter ones, down to
+    characters. So single characters stay, and pieces with a character that has no piece of its own, of which BERT's
+    vocabularies have none. Tokens that no text is ever split into, such as ``[unused0]``, go in any case.
+    """
+    description = describe(tokenizer)
+    model, added = description["model"], {token["content"] for token in description["added_tokens"]}
+    vocabulary, prefix = model["vocab"], model["continuing_subword_prefix"]
+    in_order = sorted(vocabulary.keys() - added, key=vocabulary.__getitem__)
+    words = [token for token in in_order if _is_read(token, prefix, tokenizer)]
+    seen = {token for token, number in vocabulary.items() if number < len(counts) and counts[number]}
+    needed = {token for token in words if _is_needed(token, prefix, vocabulary)}
+    return {*added, model["unk_token"], *words[:common], *seen, *needed}
+
+
+def keep_tokens(whole: Checkpoint, tokens: set[str]) -> Checkpoint:
+    """A copy that knows only ``tokens``; a text with no other tokens gets the same logits, bit for bit."""
+    tokenizer = with_tokens(whole.tokenizer, tokens)
+    kept = ids_in(whole.tokenizer, tokenizer)
+    model = copy.deepcopy(whole.model)
+    config, embeddings = model.config, model.bert.embeddings
+    for name in _TOKEN_IDS:
+        number = getattr(config, name, None)
+        if number is not None:
+            setattr(config, name, int(np.searchsorted(kept, number)))
+    table = embeddings.word_embeddings.weight.detach()[torch.from_numpy(kept)]
+    embeddings.word_embeddings = nn.Embedding.from_pretrained(table, freeze=False, padding_idx=config.pad_token_id)
+    config.vocab_size = len(kept)
+    return replace(whole, model=model, tokenizer=tokenizer)
+
+
+def compare_reading(whole: Checkpoint, smaller: Checkpoint, texts: Sequence[Text]) -> Reading:
+    """How ``smaller`` reads ``texts`` that ``whole`` reads too."""
+    kept = ids_in(whole.tokenizer, smaller.tokenizer)
+    before, after = (Encodings.pack(model.encoder(texts)) for model in (whole, smaller))
+    words = before.ids[~np.isin(before.ids, whole.tokenizer.all_special_ids)]
+    changed = sum(kept[new.ids].tolist() != old.ids for old, new in zip(before, after, strict=True))
+    return Reading(
+        tokens_changed=float(1 - np.isin(words, kept).mean()) if len(words) else 0.0,
+        texts_changed=changed / max(1, len(texts)),
+    )
+
+
+def _is_inner(token: str, prefix: str) -> bool:
+    return token.startswith(prefix) and token != prefix
+
+
+def _is_read(token: str, prefix: str, tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Whether normalizer and pre-tokenizer would leave it whole; they split off punctuation, for one."""
+    text = "a" + token.removeprefix(prefix) if _is_inner(token, prefix) else token
+    backend = tokenizer.backend_tokenizer
+    normal = backend.normalizer.normalize_str(text) if backend.normalizer else text
+    split = backend.pre_tokenizer.pre_tokenize_str(normal) if backend.pre_tokenizer else [(normal, (0, 0))]
+    return [word for word, _ in split] == [text]
+
+
+def _is_needed(token: str, prefix: str, vocabulary: Collection[str]) -> bool:
+    inner = _is_inner(token, prefix)
+    characters = token.removeprefix(prefix) if inner else token
+    own = [prefix + character if inner or at else character for at, character in enumerate(characters)]
+    return len(characters) == 1 or not all(piece in vocabulary for piece in own)
