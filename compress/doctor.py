@@ -86,6 +86,8 @@ def _model(folder: Path) -> list[Finding]:
 
 
 def _speed(folder: Path, manifest: Manifest) -> list[Finding]:
+    if manifest.kind not in ("torch", "onnx"):
+        return [Finding("serving", f"laid out for others to run ({manifest.kind}); its README.md says how")]
     if manifest.kind == "torch":
         return [
             Finding(

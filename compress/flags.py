@@ -48,14 +48,15 @@ def add_settings(parser: argparse.ArgumentParser, *groups: "type[Settings]") -> 
     for group in groups:
         section = parser.add_argument_group(f"{group.command} settings")
         for name, field in group.model_fields.items():
-            flag = "--" + name.replace("_", "-")
+            flag = "--" + (field.alias or name).replace("_", "-")
             about = _help(field.description or "", field.get_default(call_default_factory=True), field.is_required())
             if field.annotation in (bool, bool | None):
-                section.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=about)
+                section.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, default=None, help=about)
             elif field.annotation == list[str]:
-                section.add_argument(flag, action="append", metavar="COL", help=about)
+                section.add_argument(flag, dest=name, action="append", metavar="COL", help=about)
             else:
-                section.add_argument(flag, required=field.is_required(), metavar=_metavar(name, field), help=about)
+                shown = _metavar(name, field)
+                section.add_argument(flag, dest=name, required=field.is_required(), metavar=shown, help=about)
 
 
 def given_settings(arguments: argparse.Namespace, *groups: "type[Settings]") -> dict[str, Any]:

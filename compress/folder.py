@@ -16,6 +16,7 @@ from compress.errors import CompressError
 
 MANIFEST = "compress.json"
 FORMAT_VERSION = 1
+Kind = Literal["torch", "onnx", "single_file", "tei", "triton"]
 # What tells our folders from others: a file, and keys that it must have, for the names are common.
 OUR_MARKS = {
     MANIFEST: {"format_version", "files"},
@@ -35,9 +36,9 @@ class File:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What ``compress.json`` says of a model folder."""
+    """What ``compress.json`` says of a model folder; ``single_file``, ``tei`` and ``triton`` are for others to run."""
 
-    kind: Literal["torch", "onnx"]
+    kind: Kind
     task: str
     labels: tuple[str, ...]
     max_length: int

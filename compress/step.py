@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from compress.clock import Stopwatch
 from compress.config import DataConfig, Settings, ThreadsConfig, TrainingConfig
 from compress.errors import CompressError
-from compress.folder import Manifest, being_written, new_folder
+from compress.folder import Kind, Manifest, being_written, new_folder
 from compress.machine import is_main_process, package_versions, processes, usable_cpus, use_threads
 from compress.progress import be_quiet
 
@@ -74,12 +74,14 @@ class Job(Generic[Config]):
             save_checkpoint(replace(checkpoint, history=history), self.folder)
         return self.result(metrics)
 
-    def save_onnx(self, parent: Manifest, metrics: dict[str, Any], digest: str | None, source: str) -> StepResult:
+    def save_onnx(
+        self, parent: Manifest, metrics: dict[str, Any], digest: str | None, source: str, kind: Kind = "onnx"
+    ) -> StepResult:
         """Finish an ONNX folder whose graph and side files are written."""
         from compress.export.layout import finish_onnx_folder
 
         history = self._extended(parent.history, metrics, digest, source)
-        finish_onnx_folder(self.folder, self.out.name, replace(parent, kind="onnx", history=history, files=()))
+        finish_onnx_folder(self.folder, self.out.name, replace(parent, kind=kind, history=history, files=()))
         return self.result(metrics)
 
     def result(self, metrics: Mapping[str, Any]) -> StepResult:

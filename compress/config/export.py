@@ -1,19 +1,39 @@
 """Settings of export and quantize."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from compress.config.training import ThreadsConfig
 
 
 class ExportConfig(ThreadsConfig):
-    """export: write an fp32 ONNX graph that gives the same logits."""
+    """export: write an ONNX graph that gives the same logits, for any runtime, for a server, or as a single file."""
 
     command: ClassVar[str] = "export"
     pairs: bool = Field(
         default=False, description="the model reads pairs of texts; needed where it does not say so itself"
     )
+    single_file: bool = Field(
+        default=False,
+        description="write one ONNX file that reads texts and answers with labels, the tokenizer inside",
+    )
+    for_: Literal["tei", "triton"] | None = Field(
+        default=None,
+        alias="for",
+        description="lay the folder out for a server: tei (Hugging Face text-embeddings-inference) or triton (NVIDIA)",
+    )
+
+    @model_validator(mode="after")
+    def _one_layout(self) -> Self:
+        if self.single_file and self.for_ is not None:
+            raise ValueError(f"writes --single-file or --for {self.for_}, not both at once; export twice")
+        return self
+
+    @property
+    def layout(self) -> Literal["onnx", "single_file", "tei", "triton"]:
+        """What kind of folder is asked for."""
+        return "single_file" if self.single_file else self.for_ or "onnx"
 
 
 class QuantizeConfig(ThreadsConfig):

@@ -52,7 +52,8 @@ def function_by_name(function: Callable[..., Any]) -> str:
 class Settings(BaseModel):
     """A frozen group of settings that refuses what it does not know, in one line."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A setting may be named like a keyword of Python, as ``for`` is: its field then has an underscore more.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
     command: ClassVar[str]
 
     @classmethod
@@ -81,11 +82,12 @@ def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | st
     """
     if not place:  # a rule over several settings
         return f"{settings.command} {error['msg'].removeprefix('Value error, ')}"
-    name = str(place[0])
+    name = str(place[0]).removesuffix("_")
     where = f"{settings.command}.{name}"
+    fields = {field.alias or key: field for key, field in settings.model_fields.items()}
     if error["type"] == "extra_forbidden":
-        return f"{where} is not a setting; {settings.command} has {', '.join(settings.model_fields)}"
-    field = settings.model_fields[name]
+        return f"{where} is not a setting; {settings.command} has {', '.join(fields)}"
+    field = fields[name]
     if error["type"] == "missing":
         return f"{where} is required: {field.description}"
     given = error["input"] if isinstance(error["input"], str) and error["input"] else repr(error["input"])

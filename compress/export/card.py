@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from compress.export.loading import how_to_load
 from compress.folder import Manifest
 from compress.metrics import wilson_interval
 from compress.task import is_multi_label, reads_pairs
@@ -35,33 +36,7 @@ Labels: {labels}
 
 ## How to load it
 
-Python, without PyTorch (`pip install compress-bert`):
-
-```python
-import compress
-
-clf = compress.load("{name}")
-clf({example})
-```
-
-JavaScript, in Node or a browser (`npm i @huggingface/transformers`):
-
-```js
-import {{ pipeline }} from '@huggingface/transformers';
-const classify = await pipeline('text-classification', '{name}', {{ dtype: '{dtype}' }});
-```
-
-`optimum` (`pip install optimum-onnx[onnxruntime]`):
-
-```python
-from optimum.onnxruntime import ORTModelForSequenceClassification
-
-model = ORTModelForSequenceClassification.from_pretrained("{name}", subfolder="onnx", file_name="{graph}")
-```
-
-Any other ONNX runtime: the graph is `onnx/{graph}`; inputs `input_ids`, `attention_mask`, `token_type_ids` (int64,
-`[batch, sequence]`), output `logits` (float32, `[batch, {label_count}]`), whose {activation} gives the scores; the
-tokenizer is in `tokenizer.json` and, for clients that want it, `vocab.txt`.
+{loading}
 """
 _HUB_IDS = {"demo:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 _GRAPHS = {"int8": ("model_quantized.onnx", "q8"), "fp32": ("model.onnx", "fp32")}
@@ -69,7 +44,7 @@ _GRAPHS = {"int8": ("model_quantized.onnx", "q8"), "fp32": ("model.onnx", "fp32"
 
 def model_card(name: str, manifest: Manifest) -> str:
     """Markdown with Hub metadata."""
-    int8 = bool(manifest.history) and manifest.history[-1]["step"] == "quantize"
+    int8 = _quantized(manifest) is not None
     graph, dtype = _GRAPHS["int8" if int8 else "fp32"]
     pairs = reads_pairs(manifest.task)
     return _TEMPLATE.format(
@@ -82,28 +57,31 @@ def model_card(name: str, manifest: Manifest) -> str:
         reads="pairs of texts" if pairs else "texts",
         max_length=manifest.max_length,
         steps="\n".join(_row(entry) for entry in manifest.history),
-        measured=_measured(manifest) if int8 else "",
+        measured=_measured(manifest),
         limits="\n".join(f"- {limit}" for limit in _limits(manifest, int8=int8)),
-        example='[("a text", "another text")]' if pairs else '["a text to classify"]',
-        graph=graph,
-        dtype=dtype,
-        activation="sigmoid" if is_multi_label(manifest.task) else "softmax",
+        loading=how_to_load(name, manifest, graph, dtype),
     )
+
+
+def _quantized(manifest: Manifest) -> dict[str, Any] | None:
+    """The history's entry of quantize, where the model is quantized."""
+    return next((entry for entry in reversed(manifest.history) if entry["step"] == "quantize"), None)
 
 
 def _metadata(name: str, manifest: Manifest, *, int8: bool) -> Iterator[str]:
     """YAML for the Hub; strings are written as JSON, which YAML reads."""
     yield "pipeline_tag: text-classification"
-    yield "library_name: transformers.js"
+    yield f"library_name: {'transformers.js' if manifest.kind == 'onnx' else 'onnx'}"
     base = _base_model(manifest)
     if base is not None:
         yield f"base_model: {json.dumps(base)}"
         yield f"base_model_relation: {'quantized' if int8 else 'finetune'}"
     yield "tags:"
     yield from (f"- {tag}" for tag in ("onnx", "bert", "compress", *(["int8"] if int8 else [])))
-    data = _data_name(manifest.history[-1]) if int8 else None
-    if data is not None:
-        metrics = manifest.history[-1]["metrics"]
+    quantized = _quantized(manifest)
+    data = _data_name(quantized) if quantized else None
+    if quantized and data is not None:
+        metrics = quantized["metrics"]
         kind, value = "f1" if metrics["metric"] == "macro_f1" else metrics["metric"], metrics["quantized"]
         yield "model-index:"
         yield f"- name: {json.dumps(name)}"
@@ -130,8 +108,11 @@ def _data_name(entry: dict[str, Any]) -> str | None:
 
 
 def _measured(manifest: Manifest) -> str:
-    """What quantization kept, with the interval that so many texts allow."""
-    found = manifest.history[-1]["metrics"]
+    """What quantization kept, with the interval that so many texts allow; nothing for a model in fp32."""
+    quantized = _quantized(manifest)
+    if quantized is None:
+        return ""
+    found = quantized["metrics"]
     shown = f"On {found['texts']:,} validation texts this model's {found['metric'].replace('_', '-')} is "
     shown += f"{100 * found['quantized']:.1f}%"
     if found["metric"] == "accuracy":
@@ -153,7 +134,8 @@ def _limits(manifest: Manifest, *, int8: bool) -> Iterator[str]:
         return
     yield "int8 is for CPUs; where they lack int8 dot products (VNNI) it is small, hardly faster."
     yield "A text's scores shift a little with what shares its batch; alone (`compress.load` does so) they do not."
-    temperature = manifest.history[-1]["metrics"].get("temperature")
+    quantized = _quantized(manifest) or {}
+    temperature = quantized.get("metrics", {}).get("temperature")
     if temperature is not None:
         yield f"Its logits are divided by {temperature:.3g}: scores are calibrated for texts like the validation ones."
 

@@ -10,6 +10,7 @@ from compress.modeling.checkpoint import Checkpoint, save_tokenizer, set_label_c
 
 FP32_GRAPH = "onnx/model.onnx"
 INT8_GRAPH = "onnx/model_quantized.onnx"
+SINGLE_FILE = "model.onnx"
 _SIDE_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 _OURS_ALONE = ("heads_per_layer", "neurons_per_layer", "attention_head_size")
 

@@ -33,6 +33,21 @@ class GraphWriter:
             self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
 
+    def extend(self, graph: onnx.GraphProto) -> None:
+        """Add the nodes and constants of another graph, which reads values of this one by their names."""
+        self._nodes += graph.node
+        self._constants |= {tensor.name: tensor for tensor in graph.initializer}
+
+    @property
+    def nodes(self) -> list[onnx.NodeProto]:
+        """The nodes, in order."""
+        return self._nodes
+
+    @property
+    def constants(self) -> list[onnx.TensorProto]:
+        """The constants."""
+        return list(self._constants.values())
+
     def scalar(self, name: str, value: float) -> str:
         """Add a float32 scalar."""
         return self.constant(name, np.array(value, dtype=np.float32))
@@ -44,7 +59,7 @@ class GraphWriter:
             "bert-classifier",
             [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"]) for name in inputs],
             [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", labels])],
-            list(self._constants.values()),
+            self.constants,
         )
         model = helper.make_model(graph, producer_name="compress", opset_imports=[helper.make_opsetid("", OPSET)])
         model.ir_version = IR_VERSION

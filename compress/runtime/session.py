@@ -69,9 +69,14 @@ class OnnxPredictor:
     ) -> "OnnxPredictor":
         """The classifier in an ONNX folder of ours, in the graph that suits this CPU."""
         manifest = read_manifest(folder)
-        if manifest.kind != "onnx":
+        if manifest.kind == "torch":
             raise CompressError(
                 f"{folder}: is a PyTorch model; make an ONNX one with 'compress export {folder} --out ...'"
+            )
+        if manifest.kind != "onnx":
+            raise CompressError(
+                f"{folder}: is a model laid out for others ({manifest.kind}, see its README.md); load the ONNX folder "
+                "that it was exported from"
             )
         encoder = TextEncoder.from_file(folder / "tokenizer.json", manifest.max_length)
         choice = choose_graph(folder)

@@ -10,22 +10,26 @@ from typing import Any
 from compress.config import ExportConfig, QuantizeConfig
 from compress.errors import CompressError
 from compress.folder import MANIFEST, read_manifest
-from compress.step import StepResult, data_step, step
+from compress.step import Job, StepResult, data_step, step
 from compress.steps.labels import check_labels
 
 PARITY_TOLERANCE = 1e-4
 
 
 def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any) -> StepResult:
-    """Write the model as an fp32 ONNX graph whose logits equal PyTorch's within 1e-4.
+    """Write the model as an fp32 ONNX graph whose logits equal PyTorch's within 1e-4, or as others want to run it.
 
     Args:
-        model: folder or hub id of a fine-tuned BERT classifier.
+        model: folder or hub id of a fine-tuned BERT classifier; for a single file or a server's layout also an ONNX
+            folder of ours, whose int8 graph is taken where it has one.
         out: the folder to write.
         overwrite: replace ``out`` if compress made it.
         **settings: those of :class:`compress.config.ExportConfig`.
     """
     with step(ExportConfig, settings, out, overwrite, inputs=(model,)) as job:
+        if job.config.layout != "onnx":
+            return _lay_out(job, model)
+
         import onnx
 
         from compress.export import layout
@@ -100,6 +104,16 @@ def quantize(
         sizes = {"bytes": graph.stat().st_size, "parent_bytes": fp32.size_bytes}
         metrics = quantized.as_metrics() | asdict(calibration) | sizes | {"patterns": asdict(patterns)}
         return job.save_onnx(manifest, metrics, manifest.digest, str(model))
+
+
+def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
+    """The model as a single file, or in the places where a server looks."""
+    from compress.export.packages import PACKAGES
+
+    with _exported(model, pairs=job.config.pairs) as parent:
+        manifest = read_manifest(parent)
+        metrics = PACKAGES[job.config.layout](parent, manifest, job.folder)
+    return job.save_onnx(manifest, metrics, manifest.digest, str(model), kind=job.config.layout)
 
 
 @contextmanager

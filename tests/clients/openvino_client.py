@@ -1,4 +1,4 @@
-# OpenVINO: FOLDER GRAPH, JSON texts on stdin, JSON scores by label on stdout.
+# OpenVINO: FOLDER GRAPH, JSON texts or pairs on stdin, JSON scores by label on stdout.
 import json
 import sys
 
@@ -13,7 +13,7 @@ tokenizer.enable_truncation(json.load(open(f"{folder}/tokenizer_config.json"))["
 # Its default on CPUs with bf16 is bf16; the graph's own precision is asked for.
 model = openvino.compile_model(f"{folder}/{graph}", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 for text in json.load(sys.stdin):
-    found = tokenizer.encode(text)
+    found = tokenizer.encode(*([text] if isinstance(text, str) else text))
     inputs = {"input_ids": found.ids, "attention_mask": found.attention_mask, "token_type_ids": found.type_ids}
     (logits,) = model({name: np.array([ids]) for name, ids in inputs.items()})["logits"]
     scores = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()

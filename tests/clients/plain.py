@@ -1,4 +1,4 @@
-# Plain onnxruntime: FOLDER GRAPH, JSON texts on stdin, JSON scores by label on stdout.
+# Plain onnxruntime: FOLDER GRAPH, JSON texts or pairs on stdin, JSON scores by label on stdout.
 import json
 import sys
 
@@ -12,7 +12,7 @@ tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
 tokenizer.enable_truncation(json.load(open(f"{folder}/tokenizer_config.json"))["model_max_length"])
 session = ort.InferenceSession(f"{folder}/{graph}", providers=["CPUExecutionProvider"])
 for text in json.load(sys.stdin):
-    found = tokenizer.encode(text)
+    found = tokenizer.encode(*([text] if isinstance(text, str) else text))
     inputs = {"input_ids": found.ids, "attention_mask": found.attention_mask, "token_type_ids": found.type_ids}
     (logits,) = session.run(["logits"], {name: np.array([ids]) for name, ids in inputs.items()})[0]
     scores = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()

