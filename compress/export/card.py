@@ -64,16 +64,21 @@ Any other ONNX runtime: the graph is `onnx/{graph}`; inputs `input_ids`, `attent
 tokenizer is in `tokenizer.json` and, for clients that want it, `vocab.txt`.
 """
 _HUB_IDS = {"demo:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
-_GRAPHS = {"int8": ("model_quantized.onnx", "q8"), "fp32": ("model.onnx", "fp32")}
+_GRAPHS = {
+    "int8": ("model_quantized.onnx", "q8"),
+    "fp32": ("model.onnx", "fp32"),
+    "fp16": ("model_fp16.onnx", "fp16"),
+}
 
 
 def model_card(name: str, manifest: Manifest) -> str:
     """Markdown with Hub metadata."""
-    int8 = bool(manifest.history) and manifest.history[-1]["step"] == "quantize"
-    graph, dtype = _GRAPHS["int8" if int8 else "fp32"]
+    precision = _precision(manifest)
+    int8 = precision == "int8"
+    graph, dtype = _GRAPHS[precision]
     pairs = reads_pairs(manifest.task)
     return _TEMPLATE.format(
-        metadata="\n".join(_metadata(name, manifest, int8=int8)),
+        metadata="\n".join(_metadata(name, manifest, precision)),
         name=name,
         task=manifest.task.replace("_", " "),
         label_count=len(manifest.labels),
@@ -83,7 +88,7 @@ def model_card(name: str, manifest: Manifest) -> str:
         max_length=manifest.max_length,
         steps="\n".join(_row(entry) for entry in manifest.history),
         measured=_measured(manifest) if int8 else "",
-        limits="\n".join(f"- {limit}" for limit in _limits(manifest, int8=int8)),
+        limits="\n".join(f"- {limit}" for limit in _limits(manifest, precision)),
         example='[("a text", "another text")]' if pairs else '["a text to classify"]',
         graph=graph,
         dtype=dtype,
@@ -91,8 +96,17 @@ def model_card(name: str, manifest: Manifest) -> str:
     )
 
 
-def _metadata(name: str, manifest: Manifest, *, int8: bool) -> Iterator[str]:
+def _precision(manifest: Manifest) -> str:
+    """What the folder's last step wrote; a checkpoint of others, exported, is fp32 unless it was asked for fp16."""
+    last = manifest.history[-1] if manifest.history else {}
+    if last.get("step") == "quantize":
+        return "int8"
+    return str(last.get("config", {}).get("precision", "fp32")) if last.get("step") == "export" else "fp32"
+
+
+def _metadata(name: str, manifest: Manifest, precision: str) -> Iterator[str]:
     """YAML for the Hub; strings are written as JSON, which YAML reads."""
+    int8 = precision == "int8"
     yield "pipeline_tag: text-classification"
     yield "library_name: transformers.js"
     base = _base_model(manifest)
@@ -100,7 +114,7 @@ def _metadata(name: str, manifest: Manifest, *, int8: bool) -> Iterator[str]:
         yield f"base_model: {json.dumps(base)}"
         yield f"base_model_relation: {'quantized' if int8 else 'finetune'}"
     yield "tags:"
-    yield from (f"- {tag}" for tag in ("onnx", "bert", "compress", *(["int8"] if int8 else [])))
+    yield from (f"- {tag}" for tag in ("onnx", "bert", "compress", *([] if precision == "fp32" else [precision])))
     data = _data_name(manifest.history[-1]) if int8 else None
     if data is not None:
         metrics = manifest.history[-1]["metrics"]
@@ -141,18 +155,23 @@ def _measured(manifest: Manifest) -> str:
     return f"{shown}{100 * found['agreement']:.1f}% of them.\n\n"
 
 
-def _limits(manifest: Manifest, *, int8: bool) -> Iterator[str]:
+def _limits(manifest: Manifest, precision: str) -> Iterator[str]:
     yield f"A longer text is judged by its first {manifest.max_length} tokens."
     yield (
         "It knows the labels above and no other: a text that fits none gets one all the same."
         if not is_multi_label(manifest.task)
         else "It knows the labels above and no other."
     )
-    if not int8:
+    if precision == "fp16":
+        yield "fp16 is for GPUs; onnxruntime on a CPU computes it in fp32, slower than the fp32 graph."
+    if precision != "int8":
         yield "Its scores are as the training left them: not calibrated."
         return
     yield "int8 is for CPUs; where they lack int8 dot products (VNNI) it is small, hardly faster."
-    yield "A text's scores shift a little with what shares its batch; alone (`compress.load` does so) they do not."
+    if manifest.history[-1].get("config", {}).get("calibrate"):
+        yield "The ranges of its activations come from the validation texts; what lies far outside is clipped."
+    else:
+        yield "A text's scores shift a little with what shares its batch; alone (`compress.load` does so) they do not."
     temperature = manifest.history[-1]["metrics"].get("temperature")
     if temperature is not None:
         yield f"Its logits are divided by {temperature:.3g}: scores are calibrated for texts like the validation ones."
