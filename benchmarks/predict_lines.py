@@ -32,7 +32,10 @@ def main() -> None:
                 raise SystemExit(f"line {answered + 1}: answered {line!r}, asked {expected!r}")
             answered += 1
             if answered % EVERY == 0 or answered == EVERY // 10:
-                print(json.dumps({"lines": answered, "rss_anon_mb": round(anonymous_bytes(child.pid) / 1e6, 1)}))
+                print(
+                    json.dumps({"lines": answered, "rss_anon_mb": round(anonymous_bytes(child.pid) / 1e6, 1)}),
+                    flush=True,
+                )
         if answered != lines:
             raise SystemExit(f"{answered} answers to {lines} lines")
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from compress.errors import CompressError
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -41,9 +43,19 @@ class TextEncoder:
 
     @classmethod
     def from_file(cls, path: Path, max_length: int) -> "TextEncoder":
+        """The tokenizer in a ``tokenizer.json``.
+
+        Raises:
+            CompressError: there is none, or none that can be read.
+        """
         from tokenizers import Tokenizer
 
-        return cls(Tokenizer.from_file(str(path)), max_length)
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # noqa: BLE001 - tokenizers raises plain Exception, for a missing file too
+            reason = str(error).partition("\n")[0]
+            raise CompressError(f"{path}: is no tokenizer ({reason}); make or copy the folder again") from None
+        return cls(tokenizer, max_length)
 
     def __call__(self, texts: Sequence[Text]) -> list[Encoding]:
         """One encoding a text, in order."""

@@ -183,6 +183,22 @@ def test_what_is_not_a_pair_is_refused_by_position(other_task: Classifier, wrong
             other_task([("a", "b"), wrong])  # type: ignore[list-item]
 
 
+@pytest.mark.parametrize("odd", [("", ""), ("", "good"), ("good", ""), ("\0", "\x1b[31m"), ("x" * 200_000, "good")])
+def test_odd_pairs_are_answered_alone_and_among_others(other_task: Classifier, odd: tuple[str, str]) -> None:
+    if other_task.task.startswith("pair"):
+        alone, expected = other_task.logits([odd])[0], other_task.logits([("good", "bad")])[0]
+        assert np.isfinite(alone).all()
+        among = other_task.logits([("good", "bad"), odd, ("good", "bad")])
+        assert among == pytest.approx(np.stack([expected, alone, expected]), abs=1e-4)
+
+
+def test_ten_million_characters_are_answered_in_either_half_of_a_pair(other_task: Classifier) -> None:
+    if other_task.task.startswith("pair"):
+        head, whole = "good film " * 1_000, "good film " * 1_000_000
+        for short, long in (((head, "bad"), (whole, "bad")), (("bad", head), ("bad", whole))):
+            assert other_task.logits([long]) == pytest.approx(other_task.logits([short]), abs=1e-5)
+
+
 def test_a_very_long_text_is_answered_by_its_head(classifier: Classifier) -> None:
     head = " ".join(TEXTS) * 20  # more than 128 tokens
     assert classifier.logits([head + " good" * 1_000_000]) == pytest.approx(classifier.logits([head]), abs=1e-5)
@@ -191,20 +207,24 @@ def test_a_very_long_text_is_answered_by_its_head(classifier: Classifier) -> Non
     assert np.abs(classifier.logits(["bad film"]) - classifier.logits(["bad film great fun"])).max() > 1e-3
 
 
-def test_threads_that_share_a_classifier_get_their_own_answers(classifier: Classifier, data: Dataset) -> None:
+@pytest.mark.parametrize("settings", [{"threads": 1}, {"threads": 2, "instances": 2}])
+def test_threads_that_share_a_classifier_get_their_own_answers(
+    tiny_int8: Path, data: Dataset, settings: dict[str, int]
+) -> None:
     halves = [data.train.texts[::2], data.train.texts[1::2]]
-    expected = [classifier.logits(half) for half in halves]
-    start, found = threading.Barrier(2), [list[np.ndarray](), list[np.ndarray]()]
+    with compress.load(tiny_int8, **settings) as classifier:
+        expected = [classifier.logits(half) for half in halves]
+        start, found = threading.Barrier(2), [list[np.ndarray](), list[np.ndarray]()]
 
-    def ask(number: int) -> None:
-        start.wait()
-        found[number] += [classifier.logits(halves[number]) for _ in range(15)]
+        def ask(number: int) -> None:
+            start.wait()
+            found[number] += [classifier.logits(halves[number]) for _ in range(15)]
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     for answers, truth in zip(found, expected, strict=True):
         assert len(answers) == 15
         assert all(np.array_equal(answer, truth) for answer in answers)

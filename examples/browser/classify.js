@@ -1,0 +1,67 @@
+// Loads ./model, an int8 folder of compress, and shows its scores for what is typed.
+import { env, pipeline } from '@huggingface/transformers';
+
+const PAUSE_MS = 120; // in typing, before the text is read
+const SHOWN = 10; // labels at most
+
+const [text, status, list] = ['text', 'status', 'scores'].map((id) => document.getElementById(id));
+
+env.allowRemoteModels = false;
+env.allowLocalModels = true;
+env.localModelPath = new URL('.', location.href).pathname;
+const library = new URL(import.meta.resolve('@huggingface/transformers'));
+if (library.origin === location.origin) {
+  // A copy in node_modules: its WebAssembly lies beside it. (From the CDN, the library knows where.)
+  env.backends.onnx.wasm.wasmPaths = new URL('../../../onnxruntime-web/dist/', library).href;
+}
+
+function show(scores, ms) {
+  list.replaceChildren(...scores.slice(0, SHOWN).map(({ label, score }) => {
+    const row = document.createElement('li');
+    row.style.setProperty('--score', score);
+    row.dataset.score = score;
+    const name = document.createElement('span');
+    name.textContent = label; // never as HTML
+    const share = document.createElement('output');
+    share.textContent = `${(100 * score).toFixed(1)}%`;
+    row.append(name, share);
+    return row;
+  }));
+  status.textContent = scores.length ? `Answered in ${ms.toFixed(0)} ms.` : 'Ready.';
+}
+
+// One text at a time: what is typed meanwhile is read next, what lies between is skipped.
+let reading = false;
+async function answer(classify) {
+  if (reading) return;
+  reading = true;
+  try {
+    let read;
+    while (read !== text.value) {
+      read = text.value;
+      const start = performance.now();
+      const scores = read.trim() ? await classify(read, { top_k: null }) : [];
+      if (read === text.value) show(scores, performance.now() - start);
+    }
+  } catch (error) {
+    fail(error);
+  } finally {
+    reading = false;
+  }
+}
+
+function fail(error) {
+  status.textContent = `This did not work: ${error.message ?? error}`;
+}
+
+try {
+  const classify = await pipeline('text-classification', 'model', { dtype: 'q8', device: 'wasm' });
+  let timer;
+  text.addEventListener('input', () => {
+    clearTimeout(timer);
+    timer = setTimeout(answer, PAUSE_MS, classify);
+  });
+  await answer(classify); // of what was typed while the model was loading
+} catch (error) {
+  fail(error);
+}
