@@ -14,6 +14,7 @@ class ExportConfig(ThreadsConfig):
     pairs: bool = Field(
         default=False, description="the model reads pairs of texts; needed where it does not say so itself"
     )
+    precision: Literal["fp32", "fp16"] = Field(default="fp32", description="arithmetic of the graph; fp16 is for GPUs")
     single_file: bool = Field(
         default=False,
         description="write one ONNX file that reads texts and answers with labels, the tokenizer inside",
@@ -28,6 +29,8 @@ class ExportConfig(ThreadsConfig):
     def _one_layout(self) -> Self:
         if self.single_file and self.for_ is not None:
             raise ValueError(f"writes --single-file or --for {self.for_}, not both at once; export twice")
+        if self.precision == "fp16" and self.layout != "onnx":
+            raise ValueError("writes fp16 graphs into plain folders only; leave out precision, single_file or for")
         return self
 
     @property
@@ -37,7 +40,7 @@ class ExportConfig(ThreadsConfig):
 
 
 class QuantizeConfig(ThreadsConfig):
-    """quantize: write an ONNX graph with int8 weights and dynamic int8 activations."""
+    """quantize: write an ONNX graph with int8 weights and activations."""
 
     command: ClassVar[str] = "quantize"
     max_drop: float = Field(
@@ -46,4 +49,9 @@ class QuantizeConfig(ThreadsConfig):
     portable: bool = Field(
         default=False,
         description="choose weights that no text can saturate on CPUs without VNNI; default: no validation text",
+    )
+    calibrate: Literal["percentile", "entropy"] | None = Field(
+        default=None,
+        description="fix the ranges of activations on validation texts, as OpenVINO and TensorRT want them (QDQ); "
+        "default: find them anew for each text, which onnxruntime runs fastest",
     )

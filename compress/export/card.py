@@ -39,16 +39,21 @@ Labels: {labels}
 {loading}
 """
 _HUB_IDS = {"demo:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
-_GRAPHS = {"int8": ("model_quantized.onnx", "q8"), "fp32": ("model.onnx", "fp32")}
+_GRAPHS = {
+    "int8": ("model_quantized.onnx", "q8"),
+    "fp32": ("model.onnx", "fp32"),
+    "fp16": ("model_fp16.onnx", "fp16"),
+}
 
 
 def model_card(name: str, manifest: Manifest) -> str:
     """Markdown with Hub metadata."""
-    int8 = _quantized(manifest) is not None
-    graph, dtype = _GRAPHS["int8" if int8 else "fp32"]
+    precision = _precision(manifest)
+    int8 = precision == "int8"
+    graph, dtype = _GRAPHS[precision]
     pairs = reads_pairs(manifest.task)
     return _TEMPLATE.format(
-        metadata="\n".join(_metadata(name, manifest, int8=int8)),
+        metadata="\n".join(_metadata(name, manifest, precision)),
         name=name,
         task=manifest.task.replace("_", " "),
         label_count=len(manifest.labels),
@@ -57,8 +62,8 @@ def model_card(name: str, manifest: Manifest) -> str:
         reads="pairs of texts" if pairs else "texts",
         max_length=manifest.max_length,
         steps="\n".join(_row(entry) for entry in manifest.history),
-        measured=_measured(manifest),
-        limits="\n".join(f"- {limit}" for limit in _limits(manifest, int8=int8)),
+        measured=_measured(manifest) if int8 else "",
+        limits="\n".join(f"- {limit}" for limit in _limits(manifest, precision)),
         loading=how_to_load(name, manifest, graph, dtype),
     )
 
@@ -68,8 +73,17 @@ def _quantized(manifest: Manifest) -> dict[str, Any] | None:
     return next((entry for entry in reversed(manifest.history) if entry["step"] == "quantize"), None)
 
 
-def _metadata(name: str, manifest: Manifest, *, int8: bool) -> Iterator[str]:
+def _precision(manifest: Manifest) -> str:
+    """Of the graph; a checkpoint of others, exported, is fp32 unless it was asked for fp16."""
+    if _quantized(manifest):
+        return "int8"
+    last = manifest.history[-1] if manifest.history else {}
+    return str(last.get("config", {}).get("precision", "fp32")) if last.get("step") == "export" else "fp32"
+
+
+def _metadata(name: str, manifest: Manifest, precision: str) -> Iterator[str]:
     """YAML for the Hub; strings are written as JSON, which YAML reads."""
+    int8 = precision == "int8"
     yield "pipeline_tag: text-classification"
     yield f"library_name: {'transformers.js' if manifest.kind == 'onnx' else 'onnx'}"
     base = _base_model(manifest)
@@ -77,7 +91,7 @@ def _metadata(name: str, manifest: Manifest, *, int8: bool) -> Iterator[str]:
         yield f"base_model: {json.dumps(base)}"
         yield f"base_model_relation: {'quantized' if int8 else 'finetune'}"
     yield "tags:"
-    yield from (f"- {tag}" for tag in ("onnx", "bert", "compress", *(["int8"] if int8 else [])))
+    yield from (f"- {tag}" for tag in ("onnx", "bert", "compress", *([] if precision == "fp32" else [precision])))
     quantized = _quantized(manifest)
     data = _data_name(quantized) if quantized else None
     if quantized and data is not None:
@@ -122,19 +136,24 @@ def _measured(manifest: Manifest) -> str:
     return f"{shown}{100 * found['agreement']:.1f}% of them.\n\n"
 
 
-def _limits(manifest: Manifest, *, int8: bool) -> Iterator[str]:
+def _limits(manifest: Manifest, precision: str) -> Iterator[str]:
     yield f"A longer text is judged by its first {manifest.max_length} tokens."
     yield (
         "It knows the labels above and no other: a text that fits none gets one all the same."
         if not is_multi_label(manifest.task)
         else "It knows the labels above and no other."
     )
-    if not int8:
+    if precision == "fp16":
+        yield "fp16 is for GPUs; onnxruntime on a CPU computes it in fp32, slower than the fp32 graph."
+    if precision != "int8":
         yield "Its scores are as the training left them: not calibrated."
         return
     yield "int8 is for CPUs; where they lack int8 dot products (VNNI) it is small, hardly faster."
-    yield "A text's scores shift a little with what shares its batch; alone (`compress.load` does so) they do not."
     quantized = _quantized(manifest) or {}
+    if quantized.get("config", {}).get("calibrate"):
+        yield "The ranges of its activations come from the validation texts; what lies far outside is clipped."
+    else:
+        yield "A text's scores shift a little with what shares its batch; alone (`compress.load` does so) they do not."
     temperature = quantized.get("metrics", {}).get("temperature")
     if temperature is not None:
         yield f"Its logits are divided by {temperature:.3g}: scores are calibrated for texts like the validation ones."

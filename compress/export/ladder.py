@@ -17,8 +17,9 @@ from compress.config import QuantizeConfig
 from compress.errors import CompressError
 from compress.export.agreement import Agreement, Exam
 from compress.export.candidate import Candidate
-from compress.export.int8 import Plan, quantizable, quantize_weights
-from compress.export.saturation import Risk, count_risk, observe, observed_plan, portable_plan
+from compress.export.int8 import Plan, quantizable
+from compress.export.rewrite import Rewrite, choose_rewrite
+from compress.export.saturation import Risk, count_risk, observed_plan, portable_plan
 from compress.export.sensitivity import Sensitivity, sweep, table
 from compress.progress import say
 
@@ -75,13 +76,13 @@ def quantize(model: onnx.ModelProto, exam: Exam, config: QuantizeConfig, threads
     """
     sample = exam.sample(_SAMPLED_TEXTS)
     portable = portable_plan(model)
-    reaches = observe(model, portable, sample, threads)
+    rewrite, reaches = choose_rewrite(model, config.calibrate, portable, sample, threads)
     starts = {"all int8": observed_plan(model, reaches), "all int8, in the portable range": portable}
     if config.portable:
         del starts["all int8"]
     failed: dict[str, Agreement] = {}
-    for attempt in _tries(model, starts, sample, threads):
-        quantized = quantize_weights(model, attempt.plan)
+    for attempt in _tries(model, starts, rewrite, sample, threads):
+        quantized = rewrite(model, attempt.plan)
         agreement = exam.agreement(Candidate(quantized, exam.parent, threads))
         say(f"{attempt.name}: {agreement}")
         if agreement.is_within(config.max_drop):
@@ -105,12 +106,14 @@ def _accept(
     return Quantized(model, agreement, attempt.name, before, kept, attempt.sensitivity, risk)
 
 
-def _tries(model: onnx.ModelProto, starts: Mapping[str, Plan], sample: Exam, threads: int) -> Iterator[Try]:
+def _tries(
+    model: onnx.ModelProto, starts: Mapping[str, Plan], rewrite: Rewrite, sample: Exam, threads: int
+) -> Iterator[Try]:
     """The whole plans ``starts``, then the first of them with ever more of the most sensitive weights in fp32."""
     for name, plan in starts.items():
         yield Try(name, plan)
     first = next(iter(starts.values()))
-    ranked = tuple(sweep(model, sample, first, threads))
+    ranked = tuple(sweep(model, sample, first, rewrite, threads))
     say(table(ranked, {name: weight.size for name, weight in quantizable(model).items()}))
     for count in _doubling(len(ranked) // 2):
         names = [one.weight for one in ranked[:count]]

@@ -9,6 +9,7 @@ from compress.folder import Manifest, write_manifest
 from compress.modeling.checkpoint import Checkpoint, save_tokenizer, set_label_config
 
 FP32_GRAPH = "onnx/model.onnx"
+FP16_GRAPH = "onnx/model_fp16.onnx"
 INT8_GRAPH = "onnx/model_quantized.onnx"
 SINGLE_FILE = "model.onnx"
 _SIDE_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")

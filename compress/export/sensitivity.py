@@ -8,7 +8,8 @@ import onnx
 
 from compress.export.agreement import Exam
 from compress.export.candidate import Candidate
-from compress.export.int8 import Plan, quantizable, quantize_weights
+from compress.export.int8 import Plan, quantizable
+from compress.export.rewrite import Rewrite
 from compress.metrics import predictions
 from compress.progress import progress
 from compress.runtime.predictor import encoded_logits
@@ -29,14 +30,14 @@ class Sensitivity:
     changed_answers: int
 
 
-def sweep(model: onnx.ModelProto, exam: Exam, plan: Plan, threads: int) -> list[Sensitivity]:
+def sweep(model: onnx.ModelProto, exam: Exam, plan: Plan, rewrite: Rewrite, threads: int) -> list[Sensitivity]:
     """Every weight of the fp32 ``model`` that ``plan`` would quantize, the most sensitive first."""
     everything = frozenset(quantizable(model))
     names = everything - plan.kept_fp32
     found = []
     with progress("sensitivity", len(names)) as advance:
         for name in sorted(names):
-            alone = quantize_weights(model, replace(plan, kept_fp32=everything - {name}))
+            alone = rewrite(model, replace(plan, kept_fp32=everything - {name}))
             logits = encoded_logits(Candidate(alone, exam.parent, threads), exam.encodings)
             answers = [predictions(exam.parent.task, one) for one in (exam.logits, logits)]
             changed = int((answers[0] != answers[1]).any(axis=1).sum())

@@ -7,7 +7,7 @@ from compress.errors import CompressError
 from compress.machine import cpu_flags, int8_flags
 
 # In order of preference: the int8 graph is the point of the exercise.
-GRAPHS = {"onnx/model_quantized.onnx": "int8", "onnx/model.onnx": "fp32"}
+GRAPHS = {"onnx/model_quantized.onnx": "int8", "onnx/model.onnx": "fp32", "onnx/model_fp16.onnx": "fp16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,9 @@ def choose_graph(folder: Path, flags: frozenset[str] | None = None) -> Choice:
         about = f"this CPU has int8 dot products ({', '.join(fast)})"
     else:
         about = "this CPU has no int8 dot products (VNNI)" if flags else "this system does not tell what its CPU has"
+    if found.keys() == {"fp16"}:
+        about = "fp16 is for GPUs, a CPU computes it in fp32 and slower than an fp32 graph"
     if len(found) == 1:
         return Choice(next(iter(found.values())), f"the folder's only graph; {about}")
-    return Choice(found["int8" if fast or not flags else "fp32"], about)
+    preferred = ("int8", "fp32") if fast or not flags else ("fp32", "int8")
+    return Choice(next(found[precision] for precision in preferred if precision in found), about)

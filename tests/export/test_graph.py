@@ -33,6 +33,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "one layer": {"heads": (4,), "neurons": (128,)},
     "relu": {"activation": "relu"},
     "gelu_new": {"activation": "gelu_new", "heads": (4, 2, 0, 1)},
+    "1 label": {"labels": 1},
     "5 labels": {"labels": 5},
     "77 labels": {"labels": 77, "neurons": (32, 64, 0, 32)},
 }
@@ -144,10 +145,10 @@ def test_parity_covers_batches_and_lengths_padded_and_not(checkpoint: Checkpoint
             return super().run(feeds)
 
     parity = check_parity(Watched(checkpoint), predictor, 108, 128, 1e-4)
-    assert parity.batches == len(seen)
+    assert (parity.batches, parity.longest_tokens) == (len(seen), 128)
     assert 0 < parity.max_logit_difference < 1e-4
     shapes = {feeds["input_ids"].shape for feeds in seen}
-    assert {batch for batch, _ in shapes} == {1, 2, 7, 32}
+    assert {batch for batch, _ in shapes} >= {1, 2, 7, 32}
     assert {2, 128} <= {length for _, length in shapes}
     for batch in (2, 7, 32):
         full = {bool(feeds["attention_mask"].all()) for feeds in seen if feeds["input_ids"].shape == (batch, 128)}

@@ -54,5 +54,7 @@ def test_a_classifier_says_what_it_runs_and_why(both: Path, tiny_onnx: Path, tin
 
 
 def test_a_folder_without_a_graph_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CompressError, match=r"has none of onnx/model_quantized.onnx, onnx/model.onnx; export"):
+    with pytest.raises(
+        CompressError, match=r"has none of onnx/model_quantized.onnx, onnx/model.onnx, onnx/model_fp16.onnx; export"
+    ):
         choose_graph(tmp_path)

