@@ -29,7 +29,6 @@ ALL_HEADS, ALL_NEURONS = list(range(4)), list(range(128))
 CUTS = {
     "half of everything": Cut([[0, 2]] * 4, [ALL_NEURONS[::2]] * 4),
     "no heads here, no neurons there": Cut([[], [0, 1], [3], [0]], [ALL_NEURONS, [], [1, 2, 3], ALL_NEURONS[:64]]),
-    "the last two layers dropped": Cut([ALL_HEADS, ALL_HEADS, [], []], [ALL_NEURONS, ALL_NEURONS, [], []]),
     "a layer dropped": Cut([ALL_HEADS, [], ALL_HEADS, [1, 2]], [ALL_NEURONS, [], ALL_NEURONS[:32], ALL_NEURONS]),
 }
 
