@@ -67,7 +67,7 @@ class Process:
 
     def __init__(self, path: Path, threads: int) -> None:
         python = make_peer() if path.suffix == ".xml" else Path(sys.executable)
-        command = [python, "-m", "benchmarks.graphs_worker", path, str(threads)]
+        command = [str(python), "-m", "benchmarks.graphs_worker", str(path), str(threads)]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._path = path
 

@@ -77,7 +77,9 @@ class OpenVinoModel:
 
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
         self._compiled = openvino.Core().compile_model(path, "CPU", options)
-        self._profiled = lambda: openvino.Core().compile_model(path, "CPU", options | {"PERF_COUNT": True})
+        self._profiled: Callable[[], Any] = lambda: openvino.Core().compile_model(
+            path, "CPU", options | {"PERF_COUNT": True}
+        )
         self._request = self._compiled.create_infer_request()
 
     def feeds(self, ids: list[list[int]]) -> Feeds:

@@ -13,7 +13,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -115,7 +115,7 @@ def measure(model: Path, texts: Sequence[Any], threads: int, rounds: int) -> dic
             for loop in loops:
                 ends.callback(loop.close)
             worker.load(REAL, texts)
-            turns = [
+            turns: list[tuple[str, Callable[[], Times]]] = [
                 ("bench", lambda: worker.turn(len(texts), 0.0)),
                 ("loop", loops[0].turn),
                 ("profiled", loops[1].turn),
@@ -125,15 +125,15 @@ def measure(model: Path, texts: Sequence[Any], threads: int, rounds: int) -> dic
                     times_ms[name].append(turn())
         events = json.loads(next(Path(temporary).glob("profile*.json")).read_text(encoding="utf-8"))
     runs_ms = [event["dur"] / 1000 for event in events if event["name"] == "model_run"]
-    bench, loop, profiled = (float(np.median(np.concatenate(each[1:]))) for each in times_ms.values())
-    profile = float(np.median(runs_ms[len(texts) :]))  # as above, without the first round
+    bench_ms, loop_ms, profiled_ms = (float(np.median(np.concatenate(each[1:]))) for each in times_ms.values())
+    profile_ms = float(np.median(runs_ms[len(texts) :]))  # as above, without the first round
     return {
-        "bench_p50_ms": bench,
-        "loop_p50_ms": loop,
-        "profile_p50_ms": profile,
-        "bench_to_loop": bench / loop,
-        "clock_to_profile": profiled / profile,
-        "bench_to_profile": bench / profile,
+        "bench_p50_ms": bench_ms,
+        "loop_p50_ms": loop_ms,
+        "profile_p50_ms": profile_ms,
+        "bench_to_loop": bench_ms / loop_ms,
+        "clock_to_profile": profiled_ms / profile_ms,
+        "bench_to_profile": bench_ms / profile_ms,
     }
 
 

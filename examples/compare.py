@@ -88,8 +88,8 @@ def report(texts: list[str], teacher: Answered, student: Answered, show: int) ->
         unsure = f"below 0.6 on {(sure < 0.6).mean():.1%}"
         lines.append(f"{name}: {answered.median_ms:.2f} ms a text; mean score {sure.mean():.3f}, {unsure}")
     for one in differing[:show]:
-        (label, sure), (other, as_sure) = one.teacher, one.student
-        lines += ["", f"{one.text:.200}", f"    teacher: {label} {sure:.2f}    student: {other} {as_sure:.2f}"]
+        (label, certain), (other, as_certain) = one.teacher, one.student
+        lines += ["", f"{one.text:.200}", f"    teacher: {label} {certain:.2f}    student: {other} {as_certain:.2f}"]
     return "\n".join(lines)
 
 

@@ -13,8 +13,10 @@ _NOTHING = "\u200b"
 _CODES = (range(1, 0xD800), range(0xF900, 0x20000), range(0x2F800, 0x2FA20), range(0xE0000, 0xE0200))
 _AT_ONCE = 4096
 # BERT's CJK characters; the operator splits these off itself.
-_CJK = (range(0x4E00, 0xA000), range(0x3400, 0x4DC0), range(0x20000, 0x2A6E0), range(0x2A700, 0x2B740))
-_CJK += (range(0x2B740, 0x2B820), range(0x2B820, 0x2CEB0), range(0xF900, 0xFB00), range(0x2F800, 0x2FA20))
+_CJK = (
+    *(range(0x4E00, 0xA000), range(0x3400, 0x4DC0), range(0x20000, 0x2A6E0), range(0x2A700, 0x2B740)),
+    *(range(0x2B740, 0x2B820), range(0x2B820, 0x2CEB0), range(0xF900, 0xFB00), range(0x2F800, 0x2FA20)),
+)
 # No entries in a table of lines; the operator takes them for spaces, as BERT does.
 _LINES = frozenset("\t\n\r")
 
@@ -25,7 +27,7 @@ def character_table(tokenizer: "Tokenizer") -> dict[str, str]:
     The tokenizer itself is asked, so whatever its options are, the table has them. Characters that stay as they are
     have no entry.
     """
-    table = {}
+    table: dict[str, str] = {}
     for codes in _CODES:
         for start in codes[::_AT_ONCE]:
             characters = [chr(code) for code in range(start, min(start + _AT_ONCE, codes.stop))]

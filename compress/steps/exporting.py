@@ -48,7 +48,7 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
         manifest, bert = checkpoint.manifest("onnx"), checkpoint.model.config
         torch, built = TorchPredictor(checkpoint), build_graph(read_weights(checkpoint.model))
         shapes = bert.vocab_size, bert.max_position_embeddings
-        metrics = {}
+        metrics: dict[str, Any] = {}
         if fp16 := job.config.precision == "fp16":
             metrics["largest_activation"] = check_range(built, parity_batches(torch, *shapes), job.threads)
             built = to_fp16(built)

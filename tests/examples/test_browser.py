@@ -25,7 +25,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def address(tiny_int8: Path) -> Iterator[str]:
-    command = [sys.executable, SERVE, tiny_int8, "--node-modules", NODE_MODULES, "--port", "0"]
+    command = [sys.executable, str(SERVE), str(tiny_int8), "--node-modules", str(NODE_MODULES), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
         yield server.stdout.readline().strip()

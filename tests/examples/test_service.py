@@ -58,7 +58,7 @@ class Service:
 
 @contextmanager
 def serving(model: Path, **settings: object) -> Iterator[Service]:
-    uvicorn = [sys.executable, "-m", "uvicorn", "--app-dir", HERE, "--factory", "app:create"]
+    uvicorn = [sys.executable, "-m", "uvicorn", "--app-dir", str(HERE), "--factory", "app:create"]
     command = [*uvicorn, "--port", "0", "--no-access-log"]
     environment = {f"SERVICE_{name.upper()}": str(value) for name, value in {"model": model, **settings}.items()}
     with subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE, text=True) as process:
@@ -203,7 +203,7 @@ def test_the_load_test_finds_all_answers_right(
 ) -> None:
     (tmp_path / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
     url = f"http://127.0.0.1:{service.port}"
-    command = [sys.executable, HERE / "load.py", url, tiny_int8, tmp_path / "texts.txt"]
+    command = [sys.executable, str(HERE / "load.py"), url, str(tiny_int8), str(tmp_path / "texts.txt")]
     finished = subprocess.run(
         [*command, "--requests", "300", "--rate", "300"], capture_output=True, text=True, check=False
     )
@@ -216,7 +216,8 @@ def test_the_load_test_finds_all_answers_right(
 def test_the_load_test_sees_wrong_answers(service: Service, tiny_onnx: Path, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("a good film\na dull mess", encoding="utf-8")
     url = f"http://127.0.0.1:{service.port}"
-    command = [sys.executable, HERE / "load.py", url, tiny_onnx, tmp_path / "texts.txt", "--requests", "20"]
+    texts = tmp_path / "texts.txt"
+    command = [sys.executable, str(HERE / "load.py"), url, str(tiny_onnx), str(texts), "--requests", "20"]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 1
     assert json.loads(finished.stdout)["wrong"] == 20

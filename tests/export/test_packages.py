@@ -62,7 +62,7 @@ def test_triton_finds_a_model_repository(model: str, request: pytest.FixtureRequ
 
 
 def test_layouts_for_others_are_not_loaded_and_say_why(tiny_int8: Path, tmp_path: Path) -> None:
-    compress.export(tiny_int8, tmp_path / "tei", **{"for": "tei"})
+    compress.export(tiny_int8, tmp_path / "tei", for_="tei")
     assert read_manifest(tmp_path / "tei").kind == "tei"
     with pytest.raises(CompressError, match="laid out for others"):
         compress.load(tmp_path / "tei")

@@ -172,7 +172,7 @@ def test_the_table_follows_the_tokenizers_options(tiny_encoder: Path) -> None:
 def test_other_tokenizers_are_refused(tiny_onnx: Path) -> None:
     plain = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     unframed = Tokenizer.from_file(str(tiny_onnx / "tokenizer.json"))
-    unframed.post_processor = None  # type: ignore[assignment]
+    unframed.post_processor = None
     for tokenizer in (plain, unframed):
         with pytest.raises(CompressError, match="the tokenizer is not a BERT's"):
             write_tokens(GraphWriter(), tokenizer, "text", 8)
