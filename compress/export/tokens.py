@@ -58,6 +58,7 @@ def write_pair_tokens(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, ma
 
 def _pieces(graph: GraphWriter, tokenizer: "Tokenizer", texts: str) -> tuple[str, str]:
     """Runs of plain letters, and what stands for all other characters; and where each text's pieces begin and end."""
+    _require_berts(tokenizer)
     if drops_private_use(tokenizer):
         private, nothing = _string(graph, r"\p{Co}"), _string(graph, "")
         texts = _text_op(graph, "StringRegexReplace", texts, private, nothing, name="kept")
@@ -72,7 +73,8 @@ def _join(graph: GraphWriter, pieces: str, name: str) -> str:
 
 
 def _split_words(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, max_length: int) -> list[str]:
-    options = {"vocab_file": _vocabulary(tokenizer), "do_lower_case": 0, "strip_accents": 0, "max_length": max_length}
+    vocabulary = "\n".join(token for token, _ in _tokens_by_id(tokenizer))
+    options = {"vocab_file": vocabulary, "do_lower_case": 0, "strip_accents": 0, "max_length": max_length}
     found: list[str] = _text_op(graph, "BertTokenizer", texts, name="tokens", outputs=3, **options)
     return found
 
@@ -116,11 +118,13 @@ def _string(graph: GraphWriter, value: str) -> str:
     return graph.constant(f"string {value}", np.array([value], dtype=object))
 
 
-def _vocabulary(tokenizer: "Tokenizer") -> str:
-    """Tokens, one a line, in the order of their ids."""
-    by_id = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    tokens = [token for token, _ in by_id]
-    in_lines = [index for _, index in by_id] == list(range(len(by_id))) and "\n".join(tokens).split() == tokens
+def _tokens_by_id(tokenizer: "Tokenizer") -> list[tuple[str, int]]:
+    return sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+
+
+def _require_berts(tokenizer: "Tokenizer") -> None:
+    tokens, ids = zip(*_tokens_by_id(tokenizer), strict=True)
+    in_lines = ids == tuple(range(len(ids))) and tuple("\n".join(tokens).split()) == tokens
     frames = (tokenizer.encode("").tokens, tokenizer.encode("", "").tokens)
     framed = frames == (["[CLS]", "[SEP]"], ["[CLS]", "[SEP]", "[SEP]"])
     if not (in_lines and framed and type(tokenizer.model).__name__ == "WordPiece"):
@@ -128,4 +132,3 @@ def _vocabulary(tokenizer: "Tokenizer") -> str:
             "export --single-file: the tokenizer is not a BERT's (WordPiece, with [CLS] and [SEP] around a text), and "
             "the operators that would run it in the graph know no other; leave --single-file out"
         )
-    return "\n".join(tokens)

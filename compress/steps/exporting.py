@@ -102,14 +102,15 @@ def quantize(
             graph = job.folder / layout.INT8_GRAPH
             graph.parent.mkdir()
             onnx.save(quantized.model, graph)
-            patterns = check_patterns(graph, expected_patterns(source, quantized.kept_fp32))
+            metrics: dict[str, Any] = quantized.as_metrics()
+            if job.config.calibrate is None:  # a static graph is laid out for other runtimes
+                metrics["patterns"] = asdict(check_patterns(graph, expected_patterns(source, quantized.kept_fp32)))
             int8 = OnnxPredictor(graph, manifest, fp32.encoder, job.threads)
             calibration = calibrate(int8, dataset.validation)
             onnx.save(fold_temperature(quantized.model, calibration.temperature), graph)
             layout.copy_side_files(parent, job.folder)
         sizes = {"bytes": graph.stat().st_size, "parent_bytes": fp32.size_bytes}
-        metrics = quantized.as_metrics() | asdict(calibration) | sizes | {"patterns": asdict(patterns)}
-        return job.save_onnx(manifest, metrics, manifest.digest, str(model))
+        return job.save_onnx(manifest, metrics | asdict(calibration) | sizes, manifest.digest, str(model))
 
 
 def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
