@@ -627,14 +627,15 @@ def test_every_setting_is_a_flag_with_help(
     groups: tuple[type[config.Settings], ...] = (own,) if command == "export" else (own, config.DataConfig)
     for group in groups:
         for name, field in group.model_fields.items():
-            flag = "--" + name.replace("_", "-")
+            flag = "--" + (field.alias or name).replace("_", "-")
             assert re.search(rf"{flag}[ ,]", shown), flag
             assert " ".join((field.description or "?").split()) in shown.replace("- ", "-"), flag
 
 
 @pytest.mark.parametrize(("command", "own"), STEPS.items())
 def test_every_flag_is_a_setting(command: str, own: type[config.Settings], capsys: pytest.CaptureFixture[str]) -> None:
-    known = {*own.model_fields, *config.DataConfig.model_fields, "out", "overwrite", "json", "quiet", "help"}
+    fields = {field.alias or name for name, field in own.model_fields.items()}
+    known = {*fields, *config.DataConfig.model_fields, "out", "overwrite", "json", "quiet", "help"}
     for flag in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", help_of(capsys, command)):
         assert flag.removeprefix("no-").replace("-", "_") in known, flag
 
