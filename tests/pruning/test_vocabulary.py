@@ -213,7 +213,7 @@ def test_epochs_are_the_users_where_given() -> None:
     assert PruneConfig.parse({"vocabulary": True, "epochs": "3"}).epochs == 3
     assert PruneConfig.parse({"vocabulary": True, "heads": 0.5}).epochs == 2
     assert PruneConfig.parse({"heads": 0.5, "epochs": 0}).epochs == 0
-    with pytest.raises(CompressError, match="needs heads or ffn above 0.* or vocabulary"):
+    with pytest.raises(CompressError, match=r"needs heads or ffn above 0.* or vocabulary"):
         PruneConfig.parse({"vocabulary": False})
 
 
