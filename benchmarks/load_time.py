@@ -2,12 +2,12 @@
 
 Whole processes, started in turns, the order reversed every round (default: 7): one imports transformers and answers one
 text with its pipeline from the PyTorch folder, one imports compress and answers it with ``compress.load`` from the
-exported folder of the same model. Time counts from the process's start to its end; memory is its peak (``ru_maxrss``).
+exported folder of the same model. Time counts from the process's start to its end; memory is its own
+peak (``VmHWM``; ``ru_maxrss`` would begin with that of the process that started it).
 Before the first round each runs once, so that files are in the page cache. Prints one JSON object: medians and ratios.
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -25,6 +25,7 @@ PROGRAMS = {
     ),
     "compress": "import sys, compress\nprint(compress.load(sys.argv[1])(sys.argv[2]).label)",
 }
+PEAK_KB = "\nprint(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +54,14 @@ def main() -> None:
 
 def run(name: str, folder: str) -> Run:
     """One process from start to end."""
-    command = [sys.executable, "-c", PROGRAMS[name], folder, TEXT]
+    command = [sys.executable, "-c", PROGRAMS[name] + PEAK_KB, folder, TEXT]
     watch = Stopwatch()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        label = process.stdout.read().strip()
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = watch.seconds
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"{name} on {folder} ended with {process.returncode}")
-    return Run(seconds, used.ru_maxrss * 1024, label)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    seconds = watch.seconds
+    if ended.returncode != 0:
+        raise SystemExit(f"{name} on {folder} ended with {ended.returncode}")
+    label, peak_kb = ended.stdout.split()
+    return Run(seconds, int(peak_kb) * 1024, label)
 
 
 def figures(theirs: Sequence[Run], ours: Sequence[Run]) -> dict[str, float]:
