@@ -1,4 +1,4 @@
-"""What this process may use: CPUs, threads, devices."""
+"""What this process may use: CPUs, threads, devices, and where it may keep things."""
 
 import os
 import re
@@ -111,3 +111,9 @@ def _has_fast_bf16(device: str) -> bool:
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return not cpu_flags().isdisjoint(("amx_bf16", "avx512_bf16"))
+
+
+def cache_root(folder: str | None) -> Path:
+    """``folder``, else ``$COMPRESS_CACHE``, else ``compress`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    chosen = folder or os.environ.get("COMPRESS_CACHE")
+    return Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "compress").expanduser()

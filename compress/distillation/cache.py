@@ -32,12 +32,6 @@ _LOCK = "lock"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def cache_root(folder: str | None) -> Path:
-    """``folder``, else ``$COMPRESS_CACHE``, else ``compress`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    chosen = folder or os.environ.get("COMPRESS_CACHE")
-    return Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "compress").expanduser()
-
-
 def teacher_digest(teacher: Checkpoint) -> str:
     """sha256 over a teacher's weights and config: what it answers depends on nothing else.
 

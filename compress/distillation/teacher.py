@@ -7,11 +7,12 @@ import numpy as np
 import torch
 
 from compress.config import DistillationConfig
-from compress.distillation.cache import Cache, cache_root, teacher_digest
+from compress.distillation.cache import Cache, teacher_digest
 from compress.distillation.column import Column
 from compress.distillation.fill import filled_columns
 from compress.distillation.forward import TeacherForward, widths_of
 from compress.distillation.shard import LOGITS, size_bytes
+from compress.machine import cache_root
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
 from compress.runtime.encoding import pad

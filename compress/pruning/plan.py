@@ -129,6 +129,8 @@ def find_plan(whole: Checkpoint, importance: Importance, deployment: Deployment,
                 break
             budget_ms *= (1 + _CLOSE_ENOUGH) / 2 * target_ms / latency_ms
     reached = [plan for plan in plans if plan.latency_ms <= target_ms]
+    if not reached:
+        say(f"plan: none of {len(plans)} was measured within {target_ms:.3g} ms; this is the fastest of them")
     return max(reached, key=lambda plan: plan.kept) if reached else min(plans, key=lambda plan: plan.latency_ms)
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from compress.distillation.cache import cache_root
 from compress.errors import CompressError
+from compress.machine import cache_root
 from compress.progress import progress
 from compress.pruning.deployment import Deployment, Turns
 from compress.pruning.latency_table import LatencyTable, fit_table, models_to_time

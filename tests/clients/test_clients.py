@@ -92,9 +92,7 @@ def test_a_client_gives_our_labels_and_scores(
     monkeypatch.setattr("compress.runtime.session.choose_graph", lambda of: Choice(of / graph, "this test's"))
     classifier = compress.load(folder, threads=1)
     asked, _ = texts
-    if (
-        COMMANDS[client][1] == "js"
-    ):  # it cuts after adding [SEP], which is lost; up to the limit it answers as all others
+    if COMMANDS[client][1] == "js":  # it adds [SEP] and then cuts, so it is lost; up to the limit all answer alike
         encoder = TextEncoder.from_file(folder / "tokenizer.json", MAX_LENGTH + 1)
         asked = [text for text in asked if len(encoder([text])[0]) <= MAX_LENGTH]
     expected = classifier(asked)

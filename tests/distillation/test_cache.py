@@ -17,9 +17,10 @@ import torch
 from filelock import FileLock
 
 from compress.distillation import fill
-from compress.distillation.cache import cache_root, teacher_digest, text_keys
+from compress.distillation.cache import teacher_digest, text_keys
 from compress.distillation.teacher import answers
 from compress.errors import CompressError
+from compress.machine import cache_root
 from compress.modeling.checkpoint import Checkpoint, load_classifier, save_checkpoint
 from compress.runtime.encoding import Encoding
 from compress.training.encodings import Encodings
