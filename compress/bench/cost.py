@@ -17,7 +17,8 @@ class Cost:
         first_answer_ms: the first text through tokenizer and model.
         peak_memory_bytes: the most that the worker held, answering the test split in batches included.
         peak_gpu_memory_bytes: the most that its tensors held on the GPU.
-        joules_per_text: of all CPU packages while this model answered texts one at a time, what idles included.
+        joules_per_text: of all CPU packages whose counters may be read, and of the GPU of a model that ran there, while
+            this model answered texts one at a time; what idles is included.
         price_per_million_texts: at the price an hour that was given, in its currency, at the best throughput measured.
     """
 

@@ -52,7 +52,7 @@ class Session:
         on_gpu = side["device"] == "cuda" and self._predictor.backend.startswith("torch")
         self._clock: type[Stopwatch | CudaStopwatch] = CudaStopwatch if on_gpu else Stopwatch
         self._first_answer_ms = self._tokenizer_p50_ms = self._mean_tokens = 0.0
-        self._energy = EnergyMeter()
+        self._energy = EnergyMeter.of("cuda" if on_gpu else "cpu")
         self._joules: list[float | None] = []
         self._answered = 0
         self._all: list[Encoding] = []

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from compress.bench import bench
-from compress.bench.energy import EnergyMeter
+from compress.bench.energy import Counter, EnergyMeter, cpu_counters, gpu_counters
 from compress.bench.macs import Widths, macs_per_text, widths_of
 from compress.bench.memory import peak_memory_bytes
 from compress.config import BenchConfig
@@ -67,27 +67,40 @@ print(before, peak_memory_bytes())
     assert before < own  # which holds torch
 
 
-def counters(folder: Path, *packages_uj: int) -> EnergyMeter:
-    for number, energy_uj in enumerate(packages_uj):
+def packages(folder: Path, *energies_uj: int) -> Path:
+    for number, energy_uj in enumerate(energies_uj):
         package = folder / f"intel-rapl:{number}"
         (folder / f"intel-rapl:{number}:0").mkdir(parents=True, exist_ok=True)  # a part of the package
         package.mkdir(exist_ok=True)
         (package / "energy_uj").write_text(f"{energy_uj}\n")
         (package / "max_energy_range_uj").write_text("10000000\n")
-    return EnergyMeter(folder)
+    return folder
 
 
 def test_energy_is_of_all_packages_and_survives_a_counter_that_wraps(tmp_path: Path) -> None:
-    meter = counters(tmp_path, 1_000_000, 9_000_000)
+    meter = EnergyMeter(cpu_counters(packages(tmp_path, 1_000_000, 9_000_000)))
     meter.start()
-    counters(tmp_path, 3_500_000, 500_000)
+    packages(tmp_path, 3_500_000, 500_000)
     assert meter.joules() == pytest.approx(2.5 + 1.5)
 
 
+def test_what_the_gpu_used_is_added_to_what_the_packages_used(tmp_path: Path) -> None:
+    gpu_uj = iter([7_000_000, 9_500_000])
+    meter = EnergyMeter([*cpu_counters(packages(tmp_path, 1_000_000)), Counter(lambda: next(gpu_uj))])
+    meter.start()
+    packages(tmp_path, 2_000_000)
+    assert meter.joules() == pytest.approx(1 + 2.5)
+
+
 def test_energy_that_cannot_be_read_is_unknown(tmp_path: Path) -> None:
-    meter = EnergyMeter(tmp_path)
+    meter = EnergyMeter(cpu_counters(tmp_path))
     meter.start()
     assert meter.joules() is None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_there_is_no_counter_of_it() -> None:
+    assert gpu_counters() == []
 
 
 def test_every_model_has_its_costs(tiny_torch: Path, tiny_onnx: Path) -> None:
