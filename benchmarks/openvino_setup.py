@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PEER = ROOT / ".peers" / "openvino"
+PEER = ROOT / ".peers" / "nncf"  # the clients' tests have an openvino of their own
 PACKAGES = ("openvino==2026.4.1", "nncf==3.4.0", "onnx==1.23.2")
 
 

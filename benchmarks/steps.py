@@ -1,0 +1,87 @@
+"""Which steps of FFN width the kernels like: python -m benchmarks.steps MODEL --data D [--runtime int8] [--threads 1]
+
+Models of MODEL's layers, whose FFNs hold every eighth width from 384 to 640 neurons, each in turns with the one of 512,
+on texts of the test split's lengths. A straight line through the widths that are multiples of 64 says what a width
+should cost; the table says by how much the multiples of 8, 16 and 32 that are no more than that are off it. Writes
+``benchmarks/results/steps.json``.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.bench.machine import describe_machine
+from compress.config import DataConfig, PruneConfig
+from compress.data import read_dataset
+from compress.modeling.checkpoint import load_classifier
+from compress.progress import progress
+from compress.pruning.plan import deployment_of
+from compress.pruning.probe import Architecture, Widths
+from compress.pruning.timings import take_turns
+
+RESULTS = Path(__file__).parent / "results" / "steps.json"
+NEURONS = range(384, 641, 8)
+MIDDLE = 512
+STEPS = (64, 32, 16, 8)
+
+
+def measure(model: Path, data: str, config: PruneConfig, threads: int) -> dict[str, Any]:
+    """Each width's time as a share of the middle one's."""
+    dataset = read_dataset(DataConfig(data=data))
+    checkpoint = load_classifier(str(model), pairs=dataset.pairs)
+    architecture, whole = Architecture.of(checkpoint.model), Widths.of(checkpoint.model)
+    deployment = deployment_of(checkpoint, dataset, config, threads)
+    shape, ratios = (len(whole.heads), max(whole.heads)), {}
+    with (
+        progress("widths", len(NEURONS)) as advance,
+        deployment.timer(architecture, Widths.even(*shape, MIDDLE)) as reference,
+    ):
+        for neurons in NEURONS:
+            with deployment.timer(architecture, Widths.even(*shape, neurons)) as timed:
+                ratios[neurons] = take_turns(timed, reference).ratio
+            advance()
+    told = {"layers": shape[0], "heads": shape[1], "hidden_size": architecture.hidden_size}
+    return {"machine": describe_machine([threads]), "runtime": deployment.runtime, **told, "ratios": ratios}
+
+
+def by_step(ratios: dict[int, float]) -> dict[int, list[float]]:
+    """For each step, what the widths that it is the largest divisor of cost over the line, as shares of it."""
+    largest = {neurons: next(step for step in STEPS if neurons % step == 0) for neurons in ratios}
+    whole = [neurons for neurons, step in largest.items() if step == STEPS[0]]
+    slope, start = np.polyfit(whole, [ratios[neurons] for neurons in whole], 1)
+    return {
+        step: [
+            ratios[neurons] / (start + slope * neurons) - 1 for neurons, found in largest.items() if found == step
+        ]
+        for step in STEPS
+    }  # fmt: skip
+
+
+def as_table(found: dict[int, list[float]]) -> str:
+    """A row a step."""
+    lines = ["| largest step that divides the width | widths | mean over the line | worst |", "|--:|--:|--:|--:|"]
+    for step, excess in found.items():
+        lines.append(f"| {step} | {len(excess)} | {100 * np.mean(excess):+.1f}% | {100 * max(excess):+.1f}% |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--runtime", default="int8", choices=("int8", "fp32", "cuda"))
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    results = measure(
+        given.model, given.data, PruneConfig.parse({"speedup": 2.0, "runtime": given.runtime}), given.threads
+    )
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(as_table(by_step(results["ratios"])))
+
+
+if __name__ == "__main__":
+    main()
