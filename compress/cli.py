@@ -5,19 +5,18 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import compress
-from compress.clock import in_words
 from compress.errors import CompressError
 from compress.flags import CommandParser, OneLineParser, add_settings, given_settings
-from compress.machine import is_main_process, usable_cpus
+from compress.machine import usable_cpus
 from compress.progress import be_quiet
+from compress.results import as_json, print_report, print_result
 from compress.runtime.stream import FORMATS, formatted, lines_of, predict
 
 if TYPE_CHECKING:
     from compress.config import Settings
-    from compress.step import StepResult
 
 _DESCRIPTION = """Make a fine-tuned BERT small and fast, and prove it.
 
@@ -97,7 +96,7 @@ def _build_step(name: str, model: str) -> Callable[[argparse.ArgumentParser], No
             result = step(
                 arguments.model, out=arguments.out, overwrite=arguments.overwrite, **given_settings(arguments, *groups)
             )
-            _print_result(result, arguments.json)
+            print_result(result, arguments.json)
             if name == "bench" and result.metrics["failed"]:
                 failure = result.metrics["failed"][0]
                 raise CompressError(
@@ -194,53 +193,14 @@ def _run_recipe(recipe: Path, arguments: argparse.Namespace) -> None:
 
     results = run(recipe, arguments.out, seed=arguments.seed, overwrite=arguments.overwrite)
     if arguments.json:
-        print(json.dumps({name: _as_json(result) for name, result in results.items()}, indent=2))
+        print(json.dumps({name: as_json(result) for name, result in results.items()}, indent=2))
         return
     folders = [Path(arguments.out) / name for name in read_recipe(recipe).steps]
     for folder in folders:
         if (folder / "report.md").is_file():
-            _print_report(folder)
+            print_report(folder)
     for folder in [folder for folder in folders if (folder / "onnx").is_dir()][-1:]:
         print(f"model:  {folder}")
-
-
-def _print_report(folder: Path) -> None:
-    print((folder / "report.md").read_text(encoding="utf-8"))
-    print(f"report: {folder / 'report.html'}")
-
-
-def _print_result(result: "StepResult", as_json: bool) -> None:
-    if not is_main_process():
-        return
-    if as_json:
-        print(json.dumps(_as_json(result), indent=2))
-    elif (result.folder / "report.md").is_file():
-        _print_report(result.folder)
-    else:
-        for name, value in result.metrics.items():
-            if shown := _shown(value):
-                print(f"{name.replace('_', ' ') + ':':22} {shown}")
-        if result.written:
-            print(f"{'written:':22} {result.folder} in {in_words(result.seconds)}")
-
-
-def _shown(value: Any) -> str:
-    """A metric on one line; what is longer, such as a learning curve, is empty and for ``--json``."""
-    if isinstance(value, dict):
-        parts = {name: _shown(part) for name, part in value.items()}
-        return (
-            ", ".join(f"{name.replace('_', ' ')}: {part}" for name, part in parts.items())
-            if all(parts.values())
-            else ""
-        )
-    if isinstance(value, list | tuple):
-        parts_shown = [_shown(part) for part in value if not isinstance(part, dict | list | tuple)]
-        return ", ".join(parts_shown) if len(parts_shown) == len(value) else ""
-    return f"{value:,.6g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _as_json(result: "StepResult") -> dict[str, Any]:
-    return {**vars(result), "folder": str(result.folder)}
 
 
 _MODEL_HELP = {
