@@ -4,10 +4,11 @@
                                  [--methods ours,uniform,layers] [--speedups 1.5,2,3,5] [--seeds 0,1,2] [--threads N]
 
 For each data set and speed-up over the 6-layer teacher, in int8 at batch 1 on texts as they come: the search's model,
-one whose layers all keep the same shares of heads and neurons by magnitude, and the deepest one of the teacher's own
-layers that is as fast. All three learn from the teacher with the same settings, are quantized, and answer the test
-texts. The speed is measured in turns with the teacher's. Models that are there already are not made again, so the parts
-may be run one by one, in any order. Writes ``benchmarks/results/pruning/SET.json``, a row for each model there is.
+one whose layers all keep the same shares of heads and neurons by magnitude, and one of as many of the teacher's own
+layers as come nearest to that speed. All three learn from the teacher with the same settings, are quantized, and answer
+the test texts. The speed is measured in turns with the teacher's. Models that are there already are not made again, so
+the parts may be run one by one, in any order. Writes ``benchmarks/results/pruning/SET.json``, a row for each model
+there is.
 """
 
 import argparse
@@ -61,11 +62,11 @@ def uniform_shares(whole: Widths, table: LatencyTable, target_ms: float) -> Sett
     return {"heads": 1 - 1 / heads, "ffn": 1 - 32 / neurons}
 
 
-def deepest(whole: Widths, table: LatencyTable, target_ms: float) -> int:
-    """How many whole layers are as fast as that; one at least."""
-    depths = range(len(whole.heads), 1, -1)
-    fast = (n for n in depths if table.latency_ms(Widths(whole.heads[:n], whole.neurons[:n])) <= target_ms)
-    return next(fast, 1)
+def nearest_depth(whole: Widths, table: LatencyTable, target_ms: float) -> int:
+    """How many whole layers take most nearly that long."""
+    depths = range(1, len(whole.heads) + 1)
+    times_ms = {depth: table.latency_ms(Widths(whole.heads[:depth], whole.neurons[:depth])) for depth in depths}
+    return min(depths, key=lambda depth: abs(np.log(times_ms[depth] / target_ms)))
 
 
 def make(method: str, speedup: float, seed: int, name: str, teacher: Path, data: Path, out: Path, threads: int) -> Path:
@@ -76,7 +77,7 @@ def make(method: str, speedup: float, seed: int, name: str, teacher: Path, data:
         whole, table, _ = speeds(teacher, data, threads)
         target_ms = table.latency_ms(whole) / speedup
         if method == "layers":
-            compress.distill(teacher, data, folder / "torch", layers=deepest(whole, table, target_ms), **settings)
+            compress.distill(teacher, data, folder / "torch", layers=nearest_depth(whole, table, target_ms), **settings)
         elif method == "uniform":
             shares = uniform_shares(whole, table, target_ms)
             ranked = {"importance": "benchmarks.pruning.uniform_magnitude"}
