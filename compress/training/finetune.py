@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import torch
+
 from compress.config import FinetuneConfig
 from compress.data import Dataset, Split
 from compress.modeling.checkpoint import Checkpoint
@@ -19,12 +21,25 @@ def finetune(start: Checkpoint, data: Dataset, config: FinetuneConfig, desk: Des
     model = replace(start, max_length=min(start.max_length, config.max_length or start.max_length))
     train_set = encode(model, data.train)
     _say_what_is_cut(train_set, model.max_length)
+    _start_from_the_prior(model, train_set)
     return model, train(model, train_set, encode(model, data.validation), HardLabels(), config, desk)
 
 
 def encode(model: Checkpoint, split: Split) -> Examples:
     """A split's texts as token ids and its labels as targets, in the order of the model's own labels."""
     return Examples(Encodings.pack(model.encoder(split.texts)), split.targets(model.labels, model.task))
+
+
+@torch.no_grad()
+def _start_from_the_prior(model: Checkpoint, train_set: Examples) -> None:
+    """Let a fresh multi-label head begin with each label's share of the texts, and not with a half (Lin et al. 2017).
+
+    Rare labels else spend the first epoch on learning that they are rare: on GoEmotions that held up all 28 of them.
+    """
+    bias = model.model.classifier.bias
+    if train_set.targets.ndim == 2 and not bias.any():
+        present = torch.from_numpy(train_set.targets).sum(dim=0)
+        bias.copy_(torch.logit((present + 1) / (len(train_set) + 2)))
 
 
 def _say_what_is_cut(examples: Examples, max_length: int) -> None:

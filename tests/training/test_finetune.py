@@ -1,0 +1,50 @@
+"""Where fine-tuning begins."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import compress
+from compress.modeling.checkpoint import load_classifier
+from tests.tiny import write_rows
+
+STILL: dict[str, Any] = {"learning_rate": 1e-12, "epochs": 1, "precision": "fp32", "weight_decay": 0.0}
+
+
+@pytest.fixture
+def rare_labels(tmp_path: Path) -> Path:
+    """80 texts: one label is on a tenth of them, another on half."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for split, texts in {"train": 80, "validation": 20, "test": 20}.items():
+        rows: list[dict[str, object]] = [
+            {
+                "text": f"{split} text number {number}",
+                "label": ["rare"] * (number % 10 == 0) + ["common"] * (number % 2),
+            }
+            for number in range(texts)
+        ]
+        write_rows(folder / f"{split}.jsonl", rows)
+    return folder
+
+
+def bias_of(folder: Path) -> dict[str, float]:
+    model = load_classifier(str(folder))
+    return dict(zip(model.labels, model.model.classifier.bias.tolist(), strict=True))
+
+
+def test_a_fresh_multi_label_head_begins_with_the_labels_shares(
+    tiny_encoder: Path, rare_labels: Path, tmp_path: Path
+) -> None:
+    compress.finetune(tiny_encoder, rare_labels, tmp_path / "out", **STILL)
+    shares = {name: float(torch.tensor(bias).sigmoid()) for name, bias in bias_of(tmp_path / "out").items()}
+    assert shares == pytest.approx({"rare": 9 / 82, "common": 41 / 82}, abs=1e-5)
+
+
+def test_a_head_that_was_trained_keeps_its_bias(tiny_encoder: Path, rare_labels: Path, tmp_path: Path) -> None:
+    compress.finetune(tiny_encoder, rare_labels, tmp_path / "first", **{**STILL, "learning_rate": 1e-2})
+    compress.finetune(tmp_path / "first", rare_labels, tmp_path / "second", **STILL)
+    assert bias_of(tmp_path / "second") == pytest.approx(bias_of(tmp_path / "first"), abs=1e-6)
+    assert bias_of(tmp_path / "first")["rare"] != pytest.approx(float(torch.logit(torch.tensor(9 / 82))), abs=1e-3)
