@@ -36,7 +36,7 @@ TEACHERS: dict[str, Settings] = {
     "sst2": {"epochs": 2, "batch_size": 64, "learning_rate": 8e-5, "max_length": 64},
     "banking77": {"epochs": 12, "batch_size": 32, "learning_rate": 1.5e-4, "max_length": 64},
     "mrpc": {"epochs": 6, "batch_size": 32, "learning_rate": 5e-5, "max_length": 128},
-    "goemotions": {"epochs": 5, "batch_size": 32, "learning_rate": 1.5e-4, "max_length": 64, **TO_THE_END},
+    "goemotions": {"epochs": 5, "batch_size": 64, "learning_rate": 2e-4, "max_length": 64, **TO_THE_END},
 }
 STUDENTS: dict[str, Settings] = {
     "sst2": {"epochs": 3, "batch_size": 128, "learning_rate": 2e-4, "hidden_weight": 1.0},
@@ -44,8 +44,6 @@ STUDENTS: dict[str, Settings] = {
     "mrpc": {"epochs": 10, "batch_size": 32, "learning_rate": 1.5e-4, "hidden_weight": 1.0, **TO_THE_END},
     "goemotions": {"epochs": 3, "batch_size": 64, "learning_rate": 2e-4, "hidden_weight": 1.0, **TO_THE_END},
 }
-# Of the two layers there are six students a data set, so they get less time.
-TWO_LAYERS: dict[str, Settings] = {"banking77": {"epochs": 8}, "mrpc": {"epochs": 5}, "goemotions": {"epochs": 2}}
 LABELS_ALONE: Settings = {"soft_weight": 0.0, "hard_weight": 1.0, "hidden_weight": 0.0}
 MODELS: dict[str, Settings] = {
     "3 layers, distilled": {"layers": 3},
@@ -68,7 +66,7 @@ def measure(name: str, data: Path, out: Path, threads: int | None) -> None:
             folder = out / f"{model.replace(', ', '-').replace(' ', '-')}-{seed}"
             if not folder.exists():
                 say(f"{name}: {model}, seed {seed}")
-                settings = STUDENTS[name] | (TWO_LAYERS.get(name, {}) if shape["layers"] == 2 else {}) | shape
+                settings = STUDENTS[name] | shape
                 compress.distill(teacher, data, folder, seed=seed, **settings, **common)
             rows.append(row(model, seed, folder, dataset, metric))
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -98,19 +96,23 @@ def compress_threads() -> int:
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """Mean and spread (standard deviation over seeds) of each model, and its distance to the teacher, in points."""
-    lines = ["| data | metric | teacher | " + " | ".join(MODELS) + " |", "|---|---|---|" + "---|" * len(MODELS)]
+    lines = ["| data | metric | teacher | " + " | ".join(MODELS) + " |", "|---|---|---:|" + "---:|" * len(MODELS)]
     for name, result in results.items():
-        found = {
+        points = {
             model: [100 * row["test"] for row in result["models"] if row["model"] == model]
             for model in ("teacher", *MODELS)
         }
-        teacher = found["teacher"][0]
-        cells = [
-            f"{np.mean(found[model]):.1f} ± {np.std(found[model], ddof=1):.1f} ({np.mean(found[model]) - teacher:+.1f})"
-            for model in MODELS
-        ]
-        lines.append(f"| {name} | {result['metric']} | {teacher:.1f} | " + " | ".join(cells) + " |")
+        teacher = points["teacher"][0]
+        cells = [_cell(points[model], teacher) for model in MODELS]
+        lines.append(f"| {name} | {result['metric'].replace('_', '-')} | {teacher:.1f} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _cell(points: list[float], teacher: float) -> str:
+    if not points:
+        return ""
+    spread = f" ± {np.std(points, ddof=1):.1f}" if len(points) > 1 else ""
+    return f"{np.mean(points):.1f}{spread} ({np.mean(points) - teacher:+.1f})"
 
 
 def main() -> None:
@@ -125,8 +127,7 @@ def main() -> None:
         if not (given.data / name).is_dir():
             raise CompressError(f"--data {given.data}: has no folder {name}")
         measure(name, given.data / name, given.out / name, given.threads)
-    done = {name: RESULTS / f"{name}.json" for name in METRICS if (RESULTS / f"{name}.json").is_file()}
-    print(table({name: json.loads(path.read_text(encoding="utf-8")) for name, path in done.items()}))
+    print(table({path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}))
 
 
 if __name__ == "__main__":

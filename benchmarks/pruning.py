@@ -169,8 +169,7 @@ def main() -> None:
     given = parser.parse_args()
     for name in given.sets or SETS:
         measure(name, given.data / name, given)
-    done = {name: RESULTS / f"{name}.json" for name in SETS if (RESULTS / f"{name}.json").is_file()}
-    print(table({name: json.loads(path.read_text(encoding="utf-8")) for name, path in done.items()}))
+    print(table({path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}))
 
 
 if __name__ == "__main__":

@@ -7,22 +7,34 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
+from benchmarks import distillation, pruning
 from compress.bench.markdown import as_markdown
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results"
+# What is measured data set by data set has a file for each in a folder of its own.
+_BY_DATA_SET = {"distillation": distillation.table, "pruning": pruning.table}
 _MARKED = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def with_tables(text: str) -> str:
-    """``text`` with what stands between each pair of marks made anew from ``benchmarks/results/NAME.json``."""
+    """``text`` with what stands between each pair of marks made anew from ``benchmarks/results``."""
+    return _MARKED.sub(lambda marked: marked[1] + table(marked["name"]) + marked[3], text)
 
-    def table(marked: re.Match[str]) -> str:
-        results = json.loads((ROOT / "benchmarks" / "results" / f"{marked['name']}.json").read_text(encoding="utf-8"))
-        return marked[1] + as_markdown(results) + marked[3]
 
-    return _MARKED.sub(table, text)
+def table(name: str) -> str:
+    """The table of a bench's results ``NAME.json``, or of the data sets' in the folder ``NAME``."""
+    if name in _BY_DATA_SET:
+        found = {path.stem: _read(path) for path in sorted((RESULTS / name).glob("*.json"))}
+        return _BY_DATA_SET[name](found) + "\n"
+    return as_markdown(_read(RESULTS / f"{name}.json"))
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def main() -> int:
