@@ -51,6 +51,7 @@ class PruneStep(PruneConfig):
     inputs: ClassVar = ("model", "teacher")
     step: Literal["prune"]
     model: str = Field(description=_MODEL)
+    dry_run: Literal[False] = Field(default=False, description="a recipe's steps write their folders")
 
 
 class ExportStep(ExportConfig):

@@ -136,6 +136,7 @@ def numbers(table: dict[str, Any]) -> dict[str, Any]:
         recipe_with(learning_rate=0),
         recipe_with(epoch=3),
         recipe_with(metric="auc"),
+        recipe_with(step="prune", speedup=2, dry_run=True),
         recipe_with() | {"data": {"data": "texts.csv", "text": ["a", "b", "c"]}},
         recipe_with() | {"steps": {"../teacher": recipe_with()["steps"]["teacher"]}},
     ],
@@ -162,6 +163,10 @@ def test_reader_and_schema_refuse_the_same(tmp_path: Path, raw: dict[str, Any]) 
         ),
         (recipe_with(step=...), ["steps.teacher.step", "finetune, distill, prune, export, quantize, bench"]),
         (recipe_with(step="prune"), ["steps.teacher", "prune needs heads or ffn"]),
+        (
+            recipe_with(step="prune", speedup=2, dry_run=True),
+            ["steps.teacher", "prune.dry_run should be False, got True", "write their folders"],
+        ),
         (recipe_with(step="prune", heads=2), ["steps.teacher", "prune.heads", "at least 0 and below 1", "got 2"]),
         (recipe_with(step="bench", model=..., models=[]), ["steps.teacher", "bench.models", "at least 1"]),
         (recipe_with(step="bench", model=..., models=["a"], batch=[0]), ["steps.teacher", "bench.batch"]),
