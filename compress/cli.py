@@ -17,6 +17,7 @@ from compress.runtime.stream import FORMATS, formatted, lines_of, predict
 
 if TYPE_CHECKING:
     from compress.config import Settings
+    from compress.step import StepResult
 
 _DESCRIPTION = """Make a fine-tuned BERT small and fast, and prove it.
 
@@ -97,15 +98,16 @@ def _build_step(name: str, model: str) -> Callable[[argparse.ArgumentParser], No
                 arguments.model, out=arguments.out, overwrite=arguments.overwrite, **given_settings(arguments, *groups)
             )
             print_result(result, arguments.json)
-            if name == "bench" and result.metrics["failed"]:
-                failure = result.metrics["failed"][0]
-                raise CompressError(
-                    f"{failure['path']}: could not be measured, the other models were ({failure['reason']})"
-                )
+            _refuse_failures(result)
 
         parser.set_defaults(command=command)
 
     return build
+
+
+def _refuse_failures(result: "StepResult") -> None:
+    for failure in result.metrics.get("failed", ())[:1]:
+        raise CompressError(f"{failure['path']}: could not be measured, the other models were ({failure['reason']})")
 
 
 def _build_run(parser: argparse.ArgumentParser) -> None:
@@ -189,13 +191,20 @@ def _add_out(parser: argparse.ArgumentParser, required: bool = True) -> None:
 
 def _run_recipe(recipe: Path, arguments: argparse.Namespace) -> None:
     from compress.pipeline import run
-    from compress.recipe import read_recipe
 
     results = run(recipe, arguments.out, seed=arguments.seed, overwrite=arguments.overwrite)
     if arguments.json:
         print(json.dumps({name: as_json(result) for name, result in results.items()}, indent=2))
-        return
-    folders = [Path(arguments.out) / name for name in read_recipe(recipe).steps]
+    else:
+        _print_run(recipe, Path(arguments.out))
+    for result in results.values():
+        _refuse_failures(result)
+
+
+def _print_run(recipe: Path, out: Path) -> None:
+    from compress.recipe import read_recipe
+
+    folders = [out / name for name in read_recipe(recipe).steps]
     for folder in folders:
         if (folder / "report.md").is_file():
             print_report(folder)

@@ -130,6 +130,8 @@ def digest_tree(path: Path) -> str:
 
 def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
     """Refuse an output folder that would overwrite something, before any work is done."""
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise CompressError(f"--out {out}: holds the folder that this command runs in; name one inside it")
     for path in inputs:
         if path.exists() and path.resolve().is_relative_to(out.resolve()):
             raise CompressError(
@@ -158,7 +160,7 @@ def is_ours(folder: Path) -> bool:
 @contextmanager
 def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
     """A temporary sibling of ``out`` to write into; it takes the name ``out`` at the end, or vanishes on any error."""
-    partial = out.parent / f".{out.name}.{os.getpid()}.partial"
+    partial = out.parent / f".{out.name}.{_writer(os.getpid())}.partial"
     try:
         _sweep(out)
         check_out(out, overwrite, inputs)
@@ -186,7 +188,7 @@ def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] =
 
 
 def _swap(partial: Path, out: Path) -> None:
-    old = out.parent / f".{out.name}.{os.getpid()}.old.partial"
+    old = out.parent / f".{out.name}.{_writer(os.getpid())}.old.partial"
     if out.exists():
         out.rename(old)
     try:
@@ -200,9 +202,8 @@ def _swap(partial: Path, out: Path) -> None:
 
 def _sweep(out: Path) -> None:
     """Remove what a killed process left half-written; what a living one is writing stays."""
-    for left in out.parent.glob(f".{escape(out.name)}.*.partial"):
-        pid = left.name.removeprefix(f".{out.name}.").split(".")[0]
-        if pid.isdigit() and not _alive(int(pid)):
+    for left, writer in _half_written(out):
+        if not _alive(writer):
             if left.name.endswith(".old.partial") and not out.exists():
                 left.rename(out)  # killed between the two renames of a swap
             else:
@@ -211,17 +212,31 @@ def _sweep(out: Path) -> None:
 
 def being_written(out: Path) -> bool:
     """Whether another process that lives is at work on ``out``."""
-    pids = (
-        left.name.removeprefix(f".{out.name}.").split(".")[0]
-        for left in out.parent.glob(f".{escape(out.name)}.*.partial")
-    )
-    return any(pid.isdigit() and int(pid) != os.getpid() and _alive(int(pid)) for pid in pids)
+    return any(writer != _writer(os.getpid()) and _alive(writer) for _, writer in _half_written(out))
 
 
-def _alive(pid: int) -> bool:
+def _half_written(out: Path) -> Iterator[tuple[Path, str]]:
+    """What steps on their way to ``out`` write into, and who each of them is."""
+    for left in out.parent.glob(f".{escape(out.name)}.*.partial"):
+        writer = left.name.removeprefix(f".{out.name}.").split(".")[0]
+        if writer.partition("-")[0].isdigit():
+            yield left, writer
+
+
+def _writer(pid: int) -> str:
+    """A process by its number and when it began; in containers every run has the same number."""
+    try:
+        since_boot = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except OSError:  # not on Linux, or it has ended
+        since_boot = "0"
+    return f"{pid}-{since_boot}"
+
+
+def _alive(writer: str) -> bool:
+    pid = int(writer.partition("-")[0])
     with suppress(PermissionError):
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
             return False
-    return True
+    return _writer(pid) == writer

@@ -19,7 +19,7 @@ def fingerprint_of(whole: object) -> str:
 
 def digest_source(source: str) -> str:
     """What a source holds, where that can be known: a model's or file's content, else its name."""
-    path = Path(source)
+    path = Path(source).expanduser()
     if (path / MANIFEST).is_file():
         return read_manifest(path).digest  # of the files: the manifest itself tells times, which differ every time
     return digest_tree(path) if path.exists() else source

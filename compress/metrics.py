@@ -90,13 +90,27 @@ def text_counts(metric: str, predicted: Indicators, true: Indicators, *, positiv
     raise CompressError(f"metric {metric!r} does not exist; there are {', '.join(METRICS)}")
 
 
-def from_counts(metric: str, sums: Floats, texts: int) -> Floats:
-    """The metric from summed :func:`text_counts`, ``[..., k]`` to ``[...]``; a label never seen nor said has F1 0."""
+def from_counts(metric: str, sums: Floats, texts: int, drawn_from: Floats | None = None) -> Floats:
+    """The metric from summed :func:`text_counts`, ``[..., k]`` to ``[...]``; a label never seen nor said has F1 0.
+
+    Args:
+        metric: accuracy, f1 or macro_f1.
+        sums: over ``texts`` texts.
+        texts: how many there were.
+        drawn_from: the sums ``[k]`` over the sample that ``sums`` are of resamples of. A resample that lost all texts
+            of a label has no F1 of it, and the mean is over the others: with 0 in its place, intervals of many rare
+            labels would lie below the value that they are of.
+    """
     if metric == "accuracy":
         return np.asarray(sums[..., 0] / texts)
     hits, alarms, misses = np.split(sums, 3, axis=-1)
     whole = 2 * hits + alarms + misses
-    return np.asarray((2 * hits / np.where(whole == 0, 1, whole)).mean(axis=-1))
+    f1 = 2 * hits / np.where(whole == 0, 1, whole)
+    if drawn_from is None:
+        return np.asarray(f1.mean(axis=-1))
+    there, _, missed = np.split(drawn_from, 3)
+    counted = (hits + misses > 0) | (there + missed == 0)
+    return np.asarray((f1 * counted).sum(axis=-1) / np.maximum(counted.sum(axis=-1), 1))
 
 
 def wilson_interval(share: float, texts: int) -> tuple[float, float]:

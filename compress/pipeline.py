@@ -69,7 +69,8 @@ def _run(recipe: Recipe, state: RunState) -> dict[str, StepResult]:
         say(f"{title}: {step.command}")
         state.clear_damaged(name)
         done[name] = _call(step, recipe, inputs, state.folder / name, state.folder / "data")
-        state.record(name, fingerprint)
+        if not done[name].metrics.get("failed"):  # a model that bench could not measure is tried again
+            state.record(name, fingerprint)
     say(f"{state.folder}: {len(done)} of {len(recipe.steps)} steps run in {in_words(watch.seconds)}")
     return done
 

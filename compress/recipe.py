@@ -99,7 +99,7 @@ class Recipe(Settings):
         description="the steps in order; each writes the folder that it is named after",
         json_schema_extra={"additionalProperties": False},  # other names than the pattern's
     )
-    seed: int = Field(default=0, ge=0, description="seed of every step that does not set its own")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="seed of every step that does not set its own")
 
     @model_validator(mode="after")
     def _names_are_free(self) -> Self:
@@ -143,6 +143,18 @@ def json_schema() -> str:
     return json.dumps(Recipe.model_json_schema(), indent=2) + "\n"
 
 
+class _OnceEach(yaml.SafeLoader):
+    """Refuses a key that comes twice, as TOML does; YAML would take the later one and say nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(problem=f"{key.value} is there twice", problem_mark=key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 def _parse(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
@@ -151,7 +163,7 @@ def _parse(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise CompressError(f"{path}: cannot be read ({error}); give a recipe in YAML or TOML, in UTF-8") from None
     try:
-        return tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+        return tomllib.loads(text) if path.suffix == ".toml" else yaml.load(text, _OnceEach)
     except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
         raise CompressError(
             f"{path}: is not valid {path.suffix[1:] or 'YAML'} ({' '.join(str(error).split())})"
@@ -197,15 +209,17 @@ def _located(recipe: Recipe, folder: Path) -> Recipe:
 
 def _refuse_misspelt(recipe: Recipe, path: Path) -> None:
     """A step's name with a slip would be taken for a hub id, which fails only when its turn comes, hours later."""
+    earlier: list[str] = []
     for name, step in recipe.steps.items():
         for field in step.inputs:
             given = getattr(step, field)
             for value in given if isinstance(given, list) else [given]:
-                near = get_close_matches(value, recipe.steps, n=1, cutoff=0.8) if value is not None else []
-                if near and value not in recipe.steps and not Path(value).exists():
+                near = get_close_matches(value, earlier, n=1, cutoff=0.8) if value is not None else []
+                if near and value not in earlier and not Path(value).exists():
                     raise CompressError(
                         f"{path}: steps.{name}.{field}: there is no step {value}; did you mean {near[0]}?"
                     )
+        earlier.append(name)
 
 
 def _unless_step(value: Any, recipe: Recipe, locate: Any) -> Any:

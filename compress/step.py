@@ -124,7 +124,7 @@ def step(
     """A job without data: its settings are checked and its folder is free before any work is done."""
     watch, config = Stopwatch(), kind.parse(settings)
     named = [getattr(config, name, None) for name in ("student", "teacher", "unlabeled")]
-    sources = tuple(Path(source) for source in (*inputs, *named) if source is not None)
+    sources = tuple(Path(source).expanduser() for source in (*inputs, *named) if source is not None)
     if processes() > 1 and not isinstance(config, TrainingConfig):
         raise CompressError(f"{config.command}: runs in one process; start it without torchrun or accelerate launch")
     if isinstance(config, TrainingConfig):

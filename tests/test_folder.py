@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from compress.errors import CompressError
-from compress.folder import MANIFEST, OUR_MARKS, Manifest, digest_tree, new_folder, read_manifest, write_manifest
+from compress.folder import (
+    MANIFEST,
+    OUR_MARKS,
+    Manifest,
+    _writer,
+    being_written,
+    digest_tree,
+    new_folder,
+    read_manifest,
+    write_manifest,
+)
 
 OURS = json.dumps({"format_version": 1, "files": []})
 FILES = {"config.json": "{}", "onnx/model.onnx": "graph", "vocab.txt": "[PAD]\n"}
@@ -178,16 +188,28 @@ def test_out_may_not_hold_an_input(tmp_path: Path) -> None:
     assert (out / "data" / "train.csv").is_file()
 
 
+@pytest.mark.parametrize("name", [".", "", "..", "../here"])
+def test_out_may_not_be_where_the_command_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(CompressError, match="holds the folder that this command runs in"), new_folder(Path(name)):
+        pass
+    assert list(tmp_path.iterdir()) == [tmp_path / "here"]
+
+
 def test_what_dead_processes_left_is_swept_and_what_living_ones_write_stays(tmp_path: Path) -> None:
     dead, living = dead_pid(), os.getppid()
-    stale = make(tmp_path / f".out.{dead}.partial", FILES)
-    live = make(tmp_path / f".out.{living}.partial", FILES)
+    stale = make(tmp_path / f".out.{dead}-1.partial", FILES)
+    reused = make(tmp_path / f".out.{os.getpid()}-1.partial", FILES)  # of a process that had our number before us
+    live = make(tmp_path / f".out.{_writer(living)}.partial", FILES)
     other = make(tmp_path / f".another.{dead}.partial", FILES)
     private = make(tmp_path / ".out.notes.partial", FILES)
     with new_folder(tmp_path / "out"):
         pass
     assert not stale.exists()
+    assert not reused.exists()
     assert live.exists()
+    assert being_written(tmp_path / "out")
     assert other.exists()  # of another --out, which will sweep it itself
     assert private.exists()
 

@@ -173,6 +173,7 @@ def test_reader_and_schema_refuse_the_same(tmp_path: Path, raw: dict[str, Any]) 
         (recipe_with() | {"data": {"text": ["a"]}}, ["data.data is required"]),
         (recipe_with() | {"data": {"data": "d", "column": "a"}}, ["data.column is not a setting", "label"]),
         (recipe_with() | {"seed": -1}, ["recipe.seed", "at least 0", "got -1"]),
+        (recipe_with() | {"seed": 20260115123456}, ["recipe.seed", "at most 2147483647", "got 20260115123456"]),
         (recipe_with() | {"stages": {}}, ["recipe.stages is not a setting", "steps"]),
         ({"data": "d"}, ["recipe.steps is required"]),
         (recipe_with() | {"steps": {}}, ["recipe.steps", "at least 1"]),
@@ -186,6 +187,10 @@ def test_reader_and_schema_refuse_the_same(tmp_path: Path, raw: dict[str, Any]) 
         (["data", "steps"], ["a recipe is a table", "list"]),
         ("", ["a recipe is a table"]),
         ("data: [", ["not valid yaml", "line 1"]),
+        (
+            "data: a\nsteps:\n  s: {step: export, model: m}\n  s: {step: prune, model: m}\n",
+            ["s is there twice", "line 4"],
+        ),
         ("data: a\n\tsteps: b\n", ["not valid yaml", "line 2"]),
     ],
     ids=str,
@@ -220,6 +225,20 @@ def test_a_step_cannot_read_one_that_comes_later(tmp_path: Path) -> None:
     message = error_of(tmp_path / "r.yaml", {"data": "d", "steps": steps})
     assert "steps.student" in message
     assert "teacher" in message
+
+
+@pytest.mark.parametrize(("name", "near"), [("teacher", False), ("bert-base-uncased-sst2", False), ("teacher", True)])
+def test_a_misspelt_step_is_told_from_a_hub_id(tmp_path: Path, name: str, near: bool) -> None:
+    steps = {
+        name: {"step": "finetune", "model": "bert-base-uncased"},
+        "onnx": {"step": "export", "model": "teachr" if near else name},
+    }
+    write(tmp_path / "r.yaml", yaml.safe_dump({"data": "d.csv", "steps": steps}, sort_keys=False))
+    if near:
+        with pytest.raises(CompressError, match="there is no step teachr; did you mean teacher"):
+            read_recipe(tmp_path / "r.yaml")
+    else:
+        assert read_recipe(tmp_path / "r.yaml").steps.keys() == steps.keys()
 
 
 def test_paths_are_meant_from_the_recipes_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from compress.metrics import Floats, Indicators, from_counts, text_counts
+from compress.metrics import Floats, Indicators, from_counts, text_counts, wilson_interval
 
 RESAMPLES = 4000
-_Z95 = 1.959964
 
 Interval = tuple[float, float]
 Flags = npt.NDArray[np.bool_]
@@ -49,18 +48,12 @@ def measure_accuracy(metric: str, predicted: Indicators, true: Indicators, seed:
     """
     counts = text_counts(metric, predicted, true)
     n = len(counts)
-    value = float(from_counts(metric, counts.sum(axis=0), n))
+    whole = counts.sum(axis=0)
+    value = float(from_counts(metric, whole, n))
     if metric == "accuracy":
-        return Accuracy(metric, value, wilson(value, n), n)
-    low, high = _interval(from_counts(metric, _resampled_sums(counts, seed), n))
-    return Accuracy(metric, value, (low, high) if low < high else wilson(value, n), n)
-
-
-def wilson(share: float, n: int) -> Interval:
-    """Wilson's 95% score interval of a share seen in ``n`` trials; never of width 0."""
-    middle = (share + _Z95**2 / (2 * n)) / (1 + _Z95**2 / n)
-    half = _Z95 / (1 + _Z95**2 / n) * np.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2))
-    return max(float(middle - half), 0.0), min(float(middle + half), 1.0)
+        return Accuracy(metric, value, wilson_interval(value, n), n)
+    low, high = _interval(from_counts(metric, _resampled_sums(counts, seed), n, whole))
+    return Accuracy(metric, value, (low, high) if low < high else wilson_interval(value, n), n)
 
 
 def measure_change(metric: str, first: Indicators, other: Indicators, true: Indicators, seed: int) -> Change:
@@ -69,12 +62,17 @@ def measure_change(metric: str, first: Indicators, other: Indicators, true: Indi
     n, width = counts[0].shape
     both = np.concatenate(counts, axis=1)
 
+    whole = both.sum(axis=0)
+
+    def metric_of(sums: Floats, half: slice) -> Floats:
+        return from_counts(metric, sums[..., half], n, whole[half])
+
     def delta(sums: Floats) -> Floats:
-        return from_counts(metric, sums[..., width:], n) - from_counts(metric, sums[..., :width], n)
+        return metric_of(sums, slice(width, None)) - metric_of(sums, slice(width))
 
     first_right, other_right = ((predicted == true).all(axis=1) for predicted in (first, other))
     return Change(
-        accuracy_delta=float(delta(both.sum(axis=0))),
+        accuracy_delta=float(delta(whole)),
         ci95=_interval(delta(_resampled_sums(both, seed))),
         agreement=float((first == other).all(axis=1).mean()),
         mcnemar_p=mcnemar_p(first_right, other_right),

@@ -64,9 +64,10 @@ def _row(entry: Entry) -> str:
 
 def _conditions(results: Mapping[str, Any]) -> str:
     machine, first = results["machine"], results["models"][0]
+    device = machine["gpu"] if first["device"] == "cuda" else machine["cpu"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     return (
         f"Batch 1 on {texts_of(results)} test texts as they come, {first['latency'][0]['threads']} threads, model"
-        f" time only (token ids in, logits out). {machine['gpu'] or machine['cpu']}"
+        f" time only (token ids in, logits out). {device}"
         f" ({', '.join(machine['cpu_flags'])}); {versions}."
     )

@@ -11,7 +11,7 @@ from compress.bench.compare import compare
 from compress.bench.doubts import doubts
 from compress.bench.instances import splits_of
 from compress.bench.machine import describe_machine, gpu_name
-from compress.bench.protocol import Findings, measure
+from compress.bench.protocol import Findings, check_reference, measure
 from compress.bench.recommend import recommend
 from compress.bench.sides import plan
 from compress.config import BenchConfig
@@ -57,11 +57,8 @@ def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig)
         if not findings.timed():
             raise
         partial = True
-    first, failed = next(iter(sides)), findings.failed
-    if first in failed:
-        raise CompressError(
-            f"{sides[first].path}: the first model is the reference and cannot be measured ({failed[first]})"
-        )
+    check_reference(sides, findings.failed)
+    failed = findings.failed
     entries = compare(findings.timed(), test, config)
     recommendation, busy = recommend(entries), findings.watch.busy()
     return {

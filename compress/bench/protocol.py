@@ -97,6 +97,7 @@ def measure(
             living = {name: side for name, side in sides.items() if name not in findings.failed}
             with Crew(living, count, findings.failed) as crew:
                 opened = crew.each(_told(Worker.opened, advance, "opened"))
+                check_reference(sides, findings.failed)
                 if not findings.measured:
                     loads = loads_of(config, min(model.max_length for model in opened.values()))
                     _check(opened, test, task, loads)
@@ -104,6 +105,7 @@ def measure(
                     choose_metric(config.metric, task if test.labels else opened[next(iter(opened))].task, known)
                     crew.each(lambda worker: worker.first_answer(test.texts[0]))
                     logits = crew.each(_told(lambda worker: worker.logits(test.texts), advance, "answered"))
+                    check_reference(sides, findings.failed)
                     findings.measured = {name: Measured(sides[name], opened[name], logits[name]) for name in logits}
                 for load in loads:
                     with (
@@ -120,6 +122,15 @@ def measure(
                         timing(config.seconds, share)
                     findings.skip(load, count, crew.rested())
         _side_by_side(texts, config, findings, advance)
+
+
+def check_reference(sides: Mapping[str, Side], failed: Mapping[str, str]) -> None:
+    """Refuse to go on, at whatever cost, without the model that the others are compared with."""
+    first = next(iter(sides))
+    if first in failed:
+        raise CompressError(
+            f"{sides[first].path}: the first model is the reference and cannot be measured ({failed[first]})"
+        )
 
 
 def _turns(

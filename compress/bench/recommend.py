@@ -11,6 +11,7 @@ from typing import Any
 from compress.bench import words
 
 _ALLOWED_LOSS = 0.01
+_ROUNDING = 1e-9  # 0.97 - 0.98 is a little less than -0.01
 
 Entry = Mapping[str, Any]
 
@@ -70,7 +71,7 @@ def _fastest(entries: Sequence[Entry]) -> Recommendation:
 
 
 def _close_enough(entry: Entry) -> bool:
-    return bool(entry["versus_first"]["accuracy_delta"] >= -_ALLOWED_LOSS)
+    return bool(entry["versus_first"]["accuracy_delta"] >= -_ALLOWED_LOSS - _ROUNDING)
 
 
 def _keep_first(entries: Sequence[Entry]) -> Recommendation:
@@ -96,7 +97,7 @@ def _why(chosen: Entry, entries: Sequence[Entry]) -> str:
         f" {words.points_range(change['ci95'])}), and another answer than {first['name']} on"
         f" {words.percent(1 - change['agreement'])} of the texts.",
     ]
-    if change["ci95"][0] < -_ALLOWED_LOSS:
+    if change["ci95"][0] < -_ALLOWED_LOSS - _ROUNDING:
         sentences.append(
             f"{chosen['accuracy']['n']} test texts cannot rule out a loss of"
             f" {words.points(-change['ci95'][0]).lstrip('+')} points; test on more to be sure."

@@ -10,7 +10,6 @@ from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.folder import MANIFEST, read_manifest
 from compress.runtime.choice import GRAPHS
-from compress.runtime.session import find_provider
 
 _ON_GPU_ONLY = ("tf32", "fp16", "graphs")
 _GPU_BACKENDS = ("torch", "torch-tf32", "torch-bf16", "torch-fp16", "torch-fp16-compiled", "torch-fp16-graphs")
@@ -49,7 +48,7 @@ def plan(named: Mapping[str, Path], config: BenchConfig) -> tuple[dict[str, Side
     for backend in config.backends:
         _check_backend(backend, config.device)
     if config.provider is not None:
-        find_provider(config.provider)
+        _check_provider(config.provider)
     rows: dict[str, Side] = {}
     left_out: dict[str, str] = {}
     for name, path in named.items():
@@ -75,6 +74,12 @@ def _check_backend(backend: str, device: str) -> None:
         raise CompressError("bench.backends openvino: the package openvino is not installed; pip install openvino")
 
 
+def _check_provider(name: str) -> None:
+    from compress.runtime.session import find_provider  # brings onnxruntime, whose import a worker times
+
+    find_provider(name)
+
+
 def _sides_of(path: Path, config: BenchConfig) -> list[Side]:
     """The rows of one model; an error says why there are none."""
     if (path / ABOUT).is_file():  # a baseline has one way to run
@@ -83,6 +88,8 @@ def _sides_of(path: Path, config: BenchConfig) -> list[Side]:
         kind = read_manifest(path).kind if (path / MANIFEST).is_file() else "torch"
     except CompressError:  # what is wrong with it is said where it is opened
         return [Side(path)]
+    if kind not in _A:
+        raise _LeftOutError(f"it is laid out for others ({kind}); give the ONNX folder that it was made from")
     engines = ("torch",) if kind == "torch" else ("onnxruntime", "openvino")
     if config.device == "cuda":
         wanted: Sequence[str | None] = config.backends or (*_GPU_BACKENDS, "onnxruntime")
@@ -104,7 +111,7 @@ def _check_onnx_on_gpu(path: Path, provider: str) -> None:
     if gpu_graph(path) is None:
         raise _LeftOutError("dynamic int8 is a format for CPUs, GPUs have no kernels for it; export it in fp32")
     try:
-        find_provider(provider)
+        _check_provider(provider)
     except CompressError as error:
         raise _LeftOutError(str(error)) from None
 

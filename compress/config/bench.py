@@ -28,7 +28,9 @@ class BenchConfig(Settings):
     """bench: accuracy on the test split, latency and size of each model, side by side."""
 
     command: ClassVar[str] = "bench"
-    seed: int = Field(default=0, ge=0, description="seed of the bootstrap and of the texts that are timed")
+    seed: int = Field(
+        default=0, ge=0, le=2**31 - 1, description="seed of the bootstrap and of the texts that are timed"
+    )
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="where to run the models")
     backends: Annotated[list[Backend], BeforeValidator(as_list)] = Field(
         default=[],

@@ -22,4 +22,4 @@ class DataConfig(Settings):
     train: str | None = Field(default=None, description="file to use as the train split")
     validation: str | None = Field(default=None, description="file to use as the validation split")
     test: str | None = Field(default=None, description="file to use as the test split")
-    split_seed: int = Field(default=0, ge=0, description="seed of the splits that are made for you")
+    split_seed: int = Field(default=0, ge=0, le=2**31 - 1, description="seed of the splits that are made for you")

@@ -16,6 +16,8 @@ from pydantic import (
 from compress.config.distillation import DistillationConfig
 from compress.config.settings import LayerChoice, function_by_name
 
+_MOST_EPOCHS = 1000
+
 
 def _named_or_own(value: object) -> str:
     return "own" if callable(value) or "." in str(value) else "named"
@@ -80,8 +82,9 @@ class PruneConfig(DistillationConfig):
     epochs: int = Field(
         default=2,
         ge=0,
-        le=1000,
-        description="passes over the train split; 0: no training; default: 2, or 0 where only the vocabulary is cut",
+        le=_MOST_EPOCHS,
+        description="passes over the train split; 0: no training; default: 2, or one a round if there are more, or 0 "
+        "where only the vocabulary is cut",
     )
     learning_rate: float = Field(default=5e-5, gt=0, lt=1, description="peak learning rate of AdamW")
 
@@ -101,10 +104,12 @@ class PruneConfig(DistillationConfig):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _vocabulary_alone_needs_no_training(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        config = handler(values)
-        unsaid = "epochs" not in config.model_fields_set
-        return config if config.narrows or not unsaid else handler({**values, "epochs": 0})
+    def _epochs_that_suit(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Where nothing is said, an epoch for each round, and none for a vocabulary alone."""
+        if not isinstance(values, dict) or "epochs" in values:
+            return handler(values)
+        config = handler({**values, "epochs": _MOST_EPOCHS})  # enough for any number of rounds
+        return handler({**values, "epochs": max(2, config.rounds) if config.narrows else 0})
 
     @model_validator(mode="after")
     def _something_to_remove(self) -> Self:
@@ -121,6 +126,11 @@ class PruneConfig(DistillationConfig):
         given = [name for name in goals if getattr(self, name)]
         if self.has_target and len(given) > 1:
             raise ValueError(f"takes {given[0]} or {given[1]}, not both; a latency leaves open what is removed for it")
+        if not self.has_target and (idle := {"runtime", "batch", "length"} & self.model_fields_set):
+            raise ValueError(
+                f"takes {min(idle)} with speedup or target_latency_ms alone, whose latency it is of; texts of a "
+                "training step are batch_size"
+            )
         if self.dry_run and not self.has_target:
             raise ValueError("needs speedup or target_latency_ms for dry_run, which shows what they would leave")
         return self
@@ -128,7 +138,9 @@ class PruneConfig(DistillationConfig):
     @model_validator(mode="after")
     def _an_epoch_a_round(self) -> Self:
         if self.rounds > 1 and self.rounds > self.epochs:
-            raise ValueError(f"needs an epoch for each of {self.rounds} rounds, got epochs={self.epochs}")
+            raise ValueError(
+                f"needs an epoch for each of {self.rounds} rounds, got epochs={self.epochs}; give epochs={self.rounds}"
+            )
         if self.rounds > 1 and not (self.heads or self.ffn):
             raise ValueError(f"needs heads or ffn above 0 for {self.rounds} rounds; layers and hidden_size go at once")
         return self

@@ -105,7 +105,7 @@ _BOUNDS: tuple[tuple[type, str, str], ...] = (
 def _allowed(field: FieldInfo, message: str) -> str:
     """The allowed values in words; pydantic's own message where the field has no bounds to name."""
     bounds = [
-        f"{word} {getattr(bound, attribute):g}"
+        f"{word} {getattr(bound, attribute):.10g}"
         for kind, attribute, word in _BOUNDS
         for bound in field.metadata
         if isinstance(bound, kind)

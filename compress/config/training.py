@@ -16,7 +16,7 @@ class ThreadsConfig(Settings):
 class TrainingConfig(ThreadsConfig):
     """The training loop, shared by finetune, distill and prune."""
 
-    seed: int = Field(default=0, ge=0, description="seed of everything random in the step")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="seed of everything random in the step")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where to compute")
     epochs: int = Field(default=3, gt=0, le=1000, description="passes over the train split")
     batch_size: int = Field(

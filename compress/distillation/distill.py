@@ -65,7 +65,9 @@ def distill(
         train_set = Examples(own, labelled.targets)
         if objective.teacher_wanted:
             train_set = train_set.with_answers(answers(teacher, its, student.labels, objective.teacher_wanted, config))
-        return train(student, train_set, encode(student, data.validation), objective, config, desk)
+        training = train(student, train_set, encode(student, data.validation), objective, config, desk)
+    teacher.model.cpu()  # it may have run beside the student on a GPU; whoever gave it may go on with it
+    return training
 
 
 def _more_texts(

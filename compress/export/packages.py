@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from compress.errors import CompressError
 from compress.export.layout import FP32_GRAPH, INT8_GRAPH, SINGLE_FILE, copy_side_files
 from compress.export.triton import LABELS, MODEL, model_config
 from compress.folder import Manifest
@@ -55,7 +56,12 @@ def triton(parent: Path, manifest: Manifest, folder: Path) -> Metrics:
 
 def _graph(parent: Path) -> Path:
     """The int8 graph of a folder that has one, else the fp32 one."""
-    return next(path for path in (parent / INT8_GRAPH, parent / FP32_GRAPH) if path.is_file())
+    graph = next((path for path in (parent / INT8_GRAPH, parent / FP32_GRAPH) if path.is_file()), None)
+    if graph is None:
+        raise CompressError(
+            f"{parent}: has no fp32 or int8 graph to lay out; give the fp32 ONNX folder, int8 or PyTorch"
+        )
+    return graph
 
 
 PACKAGES: Mapping[str, Callable[[Path, Manifest, Path], Metrics]] = {

@@ -118,7 +118,12 @@ def find_plan(whole: Checkpoint, importance: Importance, deployment: Deployment,
     budget_ms = target_ms
     with deployment.timer(architecture, before) as reference:
         while len(plans) < _TRIES:
-            cut = _search(importance, table, budget_ms, target_ms, whole_ms)
+            try:
+                cut = search(importance, table, budget_ms)
+            except OutOfReachError as error:
+                if plans:
+                    break
+                raise _out_of_reach(error, target_ms, whole_ms) from None
             after = _widths(cut)
             if plans and after == plans[-1].after:
                 break
@@ -143,15 +148,12 @@ def measured(pruned: Checkpoint, whole: Checkpoint, deployment: Deployment) -> d
     return found
 
 
-def _search(importance: Importance, table: LatencyTable, budget_ms: float, target_ms: float, whole_ms: float) -> Cut:
-    try:
-        return search(importance, table, budget_ms)
-    except OutOfReachError as error:
-        raise CompressError(
-            f"prune: no widths reach {target_ms:.3g} ms; the fastest possible is {error.fastest_ms:.3g} ms, "
-            f"{whole_ms / error.fastest_ms:.1f} times as fast as the model; ask for less, or distil to fewer hidden "
-            "dimensions"
-        ) from None
+def _out_of_reach(error: OutOfReachError, target_ms: float, whole_ms: float) -> CompressError:
+    return CompressError(
+        f"prune: no widths reach {target_ms:.3g} ms; the fastest possible is {error.fastest_ms:.3g} ms, "
+        f"{whole_ms / error.fastest_ms:.1f} times as fast as the model; ask for less, or distil to fewer hidden "
+        "dimensions"
+    )
 
 
 def _describe(

@@ -89,7 +89,7 @@ def quantize(
         from compress.runtime.session import OnnxPredictor
 
         dataset = read_dataset(job.data)
-        with _exported(model, pairs=dataset.pairs) as parent:
+        with _exported(model, job, pairs=dataset.pairs) as parent:
             manifest = read_manifest(parent)
             if not (parent / layout.FP32_GRAPH).is_file():
                 form = "in fp16" if (parent / layout.FP16_GRAPH).is_file() else "quantized already"
@@ -117,17 +117,17 @@ def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
     """The model as a single file, or in the places where a server looks."""
     from compress.export.packages import PACKAGES
 
-    with _exported(model, pairs=job.config.pairs) as parent:
+    with _exported(model, job, pairs=job.config.pairs) as parent:
         manifest = read_manifest(parent)
         metrics = PACKAGES[job.config.layout](parent, manifest, job.folder)
     return job.save_onnx(manifest, metrics, manifest.digest, str(model), kind=job.config.layout)
 
 
 @contextmanager
-def _exported(model: str | Path, *, pairs: bool) -> Iterator[Path]:
+def _exported(model: str | Path, job: Job[Any], *, pairs: bool) -> Iterator[Path]:
     """``model`` itself where it is an ONNX folder, else an export of it that is gone afterwards."""
     if (Path(model) / MANIFEST).is_file() and read_manifest(Path(model)).kind == "onnx":
         yield Path(model)
     else:
         with TemporaryDirectory() as temporary:
-            yield export(model, Path(temporary) / "onnx", pairs=pairs).folder
+            yield export(model, Path(temporary) / "onnx", pairs=pairs, threads=job.threads).folder

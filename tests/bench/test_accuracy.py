@@ -4,9 +4,18 @@ from scipy.stats import binom
 from scipy.stats.contingency import crosstab
 from sklearn.metrics import f1_score
 
-from compress.bench.accuracy import mcnemar_p, measure_accuracy, measure_change, wilson
+from compress.bench.accuracy import mcnemar_p, measure_accuracy, measure_change
 from compress.errors import CompressError
-from compress.metrics import Indicators, choose_metric, default_metric, positive_column, predictions, score, truth
+from compress.metrics import (
+    Indicators,
+    choose_metric,
+    default_metric,
+    positive_column,
+    predictions,
+    score,
+    truth,
+    wilson_interval,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -95,14 +104,14 @@ def test_accuracy_interval_covers_the_truth(texts: int, share: float) -> None:
     """Every number of right answers that a test set may have, weighed by its probability: no simulation needed."""
     right = np.arange(texts + 1)
     chance = binom.pmf(right, texts, share)
-    held = [low <= share <= high for low, high in (wilson(count / texts, texts) for count in right)]
+    held = [low <= share <= high for low, high in (wilson_interval(count / texts, texts) for count in right)]
     assert 0.93 <= chance[held].sum() <= 0.97
 
 
 def test_accuracy_gets_that_interval() -> None:
     true = one_hot(RNG.integers(3, size=300))
     found = measure_accuracy("accuracy", flawed(true, 0.85, RNG), true, seed=0)
-    assert found.ci95 == wilson(found.value, 300)
+    assert found.ci95 == wilson_interval(found.value, 300)
 
 
 def test_macro_f1_interval_is_the_plain_bootstraps() -> None:
@@ -152,3 +161,15 @@ def test_mcnemar_is_the_exact_test() -> None:
     fewer, both = min(table[0, 1], table[1, 0]), table[0, 1] + table[1, 0]
     assert mcnemar_p(first, other) == pytest.approx(min(1.0, 2 * binom.cdf(fewer, both, 0.5)))
     assert mcnemar_p(first, first) == 1.0
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.1])
+def test_the_interval_of_many_rare_labels_holds_the_value_that_it_is_of(wrong: float) -> None:
+    rng = np.random.default_rng(0)
+    targets = np.repeat(np.arange(77), 2)
+    answers = np.where(rng.random(len(targets)) < wrong, rng.integers(0, 77, len(targets)), targets)
+    true, first, other = truth(targets, 77), truth(targets, 77), truth(answers, 77)
+    found = measure_accuracy("macro_f1", other, true, seed=0)
+    assert found.ci95[0] <= found.value <= found.ci95[1]
+    change = measure_change("macro_f1", first, other, true, seed=0)
+    assert change.ci95[0] <= change.accuracy_delta <= change.ci95[1]

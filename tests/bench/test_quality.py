@@ -3,10 +3,10 @@ import pytest
 from scipy.stats import binom
 from sklearn.metrics import f1_score, recall_score
 
-from compress.bench.accuracy import measure_accuracy, wilson
+from compress.bench.accuracy import measure_accuracy
 from compress.bench.flips import find_flips
 from compress.bench.quality import calibration_error, confidence, measure_quality
-from compress.metrics import predictions, truth
+from compress.metrics import predictions, truth, wilson_interval
 
 LABELS = ("a", "b", "c")
 
@@ -16,7 +16,7 @@ LABELS = ("a", "b", "c")
 def test_the_interval_of_an_accuracy_covers_the_truth_93_to_97_times_in_100(share: float, texts: int) -> None:
     """Not simulated but summed: every number of right answers by its chance."""
     right = np.arange(texts + 1)
-    covers = [low <= share <= high for low, high in (wilson(found / texts, texts) for found in right)]
+    covers = [low <= share <= high for low, high in (wilson_interval(found / texts, texts) for found in right)]
     assert 0.93 <= binom.pmf(right, texts, share) @ covers <= 0.97
 
 

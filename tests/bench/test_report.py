@@ -204,6 +204,23 @@ def test_recommends_the_first_when_all_faster_ones_lose() -> None:
     assert "keep it" in recommend(models).headline
 
 
+def test_a_loss_of_just_a_point_is_no_more_than_a_point() -> None:
+    first, other = copy.deepcopy(document(2)["models"])
+    other["versus_first"] |= {"accuracy_delta": 0.97 - 0.98, "ci95": [0.97 - 0.98, 0.01]}
+    chosen = recommend([first, other])
+    assert chosen.name == other["name"]
+    assert "cannot rule out" not in chosen.why
+
+
+def test_the_table_names_what_the_times_are_of() -> None:
+    results = document(2)
+    results["machine"] |= {"gpu": "NVIDIA H100", "cpu": "Xeon"}
+    for device, name, other in (("cpu", "Xeon", "H100"), ("cuda", "H100", "Xeon")):
+        results["models"][0]["device"] = device
+        assert name in as_markdown(results)
+        assert other not in as_markdown(results)
+
+
 def test_a_wide_loss_is_not_excused_by_a_wide_interval() -> None:
     first, other = copy.deepcopy(document(2)["models"])
     other["versus_first"] |= {"accuracy_delta": -0.03, "ci95": [-0.08, 0.02]}

@@ -1,10 +1,13 @@
 """Which backends run which models, what is left out and why."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import compress
 from compress.bench.opening import open_side
 from compress.bench.sides import Side, plan
 from compress.config import BenchConfig
@@ -32,6 +35,23 @@ def test_each_model_has_a_row_for_each_backend_that_fits_it(tiny_torch: Path, ti
     found, left_out = rows(models, backends="torch-bf16")
     assert found == [("teacher", "torch-bf16")]
     assert left_out == {"onnx": "it is an ONNX model, and bench.backends has only torch-bf16"}
+
+
+def test_a_layout_for_servers_is_left_out_whatever_the_backends(
+    tiny_torch: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    compress.export(tiny_onnx, tmp_path / "tei", for_="tei")
+    for backends in ((), ("torch",), ("torch", "onnxruntime")):
+        found, left_out = rows({"teacher": tiny_torch, "tei": tmp_path / "tei"}, backends=list(backends))
+        assert {name for name, _ in found} == {"teacher"}
+        assert "laid out for others (tei)" in left_out["tei"]
+
+
+def test_a_worker_imports_a_runtime_only_on_the_clock() -> None:
+    """``load_ms`` holds the import of onnxruntime as it holds that of PyTorch."""
+    told = "import sys, compress.bench.worker; print({'onnxruntime', 'torch'} & set(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "set()"
 
 
 def test_a_gpu_leaves_out_what_it_has_no_kernels_for(tiny_torch: Path, tiny_onnx: Path, tiny_int8: Path) -> None:

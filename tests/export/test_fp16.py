@@ -1,6 +1,7 @@
 """The fp16 graph: half precision inside and fp32 outside, near PyTorch, and no model that would overflow."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -97,6 +98,13 @@ def test_an_fp16_folder_is_loaded_answered_and_says_what_it_is(fp16: Path, tiny_
 def test_quantize_asks_for_the_fp32_model(fp16: Path, tiny_data: Path, tmp_path: Path) -> None:
     with pytest.raises(CompressError, match="is in fp16; give the fp32 ONNX folder"):
         compress.quantize(fp16, tiny_data, tmp_path / "out")
+
+
+@pytest.mark.parametrize("settings", [{"single_file": True}, {"for_": "tei"}, {"for_": "triton"}], ids=str)
+def test_a_layout_asks_for_a_graph_that_it_can_take(fp16: Path, settings: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(CompressError, match="has no fp32 or int8 graph to lay out"):
+        compress.export(fp16, tmp_path / "out", **settings)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_that_overflows_is_refused_with_its_layer_named(tiny_encoder: Path, tmp_path: Path) -> None:

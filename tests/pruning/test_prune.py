@@ -125,7 +125,11 @@ def test_killed_in_any_round_it_goes_on_and_ends_as_if_it_had_not_been(
         ({"layers": 5}, ("prune.layers must be at most 4", "got 5")),
         ({"layers": [2, 1]}, ("prune.layers must be rising", "got 2,1")),
         ({"hidden_size": 65}, ("prune.hidden_size must be from 1 to 64", "got 65")),
-        ({"heads": 0.5, "rounds": 3}, ("prune needs an epoch for each of 3 rounds", "epochs=2")),
+        (
+            {"heads": 0.5, "rounds": 3, "epochs": 2},
+            ("prune needs an epoch for each of 3 rounds", "epochs=2", "epochs=3"),
+        ),
+        ({"heads": 0.5, "batch": 16}, ("prune takes batch with speedup or target_latency_ms", "batch_size")),
         ({"layers": 2, "rounds": 2}, ("prune needs heads or ffn", "2 rounds")),
         ({"heads": 0.5, "rounds": 0}, ("prune.rounds", "above 0", "got 0")),
     ],
