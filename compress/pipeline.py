@@ -133,6 +133,7 @@ def _prepare_data(config: DataConfig, state: RunState) -> None:
     if state.is_fresh("data", fingerprint):
         return
     dataset = read_dataset(config)
+    state.clear_damaged("data")
     with new_folder(state.folder / "data", overwrite=True) as folder:
         write_dataset(dataset, folder)
         rows = {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)}

@@ -283,8 +283,10 @@ def test_more_text_counts_by_its_content_and_a_loss_by_its_source(
     assert set(compress.run(path, tmp_path / "out")) == {"student"}
 
 
-def test_lost_data_are_written_again_and_redo_nothing(finished: Bench) -> None:
-    shutil.rmtree(finished.out / "data")
+@pytest.mark.parametrize("lost", ["data", "data/dataset.json"])
+def test_lost_data_are_written_again_and_redo_nothing(lost: str, finished: Bench) -> None:
+    path = finished.out / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert finished.run() == set()
     assert (finished.out / "data" / "dataset.json").is_file()
 

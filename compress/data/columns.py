@@ -19,16 +19,16 @@ TEXTS = ("text", "sentence", "review", "utterance", "query", "question", "commen
 LABELS = ("label", "labels", "category", "intent", "class", "sentiment", "emotion", "topic", "target", "quality")
 
 
-def text_columns(table: Table, named: Sequence[str]) -> tuple[str, ...]:
-    """The one or two columns that hold the text.
+def text_columns(table: Table, named: Sequence[str], flag: str = "--text") -> tuple[str, ...]:
+    """The one or two columns that hold the text; ``flag`` names them.
 
     Raises:
         CompressError: a named column is missing, or no usual name is there.
     """
     if named:
-        return tuple(_existing(table, name, "--text") for name in named)
+        return tuple(_existing(table, name, flag) for name in named)
     found = _first(table, [*TEXT_PAIRS, *((name,) for name in TEXTS)])
-    return found or _not_recognised(table, "text", "--text COLUMN (twice for a pair of texts)")
+    return found or _not_recognised(table, "text", f"{flag} COLUMN (twice for a pair of texts)")
 
 
 def label_column(table: Table, named: str | None) -> str:

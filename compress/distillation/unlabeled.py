@@ -114,7 +114,7 @@ def _parquet_rows(file: BinaryIO, named: Sequence[str], pairs: bool) -> Iterator
 
 def _columns(file: BinaryIO, names: Sequence[str], named: Sequence[str], pairs: bool) -> tuple[str, ...]:
     """The columns to read; as many as the model reads texts."""
-    columns = find_columns(Table(file.name, {name: [] for name in names}, []), named)
+    columns = find_columns(Table(file.name, {name: [] for name in names}, []), named, "--unlabeled-text")
     if len(columns) != 1 + pairs:
         raise CompressError(
             f"{file.name}: {' and '.join(columns)} would be read, but this model reads "

@@ -51,7 +51,10 @@ def test_columns_are_recognised_or_named(tmp_path: Path, name: str) -> None:
     path = path.rename(tmp_path / name)
     assert texts(path) == TEXTS
     assert texts(path, ["other"]) == TEXTS[::-1]
-    assert refusal(path, ["nothing"]) == f'{name}: no column "nothing"; give --text one of "id", "Sentence", "other"'
+    assert (
+        refusal(path, ["nothing"])
+        == f'{name}: no column "nothing"; give --unlabeled-text one of "id", "Sentence", "other"'
+    )
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
