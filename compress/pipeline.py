@@ -45,7 +45,7 @@ def run(
         recipe = Recipe.parse(recipe.model_dump(exclude_unset=True) | {"seed": seed})
     if processes() > 1:
         raise CompressError("run: runs in one process; start single steps under torchrun or accelerate launch")
-    folder = _open(Path(out))
+    folder = _open(Path(out).expanduser())
     try:
         with FileLock(folder / LOCK, timeout=0):
             try:

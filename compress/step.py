@@ -122,19 +122,19 @@ def step(
     kind: type[Config], settings: dict[str, Any], out: str | Path, overwrite: bool, inputs: Sequence[str | Path]
 ) -> Iterator[Job[Config]]:
     """A job without data: its settings are checked and its folder is free before any work is done."""
-    watch, config = Stopwatch(), kind.parse(settings)
+    watch, config, place = Stopwatch(), kind.parse(settings), Path(out).expanduser()
     named = [getattr(config, name, None) for name in ("student", "teacher", "unlabeled")]
     sources = tuple(Path(source).expanduser() for source in (*inputs, *named) if source is not None)
     if processes() > 1 and not isinstance(config, TrainingConfig):
         raise CompressError(f"{config.command}: runs in one process; start it without torchrun or accelerate launch")
     if isinstance(config, TrainingConfig):
         _check_tracker(config.track)
-    with _own_folder(Path(out), overwrite, sources) as folder:
+    with _own_folder(place, overwrite, sources) as folder:
         if isinstance(config, ThreadsConfig):
             use_threads(config.threads)
-        yield Job(config, folder, Path(out), watch)
+        yield Job(config, folder, place, watch)
     if is_main_process():
-        shutil.rmtree(_unfinished(Path(out)), ignore_errors=True)
+        shutil.rmtree(_unfinished(place), ignore_errors=True)
 
 
 def _check_tracker(name: str | None) -> None:

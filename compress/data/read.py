@@ -8,7 +8,9 @@ from compress.data.dataset import Dataset, Split, Task
 from compress.data.rows import Rows, holds_lists, read_labels, read_rows, read_texts
 from compress.data.sources import SplitName, find_tables
 from compress.data.split import hold_out
+from compress.data.tables import Table
 from compress.errors import CompressError
+from compress.progress import say
 from compress.task import is_multi_label
 
 _HELD_OUT_SHARE = 0.1
@@ -25,6 +27,9 @@ def read_dataset(config: DataConfig) -> Dataset:
         CompressError: the source is missing, malformed, has one class only, or has labels that train does not have.
     """
     tables = find_tables(config)
+    if config.test is None and "test" in tables and not _labelled(tables["test"], config):
+        withheld = ", ".join(table.name for table in tables.pop("test"))
+        say(f"data: {withheld} has no labels, so it is left out; a test split is held out from the train rows")
     rows = {split: read_rows(found, config.text, config.label) for split, found in tables.items()}
     task = _task(rows)
     labels = _train_labels(rows["train"], task)
@@ -40,11 +45,15 @@ def read_test(config: DataConfig) -> tuple[Split, Task]:
     """
     tables = find_tables(config)
     found = tables.get("test", tables["train"])
-    if config.label is not None or any(has_label_column(table) for table in found):
+    if config.label is not None or _labelled(found, config):
         dataset = read_dataset(config)
         return dataset.test, dataset.task
     texts = [text for table in found for text in read_texts(table, config.text)]
     return Split(texts, []), "pair_single_label" if isinstance(texts[0], tuple) else "single_label"
+
+
+def _labelled(tables: Sequence[Table], config: DataConfig) -> bool:
+    return any(config.label in table.columns or (not config.label and has_label_column(table)) for table in tables)
 
 
 def _task(rows: Mapping[SplitName, Rows]) -> Task:
@@ -84,20 +93,27 @@ def _split(rows: Rows, task: Task, labels: Sequence[str]) -> Split:
 
 
 def _complete(splits: Mapping[SplitName, Split], seed: int, source: str) -> tuple[Split, Split, Split]:
-    """Train, validation and test; what is missing is held out from train."""
+    """Train, validation and test; what is missing is held out from train.
+
+    A test split is the same rows with a validation file and without: else a model could be trained on what another
+    command, to which one more file is named, takes for the test split.
+    """
     train = splits["train"]
-    tenth = max(1, round(len(train) * _HELD_OUT_SHARE))
-    missing = {"validation": tenth if "test" not in splits else min(tenth, _MOST_VALIDATION_ROWS), "test": tenth}
-    missing = {name: size for name, size in missing.items() if name not in splits}
-    if not missing:
+    if {"validation", "test"} <= splits.keys():
         return train, splits["validation"], splits["test"]
-    parts = hold_out(train.texts, train.labels, list(missing.values()), seed)
+    tenth = max(1, round(len(train) * _HELD_OUT_SHARE))
+    sizes = [tenth, tenth] if "test" not in splits else [min(tenth, _MOST_VALIDATION_ROWS)]
+    parts = hold_out(train.texts, train.labels, sizes, seed)
+    if "validation" in splits:  # only its place is held: its rows go back to train
+        spare, *parts = parts
+        parts[-1] = sorted(spare + parts[-1])
     if not all(parts):
         raise CompressError(
             f"{source}: too few different texts ({len(train)} rows) to hold out a split; "
             f"give --validation FILE and --test FILE"
         )
     *held_out, rest = [_pick(train, part) for part in parts]
+    missing = [name for name in ("validation", "test") if name not in splits]
     whole = dict(splits) | dict(zip(missing, held_out, strict=True))
     return rest, whole["validation"], whole["test"]
 

@@ -108,7 +108,7 @@ def _label_name(value: Any, place: str) -> str:
         return str(value)
     if isinstance(value, str):
         _refuse_surrogates(value, place)
-        return value
+        return value.strip()  # a blank behind a name in some rows would make another class of them
     raise CompressError(f"{place}: the label is {value!r}; a label is a name or a whole number")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.errors import CompressError
+from compress.progress import say
 
 # The largest field that the csv module can be told to accept; its default, 128 KiB, is less than a long document.
 _FIELD_CHARACTERS = 2**31 - 1
@@ -143,7 +144,12 @@ def _read_parquet(path: Path) -> Table:
     except pyarrow.ArrowException as error:
         raise CompressError(f"{path}: not a Parquet file ({' '.join(str(error).split())}); write it again") from None
     _refuse_duplicates(path, table.column_names)
-    columns = {name: table.column(name).to_pylist() for name in table.column_names}
+    columns = {}
+    for name in table.column_names:
+        try:
+            columns[name] = table.column(name).to_pylist()
+        except (pyarrow.ArrowException, ValueError, OverflowError) as error:  # a date of the year 9999, say
+            say(f"{path}: column {name} cannot be read and is left out ({' '.join(str(error).split())})")
     return Table(str(path), columns, range(1, table.num_rows + 1), "row")
 
 

@@ -135,6 +135,8 @@ def _load(name: str) -> Checkpoint:
     manifest = _manifest(source)
     with quiet_transformers(), _one_line(source):
         config = AutoConfig.from_pretrained(source)
+        if config.problem_type == "regression":
+            raise CompressError(f"{source}: is a regression model; compress works on classifiers")
         if config.model_type not in _MODEL_TYPES:
             raise CompressError(f"{source}: is a {config.model_type} model; compress works on BERT (model_type bert)")
         tokenizer = AutoTokenizer.from_pretrained(source)
@@ -201,7 +203,9 @@ def _labels(config: Any) -> tuple[str, ...]:
 
 
 def _task(config: Any) -> str:
-    return "multi_label" if config.problem_type == "multi_label_classification" else "single_label"
+    """A lone label, such as a reranker's, is or is not there: a softmax would be sure of it whatever the text."""
+    several = config.problem_type == "multi_label_classification" or config.num_labels == 1
+    return "multi_label" if several else "single_label"
 
 
 @contextmanager

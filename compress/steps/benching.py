@@ -45,7 +45,7 @@ def bench(
         test, task = read_test(job.data)
         if not test.labels:
             say("bench: the test texts have no labels, so accuracy is left out; --label COL names their column")
-        paths = [Path(model) for model in models]
+        paths = [Path(model).expanduser() for model in models]
         with _baselines(job.config, job.data, test, paths) as floors:
             results = core([*paths, *floors], test, task, job.config)
         for entry in results["models"]:

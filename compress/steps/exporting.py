@@ -126,8 +126,9 @@ def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
 @contextmanager
 def _exported(model: str | Path, job: Job[Any], *, pairs: bool) -> Iterator[Path]:
     """``model`` itself where it is an ONNX folder, else an export of it that is gone afterwards."""
-    if (Path(model) / MANIFEST).is_file() and read_manifest(Path(model)).kind == "onnx":
-        yield Path(model)
+    folder = Path(model).expanduser()
+    if (folder / MANIFEST).is_file() and read_manifest(folder).kind == "onnx":
+        yield folder
     else:
         with TemporaryDirectory() as temporary:
             yield export(model, Path(temporary) / "onnx", pairs=pairs, threads=job.threads).folder

@@ -248,3 +248,45 @@ def test_a_test_file_with_labels_is_read_as_ever(tmp_path: Path) -> None:
     assert read_test(config) == (read_dataset(config).test, "single_label")
     with pytest.raises(CompressError, match=r'no column "lable"'):
         read_test(DataConfig(data=str(tmp_path), label="lable"))
+
+
+def test_the_same_texts_are_test_with_a_validation_file_and_without(read: Read, tmp_path: Path) -> None:
+    """Else a model that was trained with one would be benched on what it was trained on."""
+    rows = "".join(f"text {number},{'pos' if number % 2 else 'neg'}\n" for number in range(200))
+    alone = read({"all.csv": f"text,label\n{rows}"}, data="all.csv")
+    with_file = read({"val.csv": DEV}, data="all.csv", validation=str(tmp_path / "val.csv"))
+    assert with_file.validation.texts == ["so so"]
+    assert with_file.test == alone.test
+    assert sorted(with_file.train.texts) == sorted(alone.train.texts + alone.validation.texts)
+    assert set(with_file.train.texts).isdisjoint(with_file.test.texts)
+
+
+def test_a_test_file_without_labels_is_left_out_of_a_training_and_said(
+    read: Read, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"{number}\ttext {number}\t{number % 2}\n" for number in range(40))
+    dataset = read(
+        {
+            "train.tsv": f"index\tsentence\tlabel\n{rows}",
+            "dev.tsv": "index\tsentence\tlabel\n0\tso so\t1\n",
+            "test.tsv": "index\tsentence\n0\tnot labelled\n",
+        }
+    )
+    assert len(dataset.test) == 4
+    assert set(dataset.test.texts) <= {f"text {number}" for number in range(40)}
+    assert "test.tsv has no labels, so it is left out" in capsys.readouterr().err
+
+
+def test_a_blank_around_a_label_makes_no_class_of_its_own(read: Read) -> None:
+    dataset = read(FOLDER | {"train.csv": TRAIN + "fine too,pos \nbad too, neg\n"})
+    assert dataset.labels == ("neg", "pos")
+
+
+def test_a_parquet_column_that_nobody_needs_may_be_unreadable(read: Read, tmp_path: Path) -> None:
+    far = pyarrow.array([10**18, 10**18], pyarrow.timestamp("us"))  # after the year 9999
+    table = pyarrow.table({"text": ["a", "b"], "label": ["x", "y"], "seen": far})
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    dataset = read(
+        {"dev.csv": "text,label\nc,x\n", "test.csv": "text,label\nd,y\n"}, train=str(tmp_path / "train.parquet")
+    )
+    assert dataset.train.texts == ["a", "b"]

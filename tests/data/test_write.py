@@ -13,7 +13,7 @@ from compress.errors import CompressError
 from compress.runtime.encoding import Text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-NAME = TEXT.filter(lambda name: bool(name.strip()) and not name.strip().startswith("["))
+NAME = TEXT.map(str.strip).filter(lambda name: bool(name) and not name.startswith("["))
 
 
 @st.composite

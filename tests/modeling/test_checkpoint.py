@@ -140,3 +140,22 @@ def test_half_a_head_is_damage_and_not_an_encoder(tmp_path: Path, plain_folder: 
         load_classifier(str(folder))
     with pytest.raises(CompressError, match=r"weights are missing, classifier\.bias"):
         load_for_finetuning(str(folder), "single_label", ("a", "b"), seed=0)
+
+
+def test_a_lone_label_is_there_or_not(tmp_path: Path, plain_folder: PlainFolder) -> None:
+    """Rerankers have one output; a softmax over it would be 1 for every text."""
+    folder = plain_folder(tmp_path / "plain", make_bert(labels=1), None)
+    compress.export(folder, tmp_path / "onnx", threads=1)
+    with compress.load(tmp_path / "onnx", threads=1) as classifier:
+        logits = classifier.logits(["good film", "a bad one"])[:, 0]
+        answers = classifier(["good film", "a bad one"])
+    assert [answer.score for answer in answers] == pytest.approx((1 / (1 + np.exp(-logits))).tolist(), abs=1e-6)
+    assert [bool(answer.labels) for answer in answers] == (logits >= 0).tolist()
+
+
+def test_a_regression_model_is_refused(tmp_path: Path, plain_folder: PlainFolder) -> None:
+    folder = plain_folder(tmp_path / "plain", make_bert(labels=1), None)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"problem_type": "regression"}))
+    with pytest.raises(CompressError, match="is a regression model; compress works on classifiers"):
+        load_classifier(str(folder))
