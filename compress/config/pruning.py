@@ -126,13 +126,13 @@ class PruneConfig(DistillationConfig):
         given = [name for name in goals if getattr(self, name)]
         if self.has_target and len(given) > 1:
             raise ValueError(f"takes {given[0]} or {given[1]}, not both; a latency leaves open what is removed for it")
+        if self.dry_run and not self.has_target:
+            raise ValueError("needs speedup or target_latency_ms for dry_run, which shows what they would leave")
         if not self.has_target and (idle := {"runtime", "batch", "length"} & self.model_fields_set):
             raise ValueError(
                 f"takes {min(idle)} with speedup or target_latency_ms alone, whose latency it is of; texts of a "
                 "training step are batch_size"
             )
-        if self.dry_run and not self.has_target:
-            raise ValueError("needs speedup or target_latency_ms for dry_run, which shows what they would leave")
         return self
 
     @model_validator(mode="after")
