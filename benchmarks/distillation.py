@@ -81,9 +81,13 @@ def row(model: str, seed: int, folder: Path, dataset: Dataset, metric: str) -> d
     predictor = open_predictor(folder, threads=compress_threads())
     logits = predict_logits(predictor, dataset.test.texts)
     targets = dataset.test.targets(predictor.labels, dataset.task)
-    made = read_manifest(folder).history[-1]
     found = score(metric, logits, targets, positive=positive_column(predictor.labels))
-    validation = next(value for name, value in made["metrics"].items() if name.startswith("validation_"))
+    made, validation = next(  # the training that it comes from; what follows only wrote it in another form
+        (step, value)
+        for step in reversed(read_manifest(folder).history)
+        for name, value in step["metrics"].items()
+        if name.startswith("validation_")
+    )
     return {"model": model, "seed": seed, "test": found, "validation": validation, "texts": len(targets),
             "seconds": made["seconds"], "config": made["config"]}  # fmt: skip
 

@@ -151,7 +151,8 @@ def table(results: dict[str, dict[str, Any]]) -> str:
                     if rows
                     else ""
                 )
-            lines.append(f"| {name} | {teacher:.1f} | {speedup:g} | " + " | ".join(cells) + " |")
+            if any(cells):
+                lines.append(f"| {name} | {teacher:.1f} | {speedup:g}x | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
