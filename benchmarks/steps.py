@@ -6,13 +6,13 @@ should cost; the table says by how much the multiples of 8, 16 and 32 that are n
 ``benchmarks/results/steps.json``.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.latency_table import arguments
 from compress.bench.machine import describe_machine
 from compress.config import DataConfig, PruneConfig
 from compress.data import read_dataset
@@ -69,17 +69,10 @@ def as_table(found: dict[int, list[float]]) -> str:
 
 
 def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--runtime", default="int8", choices=("int8", "fp32", "cuda"))
-    parser.add_argument("--threads", type=int, default=1)
-    given = parser.parse_args()
-    results = measure(
-        given.model, given.data, PruneConfig.parse({"speedup": 2.0, "runtime": given.runtime}), given.threads
-    )
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    """Measure, write and print."""
+    given = arguments(__doc__, RESULTS)
+    results = measure(given.model, given.data, given.config, given.threads)
+    given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(as_table(by_step(results["ratios"])))
 
 

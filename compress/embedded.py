@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from compress.errors import CompressError
+from compress.paths import local_path
 
 MINILM = "demo:minilm"
 BBC_NEWS = "demo:bbc-news"
@@ -14,7 +15,7 @@ def model_source(source: str) -> str:
     """``source`` itself, or for ``demo:minilm`` the folder of the installed all-MiniLM-L6-v2 (6 layers of BERT)."""
     if source == MINILM:
         return str(_package(MINILM) / "model")
-    return str(Path(source).expanduser()) if source.startswith("~") else source
+    return str(local_path(source)) if source.startswith("~") else source
 
 
 def bbc_news() -> tuple[list[str], list[str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from compress.errors import CompressError
 from compress.folder import MANIFEST, digest_tree, is_ours, read_manifest
+from compress.paths import local_path
 from compress.progress import say
 
 STATE = "run.json"
@@ -19,7 +20,7 @@ def fingerprint_of(whole: object) -> str:
 
 def digest_source(source: str) -> str:
     """What a source holds, where that can be known: a model's or file's content, else its name."""
-    path = Path(source).expanduser()
+    path = local_path(source)
     if (path / MANIFEST).is_file():
         return read_manifest(path).digest  # of the files: the manifest itself tells times, which differ every time
     return digest_tree(path) if path.exists() else source

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from compress.errors import CompressError
+from compress.paths import local_path
 
 _SPINS = "10000"
 _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "asimddp", "i8mm")
@@ -116,4 +117,4 @@ def _has_fast_bf16(device: str) -> bool:
 def cache_root(folder: str | None) -> Path:
     """``folder``, else ``$COMPRESS_CACHE``, else ``compress`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     chosen = folder or os.environ.get("COMPRESS_CACHE")
-    return Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "compress").expanduser()
+    return local_path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "compress")

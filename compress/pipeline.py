@@ -16,6 +16,7 @@ from compress.errors import CompressError
 from compress.folder import new_folder
 from compress.freshness import STATE, RunState, digest_source, fingerprint_of
 from compress.machine import processes
+from compress.paths import local_path
 from compress.progress import say
 from compress.recipe import FILES, Recipe, Step, read_recipe
 from compress.step import StepResult
@@ -45,7 +46,7 @@ def run(
         recipe = Recipe.parse(recipe.model_dump(exclude_unset=True) | {"seed": seed})
     if processes() > 1:
         raise CompressError("run: runs in one process; start single steps under torchrun or accelerate launch")
-    folder = _open(Path(out).expanduser())
+    folder = _open(local_path(out))
     try:
         with FileLock(folder / LOCK, timeout=0):
             try:

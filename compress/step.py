@@ -14,6 +14,7 @@ from compress.config import DataConfig, Settings, ThreadsConfig, TrainingConfig
 from compress.errors import CompressError
 from compress.folder import Kind, Manifest, being_written, new_folder
 from compress.machine import is_main_process, package_versions, processes, usable_cpus, use_threads
+from compress.paths import local_path
 from compress.progress import be_quiet
 
 if TYPE_CHECKING:
@@ -122,9 +123,9 @@ def step(
     kind: type[Config], settings: dict[str, Any], out: str | Path, overwrite: bool, inputs: Sequence[str | Path]
 ) -> Iterator[Job[Config]]:
     """A job without data: its settings are checked and its folder is free before any work is done."""
-    watch, config, place = Stopwatch(), kind.parse(settings), Path(out).expanduser()
+    watch, config, place = Stopwatch(), kind.parse(settings), local_path(out)
     named = [getattr(config, name, None) for name in ("student", "teacher", "unlabeled")]
-    sources = tuple(Path(source).expanduser() for source in (*inputs, *named) if source is not None)
+    sources = tuple(local_path(source) for source in (*inputs, *named) if source is not None)
     if processes() > 1 and not isinstance(config, TrainingConfig):
         raise CompressError(f"{config.command}: runs in one process; start it without torchrun or accelerate launch")
     if isinstance(config, TrainingConfig):

@@ -5,10 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import compress
+from compress.config import DataConfig
+from compress.data import read_dataset
 from compress.errors import CompressError
 from compress.folder import (
     MANIFEST,
@@ -21,6 +25,7 @@ from compress.folder import (
     read_manifest,
     write_manifest,
 )
+from compress.freshness import digest_source
 
 OURS = json.dumps({"format_version": 1, "files": []})
 FILES = {"config.json": "{}", "onnx/model.onnx": "graph", "vocab.txt": "[PAD]\n"}
@@ -231,3 +236,19 @@ def test_a_name_with_wildcards_sweeps_its_own_leavings_only(tmp_path: Path) -> N
         pass
     assert not own.exists()
     assert other.exists()
+
+
+@pytest.mark.parametrize("use", [
+    compress.load,
+    lambda name: compress.export(name, "out"),
+    lambda name: compress.export("model", name),
+    lambda name: read_dataset(DataConfig(data=name)),
+    digest_source,
+])  # fmt: skip
+def test_a_home_folder_of_nobody_is_told(
+    use: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CompressError, match="~nobody-here/x: there is no such user's home folder"):
+        use("~nobody-here/x")
+    assert list(tmp_path.iterdir()) == []

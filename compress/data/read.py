@@ -27,9 +27,10 @@ def read_dataset(config: DataConfig) -> Dataset:
         CompressError: the source is missing, malformed, has one class only, or has labels that train does not have.
     """
     tables = find_tables(config)
-    if config.test is None and "test" in tables and not _labelled(tables["test"], config):
-        withheld = ", ".join(table.name for table in tables.pop("test"))
-        say(f"data: {withheld} has no labels, so it is left out; a test split is held out from the train rows")
+    withheld = "test" in tables and _labelled(tables["train"], config) and not _labelled(tables["test"], config)
+    if withheld and config.test is None:
+        names = ", ".join(table.name for table in tables.pop("test"))
+        say(f"data: {names} has no labels, so it is left out; a test split is held out from the train rows")
     rows = {split: read_rows(found, config.text, config.label) for split, found in tables.items()}
     task = _task(rows)
     labels = _train_labels(rows["train"], task)

@@ -12,6 +12,7 @@ from compress.data.hub import hub_tables
 from compress.data.tables import SUFFIXES, Table, read_table
 from compress.embedded import BBC_NEWS, bbc_news
 from compress.errors import CompressError
+from compress.paths import local_path
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -38,10 +39,10 @@ def find_tables(config: DataConfig) -> dict[SplitName, list[Table]]:
     """
     given: dict[SplitName, str | None] = {"train": config.train, "validation": config.validation, "test": config.test}
     files: dict[SplitName, list[Path]] = {
-        split: [Path(name).expanduser()] for split, name in given.items() if name is not None
+        split: [local_path(name)] for split, name in given.items() if name is not None
     }
     tables: dict[SplitName, list[Table]] = {}
-    path = Path(config.data).expanduser()
+    path = local_path(config.data)
     contents = _list_folder(path)
     if config.data == BBC_NEWS:
         texts, topics = bbc_news()

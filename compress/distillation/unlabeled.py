@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from compress.data.columns import text_columns as find_columns
 from compress.data.tables import Table
 from compress.errors import CompressError
+from compress.paths import local_path
 from compress.runtime.encoding import Text
 
 Row = tuple[str, Sequence[Any]]
@@ -30,7 +30,7 @@ def read_unlabeled(path: str, text_columns: Sequence[str], pairs: bool) -> Itera
     Raises:
         CompressError: the file cannot be read, at once; or, on the way, it is malformed or has no texts.
     """
-    file = Path(path).expanduser()
+    file = local_path(path)
     suffix = file.suffix.lower()
     if suffix in {".csv", ".tsv", ".json"}:
         raise CompressError(f"--unlabeled {path}: {suffix} files are not read; {_ALLOWED}")

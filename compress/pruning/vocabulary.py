@@ -4,7 +4,6 @@ import copy
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from compress.distillation.unlabeled import read_unlabeled
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.wordpiece import describe, ids_in, require_word_pieces, with_tokens
+from compress.paths import local_path
 from compress.progress import say
 from compress.runtime.encoding import Text, TextEncoder
 from compress.training.encodings import Encodings
@@ -62,7 +62,7 @@ def texts_to_read(data: Dataset, config: PruneConfig, text_columns: Sequence[str
     Raises:
         CompressError: the latter are in no file that can be read again, by the recovery.
     """
-    if config.unlabeled and not Path(config.unlabeled).expanduser().is_file():
+    if config.unlabeled and not local_path(config.unlabeled).is_file():
         raise CompressError(
             f"--unlabeled {config.unlabeled}: is no file; --vocabulary reads it more than once, save it"
         )

@@ -11,6 +11,7 @@ import numpy as np
 
 from compress.errors import CompressError
 from compress.machine import usable_cpus
+from compress.paths import local_path
 from compress.runtime.encoding import Text
 from compress.runtime.predictor import Logits, predict_logits
 from compress.runtime.session import OnnxPredictor
@@ -171,7 +172,7 @@ def load(
         raise CompressError(f"load: instances must be from 1 to the number of threads, {usable}, got {instances}")
     if batch_tokens is not None and batch_tokens < 1:
         raise CompressError(f"load: batch_tokens must be at least 1, got {batch_tokens}; 1 answers each text alone")
-    return Classifier(OnnxPredictor.open(Path(folder).expanduser(), threads, instances), batch_tokens)
+    return Classifier(OnnxPredictor.open(local_path(folder), threads, instances), batch_tokens)
 
 
 def _probabilities(logits: Logits, *, multi_label: bool) -> Logits:

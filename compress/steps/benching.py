@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.config import BenchConfig, DataConfig
 from compress.errors import CompressError
+from compress.paths import local_path
 from compress.progress import say
 from compress.step import StepResult, data_step
 
@@ -45,7 +46,7 @@ def bench(
         test, task = read_test(job.data)
         if not test.labels:
             say("bench: the test texts have no labels, so accuracy is left out; --label COL names their column")
-        paths = [Path(model).expanduser() for model in models]
+        paths = [local_path(model) for model in models]
         with _baselines(job.config, job.data, test, paths) as floors:
             results = core([*paths, *floors], test, task, job.config)
         for entry in results["models"]:

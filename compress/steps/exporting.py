@@ -10,6 +10,7 @@ from typing import Any
 from compress.config import ExportConfig, QuantizeConfig
 from compress.errors import CompressError
 from compress.folder import MANIFEST, read_manifest
+from compress.paths import local_path
 from compress.step import Job, StepResult, data_step, step
 from compress.steps.labels import check_labels
 
@@ -126,7 +127,7 @@ def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
 @contextmanager
 def _exported(model: str | Path, job: Job[Any], *, pairs: bool) -> Iterator[Path]:
     """``model`` itself where it is an ONNX folder, else an export of it that is gone afterwards."""
-    folder = Path(model).expanduser()
+    folder = local_path(model)
     if (folder / MANIFEST).is_file() and read_manifest(folder).kind == "onnx":
         yield folder
     else:

@@ -277,6 +277,13 @@ def test_a_test_file_without_labels_is_left_out_of_a_training_and_said(
     assert "test.tsv has no labels, so it is left out" in capsys.readouterr().err
 
 
+def test_a_label_column_that_is_nowhere_is_no_reason_to_drop_the_test_file(
+    refusal: Refusal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 'no column "lable"; give --label one of "text", "label"' in refusal(FOLDER, label="lable")
+    assert "left out" not in capsys.readouterr().err
+
+
 def test_a_blank_around_a_label_makes_no_class_of_its_own(read: Read) -> None:
     dataset = read(FOLDER | {"train.csv": TRAIN + "fine too,pos \nbad too, neg\n"})
     assert dataset.labels == ("neg", "pos")
