@@ -1,14 +1,16 @@
 """What pruning to a latency keeps, against uniform magnitude pruning and against fewer layers at that latency.
 
-    python -m benchmarks.pruning [SET...] [--data ../shared/data] [--out runs/pruning] [--teachers runs/distillation]
-                                 [--methods ours,uniform,layers] [--speedups 1.5,2,3,5] [--seeds 0,1,2] [--threads N]
+    python -m benchmarks.pruning make    [SET...] [--methods ours,uniform,layers] [--speedups 1.5,2,3,5] [--seeds 0,1,2]
+    python -m benchmarks.pruning measure [SET...]
+                                 both: [--data ../shared/data] [--out runs/pruning] [--teachers runs/distillation]
+                                       [--threads N]
 
 For each data set and speed-up over the 6-layer teacher, in int8 at batch 1 on texts as they come: the search's model,
 one whose layers all keep the same shares of heads and neurons by magnitude, and one of as many of the teacher's own
-layers as come nearest to that speed. All three learn from the teacher with the same settings, are quantized, and answer
-the test texts. The speed is measured in turns with the teacher's. Models that are there already are not made again, so
-the parts may be run one by one, in any order. Writes ``benchmarks/results/pruning/SET.json``, a row for each model
-there is.
+layers as come nearest to that speed. All three learn from the teacher with the same settings, and are quantized.
+``make`` leaves out what is there already, so parts may be made one by one, in any order, side by side. ``measure``
+wants the machine for itself: every model answers the test texts, and is timed in turns with the teacher. It writes
+``benchmarks/results/pruning/SET.json``, a row for each model there is.
 """
 
 import argparse
@@ -20,7 +22,8 @@ import numpy as np
 import torch
 
 import compress
-from benchmarks.distillation import METRICS, STUDENTS, TEACHERS, compress_threads, row
+from benchmarks.distillation import METRICS, TEACHERS, TO_THE_END, compress_threads, row
+from compress.bench.machine import describe_machine
 from compress.config import DataConfig, PruneConfig
 from compress.data import Dataset, read_dataset
 from compress.modeling.checkpoint import Checkpoint, load_classifier
@@ -40,6 +43,11 @@ SPEEDUPS = (1.5, 2.0, 3.0, 5.0)
 SEEDS = (0, 1, 2)
 
 Settings = dict[str, Any]
+# Those of benchmarks.distillation with fewer epochs: there are 36 models a data set.
+RECOVERY: dict[str, Settings] = {
+    "sst2": {"epochs": 1, "batch_size": 128, "learning_rate": 2e-4, "hidden_weight": 1.0},
+    "banking77": {"epochs": 6, "batch_size": 64, "learning_rate": 3e-4, "hidden_weight": 1.0, **TO_THE_END},
+}
 
 
 def uniform_magnitude(checkpoint: Checkpoint, _: Examples) -> Importance:
@@ -72,7 +80,7 @@ def nearest_depth(whole: Widths, table: LatencyTable, target_ms: float) -> int:
 def make(method: str, speedup: float, seed: int, name: str, teacher: Path, data: Path, out: Path, threads: int) -> Path:
     """One model and its int8 form, unless they are there; returns the folder that holds both."""
     folder = out / f"{method}-{speedup:g}x-{seed}"
-    settings: Settings = STUDENTS[name] | {"metric": METRICS[name], "threads": threads, "seed": seed}
+    settings: Settings = RECOVERY[name] | {"metric": METRICS[name], "threads": threads, "seed": seed}
     if not (folder / "torch").exists():
         whole, table, _ = speeds(teacher, data, threads)
         target_ms = table.latency_ms(whole) / speedup
@@ -107,18 +115,23 @@ def result(folder: Path, teacher: Path, dataset: Dataset, name: str, deployment:
     return told | wanted | {"widths": vars(Widths.of(model.model))} | measured(model, whole, deployment)
 
 
-def measure(name: str, data: Path, given: argparse.Namespace) -> None:
-    """Make what is asked for and not there yet; write a row for each model that is there and has none."""
-    dataset = read_dataset(DataConfig(data=str(data)))
+def make_all(name: str, data: Path, given: argparse.Namespace) -> None:
+    """What is asked for and not there yet, fast models first: they are made soonest."""
     teacher, out = given.teachers / name / "teacher", given.out / name
     if not teacher.exists():
         compress.finetune("demo:minilm", data, teacher, metric=METRICS[name], threads=given.threads, **TEACHERS[name])
-    for seed in given.seeds:
-        for speedup in given.speedups:
-            for method in given.methods:
-                make(method, speedup, seed, name, teacher, data, out, given.threads)
     if not (out / "teacher-1x-0" / "int8").exists():
         compress.quantize(teacher, data, out / "teacher-1x-0" / "int8")
+    for seed in given.seeds:
+        for speedup in sorted(given.speedups, reverse=True):
+            for method in given.methods:
+                make(method, speedup, seed, name, teacher, data, out, given.threads)
+
+
+def measure(name: str, data: Path, given: argparse.Namespace) -> None:
+    """Write a row for each model that is there."""
+    dataset = read_dataset(DataConfig(data=str(data)))
+    teacher, out = given.teachers / name / "teacher", given.out / name
     _, _, deployment = speeds(teacher, data, given.threads)
     rows = [row("teacher", 0, out / "teacher-1x-0" / "int8", dataset, METRICS[name])]
     for folder in sorted(out.glob("*x-*")):
@@ -128,37 +141,81 @@ def measure(name: str, data: Path, given: argparse.Namespace) -> None:
                 kept.write_text(json.dumps(result(folder, teacher, dataset, name, deployment)), encoding="utf-8")
             rows.append(json.loads(kept.read_text(encoding="utf-8")))
     RESULTS.mkdir(parents=True, exist_ok=True)
-    told = {"metric": METRICS[name], "threads": given.threads, "models": rows}
-    (RESULTS / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    for each in rows:
+        each.pop("config")
+    told = {"metric": METRICS[name], "threads": given.threads, "recovery": RECOVERY[name]}
+    machine = describe_machine([given.threads])
+    (RESULTS / f"{name}.json").write_text(
+        json.dumps(told | {"machine": machine, "models": rows}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """Mean test metric over seeds in points, what that loses on the teacher, and the mean measured speed-up."""
-    lines = ["| data | teacher | speed-up | " + " | ".join(METHODS) + " |", "|---|--:|--:|" + "---|" * len(METHODS)]
+    """Test metric in points over seeds, measured speed-up, and by how much the search's models are ahead of the others.
+
+    What the others have at the speed of the search's models is read off between their own points, the teacher's among
+    them; beyond their fastest they are given what that has.
+    """
+    ahead = [f"ahead of {method}" for method in METHODS[1:]]
+    columns = ("data", "teacher", "asked", *METHODS, *ahead)
+    lines = [f"| {' | '.join(columns)} |", "|---|--:|--:|" + "---|" * len(METHODS) + "--:|" * len(ahead)]
+    leads: dict[float, list[list[float]]] = {speedup: [] for speedup in SPEEDUPS}
     for name, found in results.items():
-        teacher = 100 * next(one["test"] for one in found["models"] if one["model"] == "teacher")
+        curves = {method: _curve(found["models"], method) for method in METHODS}
+        teacher = _points(found["models"], "teacher", None)[0][0]
         for speedup in SPEEDUPS:
-            cells = []
-            for method in METHODS:
-                rows = [
-                    one for one in found["models"]
-                    if one["model"] == method and one["wanted_speedup"] == speedup
-                ]  # fmt: skip
-                points = 100 * np.array([one["test"] for one in rows])
-                faster = np.array([one["speedup"] for one in rows])
-                cells.append(
-                    f"{points.mean():.1f} ({points.mean() - teacher:+.1f}) at {faster.mean():.2f}x, n = {len(rows)}"
-                    if rows
-                    else ""
-                )
+            cells = [_cell(*_points(found["models"], method, speedup), teacher) for method in METHODS]
+            lead = [_lead(curves["ours"], curves[method], speedup, teacher) for method in METHODS[1:]]
+            if None not in lead:
+                leads[speedup].append([each for each in lead if each is not None])
+            told = ["" if each is None else f"{each:+.1f}" for each in lead]
             if any(cells):
-                lines.append(f"| {name} | {teacher:.1f} | {speedup:g}x | " + " | ".join(cells) + " |")
+                lines.append(f"| {name} | {teacher:.1f} | {speedup:g}x | {' | '.join((*cells, *told))} |")
+    for speedup, both in leads.items():
+        if len(both) > 1:
+            means = [f"{each:+.1f}" for each in np.mean(both, axis=0)]
+            lines.append(f"| mean | | {speedup:g}x | {' | '.join((*[''] * len(METHODS), *means))} |")
     return "\n".join(lines)
+
+
+def _points(rows: list[dict[str, Any]], model: str, wanted: float | None) -> tuple[list[float], list[float]]:
+    """Test metric in points, and measured speed-up, of each seed."""
+    chosen = [one for one in rows if one["model"] == model and one.get("wanted_speedup") == wanted]
+    return [100 * one["test"] for one in chosen], [one.get("speedup", 1.0) for one in chosen]
+
+
+def _cell(points: list[float], faster: list[float], teacher: float) -> str:
+    if not points:
+        return ""
+    spread = f" ± {np.std(points, ddof=1):.1f}" if len(points) > 1 else ""
+    return f"{np.mean(points):.1f}{spread} ({np.mean(points) - teacher:+.1f}) at {np.mean(faster):.2f}x"
+
+
+def _curve(rows: list[dict[str, Any]], method: str) -> dict[float, tuple[float, float]]:
+    """Measured speed-up and test metric in points by the speed-up that was asked for, means over seeds."""
+    found = {speedup: _points(rows, method, speedup) for speedup in SPEEDUPS}
+    return {
+        speedup: (float(np.mean(faster)), float(np.mean(points)))
+        for speedup, (points, faster) in found.items()
+        if points
+    }
+
+
+def _lead(
+    ours: dict[float, tuple[float, float]], other: dict[float, tuple[float, float]], speedup: float, teacher: float
+) -> float | None:
+    """How many points ours is above the other's curve, which is straight in the logarithm of the speed-up."""
+    if speedup not in ours or speedup not in other:
+        return None
+    faster, points = ours[speedup]
+    known = sorted([(1.0, teacher), *other.values()])
+    return points - float(np.interp(np.log(faster), [np.log(one) for one, _ in known], [each for _, each in known]))
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("action", choices=("make", "measure"))
     parser.add_argument("sets", nargs="*", choices=SETS, default=[])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/pruning"))
@@ -169,8 +226,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=compress_threads())
     given = parser.parse_args()
     for name in given.sets or SETS:
-        measure(name, given.data / name, given)
-    print(table({path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}))
+        {"make": make_all, "measure": measure}[given.action](name, given.data / name, given)
+    if given.action == "measure":
+        print(
+            table({path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))})
+        )
 
 
 if __name__ == "__main__":

@@ -62,7 +62,11 @@ class PruneConfig(DistillationConfig):
         description="layers to keep: a number of evenly spaced ones, or a list such as 0,2,4; heads and ffn are shares "
         "of these; default: all",
     )
-    hidden_size: int | None = Field(default=None, gt=0, description="hidden size to cut down to; default: the model's")
+    hidden_size: int | None = Field(
+        default=None,
+        gt=0,
+        description="hidden size to cut down to; default: the model's, or less where a latency asks for it",
+    )
     rounds: int = Field(
         default=1,
         gt=0,
@@ -122,7 +126,7 @@ class PruneConfig(DistillationConfig):
 
     @model_validator(mode="after")
     def _one_goal(self) -> Self:
-        goals = ("target_latency_ms", "speedup", "heads", "ffn", "hidden_size")
+        goals = ("target_latency_ms", "speedup", "heads", "ffn")
         given = [name for name in goals if getattr(self, name)]
         if self.has_target and len(given) > 1:
             raise ValueError(f"takes {given[0]} or {given[1]}, not both; a latency leaves open what is removed for it")

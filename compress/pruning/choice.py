@@ -1,5 +1,6 @@
 """What to remove: the least important heads and blocks of neurons over all layers, and some left in each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,11 @@ class Budget:
 
     heads: int
     neurons: int
+
+
+def spans(layers: Sequence[int], depth: int) -> list[range]:
+    """For each of the ``layers`` that stay, itself and those above it that went, whose work it does from then on."""
+    return [range(start, end) for start, end in zip(layers, [*layers[1:], depth], strict=True)]
 
 
 def choose(importance: Importance, budget: Budget) -> Cut:

@@ -1,6 +1,7 @@
 """What to cut for a latency: the plan, measured before anything is trained, and what came of it."""
 
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from compress.config import PruneConfig
@@ -9,8 +10,8 @@ from compress.errors import CompressError
 from compress.machine import processes
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
-from compress.pruning.choice import Cut
-from compress.pruning.deployment import Deployment, typical_lengths
+from compress.pruning.choice import NEURON_BLOCK, Cut
+from compress.pruning.deployment import Deployment, Turns, typical_lengths
 from compress.pruning.importance import Importance
 from compress.pruning.latency_table import LatencyTable
 from compress.pruning.probe import Architecture, Widths, parameters
@@ -20,6 +21,8 @@ from compress.pruning.timings import latency_table, take_turns
 _TRIES = 4
 _CLOSE_ENOUGH = 0.97
 _TEXTS = 4096
+_HIDDEN_STEP = 16  # kernels work on blocks of columns
+_SLIMMEST = Widths((0,), (NEURON_BLOCK,))
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Plan:
 
     Attributes:
         cut: the heads and neurons of each layer that stay.
+        hidden_size: of the model that is left.
         before: widths of the whole model.
         after: widths that stay, 0 and 0 for a layer that goes.
         predicted_ms: latency by the table.
@@ -40,6 +44,7 @@ class Plan:
     """
 
     cut: Cut
+    hidden_size: int
     before: Widths
     after: Widths
     predicted_ms: float
@@ -52,14 +57,15 @@ class Plan:
 
     def as_metrics(self) -> dict[str, Any]:
         """For the manifest."""
-        told = {name: getattr(self, name) for name in ("predicted_ms", "whole_ms", "size_bytes", "parameters", "kept")}
+        names = ("predicted_ms", "whole_ms", "size_bytes", "parameters", "kept", "hidden_size")
+        told = {name: getattr(self, name) for name in names}
         return {"predicted_speedup": self.whole_ms / self.predicted_ms} | told | {"widths": asdict(self.after)}
 
     def __str__(self) -> str:
         lines = [
             f"plan: {self.latency_ms:.3g} ms (by the table {self.predicted_ms:.3g}) instead of {self.whole_ms:.3g}, "
             f"{self.whole_ms / self.latency_ms:.2f}x; {self.size_bytes / 1e6:.1f} MB, {self.parameters:,} parameters, "
-            f"{self.kept:.0%} of the importance"
+            f"hidden size {self.hidden_size}, {self.kept:.0%} of the importance"
         ]
         pairs = zip(self.before.heads, self.before.neurons, self.after.heads, self.after.neurons, self.layer_ms)  # noqa: B905
         for layer, (heads, neurons, kept_heads, kept_neurons, layer_ms) in enumerate(pairs):
@@ -99,43 +105,85 @@ def deployment_of(whole: Checkpoint, data: Dataset, config: PruneConfig, threads
 def find_plan(whole: Checkpoint, importance: Importance, deployment: Deployment, config: PruneConfig) -> Plan:
     """The cut of ``whole`` that keeps most importance at the latency that ``config`` asks for.
 
-    A model of the widths that the table leads to is timed too; where it is off the target, the search is asked for
-    more or less.
+    Where no widths are that fast, the hidden size goes down too, by quarters, until some are.
 
     Raises:
-        CompressError: no widths are fast enough, or the model is already.
+        CompressError: nothing is fast enough, or the model is already.
     """
     architecture, before = Architecture.of(whole.model), Widths.of(whole.model)
-    table = latency_table(architecture, before, deployment)
-    whole_ms = table.latency_ms(before)
+    whole_ms = latency_table(architecture, before, deployment).latency_ms(before)
     target_ms = config.target_latency_ms or whole_ms / (config.speedup or 1.0)
     if target_ms >= whole_ms:
         raise CompressError(
             f"prune.target_latency_ms {target_ms:g} needs no pruning: the model takes {whole_ms:.3g} ms here as it is; "
             "nothing was done"
         )
-    plans: list[Plan] = []
-    budget_ms = target_ms
     with deployment.timer(architecture, before) as reference:
-        while len(plans) < _TRIES:
-            try:
-                cut = search(importance, table, budget_ms)
-            except OutOfReachError as error:
-                if plans:
-                    break
-                raise _out_of_reach(error, target_ms, whole_ms) from None
-            after = _widths(cut)
-            if plans and after == plans[-1].after:
+        for hidden_size in _hidden_sizes(architecture, config):
+            goal = _Goal(replace(architecture, hidden_size=hidden_size), before, target_ms, whole_ms, deployment)
+            fastest_ms = goal.measured_ms(_SLIMMEST, reference)
+            if fastest_ms <= target_ms:
+                with suppress(OutOfReachError):
+                    return _best_plan(importance, goal, reference)
+    raise CompressError(
+        f"prune: no widths reach {target_ms:.3g} ms; the fastest possible is {fastest_ms:.3g} ms, "
+        f"{whole_ms / fastest_ms:.1f} times as fast as the model; ask for less"
+    )
+
+
+def _hidden_sizes(architecture: Architecture, config: PruneConfig) -> list[int]:
+    """Those to try, in this order: the one that is asked for, or the model's and what quarters of it leave."""
+    if config.hidden_size is not None:
+        return [config.hidden_size]
+    whole = architecture.hidden_size
+    return [whole, *(size for quarters in (3, 2, 1) if (size := whole * quarters // 4 // _HIDDEN_STEP * _HIDDEN_STEP))]
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """What a plan is for: models of these parts, their latency, and where that is measured."""
+
+    architecture: Architecture
+    before: Widths
+    target_ms: float
+    whole_ms: float
+    deployment: Deployment
+
+    def measured_ms(self, widths: Widths, reference: Turns) -> float:
+        """The latency of a model of these widths; ``reference`` is the whole one."""
+        with self.deployment.timer(self.architecture, widths) as model:
+            return take_turns(model, reference).ratio * self.whole_ms
+
+
+def _best_plan(importance: Importance, goal: _Goal, reference: Turns) -> Plan:
+    """The plan that keeps most of what is measured within the target; else the fastest.
+
+    A model of the widths that the table leads to is timed; where it is off the target, the search is asked for more or
+    less.
+
+    Raises:
+        OutOfReachError: no widths are fast enough by the table.
+    """
+    table = latency_table(goal.architecture, goal.before, goal.deployment)
+    plans: list[Plan] = []
+    budget_ms = goal.target_ms
+    while len(plans) < _TRIES:
+        try:
+            cut = search(importance, table, budget_ms)
+        except OutOfReachError:
+            if plans:
                 break
-            with deployment.timer(architecture, after.inhabited) as model:
-                latency_ms = take_turns(model, reference).ratio * whole_ms
-            plans.append(_describe(cut, before, table, latency_ms, architecture, deployment, importance))
-            if _CLOSE_ENOUGH * target_ms <= latency_ms <= target_ms:
-                break
-            budget_ms *= (1 + _CLOSE_ENOUGH) / 2 * target_ms / latency_ms
-    reached = [plan for plan in plans if plan.latency_ms <= target_ms]
+            raise
+        if plans and _widths(cut) == plans[-1].after:
+            break
+        plans.append(_describe(cut, importance, table, goal, reference))
+        latency_ms = plans[-1].latency_ms
+        if _CLOSE_ENOUGH * goal.target_ms <= latency_ms <= goal.target_ms:
+            break
+        budget_ms *= (1 + _CLOSE_ENOUGH) / 2 * goal.target_ms / latency_ms
+    reached = [plan for plan in plans if plan.latency_ms <= goal.target_ms]
     if not reached:
-        say(f"plan: none of {len(plans)} was measured within {target_ms:.3g} ms; this is the fastest of them")
+        say(f"plan: none of {len(plans)} was measured within {goal.target_ms:.3g} ms; this is the fastest of them")
     return max(reached, key=lambda plan: plan.kept) if reached else min(plans, key=lambda plan: plan.latency_ms)
 
 
@@ -148,36 +196,21 @@ def measured(pruned: Checkpoint, whole: Checkpoint, deployment: Deployment) -> d
     return found
 
 
-def _out_of_reach(error: OutOfReachError, target_ms: float, whole_ms: float) -> CompressError:
-    return CompressError(
-        f"prune: no widths reach {target_ms:.3g} ms; the fastest possible is {error.fastest_ms:.3g} ms, "
-        f"{whole_ms / error.fastest_ms:.1f} times as fast as the model; ask for less, or distil to fewer hidden "
-        "dimensions"
-    )
-
-
-def _describe(
-    cut: Cut,
-    before: Widths,
-    table: LatencyTable,
-    latency_ms: float,
-    architecture: Architecture,
-    deployment: Deployment,
-    importance: Importance,
-) -> Plan:
+def _describe(cut: Cut, importance: Importance, table: LatencyTable, goal: _Goal, reference: Turns) -> Plan:
     after = _widths(cut)
     scores = importance.heads + importance.neurons
     kept = sum(float(units[chosen].sum()) for units, chosen in zip(scores, cut.heads + cut.neurons, strict=True))
     return Plan(
         cut=cut,
-        before=before,
+        hidden_size=goal.architecture.hidden_size,
+        before=goal.before,
         after=after,
         predicted_ms=table.latency_ms(after),
-        latency_ms=latency_ms,
-        whole_ms=table.latency_ms(before),
+        latency_ms=goal.measured_ms(after.inhabited, reference),
+        whole_ms=goal.whole_ms,
         layer_ms=table.layers_ms(after),
-        size_bytes=deployment.size_bytes(architecture, after.inhabited),
-        parameters=parameters(architecture, after),
+        size_bytes=goal.deployment.size_bytes(goal.architecture, after.inhabited),
+        parameters=parameters(goal.architecture, after),
         kept=kept / max(sum(float(units.sum()) for units in scores), 1e-30),
     )
 

@@ -1,5 +1,6 @@
 """Models to time: random weights of given widths, as they would be deployed."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -87,7 +88,8 @@ def probe_model(architecture: Architecture, widths: Widths) -> BertForSequenceCl
         "hidden_act": architecture.activation,
         "num_hidden_layers": len(widths.heads),
         "attention_head_size": architecture.head_size,
-        "num_attention_heads": architecture.hidden_size // architecture.head_size,
+        # Transformers wants a number of heads that divides the hidden size; the numbers that count are per layer.
+        "num_attention_heads": math.gcd(architecture.hidden_size, architecture.hidden_size // architecture.head_size),
         "heads_per_layer": list(widths.heads),
         "neurons_per_layer": list(widths.neurons),
     }

@@ -11,7 +11,7 @@ from compress.distillation.students import choose_layers
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
-from compress.pruning.choice import Budget, Cut, choose
+from compress.pruning.choice import Budget, Cut, choose, spans
 from compress.pruning.importance import Importance
 from compress.pruning.plan import Plan
 from compress.pruning.ranking import rank, widths
@@ -51,12 +51,13 @@ def prune(
     if not config.narrows:
         return whole, recover(teacher, whole, data, config, desk, text_columns)
     sample = _sample(encode(whole, data.train), config)
+    config = _imitating(config, plan.cut.layers if plan else _kept_layers(whole, config), whole, teacher)
     pruned = _cut(whole, plan.cut, sample, config) if plan else _without_layers(whole, sample, config)
     heads, neurons = map(sum, widths(pruned))
     for part in plan_rounds(heads, neurons, config):
         pruned = _with_less_units(pruned, part.budget, sample, config)
         if part.number == 1:
-            pruned = _with_less_hidden(pruned, config)
+            pruned = _with_less_hidden(pruned, plan.hidden_size if plan else config.hidden_size)
         say(f"pruned: {part}{whole.parameters:,} parameters become {pruned.parameters:,}")
         share = config.model_copy(update={"epochs": part.epochs})
         training = recover(teacher, pruned, data, share, part.desk(desk), text_columns)
@@ -67,8 +68,7 @@ def plan_importance(whole: Checkpoint, data: Dataset, config: PruneConfig) -> Im
     """That of the units of ``whole`` that may stay; layers that ``config`` leaves out have none."""
     _check(whole, config)
     found = rank(whole, _sample(encode(whole, data.train), config), config)
-    layers = range(len(found.heads))
-    kept = layers if config.layers is None else choose_layers(config.layers, len(layers), config.command)
+    layers, kept = range(len(found.heads)), _kept_layers(whole, config)
     heads, neurons = (
         [scores[layer] if layer in kept else scores[layer][:0] for layer in layers]
         for scores in (found.heads, found.neurons)
@@ -76,10 +76,23 @@ def plan_importance(whole: Checkpoint, data: Dataset, config: PruneConfig) -> Im
     return Importance(heads, neurons)
 
 
+def _kept_layers(whole: Checkpoint, config: PruneConfig) -> list[int]:
+    """Those that ``config`` leaves, by number."""
+    depth = len(whole.model.bert.encoder.layer)
+    return list(range(depth)) if config.layers is None else choose_layers(config.layers, depth, config.command)
+
+
+def _imitating(config: PruneConfig, layers: list[int], whole: Checkpoint, teacher: Checkpoint) -> PruneConfig:
+    """Where nothing is said, each layer imitates the last of the teacher's layers whose work it does."""
+    depth = len(whole.model.bert.encoder.layer)
+    if config.layer_map is not None or len(teacher.model.bert.encoder.layer) != depth:
+        return config
+    return config.model_copy(update={"layer_map": [span[-1] for span in spans(layers, depth)]})
+
+
 def _check(whole: Checkpoint, config: PruneConfig) -> None:
     """Refuse what the model has not before anything is measured."""
-    if config.layers is not None:
-        choose_layers(config.layers, len(whole.model.bert.encoder.layer), config.command)
+    _kept_layers(whole, config)
     widest = whole.model.config.hidden_size
     if config.hidden_size is not None and config.hidden_size > widest:
         raise CompressError(
@@ -90,7 +103,7 @@ def _check(whole: Checkpoint, config: PruneConfig) -> None:
 def _without_layers(whole: Checkpoint, sample: Examples, config: PruneConfig) -> Checkpoint:
     if config.layers is None:
         return whole
-    kept = choose_layers(config.layers, len(whole.model.bert.encoder.layer), config.command)
+    kept = _kept_layers(whole, config)
     heads, neurons = (
         [list(range(count)) if layer in kept else [] for layer, count in enumerate(counts)] for counts in widths(whole)
     )
@@ -103,10 +116,10 @@ def _with_less_units(model: Checkpoint, budget: Budget, sample: Examples, config
     return _cut(model, choose(rank(model, sample, config), budget), sample, config)
 
 
-def _with_less_hidden(model: Checkpoint, config: PruneConfig) -> Checkpoint:
-    if config.hidden_size is None:
+def _with_less_hidden(model: Checkpoint, hidden_size: int | None) -> Checkpoint:
+    if hidden_size in (None, model.model.config.hidden_size):
         return model
-    return model.with_model(narrow(model.model, None, None, config.hidden_size, pairs=reads_pairs(model.task)))
+    return model.with_model(narrow(model.model, None, None, hidden_size, pairs=reads_pairs(model.task)))
 
 
 def _cut(model: Checkpoint, cut: Cut, sample: Examples, config: PruneConfig) -> Checkpoint:

@@ -13,6 +13,7 @@ from transformers import BertForSequenceClassification
 
 from compress.modeling.pruned_bert import PrunedBertForSequenceClassification
 from compress.progress import progress
+from compress.pruning.choice import spans
 from compress.training.batches import Examples, LengthBatches
 
 # Some twenty tokens for each input of the widest projection, and a memory that stays below a gigabyte for BERT-base.
@@ -50,18 +51,13 @@ def reconstruct(
         for climb in climbs:
             climb.climb_whole(layer)
     with progress("least squares", len(layers)) as advance:
-        for own, span in zip(fitted.bert.encoder.layer, _spans(layers, whole), strict=True):
+        stack = whole.bert.encoder.layer
+        for own, span in zip(fitted.bert.encoder.layer, spans(layers, len(stack)), strict=True):
             if own is fitted.bert.encoder.layer[-1]:
                 climbs = [climb.to_the_first_token() for climb in climbs]
-            _imitate(own, span, climbs)
+            _imitate(own, [stack[index] for index in span], climbs)
             advance()
     return fitted
-
-
-def _spans(layers: list[int], whole: Any) -> list[list[Any]]:
-    """For each layer that stays, itself and the layers above it that went."""
-    ends = [*layers[1:], len(whole.bert.encoder.layer)]
-    return [list(whole.bert.encoder.layer[start:end]) for start, end in zip(layers, ends, strict=True)]
 
 
 @dataclass

@@ -141,3 +141,17 @@ def test_bad_settings_are_refused_and_nothing_is_written(
         compress.prune(tiny_torch, tiny_data, tmp_path / "out", **settings)
     assert all(word in str(error.value) for word in words), error.value
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_layer_imitates_the_last_one_whose_work_it_does(tiny_torch: Path, tiny_data: Path, tmp_path: Path) -> None:
+    settings = {**FAST, "layers": [0, 1, 3], "epochs": 1, "hidden_weight": 1.0}
+    found, wanted, other = (
+        weights_of(load_classifier(str(compress.prune(tiny_torch, tiny_data, tmp_path / name, **more).folder)).model)
+        for name, more in {
+            "found": settings,
+            "wanted": {**settings, "layer_map": [0, 2, 3]},
+            "other": {**settings, "layer_map": [0, 1, 3]},
+        }.items()
+    )
+    assert same_weights(found, wanted)
+    assert not same_weights(found, other)
