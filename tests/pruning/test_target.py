@@ -1,6 +1,8 @@
 """A latency in, a plan out: measured, told and kept to; what cannot be is refused in a line."""
 
 import json
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,9 @@ from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_classifier
-from compress.pruning.deployment import Deployment
+from compress.pruning.deployment import Deployment, Turns
 from compress.pruning.plan import find_plan
-from compress.pruning.probe import Widths
+from compress.pruning.probe import Architecture, Widths, parameters
 from compress.pruning.ranking import random_importance
 from compress.pruning.surgery import cut_model
 from tests.tiny import make_bert, make_checkpoint
@@ -66,6 +68,8 @@ def test_the_model_is_cut_as_planned_and_measured_after_it_recovered(
         ({"target_latency_ms": 0}, r"prune.target_latency_ms must be above 0, got 0"),
         ({"speedup": 2, "heads": 0.5}, "takes speedup or heads, not both"),
         ({"speedup": 2, "target_latency_ms": 1}, "takes target_latency_ms or speedup, not both"),
+        ({"speedup": 1000.0, "hidden_size": 32}, r"no widths reach .* ms; the fastest possible is .* ms"),
+        ({"speedup": 2, "hidden_size": 65}, r"prune.hidden_size must be from 1 to 64, the model's, got 65"),
         ({"heads": 0.5, "dry_run": True}, "needs speedup or target_latency_ms for dry_run"),
         ({"speedup": 2, "length": 1000}, "prune.length 1000 is more than the 128 tokens"),
         ({"heads": 1.5}, r"prune.heads must be at least 0 and below 1, got 1.5"),
@@ -100,3 +104,49 @@ def test_a_model_that_is_pruned_already_is_planned_too(tiny_encoder: Path) -> No
     for now, then in ((plan.after.heads, before.heads), (plan.after.neurons, before.neurons)):
         assert all(few <= many for few, many in zip(now, then, strict=True))
     assert cut_model(whole.model, plan.cut).num_parameters() == plan.parameters < whole.parameters
+
+
+@dataclass(frozen=True)
+class ByParameters(Deployment):
+    """A runtime in which a model takes a millisecond for so many parameters, its embedding tables aside."""
+
+    def timer(self, architecture: Architecture, widths: Widths) -> AbstractContextManager[Turns]:
+        rows = architecture.vocabulary + architecture.positions + architecture.segments
+        return Steady((parameters(architecture, widths) - rows * architecture.hidden_size) / 1000)
+
+
+@dataclass(frozen=True)
+class Steady(AbstractContextManager[Turns]):
+    """Takes the same time for every call."""
+
+    latency_ms: float
+
+    def turn(self, calls: int) -> float:
+        assert calls > 0
+        return self.latency_ms
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing runs."""
+
+
+def test_the_hidden_size_goes_down_only_where_no_widths_reach_the_target(tiny_encoder: Path) -> None:
+    whole = make_checkpoint(tiny_encoder, make_bert(), ("no", "yes"))
+    deployment, importance = ByParameters("int8", 1, 1, (24,)), random_importance(whole, seed=0)
+    hidden_sizes = []
+    for speedup in (2.0, 10.0, 25.0, 60.0):
+        plan = find_plan(whole, importance, deployment, PruneConfig(speedup=speedup))
+        assert plan.whole_ms / plan.latency_ms >= speedup
+        assert f"hidden size {plan.hidden_size}" in str(plan)
+        hidden_sizes.append(plan.hidden_size)
+    assert hidden_sizes[:2] == [64, 64]
+    assert 64 > hidden_sizes[2] > hidden_sizes[3] >= 16
+    with pytest.raises(CompressError, match="no widths reach"):
+        find_plan(whole, importance, deployment, PruneConfig(speedup=25.0, hidden_size=64))
+
+
+def test_a_hidden_size_that_is_asked_for_is_planned_with(tiny_torch: Path, tiny_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "narrow"
+    metrics = compress.prune(tiny_torch, tiny_data, out, speedup=1.3, hidden_size=32, **SMALL).metrics
+    pruned = load_classifier(str(out))
+    assert pruned.model.config.hidden_size == metrics["hidden_size"] == 32
+    assert pruned.parameters == metrics["parameters"]
