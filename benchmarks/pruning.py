@@ -7,7 +7,7 @@
 
 For each data set and speed-up over the 6-layer teacher, in int8 at batch 1 on texts as they come: the search's model,
 one whose layers all keep the same shares of heads and neurons by magnitude, and one of as many of the teacher's own
-layers as come nearest to that speed. All three learn from the teacher with the same settings, and are quantized.
+layers as are that fast. All three learn from the teacher with the same settings, and are quantized.
 ``make`` leaves out what is there already, so parts may be made one by one, in any order, side by side. ``measure``
 wants the machine for itself: every model answers the test texts, and is timed in turns with the teacher. It writes
 ``benchmarks/results/pruning/SET.json``, a row for each model there is.
@@ -45,8 +45,8 @@ SEEDS = (0, 1, 2)
 Settings = dict[str, Any]
 # Those of benchmarks.distillation with fewer epochs: there are 36 models a data set.
 RECOVERY: dict[str, Settings] = {
-    "sst2": {"epochs": 1, "batch_size": 128, "learning_rate": 2e-4, "hidden_weight": 1.0},
-    "banking77": {"epochs": 6, "batch_size": 64, "learning_rate": 3e-4, "hidden_weight": 1.0, **TO_THE_END},
+    "sst2": {"epochs": 1, "batch_size": 128, "learning_rate": 2e-4, "hidden_weight": 1.0, "cache_gb": 8.0},
+    "banking77": {"epochs": 5, "batch_size": 64, "learning_rate": 3e-4, "hidden_weight": 1.0, **TO_THE_END},
 }
 
 
@@ -70,11 +70,11 @@ def uniform_shares(whole: Widths, table: LatencyTable, target_ms: float) -> Sett
     return {"heads": 1 - 1 / heads, "ffn": 1 - 32 / neurons}
 
 
-def nearest_depth(whole: Widths, table: LatencyTable, target_ms: float) -> int:
-    """How many whole layers take most nearly that long."""
-    depths = range(1, len(whole.heads) + 1)
+def deepest(whole: Widths, table: LatencyTable, target_ms: float) -> int:
+    """How many whole layers are as fast as that, at least one."""
+    depths = range(len(whole.heads), 1, -1)
     times_ms = {depth: table.latency_ms(Widths(whole.heads[:depth], whole.neurons[:depth])) for depth in depths}
-    return min(depths, key=lambda depth: abs(np.log(times_ms[depth] / target_ms)))
+    return next((depth for depth in depths if times_ms[depth] <= target_ms), 1)
 
 
 def make(method: str, speedup: float, seed: int, name: str, teacher: Path, data: Path, out: Path, threads: int) -> Path:
@@ -85,7 +85,7 @@ def make(method: str, speedup: float, seed: int, name: str, teacher: Path, data:
         whole, table, _ = speeds(teacher, data, threads)
         target_ms = table.latency_ms(whole) / speedup
         if method == "layers":
-            compress.distill(teacher, data, folder / "torch", layers=nearest_depth(whole, table, target_ms), **settings)
+            compress.distill(teacher, data, folder / "torch", layers=deepest(whole, table, target_ms), **settings)
         elif method == "uniform":
             shares = uniform_shares(whole, table, target_ms)
             ranked = {"importance": "benchmarks.pruning.uniform_magnitude"}

@@ -24,7 +24,7 @@ def _named_or_own(value: object) -> str:
 
 
 ImportanceChoice = Annotated[
-    Annotated[Literal["fisher", "magnitude", "random"], Tag("named")]
+    Annotated[Literal["surgeon", "fisher", "magnitude", "random"], Tag("named")]
     | Annotated[ImportString[Callable[..., Any]], Tag("own")],
     Discriminator(_named_or_own),
 ]
@@ -52,9 +52,10 @@ class PruneConfig(DistillationConfig):
     batch: int = Field(default=1, gt=0, description="texts that it will be asked for at a time")
     length: int | None = Field(default=None, ge=2, description="tokens of those texts; default: as the test texts come")
     importance: ImportanceChoice = Field(
-        default="fisher",
-        description="what ranks heads and neurons: fisher (squared gradients on the sample), magnitude, random, or "
-        "module.function of your own, which takes the checkpoint and the sample and gives a "
+        default="surgeon",
+        description="what ranks heads and neurons: surgeon (the loss that a refit of the others cannot make up for), "
+        "fisher (squared gradients on masks), magnitude, random, or module.function of your own, which takes the "
+        "checkpoint and the sample and gives a "
         "compress.pruning.importance.Importance",
     )
     layers: LayerChoice | None = Field(

@@ -38,7 +38,7 @@ def fisher_importance(checkpoint: Checkpoint, examples: Examples, batch_size: in
     with _masks(model) as masks, progress("importance", len(batches)) as advance:
         for batch in map(examples.batch, batches):
             masks.start(len(batch["targets"]))
-            _loss_sum(model, batch).backward()
+            loss_sum(model, batch).backward()
             masks.collect()
             advance()
         return Importance(masks.totals[0::2], masks.totals[1::2])
@@ -83,19 +83,29 @@ class _Masks:
 def _masks(model: nn.Module) -> Iterator[_Masks]:
     """Masks in place, and gradients for nothing but them; all is as before at the end."""
     masks = _Masks(model)
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
     handles = masks.hook()
     try:
-        for weight in trained:
-            weight.requires_grad_(False)
-        yield masks
+        with frozen(model):
+            yield masks
     finally:
-        for weight in trained:
-            weight.requires_grad_(True)
         for handle in handles:
             handle.remove()
 
 
-def _loss_sum(model: nn.Module, batch: Batch) -> torch.Tensor:
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """No weight gets a gradient inside the ``with`` block."""
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    try:
+        for weight in trained:
+            weight.requires_grad_(False)
+        yield
+    finally:
+        for weight in trained:
+            weight.requires_grad_(True)
+
+
+def loss_sum(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """The loss of a batch's texts, added up."""
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
     return hard_labels(model(**inputs).logits, batch["targets"]) * len(batch["targets"])

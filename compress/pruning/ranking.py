@@ -10,6 +10,7 @@ from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.pruned_bert import head_size_of
 from compress.pruning.importance import Importance, fisher_importance
+from compress.pruning.surgeon import surgeon_importance
 from compress.training.batches import Examples
 
 Scores = list[torch.Tensor]
@@ -28,6 +29,8 @@ def rank(checkpoint: Checkpoint, examples: Examples, config: PruneConfig) -> Imp
     """
     if callable(config.importance):
         return _checked(config.importance(checkpoint, examples), checkpoint)
+    if config.importance == "surgeon":
+        return surgeon_importance(checkpoint, examples, config.batch_size, config.seed)
     if config.importance == "fisher":
         return fisher_importance(checkpoint, examples, config.batch_size, config.seed)
     if config.importance == "magnitude":

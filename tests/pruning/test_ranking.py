@@ -11,8 +11,9 @@ from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import Checkpoint, load_classifier
-from compress.pruning.importance import Importance, fisher_importance
+from compress.pruning.importance import Importance
 from compress.pruning.ranking import magnitude_importance, rank
+from compress.pruning.surgeon import surgeon_importance
 from compress.training.batches import Examples
 from compress.training.finetune import encode
 from tests.tiny import HEAD_SIZE, make_bert, make_checkpoint, parts, read, same_weights, weights_of
@@ -41,7 +42,7 @@ def first_heads_matter(checkpoint: Checkpoint, examples: Examples) -> Importance
     )
 
 
-@pytest.mark.parametrize("importance", ["fisher", "magnitude", "random"])
+@pytest.mark.parametrize("importance", ["surgeon", "fisher", "magnitude", "random"])
 def test_every_importance_has_a_score_for_each_unit_and_leaves_the_model_as_it_is(
     uneven: Checkpoint, sample: Examples, importance: Any
 ) -> None:
@@ -53,9 +54,9 @@ def test_every_importance_has_a_score_for_each_unit_and_leaves_the_model_as_it_i
     assert same_weights(weights_of(uneven.model), before)
 
 
-def test_fisher_is_the_default(uneven: Checkpoint, sample: Examples) -> None:
+def test_the_surgeon_is_the_default(uneven: Checkpoint, sample: Examples) -> None:
     config = PruneConfig(heads=0.5)
-    expected = fisher_importance(uneven, sample, config.batch_size, config.seed)
+    expected = surgeon_importance(uneven, sample, config.batch_size, config.seed)
     assert all(map(torch.equal, rank(uneven, sample, config).heads, expected.heads))
 
 
@@ -109,7 +110,7 @@ def test_an_importance_that_does_not_fit_the_model_is_refused(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("fishy", ("prune.importance", "fisher", "magnitude", "random", "module.function", "got fishy")),
+        ("fishy", ("prune.importance", "surgeon", "fisher", "magnitude", "random", "module.function", "got fishy")),
         ("no.such_function", ("prune.importance", "no.such_function")),
     ],
 )

@@ -1,0 +1,168 @@
+"""How much heads and neurons matter once what stays has been refitted: Optimal Brain Surgeon on output projections.
+
+Squared gradients on masks say what a unit is worth as long as all others are there. Cut by half, a layer has lost units
+that did the same work: each could have gone, not all of them. Here a unit is worth what least squares cannot make up
+for when it goes after all that matter less (Hassibi and Stork 1993; for structures ZipLM, Kurtic et al. 2023).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from scipy.optimize import isotonic_regression
+from torch import nn
+
+from compress.modeling.checkpoint import Checkpoint
+from compress.modeling.pruned_bert import head_size_of
+from compress.progress import progress
+from compress.pruning.choice import NEURON_BLOCK
+from compress.pruning.importance import Importance, frozen, loss_sum
+from compress.training.batches import Examples, LengthBatches
+
+_RIDGE = 1e-2
+
+
+def surgeon_importance(checkpoint: Checkpoint, examples: Examples, batch_size: int, seed: int) -> Importance:
+    """What the loss rises by when units go one after the other, the least missed first, and the rest is refitted.
+
+    The rise is that of the loss's quadratic approximation: the squared error of a block's output, token by token,
+    weighted by the mean outer product of the loss's gradients there. The last unit to go has the largest score, and
+    the scores of a block add up to the loss of it all.
+    """
+    model = checkpoint.model.eval()
+    layers: Any = model.get_submodule("bert.encoder.layer")
+    head_size = head_size_of(model.config)
+    sites = [
+        _Site(part.output.dense, unit, step)
+        for layer in layers
+        for part, unit, step in ((layer.attention, head_size, 1), (layer, 1, NEURON_BLOCK))
+    ]
+    batches = LengthBatches(examples.encodings.lengths, batch_size, seed).epoch(0)
+    with frozen(model), _watched(sites), progress("importance", len(batches)) as advance:
+        for batch in map(examples.batch, batches):
+            loss_sum(model, batch).backward()
+            for site in sites:
+                site.collect()
+            advance()
+    scores = [site.scores() for site in sites]
+    return Importance(scores[0::2], scores[1::2])
+
+
+class _Site:
+    """The inputs of one output projection, and the gradients at its outputs, summed over tokens.
+
+    Args:
+        linear: the projection.
+        unit: columns of a unit.
+        step: units that go at a time.
+    """
+
+    def __init__(self, linear: nn.Linear, unit: int, step: int) -> None:
+        self.linear, self._unit, self._step = linear, unit, step
+        inputs, outputs = linear.in_features, linear.out_features
+        self._gram = torch.zeros(inputs, inputs, dtype=torch.float64)
+        self._input_sum = torch.zeros(inputs, dtype=torch.float64)
+        self._gradients = torch.zeros(outputs, outputs, dtype=torch.float64)
+        self._tokens = 0
+        self._seen: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def look(self, _: nn.Module, given: tuple[torch.Tensor], outputs: torch.Tensor) -> torch.Tensor:
+        """A forward hook: the outputs as they are, with a place for their gradients."""
+        nothing = torch.zeros_like(outputs, requires_grad=True)
+        self._seen = given[0].detach(), nothing
+        return outputs + nothing
+
+    def collect(self) -> None:
+        """Add what the last batch gave, but for tokens that the loss does not depend on."""
+        assert self._seen is not None
+        inputs, nothing = self._seen
+        self._seen = None
+        assert nothing.grad is not None
+        counted = nothing.grad.abs().amax(dim=-1) > 0
+        inputs, gradients = inputs[counted], nothing.grad[counted]
+        self._tokens += len(inputs)
+        self._input_sum += inputs.sum(dim=0)
+        self._gram += inputs.T @ inputs
+        self._gradients += gradients.T @ gradients
+
+    def scores(self) -> torch.Tensor:
+        """Importance of each unit, float64 ``[units]``."""
+        tokens = max(1, self._tokens)
+        mean = self._input_sum / tokens
+        gram = self._gram - tokens * mean.outer(mean)
+        if len(gram):
+            gram.diagonal().add_((_RIDGE * gram.diagonal().mean()).clamp(min=torch.finfo(torch.float64).tiny))
+        root = _root(self._gradients / tokens)
+        return removal(gram, root @ self.linear.weight.detach().double(), self._unit, self._step)
+
+
+def removal(gram: torch.Tensor, weight: torch.Tensor, unit: int, step: int) -> torch.Tensor:
+    """What each unit's going adds to the squared error, when ``step`` of those that add least go at a time.
+
+    Args:
+        gram: of the inputs, ``[in, in]``, positive definite.
+        weight: ``[out, in]``.
+        unit: columns of a unit.
+        step: units.
+    """
+    inverse = torch.linalg.inv(gram)
+    left = torch.arange(len(gram) // unit)
+    scores = torch.zeros(len(left), dtype=torch.float64)
+    groups: list[torch.Tensor] = []
+    errors: list[float] = []
+    while len(left):
+        alone = _alone(inverse, weight, unit)
+        going = torch.argsort(alone, stable=True)[:step].sort().values
+        columns = (going[:, None] * unit + torch.arange(unit)).flatten()
+        solved = torch.linalg.solve(
+            inverse[columns][:, columns], torch.cat([inverse[columns], weight[:, columns].T], 1)
+        )
+        error = float((weight[:, columns] * solved[:, len(inverse) :].T).sum())
+        groups.append(left[going])
+        errors.append(error / len(going))
+        stays = torch.ones(len(inverse), dtype=torch.bool)
+        stays[columns] = False
+        change = solved[:, : len(inverse)][:, stays]
+        weight = weight[:, stays] - weight[:, columns] @ change
+        inverse = inverse[stays][:, stays] - inverse[stays][:, columns] @ change
+        left = left[torch.isin(torch.arange(len(left)), going, invert=True)]
+    # Scores rise in the order in which units go: whoever keeps the largest keeps what was left at that point.
+    for rank, (group, score) in enumerate(zip(groups, _rising(errors, groups), strict=True)):
+        scores[group] = score * (1 + 1e-9 * rank)
+    return scores
+
+
+def _rising(errors: list[float], groups: list[torch.Tensor]) -> list[float]:
+    """The same errors by unit; where one is below those before it, they share what they add up to."""
+    if not errors:
+        return []
+    rising: list[float] = isotonic_regression(errors, weights=[len(group) for group in groups]).x.tolist()
+    return rising
+
+
+def _alone(inverse: torch.Tensor, weight: torch.Tensor, unit: int) -> torch.Tensor:
+    """What each unit's going alone adds to the squared error, ``[units]``."""
+    units = len(inverse) // unit
+    grid = inverse.reshape(units, unit, units, unit)
+    blocks = grid[torch.arange(units), :, torch.arange(units), :]  # [units, unit, unit]
+    columns = weight.T.reshape(units, unit, -1)
+    solved: torch.Tensor = torch.linalg.solve(blocks, columns)
+    return (columns * solved).sum(dim=(1, 2))
+
+
+def _root(matrix: torch.Tensor) -> torch.Tensor:
+    """A square root of a positive semidefinite matrix."""
+    values, vectors = torch.linalg.eigh(matrix)
+    root: torch.Tensor = values.clamp(min=0).sqrt()[:, None] * vectors.T
+    return root
+
+
+@contextmanager
+def _watched(sites: list[_Site]) -> Iterator[None]:
+    handles = [site.linear.register_forward_hook(site.look) for site in sites]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
