@@ -93,7 +93,7 @@ def make(method: str, speedup: float, seed: int, name: str, teacher: Path, data:
         else:
             compress.prune(teacher, data, folder / "torch", speedup=speedup, **settings)
     if not (folder / "int8").exists():
-        compress.quantize(folder / "torch", data, folder / "int8", max_drop=5.0)
+        compress.quantize(folder / "torch", data, folder / "int8", max_drop=5.0, threads=threads)
     return folder
 
 
@@ -121,7 +121,7 @@ def make_all(name: str, data: Path, given: argparse.Namespace) -> None:
     if not teacher.exists():
         compress.finetune("demo:minilm", data, teacher, metric=METRICS[name], threads=given.threads, **TEACHERS[name])
     if not (out / "teacher-1x-0" / "int8").exists():
-        compress.quantize(teacher, data, out / "teacher-1x-0" / "int8")
+        compress.quantize(teacher, data, out / "teacher-1x-0" / "int8", threads=given.threads)
     for seed in given.seeds:
         for speedup in sorted(given.speedups, reverse=True):
             for method in given.methods:

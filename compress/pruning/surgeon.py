@@ -20,6 +20,8 @@ from compress.pruning.choice import NEURON_BLOCK
 from compress.pruning.importance import Importance, frozen, loss_sum
 from compress.training.batches import Examples, LengthBatches
 
+# The products of all pairs of inputs are dear, and known well enough from ten tokens for each input of BERT-base's FFN.
+_TOKENS = 32_768
 _RIDGE = 1e-2
 
 
@@ -64,7 +66,7 @@ class _Site:
         self._gram = torch.zeros(inputs, inputs, dtype=torch.float64)
         self._input_sum = torch.zeros(inputs, dtype=torch.float64)
         self._gradients = torch.zeros(outputs, outputs, dtype=torch.float64)
-        self._tokens = 0
+        self._tokens = 0  # that the gram matrix is of
         self._seen: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def look(self, _: nn.Module, given: tuple[torch.Tensor], outputs: torch.Tensor) -> torch.Tensor:
@@ -81,27 +83,29 @@ class _Site:
         assert nothing.grad is not None
         counted = nothing.grad.abs().amax(dim=-1) > 0
         inputs, gradients = inputs[counted], nothing.grad[counted]
-        self._tokens += len(inputs)
-        self._input_sum += inputs.sum(dim=0)
-        self._gram += inputs.T @ inputs
         self._gradients += gradients.T @ gradients
+        if self._tokens < _TOKENS:
+            self._tokens += len(inputs)
+            self._input_sum += inputs.sum(dim=0)
+            self._gram += inputs.T @ inputs
 
     def scores(self) -> torch.Tensor:
         """Importance of each unit, float64 ``[units]``."""
-        tokens = max(1, self._tokens)
-        mean = self._input_sum / tokens
-        gram = self._gram - tokens * mean.outer(mean)
-        if len(gram):
-            gram.diagonal().add_((_RIDGE * gram.diagonal().mean()).clamp(min=torch.finfo(torch.float64).tiny))
-        root = _root(self._gradients / tokens)
-        return removal(gram, root @ self.linear.weight.detach().double(), self._unit, self._step)
+        mean = self._input_sum / max(1, self._tokens)
+        covariance = self._gram / max(1, self._tokens) - mean.outer(mean)
+        if len(covariance):
+            ridge = (_RIDGE * covariance.diagonal().mean()).clamp(min=torch.finfo(torch.float64).tiny)
+            covariance.diagonal().add_(ridge)
+        return removal(
+            covariance, _root(self._gradients) @ self.linear.weight.detach().double(), self._unit, self._step
+        )
 
 
 def removal(gram: torch.Tensor, weight: torch.Tensor, unit: int, step: int) -> torch.Tensor:
     """What each unit's going adds to the squared error, when ``step`` of those that add least go at a time.
 
     Args:
-        gram: of the inputs, ``[in, in]``, positive definite.
+        gram: of the inputs, or what it is a mean of, ``[in, in]``, positive definite.
         weight: ``[out, in]``.
         unit: columns of a unit.
         step: units.
