@@ -19,9 +19,9 @@ from compress.clock import Stopwatch
 from compress.config import DataConfig, PruneConfig
 from compress.data import read_dataset
 from compress.modeling.checkpoint import load_classifier
-from compress.pruning.plan import deployment_of
-from compress.pruning.probe import Architecture, Widths, parameters
-from compress.pruning.timings import latency_table, take_turns
+from compress.pruning.latency.deployment import deployment_of
+from compress.pruning.latency.probe import Architecture, Widths, parameters
+from compress.pruning.latency.timings import latency_table, take_turns
 
 RESULTS = Path(__file__).parent / "results" / "latency_table.json"
 MODELS = 12

@@ -27,13 +27,13 @@ from compress.bench.machine import describe_machine
 from compress.config import DataConfig, PruneConfig
 from compress.data import Dataset, read_dataset
 from compress.modeling.checkpoint import Checkpoint, load_classifier
-from compress.pruning.deployment import Deployment
 from compress.pruning.importance import Importance
-from compress.pruning.latency_table import LatencyTable
-from compress.pruning.plan import deployment_of, measured
-from compress.pruning.probe import Architecture, Widths
-from compress.pruning.ranking import magnitude_importance
-from compress.pruning.timings import latency_table
+from compress.pruning.importance.ranking import magnitude_importance
+from compress.pruning.latency.deployment import Deployment, deployment_of
+from compress.pruning.latency.probe import Architecture, Widths
+from compress.pruning.latency.table import LatencyTable
+from compress.pruning.latency.timings import latency_table
+from compress.pruning.planning import measured
 from compress.training.batches import Examples
 
 RESULTS = Path(__file__).parent / "results" / "pruning"

@@ -18,9 +18,9 @@ from compress.config import DataConfig, PruneConfig
 from compress.data import read_dataset
 from compress.modeling.checkpoint import load_classifier
 from compress.progress import progress
-from compress.pruning.plan import deployment_of
-from compress.pruning.probe import Architecture, Widths
-from compress.pruning.timings import take_turns
+from compress.pruning.latency.deployment import deployment_of
+from compress.pruning.latency.probe import Architecture, Widths
+from compress.pruning.latency.timings import take_turns
 
 RESULTS = Path(__file__).parent / "results" / "steps.json"
 NEURONS = range(384, 641, 8)

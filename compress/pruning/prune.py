@@ -13,8 +13,8 @@ from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
 from compress.pruning.choice import Budget, Cut, choose, spans
 from compress.pruning.importance import Importance
+from compress.pruning.importance.ranking import rank, widths
 from compress.pruning.plan import Plan
-from compress.pruning.ranking import rank, widths
 from compress.pruning.reconstruct import reconstruct
 from compress.pruning.recovery import recover
 from compress.pruning.rounds import plan_rounds

@@ -9,8 +9,8 @@ import torch
 
 from compress.pruning.choice import NEURON_BLOCK, Cut
 from compress.pruning.importance import Importance
-from compress.pruning.latency_table import Floats, LatencyTable
-from compress.pruning.probe import Widths
+from compress.pruning.latency.probe import Widths
+from compress.pruning.latency.table import Floats, LatencyTable
 
 # Latency is counted in so many parts of the whole model's; every layer's is rounded up to a part.
 _PARTS = 10_000

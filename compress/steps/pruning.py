@@ -13,7 +13,7 @@ from compress.steps.labels import check_labels
 if TYPE_CHECKING:
     from compress.data import Dataset
     from compress.modeling.checkpoint import Checkpoint
-    from compress.pruning.deployment import Deployment
+    from compress.pruning.latency.deployment import Deployment
     from compress.pruning.plan import Plan
 
 
@@ -82,7 +82,8 @@ class _Target:
     @classmethod
     def of(cls, whole: "Checkpoint", data: "Dataset", job: DataJob[PruneConfig]) -> "_Target":
         """Find the plan and tell it; a dry run ends here."""
-        from compress.pruning.plan import deployment_of, find_plan
+        from compress.pruning.latency.deployment import deployment_of
+        from compress.pruning.planning import find_plan
         from compress.pruning.prune import plan_importance
 
         deployment = deployment_of(whole, data, job.config, job.threads)
@@ -95,7 +96,7 @@ class _Target:
 
     def metrics(self, pruned: "Checkpoint", whole: "Checkpoint") -> dict[str, Any]:
         """What was planned, and what the recovered model was measured at."""
-        from compress.pruning.plan import measured
+        from compress.pruning.planning import measured
 
         return self.plan.as_metrics() | measured(pruned, whole, self.deployment)
 

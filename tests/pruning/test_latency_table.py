@@ -9,10 +9,10 @@ from onnx import numpy_helper
 
 from compress.errors import CompressError
 from compress.modeling.pruned_bert import head_size_of
-from compress.pruning.deployment import Deployment, typical_lengths
-from compress.pruning.latency_table import LatencyTable, fit_table, models_to_time
-from compress.pruning.probe import Architecture, Widths, parameters, probe_graph, probe_model
-from compress.pruning.timings import Timing, latency_table, read_timings, take_turns, write_timings
+from compress.pruning.latency.deployment import Deployment, typical_lengths
+from compress.pruning.latency.probe import Architecture, Widths, parameters, probe_graph, probe_model
+from compress.pruning.latency.table import LatencyTable, fit_table, models_to_time
+from compress.pruning.latency.timings import Timing, latency_table, read_timings, take_turns, write_timings
 from tests.tiny import make_bert
 
 TINY = Architecture.of(make_bert())

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from compress.clock import Stopwatch
 from compress.pruning.choice import NEURON_BLOCK, Cut
 from compress.pruning.importance import Importance
-from compress.pruning.latency_table import LatencyTable
-from compress.pruning.probe import Widths
+from compress.pruning.latency.probe import Widths
+from compress.pruning.latency.table import LatencyTable
 from compress.pruning.search import OutOfReachError, search
 
 _SLACK = 0.001  # of the whole latency: what rounding up each of a few layers can cost

@@ -14,10 +14,10 @@ from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_classifier
-from compress.pruning.deployment import Deployment, Turns
-from compress.pruning.plan import find_plan
-from compress.pruning.probe import Architecture, Widths, parameters
-from compress.pruning.ranking import random_importance
+from compress.pruning.importance.ranking import random_importance
+from compress.pruning.latency.deployment import Deployment, Turns
+from compress.pruning.latency.probe import Architecture, Widths, parameters
+from compress.pruning.planning import find_plan
 from compress.pruning.surgery import cut_model
 from tests.tiny import make_bert, make_checkpoint
 

@@ -16,9 +16,9 @@ import numpy as np
 from compress.errors import CompressError
 from compress.machine import cache_root
 from compress.progress import progress
-from compress.pruning.deployment import Deployment, Turns
-from compress.pruning.latency_table import LatencyTable, fit_table, models_to_time
-from compress.pruning.probe import Architecture, Widths
+from compress.pruning.latency.deployment import Deployment, Turns
+from compress.pruning.latency.probe import Architecture, Widths
+from compress.pruning.latency.table import LatencyTable, fit_table, models_to_time
 
 _ROUNDS = 10  # even: each of the two goes first as often as second
 _TURN_MS = 100.0

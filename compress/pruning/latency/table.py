@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from compress.pruning.probe import Widths
+from compress.pruning.latency.probe import Widths
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,8 +9,9 @@ from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.pruned_bert import head_size_of
-from compress.pruning.importance import Importance, fisher_importance
-from compress.pruning.surgeon import surgeon_importance
+from compress.pruning.importance import Importance
+from compress.pruning.importance.fisher import fisher_importance
+from compress.pruning.importance.surgeon import surgeon_importance
 from compress.training.batches import Examples
 
 Scores = list[torch.Tensor]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,21 +9,9 @@ from torch import nn
 
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import progress
+from compress.pruning.importance.gradients import frozen, loss_sum
+from compress.pruning.importance.scores import Importance
 from compress.training.batches import Examples, LengthBatches
-from compress.training.objective import Batch, hard_labels
-
-
-@dataclass(frozen=True)
-class Importance:
-    """Importance of every head and neuron, layer by layer; comparable across layers.
-
-    Attributes:
-        heads: for each layer a float64 tensor ``[heads]``.
-        neurons: for each layer a float64 tensor ``[neurons]``.
-    """
-
-    heads: list[torch.Tensor]
-    neurons: list[torch.Tensor]
 
 
 def fisher_importance(checkpoint: Checkpoint, examples: Examples, batch_size: int, seed: int) -> Importance:
@@ -90,22 +77,3 @@ def _masks(model: nn.Module) -> Iterator[_Masks]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """No weight gets a gradient inside the ``with`` block."""
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    try:
-        for weight in trained:
-            weight.requires_grad_(False)
-        yield
-    finally:
-        for weight in trained:
-            weight.requires_grad_(True)
-
-
-def loss_sum(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """The loss of a batch's texts, added up."""
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
-    return hard_labels(model(**inputs).logits, batch["targets"]) * len(batch["targets"])

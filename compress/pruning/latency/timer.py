@@ -1,4 +1,4 @@
-"""One graph in a process of its own: ``python -m compress.pruning.timer``, asked in JSON lines over stdin.
+"""One graph in a process of its own: ``python -m compress.pruning.latency.timer``, asked in JSON lines over stdin.
 
 Sessions that share a process spoil each other's times. The first line opens the graph and its inputs; every other one
 asks for a turn of timing. Imports no more than what serves a model, so that it starts quickly.
@@ -40,7 +40,7 @@ class Timer:
         arrays = {f"{row}.{name}": array for row, each in enumerate(feeds) for name, array in each.items()}
         np.savez(place / "feeds.npz", **arrays)  # type: ignore[arg-type]  # its stub takes them for an option
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "compress.pruning.timer"],
+            [sys.executable, "-m", "compress.pruning.latency.timer"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},

@@ -11,7 +11,7 @@ from compress.runtime.encoding import Feeds
 
 
 class CudaTimer:
-    """As :class:`compress.pruning.timer.Timer`, for a model on CUDA.
+    """As :class:`compress.pruning.latency.timer.Timer`, for a model on CUDA.
 
     Args:
         model: is moved to the GPU, and back in the end.

@@ -11,17 +11,22 @@ import numpy.typing as npt
 from transformers import BertForSequenceClassification
 
 from compress import __version__
+from compress.config import PruneConfig
+from compress.data import Dataset
+from compress.errors import CompressError
 from compress.export.graph import build_graph
 from compress.export.int8 import quantize_weights
 from compress.export.weights import read_weights
-from compress.machine import cpu_field, cpu_flags, package_versions
-from compress.pruning.probe import Architecture, Widths, parameters, probe_graph, probe_model
-from compress.pruning.timer import Timer
+from compress.machine import cpu_field, cpu_flags, package_versions, processes
+from compress.modeling.checkpoint import Checkpoint
+from compress.pruning.latency.probe import Architecture, Widths, parameters, probe_graph, probe_model
+from compress.pruning.latency.timer import Timer
 from compress.runtime.encoding import Feeds
 
 Runtime = Literal["int8", "fp32", "cuda"]
 
 _SHAPES = 32
+_TEXTS = 4096
 
 
 class Turns(Protocol):
@@ -51,7 +56,7 @@ class Deployment:
     def timer(self, architecture: Architecture, widths: Widths) -> AbstractContextManager[Turns]:
         """A model of these widths with random weights."""
         if self.runtime == "cuda":
-            from compress.pruning.cuda_timer import CudaTimer
+            from compress.pruning.latency.cuda_timer import CudaTimer
 
             return CudaTimer(probe_model(architecture, widths), self._feeds(architecture.vocabulary))
         graph = probe_graph(architecture, widths, int8=self.runtime == "int8")
@@ -61,7 +66,7 @@ class Deployment:
         """``model`` itself."""
         feeds = self._feeds(model.config.vocab_size)
         if self.runtime == "cuda":
-            from compress.pruning.cuda_timer import CudaTimer
+            from compress.pruning.latency.cuda_timer import CudaTimer
 
             return CudaTimer(model, feeds)
         graph = build_graph(read_weights(model))
@@ -99,6 +104,30 @@ class Deployment:
             }
             for length in self.lengths
         ]
+
+
+def deployment_of(whole: Checkpoint, data: Dataset, config: PruneConfig, threads: int) -> Deployment:
+    """What ``config`` wants timed. Lengths are those of the test texts, which bench times, unless it names one.
+
+    Raises:
+        CompressError: several processes, no such GPU, or a length that the model cannot read.
+    """
+    if processes() > 1:
+        raise CompressError("prune: measures latency, which processes side by side would spoil; run it in one process")
+    if config.runtime == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise CompressError("prune.runtime is cuda, but PyTorch sees no CUDA GPU here; use int8 or fp32")
+    if config.length is not None:
+        if config.length > whole.max_length:
+            raise CompressError(
+                f"prune.length {config.length} is more than the {whole.max_length} tokens that the model takes"
+            )
+        return Deployment(config.runtime, threads, config.batch, (config.length,))
+    texts = (data.test if len(data.test) else data.validation).texts[:_TEXTS]
+    lengths = [len(encoding) for encoding in whole.encoder(texts)]
+    return Deployment(config.runtime, threads, config.batch, typical_lengths(lengths, config.batch))
 
 
 def typical_lengths(lengths: Sequence[int] | npt.NDArray[np.int64], batch: int) -> tuple[int, ...]:

@@ -1,0 +1,1 @@
+"""What models of given widths cost where they will be served."""
