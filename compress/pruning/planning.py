@@ -8,10 +8,10 @@ from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
 from compress.pruning.choice import NEURON_BLOCK, Cut
 from compress.pruning.importance import Importance
-from compress.pruning.latency.deployment import Deployment, Turns
+from compress.pruning.latency.deployment import Deployment
 from compress.pruning.latency.probe import Architecture, Widths, parameters
 from compress.pruning.latency.table import LatencyTable
-from compress.pruning.latency.timings import latency_table, take_turns
+from compress.pruning.latency.timings import latency_table, settle
 from compress.pruning.plan import Plan
 from compress.pruning.search import OutOfReachError, search
 
@@ -38,15 +38,14 @@ def find_plan(whole: Checkpoint, importance: Importance, deployment: Deployment,
             "nothing was done"
         )
     fastest_ms = whole_ms
-    with deployment.timer(architecture, before) as reference:
-        for hidden_size in _hidden_sizes(architecture, config):
-            goal = _Goal(replace(architecture, hidden_size=hidden_size), before, target_ms, whole_ms, deployment)
-            try:
-                if hidden_size < architecture.hidden_size:
-                    goal.require_within_reach(reference)
-                return _best_plan(importance, goal, reference)
-            except OutOfReachError as error:
-                fastest_ms = error.fastest_ms
+    for hidden_size in _hidden_sizes(architecture, config):
+        goal = _Goal(architecture, hidden_size, before, target_ms, whole_ms, deployment)
+        try:
+            if hidden_size < architecture.hidden_size:
+                goal.require_within_reach()
+            return _best_plan(importance, goal)
+        except OutOfReachError as error:
+            fastest_ms = error.fastest_ms
     raise CompressError(
         f"prune: no widths reach {target_ms:.3g} ms; the fastest possible is {fastest_ms:.3g} ms, "
         f"{whole_ms / fastest_ms:.1f} times as fast as the model; ask for less"
@@ -63,31 +62,38 @@ def _hidden_sizes(architecture: Architecture, config: PruneConfig) -> list[int]:
 
 @dataclass(frozen=True)
 class _Goal:
-    """What a plan is for: models of these parts, their latency, and where that is measured."""
+    """What a plan is for: the model as it is, the hidden size and latency to reach, and where that is measured."""
 
-    architecture: Architecture
+    whole: Architecture
+    hidden_size: int
     before: Widths
     target_ms: float
     whole_ms: float
     deployment: Deployment
 
-    def measured_ms(self, widths: Widths, reference: Turns) -> float:
-        """The latency of a model of these widths; ``reference`` is the whole one."""
-        with self.deployment.timer(self.architecture, widths) as model:
-            return take_turns(model, reference).ratio * self.whole_ms
+    @property
+    def architecture(self) -> Architecture:
+        """Of the models that are planned."""
+        return replace(self.whole, hidden_size=self.hidden_size)
 
-    def require_within_reach(self, reference: Turns) -> None:
+    def measured_ms(self, widths: Widths) -> float:
+        """The latency of a model of these widths."""
+        timer = self.deployment.timer
+        timing = settle(lambda: timer(self.architecture, widths), lambda: timer(self.whole, self.before))
+        return timing.ratio * self.whole_ms
+
+    def require_within_reach(self) -> None:
         """Time the fastest model there is, before a whole table is measured for nothing.
 
         Raises:
             OutOfReachError: it is not fast enough.
         """
-        fastest_ms = self.measured_ms(_SLIMMEST, reference)
+        fastest_ms = self.measured_ms(_SLIMMEST)
         if fastest_ms > self.target_ms:
             raise OutOfReachError(fastest_ms)
 
 
-def _best_plan(importance: Importance, goal: _Goal, reference: Turns) -> Plan:
+def _best_plan(importance: Importance, goal: _Goal) -> Plan:
     """The plan that keeps most of what is measured within the target; else the fastest.
 
     A model of the widths that the table leads to is timed; where it is off the target, the search is asked for more or
@@ -108,7 +114,7 @@ def _best_plan(importance: Importance, goal: _Goal, reference: Turns) -> Plan:
             raise
         if plans and _widths(cut) == plans[-1].after:
             break
-        plans.append(_describe(cut, importance, table, goal, reference))
+        plans.append(_describe(cut, importance, table, goal))
         latency_ms = plans[-1].latency_ms
         if _CLOSE_ENOUGH * goal.target_ms <= latency_ms <= goal.target_ms:
             break
@@ -121,24 +127,23 @@ def _best_plan(importance: Importance, goal: _Goal, reference: Turns) -> Plan:
 
 def measured(pruned: Checkpoint, whole: Checkpoint, deployment: Deployment) -> dict[str, float]:
     """The latency of ``pruned`` in its runtime, and how many times faster than ``whole`` it is."""
-    with deployment.timer_of(pruned.model) as model, deployment.timer_of(whole.model) as reference:
-        timing = take_turns(model, reference)
+    timing = settle(lambda: deployment.timer_of(pruned.model), lambda: deployment.timer_of(whole.model))
     found = {"latency_ms": timing.ratio * timing.whole_ms, "speedup": 1 / timing.ratio}
     say(f"pruned: {found['latency_ms']:.3g} ms instead of {timing.whole_ms:.3g}, {found['speedup']:.2f}x, measured")
     return found
 
 
-def _describe(cut: Cut, importance: Importance, table: LatencyTable, goal: _Goal, reference: Turns) -> Plan:
+def _describe(cut: Cut, importance: Importance, table: LatencyTable, goal: _Goal) -> Plan:
     after = _widths(cut)
     scores = importance.heads + importance.neurons
     kept = sum(float(units[chosen].sum()) for units, chosen in zip(scores, cut.heads + cut.neurons, strict=True))
     return Plan(
         cut=cut,
-        hidden_size=goal.architecture.hidden_size,
+        hidden_size=goal.hidden_size,
         before=goal.before,
         after=after,
         predicted_ms=table.latency_ms(after),
-        latency_ms=goal.measured_ms(after.inhabited, reference),
+        latency_ms=goal.measured_ms(after.inhabited),
         whole_ms=goal.whole_ms,
         layer_ms=table.layers_ms(after),
         size_bytes=goal.deployment.size_bytes(goal.architecture, after.inhabited),

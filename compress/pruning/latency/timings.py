@@ -6,7 +6,8 @@ somebody else uses too, slows both. A run that was interrupted goes on after the
 
 import hashlib
 import json
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from compress.pruning.latency.table import LatencyTable, fit_table, models_to_ti
 _ROUNDS = 10  # even: each of the two goes first as often as second
 _TURN_MS = 100.0
 _CALLS = (8, 64)
+_PROCESSES = 2
+
+Opened = Callable[[], AbstractContextManager[Turns]]
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,24 @@ def take_turns(model: Turns, reference: Turns) -> Timing:
         rounds_ms.append((told[id(model)], told[id(reference)]))
     times_ms = np.array(rounds_ms)
     return Timing(float(np.median(times_ms[:, 0] / times_ms[:, 1])), float(np.median(times_ms[:, 1])))
+
+
+def settle(model: Opened, reference: Opened) -> Timing:
+    """Time both in fresh processes, and again in others; means.
+
+    The same model was up to a quarter slower in one process than in the next, by where its weights came to lie; for a
+    table of many models that evens out, for the one that decides it has to be seen to.
+
+    Args:
+        model: starts a process that holds it.
+        reference: starts one that holds the whole model.
+    """
+    found = []
+    for _ in range(_PROCESSES):
+        with model() as one, reference() as other:
+            found.append(take_turns(one, other))
+    ratio, whole_ms = np.mean([(timing.ratio, timing.whole_ms) for timing in found], axis=0).tolist()
+    return Timing(ratio, whole_ms)
 
 
 def read_timings(place: Path) -> dict[Widths, Timing]:
