@@ -123,11 +123,13 @@ def _cell(points: list[float], teacher: float) -> str:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("sets", nargs="*", choices=sorted(METRICS), default=[])
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(METRICS)}; default: all")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/distillation"))
     parser.add_argument("--threads", type=int)
     given = parser.parse_args()
+    if unknown := set(given.sets) - set(METRICS):
+        parser.error(f"no data set {', '.join(sorted(unknown))}; there are {', '.join(METRICS)}")
     for name in given.sets or METRICS:
         if not (given.data / name).is_dir():
             raise CompressError(f"--data {given.data}: has no folder {name}")

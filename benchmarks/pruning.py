@@ -216,7 +216,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("action", choices=("make", "measure"))
-    parser.add_argument("sets", nargs="*", choices=SETS, default=[])
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; default: both")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/pruning"))
     parser.add_argument("--teachers", type=Path, default=Path("runs/distillation"), help="SET/teacher lie there")
@@ -225,6 +225,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=lambda value: [int(one) for one in value.split(",")], default=SEEDS)
     parser.add_argument("--threads", type=int, default=compress_threads())
     given = parser.parse_args()
+    if unknown := set(given.sets) - set(SETS):
+        parser.error(f"no data set {', '.join(sorted(unknown))}; there are {', '.join(SETS)}")
     for name in given.sets or SETS:
         {"make": make_all, "measure": measure}[given.action](name, given.data / name, given)
     if given.action == "measure":
