@@ -80,8 +80,8 @@ def take_turns(model: Turns, reference: Turns) -> Timing:
 def settle(model: Opened, reference: Opened) -> Timing:
     """Time both in fresh processes, and again in others; means.
 
-    The same model was up to a quarter slower in one process than in the next, by where its weights came to lie; for a
-    table of many models that evens out, for the one that decides it has to be seen to.
+    One pair of processes was up to a quarter off the next. For a table of many models that evens out; for the one that
+    decides it has to be seen to.
 
     Args:
         model: starts a process that holds it.
