@@ -47,7 +47,7 @@ class Plan:
         lines = [
             f"plan: {self.latency_ms:.3g} ms (by the table {self.predicted_ms:.3g}) instead of {self.whole_ms:.3g}, "
             f"{self.whole_ms / self.latency_ms:.2f}x; {self.size_bytes / 1e6:.1f} MB, {self.parameters:,} parameters, "
-            f"hidden size {self.hidden_size}, {self.kept:.0%} of the importance"
+            f"hidden size {self.hidden_size}, {self.kept:.1%} of the importance"
         ]
         pairs = zip(self.before.heads, self.before.neurons, self.after.heads, self.after.neurons, self.layer_ms)  # noqa: B905
         for layer, (heads, neurons, kept_heads, kept_neurons, layer_ms) in enumerate(pairs):
