@@ -15,20 +15,8 @@ from compress.pruning.importance import Importance
 from compress.pruning.importance.ranking import magnitude_importance, rank
 from compress.pruning.importance.surgeon import surgeon_importance
 from compress.training.batches import Examples
-from compress.training.finetune import encode
-from tests.tiny import HEAD_SIZE, make_bert, make_checkpoint, parts, read, same_weights, weights_of
-
-HEADS, NEURONS = (4, 0, 2, 3), (128, 64, 0, 32)
-
-
-@pytest.fixture
-def uneven(tiny_encoder: Path) -> Checkpoint:
-    return make_checkpoint(tiny_encoder, make_bert(HEADS, NEURONS), ("negative", "positive"))
-
-
-@pytest.fixture
-def sample(uneven: Checkpoint, tiny_data: Path) -> Examples:
-    return encode(uneven, read(tiny_data).validation)
+from tests.pruning.conftest import HEADS, NEURONS
+from tests.tiny import HEAD_SIZE, parts, same_weights, weights_of
 
 
 def first_heads_matter(checkpoint: Checkpoint, examples: Examples) -> Importance:

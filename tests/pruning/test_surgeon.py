@@ -20,8 +20,6 @@ from compress.training.batches import Examples
 from compress.training.finetune import encode
 from tests.tiny import (
     HEAD_SIZE,
-    make_bert,
-    make_checkpoint,
     make_feeds,
     parts,
     read,
@@ -29,18 +27,6 @@ from tests.tiny import (
     torch_logits,
     weights_of,
 )
-
-HEADS, NEURONS = (4, 0, 2, 3), (128, 64, 0, 32)
-
-
-@pytest.fixture
-def uneven(tiny_encoder: Path) -> Checkpoint:
-    return make_checkpoint(tiny_encoder, make_bert(HEADS, NEURONS), ("negative", "positive"))
-
-
-@pytest.fixture
-def sample(uneven: Checkpoint, tiny_data: Path) -> Examples:
-    return encode(uneven, read(tiny_data).validation)
 
 
 def problem(seed: int, columns: int) -> tuple[torch.Tensor, torch.Tensor]:

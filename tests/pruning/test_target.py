@@ -52,7 +52,7 @@ def test_the_model_is_cut_as_planned_and_measured_after_it_recovered(
     assert list(zip(config.heads_per_layer, config.neurons_per_layer, strict=True)) == planned
     assert len(planned) <= 3
     assert metrics["parameters"] == pruned.parameters == read_manifest(out).parameters
-    assert metrics["speedup"] > 1.0  # of 1.6 or more; a busy machine measures small models badly
+    assert metrics["speedup"] > 1.2  # of 1.6 or more; a busy machine measures small models badly
     assert {"predicted_ms", "latency_ms", "whole_ms"} <= set(read_manifest(out).history[-1]["metrics"])
 
 
