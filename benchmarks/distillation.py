@@ -99,17 +99,18 @@ def compress_threads() -> int:
     return usable_cpus()
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
+def table(results: dict[Path, dict[str, Any]]) -> str:
     """Mean and spread (standard deviation over seeds) of each model, and its distance to the teacher, in points."""
     lines = ["| data | metric | teacher | " + " | ".join(MODELS) + " |", "|---|---|---:|" + "---:|" * len(MODELS)]
-    for name, result in results.items():
+    for path, result in results.items():
         points = {
             model: [100 * row["test"] for row in result["models"] if row["model"] == model]
             for model in ("teacher", *MODELS)
         }
         teacher = points["teacher"][0]
         cells = [_cell(points[model], teacher) for model in MODELS]
-        lines.append(f"| {name} | {result['metric'].replace('_', '-')} | {teacher:.1f} | " + " | ".join(cells) + " |")
+        metric = result["metric"].replace("_", "-")
+        lines.append(f"| {path.stem} | {metric} | {teacher:.1f} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -134,7 +135,7 @@ def main() -> None:
         if not (given.data / name).is_dir():
             raise CompressError(f"--data {given.data}: has no folder {name}")
         measure(name, given.data / name, given.out / name, given.threads)
-    print(table({path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}))
+    print(table({path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ one whose layers all keep the same shares of heads and neurons by magnitude, and
 layers as are that fast. All three learn from the teacher with the same settings, and are quantized.
 ``make`` leaves out what is there already, so parts may be made one by one, in any order, side by side. ``measure``
 wants the machine for itself: every model answers the test texts, and is timed in turns with the teacher. It writes
-``benchmarks/results/pruning/SET.json``, a row for each model there is.
+``benchmarks/results/pruning/CPU/SET.json``, a row for each model there is: each CPU has teachers and plans of its own.
 """
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from benchmarks.distillation import METRICS, TEACHERS, TO_THE_END, compress_thre
 from compress.bench.machine import describe_machine
 from compress.config import DataConfig, PruneConfig
 from compress.data import Dataset, read_dataset
+from compress.machine import int8_flags
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.pruning.importance import Importance
 from compress.pruning.importance.ranking import magnitude_importance
@@ -140,42 +142,53 @@ def measure(name: str, data: Path, given: argparse.Namespace) -> None:
             if not kept.is_file():
                 kept.write_text(json.dumps(result(folder, teacher, dataset, name, deployment)), encoding="utf-8")
             rows.append(json.loads(kept.read_text(encoding="utf-8")))
-    RESULTS.mkdir(parents=True, exist_ok=True)
     for each in rows:
         each.pop("config")
     told = {"metric": METRICS[name], "threads": given.threads, "recovery": RECOVERY[name]}
     machine = describe_machine([given.threads])
-    (RESULTS / f"{name}.json").write_text(
-        json.dumps(told | {"machine": machine, "models": rows}, indent=1) + "\n", encoding="utf-8"
-    )
+    place = RESULTS / re.sub(r"\W+", "-", _cpu(machine)).strip("-").lower() / f"{name}.json"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps(told | {"machine": machine, "models": rows}, indent=1) + "\n", encoding="utf-8")
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
+def _cpu(machine: dict[str, Any]) -> str:
+    """Its name, and what it multiplies 8-bit integers with."""
+    return f"{machine['cpu']} ({', '.join(int8_flags(machine['cpu_flags'])) or 'no VNNI'})"
+
+
+def table(results: dict[Path, dict[str, Any]]) -> str:
     """Test metric in points over seeds, measured speed-up, and by how much the search's models are ahead of the others.
 
     What the others have at the speed of the search's models is read off between their own points, the teacher's among
     them; beyond their fastest they are given what that has.
+
+    Args:
+        results: by the file that holds them, ``CPU/SET.json``.
     """
     ahead = [f"ahead of {method}" for method in METHODS[1:]]
-    columns = ("data", "teacher", "asked", *METHODS, *ahead)
-    lines = [f"| {' | '.join(columns)} |", "|---|--:|--:|" + "---|" * len(METHODS) + "--:|" * len(ahead)]
-    leads: dict[float, list[list[float]]] = {speedup: [] for speedup in SPEEDUPS}
-    for name, found in results.items():
+    columns = ("CPU", "data", "teacher", "asked", *METHODS, *ahead)
+    lines = [f"| {' | '.join(columns)} |", "|---|---|--:|--:|" + "---|" * len(METHODS) + "--:|" * len(ahead)]
+    leads: dict[float, list[list[float | None]]] = {speedup: [] for speedup in SPEEDUPS}
+    for path, found in results.items():
         curves = {method: _curve(found["models"], method) for method in METHODS}
         teacher = _points(found["models"], "teacher", None)[0][0]
         for speedup in SPEEDUPS:
             cells = [_cell(*_points(found["models"], method, speedup), teacher) for method in METHODS]
             lead = [_lead(curves["ours"], curves[method], speedup, teacher) for method in METHODS[1:]]
-            if None not in lead:
-                leads[speedup].append([each for each in lead if each is not None])
-            told = ["" if each is None else f"{each:+.1f}" for each in lead]
+            leads[speedup].append(lead)
             if any(cells):
-                lines.append(f"| {name} | {teacher:.1f} | {speedup:g}x | {' | '.join((*cells, *told))} |")
-    for speedup, both in leads.items():
-        if len(both) > 1:
-            means = [f"{each:+.1f}" for each in np.mean(both, axis=0)]
-            lines.append(f"| mean | | {speedup:g}x | {' | '.join((*[''] * len(METHODS), *means))} |")
+                named = (_cpu(found["machine"]), path.stem, f"{teacher:.1f}", f"{speedup:g}x")
+                lines.append(f"| {' | '.join((*named, *cells, *map(_told, lead)))} |")
+    for speedup, each in leads.items():
+        known = [[lead for lead in column if lead is not None] for column in zip(*each, strict=True)]
+        if any(len(column) > 1 for column in known):
+            means = (float(np.mean(column)) if len(column) > 1 else None for column in known)
+            lines.append(f"| mean | | | {speedup:g}x | {' | '.join((*[''] * len(METHODS), *map(_told, means)))} |")
     return "\n".join(lines)
+
+
+def _told(lead: float | None) -> str:
+    return "" if lead is None else f"{lead:+.1f}"
 
 
 def _points(rows: list[dict[str, Any]], model: str, wanted: float | None) -> tuple[list[float], list[float]]:
@@ -230,9 +243,7 @@ def main() -> None:
     for name in given.sets or SETS:
         {"make": make_all, "measure": measure}[given.action](name, given.data / name, given)
     if given.action == "measure":
-        print(
-            table({path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))})
-        )
+        print(table({path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*/*.json"))}))
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ def with_tables(text: str) -> str:
 
 
 def table(name: str) -> str:
-    """The table of a bench's results ``NAME.json``, or of the data sets' in the folder ``NAME``."""
+    """The table of a bench's results ``NAME.json``, or of the data sets' in and below the folder ``NAME``."""
     if name in _BY_DATA_SET:
-        found = {path.stem: _read(path) for path in sorted((RESULTS / name).glob("*.json"))}
+        found = {path: _read(path) for path in sorted((RESULTS / name).rglob("*.json"))}
         return _BY_DATA_SET[name](found) + "\n"
     return as_markdown(_read(RESULTS / f"{name}.json"))
 
