@@ -31,6 +31,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["COMPRESS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(autouse=True)
+def _loud() -> None:
+    """``--quiet`` holds for a process, which here runs the next tests too."""
+    from compress.progress import be_quiet
+
+    be_quiet(False)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     beside = Path(__file__).parents[2] / "shared" / "data"

@@ -79,15 +79,6 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
     return Shell(tmp_path / "runs", capsys)
 
 
-@pytest.fixture(autouse=True)
-def _loud_again() -> Iterator[None]:
-    """``--quiet`` is a switch of the whole process."""
-    yield
-    from compress.progress import be_quiet
-
-    be_quiet(False)
-
-
 def write(path: Path, content: str | bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())

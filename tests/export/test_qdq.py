@@ -23,7 +23,7 @@ from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.encoding import Encoding, pad
 from compress.runtime.session import OnnxPredictor
 from tests.export.test_graph import MODELS, onnx_logits, session
-from tests.export.test_int8 import fused_kinds
+from tests.export.test_int8 import fused_kinds, unsaturated
 from tests.tiny import make_bert, make_checkpoint, make_feeds, read, torch_logits
 
 
@@ -49,7 +49,7 @@ def test_products_run_in_integers_and_answer_nearly_as_torch(
     labels = tuple(f"{number:02}" for number in range(MODELS[name].get("labels", 2)))
     fp32 = build_graph(read_weights(model))
     seen = collect(fp32, TorchPredictor(make_checkpoint(tiny_encoder, model, labels)), texts(32), threads=1)
-    int8 = quantize_static(fp32, Plan(), ranges(seen, method))
+    int8 = quantize_static(fp32, unsaturated(fp32), ranges(seen, method))
     onnx.checker.check_model(int8, full_check=True)
     assert {node.domain for node in int8.graph.node} == {""}
     used = {value for node in int8.graph.node for value in node.input}
