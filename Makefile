@@ -23,7 +23,7 @@ lint: setup
 
 # The schema that editors check recipes against; a test fails when it is stale.
 schema: setup
-	$(BIN)/compress run --schema > compress/recipe.schema.json
+	$(BIN)/compress run --schema > compress/recipes/recipe.schema.json
 
 # The README's tables from benchmarks/results; a test fails when they are stale.
 tables: setup

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from compress.bench import bench
+from compress.benchmark.measure import bench
 from compress.clock import Stopwatch
 from compress.config import BenchConfig, DataConfig
 from compress.data import Split, read_test

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.bench.accuracy import Interval, measure_accuracy, measure_change
-from compress.metrics import Indicators, from_counts, text_counts, truth
+from compress.evaluation.accuracy import Interval, measure_accuracy, measure_change
+from compress.evaluation.metrics import Indicators, from_counts, text_counts, truth
 
 RESULTS = Path(__file__).parent / "results" / "coverage.jsonl"
 SETS = 2_000

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 import compress
+from compress.benchmark.backends.folders import open_predictor
 from compress.config import DataConfig
 from compress.data import Dataset, read_dataset
 from compress.errors import CompressError
+from compress.evaluation.metrics import positive_column, score
 from compress.folder import read_manifest
-from compress.metrics import positive_column, score
-from compress.predictors import open_predictor
 from compress.progress import say
 from compress.runtime.predictor import predict_logits
 

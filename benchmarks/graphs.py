@@ -27,7 +27,7 @@ from typing import Any
 
 from benchmarks.graphs_models import SHAPES, STUDENT, Files, prepare, random_texts
 from benchmarks.openvino_setup import ROOT, make_peer
-from compress.bench.machine import describe_machine
+from compress.benchmark.machine_report import describe_machine
 from compress.clock import Stopwatch
 
 RESULTS = ROOT / "benchmarks" / "results" / "graphs.json"
@@ -87,7 +87,7 @@ class Process:
 
 
 @contextmanager
-def crew(files: Files, threads: int) -> Iterator[dict[str, Process]]:
+def pool(files: Files, threads: int) -> Iterator[dict[str, Process]]:
     """A process for each contender whose graph is there."""
     with ExitStack() as stack:
         processes = {}
@@ -144,7 +144,7 @@ def measure_model(model: str, threads: int, seconds: float) -> Iterator[Row]:
     files = Files(WORK / model.replace(" ", "-"))
     if not files.contenders[OURS].is_file():
         raise SystemExit(f"{files.folder} has no graphs; run first: python -m benchmarks.graphs prepare")
-    with crew(files, threads) as processes:
+    with pool(files, threads) as processes:
         if model == STUDENT:
             processes.pop("int8 products alone").close()
             texts = json.loads((files.folder / "texts.json").read_text(encoding="utf-8"))

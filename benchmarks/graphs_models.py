@@ -16,10 +16,10 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import BertConfig, BertForSequenceClassification
 
 from benchmarks.openvino_setup import quantize as quantize_openvino
-from compress.export.graph import build_graph
-from compress.export.int8 import quantize_weights
-from compress.export.nodes import IR_VERSION, OPSET
-from compress.export.weights import read_weights
+from compress.graph.build import build_graph
+from compress.graph.weights import read_weights
+from compress.graph.writer import IR_VERSION, OPSET
+from compress.quantization.dynamic import quantize_weights
 
 # Layers, hidden size, heads, neurons.
 SHAPES = {"BERT-base 12x768": (12, 768, 12, 3072), "MiniLM 6x384": (6, 384, 12, 1536)}

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from compress.bench.client import Worker
-from compress.bench.latency import REAL, Times
-from compress.bench.sides import Side
-from compress.bench.turns import in_turn
+from compress.benchmark.interleave import in_turn
+from compress.benchmark.rows import Row
+from compress.benchmark.workers.client import Worker
+from compress.benchmark.workload import REAL, Times
 from compress.config import DataConfig
 from compress.data import read_test
 from compress.folder import read_manifest
@@ -109,7 +109,7 @@ def measure(model: Path, texts: Sequence[Any], threads: int, rounds: int) -> dic
     times_ms: dict[str, list[Times]] = {"bench": [], "loop": [], "profiled": []}
     with TemporaryDirectory() as temporary:
         with ExitStack() as ends:
-            worker = ends.enter_context(Worker("bench", Side(model), threads))
+            worker = ends.enter_context(Worker("bench", Row(model), threads))
             worker.opened()
             loops = [Loop(model, texts, threads, profile) for profile in ("", f"{temporary}/profile")]
             for loop in loops:

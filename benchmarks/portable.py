@@ -27,15 +27,15 @@ import onnx
 
 from compress.config import DataConfig
 from compress.data import Split, read_dataset
-from compress.export.agreement import prepare_exam
-from compress.export.candidate import Candidate
-from compress.export.graph import build_graph
-from compress.export.int8 import Plan, quantize_weights
-from compress.export.saturation import observe, observed_plan, portable_plan
-from compress.export.weights import BertWeights, LayerWeights, Linear, Norm, read_weights
-from compress.metrics import predictions, score
+from compress.evaluation.agreement import reference_outputs
+from compress.evaluation.metrics import predictions, score
+from compress.graph.build import build_graph
+from compress.graph.weights import BertWeights, LayerWeights, Linear, Norm, read_weights
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.torch_predictor import TorchPredictor
+from compress.quantization.candidate import Candidate
+from compress.quantization.dynamic import QuantizationPlan, quantize_weights
+from compress.quantization.saturation import observe, observed_plan, portable_plan
 from compress.runtime.encoding import Encoding, pad
 from compress.runtime.predictor import Logits
 
@@ -100,11 +100,11 @@ def _with_constants(layer: LayerWeights) -> LayerWeights:
 def int8_graphs(weights: BertWeights, checkpoint: Checkpoint, validation: Split) -> dict[str, onnx.ModelProto]:
     """The int8 graphs by range."""
     fp32 = build_graph(weights)
-    exam = prepare_exam(Candidate(fp32, TorchPredictor(checkpoint), 1), validation).sample(_VALIDATION_TEXTS)
+    reference = reference_outputs(Candidate(fp32, TorchPredictor(checkpoint), 1), validation).sample(_VALIDATION_TEXTS)
     portable = portable_plan(fp32)
     plans = {
-        "full": Plan(),
-        "observed": observed_plan(fp32, observe(fp32, portable, exam, 1)),
+        "full": QuantizationPlan(),
+        "observed": observed_plan(fp32, observe(fp32, portable, reference, 1)),
         "portable": portable,
     }
     return {name: quantize_weights(fp32, plan) for name, plan in plans.items()}

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.latency_table import arguments
-from compress.bench.machine import describe_machine
+from compress.benchmark.machine_report import describe_machine
 from compress.config import DataConfig, PruneConfig
 from compress.data import read_dataset
+from compress.latency.deployment import deployment_of
+from compress.latency.random_models import Architecture, Widths
+from compress.latency.timings import take_turns
 from compress.modeling.checkpoint import load_classifier
 from compress.progress import progress
-from compress.pruning.latency.deployment import deployment_of
-from compress.pruning.latency.probe import Architecture, Widths
-from compress.pruning.latency.timings import take_turns
 
 RESULTS = Path(__file__).parent / "results" / "steps.json"
 NEURONS = range(384, 641, 8)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import distillation, pruning
-from compress.bench.markdown import as_markdown
+from compress.benchmark.report.markdown import as_markdown
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

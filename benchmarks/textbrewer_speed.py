@@ -31,7 +31,7 @@ from statistics import median
 from typing import Any, Self
 
 from benchmarks.textbrewer_setup import PEER, ROOT, make_peer, write_data
-from compress.bench.machine import describe_machine
+from compress.benchmark.machine_report import describe_machine
 from compress.clock import Stopwatch, in_words
 from compress.machine import usable_cpus
 

@@ -19,9 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
-from compress.bench.machine import describe_machine
+from compress.benchmark.machine_report import describe_machine
 from compress.clock import Stopwatch
-from compress.embedded import bbc_news
+from compress.demo_assets import bbc_news
 from compress.machine import usable_cpus
 from tests.clients.setup import PEERS
 

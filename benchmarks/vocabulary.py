@@ -11,10 +11,10 @@ before and after with the change in points and its 95% interval (paired bootstra
 import argparse
 from pathlib import Path
 
-from compress.bench.accuracy import measure_change
 from compress.config import DataConfig
 from compress.data import Dataset, Split, read_dataset
-from compress.metrics import predictions, score, truth
+from compress.evaluation.accuracy import measure_change
+from compress.evaluation.metrics import predictions, score, truth
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.pruning.vocabulary import compare_reading, cut_vocabulary

@@ -27,7 +27,7 @@ def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str
 
 
 def run_cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    program = "from compress.cli import main\nsys.exit(main())"
+    program = "from compress.cli.main import main\nsys.exit(main())"
     return run(WITHOUT_EXTRAS + program, *arguments)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.tables import README, with_tables
-from compress.cli import main
+from compress.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 from compress.config import DataConfig
 from compress.data import Dataset, read_dataset
 from compress.modeling.checkpoint import Checkpoint, quiet_transformers
-from compress.modeling.pruned_bert import PrunedBertForSequenceClassification
+from compress.modeling.pruned import PrunedBertForSequenceClassification
 from compress.modeling.pruned_config import PrunedBertConfig
 from compress.runtime.encoding import Feeds
 

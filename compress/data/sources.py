@@ -10,7 +10,7 @@ from compress.config import DataConfig
 from compress.data.columns import label_column
 from compress.data.hub import hub_tables
 from compress.data.tables import SUFFIXES, Table, read_table
-from compress.embedded import BBC_NEWS, bbc_news
+from compress.demo_assets import BBC_NEWS, bbc_news
 from compress.errors import CompressError
 from compress.paths import local_path
 

@@ -8,10 +8,10 @@ from transformers import BertForSequenceClassification
 
 from compress.config import DistillationConfig
 from compress.distillation.layer_map import layer_map, relation_layer
-from compress.distillation.parts import Attention, Custom, Hard, Part, Relation, Soft, Tokens
+from compress.distillation.loss_terms import Attention, Custom, Hard, LossTerm, Relation, Soft, Tokens
 from compress.errors import CompressError
+from compress.modeling.states import state_modules
 from compress.training.objective import TEACHER, Batch, States
-from compress.training.states import state_modules
 
 
 class Distillation(nn.Module):
@@ -80,7 +80,7 @@ def _weights(config: DistillationConfig) -> dict[str, float]:
     return {name: weight for name, weight in weights.items() if weight > 0}
 
 
-def _parts(student: Any, teacher: Any, config: DistillationConfig, *, multi_label: bool) -> dict[str, Part]:
+def _parts(student: Any, teacher: Any, config: DistillationConfig, *, multi_label: bool) -> dict[str, LossTerm]:
     """Every part that the settings describe, whatever its weight.
 
     Args:
@@ -92,7 +92,7 @@ def _parts(student: Any, teacher: Any, config: DistillationConfig, *, multi_labe
     layers = layer_map(config, student.num_hidden_layers, teacher.num_hidden_layers)
     hidden = [(f"hidden.{own}", f"hidden.{its}") for own, its in enumerate(layers)]
     widths = (student.hidden_size, teacher.hidden_size)
-    parts: dict[str, Part] = {
+    parts: dict[str, LossTerm] = {
         "soft": Soft(config.temperature, multi_label=multi_label),
         "hard": Hard(),
         "embedding": Tokens([("embeddings", "embeddings")], *widths, config.seed),

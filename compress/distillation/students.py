@@ -6,11 +6,11 @@ from typing import Any
 from torch import nn
 
 from compress.config import DistillConfig
-from compress.distillation.narrow import narrow
 from compress.errors import CompressError
+from compress.families.tokenizers.wordpiece import components, knows_fewer_tokens
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.pruned_bert import head_size_of
-from compress.modeling.wordpiece import components, knows_fewer_tokens
+from compress.modeling.narrow import narrow
+from compress.modeling.pruned import head_size_of
 from compress.task import reads_pairs
 
 _IN_WORDS = {

@@ -7,16 +7,16 @@ import numpy as np
 import torch
 
 from compress.config import DistillationConfig
-from compress.distillation.cache import Cache, teacher_digest
-from compress.distillation.column import Column
-from compress.distillation.fill import filled_columns
-from compress.distillation.forward import TeacherForward, widths_of
-from compress.distillation.shard import LOGITS, size_bytes
+from compress.distillation.teacher_cache.cache import Cache, teacher_digest
+from compress.distillation.teacher_cache.forward import TeacherForward, widths_of
+from compress.distillation.teacher_cache.precompute import precompute
+from compress.distillation.teacher_cache.reader import StateReader
+from compress.distillation.teacher_cache.shard import LOGITS, size_bytes
 from compress.machine import cache_root
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
 from compress.runtime.encoding import pad
-from compress.training.batches import Answers
+from compress.training.batches import TeacherOutputs
 from compress.training.encodings import Encodings
 from compress.training.objective import Batch, States
 
@@ -27,7 +27,7 @@ def answers(
     labels: tuple[str, ...],
     wanted: frozenset[str],
     config: DistillationConfig,
-) -> Answers:
+) -> TeacherOutputs:
     """The teacher's logits, and the ``wanted`` states of its tokens, for each text.
 
     What fits ``config.cache_gb`` is computed once for each text, by whatever run asks first, and read from disk after
@@ -52,13 +52,13 @@ def answers(
             f"teacher: answers each batch as it comes; its hidden states would take {hidden_gb:.2g} GB, "
             f"which is above --cache-gb {config.cache_gb:g}"
         )
-        return LiveAnswers(forward.ready(), frozenset(widths), order, encodings)
+        return LiveOutputs(forward.ready(), frozenset(widths), order, encodings)
     cache = Cache(cache_root(config.teacher_cache), teacher_digest(teacher), forward.precision)
-    return CachedAnswers(filled_columns(forward, encodings, widths, cache), order)
+    return CachedOutputs(precompute(forward, encodings, widths, cache), order)
 
 
 @dataclass(frozen=True)
-class LiveAnswers:
+class LiveOutputs:
     """The teacher reads each batch beside the student; its states are in the precision that it computes in."""
 
     forward: TeacherForward
@@ -67,7 +67,7 @@ class LiveAnswers:
     encodings: Encodings
 
     def __call__(self, rows: Sequence[int], batch: Batch) -> States:
-        """See :class:`compress.training.batches.Answers`."""
+        """See :class:`compress.training.batches.TeacherOutputs`."""
         device = batch["input_ids"].device
         feeds = {name: torch.from_numpy(ids) for name, ids in pad([self.encodings[row] for row in rows]).items()}
         states = {name: state.to(device) for name, state in self.forward(feeds, self.states).items()}
@@ -75,14 +75,14 @@ class LiveAnswers:
 
 
 @dataclass(frozen=True)
-class CachedAnswers:
+class CachedOutputs:
     """Answers read from disk; states of tokens are float16, and zeros where the batch is padded."""
 
-    columns: Mapping[str, Column]
+    columns: Mapping[str, StateReader]
     order: list[int]
 
     def __call__(self, rows: Sequence[int], batch: Batch) -> States:
-        """See :class:`compress.training.batches.Answers`."""
+        """See :class:`compress.training.batches.TeacherOutputs`."""
         at, lengths = np.asarray(rows, dtype=np.int64), batch["attention_mask"].sum(dim=1).cpu().numpy()
         found = {
             name: column.of_texts(at)[:, self.order]

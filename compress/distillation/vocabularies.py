@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from compress.distillation.shard import LOGITS
+from compress.distillation.teacher_cache.shard import LOGITS
 from compress.errors import CompressError
+from compress.families.tokenizers.wordpiece import ids_in
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.wordpiece import ids_in
 from compress.training.encodings import Encodings
 
 

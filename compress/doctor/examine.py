@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from compress.bench.machine import describe_machine
+from compress.benchmark.machine_report import describe_machine
 from compress.clock import Stopwatch
 from compress.doctor.finding import Finding
 from compress.errors import CompressError

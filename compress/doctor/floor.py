@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compress.clock import Stopwatch
 from compress.doctor.profile import Product
-from compress.export.nodes import IR_VERSION, OPSET
+from compress.graph.writer import IR_VERSION, OPSET
 from compress.runtime.session import open_session
 
 _CALLS, _UNTIMED_CALLS = 25, 5

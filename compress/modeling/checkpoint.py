@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from compress.embedded import model_source
+from compress.demo_assets import model_source
 from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, read_manifest, write_manifest
 from compress.modeling.pruned_config import PrunedBertConfig

@@ -24,7 +24,7 @@ def register_when_imported() -> None:
 
 def _register() -> None:
     if find_spec("torch") is not None:  # transformers without torch has no models to register with
-        import_module("compress.modeling.pruned_bert")
+        import_module("compress.modeling.pruned")
 
 
 class _Loader(Loader):

@@ -3,12 +3,12 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from compress.pruning.choice import Cut
-from compress.pruning.latency.probe import Widths
+from compress.latency.random_models import Widths
+from compress.pruning.selection import Cut
 
 
 @dataclass(frozen=True)
-class Plan:
+class PruningPlan:
     """A cut, and the model that it leaves.
 
     Attributes:

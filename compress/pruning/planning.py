@@ -4,16 +4,16 @@ from dataclasses import dataclass, replace
 
 from compress.config import PruneConfig
 from compress.errors import CompressError
+from compress.latency.deployment import Deployment
+from compress.latency.random_models import Architecture, Widths, parameters
+from compress.latency.table import LatencyTable
+from compress.latency.timings import latency_table, settle
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
-from compress.pruning.choice import NEURON_BLOCK, Cut
 from compress.pruning.importance import Importance
-from compress.pruning.latency.deployment import Deployment
-from compress.pruning.latency.probe import Architecture, Widths, parameters
-from compress.pruning.latency.table import LatencyTable
-from compress.pruning.latency.timings import latency_table, settle
-from compress.pruning.plan import Plan
+from compress.pruning.plan import PruningPlan
 from compress.pruning.search import OutOfReachError, search
+from compress.pruning.selection import NEURON_BLOCK, Cut
 
 _TRIES = 4
 _CLOSE_ENOUGH = 0.97
@@ -21,7 +21,7 @@ _HIDDEN_STEP = 16  # kernels work on blocks of columns
 _SLIMMEST = Widths((0,), (NEURON_BLOCK,))
 
 
-def find_plan(whole: Checkpoint, importance: Importance, deployment: Deployment, config: PruneConfig) -> Plan:
+def find_plan(whole: Checkpoint, importance: Importance, deployment: Deployment, config: PruneConfig) -> PruningPlan:
     """The cut of ``whole`` that keeps most importance at the latency that ``config`` asks for.
 
     Where no widths are that fast, the hidden size goes down too, by quarters, until some are.
@@ -93,7 +93,7 @@ class _Goal:
             raise OutOfReachError(fastest_ms)
 
 
-def _best_plan(importance: Importance, goal: _Goal) -> Plan:
+def _best_plan(importance: Importance, goal: _Goal) -> PruningPlan:
     """The plan that keeps most of what is measured within the target; else the fastest.
 
     A model of the widths that the table leads to is timed; where it is off the target, the search is asked for more or
@@ -103,7 +103,7 @@ def _best_plan(importance: Importance, goal: _Goal) -> Plan:
         OutOfReachError: no widths are fast enough by the table.
     """
     table = latency_table(goal.architecture, goal.before, goal.deployment)
-    plans: list[Plan] = []
+    plans: list[PruningPlan] = []
     budget_ms = goal.target_ms
     while len(plans) < _TRIES:
         try:
@@ -133,11 +133,11 @@ def measured(pruned: Checkpoint, whole: Checkpoint, deployment: Deployment) -> d
     return found
 
 
-def _describe(cut: Cut, importance: Importance, table: LatencyTable, goal: _Goal) -> Plan:
+def _describe(cut: Cut, importance: Importance, table: LatencyTable, goal: _Goal) -> PruningPlan:
     after = _widths(cut)
     scores = importance.heads + importance.neurons
     kept = sum(float(units[chosen].sum()) for units, chosen in zip(scores, cut.heads + cut.neurons, strict=True))
-    return Plan(
+    return PruningPlan(
         cut=cut,
         hidden_size=goal.hidden_size,
         before=goal.before,

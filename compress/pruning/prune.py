@@ -6,26 +6,26 @@ import numpy as np
 
 from compress.config import PruneConfig
 from compress.data import Dataset
-from compress.distillation.narrow import narrow
 from compress.distillation.students import choose_layers
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
+from compress.modeling.narrow import narrow
+from compress.modeling.surgery import cut_model
 from compress.progress import say
-from compress.pruning.choice import Budget, Cut, choose, spans
 from compress.pruning.importance import Importance
 from compress.pruning.importance.ranking import rank, widths
-from compress.pruning.plan import Plan
+from compress.pruning.plan import PruningPlan
 from compress.pruning.reconstruct import reconstruct
 from compress.pruning.recovery import recover
 from compress.pruning.rounds import plan_rounds
-from compress.pruning.surgery import cut_model
+from compress.pruning.selection import Budget, Cut, choose, spans
 from compress.pruning.vocabulary import cut_vocabulary, texts_to_read
 from compress.task import reads_pairs
 from compress.training.batches import Examples
-from compress.training.checkpointing import Desk
+from compress.training.checkpointing import RunFiles
 from compress.training.encodings import Encodings
 from compress.training.finetune import encode
-from compress.training.judge import Training
+from compress.training.validator import TrainingResult
 
 
 def prune(
@@ -33,10 +33,10 @@ def prune(
     teacher: Checkpoint,
     data: Dataset,
     config: PruneConfig,
-    desk: Desk,
+    run_files: RunFiles,
     text_columns: Sequence[str] = (),
-    plan: Plan | None = None,
-) -> tuple[Checkpoint, Training]:
+    plan: PruningPlan | None = None,
+) -> tuple[Checkpoint, TrainingResult]:
     """A smaller copy of ``whole``, recovered by distillation from ``teacher``, and its last training.
 
     Tokens go first, then layers, then heads and neurons, in one round or several; hidden dimensions go in the first of
@@ -49,7 +49,7 @@ def prune(
     if config.vocabulary:
         whole = cut_vocabulary(whole, texts_to_read(data, config, text_columns))
     if not config.narrows:
-        return whole, recover(teacher, whole, data, config, desk, text_columns)
+        return whole, recover(teacher, whole, data, config, run_files, text_columns)
     sample = _sample(encode(whole, data.train), config)
     config = _imitating(config, plan.cut.layers if plan else _kept_layers(whole, config), whole, teacher)
     pruned = _cut(whole, plan.cut, sample, config) if plan else _without_layers(whole, sample, config)
@@ -60,7 +60,7 @@ def prune(
             pruned = _with_less_hidden(pruned, plan.hidden_size if plan else config.hidden_size)
         say(f"pruned: {part}{whole.parameters:,} parameters become {pruned.parameters:,}")
         share = config.model_copy(update={"epochs": part.epochs})
-        training = recover(teacher, pruned, data, share, part.desk(desk), text_columns)
+        training = recover(teacher, pruned, data, share, part.run_files(run_files), text_columns)
     return pruned, training
 
 

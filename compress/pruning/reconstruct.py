@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from transformers import BertForSequenceClassification
 
-from compress.modeling.pruned_bert import PrunedBertForSequenceClassification
+from compress.modeling.pruned import PrunedBertForSequenceClassification
 from compress.progress import progress
-from compress.pruning.choice import spans
+from compress.pruning.selection import spans
 from compress.training.batches import Examples, LengthBatches
 
 # Some twenty tokens for each input of the widest projection, and a memory that stays below a gigabyte for BERT-base.

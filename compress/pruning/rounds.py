@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compress.config import PruneConfig
-from compress.pruning.choice import Budget
-from compress.training.checkpointing import Desk
+from compress.pruning.selection import Budget
+from compress.training.checkpointing import RunFiles
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,13 @@ class Round:
     def __str__(self) -> str:
         return f"round {self.number} of {self.of}: " if self.of > 1 else ""
 
-    def desk(self, desk: Desk) -> Desk:
+    def run_files(self, run_files: RunFiles) -> RunFiles:
         """Where its training is kept: its checkpoints apart from other rounds', and still there while these train."""
-        return desk if self.of == 1 else replace(desk, unfinished=Path(desk.unfinished, f"round-{self.number}"))
+        return (
+            run_files
+            if self.of == 1
+            else replace(run_files, unfinished=Path(run_files.unfinished, f"round-{self.number}"))
+        )
 
 
 def plan_rounds(heads: int, neurons: int, config: PruneConfig) -> list[Round]:

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from compress.pruning.choice import NEURON_BLOCK, Cut
+from compress.latency.random_models import Widths
+from compress.latency.table import Floats, LatencyTable
 from compress.pruning.importance import Importance
-from compress.pruning.latency.probe import Widths
-from compress.pruning.latency.table import Floats, LatencyTable
+from compress.pruning.selection import NEURON_BLOCK, Cut
 
 # Latency is counted in so many parts of the whole model's; every layer's is rounded up to a part.
 _PARTS = 10_000

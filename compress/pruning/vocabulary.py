@@ -15,8 +15,8 @@ from compress.config import PruneConfig
 from compress.data import Dataset
 from compress.distillation.unlabeled import read_unlabeled
 from compress.errors import CompressError
+from compress.families.tokenizers.wordpiece import describe, ids_in, require_word_pieces, with_tokens
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.wordpiece import describe, ids_in, require_word_pieces, with_tokens
 from compress.paths import local_path
 from compress.progress import say
 from compress.runtime.encoding import Text, TextEncoder

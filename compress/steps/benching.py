@@ -10,7 +10,7 @@ from compress.config import BenchConfig, DataConfig
 from compress.errors import CompressError
 from compress.paths import local_path
 from compress.progress import say
-from compress.step import StepResult, data_step
+from compress.steps.step import StepResult, data_step
 
 if TYPE_CHECKING:
     from compress.data import Split
@@ -39,8 +39,8 @@ def bench(
     """
     models = [models] if isinstance(models, str | Path) else list(models)
     with data_step(BenchConfig, settings, data, out, overwrite, inputs=tuple(models)) as job:
-        from compress.bench import bench as core
-        from compress.bench import write_report
+        from compress.benchmark.measure import bench as core
+        from compress.benchmark.report.page import write_report
         from compress.data import read_test
 
         test, task = read_test(job.data)
@@ -65,7 +65,7 @@ def _baselines(config: BenchConfig, data: DataConfig, test: "Split", models: Seq
     if not config.baselines:
         yield []
         return
-    from compress.baselines import fit_baselines
+    from compress.benchmark.backends.baselines import fit_baselines
     from compress.data import read_dataset
 
     if not test.labels:

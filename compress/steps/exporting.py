@@ -11,8 +11,8 @@ from compress.config import ExportConfig, QuantizeConfig
 from compress.errors import CompressError
 from compress.folder import MANIFEST, read_manifest
 from compress.paths import local_path
-from compress.step import Job, StepResult, data_step, step
-from compress.steps.labels import check_labels
+from compress.steps.label_check import check_labels
+from compress.steps.step import Job, StepResult, data_step, step
 
 # fp16 keeps 11 bits of each number. Two trained MiniLMs moved by 0.0013 on a CPU, where weights alone are rounded; on a
 # GPU every operation rounds. 0.05 in a logit is 1.25 points of probability at most.
@@ -35,14 +35,14 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
 
         import onnx
 
-        from compress.export import layout
-        from compress.export.fp16 import check_range, to_fp16
-        from compress.export.graph import build_graph
-        from compress.export.parity import check_parity, parity_batches
-        from compress.export.patterns import check_patterns, expected_patterns
-        from compress.export.weights import read_weights
+        from compress.graph.build import build_graph
+        from compress.graph.fp16 import check_range, to_fp16
+        from compress.graph.kernels import check_patterns, expected_patterns
+        from compress.graph.parity import check_parity, parity_batches
+        from compress.graph.weights import read_weights
         from compress.modeling.checkpoint import load_classifier
         from compress.modeling.torch_predictor import TorchPredictor
+        from compress.packaging import layout
         from compress.runtime.session import OnnxPredictor
 
         checkpoint = load_classifier(str(model), pairs=job.config.pairs)
@@ -82,11 +82,11 @@ def quantize(
         import onnx
 
         from compress.data import read_dataset
-        from compress.export import layout
-        from compress.export.agreement import prepare_exam
-        from compress.export.calibration import calibrate, fold_temperature
-        from compress.export.ladder import quantize as core
-        from compress.export.patterns import check_patterns, expected_patterns
+        from compress.evaluation.agreement import reference_outputs
+        from compress.graph.kernels import check_patterns, expected_patterns
+        from compress.packaging import layout
+        from compress.quantization.accuracy_gate import quantize as core
+        from compress.quantization.temperature import calibrate, fold_temperature
         from compress.runtime.session import OnnxPredictor
 
         dataset = read_dataset(job.data)
@@ -97,9 +97,9 @@ def quantize(
                 raise CompressError(f"{model}: is {form}; give the fp32 ONNX folder or the PyTorch one")
             check_labels(manifest, dataset, str(model))
             fp32 = OnnxPredictor.open(parent, job.threads)
-            exam = prepare_exam(fp32, dataset.validation)
+            reference = reference_outputs(fp32, dataset.validation)
             source = onnx.load(parent / layout.FP32_GRAPH)
-            quantized = core(source, exam, job.config, job.threads)
+            quantized = core(source, reference, job.config, job.threads)
             graph = job.folder / layout.INT8_GRAPH
             graph.parent.mkdir()
             onnx.save(quantized.model, graph)
@@ -116,7 +116,7 @@ def quantize(
 
 def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
     """The model as a single file, or in the places where a server looks."""
-    from compress.export.packages import PACKAGES
+    from compress.packaging.packages import PACKAGES
 
     with _exported(model, job, pairs=job.config.pairs) as parent:
         manifest = read_manifest(parent)

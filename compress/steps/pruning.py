@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.config import PruneConfig
-from compress.metrics import choose_metric
+from compress.evaluation.metrics import choose_metric
 from compress.progress import say
-from compress.step import DataJob, StepResult, data_step
-from compress.steps.labels import check_labels
+from compress.steps.label_check import check_labels
+from compress.steps.step import DataJob, StepResult, data_step
 
 if TYPE_CHECKING:
     from compress.data import Dataset
+    from compress.latency.deployment import Deployment
     from compress.modeling.checkpoint import Checkpoint
-    from compress.pruning.latency.deployment import Deployment
-    from compress.pruning.plan import Plan
+    from compress.pruning.plan import PruningPlan
 
 
 def prune(
@@ -49,7 +49,7 @@ def prune(
                 teacher,
                 dataset,
                 job.config,
-                job.desk(),
+                job.run_files(),
                 job.config.unlabeled_text or job.data.text,
                 target.plan if target else None,
             )
@@ -77,12 +77,12 @@ class _Target:
     """A latency to prune to: where it is measured, and what to cut for it."""
 
     deployment: "Deployment"
-    plan: "Plan"
+    plan: "PruningPlan"
 
     @classmethod
     def of(cls, whole: "Checkpoint", data: "Dataset", job: DataJob[PruneConfig]) -> "_Target":
         """Find the plan and tell it; a dry run ends here."""
-        from compress.pruning.latency.deployment import deployment_of
+        from compress.latency.deployment import deployment_of
         from compress.pruning.planning import find_plan
         from compress.pruning.prune import plan_importance
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from compress.config import DistillConfig, FinetuneConfig
-from compress.metrics import choose_metric
-from compress.step import StepResult, data_step
-from compress.steps.labels import check_labels
+from compress.evaluation.metrics import choose_metric
+from compress.steps.label_check import check_labels
+from compress.steps.step import StepResult, data_step
 
 
 def finetune(
@@ -30,7 +30,7 @@ def finetune(
         dataset = read_dataset(job.data)
         choose_metric(job.config.metric, dataset.task, len(dataset.labels))
         start = load_for_finetuning(str(model), dataset.task, dataset.labels, job.config.seed)
-        trained, training = core(start, dataset, job.config, job.desk())
+        trained, training = core(start, dataset, job.config, job.run_files())
         return job.save_torch(trained, training.as_metrics())
 
 
@@ -62,7 +62,7 @@ def distill(
         else:
             student = make_student(teacher_model, job.config)
         training = core(
-            teacher_model, student, dataset, job.config, job.desk(), job.config.unlabeled_text or job.data.text
+            teacher_model, student, dataset, job.config, job.run_files(), job.config.unlabeled_text or job.data.text
         )
         return job.save_torch(
             replace(student, history=teacher_model.history, digest=teacher_model.digest, source=teacher_model.source),

@@ -18,7 +18,7 @@ _POOL_BATCHES = 50
 Targets = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
 
-class Answers(Protocol):
+class TeacherOutputs(Protocol):
     """A teacher's states for the texts that a student learns from."""
 
     def __call__(self, rows: Sequence[int], batch: Batch) -> States:
@@ -39,12 +39,12 @@ class Examples:
 
     encodings: Encodings
     targets: Targets
-    answers: Answers | None = None
+    answers: TeacherOutputs | None = None
 
     def __len__(self) -> int:
         return len(self.encodings)
 
-    def with_answers(self, answers: Answers) -> "Examples":
+    def with_answers(self, answers: TeacherOutputs) -> "Examples":
         """The same examples with a teacher's answers."""
         return replace(self, answers=answers)
 

@@ -16,18 +16,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-import compress
 from compress.clock import Stopwatch
 from compress.config import TrainingConfig
 from compress.errors import CompressError
 from compress.progress import say
 from compress.training.batches import Examples
+from compress.version import __version__
 
 _STATE, _TENSORS, _IDENTITY = "state.json", "tensors.safetensors", "identity"
 
 
 @dataclass(frozen=True)
-class Desk:
+class RunFiles:
     """Where a training keeps what must outlive its process.
 
     Attributes:
@@ -46,14 +46,14 @@ class Checkpoints:
     """Writes the training's whole state from time to time, and finds the newest.
 
     Args:
-        desk: where.
+        run_files: where.
         identity: of the training; checkpoints of another are thrown away.
         every_s: seconds between two.
         accelerator: of the processes that train together; the main one writes.
     """
 
-    def __init__(self, desk: Desk, identity: str, every_s: float, accelerator: Accelerator) -> None:
-        self._folder = desk.unfinished
+    def __init__(self, run_files: RunFiles, identity: str, every_s: float, accelerator: Accelerator) -> None:
+        self._folder = run_files.unfinished
         self._identity = identity
         self._every_s = every_s
         self._accelerator = accelerator
@@ -187,11 +187,11 @@ def identity_of(
         modules: what is trained, with the weights that it starts from.
         sets: what it learns from, and what it is judged by.
         config: the training's settings.
-        inputs: see :class:`Desk`.
+        inputs: see :class:`RunFiles`.
         processes: that train together.
     """
     settings = config.model_dump(mode="json", exclude={"track", "checkpoint_seconds"})
-    whole = [settings, inputs, processes, compress.__version__]
+    whole = [settings, inputs, processes, __version__]
     sha256 = hashlib.sha256(json.dumps(whole, sort_keys=True).encode())
     for module in modules:
         for name, weight in sorted(module.state_dict().items()):

@@ -9,20 +9,22 @@ from compress.data import Dataset, Split
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
 from compress.training.batches import Examples
-from compress.training.checkpointing import Desk
+from compress.training.checkpointing import RunFiles
 from compress.training.encodings import Encodings
-from compress.training.judge import Training
 from compress.training.loop import train
 from compress.training.objective import HardLabels
+from compress.training.validator import TrainingResult
 
 
-def finetune(start: Checkpoint, data: Dataset, config: FinetuneConfig, desk: Desk) -> tuple[Checkpoint, Training]:
+def finetune(
+    start: Checkpoint, data: Dataset, config: FinetuneConfig, run_files: RunFiles
+) -> tuple[Checkpoint, TrainingResult]:
     """Train ``start``, in place, on the train split; the weights that do best on the validation split are kept."""
     model = replace(start, max_length=min(start.max_length, config.max_length or start.max_length))
     train_set = encode(model, data.train)
     _say_what_is_cut(train_set, model.max_length)
     _start_from_the_prior(model, train_set)
-    return model, train(model, train_set, encode(model, data.validation), HardLabels(), config, desk)
+    return model, train(model, train_set, encode(model, data.validation), HardLabels(), config, run_files)
 
 
 def encode(model: Checkpoint, split: Split) -> Examples:

@@ -14,13 +14,13 @@ from compress.machine import choose_precision
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import Advance
 from compress.training.batches import Examples
-from compress.training.checkpointing import Checkpoints, Desk, Saved
-from compress.training.descent import Descent
-from compress.training.judge import Judge
+from compress.training.checkpointing import Checkpoints, RunFiles, Saved
+from compress.training.loss_module import LossModule
+from compress.training.metrics_log import MetricsLog
 from compress.training.objective import Objective
-from compress.training.plan import Plan, Rows
-from compress.training.tracking import Diary
-from compress.training.trainee import Trainee
+from compress.training.optimizer import Optimizer
+from compress.training.schedule import BatchSchedule, Rows
+from compress.training.validator import Validator
 
 # Losses are looked at, shown and written down every so many steps: on a GPU each look waits for it.
 _LOOK_STEPS = 10
@@ -35,7 +35,7 @@ class Run:
         validation_set: what it is judged by.
         objective: what it is trained for.
         config: the training's settings.
-        desk: where the diary goes.
+        run_files: where the diary goes.
         accelerator: device and processes.
     """
 
@@ -46,7 +46,7 @@ class Run:
         validation_set: Examples,
         objective: Objective,
         config: TrainingConfig,
-        desk: Desk,
+        run_files: RunFiles,
         accelerator: Accelerator,
     ) -> None:
         set_seed(config.seed, device_specific=True)
@@ -54,19 +54,21 @@ class Run:
         precision = choose_precision(config.precision, accelerator.device.type)
         self._accelerator = accelerator
         self._train_set = train_set
-        self.plan = Plan(train_set.encodings.lengths, config, accelerator.num_processes, accelerator.process_index)
-        self._trainee = Trainee(checkpoint.model, objective, precision)
-        self._shared: nn.Module = accelerator.prepare(self._trainee)
-        self._descent = Descent(self._trainee, config, self.plan.steps)
-        self.judge = Judge(checkpoint, validation_set, config, accelerator, precision)
-        self._diary = Diary(desk.folder, config, accelerator)
+        self.plan = BatchSchedule(
+            train_set.encodings.lengths, config, accelerator.num_processes, accelerator.process_index
+        )
+        self._loss_module = LossModule(checkpoint.model, objective, precision)
+        self._shared: nn.Module = accelerator.prepare(self._loss_module)
+        self._optimizer = Optimizer(self._loss_module, config, self.plan.steps)
+        self.validator = Validator(checkpoint, validation_set, config, accelerator, precision)
+        self._metrics_log = MetricsLog(run_files.folder, config, accelerator)
         self._eval_steps = config.eval_steps or max(1, self.plan.epoch_steps[0] // 2)
         self._window: list[dict[str, torch.Tensor]] = []  # losses of the steps that were not looked at yet
         self._since_validation: list[float] = []
 
     def train(self, done: int, checkpoints: Checkpoints, advance: Advance) -> None:
         """Every step that comes after ``done``, or until nothing gets better any more."""
-        self._trainee.train()
+        self._loss_module.train()
         for step, batches in enumerate(self.plan.after(done), start=done + 1):
             self._window.append(self._step(batches))
             validates = step % self._eval_steps == 0 or step == self.plan.steps
@@ -76,7 +78,7 @@ class Run:
             note, save = self._look(step, checkpoints.due)
             if validates:
                 note = self._validate(step)
-            if self.judge.out_of_patience:
+            if self.validator.out_of_patience:
                 advance(self.plan.steps - step + 1, note=note)
                 break
             advance(note=note)
@@ -85,33 +87,33 @@ class Run:
 
     def close(self) -> None:
         """Let the diary's tracker finish, however the training ended."""
-        self._diary.close()
+        self._metrics_log.close()
 
-    def take_up(self, saved: Saved) -> None:
+    def resume(self, saved: Saved) -> None:
         """Go on from a checkpoint."""
         numbers, tensors = saved.numbers, saved.tensors
         with torch.no_grad():
             for name, weight in self._trained().items():
                 weight.copy_(tensors["trained"][name])
-        self._descent.load(numbers["schedule"], tensors["moments"])
-        self.judge.load(numbers["judge"], tensors.get("best", {}))  # none before the first validation
-        self._diary.load(numbers["records"])
+        self._optimizer.load(numbers["schedule"], tensors["moments"])
+        self.validator.load(numbers["judge"], tensors.get("best", {}))  # none before the first validation
+        self._metrics_log.load(numbers["records"])
         self._since_validation = numbers["since_validation"]
         saved.restore_random()
 
     def _saved(self) -> Saved:
-        judged, best = self.judge.state()
-        schedule, moments = self._descent.state()
+        judged, best = self.validator.state()
+        schedule, moments = self._optimizer.state()
         numbers = {
             "judge": judged,
             "schedule": schedule,
-            "records": self._diary.records,
+            "records": self._metrics_log.records,
             "since_validation": self._since_validation,
         }
         return Saved.now(numbers, {"trained": self._trained(), "moments": moments, "best": best})
 
     def _trained(self) -> dict[str, torch.Tensor]:
-        return {name: weight.detach() for name, weight in self._trainee.named_parameters() if weight.requires_grad}
+        return {name: weight.detach() for name, weight in self._loss_module.named_parameters() if weight.requires_grad}
 
     def _step(self, batches: list[Rows]) -> dict[str, torch.Tensor]:
         """One step of the optimiser; the losses' means over its batches."""
@@ -125,7 +127,7 @@ class Run:
                 weight = len(rows) / self.plan.texts_a_batch / len(batches)
                 self._accelerator.backward(losses["loss"] * weight)
             sums = {name: sums.get(name, 0) + loss.detach() / len(batches) for name, loss in losses.items()}
-        self._descent.step(self._accelerator)
+        self._optimizer.step(self._accelerator)
         return sums
 
     def _look(self, step: int, due: bool) -> tuple[str, bool]:
@@ -140,21 +142,21 @@ class Run:
         self._window.clear()
         self._since_validation += losses
         latest = {name: sum(column) / len(means) for name, column in zip(names, zip(*means, strict=True), strict=True)}
-        self._diary.write(step, {**latest, "learning_rate": self._descent.rate(step)})
-        return f"loss {latest['loss']:.3f}{self.judge.note}", flags[0] > 0
+        self._metrics_log.write(step, {**latest, "learning_rate": self._optimizer.rate(step)})
+        return f"loss {latest['loss']:.3f}{self.validator.note}", flags[0] > 0
 
     def _validate(self, step: int) -> str:
         mean_loss = sum(self._since_validation) / len(self._since_validation)
         self._since_validation.clear()
-        value = self.judge.look(step, mean_loss)
-        self._trainee.train()
-        self._diary.write(step, {f"validation_{self.judge.training.metric}": value})
-        return f"loss {mean_loss:.3f}{self.judge.note}"
+        value = self.validator.look(step, mean_loss)
+        self._loss_module.train()
+        self._metrics_log.write(step, {f"validation_{self.validator.training.metric}": value})
+        return f"loss {mean_loss:.3f}{self.validator.note}"
 
     def _require_finite(self, step: int, loss: float) -> None:
         if not math.isfinite(loss):
             raise CompressError(
-                f"training: the loss is {loss} at step {step}, at learning rate {self._descent.rate(step):.1e}; "
+                f"training: the loss is {loss} at step {step}, at learning rate {self._optimizer.rate(step):.1e}; "
                 "no model was written, try a lower --learning-rate or --precision fp32"
             )
 

@@ -19,14 +19,14 @@ import pytest
 import compress
 from compress.config import DataConfig
 from compress.data import read_dataset
-from compress.embedded import MINILM, bbc_news
-from compress.export.calibration import fold_temperature
-from compress.export.graph import build_graph
-from compress.export.int8 import quantize_weights
-from compress.export.layout import FP32_GRAPH, INT8_GRAPH, finish_onnx_folder, write_side_files
-from compress.export.weights import read_weights
+from compress.demo_assets import MINILM, bbc_news
 from compress.folder import read_manifest
+from compress.graph.build import build_graph
+from compress.graph.weights import read_weights
 from compress.modeling.checkpoint import load_for_finetuning
+from compress.packaging.layout import FP32_GRAPH, INT8_GRAPH, finish_onnx_folder, write_side_files
+from compress.quantization.dynamic import quantize_weights
+from compress.quantization.temperature import fold_temperature
 from compress.runtime.choice import Choice
 from compress.runtime.encoding import Text, TextEncoder
 from tests.clients.setup import PEERS, is_set_up

@@ -16,9 +16,9 @@ import pytest
 import torch
 from filelock import FileLock
 
-from compress.distillation import fill
-from compress.distillation.cache import teacher_digest, text_keys
 from compress.distillation.teacher import answers
+from compress.distillation.teacher_cache import precompute as fill
+from compress.distillation.teacher_cache.cache import teacher_digest, text_keys
 from compress.errors import CompressError
 from compress.machine import cache_root
 from compress.modeling.checkpoint import Checkpoint, load_classifier, save_checkpoint
@@ -163,7 +163,7 @@ def test_a_damaged_shard_is_computed_again_and_said(
 ASK = """
 import os, signal, sys
 from pathlib import Path
-from compress.distillation import fill
+from compress.distillation.teacher_cache import precompute as fill
 from compress.modeling.checkpoint import load_classifier
 from compress.training.encodings import Encodings
 from tests.distillation.test_teacher import answers, settings, texts_read

@@ -21,9 +21,9 @@ from compress.folder import read_manifest
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import predict_logits
-from compress.training.checkpointing import Desk
-from compress.training.judge import Training
+from compress.training.checkpointing import RunFiles
 from compress.training.objective import Batch, States
+from compress.training.validator import TrainingResult
 from tests.conftest import FILLERS, WORDS
 from tests.tiny import (
     parts,
@@ -48,9 +48,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def learn(teacher: Checkpoint, student: Checkpoint, data: Dataset, folder: Path, **settings: Any) -> Training:
+def learn(teacher: Checkpoint, student: Checkpoint, data: Dataset, folder: Path, **settings: Any) -> TrainingResult:
     config = DistillConfig.parse({**FAST, "device": "cpu", **settings})
-    return distill(teacher, student, data, config, Desk(folder, folder / ".unfinished", "inputs"))
+    return distill(teacher, student, data, config, RunFiles(folder, folder / ".unfinished", "inputs"))
 
 
 def student_of(teacher: Checkpoint, **settings: Any) -> Checkpoint:

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from compress.config import DistillConfig
-from compress.distillation import fill
-from compress.distillation.teacher import CachedAnswers, LiveAnswers, answers
+from compress.distillation.teacher import CachedOutputs, LiveOutputs, answers
+from compress.distillation.teacher_cache import precompute as fill
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
-from compress.training.batches import Answers, Examples
+from compress.modeling.states import recording
+from compress.training.batches import Examples, TeacherOutputs
 from compress.training.encodings import Encodings
 from compress.training.objective import TEACHER, Batch
-from compress.training.states import recording
 from tests.tiny import make_bert, make_checkpoint, parts, read
 
 LABELS = ("negative", "positive")
@@ -84,7 +84,7 @@ def test_kept_answers_are_the_teachers_own_and_padded_as_the_batch(
     monkeypatch.setattr(fill, "_SHARD_TEXTS", 100)  # several shards, of several batches
     monkeypatch.setattr(fill, "_BATCH_TOKENS", {"cpu": 256})
     found = answers(teacher, encodings, LABELS, STATES, config)
-    assert isinstance(found, CachedAnswers)
+    assert isinstance(found, CachedOutputs)
     for rows in np.random.default_rng(0).permutation(len(encodings)).reshape(-1, 24).tolist():
         batch = batch_of(encodings, rows)
         kept, own = found(rows, batch), shown_by(teacher, batch, STATES)
@@ -104,7 +104,7 @@ def test_live_answers_agree_with_kept_ones(
     kept = answers(teacher, encodings, order, STATES, settings(tmp_path / "kept"))
     capsys.readouterr()
     live = answers(teacher, encodings, order, STATES, settings(tmp_path / "live", cache_gb=1e-4))
-    assert isinstance(live, LiveAnswers)
+    assert isinstance(live, LiveOutputs)
     said = capsys.readouterr().err
     size_gb = 2 * len(encodings.ids) * 64 * len(STATES) / 1e9
     assert f"{size_gb:.2g} GB" in said
@@ -124,13 +124,13 @@ def test_live_answers_agree_with_kept_ones(
 def test_states_that_fit_exactly_are_kept(teacher: Checkpoint, encodings: Encodings, tmp_path: Path) -> None:
     fits_gb = 2 * len(encodings.ids) * 64 / 1e9
     found = answers(teacher, encodings, LABELS, frozenset({"hidden.0"}), settings(tmp_path, cache_gb=fits_gb))
-    assert isinstance(found, CachedAnswers)
+    assert isinstance(found, CachedOutputs)
     two = frozenset({"hidden.0", "key.1"})
-    assert isinstance(answers(teacher, encodings, LABELS, two, settings(tmp_path, cache_gb=fits_gb)), LiveAnswers)
+    assert isinstance(answers(teacher, encodings, LABELS, two, settings(tmp_path, cache_gb=fits_gb)), LiveOutputs)
 
 
 def test_logits_alone_are_kept_whatever_the_limit(teacher: Checkpoint, encodings: Encodings, tmp_path: Path) -> None:
-    assert isinstance(answers(teacher, encodings, LABELS, frozenset(), settings(tmp_path, cache_gb=0)), CachedAnswers)
+    assert isinstance(answers(teacher, encodings, LABELS, frozenset(), settings(tmp_path, cache_gb=0)), CachedOutputs)
 
 
 def test_examples_get_the_answers_of_their_own_rows(
@@ -216,7 +216,7 @@ def stored_bytes(config: DistillConfig) -> int:
     return sum(path.stat().st_size for path in Path(str(config.teacher_cache)).rglob("*.npy"))
 
 
-def logits_of(found: Answers, encodings: Encodings) -> torch.Tensor:
+def logits_of(found: TeacherOutputs, encodings: Encodings) -> torch.Tensor:
     rows = list(range(len(encodings)))
     return found(rows, batch_of(encodings, rows))["logits"]
 

@@ -11,8 +11,8 @@ import compress
 from compress.doctor import Finding, examine
 from compress.doctor.floor import floor_ms
 from compress.doctor.profile import INT8_KERNELS, Product, profile
-from compress.export.int8 import WORDS, quantizable
 from compress.machine import usable_cpus
+from compress.quantization.dynamic import WORDS, quantizable
 from tests.tiny import make_feeds
 
 ABOUT = ("kernels", "operators", "floor", "threads")

@@ -12,8 +12,8 @@ from transformers import BertForSequenceClassification, BertModel
 
 import compress
 from compress.errors import CompressError
+from compress.evaluation.metrics import score
 from compress.folder import read_manifest
-from compress.metrics import score
 from compress.modeling.checkpoint import load_classifier, load_for_finetuning
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import predict_logits

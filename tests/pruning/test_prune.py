@@ -10,10 +10,10 @@ from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_classifier
-from compress.pruning.choice import Budget
 from compress.pruning.prune import prune as core
 from compress.pruning.rounds import plan_rounds
-from compress.training.checkpointing import Desk
+from compress.pruning.selection import Budget
+from compress.training.checkpointing import RunFiles
 from compress.training.run import Run
 from tests.tiny import read, same_weights, weights_of
 
@@ -96,7 +96,7 @@ def test_killed_in_any_round_it_goes_on_and_ends_as_if_it_had_not_been(
     def run(name: str) -> Any:
         for part in (name, f"{name}/unfinished"):
             (tmp_path / part).mkdir(exist_ok=True)
-        return core(whole, whole, data, config, Desk(tmp_path / name, tmp_path / name / "unfinished"))
+        return core(whole, whole, data, config, RunFiles(tmp_path / name, tmp_path / name / "unfinished"))
 
     expected, training = run("whole")
     steps: list[int] = []

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.pruned_bert import PrunedBertForSequenceClassification
-from compress.pruning.choice import Cut
+from compress.modeling.pruned import PrunedBertForSequenceClassification
+from compress.modeling.surgery import cut_model
 from compress.pruning.reconstruct import reconstruct
-from compress.pruning.surgery import cut_model
+from compress.pruning.selection import Cut
 from compress.training.batches import Examples
 from compress.training.finetune import encode
 from tests.tiny import (

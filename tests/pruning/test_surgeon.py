@@ -9,12 +9,12 @@ import torch
 
 from compress.config import PruneConfig
 from compress.modeling.checkpoint import Checkpoint, load_classifier
+from compress.modeling.surgery import cut_model
 from compress.modeling.torch_predictor import TorchPredictor
-from compress.pruning.choice import NEURON_BLOCK, Budget, choose
 from compress.pruning.importance.ranking import rank
 from compress.pruning.importance.surgeon import removal, surgeon_importance
 from compress.pruning.reconstruct import reconstruct
-from compress.pruning.surgery import cut_model
+from compress.pruning.selection import NEURON_BLOCK, Budget, choose
 from compress.runtime.predictor import predict_logits
 from compress.training.batches import Examples
 from compress.training.finetune import encode

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 import compress
-from compress.cli import main
+from compress.cli.main import main
 from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.folder import read_manifest
+from compress.latency.deployment import Deployment, Turns
+from compress.latency.random_models import Architecture, Widths, parameters
 from compress.modeling.checkpoint import load_classifier
+from compress.modeling.surgery import cut_model
 from compress.pruning.importance.ranking import random_importance
-from compress.pruning.latency.deployment import Deployment, Turns
-from compress.pruning.latency.probe import Architecture, Widths, parameters
 from compress.pruning.planning import find_plan
-from compress.pruning.surgery import cut_model
 from tests.tiny import make_bert, make_checkpoint
 
 SMALL: dict[str, Any] = {"threads": 1, "length": 32, "precision": "fp32", "batch_size": 8, "epochs": 1}

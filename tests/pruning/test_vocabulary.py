@@ -14,9 +14,9 @@ from transformers import BertTokenizer
 import compress
 from compress.config import PruneConfig
 from compress.errors import CompressError
-from compress.export.graph import build_graph
-from compress.export.weights import read_weights
 from compress.folder import read_manifest
+from compress.graph.build import build_graph
+from compress.graph.weights import read_weights
 from compress.modeling.checkpoint import Checkpoint, load_classifier, save_checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.pruning import vocabulary

@@ -15,16 +15,16 @@ import compress
 from compress.config import FinetuneConfig
 from compress.data import Dataset
 from compress.errors import CompressError
-from compress.metrics import score
+from compress.evaluation.metrics import score
 from compress.modeling.checkpoint import Checkpoint, load_for_finetuning
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import encoded_logits
-from compress.training.checkpointing import Desk
+from compress.training.checkpointing import RunFiles
 from compress.training.finetune import encode
-from compress.training.judge import Training
 from compress.training.loop import train
 from compress.training.objective import Batch, States, hard_labels
-from compress.training.plan import Plan
+from compress.training.schedule import BatchSchedule
+from compress.training.validator import TrainingResult
 from tests.tiny import read, same_weights, weights_of
 
 Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
@@ -68,17 +68,17 @@ def fit(
     loss: Loss = hard_loss,
     folder: Path | None = None,
     **settings: Any,
-) -> Training:
+) -> TrainingResult:
     examples, validation = encode(checkpoint, data.train), encode(checkpoint, data.validation)
     with TemporaryDirectory() as nowhere:
-        desk = Desk(folder or Path(nowhere), (folder or Path(nowhere)) / ".unfinished", "inputs")
-        return train(checkpoint, examples, validation, OneLoss(loss), config_of(**settings), desk)
+        run_files = RunFiles(folder or Path(nowhere), (folder or Path(nowhere)) / ".unfinished", "inputs")
+        return train(checkpoint, examples, validation, OneLoss(loss), config_of(**settings), run_files)
 
 
 @pytest.fixture
 def epoch_steps(fresh: Callable[[], Checkpoint], data: Dataset) -> list[int]:
     """Steps of each of 20 epochs."""
-    return Plan(encode(fresh(), data.train).encodings.lengths, config_of(epochs=20)).epoch_steps
+    return BatchSchedule(encode(fresh(), data.train).encodings.lengths, config_of(epochs=20)).epoch_steps
 
 
 def accuracy(checkpoint: Checkpoint, data: Dataset) -> float:

@@ -90,7 +90,7 @@ def test_two_who_write_the_same_folder_do_not_mix(tiny_encoder: Path, tiny_data:
 
 def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(tiny_encoder: Path, tiny_data: Path, tmp_path: Path) -> None:
     limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); " \
-        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from compress.cli import main; " \
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from compress.cli.main import main; " \
         "sys.exit(main(sys.argv[1:]))"  # fmt: skip
     arguments = command("finetune", tiny_encoder, tiny_data, tmp_path / "out", "--checkpoint-seconds", "0", "--quiet")
     done = subprocess.run(

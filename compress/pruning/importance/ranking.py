@@ -8,7 +8,7 @@ import torch
 from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.pruned_bert import head_size_of
+from compress.modeling.pruned import head_size_of
 from compress.pruning.importance import Importance
 from compress.pruning.importance.fisher import fisher_importance
 from compress.pruning.importance.surgeon import surgeon_importance

@@ -14,11 +14,11 @@ from scipy.optimize import isotonic_regression
 from torch import nn
 
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.pruned_bert import head_size_of
+from compress.modeling.pruned import head_size_of
 from compress.progress import progress
-from compress.pruning.choice import NEURON_BLOCK
 from compress.pruning.importance.gradients import frozen, loss_sum
 from compress.pruning.importance.scores import Importance
+from compress.pruning.selection import NEURON_BLOCK
 from compress.training.batches import Examples, LengthBatches
 
 # The products of all pairs of inputs are dear, and known well enough from ten tokens for each input of BERT-base's FFN.

@@ -1,0 +1,1 @@
+"""Accuracy, latency and size of model folders, side by side, and the report that shows them."""

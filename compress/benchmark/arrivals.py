@@ -1,0 +1,84 @@
+"""Texts that arrive at random and wait their turn: MLPerf's server scenario (Reddi et al. 2020), one server."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from compress.benchmark.workload import Times
+from compress.clock import Stopwatch
+
+Seconds = npt.NDArray[np.float64]
+
+_KEPT_UP = 0.9
+_AT_MOST = 2.0
+_SPUN_S = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Latencies from arrival to answer, waiting, tokenizer and model together.
+
+    Attributes:
+        rate_per_s: arrivals a second that were asked for.
+        threads: CPU threads of the one server.
+        answered_per_s: what it answered; less than 90% of what arrived is ``overloaded``, where a queue has no end
+            and its latencies only tell how long was measured.
+        texts: how many were answered.
+    """
+
+    rate_per_s: float
+    threads: int
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    answered_per_s: float
+    overloaded: bool
+    texts: int
+
+
+def poisson_arrivals(rate_per_s: float, seconds: float, seed: int) -> Seconds:
+    """Times of arrival in seconds of a Poisson process, ``[n]``, at least one."""
+    rng = np.random.default_rng(seed)
+    n = max(1, int(rng.poisson(rate_per_s * seconds)))
+    return np.sort(rng.random(n) * seconds)  # given their number, arrivals are uniform
+
+
+def serve(arrivals_s: Seconds, answer: Callable[[int], None]) -> tuple[Times, float]:
+    """Answer each arrival in order, none before it is there.
+
+    Ends when all are answered, or after twice the time in which they arrive.
+
+    Returns:
+        Milliseconds from arrival to answer of each that was answered, and the seconds that all took.
+    """
+    times_ms = []
+    watch = Stopwatch()
+    for number, arrival_s in enumerate(arrivals_s.tolist()):
+        if watch.seconds > _AT_MOST * arrivals_s[-1]:
+            break
+        _wait_until(watch, arrival_s)
+        answer(number)
+        times_ms.append(1000 * (watch.seconds - arrival_s))
+    return np.asarray(times_ms), watch.seconds
+
+
+def _wait_until(watch: Stopwatch, moment_s: float) -> None:
+    """Sleep, and spin for the last millisecond, which sleep would overshoot."""
+    while (left_s := moment_s - watch.seconds) > 0:
+        if left_s > _SPUN_S:
+            time.sleep(left_s - _SPUN_S)
+
+
+def summarise_served(rate_per_s: float, threads: int, stretches: Sequence[tuple[Times, float, float]]) -> Served:
+    """The figures of several stretches: times in ms, seconds they took, and seconds in which their texts arrived."""
+    times_ms = np.concatenate([times for times, _, _ in stretches])
+    took_s = sum(took for _, took, _ in stretches)
+    p50_ms, p90_ms, p95_ms, p99_ms = np.percentile(times_ms, [50, 90, 95, 99]).tolist()
+    overloaded = sum(arriving for _, _, arriving in stretches) < _KEPT_UP * took_s
+    return Served(
+        rate_per_s, threads, p50_ms, p90_ms, p95_ms, p99_ms, len(times_ms) / took_s, overloaded, len(times_ms)
+    )

@@ -1,0 +1,1 @@
+"""The report: page, Markdown, charts, recommendation."""

@@ -1,0 +1,80 @@
+"""Bar charts of latency, its stages and size."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import altair as alt
+
+from compress.benchmark.report import formatting
+from compress.benchmark.report.recommend import Entry, p50_ms
+from compress.benchmark.report.style import ACCENT, INK, QUIET, TRACK, as_svg, inline
+
+_ROW_PX = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One row of a bar chart: a thin line leads from its end to ``until``, and as far as ``quiet`` it is paler."""
+
+    name: str
+    value: float
+    text: str
+    accent: bool
+    until: float | None = None
+    quiet: float = 0.0
+
+
+def bars(rows: Sequence[Bar], width: int) -> str:
+    """Horizontal bars with the name and the figure above each, so that no name is too long for its place."""
+    largest = max(row.until or row.value for row in rows)
+    data = [
+        {"row": number, "name": row.name, "value": row.value, "text": row.text, "accent": row.accent}
+        | {"until": row.until or row.value, "most": largest, "quiet": row.quiet}
+        for number, row in enumerate(rows)
+    ]
+    x_scale = alt.Scale(domain=[0, largest], nice=False)
+    base = alt.Chart(inline(data)).encode(
+        y=alt.Y("row:O", axis=None),
+        color=alt.condition("datum.accent", alt.value(ACCENT), alt.value(INK)),
+    )
+    layers = [
+        base.mark_bar(height=8, cornerRadius=2, yOffset=6).encode(
+            x=alt.X("most:Q", scale=x_scale, axis=None), color=alt.value(TRACK)
+        ),
+        base.mark_bar(height=8, cornerRadius=2, yOffset=6).encode(x=alt.X("value:Q", scale=x_scale, axis=None)),
+        base.mark_bar(height=8, cornerRadius=2, yOffset=6).encode(x="quiet:Q", color=alt.value(QUIET)),
+        base.mark_bar(height=2, yOffset=6).encode(x="value:Q", x2="until:Q"),
+        base.mark_text(align="left", fontWeight=600, dy=-12).encode(text="name:N", x=alt.value(0)),
+        base.mark_text(align="right", dy=-12).encode(text="text:N", x=alt.value(width), color=alt.value(INK)),
+    ]
+    return as_svg(alt.layer(*layers).properties(width=width, height=_ROW_PX * len(rows)))
+
+
+def size_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
+    """Each model's size in MB."""
+    return [
+        Bar(
+            entry["name"], entry["size_bytes"] / 1e6, formatting.megabytes(entry["size_bytes"]), entry["name"] == chosen
+        )
+        for entry in entries
+    ]
+
+
+def latency_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
+    """Each model's p50 in ms on real texts, the thin line up to its p95."""
+    rows = []
+    for entry in entries:
+        p50, p95 = p50_ms(entry), entry["latency"][0]["p95_ms"]
+        text = f"{formatting.milliseconds(p50)}, p95 {formatting.bare_ms(p95)}"
+        rows.append(Bar(entry["name"], p50, text, entry["name"] == chosen, until=p95))
+    return rows
+
+
+def stage_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
+    """What a text costs from string to answer: the tokenizer's median, paler, and the model's."""
+    rows = []
+    for entry in entries:
+        tokenizer, model = float(entry["cost"]["tokenizer_p50_ms"]), p50_ms(entry)
+        text = f"{formatting.bare_ms(tokenizer)} + {formatting.milliseconds(model)}"
+        rows.append(Bar(entry["name"], tokenizer + model, text, entry["name"] == chosen, quiet=tokenizer))
+    return rows

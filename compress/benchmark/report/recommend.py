@@ -1,0 +1,115 @@
+"""Which model to take, and why, from the entries of results.json.
+
+The rule: of the models that lose at most one point against the first, take the fastest at batch 1 on real texts. A
+wider loss that chance could explain does not pass: on few test texts almost any loss could be chance.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compress.benchmark.report import formatting
+
+_ALLOWED_LOSS = 0.01
+_ROUNDING = 1e-9  # 0.97 - 0.98 is a little less than -0.01
+
+Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The model to take: its name, a headline of a few figures, and the reason in a sentence or two."""
+
+    name: str
+    headline: str
+    why: str
+
+
+def recommend(entries: Sequence[Entry]) -> Recommendation:
+    """Apply the rule; what is lost is said beside what is won."""
+    first = entries[0]
+    if first["accuracy"] is None:
+        return _fastest(entries)
+    chosen = min(filter(_close_enough, entries), key=p50_ms)
+    if len(entries) == 1:
+        accuracy = (
+            f"{formatting.percent(first['accuracy']['value'])} {formatting.metric_name(first['accuracy']['metric'])}"
+        )
+        figures = (
+            f"{accuracy}, {formatting.milliseconds(p50_ms(first))} a text, {formatting.megabytes(first['size_bytes'])}"
+        )
+        return Recommendation(first["name"], f"{first['name']}: {figures}", "Only this model was measured.")
+    if chosen is first:
+        return _keep_first(entries)
+    return Recommendation(chosen["name"], f"{chosen['name']}: {gains(chosen)}", _why(chosen, entries))
+
+
+def p50_ms(entry: Entry) -> float:
+    """The median at batch 1 on real texts with the first thread count, which is measured first."""
+    return float(entry["latency"][0]["p50_ms"])
+
+
+def texts_of(results: Mapping[str, Any]) -> int:
+    """How many test texts there were; documents of before 0.2 say it beside the accuracy only."""
+    return int(results["test_texts"] if "test_texts" in results else results["models"][0]["accuracy"]["n"])
+
+
+def gains(entry: Entry) -> str:
+    """Speed, size and points against the first model, in a few words."""
+    change = entry["versus_first"]
+    speed = formatting.compared(change["speedup_p50"], "faster", "slower", "as fast")
+    size = formatting.compared(change["size_ratio"], "smaller", "larger", "as large")
+    points = "" if change["accuracy_delta"] is None else f", {formatting.points(change['accuracy_delta'])} points"
+    return f"{speed}, {size}{points}"
+
+
+def _fastest(entries: Sequence[Entry]) -> Recommendation:
+    """Without labels: which is fastest, and how often it answers as the first."""
+    first, fastest = entries[0], min(entries, key=p50_ms)
+    why = "The test texts have no labels, so accuracy is not known: choose by speed only what is known to be right."
+    if fastest is first:
+        return Recommendation(first["name"], f"{first['name']}: {formatting.milliseconds(p50_ms(first))} a text", why)
+    agreement = formatting.percent(fastest["versus_first"]["agreement"])
+    why += f" {fastest['name']} is the fastest and answers as {first['name']} on {agreement} of the texts."
+    return Recommendation(fastest["name"], f"{fastest['name']}: {gains(fastest)}", why)
+
+
+def _close_enough(entry: Entry) -> bool:
+    return bool(entry["versus_first"]["accuracy_delta"] >= -_ALLOWED_LOSS - _ROUNDING)
+
+
+def _keep_first(entries: Sequence[Entry]) -> Recommendation:
+    first = entries[0]
+    fastest = min(entries, key=p50_ms)
+    headline = f"{first['name']}: keep it, nothing faster is as accurate"
+    if fastest is first:
+        return Recommendation(
+            first["name"], headline, f"It is the fastest, at {formatting.milliseconds(p50_ms(first))} a text."
+        )
+    return Recommendation(first["name"], headline, f"The fastest, {fastest['name']}, is {gains(fastest)}.")
+
+
+def _why(chosen: Entry, entries: Sequence[Entry]) -> str:
+    first, change = entries[0], chosen["versus_first"]
+    metric = formatting.metric_name(chosen["accuracy"]["metric"])
+    lead = "The price" if change["accuracy_delta"] < 0 else "What changes"
+    sentences = [
+        f"Take {chosen['name']}: it is the fastest model within one point of {first['name']},"
+        f" with {formatting.milliseconds(p50_ms(chosen))} a text against {formatting.milliseconds(p50_ms(first))} and"
+        f" {formatting.megabytes(chosen['size_bytes'])} against {formatting.megabytes(first['size_bytes'])}.",
+        f"{lead}: {formatting.points(change['accuracy_delta'])} points of {metric} (95% interval"
+        f" {formatting.points_range(change['ci95'])}), and another answer than {first['name']} on"
+        f" {formatting.percent(1 - change['agreement'])} of the texts.",
+    ]
+    if change["ci95"][0] < -_ALLOWED_LOSS - _ROUNDING:
+        sentences.append(
+            f"{chosen['accuracy']['n']} test texts cannot rule out a loss of"
+            f" {formatting.points(-change['ci95'][0]).lstrip('+')} points; test on more to be sure."
+        )
+    fastest = min(entries, key=p50_ms)
+    if fastest is not chosen:
+        loss = formatting.points(fastest["versus_first"]["accuracy_delta"])
+        sentences.append(
+            f"The faster {fastest['name']} ({formatting.milliseconds(p50_ms(fastest))}) is at {loss} points."
+        )
+    return " ".join(sentences)

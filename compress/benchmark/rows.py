@@ -1,0 +1,122 @@
+"""The sides of a benchmark: each model folder with each backend that can run it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from compress.benchmark.backends.baselines import ABOUT
+from compress.config import BenchConfig
+from compress.errors import CompressError
+from compress.folder import MANIFEST, read_manifest
+from compress.runtime.choice import GRAPHS
+
+_ON_GPU_ONLY = ("tf32", "fp16", "graphs")
+_GPU_BACKENDS = ("torch", "torch-tf32", "torch-bf16", "torch-fp16", "torch-fp16-compiled", "torch-fp16-graphs")
+
+
+class _LeftOutError(Exception):
+    """Why a model has no row in the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the report.
+
+    Attributes:
+        path: the model's folder.
+        backend: what runs it, one of the setting ``backends``; None for the folder's own.
+        device: ``cpu`` or ``cuda``.
+        provider: onnxruntime's execution provider, for ONNX models.
+    """
+
+    path: Path
+    backend: str | None = None
+    device: str = "cpu"
+    provider: str = "CPU"
+
+
+def plan(named: Mapping[str, Path], config: BenchConfig) -> tuple[dict[str, Row], dict[str, str]]:
+    """Every row of the report by its name, and the models that have none with the reason.
+
+    A model with several rows has the backend in their names.
+
+    Raises:
+        CompressError: for a backend or provider that this machine or device lacks: left to the models, it would only
+            leave them out; or if the first model, the reference, has no row.
+    """
+    for backend in config.backends:
+        _check_backend(backend, config.device)
+    if config.provider is not None:
+        _check_provider(config.provider)
+    rows: dict[str, Row] = {}
+    left_out: dict[str, str] = {}
+    for name, path in named.items():
+        try:
+            sides = _sides_of(path, config)
+        except _LeftOutError as reason:
+            left_out[name] = str(reason)
+            continue
+        rows |= {f"{name} {side.backend}" if len(sides) > 1 else name: side for side in sides}
+    if (first := next(iter(named))) in left_out:
+        raise CompressError(
+            f"{named[first]}: the first model is the reference and would be left out: {left_out[first]}"
+        )
+    return rows, left_out
+
+
+def _check_backend(backend: str, device: str) -> None:
+    if device == "cpu" and set(backend.split("-")) & set(_ON_GPU_ONLY):
+        raise CompressError(f"bench.backends {backend} is for GPUs; give --device cuda, or torch or torch-bf16")
+    if device == "cuda" and backend == "openvino":
+        raise CompressError("bench.backends openvino is for CPUs; leave it out or give --device cpu")
+    if backend == "openvino" and find_spec("openvino") is None:
+        raise CompressError("bench.backends openvino: the package openvino is not installed; pip install openvino")
+
+
+def _check_provider(name: str) -> None:
+    from compress.runtime.session import find_provider  # brings onnxruntime, whose import a worker times
+
+    find_provider(name)
+
+
+def _sides_of(path: Path, config: BenchConfig) -> list[Row]:
+    """The rows of one model; an error says why there are none."""
+    if (path / ABOUT).is_file():  # a baseline has one way to run
+        return [Row(path)]
+    try:
+        kind = read_manifest(path).kind if (path / MANIFEST).is_file() else "torch"
+    except CompressError:  # what is wrong with it is said where it is opened
+        return [Row(path)]
+    if kind not in _A:
+        raise _LeftOutError(f"it is laid out for others ({kind}); give the ONNX folder that it was made from")
+    engines = ("torch",) if kind == "torch" else ("onnxruntime", "openvino")
+    if config.device == "cuda":
+        wanted: Sequence[str | None] = config.backends or (*_GPU_BACKENDS, "onnxruntime")
+    else:
+        wanted = config.backends or (None,)
+    fitting = [backend for backend in wanted if backend is None or backend.split("-")[0] in engines]
+    if not fitting:
+        raise _LeftOutError(f"it is {_A[kind]} model, and bench.backends has only {', '.join(config.backends)}")
+    provider = config.provider or ("CUDA" if config.device == "cuda" else "CPU")
+    if kind == "onnx" and config.device == "cuda":
+        _check_onnx_on_gpu(path, provider)
+    return [Row(path, backend, config.device, provider) for backend in fitting]
+
+
+_A: Mapping[str, str] = {"torch": "a PyTorch", "onnx": "an ONNX"}
+
+
+def _check_onnx_on_gpu(path: Path, provider: str) -> None:
+    if gpu_graph(path) is None:
+        raise _LeftOutError("dynamic int8 is a format for CPUs, GPUs have no kernels for it; export it in fp32")
+    try:
+        _check_provider(provider)
+    except CompressError as error:
+        raise _LeftOutError(str(error)) from None
+
+
+def gpu_graph(folder: Path) -> Path | None:
+    """The ONNX folder's graph for a GPU, which is any but int8; None where it has none."""
+    graphs = (folder / name for name, precision in GRAPHS.items() if precision != "int8")
+    return next((graph for graph in graphs if graph.is_file()), None)

@@ -1,0 +1,91 @@
+"""The shapes that are timed, and the figures that describe their raw times."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Times = npt.NDArray[np.float64]
+
+_RESAMPLES = 300
+_SETTLED = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One shape of work: ``batch`` texts of ``length`` tokens, or real texts, unpadded, one at a time."""
+
+    batch: int
+    length: int | Literal["real"]
+
+    def __str__(self) -> str:
+        return "real texts" if self.length == "real" else f"{self.batch} x {self.length} tokens"
+
+
+REAL = Workload(batch=1, length="real")
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """The times of one model under one load; ``p50_ci95`` is the median's 95% interval."""
+
+    batch: int
+    length: int | Literal["real"]
+    threads: int
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    texts_per_s: float
+    samples: int
+    p50_ci95: tuple[float, float]
+
+
+def summarise(load: Workload, threads: int, rounds_ms: Sequence[Times]) -> Latency:
+    """The figures of a load from its raw times in milliseconds, one array a round."""
+    times_ms = np.concatenate(rounds_ms)
+    p50_ms, p90_ms, p95_ms, p99_ms = np.percentile(times_ms, [50, 90, 95, 99]).tolist()
+    texts_per_s = load.batch * 1000 / float(times_ms.mean())
+    interval = median_interval(rounds_ms)
+    return Latency(
+        load.batch, load.length, threads, p50_ms, p90_ms, p95_ms, p99_ms, texts_per_s, len(times_ms), interval
+    )
+
+
+def median_interval(rounds_ms: Sequence[Times]) -> tuple[float, float]:
+    """The median's 95% bootstrap interval, with whole rounds drawn: times within a round share its disturbances."""
+    return _middle(_resampled_medians(rounds_ms))
+
+
+def speedup_interval(first_ms: Sequence[Times], other_ms: Sequence[Times]) -> tuple[float, float]:
+    """The 95% interval of the first's median over the other's, of models that took turns in the same rounds.
+
+    The same rounds are drawn for both, so what disturbed both of them in a round does not widen it.
+    """
+    return _middle(_resampled_medians(first_ms) / _resampled_medians(other_ms))
+
+
+def settled(first_ms: Sequence[Times], rounds_ms: Sequence[Times]) -> bool:
+    """Whether the 95% intervals of the median, and of its ratio to the first model's, reach at most 2% either side."""
+    return all(
+        relative_width(each) <= _SETTLED for each in (median_interval(rounds_ms), speedup_interval(first_ms, rounds_ms))
+    )
+
+
+def relative_width(interval: tuple[float, float]) -> float:
+    """How far an interval reaches to either side of its middle, as a fraction of it."""
+    low, high = interval
+    return (high - low) / (high + low)
+
+
+def _resampled_medians(rounds_ms: Sequence[Times]) -> Times:
+    """Medians of whole rounds drawn at random; the same draws for the same number of rounds."""
+    draws = np.random.default_rng(0).integers(len(rounds_ms), size=(_RESAMPLES, len(rounds_ms)))
+    return np.asarray([np.median(np.concatenate([rounds_ms[index] for index in draw])) for draw in draws])
+
+
+def _middle(values: Times) -> tuple[float, float]:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,1 @@
+"""What every judge of a model goes by: metrics, intervals, paired comparison, flips, agreement."""

@@ -1,0 +1,1 @@
+"""Tokenizers by kind: how each is described, and how it loses tokens."""

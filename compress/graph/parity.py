@@ -1,0 +1,72 @@
+"""Does the ONNX graph answer as PyTorch does? Checked on every batch size, length and padding that goes wrong."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from compress.errors import CompressError
+from compress.graph.parity_texts import real_encodings
+from compress.progress import progress
+from compress.runtime.encoding import Feeds, pad
+from compress.runtime.predictor import Predictor
+from compress.task import reads_pairs
+
+BATCHES = (1, 2, 7, 32)
+LENGTHS = (2, 9, 31, 128, 512)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far apart two models' logits are at most.
+
+    Attributes:
+        max_logit_difference: over all logits of all batches.
+        logit_tolerance: what was allowed.
+        batches: how many batches were compared.
+        longest_tokens: the tokens of the longest text.
+    """
+
+    max_logit_difference: float
+    logit_tolerance: float
+    batches: int
+    longest_tokens: int
+
+
+def check_parity(reference: Predictor, other: Predictor, vocabulary: int, longest: int, tolerance: float) -> Parity:
+    """Compare logits over :func:`parity_batches`.
+
+    Raises:
+        CompressError: a logit differs by more than ``tolerance``, or is not a number.
+    """
+    batches = list(parity_batches(reference, vocabulary, longest))
+    worst = 0.0
+    with progress("parity", len(batches)) as advance:
+        for feeds in batches:
+            difference = float(np.abs(reference.run(feeds) - other.run(feeds)).max())
+            if not difference <= tolerance:  # also catches NaN
+                batch, length = feeds["input_ids"].shape
+                raise CompressError(
+                    f"export: a logit differs by {difference:.1e} from PyTorch's at batch {batch} x {length} tokens, "
+                    f"{tolerance:.0e} is allowed; nothing was written, please report this model"
+                )
+            worst = max(worst, difference)
+            advance(note=f"largest difference {worst:.1e}")
+    return Parity(worst, tolerance, len(batches), max(feeds["input_ids"].shape[1] for feeds in batches))
+
+
+def parity_batches(predictor: Predictor, vocabulary: int, longest: int) -> Iterator[Feeds]:
+    """Real texts, alone and padded together; random tokens, 1 to 32 of 2 to ``longest``, padded and not."""
+    encodings = real_encodings(predictor.encoder, pairs=reads_pairs(predictor.task))
+    yield from (pad([encoding]) for encoding in encodings)
+    yield pad(encodings)
+    yield pad(encodings[:-1])
+    rng = np.random.default_rng(0)
+    lengths = sorted({min(length, longest) for length in LENGTHS} | {longest})
+    for batch in BATCHES:
+        for length in lengths:
+            ids = rng.integers(0, vocabulary, (batch, length))
+            segments = (np.arange(length) >= rng.integers(1, length + 1, (batch, 1))).astype(np.int64)
+            yield {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": segments}
+            kept = (np.arange(length) < rng.integers(1, length + 1, (batch, 1))).astype(np.int64)
+            yield {"input_ids": ids * kept, "attention_mask": kept, "token_type_ids": segments * kept}

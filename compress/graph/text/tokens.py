@@ -1,0 +1,134 @@
+"""A BERT tokenizer as nodes of a graph: one text or pair of texts in, token ids out, cut as ``tokenizers`` cuts.
+
+The words are split by the ``BertTokenizer`` operator of onnxruntime-extensions, after a table has done what that
+operator does for Western European letters only: lower case, accents, the punctuation of all scripts.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from compress.errors import CompressError
+from compress.graph.text.characters import character_table, drops_private_use
+from compress.graph.writer import GraphWriter
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+DOMAIN = "ai.onnx.contrib"
+_PIECE = "([^a-z0-9 ])"  # what the table may change; these few BERT keeps whatever its options are
+
+
+class Tokens(NamedTuple):
+    """Names of three values, int64 ``[tokens]`` each."""
+
+    ids: str
+    mask: str
+    types: str
+
+
+def write_tokens(graph: GraphWriter, tokenizer: "Tokenizer", text: str, max_length: int) -> Tokens:
+    """Tokens of the value ``text``, one string ``[1]``, with special tokens, at most ``max_length`` of them.
+
+    Raises:
+        CompressError: the tokenizer is not a BERT's.
+    """
+    pieces, _ = _pieces(graph, tokenizer, text)
+    ids, types, mask = _split_words(graph, tokenizer, _join(graph, pieces, "joined"), max_length)
+    return Tokens(ids, mask, types)
+
+
+def write_pair_tokens(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, max_length: int) -> Tokens:
+    """Tokens of the value ``texts``, two strings ``[2]``; the longer one is cut first.
+
+    Raises:
+        CompressError: the tokenizer is not a BERT's.
+    """
+    pieces, rows = _pieces(graph, tokenizer, texts)
+    zero, border, end = graph.op("Split", rows, name="bounds", outputs=3, num_outputs=3)
+    parts = {"first": (zero, border), "second": (border, end)}
+    joined = [
+        _join(graph, graph.op("Slice", pieces, *bounds, name=f"{part}.pieces"), f"{part}.joined")
+        for part, bounds in parts.items()
+    ]
+    both = graph.op("Concat", *joined, name="both", axis=0)
+    ids, types, mask = _split_words(graph, tokenizer, both, max_length=-1)  # which the operator would not keep to
+    return _cut_pair(graph, Tokens(ids, mask, types), max_length)
+
+
+def _pieces(graph: GraphWriter, tokenizer: "Tokenizer", texts: str) -> tuple[str, str]:
+    """Runs of plain letters, and what stands for all other characters; and where each text's pieces begin and end."""
+    _require_berts(tokenizer)
+    if drops_private_use(tokenizer):
+        private, nothing = _string(graph, r"\p{Co}"), _string(graph, "")
+        texts = _text_op(graph, "StringRegexReplace", texts, private, nothing, name="kept")
+    piece = _string(graph, _PIECE)
+    pieces, _, _, rows = _text_op(graph, "StringRegexSplitWithOffsets", texts, piece, piece, name="pieces", outputs=4)
+    table = "\n".join(f"{character}\t{stands_for}" for character, stands_for in character_table(tokenizer).items())
+    return _text_op(graph, "StringMapping", pieces, name="treated", map=table), rows
+
+
+def _join(graph: GraphWriter, pieces: str, name: str) -> str:
+    return str(_text_op(graph, "StringJoin", pieces, _string(graph, ""), graph.constant("zero.1", [0]), name=name))
+
+
+def _split_words(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, max_length: int) -> list[str]:
+    vocabulary = "\n".join(token for token, _ in _tokens_by_id(tokenizer))
+    options = {"vocab_file": vocabulary, "do_lower_case": 0, "strip_accents": 0, "max_length": max_length}
+    found: list[str] = _text_op(graph, "BertTokenizer", texts, name="tokens", outputs=3, **options)
+    return found
+
+
+def _cut_pair(graph: GraphWriter, tokens: Tokens, max_length: int) -> Tokens:
+    """``[CLS] first [SEP] second [SEP]``: the shorter text keeps up to half of the room, the longer what is left."""
+    one, three = graph.constant("one.1", [1]), graph.constant("three.1", [3])
+    room, half = graph.constant("room", [max_length - 3]), graph.constant("half", [(max_length - 3) // 2])
+    length = graph.op("Shape", tokens.ids, name="pair.length")
+    tail = graph.op("ReduceSum", tokens.types, name="pair.tail")  # the second text and its [SEP]
+    second = graph.op("Sub", tail, one, name="pair.second")
+    first = graph.op("Sub", graph.op("Sub", length, three, name="pair.words"), second, name="pair.first")
+
+    beside_second = graph.op("Sub", room, graph.op("Min", second, half, name="pair.second.half"), name="pair.beside")
+    keep_first = graph.op(
+        "Where",
+        graph.op("Greater", first, second, name="pair.first.is_longer"),
+        beside_second,
+        graph.op("Min", first, half, name="pair.first.half"),
+        name="pair.first.keep",
+    )
+    keep_second = graph.op("Sub", room, keep_first, name="pair.second.keep")
+
+    position = graph.op("CumSum", tokens.mask, graph.constant("zero.1", [0]), name="pair.position", exclusive=1)
+    separator = graph.op("Add", first, one, name="pair.separator")
+    to_second = graph.op("Add", separator, keep_second, name="pair.to_second")
+    in_first = graph.op("LessOrEqual", position, keep_first, name="pair.in_first")
+    past_first = graph.op("GreaterOrEqual", position, separator, name="pair.past_first")
+    until_second = graph.op("LessOrEqual", position, to_second, name="pair.until_second")
+    in_second = graph.op("And", past_first, until_second, name="pair.in_second")
+    is_last = graph.op("Equal", position, graph.op("Sub", length, one, name="pair.end"), name="pair.is_last")
+    kept = graph.op("Or", graph.op("Or", in_first, in_second, name="pair.in_texts"), is_last, name="pair.kept")
+    return Tokens(*(graph.op("Compress", value, kept, name=f"{value}.cut", axis=0) for value in tokens))
+
+
+def _text_op(graph: GraphWriter, kind: str, *inputs: str, name: str, **attributes: Any) -> Any:
+    return graph.op(kind, *inputs, name=name, domain=DOMAIN, **attributes)
+
+
+def _string(graph: GraphWriter, value: str) -> str:
+    return graph.constant(f"string {value}", np.array([value], dtype=object))
+
+
+def _tokens_by_id(tokenizer: "Tokenizer") -> list[tuple[str, int]]:
+    return sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+
+
+def _require_berts(tokenizer: "Tokenizer") -> None:
+    tokens, ids = zip(*_tokens_by_id(tokenizer), strict=True)
+    in_lines = ids == tuple(range(len(ids))) and tuple("\n".join(tokens).split()) == tokens
+    frames = (tokenizer.encode("").tokens, tokenizer.encode("", "").tokens)
+    framed = frames == (["[CLS]", "[SEP]"], ["[CLS]", "[SEP]", "[SEP]"])
+    if not (in_lines and framed and type(tokenizer.model).__name__ == "WordPiece"):
+        raise CompressError(
+            "export --single-file: the tokenizer is not a BERT's (WordPiece, with [CLS] and [SEP] around a text), and "
+            "the operators that would run it in the graph know no other; leave --single-file out"
+        )

@@ -1,0 +1,84 @@
+"""What a forward pass of a BERT classifier shows beside its logits, read by hooks: the model itself stays as it is."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from compress.errors import CompressError
+from compress.modeling.pruned import NoHeads
+from compress.training.objective import States
+
+_OF_A_LAYER = ("hidden", "query", "key", "value")
+
+
+@contextmanager
+def recording(model: nn.Module, wanted: Iterable[str]) -> Iterator[States]:
+    """Record the logits and the ``wanted`` states of each forward pass made inside the ``with`` block.
+
+    They are the tensors that the pass computed, in its precision and part of its graph; the next pass replaces them.
+    Names and shapes are those of :data:`compress.training.objective.States`.
+
+    Args:
+        model: a BERT classifier, whole or pruned.
+        wanted: names of states.
+
+    Raises:
+        CompressError: the model has no such state.
+    """
+    states: States = {}
+    with ExitStack() as hooks:
+        for name, module in state_modules(model, {"logits", *wanted}, "model").items():
+            hooks.enter_context(module.register_forward_hook(_keep(states, name)))
+        yield states
+
+
+def state_modules(model: nn.Module, names: Iterable[str], whose: str) -> dict[str, nn.Module]:
+    """The module whose output each state is.
+
+    Args:
+        model: a BERT classifier, whole or pruned.
+        names: of states.
+        whose: what errors call the model, such as student.
+
+    Raises:
+        CompressError: the model has no such state.
+    """
+    return {name: _module(model, name, whose) for name in names}
+
+
+def _module(model: Any, name: str, whose: str) -> nn.Module:
+    outside: dict[str, nn.Module] = {"logits": model.classifier, "embeddings": model.bert.embeddings}
+    if name in outside:
+        return outside[name]
+    kind, _, number = name.partition(".")
+    if kind not in _OF_A_LAYER or not number.isdecimal():
+        raise CompressError(
+            f"{name!r} is no state of a BERT; there are logits, embeddings, and {', '.join(_OF_A_LAYER)} of each "
+            "layer, such as hidden.0"
+        )
+    layers = model.bert.encoder.layer
+    if int(number) >= len(layers):
+        raise CompressError(f"{name}: the {whose} has layers 0 to {len(layers) - 1}, got {number}")
+    layer = layers[int(number)]
+    return layer if kind == "hidden" else _projection(layer, name, whose)
+
+
+def _projection(layer: Any, name: str, whose: str) -> nn.Module:
+    kind, _, number = name.partition(".")
+    if isinstance(layer.attention.self, NoHeads):
+        raise CompressError(
+            f"{name}: layer {number} of the {whose} has no attention heads left to compare; set attention_weight and "
+            "relation_weight to 0, or take a model with heads in that layer"
+        )
+    projection: nn.Module = layer.attention.self.get_submodule(kind)
+    return projection
+
+
+def _keep(states: States, name: str) -> Any:
+    def hook(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        states[name] = output
+
+    return hook

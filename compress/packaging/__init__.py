@@ -1,0 +1,1 @@
+"""The files around a graph: folder layouts, model card, single file, servers."""

@@ -1,0 +1,168 @@
+"""The model card of an exported folder: what it is, what was measured, its limits, how to load it in each runtime."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from compress.evaluation.metrics import wilson_interval
+from compress.folder import Manifest
+from compress.packaging.loading import how_to_load
+from compress.task import is_multi_label, reads_pairs
+
+_TEMPLATE = """---
+{metadata}
+---
+
+# {name}
+
+A BERT text classifier in ONNX, made by `compress`. Task: {task}, {label_count} labels, {parameters:,} parameters
+before quantization. Reads {reads} and cuts at {max_length} tokens.
+
+Labels: {labels}
+
+## How it was made
+
+| step | data | result |
+|---|---|---|
+{steps}
+
+{measured}Validation figures chose between checkpoints; they are not a test result. `compress bench` measures one.
+
+## Limits
+
+{limits}
+
+## How to load it
+
+{loading}
+"""
+_HUB_IDS = {"demo:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
+_GRAPHS = {
+    "int8": ("model_quantized.onnx", "q8"),
+    "fp32": ("model.onnx", "fp32"),
+    "fp16": ("model_fp16.onnx", "fp16"),
+}
+
+
+def model_card(name: str, manifest: Manifest) -> str:
+    """Markdown with Hub metadata."""
+    precision = _precision(manifest)
+    int8 = precision == "int8"
+    graph, dtype = _GRAPHS[precision]
+    pairs = reads_pairs(manifest.task)
+    return _TEMPLATE.format(
+        metadata="\n".join(_metadata(name, manifest, precision)),
+        name=name,
+        task=manifest.task.replace("_", " "),
+        label_count=len(manifest.labels),
+        labels=", ".join(f"`{label}`" for label in manifest.labels),
+        parameters=manifest.parameters,
+        reads="pairs of texts" if pairs else "texts",
+        max_length=manifest.max_length,
+        steps="\n".join(_row(entry) for entry in manifest.history),
+        measured=_measured(manifest) if int8 else "",
+        limits="\n".join(f"- {limit}" for limit in _limits(manifest, precision)),
+        loading=how_to_load(name, manifest, graph, dtype),
+    )
+
+
+def _quantized(manifest: Manifest) -> dict[str, Any] | None:
+    """The history's entry of quantize, where the model is quantized."""
+    return next((entry for entry in reversed(manifest.history) if entry["step"] == "quantize"), None)
+
+
+def _precision(manifest: Manifest) -> str:
+    """Of the graph; a checkpoint of others, exported, is fp32 unless it was asked for fp16."""
+    if _quantized(manifest):
+        return "int8"
+    last = manifest.history[-1] if manifest.history else {}
+    return str(last.get("config", {}).get("precision", "fp32")) if last.get("step") == "export" else "fp32"
+
+
+def _metadata(name: str, manifest: Manifest, precision: str) -> Iterator[str]:
+    """YAML for the Hub; strings are written as JSON, which YAML reads."""
+    int8 = precision == "int8"
+    yield "pipeline_tag: text-classification"
+    yield f"library_name: {'transformers.js' if manifest.kind == 'onnx' else 'onnx'}"
+    base = _base_model(manifest)
+    if base is not None:
+        yield f"base_model: {json.dumps(base)}"
+        yield f"base_model_relation: {'quantized' if int8 else 'finetune'}"
+    yield "tags:"
+    yield from (f"- {tag}" for tag in ("onnx", "bert", "compress", *([] if precision == "fp32" else [precision])))
+    quantized = _quantized(manifest)
+    data = _data_name(quantized) if quantized else None
+    if quantized and data is not None:
+        metrics = quantized["metrics"]
+        kind, value = "f1" if metrics["metric"] == "macro_f1" else metrics["metric"], metrics["quantized"]
+        yield "model-index:"
+        yield f"- name: {json.dumps(name)}"
+        yield "  results:"
+        yield "  - task:\n      type: text-classification"
+        yield f"    dataset:\n      type: {json.dumps(data)}\n      name: {json.dumps(data)}\n      split: validation"
+        yield f"    metrics:\n    - type: {kind}\n      name: {metrics['metric']}\n      value: {value:.4f}"
+
+
+def _base_model(manifest: Manifest) -> str | None:
+    """The hub id that the first step started from; None for a local folder, which nobody else could find."""
+    source = str(manifest.history[0]["parent"]["source"]) if manifest.history else ""
+    if source in _HUB_IDS:
+        return _HUB_IDS[source]
+    return source if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source) and not Path(source).exists() else None
+
+
+def _data_name(entry: dict[str, Any]) -> str | None:
+    """What the data of a step is called: a hub id, or the last part of a path."""
+    source = entry.get("data", {}).get("data")
+    if source is None:
+        return None
+    return str(source) if source.count("/") == 1 and not Path(source).exists() else Path(source).name
+
+
+def _measured(manifest: Manifest) -> str:
+    """What quantization kept, with the interval that so many texts allow; nothing for a model in fp32."""
+    quantized = _quantized(manifest)
+    if quantized is None:
+        return ""
+    found = quantized["metrics"]
+    shown = f"On {found['texts']:,} validation texts this model's {found['metric'].replace('_', '-')} is "
+    shown += f"{100 * found['quantized']:.1f}%"
+    if found["metric"] == "accuracy":
+        low, high = wilson_interval(found["quantized"], found["texts"])
+        shown += f" (95% interval {100 * low:.1f} to {100 * high:.1f}%)"
+    shown += f", that of the fp32 model {100 * found['parent']:.1f}%; both give the same answer to "
+    return f"{shown}{100 * found['agreement']:.1f}% of them.\n\n"
+
+
+def _limits(manifest: Manifest, precision: str) -> Iterator[str]:
+    yield f"A longer text is judged by its first {manifest.max_length} tokens."
+    yield (
+        "It knows the labels above and no other: a text that fits none gets one all the same."
+        if not is_multi_label(manifest.task)
+        else "It knows the labels above and no other."
+    )
+    if precision == "fp16":
+        yield "fp16 is for GPUs; onnxruntime on a CPU computes it in fp32, slower than the fp32 graph."
+    if precision != "int8":
+        yield "Its scores are as the training left them: not calibrated."
+        return
+    yield "int8 is for CPUs; where they lack int8 dot products (VNNI) it is small, hardly faster."
+    quantized = _quantized(manifest) or {}
+    if quantized.get("config", {}).get("calibrate"):
+        yield "The ranges of its activations come from the validation texts; what lies far outside is clipped."
+    else:
+        yield "A text's scores shift a little with what shares its batch; alone (`compress.load` does so) they do not."
+    temperature = quantized.get("metrics", {}).get("temperature")
+    if temperature is not None:
+        yield f"Its logits are divided by {temperature:.3g}: scores are calibrated for texts like the validation ones."
+
+
+def _row(entry: dict[str, Any]) -> str:
+    shown = ", ".join(
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in entry["metrics"].items()
+        if isinstance(value, int | float)
+    )
+    return f"| {entry['step']} | {_data_name(entry) or ''} | {shown} |"

@@ -1,0 +1,42 @@
+"""The files around the graph that other runtimes look for, in the places where they look."""
+
+import json
+import shutil
+from pathlib import Path
+
+from compress.folder import Manifest, write_manifest
+from compress.modeling.checkpoint import Checkpoint, save_tokenizer, set_label_config
+from compress.packaging.card import model_card
+
+FP32_GRAPH = "onnx/model.onnx"
+FP16_GRAPH = "onnx/model_fp16.onnx"
+INT8_GRAPH = "onnx/model_quantized.onnx"
+SINGLE_FILE = "model.onnx"
+_SIDE_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+_OURS_ALONE = ("heads_per_layer", "neurons_per_layer", "attention_head_size")
+
+
+def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
+    """config.json and the tokenizer's files, from a PyTorch checkpoint.
+
+    The config names a stock BERT even where layers differ in width: the graph holds the widths, and clients such as
+    transformers.js and optimum only look up whether they know the model type.
+    """
+    config = checkpoint.model.config
+    set_label_config(config, checkpoint)
+    settings = {name: value for name, value in config.to_dict().items() if name not in _OURS_ALONE}
+    settings |= {"model_type": "bert", "architectures": ["BertForSequenceClassification"]}
+    (folder / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    save_tokenizer(checkpoint, folder)
+
+
+def copy_side_files(parent: Path, folder: Path) -> None:
+    """The same files, from another ONNX folder."""
+    for name in _SIDE_FILES:
+        shutil.copyfile(parent / name, folder / name)
+
+
+def finish_onnx_folder(folder: Path, name: str, manifest: Manifest) -> Manifest:
+    """The model card under the folder's final ``name``, then the manifest, last."""
+    (folder / "README.md").write_text(model_card(name, manifest), encoding="utf-8")
+    return write_manifest(folder, manifest)

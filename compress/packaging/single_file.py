@@ -1,0 +1,96 @@
+"""A classifier in one ONNX file: texts in, labels and scores out, the tokenizer inside the graph.
+
+The operators for text are those of onnxruntime-extensions, which an app registers once (it has builds for C#, Java,
+mobile and Python). Each text is answered alone, in a loop: nothing is padded, and no text shifts another's int8 scores.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from compress.folder import Manifest
+from compress.graph.build import INPUTS
+from compress.graph.text.tokens import DOMAIN, write_pair_tokens, write_tokens
+from compress.graph.writer import IR_VERSION, OPSET, GraphWriter
+from compress.runtime.graph_file import PRODUCER
+from compress.task import is_multi_label, reads_pairs
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+TEXTS = ("text", "text_pair")
+
+
+def with_tokenizer(network: onnx.ModelProto, tokenizer: "Tokenizer", manifest: Manifest) -> onnx.ModelProto:
+    """``network``, a graph of ours from token ids to logits, with ``tokenizer`` before it and labels after it.
+
+    Inputs: ``text``, strings ``[batch]``; for tasks on pairs ``text_pair`` too. Outputs: ``label``, the likeliest,
+    strings ``[batch]``; ``score``, its probability, float32 ``[batch]``; ``scores``, float32 ``[batch, labels]``, in
+    the order of the metadata's ``labels``. For multi-label tasks the labels that apply are those with a score of at
+    least 0.5.
+
+    Raises:
+        CompressError: the tokenizer is not a BERT's.
+    """
+    texts = TEXTS if reads_pairs(manifest.task) else TEXTS[:1]
+    outer = GraphWriter()
+    count = outer.op("Squeeze", outer.op("Shape", texts[0], name="count.shape"), name="count")
+    body = _answer_one(network, tokenizer, texts, manifest)
+    logits = outer.op("Loop", count, "", name="logits", body=body)
+    squash = "Sigmoid" if is_multi_label(manifest.task) else "Softmax"
+    scores = outer.op(squash, logits, name="scores")
+    best = outer.op("ArgMax", scores, name="best", axis=1, keepdims=0)
+    outer.op("ReduceMax", scores, outer.constant("axis", [1]), name="score", keepdims=0)
+    outer.op("Gather", outer.constant("labels", np.array(manifest.labels, dtype=object)), best, name="label")
+    graph = helper.make_graph(
+        outer.nodes,
+        "bert-classifier-of-texts",
+        [helper.make_tensor_value_info(name, TensorProto.STRING, ["batch"]) for name in texts],
+        [
+            helper.make_tensor_value_info("label", TensorProto.STRING, ["batch"]),
+            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch"]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", len(manifest.labels)]),
+        ],
+        outer.constants,
+    )
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
+    model = helper.make_model(graph, producer_name=PRODUCER, opset_imports=opsets)
+    model.ir_version = IR_VERSION
+    about = {"task": manifest.task, "labels": json.dumps(manifest.labels, ensure_ascii=False)}
+    helper.set_model_props(model, about | {"max_length": str(manifest.max_length)})
+    return model
+
+
+def _answer_one(network: onnx.ModelProto, tokenizer: "Tokenizer", texts: Sequence[str], manifest: Manifest) -> Any:
+    """The loop's body: tokens of one text or pair, then the network's own nodes and weights; gives a row of logits."""
+    graph = GraphWriter()
+    axis = graph.constant("axis.0", [0])
+    at = graph.op("Unsqueeze", "number", axis, name="at")
+    chosen = [graph.op("Gather", text, at, name=f"{text}.one") for text in texts]
+    if len(chosen) == 1:
+        tokens = write_tokens(graph, tokenizer, chosen[0], manifest.max_length)
+    else:
+        pair = graph.op("Concat", *chosen, name="pair", axis=0)
+        tokens = write_pair_tokens(graph, tokenizer, pair, manifest.max_length)
+    for name, value in zip(INPUTS, tokens, strict=True):
+        graph.op("Unsqueeze", value, axis, name=name)
+    graph.extend(network.graph)
+    graph.op("Squeeze", network.graph.output[0].name, axis, name="row")
+    graph.op("Identity", "going", name="going.on")
+    return helper.make_graph(
+        graph.nodes,
+        "answer-one",
+        [
+            helper.make_tensor_value_info("number", TensorProto.INT64, []),
+            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+        ],
+        [
+            helper.make_tensor_value_info("going.on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("row", TensorProto.FLOAT, [len(manifest.labels)]),
+        ],
+        graph.constants,
+    )

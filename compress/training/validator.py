@@ -1,0 +1,130 @@
+"""Validates, remembers the best weights and says when to stop."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from compress.config import TrainingConfig
+from compress.errors import CompressError
+from compress.evaluation.metrics import choose_metric, positive_column, score
+from compress.modeling.checkpoint import Checkpoint
+from compress.modeling.torch_predictor import TorchPredictor
+from compress.runtime.predictor import Logits, encoded_logits
+from compress.training.batches import Examples
+
+
+@dataclass
+class TrainingResult:
+    """How a training went.
+
+    Attributes:
+        metric: name of the validation metric that chose the checkpoint.
+        best: its value at the checkpoint that was kept.
+        best_step: optimiser steps taken by then.
+        steps: optimiser steps taken in all.
+        curve: one entry a validation: step, mean loss since the last one, metric.
+    """
+
+    metric: str
+    best: float = -math.inf
+    best_step: int = 0
+    steps: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+    def as_metrics(self) -> dict[str, Any]:
+        """What the model's history keeps."""
+        return {
+            f"validation_{self.metric}": self.best,
+            "best_step": self.best_step,
+            "steps": self.steps,
+            "curve": self.curve,
+        }
+
+
+class Validator:
+    """Looks at the model from time to time; each process answers its share of the validation texts."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        validation_set: Examples,
+        config: TrainingConfig,
+        accelerator: Accelerator,
+        precision: str,
+    ) -> None:
+        self.training = TrainingResult(metric=choose_metric(config.metric, checkpoint.task, len(checkpoint.labels)))
+        self._model = checkpoint.model
+        self._examples = validation_set
+        self._positive = positive_column(checkpoint.labels)
+        self._patience = config.patience
+        self._processes, self._process = accelerator.num_processes, accelerator.process_index
+        self._predictor = TorchPredictor(checkpoint, accelerator.device.type, precision)
+        self._best_weights: dict[str, torch.Tensor] = {}
+        self._waited = 0
+
+    def look(self, step: int, mean_loss: float) -> float:
+        """The metric after ``step`` steps; the weights are kept if it is the best so far."""
+        logits = self._logits()
+        if not np.isfinite(logits).all():  # the last step may have broken what the loss before it could not show
+            raise CompressError(
+                f"training: the model's answers are not numbers after step {step}; "
+                "no model was written, try a lower --learning-rate or --precision fp32"
+            )
+        self._model.train()
+        value = score(self.training.metric, logits, self._examples.targets, positive=self._positive)
+        self.training.steps = step
+        self.training.curve.append({"step": step, "loss": mean_loss, self.training.metric: value})
+        if value > self.training.best:
+            self.training.best, self.training.best_step, self._waited = value, step, 0
+            self._best_weights = {name: weight.detach().clone() for name, weight in self._trained()}
+        else:
+            self._waited += 1
+        return value
+
+    @property
+    def note(self) -> str:
+        """The latest metric, for the progress bar."""
+        metric = self.training.metric
+        return f", {metric} {self.training.curve[-1][metric]:.3f}" if self.training.curve else ""
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the metric has not improved for too long."""
+        return self._waited >= self._patience
+
+    def restore_best(self) -> None:
+        """Give the model its best weights back, on the CPU."""
+        with torch.no_grad():
+            for name, weight in self._trained():
+                weight.copy_(self._best_weights[name])
+        self._model.cpu()
+
+    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """What a checkpoint keeps of it: numbers, and the best weights."""
+        return {"training": asdict(self.training), "waited": self._waited}, self._best_weights
+
+    def load(self, numbers: dict[str, Any], best_weights: dict[str, torch.Tensor]) -> None:
+        """Go on from a checkpoint."""
+        self.training = TrainingResult(**numbers["training"])
+        self._waited = numbers["waited"]
+        device = next(self._model.parameters()).device
+        self._best_weights = {name: weight.to(device) for name, weight in best_weights.items()}
+
+    def _trained(self) -> list[tuple[str, torch.nn.Parameter]]:
+        return [(name, weight) for name, weight in self._model.named_parameters() if weight.requires_grad]
+
+    def _logits(self) -> Logits:
+        encodings = self._examples.encodings
+        own = range(self._process, len(encodings), self._processes)
+        answers = list(encoded_logits(self._predictor, [encodings[row] for row in own]))
+        shares = gather_object([answers])  # a list a process
+        whole = np.empty((len(encodings), len(self._predictor.labels)), dtype=np.float32)
+        for process, share in enumerate(shares):
+            if share:
+                whole[process :: self._processes] = np.stack(share)
+        return whole

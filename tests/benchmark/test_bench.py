@@ -1,0 +1,270 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from compress import load
+from compress.benchmark.interleave import WorkerPool, take_turns
+from compress.benchmark.machine_report import gpu_name
+from compress.benchmark.measure import bench, unique_names
+from compress.benchmark.report.page import write_report
+from compress.benchmark.rows import Row
+from compress.benchmark.workers.client import Worker, WorkerFailedError
+from compress.benchmark.workers.server import fixed_feeds
+from compress.benchmark.workload import REAL, Times, Workload
+from compress.config import BenchConfig
+from compress.data import Split
+from compress.errors import CompressError
+from compress.modeling.checkpoint import save_checkpoint
+from tests.tiny import make_bert, make_checkpoint
+
+TEXTS = [f"a {'very ' * (number % 9)}good film, number {number}" for number in range(40)]
+TEST = Split(texts=list(TEXTS), labels=[("positive",) if number % 3 else ("negative",) for number in range(40)])
+QUICK = BenchConfig(seconds=0.2, threads=[1])
+
+
+@pytest.fixture
+def broken(tiny_onnx: Path, tmp_path: Path) -> Path:
+    """A model that no worker can open."""
+    folder = tmp_path / "broken"
+    shutil.copytree(tiny_onnx, folder)
+    (folder / "tokenizer.json").write_text("{}")
+    return folder
+
+
+def children() -> set[int]:
+    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
+
+
+@pytest.fixture(autouse=True)
+def no_orphans() -> Iterator[None]:
+    before = children()
+    yield
+    assert children() <= before
+
+
+def test_torch_and_onnx_side_by_side(tiny_torch: Path, tiny_onnx: Path, tmp_path: Path) -> None:
+    results = bench([tiny_torch, tiny_onnx], TEST, "single_label", QUICK)
+
+    first, second = results["models"]
+    assert [first["backend"], second["backend"]] == ["torch", "onnxruntime"]
+    assert second["provider"] == "CPUExecutionProvider"
+    assert second["versus_first"]["agreement"] == 1.0
+    assert second["accuracy"] | {"ece": 0} == first["accuracy"] | {"ece": 0}
+    assert second["accuracy"]["ece"] == pytest.approx(first["accuracy"]["ece"], abs=1e-4)
+    speedup = first["latency"][0]["p50_ms"] / second["latency"][0]["p50_ms"]
+    assert second["versus_first"]["speedup_p50"] == pytest.approx(speedup)
+    assert second["versus_first"]["size_ratio"] == pytest.approx(first["size_bytes"] / second["size_bytes"])
+    write_report(results, tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text())["models"][1]["name"] == second["name"]
+
+
+def test_every_shape_is_measured_at_every_thread_count(tiny_onnx: Path) -> None:
+    config = BenchConfig(seconds=0.1, threads=[2, 1], batch=[1, 2], length=[8])
+    model = bench([tiny_onnx], TEST, "single_label", config)["models"][0]
+    loads = [(1, "real"), (1, 8), (2, 8)]
+    expected = [(*load, threads) for threads in (2, 1) for load in loads]
+    assert [(each["batch"], each["length"], each["threads"]) for each in model["latency"]] == expected
+    for each in model["latency"]:
+        assert 0 < each["p50_ms"] <= each["p90_ms"] <= each["p95_ms"] <= each["p99_ms"]
+        assert each["p50_ci95"][0] <= each["p50_ms"] <= each["p50_ci95"][1]
+
+
+def test_model_against_itself_and_beside_a_broken_one(tiny_onnx: Path, broken: Path) -> None:
+    results = bench([tiny_onnx, broken, tiny_onnx], TEST, "single_label", QUICK)
+
+    first, second = results["models"]
+    assert first["name"] != second["name"]
+    varies = {"speedup_p50": 1.0, "speedup_ci95": (1.0, 1.0)}
+    assert first["versus_first"]["speedup_ci95"] == (1.0, 1.0)
+    assert first["versus_first"] | varies == {
+        "accuracy_delta": 0.0,
+        "ci95": (0.0, 0.0),
+        "agreement": 1.0,
+        "mcnemar_p": 1.0,
+        "speedup_p50": 1.0,
+        "speedup_ci95": (1.0, 1.0),
+        "size_ratio": 1.0,
+    }
+    low, high = second["versus_first"]["speedup_ci95"]
+    assert low <= second["versus_first"]["speedup_p50"] <= high
+    assert second["versus_first"] | varies == first["versus_first"]
+    assert [failure["name"] for failure in results["failed"]] == ["broken"]
+    assert results["failed"][0]["reason"].count("\n") == 0
+
+
+def test_worker_that_is_killed_is_noted_and_the_others_go_on(tiny_onnx: Path) -> None:
+    with WorkerPool({"doomed": Row(tiny_onnx), "other": Row(tiny_onnx)}, 1) as pool:
+        pool.each(Worker.opened)
+        doomed = pool.workers[0]
+        os.kill(doomed._process.pid, signal.SIGKILL)
+        rounds_ms: dict[str, list[Times]] = {}
+        take_turns(pool, REAL, TEXTS, 0.1, lambda _: None, rounds_ms)
+        assert list(rounds_ms) == ["other"]
+        assert "signal 9" in pool.failed["doomed"]
+
+
+def test_worker_that_crashes_leaves_the_last_line_of_its_traceback(tiny_onnx: Path) -> None:
+    with Worker("a", Row(tiny_onnx), 1) as worker:
+        worker.opened()
+        with pytest.raises(WorkerFailedError, match=r"^IndexError: .*\(exit status 1\)$"):
+            worker.load(Workload(1, 4), [])
+
+
+def test_everyone_gets_the_same_number_of_rounds(tiny_onnx: Path) -> None:
+    shares: list[float] = []
+    rounds_ms: dict[str, list[Times]] = {}
+    with WorkerPool({"a": Row(tiny_onnx), "b": Row(tiny_onnx)}, 1) as pool:
+        pool.each(Worker.opened)
+        take_turns(pool, Workload(2, 8), TEXTS, 0.2, shares.append, rounds_ms)
+    assert len(rounds_ms["a"]) == len(rounds_ms["b"]) == len(shares)
+    assert len(shares) % 2 == 0
+    assert shares == sorted(shares)
+
+
+def test_all_models_failing_is_an_error_that_gives_a_reason(tmp_path: Path) -> None:
+    with pytest.raises(CompressError, match=r"missing: no such folder"):
+        bench([tmp_path / "missing"], TEST, "single_label", QUICK)
+
+
+def test_without_test_texts_it_says_how_to_give_them(tiny_onnx: Path) -> None:
+    with pytest.raises(CompressError, match="--test"):
+        bench([tiny_onnx], Split(texts=[], labels=[]), "single_label", QUICK)
+
+
+@pytest.mark.parametrize("task", ["multi_label", "pair_multi_label"])
+def test_a_model_of_another_task_is_refused(tiny_onnx: Path, task: str) -> None:
+    with pytest.raises(CompressError, match="single_label model, the data is"):
+        bench([tiny_onnx], TEST, task, QUICK)
+
+
+def test_f1_is_reported_where_it_is_asked_for(tiny_onnx: Path) -> None:
+    config = BenchConfig(seconds=0.1, threads=[1], metric="f1")
+    accuracy = bench([tiny_onnx], TEST, "single_label", config)["models"][0]["accuracy"]
+    said = [prediction.label for prediction in load(tiny_onnx)(TEST.texts)]
+    right = [label for (label,) in TEST.labels]
+    assert accuracy["metric"] == "f1"
+    assert accuracy["value"] == pytest.approx(f1_score(right, said, pos_label="positive"))
+
+
+def test_f1_of_three_labels_is_refused_before_anything_is_timed(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Worker, "load", lambda *_: pytest.fail("was timed"))
+    save_checkpoint(make_checkpoint(tiny_encoder, make_bert(labels=3), ("even", "negative", "positive")), tmp_path)
+    with pytest.raises(CompressError, match="metric f1 is for tasks of two labels, this one has 3"):
+        bench([tmp_path], TEST, "single_label", BenchConfig(metric="f1"))
+
+
+def test_the_reference_is_not_swapped_for_another(tiny_onnx: Path, broken: Path) -> None:
+    with pytest.raises(CompressError, match="first model is the reference"):
+        bench([broken, tiny_onnx], TEST, "single_label", QUICK)
+
+
+def test_unknown_label_names_model_and_label(tiny_onnx: Path) -> None:
+    strange = Split(texts=["a", "b"], labels=[("positive",), ("lukewarm",)])
+    with pytest.raises(CompressError, match=f"{tiny_onnx.name} .*'lukewarm'.*negative, positive"):
+        bench([tiny_onnx], strange, "single_label", QUICK)
+
+
+def test_length_beyond_the_models_limit_is_refused(tiny_onnx: Path) -> None:
+    with pytest.raises(CompressError, match=r"bench\.length 100000 is more than"):
+        bench([tiny_onnx], TEST, "single_label", BenchConfig(batch=[1], length=[100000]))
+
+
+@pytest.mark.skipif(gpu_name() is not None, reason="there is a GPU")
+def test_cuda_without_a_gpu_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(CompressError, match="use --device cpu"):
+        bench([tmp_path], TEST, "single_label", BenchConfig(device="cuda"))
+
+
+def test_names_are_unique_and_keep_the_order(tmp_path: Path) -> None:
+    paths = [tmp_path / "a" / "int8", tmp_path / "b" / "int8", tmp_path / "teacher", tmp_path / "b" / "int8"]
+    named = unique_names(paths)
+    assert list(named) == ["a/int8", "b/int8", "teacher", "b/int8 (2)"]
+    assert list(named.values()) == paths
+
+
+def test_fixed_feeds_are_full_and_begin_and_end_like_a_text() -> None:
+    for feeds in fixed_feeds([101, 7, 8, 9, 102], batch=3, length=6):
+        ids = feeds["input_ids"]
+        assert ids.shape == (3, 6)
+        assert (ids[:, 0] == 101).all()
+        assert (ids[:, -1] == 102).all()
+        assert feeds["attention_mask"].all()
+        assert np.isin(ids, [101, 7, 8, 9, 102]).all()
+
+
+def test_texts_without_labels_give_speed_and_agreement_only(tiny_onnx: Path, tmp_path: Path) -> None:
+    results = bench([tiny_onnx, tiny_onnx], Split(texts=list(TEXTS), labels=[]), "single_label", QUICK)
+    first, second = results["models"]
+    assert first["accuracy"] is None
+    assert second["versus_first"]["accuracy_delta"] is None
+    assert second["versus_first"]["agreement"] == 1.0
+    assert second["versus_first"]["speedup_p50"] > 0
+    assert "no labels" in results["recommendation"]["why"]
+    write_report(results, tmp_path)
+    assert "accuracy" not in (tmp_path / "report.md").read_text().splitlines()[5]
+    assert f"on {len(TEXTS)} test texts" in (tmp_path / "report.html").read_text()
+
+
+def test_figures_are_those_of_the_raw_times_that_are_kept(tiny_onnx: Path, tmp_path: Path) -> None:
+    results = bench([tiny_onnx], TEST, "single_label", QUICK)
+    write_report(results, tmp_path)
+    (kept,) = map(json.loads, (tmp_path / "samples.jsonl").read_text().splitlines())
+    latency = results["models"][0]["latency"][0]
+    times_ms = [time for round_ms in kept["rounds_ms"] for time in round_ms]
+    assert len(times_ms) == latency["samples"]
+    assert np.median(times_ms) == pytest.approx(latency["p50_ms"], abs=1e-4)
+    assert "samples" not in json.loads((tmp_path / "results.json").read_text())
+
+
+INTERRUPTED = """
+import json, sys
+from pathlib import Path
+from compress.benchmark import interleave
+from compress.benchmark.measure import bench
+from compress.config import BenchConfig
+from compress.data import Split
+turns.settled = lambda *_: False  # so that only Ctrl-C ends it
+texts = Split(["a text"] * 9, [("positive",)] * 9)
+results = bench([Path(sys.argv[1])] * 2, texts, "single_label", BenchConfig(seconds=float(sys.argv[2]), threads=[1]))
+print(json.dumps([results["partial"], [len(model["latency"]) for model in results["models"]]]))
+"""
+
+
+def interrupt(model: Path, after_s: float) -> tuple[str, str]:
+    """Ctrl-C so long after both workers are there; what was printed, on both streams."""
+    command = [sys.executable, "-c", INTERRUPTED, str(model), "600"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    listing = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while process.poll() is None and len(workers := listing.read_text().split()) < 2:
+        time.sleep(0.01)
+    time.sleep(after_s)
+    assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()
+    process.send_signal(signal.SIGINT)
+    printed = process.communicate(timeout=60)
+    deadline = time.monotonic() + 20  # one that was just being started ends when it sees that nobody asks
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return printed
+
+
+def test_ctrl_c_ends_the_workers_and_the_parent_never_imports_torch(tiny_onnx: Path) -> None:
+    _, errors = interrupt(tiny_onnx, after_s=0)
+    assert "KeyboardInterrupt" in errors
+
+
+def test_ctrl_c_while_timing_returns_what_is_known_until_then(tiny_onnx: Path) -> None:
+    printed, errors = interrupt(tiny_onnx, after_s=15)
+    assert json.loads(printed) == [True, [1, 1]], errors

@@ -1,0 +1,58 @@
+"""bench as a command: its exit status, and what it leaves."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from compress.cli.main import main
+
+QUICK = ("--seconds", "0.2", "--threads", "1", "--quiet")
+
+
+def test_a_later_model_that_fails_costs_the_status_but_not_the_report(
+    tiny_onnx: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, out = tmp_path / "broken", tmp_path / "out"
+    shutil.copytree(tiny_onnx, broken)
+    (broken / "tokenizer.json").write_text("{}")
+    status = main(["bench", str(tiny_onnx), str(broken), "--data", str(tiny_data), "--out", str(out), *QUICK])
+    captured = capsys.readouterr()
+    assert status == 2
+    assert captured.err.startswith(f"compress: {broken}: could not be measured, the other models were (")
+    assert captured.err.count("\n") == 1
+    assert "Not measured: broken" in captured.out
+    assert [model["name"] for model in json.loads((out / "results.json").read_text())["models"]] == [tiny_onnx.name]
+
+
+def test_a_file_of_texts_alone_is_benched_for_speed(
+    tiny_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts, out = tmp_path / "texts.jsonl", tmp_path / "out"
+    texts.write_text("".join(json.dumps({"text": f"a good film {number}"}) + "\n" for number in range(20)))
+    assert main(["bench", str(tiny_onnx), "--data", str(texts), "--out", str(out), "--json", *QUICK]) == 0
+    printed = json.loads(capsys.readouterr().out)["metrics"]
+    assert printed["models"][0]["accuracy"] is None
+    assert printed["models"][0]["latency"][0]["p50_ms"] > 0
+    assert "samples" not in printed
+
+
+def test_ctrl_c_leaves_a_report_marked_partial(tiny_onnx: Path, tiny_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    # A rate keeps it busy for all of its seconds after the first load is timed.
+    settings = ("--seconds", "120", "--rate", "5", "--threads", "1")
+    given = ("--data", str(tiny_data), "--out", str(out), *settings)
+    command = [sys.executable, "-m", "compress", "bench", str(tiny_onnx), *given]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    time.sleep(25)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"{out} has a report of what was measured until then" in errors
+    assert json.loads((out / "results.json").read_text())["partial"]
+    assert "Partial: interrupted" in (out / "report.md").read_text()

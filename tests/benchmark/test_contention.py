@@ -1,0 +1,60 @@
+"""Whether others kept the machine busy."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from compress.benchmark.contention import Busy, CpuWatch
+from compress.benchmark.warnings import warnings_of
+
+
+def test_what_is_not_ours_is_another_processs_work() -> None:
+    """The same process, counted as ours and not: the difference is its CPU time, however busy the machine is."""
+    command = [sys.executable, "-c", "while True: pass"]
+    child = subprocess.Popen(command, start_new_session=True)
+    try:
+        time.sleep(0.1)
+        ours, others = CpuWatch(), CpuWatch()
+        before_s = cpu_s(child.pid)
+        with others.timing([]), ours.timing([child.pid]):
+            time.sleep(1.0)
+        used_s = cpu_s(child.pid) - before_s
+    finally:
+        child.kill()
+        child.wait()
+    found, without = others.busy(), ours.busy()
+    assert found is not None
+    assert without is not None
+    assert found.cpus == len(os.sched_getaffinity(0))
+    both_s = found.other_cpus * found.seconds - without.other_cpus * without.seconds
+    assert both_s == pytest.approx(used_s, abs=0.1)
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_where_the_system_does_not_tell_nothing_is_claimed(tmp_path: Path) -> None:
+    watch = CpuWatch(tmp_path)
+    with watch.timing([1]):
+        pass
+    assert watch.busy() is None
+
+
+def entry(name: str, interval: tuple[float, float] | None) -> dict[str, object]:
+    return {"name": name, "versus_first": {"speedup_ci95": interval}}
+
+
+def test_a_busy_machine_and_a_vague_headline_are_named() -> None:
+    sure, vague = [entry("a", (1.0, 1.0)), entry("b", (2.9, 3.1))], [entry("a", (1.0, 1.0)), entry("b", (2.0, 4.0))]
+    assert warnings_of(sure, "b", Busy(0.05, 2, 10.0)) == []
+    (busy,) = warnings_of(sure, "b", Busy(0.8, 2, 10.0))
+    assert "0.8 of its 2 CPUs" in busy
+    (wide,) = warnings_of(vague, "b", None)
+    assert "2.0\N{MULTIPLICATION SIGN} to 4.0\N{MULTIPLICATION SIGN}" in wide
+    assert warnings_of(vague, "a", None) == []  # the reference has no speed-up

@@ -1,0 +1,116 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from compress.benchmark.macs import ProductSizes, macs_per_text, widths_of
+from compress.benchmark.measure import bench
+from compress.benchmark.workers.energy import Counter, EnergyMeter, cpu_counters, gpu_counters
+from compress.benchmark.workers.memory import peak_memory_bytes
+from compress.config import BenchConfig
+from compress.graph.build import build_graph
+from compress.graph.weights import read_weights
+from compress.quantization.dynamic import quantize_weights
+from tests.benchmark.test_bench import TEST
+from tests.tiny import HIDDEN, make_bert, make_feeds, parts
+
+UNEVEN = {"heads": (4, 1, 0, 2), "neurons": (128, 64, 32, 0)}
+
+
+@pytest.mark.parametrize("shape", [{}, UNEVEN], ids=["whole", "uneven"])
+@pytest.mark.parametrize("tokens", [1, 7, 40])
+def test_macs_are_half_the_operations_that_pytorch_counts(shape: dict[str, tuple[int, ...]], tokens: int) -> None:
+    model = make_bert(**shape, labels=3)  # type: ignore[arg-type]
+    model.config._attn_implementation = "eager"
+    widths = widths_of({name: tuple(weight.shape) for name, weight in model.named_parameters()}, onnx=False)
+    assert widths is not None
+    feeds = {name: torch.from_numpy(array) for name, array in make_feeds(1, tokens).items()}
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        parts(model)(**feeds)
+    assert 2 * macs_per_text(widths, tokens) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_graph_has_its_models_widths_and_saves_the_last_layers_other_tokens(int8: bool) -> None:
+    model = make_bert((4, 1, 2, 3), (128, 64, 32, 96), labels=3)
+    graph = build_graph(read_weights(model))
+    graph = quantize_weights(graph) if int8 else graph
+    found = widths_of({each.name: tuple(each.dims) for each in graph.graph.initializer}, onnx=True)
+    assert found == ProductSizes(HIDDEN, (64, 16, 32, 48), (128, 64, 32, 96), HIDDEN * HIDDEN + 3 * HIDDEN, True)
+    whole = ProductSizes(found.hidden, found.attention, found.neurons, found.head, False)
+    tokens = 10
+    saved = (tokens - 1) * (2 * HIDDEN * 48 + 2 * tokens * 48 + 2 * HIDDEN * 96)
+    assert macs_per_text(whole, tokens) - macs_per_text(found, tokens) == saved
+
+
+def test_weights_of_another_model_are_not_guessed_at() -> None:
+    assert widths_of({"dense.weight": (3, 4)}, onnx=False) is None
+    assert widths_of({each.name: tuple(each.dims) for each in onnx.ModelProto().graph.initializer}, onnx=True) is None
+
+
+def test_peak_memory_is_of_this_process_alone_and_grows_with_it() -> None:
+    code = """
+from compress.benchmark.workers.memory import peak_memory_bytes
+before = peak_memory_bytes()
+held = b"1" * 50_000_000
+print(before, peak_memory_bytes())
+"""
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    before, after = map(int, printed.split())
+    assert 45_000_000 < after - before < 80_000_000
+    own = peak_memory_bytes()
+    assert own is not None
+    assert before < own  # which holds torch
+
+
+def packages(folder: Path, *energies_uj: int) -> Path:
+    for number, energy_uj in enumerate(energies_uj):
+        package = folder / f"intel-rapl:{number}"
+        (folder / f"intel-rapl:{number}:0").mkdir(parents=True, exist_ok=True)  # a part of the package
+        package.mkdir(exist_ok=True)
+        (package / "energy_uj").write_text(f"{energy_uj}\n")
+        (package / "max_energy_range_uj").write_text("10000000\n")
+    return folder
+
+
+def test_energy_is_of_all_packages_and_survives_a_counter_that_wraps(tmp_path: Path) -> None:
+    meter = EnergyMeter(cpu_counters(packages(tmp_path, 1_000_000, 9_000_000)))
+    meter.start()
+    packages(tmp_path, 3_500_000, 500_000)
+    assert meter.joules() == pytest.approx(2.5 + 1.5)
+
+
+def test_what_the_gpu_used_is_added_to_what_the_packages_used(tmp_path: Path) -> None:
+    gpu_uj = iter([7_000_000, 9_500_000])
+    meter = EnergyMeter([*cpu_counters(packages(tmp_path, 1_000_000)), Counter(lambda: next(gpu_uj))])
+    meter.start()
+    packages(tmp_path, 2_000_000)
+    assert meter.joules() == pytest.approx(1 + 2.5)
+
+
+def test_energy_that_cannot_be_read_is_unknown(tmp_path: Path) -> None:
+    meter = EnergyMeter(cpu_counters(tmp_path))
+    meter.start()
+    assert meter.joules() is None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_there_is_no_counter_of_it() -> None:
+    assert gpu_counters() == []
+
+
+def test_every_model_has_its_costs(tiny_torch: Path, tiny_onnx: Path) -> None:
+    config = BenchConfig(seconds=0.1, threads=[1], length=[8], batch=[1], price_per_hour=3.6)
+    first, second = bench([tiny_torch, tiny_onnx], TEST, "single_label", config)["models"]
+    for model in (first, second):
+        cost = model["cost"]
+        assert 4 < cost["mean_tokens"] < 40
+        assert min(cost[name] for name in ("tokenizer_p50_ms", "load_ms", "first_answer_ms")) > 0
+        fastest = max(model["throughput"]["texts_per_s"], *(shape["texts_per_s"] for shape in model["latency"]))
+        assert cost["price_per_million_texts"] == pytest.approx(1000 / fastest)
+    assert second["cost"]["macs"] < first["cost"]["macs"]  # the export leaves out what the classifier does not read
+    assert second["cost"]["peak_memory_bytes"] < first["cost"]["peak_memory_bytes"]  # no PyTorch

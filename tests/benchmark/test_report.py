@@ -1,0 +1,266 @@
+import copy
+import json
+import re
+from dataclasses import asdict
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from compress.benchmark.machine_report import describe_machine
+from compress.benchmark.report.bars import latency_bars
+from compress.benchmark.report.label_placement import box_of, place_labels
+from compress.benchmark.report.markdown import as_markdown
+from compress.benchmark.report.page import as_html, steps, write_report
+from compress.benchmark.report.recommend import recommend
+from compress.benchmark.report.scatter import log_ticks, pareto_front
+from compress.benchmark.workload import REAL, Workload, summarise
+from compress.evaluation.accuracy import measure_accuracy, measure_change
+from compress.evaluation.metrics import Indicators
+
+# name, share right, p50_ms, megabytes
+MODELS = [
+    ("teacher", 0.971, 8.9, 90.9),
+    ("student", 0.975, 4.6, 69.6),
+    ("pruned", 0.966, 3.1, 62.1),
+    ("onnx", 0.966, 1.6, 62.1),
+    ("int8", 0.964, 0.72, 15.8),
+    ("teacher-onnx", 0.971, 3.4, 90.9),
+    ("teacher-int8-without-the-gate", 0.92, 1.5, 22.9),
+    ("two-layers", 0.93, 0.45, 12.0),
+]
+
+
+def document(models: int, texts: int = 445) -> dict[str, Any]:
+    """A results document of ``models`` models whose answers and times are drawn, not measured."""
+    rng = np.random.default_rng(1)
+    true = np.eye(5, dtype=np.bool_)[rng.integers(5, size=texts)]
+    difficulty = rng.random(texts)
+    answers = [np.where((difficulty < share)[:, None], true, np.roll(true, 1, axis=1)) for _, share, *_ in MODELS]
+    entries = [_entry(index, answers[index], answers[0], true, rng) for index in range(models)]
+    return {
+        "created": "2026-11-22T10:00:00+00:00",
+        "machine": describe_machine([2]),
+        "settings": {"seconds": 6.0, "resamples": 4000},
+        "models": entries,
+        "recommendation": asdict(recommend(entries)),
+        "failed": [],
+    }
+
+
+def _entry(
+    index: int, answers: Indicators, first: Indicators, true: Indicators, rng: np.random.Generator
+) -> dict[str, Any]:
+    name, _, p50_ms, megabytes = MODELS[index]
+    loads = [REAL, Workload(1, 32), Workload(8, 128)]
+    slower = [1, 1.1, 20]
+    past = [
+        {"step": step, "seconds": 70.0 + place, "metrics": {"accuracy": 0.97}} for place, step in enumerate("abcde")
+    ]
+    latency = [
+        summarise(load, 2, [p50_ms * factor * rng.lognormal(0, 0.2, 40) for _ in range(20)])
+        for load, factor in zip(loads, slower, strict=True)
+    ]
+    change = asdict(measure_change("accuracy", first, answers, true, seed=0))
+    return {
+        "name": name,
+        "path": f"runs/demo/{name}",
+        "backend": "torch" if index < 3 else "onnxruntime",
+        "device": "cpu",
+        "provider": None if index < 3 else "CPUExecutionProvider",
+        "precision": "int8" if "int8" in name else "fp32",
+        "size_bytes": int(megabytes * 1e6),
+        "parameters": int(megabytes * 2.5e5),
+        "accuracy": asdict(measure_accuracy("accuracy", answers, true, seed=0)),
+        "versus_first": change | {"speedup_p50": MODELS[0][2] / p50_ms, "size_ratio": MODELS[0][3] / megabytes},
+        "latency": [asdict(each) for each in latency],
+        "history": past[: index + 1],
+    }
+
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Balance(HTMLParser):
+    """Checks that every tag is closed in order and remembers what a browser would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href", "data", "srcset"}]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def parse(page: str) -> Balance:
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+    return parser
+
+
+@pytest.mark.parametrize("models", [1, 2, 8])
+def test_page_is_whole_and_loads_nothing(models: int) -> None:
+    page = as_html(document(models))
+    parser = parse(page)
+    assert parser.loads == []
+    assert "<script" not in page
+    assert not re.search(r"@import|url\((?!#)", page)
+    assert len(parser.ids) == len(set(parser.ids))
+    for svg in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
+        ET.fromstring(svg)
+
+
+def test_page_follows_the_colour_scheme() -> None:
+    page = as_html(document(3))
+    assert "prefers-color-scheme: dark" in page
+    for svg in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
+        assert set(re.findall(r'(?:fill|stroke)="(#[^"]+|black|white)"', svg)) <= set()
+
+
+def test_names_cannot_break_the_page_or_the_table() -> None:
+    results = document(2)
+    results["models"][1]["name"] = "<b>a|b & c"
+    results["recommendation"] = {"name": "<b>a|b & c", "headline": "<b>", "why": "<i>"}
+    parse(as_html(results))
+    assert "<b>a" not in as_html(results)
+    row = next(line for line in as_markdown(results).splitlines() if "a\\|b" in line)
+    assert row.replace("\\|", "").count("|") == 10
+
+
+@pytest.mark.parametrize("models", [1, 8])
+def test_markdown_has_a_row_a_model_and_even_columns(models: int) -> None:
+    results = document(models)
+    table = [line for line in as_markdown(results).splitlines() if line.startswith("|")]
+    assert len(table) == 2 + models
+    assert len({line.count("|") for line in table}) == 1
+    for model, line in zip(results["models"], table[2:], strict=True):
+        assert line.startswith(f"| {model['name']} |")
+
+
+def test_all_three_files_are_written_and_failures_are_shown(tmp_path: Path) -> None:
+    results = document(2) | {"failed": [{"name": "lost", "path": "x/lost", "reason": "its process died"}]}
+    write_report(results, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "report.md", "results.json"}
+    assert "its process died" in (tmp_path / "report.html").read_text()
+    assert "lost: its process died" in (tmp_path / "report.md").read_text()
+    again = json.loads((tmp_path / "results.json").read_text())
+    assert as_html(again) == (tmp_path / "report.html").read_text()
+
+
+def test_a_partial_report_says_so(tmp_path: Path) -> None:
+    write_report(document(2) | {"partial": True}, tmp_path)
+    assert "<b>Partial</b>" in (tmp_path / "report.html").read_text()
+    assert "Partial: interrupted" in (tmp_path / "report.md").read_text()
+    write_report(document(2), tmp_path)
+    assert "artial:" not in (tmp_path / "report.md").read_text()
+
+
+def test_what_was_left_out_skipped_or_is_doubtful_is_said_in_both() -> None:
+    about = {
+        "warnings": ["the machine was busy"],
+        "left_out": [{"name": "tiny", "path": "x", "reason": "no kernels for it"}],
+        "skipped": [{"name": "teacher", "load": "4096 x 128 tokens", "threads": 1, "reason": "out of memory"}],
+    }
+    results = document(2) | about
+    del results["models"][1]["latency"][2]
+    for page in (as_html(results), as_markdown(results)):
+        for said in ("the machine was busy", "no kernels for it", "4096 x 128 tokens", "out of memory"):
+            assert page.count(said) == 1
+    assert as_html(results).count(">skipped</td>") == 1
+
+
+def test_macro_f1_keeps_its_capital_in_headings() -> None:
+    results = document(2)
+    for entry in results["models"]:
+        entry["accuracy"]["metric"] = "macro_f1"
+    assert "Macro-F1 against latency" in as_html(results)
+    assert "| Macro-F1 (95%) |" in as_markdown(results)
+
+
+def test_recommends_the_fastest_that_is_close_enough() -> None:
+    models = document(8)["models"]
+    chosen = recommend(models)
+    close = [model for model in models if model["versus_first"]["accuracy_delta"] >= -0.01]
+    assert chosen.name == min(close, key=lambda model: model["latency"][0]["p50_ms"])["name"]
+    assert "The faster two-layers" in chosen.why
+
+
+def test_recommends_the_first_when_all_faster_ones_lose() -> None:
+    models = [document(8)["models"][index] for index in (0, 6)]
+    assert recommend(models).name == "teacher"
+    assert "keep it" in recommend(models).headline
+
+
+def test_a_loss_of_just_a_point_is_no_more_than_a_point() -> None:
+    first, other = copy.deepcopy(document(2)["models"])
+    other["versus_first"] |= {"accuracy_delta": 0.97 - 0.98, "ci95": [0.97 - 0.98, 0.01]}
+    chosen = recommend([first, other])
+    assert chosen.name == other["name"]
+    assert "cannot rule out" not in chosen.why
+
+
+def test_the_table_names_what_the_times_are_of() -> None:
+    results = document(2)
+    results["machine"] |= {"gpu": "NVIDIA H100", "cpu": "Xeon"}
+    for device, name, other in (("cpu", "Xeon", "H100"), ("cuda", "H100", "Xeon")):
+        results["models"][0]["device"] = device
+        assert name in as_markdown(results)
+        assert other not in as_markdown(results)
+
+
+def test_a_wide_loss_is_not_excused_by_a_wide_interval() -> None:
+    first, other = copy.deepcopy(document(2)["models"])
+    other["versus_first"] |= {"accuracy_delta": -0.03, "ci95": [-0.08, 0.02]}
+    assert recommend([first, other]).name == first["name"]
+
+
+def test_a_loss_that_few_texts_cannot_rule_out_is_named() -> None:
+    first, other = copy.deepcopy(document(2)["models"])
+    other["versus_first"] |= {"accuracy_delta": -0.005, "ci95": [-0.025, 0.015]}
+    assert "cannot rule out a loss of 2.5 points" in recommend([first, other]).why
+
+
+def test_steps_are_listed_once_with_the_models_they_made() -> None:
+    rows = steps(document(3)["models"])
+    assert [(row["step"], row["model"]) for row in rows] == [("a", "teacher"), ("b", "student"), ("c", "pruned")]
+    assert rows[0]["time"] == "1 min 10 s"
+
+
+def test_pareto_front_is_what_nothing_beats_in_both() -> None:
+    points = [{"x": x, "y": y} for x, y in [(1, 90), (2, 95), (3, 94), (2, 93), (5, 99), (6, 99)]]
+    assert [(point["x"], point["y"]) for point in pareto_front(points)] == [(1, 90), (2, 95), (5, 99)]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.3, 20), (5, 12), (0.001, 1000), (7.1, 14.2)])
+def test_ticks_lie_inside_and_are_enough(low: float, high: float) -> None:
+    ticks = log_ticks(low, high)
+    assert 2 < len(ticks) < 13
+    assert all(low <= tick <= high for tick in ticks)
+
+
+def test_labels_of_crowded_points_do_not_overlap() -> None:
+    points = [(100.0 + 4 * number, 100.0 + 3 * number) for number in range(8)]
+    names = [f"model-{number}" for number in range(8)]
+    labels = place_labels(names, points, [], width=400, height=300)
+    boxes = [box_of(label, name) for label, name in zip(labels, names, strict=True)]
+    assert not any(one.overlap(two) for index, one in enumerate(boxes) for two in boxes[:index])
+    assert not any(box.outside(400, 300) for box in boxes)
+
+
+def test_latency_bar_reaches_from_the_median_to_the_95th_percentile() -> None:
+    models = document(2)["models"]
+    bar = latency_bars(models, "student")[1]
+    assert (bar.value, bar.until) == (models[1]["latency"][0]["p50_ms"], models[1]["latency"][0]["p95_ms"])
+    assert bar.accent

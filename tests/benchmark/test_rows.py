@@ -1,0 +1,119 @@
+"""Which backends run which models, what is left out and why."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import compress
+from compress.benchmark.backends.opening import open_row
+from compress.benchmark.rows import Row, plan
+from compress.config import BenchConfig
+from compress.errors import CompressError
+from compress.runtime.encoding import Feeds, pad
+from compress.runtime.predictor import Predictor
+
+
+def feeds_of(predictor: Predictor, *words: int) -> Feeds:
+    """A padded batch of texts of so many words."""
+    return pad(predictor.encoder([" ".join(["good"] * count) for count in words]))
+
+
+def rows(models: dict[str, Path], **settings: object) -> tuple[list[tuple[str, str | None]], dict[str, str]]:
+    sides, left_out = plan(models, BenchConfig.parse(settings))
+    return [(name, side.backend) for name, side in sides.items()], left_out
+
+
+def test_each_model_has_a_row_for_each_backend_that_fits_it(tiny_torch: Path, tiny_onnx: Path) -> None:
+    models = {"teacher": tiny_torch, "onnx": tiny_onnx}
+    assert rows(models) == ([("teacher", None), ("onnx", None)], {})
+    found, left_out = rows(models, backends="torch,torch-bf16,onnxruntime")
+    assert found == [("teacher torch", "torch"), ("teacher torch-bf16", "torch-bf16"), ("onnx", "onnxruntime")]
+    assert left_out == {}
+    found, left_out = rows(models, backends="torch-bf16")
+    assert found == [("teacher", "torch-bf16")]
+    assert left_out == {"onnx": "it is an ONNX model, and bench.backends has only torch-bf16"}
+
+
+def test_a_layout_for_servers_is_left_out_whatever_the_backends(
+    tiny_torch: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    compress.export(tiny_onnx, tmp_path / "tei", for_="tei")
+    for backends in ((), ("torch",), ("torch", "onnxruntime")):
+        found, left_out = rows({"teacher": tiny_torch, "tei": tmp_path / "tei"}, backends=list(backends))
+        assert {name for name, _ in found} == {"teacher"}
+        assert "laid out for others (tei)" in left_out["tei"]
+
+
+def test_a_worker_imports_a_runtime_only_on_the_clock() -> None:
+    """``load_ms`` holds the import of onnxruntime as it holds that of PyTorch."""
+    told = "import sys, compress.benchmark.workers.server; print({'onnxruntime', 'torch'} & set(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "set()"
+
+
+def test_a_gpu_leaves_out_what_it_has_no_kernels_for(tiny_torch: Path, tiny_onnx: Path, tiny_int8: Path) -> None:
+    models = {"teacher": tiny_torch, "onnx": tiny_onnx, "int8": tiny_int8}
+    found, left_out = rows(models, device="cuda")
+    backends = [backend for name, backend in found if name.startswith("teacher")]
+    assert backends[0] == "torch"  # fp32 eager is what all else is compared with
+    assert {"torch-tf32", "torch-bf16", "torch-fp16", "torch-fp16-compiled", "torch-fp16-graphs"} < set(backends)
+    assert "dynamic int8 is a format for CPUs" in left_out["int8"]
+    sides, _ = plan(models, BenchConfig(device="cuda"))
+    assert {side.device for side in sides.values()} == {"cuda"}
+
+
+def test_onnx_is_left_out_on_a_gpu_that_onnxruntime_cannot_use(tiny_torch: Path, tiny_onnx: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("onnxruntime is built for GPUs here")
+    _, left_out = rows({"teacher": tiny_torch, "onnx": tiny_onnx}, device="cuda")
+    assert "provider CUDA is not in onnxruntime" in left_out["onnx"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"backends": "torch-fp16"}, "torch-fp16 is for GPUs; give --device cuda"),
+        ({"backends": "torch-graphs"}, "is for GPUs"),
+        ({"backends": "openvino", "device": "cuda"}, "is for CPUs"),
+        ({"backends": "onnxruntime"}, "the first model is the reference and would be left out: it is a PyTorch"),
+        ({"provider": "Abacus"}, "provider Abacus is not in onnxruntime"),
+        ({"backends": "tensorrt"}, "bench.backends should be 'torch', 'torch-bf16'"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_at_once(tiny_torch: Path, settings: dict[str, object], said: str) -> None:
+    with pytest.raises(CompressError, match=said):
+        rows({"teacher": tiny_torch}, **settings)
+
+
+def test_bf16_holds_its_weights_in_bf16_and_answers_nearly_the_same(tiny_torch: Path) -> None:
+    plain, bf16 = (open_row(Row(tiny_torch, backend), 1) for backend in ("torch", "torch-bf16"))
+    feeds = feeds_of(plain, 4, 9, 2)
+    assert (bf16.precision, bf16.backend, bf16.size_bytes) == ("bf16", "torch", plain.size_bytes)
+    difference = abs(plain.run(feeds) - bf16.run(feeds)).max()
+    assert 0 < difference < 0.1
+    assert plain.run(feeds).dtype == bf16.run(feeds).dtype
+
+
+@pytest.mark.slow  # the compiler takes half a minute
+def test_a_compiled_model_answers_the_same_at_every_length(tiny_torch: Path) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler")
+    plain, compiled = (open_row(Row(tiny_torch, backend), 1) for backend in ("torch", "torch-compiled"))
+    assert compiled.backend == "torch-compiled"
+    for length in (5, 9, 30):
+        feeds = feeds_of(plain, length)
+        assert abs(plain.run(feeds) - compiled.run(feeds)).max() < 1e-4
+
+
+def test_openvino_answers_as_onnxruntime(tiny_onnx: Path) -> None:
+    pytest.importorskip("openvino")
+    plain, other = (open_row(Row(tiny_onnx, backend), 1) for backend in ("onnxruntime", "openvino"))
+    assert other.backend == "openvino"
+    for words in ((7,), (3, 12, 5)):
+        feeds = feeds_of(plain, *words)
+        assert abs(plain.run(feeds) - other.run(feeds)).max() < 1e-3

@@ -1,0 +1,51 @@
+"""The benchmark of graphs compares within a round, and its floor has the products of our graph and no others."""
+
+import onnx
+
+from benchmarks.graphs import OURS, Row, as_table, merge, summarise
+from benchmarks.graphs_models import floor_graph
+from compress.graph.build import build_graph
+from compress.graph.weights import read_weights
+from compress.quantization.dynamic import KEPT_FP32, quantize_weights
+from tests.tiny import make_bert
+
+
+def row(model: str, threads: int, ours_ms: float) -> Row:
+    times = {OURS: [[ours_ms] * 3], "stock": [[2 * ours_ms] * 3]}
+    return summarise(model, "1 x 32", threads, times, [], {})
+
+
+def test_ratios_are_within_a_round_and_accuracy_is_of_all_texts() -> None:
+    times = {OURS: [[1.0, 2.0, 3.0], [20.0], [3.0]], "stock": [[4.0], [30.0], [9.0]]}
+    found = summarise("m", "texts", 1, times, [0, 1, 1, 0], {OURS: [0, 1, 1, 0], "stock": [0, 0, 1, 1]})
+    assert found.ratio == {OURS: 1.0, "stock": 2.0}  # of 2, 1.5 and 3
+    assert found.p50_ms == {OURS: 3.0, "stock": 9.0}
+    assert found.accuracy == {OURS: 1.0, "stock": 0.5}
+    assert found.rounds == 3
+
+
+def test_a_row_replaces_the_one_of_the_same_load_alone() -> None:
+    rows = merge(merge(merge([], row("b", 1, 5.0)), row("a", 1, 1.0)), row("b", 1, 6.0))
+    assert [(each["model"], each["p50_ms"][OURS]) for each in rows] == [("a", 1.0), ("b", 6.0)]
+    assert as_table(rows).splitlines()[2:] == [
+        "| a | 1 x 32 | 1 | 1.00 ms | 2.00x |",
+        "| b | 1 x 32 | 1 | 6.00 ms | 2.00x |",
+    ]
+
+
+def test_the_floor_has_the_work_of_our_layers_alone() -> None:
+    model = make_bert()
+    floor = floor_graph(model)
+    onnx.checker.check_model(floor, full_check=True)
+    ours = quantize_weights(build_graph(read_weights(model)))
+    left_out = {f"{name}.int8" for name in KEPT_FP32} | {"words.int8", "pooler.weight.int8"}
+
+    def bytes_of(graph: onnx.ModelProto) -> int:
+        found = [tensor for tensor in graph.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
+        return sum(len(tensor.raw_data) for tensor in found if tensor.name not in left_out)
+
+    assert bytes_of(floor) == bytes_of(ours)
+    assert {node.op_type for node in floor.graph.node} == {"MatMulInteger"}
+    # The last layer multiplies its keys and values for all tokens, the rest for each text's first.
+    per_token = sum(node.input[0].startswith("tokens") for node in floor.graph.node)
+    assert (per_token, len(floor.graph.node)) == (4 * 3 + 1, 4 * 3 + 5)

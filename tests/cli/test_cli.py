@@ -1,0 +1,671 @@
+"""The command line: one line for each mistake, nothing left behind, one JSON document, help for everything."""
+
+import io
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import compress
+from compress import config
+from compress.cli.main import main
+from compress.folder import MANIFEST
+from compress.runtime import stream
+
+COMMANDS = ("demo", "finetune", "distill", "prune", "export", "quantize", "bench", "run", "predict", "doctor")
+STEPS = {
+    "finetune": config.FinetuneConfig,
+    "distill": config.DistillConfig,
+    "prune": config.PruneConfig,
+    "export": config.ExportConfig,
+    "quantize": config.QuantizeConfig,
+    "bench": config.BenchConfig,
+}
+QUICK = ("--epochs", "1", "--learning-rate", "1e-3", "--precision", "fp32", "--threads", "1")
+ROWS = [
+    f"a {word} film number {number},{label}" for label, word in (("neg", "bad"), ("pos", "fun")) for number in range(20)
+]
+GOOD = "\n".join(["text,label", *ROWS]) + "\n"
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs commands; ``runs`` is a folder for their output, which every mistake must leave as it was."""
+
+    runs: Path
+    capture: pytest.CaptureFixture[str]
+
+    @property
+    def out(self) -> Path:
+        return self.runs / "out"
+
+    def __call__(self, *arguments: str | Path) -> tuple[int, str, str]:
+        self.capture.readouterr()
+        status = main(list(map(str, arguments)))
+        return (status, *self.capture.readouterr())
+
+    def refuses(self, *arguments: str | Path, words: tuple[str, ...] = ()) -> str:
+        """The one line with which a command is refused; it holds ``words`` and nothing was written."""
+        before = self.listing()
+        status, stdout, stderr = self(*arguments)
+        assert status == 2, stderr
+        assert stdout == ""
+        stderr = re.sub(r"^\w+: \d+/\d+, .*\n", "", stderr, flags=re.MULTILINE)  # progress, on a slow machine
+        assert stderr.startswith("compress: ")
+        assert stderr.count("\n") == 1, stderr
+        assert stderr.endswith("\n")
+        for word in words:
+            assert word in stderr
+        assert self.listing() == before
+        return stderr
+
+    def listing(self) -> dict[str, bytes | None]:
+        found = self.runs.rglob("*")
+        return {str(path): path.read_bytes() if path.is_file() else None for path in found}
+
+
+@pytest.fixture
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
+    (tmp_path / "runs").mkdir()
+    return Shell(tmp_path / "runs", capsys)
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+# Bad data -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["finetune", "distill", "prune", "quantize", "bench"])
+def test_a_missing_data_file_is_named(
+    command: str, shell: Shell, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    model = request.getfixturevalue("tiny_onnx" if command in {"quantize", "bench"} else "tiny_torch")
+    settings = ("--ffn", "0.5") if command == "prune" else ()
+    data = tmp_path / "absent.csv"
+    shell.refuses(command, model, "--data", data, "--out", shell.out, *settings, words=(str(data), "no such file"))
+
+
+@pytest.mark.parametrize(
+    ("files", "flags", "words"),
+    [
+        ({"d.csv": ""}, (), ("d.csv", "empty", "column names")),
+        ({"d.csv": "text,label\n"}, (), ("d.csv", "no rows")),
+        ({"d.csv": GOOD}, ("--text", "body"), ("d.csv", '"body"', '"text"', '"label"', "--text")),
+        ({"d.csv": GOOD}, ("--label", "topic"), ("d.csv", '"topic"', '"text"', '"label"', "--label")),
+        ({"d.csv": GOOD.replace("text,label", "a,b")}, (), ("d.csv", '"a"', '"b"', "--text")),
+        ({"d.csv": GOOD.replace("pos", "neg")}, (), ("d.csv", '"neg"', "two classes")),
+        ({"d.csv": GOOD + "one, too many,pos\n"}, (), ("d.csv, line 42", "expected 2", "found 3", "quote")),
+        ({"d.csv": GOOD + "too few\n"}, (), ("d.csv, line 42", "expected 2", "found 1")),
+        ({"d.csv": GOOD + '"open,pos\n'}, (), ("d.csv, line 42",)),
+        ({"d.csv": GOOD.encode() + b"caf\xe9,pos\n"}, (), ("d.csv, line 42", "UTF-8", "0xe9", "iconv")),
+        ({"d.csv": GOOD + "a film,\n"}, (), ("d.csv, line 42", "label is missing")),
+        ({"d.jsonl": '{"text": "a", "label": "x"}\n{"text": \n'}, (), ("d.jsonl, line 2", "not JSON")),
+        ({"d.jsonl": '{"label": "x", "text": "a"}\n{"label": "y"}\n'}, (), ("d.jsonl, line 2", "text is missing")),
+        ({"d.xlsx": "x"}, (), ("d.xlsx", ".csv", ".parquet")),
+        ({"d.parquet": "not parquet"}, (), ("d.parquet", "not a Parquet file")),
+        ({"d.csv": GOOD, "t.csv": "text,label\na,x\n"}, ("--test", "{}/t.csv"), ("t.csv, line 2", '"x"', "neg, pos")),
+        ({"d.csv": GOOD, "t.csv": ""}, ("--test", "{}/t.csv"), ("t.csv", "empty")),
+        ({"d.csv": GOOD}, ("--validation", "{}/v.csv"), ("v.csv", "give a file")),
+        ({"d/readme.md": "x"}, (), ("no train split", "readme.md")),
+        ({"d.csv": GOOD}, ("--text", "text", "--text", "label", "--text", "text"), ("data.text", "at most 2")),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)  # fmt: skip
+def test_bad_data_is_refused_in_one_line(
+    files: dict[str, str | bytes],
+    flags: tuple[str, ...],
+    words: tuple[str, ...],
+    shell: Shell,
+    tmp_path: Path,
+    tiny_encoder: Path,
+) -> None:
+    for name, content in files.items():
+        write(tmp_path / name, content)
+    data = tmp_path / next(iter(files)).partition("/")[0]
+    placed = [flag.format(tmp_path) for flag in flags]
+    shell.refuses("finetune", tiny_encoder, "--data", data, "--out", shell.out, *placed, words=words)
+
+
+@pytest.mark.parametrize("command", ["distill", "prune", "quantize"])
+def test_a_teacher_with_other_labels_is_refused(
+    command: str, shell: Shell, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    model = request.getfixturevalue("tiny_onnx" if command == "quantize" else "tiny_torch")
+    data = write(tmp_path / "d.csv", GOOD)
+    settings = ("--ffn", "0.5") if command == "prune" else ()
+    words = (str(model), "negative, positive", "neg, pos", "give the data it was trained on")
+    shell.refuses(command, model, "--data", data, "--out", shell.out, *settings, words=words)
+
+
+def test_pairs_are_refused_by_a_model_of_single_texts(shell: Shell, tiny_torch: Path, tmp_path: Path) -> None:
+    lines = [f'{{"sentence1": "a", "sentence2": "b {number}", "label": "{"np"[number % 2]}"}}' for number in range(40)]
+    data = write(tmp_path / "d.jsonl", "\n".join(lines))
+    words = (str(tiny_torch), "single_label", "pair_single_label")
+    shell.refuses("distill", tiny_torch, "--data", data, "--out", shell.out, words=words)
+
+
+# Bad output folder --------------------------------------------------------------------------------------------------
+
+
+def test_an_existing_out_is_refused(shell: Shell, tiny_torch: Path) -> None:
+    write(shell.out / MANIFEST, "{}")
+    shell.refuses("export", tiny_torch, "--out", shell.out, words=(str(shell.out), "exists", "--overwrite"))
+
+
+def test_overwrite_replaces_a_folder_of_ours(shell: Shell, tiny_torch: Path) -> None:
+    write(shell.out / MANIFEST, '{"format_version": 1, "files": []}')
+    write(shell.out / "old", "")
+    status, _, stderr = shell("export", tiny_torch, "--out", shell.out, "--overwrite", "--threads", "1")
+    assert status == 0, stderr
+    assert not (shell.out / "old").exists()
+    assert (shell.out / "onnx" / "model.onnx").is_file()
+    assert [path.name for path in shell.runs.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("command", ["export", "run"])
+def test_overwrite_leaves_alone_what_is_not_ours(command: str, shell: Shell, tiny_torch: Path, tmp_path: Path) -> None:
+    write(shell.out / "thesis.tex", "years of work")
+    recipe = write(tmp_path / "r.yaml", f"data: {tmp_path}\nsteps: {{onnx: {{step: export, model: {tiny_torch}}}}}\n")
+    source = tiny_torch if command == "export" else recipe
+    shell.refuses(command, source, "--out", shell.out, "--overwrite", words=(str(shell.out), "choose another"))
+
+
+def test_overwrite_never_eats_an_input(shell: Shell, tiny_torch: Path, tiny_data: Path) -> None:
+    """Neither the model, nor the data, nor what a setting names."""
+    model, data = shell.runs / "model", shell.runs / "data"
+    shutil.copytree(tiny_torch, model)
+    shutil.copytree(tiny_data, data)
+    write(data / "dataset.json", "{}")
+    common = (*QUICK, "--overwrite", "--out")
+    words = ("holds the input", "choose another")
+    shell.refuses("export", model, "--overwrite", "--out", model, words=words)
+    shell.refuses("finetune", model, "--data", data, *common, data, words=words)
+    shell.refuses("distill", tiny_torch, "--data", tiny_data, "--student", model, *common, model, words=words)
+    shell.refuses(
+        "prune", tiny_torch, "--data", tiny_data, "--teacher", model, "--ffn", "0.5", *common, model, words=words
+    )
+    test = ("--test", str(data / "test.jsonl"))
+    shell.refuses("finetune", tiny_torch, "--data", tiny_data, *test, *common, data, words=words)
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_an_out_that_cannot_be_written_is_refused(overwrite: tuple[str, ...], shell: Shell, tiny_torch: Path) -> None:
+    file = write(shell.runs / "file", "")
+    for out in (file, file / "out", file / "deep" / "out"):
+        shell.refuses("export", tiny_torch, "--out", out, *overwrite, words=(f"--out {out}", "choose another"))
+    shell.refuses("export", tiny_torch, "--out", shell.runs / ("n" * 300), *overwrite, words=("--out", "too long"))
+
+
+@pytest.mark.parametrize("place", ["", "file/out"])
+def test_run_and_demo_refuse_such_an_out_too(place: str, shell: Shell, tiny_torch: Path, tmp_path: Path) -> None:
+    write(shell.runs / "file", "")
+    recipe = write(tmp_path / "r.yaml", f"data: {tmp_path}\nsteps: {{onnx: {{step: export, model: {tiny_torch}}}}}\n")
+    for command in (["run", str(recipe)], ["demo"]):
+        shell.refuses(*command, "--out", shell.runs / place, words=("--out", "choose another"))
+
+
+# Bad models ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        *product(("distill", "prune", "export", "quantize", "predict"), ("absent", "empty", "file")),
+        ("bench", "empty"),  # starts a process for the model, which takes seconds
+    ],
+)
+def test_what_is_not_a_model_folder_is_refused(
+    command: str, what: str, shell: Shell, tmp_path: Path, tiny_data: Path
+) -> None:
+    model = tmp_path / what
+    if what == "empty":
+        model.mkdir()
+    if what == "file":
+        model.touch()
+    out = () if command == "predict" else ("--out", str(shell.out))
+    data = () if command in {"predict", "export"} else ("--data", str(tiny_data))
+    settings = {"prune": ("--ffn", "0.5"), "predict": ("a text",)}.get(command, ())
+    shell.refuses(command, model, *data, *out, *settings, words=(str(model), "give"))
+
+
+def test_a_model_of_another_kind_is_refused(shell: Shell, tiny_torch: Path, tiny_int8: Path, tiny_data: Path) -> None:
+    shell.refuses("predict", tiny_torch, "a text", words=(str(tiny_torch), "PyTorch", "compress export"))
+    shell.refuses("export", tiny_int8, "--out", shell.out, words=(str(tiny_int8), "ONNX"))
+    arguments = ("--data", tiny_data, "--out", shell.out)
+    shell.refuses("distill", tiny_int8, *arguments, words=(str(tiny_int8), "ONNX"))
+    shell.refuses("quantize", tiny_int8, *arguments, words=(str(tiny_int8), "quantized already"))
+
+
+def _change(folder: Path, name: str) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+
+
+def _truncate(folder: Path, name: str) -> None:
+    (folder / name).write_bytes((folder / name).read_bytes()[:-1])
+
+
+def _remove(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+
+
+def _list_outside(folder: Path, name: str) -> None:
+    raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    raw["files"][0]["name"] = f"../{name}"
+    (folder / MANIFEST).write_text(json.dumps(raw), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_change, ("{file}", "changed", "again")),
+        (_truncate, ("{file}", "bytes", "again")),
+        (_remove, ("{file}", "missing", "again")),
+        (_list_outside, (MANIFEST, "outside the folder")),
+        (
+            lambda folder, _: write(folder / MANIFEST, (folder / MANIFEST).read_bytes()[:-9]),
+            (MANIFEST, "damaged", "again"),
+        ),
+    ],
+    ids=["changed", "truncated", "missing", "outside", "manifest"],
+)
+@pytest.mark.parametrize("kind", ["torch", "onnx"])
+def test_a_damaged_model_folder_is_refused(
+    kind: str,
+    damage: Callable[[Path, str], None],
+    words: tuple[str, ...],
+    shell: Shell,
+    tiny_data: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    folder = shell.runs / "model"
+    shutil.copytree(request.getfixturevalue(f"tiny_{kind}"), folder)
+    name = {"torch": "model.safetensors", "onnx": "onnx/model.onnx"}[kind]
+    damage(folder, name)
+    words = tuple(word.format(file=folder / name) if "{" in word else word for word in words)
+    data = ("--data", tiny_data, "--out", shell.out)
+    if kind == "torch":
+        shell.refuses("export", folder, "--out", shell.out, words=words)
+        shell.refuses("distill", folder, *data, words=words)
+        shell.refuses("finetune", folder, *data, words=words)
+    else:
+        shell.refuses("predict", folder, "a text", words=words)
+    shell.refuses("quantize", folder, *data, words=words)
+    shell.refuses("bench", folder, *data, words=words)
+    status, stdout, _ = shell("doctor", folder, "--json")
+    finding = json.loads(stdout)[-1]
+    assert status == 0
+    assert not finding["ok"]
+    assert all(word in finding["text"] for word in words)
+
+
+# Bad settings -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "words"),
+    [
+        ("finetune", ("--epochs", "0"), ("finetune.epochs", "above 0", "got 0")),
+        ("finetune", ("--epochs", "1.5"), ("finetune.epochs", "integer", "got 1.5")),
+        ("finetune", ("--learning-rate", "1"), ("finetune.learning_rate", "below 1")),
+        ("finetune", ("--learning-rate", "nan"), ("finetune.learning_rate", "nan")),
+        ("finetune", ("--warmup", "1"), ("finetune.warmup", "at least 0 and below 1")),
+        ("finetune", ("--metric", "auc"), ("finetune.metric", "macro_f1", "got auc")),
+        ("finetune", ("--threads", "0"), ("finetune.threads", "above 0")),
+        ("finetune", ("--seed", "-1"), ("finetune.seed", "at least 0")),
+        ("finetune", ("--max-length", "100000"), ("finetune.max_length", "at most 8192")),
+        ("distill", ("--layers", "0"), ("distill.layers", "got 0")),
+        ("distill", ("--layers", "5"), ("distill.layers", "at most 4", "got 5")),
+        ("distill", ("--layers", "0,4"), ("distill.layers", "from 0 to 3", "got 0,4")),
+        ("distill", ("--layers", "2,1"), ("distill.layers", "rising", "got 2,1")),
+        ("distill", ("--layers", "1,1"), ("distill.layers", "rising")),
+        ("distill", ("--layers=-1,2",), ("distill.layers",)),
+        ("distill", ("--layers", "some"), ("distill.layers", "some")),
+        ("distill", ("--layers", "2", "--student", "s"), ("distill", "layers or student, not both")),
+        ("distill", ("--temperature", "0"), ("distill.temperature", "above 0 and at most 100", "got 0")),
+        ("distill", ("--temperature", "inf"), ("distill.temperature", "at most 100")),
+        ("distill", ("--hard-weight", "-1"), ("distill.hard_weight", "at least 0", "got -1")),
+        ("distill", ("--soft-weight", "0", "--hard-weight", "0"), ("distill has nothing to learn from", "soft_weight")),
+        ("distill", ("--hidden-weight", "1", "--layer-map", "1,4"), ("distill.layer_map", "0 to 3", "1,4")),
+        ("distill", ("--hidden-weight", "1", "--layer-map", "1"), ("distill.layer_map", "2")),
+        ("distill", ("--relation-weight", "1", "--relation-layer", "4"), ("distill.relation_layer", "3", "4")),
+        ("distill", ("--hidden-size", "65"), ("distill.hidden_size", "64", "got 65")),
+        ("distill", ("--heads", "5"), ("distill.heads", "4", "got 5")),
+        ("distill", ("--ffn-size", "129"), ("distill.ffn_size", "128", "got 129")),
+        ("distill", ("--heads", "2", "--student", "s"), ("distill", "heads or student, not both")),
+        ("distill", ("--loss", "no.such.loss"), ("distill.loss", "no.such.loss")),
+        ("distill", ("--unlabeled", "nowhere.txt"), ("nowhere.txt",)),
+        ("distill", ("--track", "wandb"), ("--track wandb", "pip install wandb")),
+        ("prune", (), ("prune", "heads or ffn", "or vocabulary")),
+        ("prune", ("--heads", "1"), ("prune.heads", "at least 0 and below 1", "got 1")),
+        ("prune", ("--ffn", "-0.1"), ("prune.ffn", "at least 0 and below 1", "got -0.1")),
+        ("prune", ("--ffn", "nan"), ("prune.ffn",)),
+        ("quantize", ("--max-drop", "-1"), ("quantize.max_drop", "at least 0")),
+        ("bench", ("--seconds", "0"), ("bench.seconds", "above 0")),
+        ("bench", ("--batch", "1,0"), ("bench.batch",)),
+        ("bench", ("--length", "32,x"), ("bench.length",)),
+        ("export", ("--threads", "0"), ("export.threads", "above 0", "got 0")),
+        ("finetune", ("--no-such-flag",), ("finetune", "--no-such-flag", "--help")),
+        ("finetune", ("--epoch", "3"), ("finetune", "--epoch", "--help")),  # no abbreviations: they would break later
+        ("finetune", ("--epochs",), ("finetune", "--epochs", "--help")),
+        ("export", ("--data", "d.csv"), ("export", "--data", "--help")),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
+)  # fmt: skip
+def test_settings_out_of_range_say_what_is_allowed(
+    command: str,
+    flags: tuple[str, ...],
+    words: tuple[str, ...],
+    shell: Shell,
+    tiny_data: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    model = request.getfixturevalue("tiny_onnx" if command in {"quantize", "bench"} else "tiny_torch")
+    data = () if command == "export" else ("--data", str(tiny_data))
+    shell.refuses(command, model, *data, "--out", shell.out, *flags, words=words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("fly",), ("fly", "finetune", "bench")),
+        (("--fly",), ("COMMAND",)),
+        (("finetune",), ("finetune", "--data", "--out")),
+        (("export", "m"), ("export", "--out")),
+        (("run",), ("run", "RECIPE", "--out")),
+        (("run", "absent.yaml", "--out", "o"), ("absent.yaml", "no such file")),
+        (("predict",), ("predict", "MODEL")),
+        (("predict", "m", "--threads", "x"), ("predict", "--threads", "x")),
+        (("doctor", "--out", "x"), ("doctor", "--out")),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
+)  # fmt: skip
+def test_a_command_line_that_cannot_be_read_is_one_line(
+    arguments: tuple[str, ...], words: tuple[str, ...], shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shell.runs)
+    shell.refuses(*arguments, words=words)
+
+
+@pytest.mark.parametrize(
+    ("data", "steps", "words"),
+    [
+        ("absent.csv", "{onnx: {step: export, model: %s}}", ("absent.csv",)),
+        ("%s", "{onnx: {step: export, model: ./absent}}", ("absent", "give")),
+        ("%s", "{s: {step: distill, teacher: %s, layers: 9}}", ("distill.layers", "at most 4")),
+    ],
+)
+def test_a_run_that_could_do_nothing_leaves_nothing(
+    data: str, steps: str, words: tuple[str, ...], shell: Shell, tmp_path: Path, tiny_torch: Path, tiny_data: Path
+) -> None:
+    data, steps = data.replace("%s", str(tiny_data)), steps.replace("%s", str(tiny_torch))
+    recipe = write(tmp_path / "r.yaml", f"data: {data}\nsteps: {steps}\n")
+    if data == "absent.csv":
+        shell.refuses("run", recipe, "--out", shell.out, words=words)
+    else:  # the data were read and are worth keeping
+        status, _, stderr = shell("run", recipe, "--out", shell.out)
+        assert status == 2
+        assert all(word in stderr for word in words)
+        assert {path.name for path in shell.out.iterdir()} <= {"data", "run.json", ".lock"}
+
+
+# Output -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", STEPS)
+def test_json_is_one_document_and_quiet_is_quiet(
+    command: str, tmp_path: Path, tiny_data: Path, capfd: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
+    model = request.getfixturevalue("tiny_onnx" if command in {"quantize", "bench"} else "tiny_torch")
+    settings = {
+        "finetune": QUICK,
+        "distill": (*QUICK, "--layers", "2"),
+        "prune": (*QUICK, "--heads", "0.25", "--ffn", "0.5", "--samples", "32"),
+        "bench": ("--seconds", "0.1", "--threads", "1"),
+    }.get(command, ("--threads", "1"))
+    data = () if command == "export" else ("--data", str(tiny_data))
+    out = tmp_path / "runs" / "out"
+    capfd.readouterr()
+    status = main([command, str(model), *data, "--out", str(out), *settings, "--json", "--quiet"])
+    stdout, stderr = capfd.readouterr()
+    assert (status, stderr) == (0, "")
+    document = json.loads(stdout)
+    assert document["step"] == command
+    assert document["folder"] == str(out)
+    assert document["metrics"]
+    assert out.is_dir()
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+def test_progress_is_on_stderr_and_results_are_on_stdout(shell: Shell, tiny_onnx: Path, tiny_data: Path) -> None:
+    status, stdout, stderr = shell("quantize", tiny_onnx, "--data", tiny_data, "--out", shell.out, "--threads", "1")
+    assert status == 0
+    assert str(shell.out) in stdout
+    assert "validation: 60/60" in stderr
+    assert "validation: 60/60" not in stdout
+
+
+@pytest.mark.parametrize("model", [False, True])
+def test_doctor_as_json_and_as_text(model: bool, shell: Shell, tiny_int8: Path) -> None:
+    folder = (tiny_int8,) if model else ()
+    status, stdout, stderr = shell("doctor", *folder, "--json", "--quiet")
+    assert (status, stderr) == (0, "")
+    findings = json.loads(stdout)
+    assert {"cpu", "gpu", "versions", "train", "demo"} <= {finding["about"] for finding in findings}
+    assert ("model" in {finding["about"] for finding in findings}) == model
+    status, stdout, _ = shell("doctor", *folder)
+    assert status == 0
+    assert len(stdout.splitlines()) == len(findings)
+
+
+# predict ------------------------------------------------------------------------------------------------------------
+
+TEXTS = ["a good film", "a dull, dull mess", "ünïcode 漢字"]
+
+
+def labels_in(stdout: str) -> list[tuple[str, str]]:
+    return [(line.split("\t")[0], line.split("\t", 2)[2]) for line in stdout.splitlines()]
+
+
+def test_predict_answers_arguments(shell: Shell, tiny_int8: Path) -> None:
+    status, stdout, stderr = shell("predict", tiny_int8, *TEXTS)
+    assert (status, stderr) == (0, "")
+    expected = [prediction.label for prediction in compress.load(tiny_int8)(TEXTS)]
+    assert labels_in(stdout) == list(zip(expected, TEXTS, strict=True))
+
+
+@pytest.mark.parametrize("ending", ["", "\n"])
+def test_predict_answers_stdin(ending: str, shell: Shell, tiny_int8: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = TEXTS * 200  # more than are answered at once
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(texts) + ending))
+    status, stdout, _ = shell("predict", tiny_int8, "--threads", "1")
+    assert status == 0
+    assert [text for _, text in labels_in(stdout)] == texts
+
+
+def test_flags_of_predict_may_stand_anywhere(shell: Shell, tiny_int8: Path) -> None:
+    answers = [
+        shell("predict", *map(str, arguments))
+        for arguments in (
+            ("--json", tiny_int8, *TEXTS),
+            (tiny_int8, "--json", *TEXTS),
+            (tiny_int8, TEXTS[0], "--json", *TEXTS[1:]),
+            (tiny_int8, *TEXTS, "--json"),
+            (tiny_int8, "--json", "--", *TEXTS),
+        )
+    ]
+    assert [status for status, _, _ in answers] == [0] * len(answers)
+    assert len({stdout for _, stdout, _ in answers}) == 1
+    assert [one["text"] for one in json.loads(answers[0][1])] == TEXTS
+
+
+def test_predict_as_json_has_what_load_answers(shell: Shell, tiny_int8: Path) -> None:
+    _, stdout, _ = shell("predict", tiny_int8, "--json", "--threads", "1", *TEXTS)
+    for one, prediction in zip(json.loads(stdout), compress.load(tiny_int8, threads=1)(TEXTS), strict=True):
+        assert one["scores"] == prediction.scores
+        assert (one["label"], one["score"]) == (prediction.label, prediction.score)
+
+
+def test_predict_as_jsonl_has_the_objects_of_json(
+    shell: Shell, tiny_int8: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = [*TEXTS, "", "two\nlines", 'tab\tand "quotes"', "\u2028"]
+    _, lines, _ = shell("predict", tiny_int8, "--format", "jsonl", *odd)
+    _, document, _ = shell("predict", tiny_int8, "--json", *odd)
+    assert [json.loads(line) for line in lines.removesuffix("\n").split("\n")] == json.loads(document)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(TEXTS)))
+    _, streamed, _ = shell("predict", tiny_int8, "--format", "jsonl")
+    assert streamed.split("\n")[:3] == lines.split("\n")[:3]
+    shell.refuses("predict", tiny_int8, "--json", "--format", "jsonl", "a", words=("--json", "--format jsonl"))
+    shell.refuses("predict", tiny_int8, "--format", "csv", "a", words=("--format", "csv", "tsv", "jsonl"))
+
+
+def test_predict_as_tsv_has_a_line_for_each_line(tiny_int8: Path) -> None:
+    texts = ["a\rb", "", "c\r", "\u2028\x0b\x0c\x85", "d\te", "\ufeff"]
+    command = [sys.executable, "-m", "compress", "predict", str(tiny_int8), "--format", "tsv"]
+    given = "".join(f"{text}\n" for text in texts).encode()
+    found = subprocess.run(command, input=given, capture_output=True, check=True).stdout.decode()
+    assert [line.split("\t", 2)[2] for line in found.removesuffix("\n").split("\n")] == [
+        text.removesuffix("\r").replace("\r", "\\r") for text in texts
+    ]
+
+
+def test_predict_reads_no_more_lines_than_it_needs(tiny_int8: Path) -> None:
+    read: list[int] = []
+
+    def endless() -> Iterator[str]:
+        while True:
+            read.append(len(read))
+            yield TEXTS[len(read) % len(TEXTS)]
+
+    with compress.load(tiny_int8, threads=1) as classifier:
+        answers = [answer for _, answer in zip(range(1500), stream.predict(classifier, endless()), strict=False)]
+    assert len(answers) == 1500
+    assert len(read) < 3000
+
+
+def test_predict_answers_nothing_with_nothing(shell: Shell, tiny_int8: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert shell("predict", tiny_int8) == (0, "", "")
+    status, stdout, _ = shell("predict", tiny_int8, "--json")
+    assert (status, json.loads(stdout)) == (0, [])
+
+
+def test_predict_refuses_what_is_not_utf8(tiny_int8: Path) -> None:
+    command = [sys.executable, "-m", "compress", "predict", str(tiny_int8)]
+    found = subprocess.run(command, input=b"good\ncaf\xe9\n", capture_output=True, check=False)
+    assert found.returncode == 2, found.stderr.decode()
+    assert re.fullmatch(r"compress: predict: text 2: not UTF-8 .*iconv.*\n", found.stderr.decode())
+
+
+@pytest.mark.parametrize("threads", ["0", "-2"])
+def test_predict_refuses_impossible_threads(threads: str, shell: Shell, tiny_int8: Path) -> None:
+    shell.refuses("predict", tiny_int8, f"--threads={threads}", "a text", words=("--threads", threads))
+
+
+def test_predict_reads_pairs_with_a_tab(shell: Shell, tiny_onnx: Path) -> None:
+    folder = shell.runs / "pairs"
+    shutil.copytree(tiny_onnx, folder)
+    raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    (folder / MANIFEST).write_text(json.dumps(raw | {"task": "pair_single_label"}), encoding="utf-8")
+    status, stdout, _ = shell("predict", folder, "a film\tis good", "--json")
+    assert status == 0
+    expected = compress.load(folder)([("a film", "is good")])[0]
+    assert json.loads(stdout)[0]["scores"] == pytest.approx(expected.scores)
+    shell.refuses("predict", folder, "a film is good", words=("pairs", "tab", "'a film is good'"))
+
+
+# Help ---------------------------------------------------------------------------------------------------------------
+
+
+def help_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--help"])
+    assert ended.value.code == 0
+    stdout, stderr = capsys.readouterr()
+    assert stderr == ""
+    return " ".join(stdout.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = help_of(capsys, command)
+    assert shown.startswith(f"usage: compress {command} ")
+    for flag in ("--json", "--quiet"):
+        assert flag in shown
+    assert command in help_of(capsys)
+
+
+@pytest.mark.parametrize(("command", "own"), STEPS.items())
+def test_every_setting_is_a_flag_with_help(
+    command: str, own: type[config.Settings], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = help_of(capsys, command)
+    groups: tuple[type[config.Settings], ...] = (own,) if command == "export" else (own, config.DataConfig)
+    for group in groups:
+        for name, field in group.model_fields.items():
+            flag = "--" + (field.alias or name).replace("_", "-")
+            assert re.search(rf"{flag}[ ,]", shown), flag
+            assert " ".join((field.description or "?").split()) in shown.replace("- ", "-"), flag
+
+
+@pytest.mark.parametrize(("command", "own"), STEPS.items())
+def test_every_flag_is_a_setting(command: str, own: type[config.Settings], capsys: pytest.CaptureFixture[str]) -> None:
+    fields = {field.alias or name for name, field in own.model_fields.items()}
+    known = {*fields, *config.DataConfig.model_fields, "out", "overwrite", "json", "quiet", "help"}
+    for flag in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", help_of(capsys, command)):
+        assert flag.removeprefix("no-").replace("-", "_") in known, flag
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"compress {compress.__version__}\n"
+
+
+def test_the_recipes_schema_is_printed(shell: Shell) -> None:
+    status, stdout, _ = shell("run", "--schema")
+    assert status == 0
+    assert json.loads(stdout)["title"] == "Recipe"
+
+
+# Interruption -------------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_in_the_middle_of_a_step_leaves_nothing(tmp_path: Path, tiny_torch: Path, tiny_data: Path) -> None:
+    arguments: list[Any] = [tiny_torch, "--data", tiny_data, "--out", tmp_path / "out", "--layers", "2", *QUICK]
+    command = [sys.executable, "-m", "compress", "distill", *map(str, arguments), "--epochs", "1000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("teacher cache:"):  # the training has a thousand epochs to go
+                break
+        assert [path.match(f".out.{process.pid}-*.partial") for path in tmp_path.iterdir()] == [True]
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate()
+    assert process.returncode == 130
+    assert stdout == ""
+    assert "Traceback" not in stderr
+    assert stderr.splitlines()[-1].startswith("compress: interrupted")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_command_it_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_of:
+        main([])
+    assert exit_of.value.code == 0
+    assert "finetune" in capsys.readouterr().out

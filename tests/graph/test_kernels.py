@@ -1,0 +1,113 @@
+"""What ONNX Runtime runs is what the graph is laid out for, and where it is not, that is an error by name."""
+
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from compress.errors import CompressError
+from compress.graph.build import APART_FROM, build_graph
+from compress.graph.kernels import Patterns, check_patterns, expected_patterns
+from compress.graph.weights import BertWeights, LayerWeights, Linear, Norm, read_weights
+from compress.quantization.dynamic import QuantizationPlan, quantizable, quantize_weights
+from tests.graph.test_build import MODELS
+from tests.tiny import make_bert
+
+
+def saved(model: onnx.ModelProto, folder: Path) -> Path:
+    path = folder / "model.onnx"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_both_graphs_of_every_kind_run_as_they_are_laid_out(name: str, tmp_path: Path) -> None:
+    kind = MODELS[name]
+    fp32 = build_graph(read_weights(make_bert(**kind)))
+    heads, neurons = kind.get("heads", (4,) * 4), kind.get("neurons", (128,) * len(kind.get("heads", (4,) * 4)))
+    attending, feeding = sum(count > 0 for count in heads), sum(count > 0 for count in neurons)
+    last = 1 if heads[-1] else 0  # its queries have a product of their own
+    wanted = Patterns(
+        attention_products=2 * attending,
+        packed_projections=attending,
+        int8_products=2 * attending + last + 2 * feeding + 1,
+        activations=feeding,
+        layer_norms=2 * len(heads) + 1,
+        gathers=3,
+    )
+    assert expected_patterns(fp32, ()) == wanted
+    assert check_patterns(saved(quantize_weights(fp32), tmp_path), wanted) == wanted
+    without = replace(wanted, int8_products=0)
+    assert check_patterns(saved(fp32, tmp_path), expected_patterns(fp32)) == without
+
+
+def test_weights_that_stay_fp32_are_not_expected_in_int8(tmp_path: Path) -> None:
+    fp32 = build_graph(read_weights(make_bert()))
+    kept = [name for name in quantizable(fp32) if "layer.1" in name]
+    int8 = quantize_weights(fp32, QuantizationPlan(kept_fp32=frozenset(kept)))
+    found = check_patterns(saved(int8, tmp_path), expected_patterns(fp32, kept))
+    assert found.int8_products == expected_patterns(fp32, ()).int8_products - 4
+
+
+def wide_weights(heads: int) -> BertWeights:
+    """One layer and a last one of a model that is wide enough for query, key and value apart."""
+    random = np.random.default_rng(0)
+
+    def array(*shape: int) -> Any:
+        return random.standard_normal(shape, dtype=np.float32) * np.float32(0.05)
+
+    def linear(wide: int, high: int) -> Linear:
+        return Linear(array(wide, high), array(high))
+
+    def norm() -> Norm:
+        return Norm(1 + array(APART_FROM), array(APART_FROM))
+
+    inner = 64 * heads
+    query, key, value = (linear(APART_FROM, inner) for _ in range(3))
+    layer = LayerWeights(
+        heads,
+        query,
+        key,
+        value,
+        linear(inner, APART_FROM),
+        norm(),
+        linear(APART_FROM, 64),
+        linear(64, APART_FROM),
+        norm(),
+    )
+    square, head = linear(APART_FROM, APART_FROM), linear(APART_FROM, 2)
+    tables = array(108, APART_FROM), array(128, APART_FROM), array(2, APART_FROM)
+    return BertWeights(*tables, norm(), (layer, layer), square, head, 64, 1e-12, "gelu")
+
+
+def test_wide_models_have_their_projections_apart_and_quantize_what_they_read_once(tmp_path: Path) -> None:
+    fp32 = build_graph(wide_weights(heads=3))
+    int8 = quantize_weights(fp32)
+    expected = expected_patterns(fp32, ())
+    assert (expected.packed_projections, expected.int8_products) == (0, 2 * 6 + 1)
+    assert check_patterns(saved(int8, tmp_path), expected) == expected
+    kinds = [node.op_type for node in int8.graph.node]
+    # A layer reads four values; in the last one the queries are the first token's.
+    assert kinds.count("DynamicQuantizeLinear") == 4 + 5 + 1
+
+
+@pytest.mark.parametrize("kind", [field.name for field in fields(Patterns)])
+def test_a_miss_is_refused_by_kind_and_counts(kind: str, tmp_path: Path) -> None:
+    fp32 = build_graph(read_weights(make_bert()))
+    expected = expected_patterns(fp32)
+    count = asdict(expected)[kind]
+    with pytest.raises(CompressError, match=rf"runs {count} {kind} where {count + 1} are expected, so"):
+        check_patterns(saved(fp32, tmp_path), replace(expected, **{kind: count + 1}))
+
+
+def test_transposes_that_no_product_takes_in_are_seen(tmp_path: Path) -> None:
+    fp32 = build_graph(read_weights(make_bert()))
+    key = next(node for node in fp32.graph.node if node.name == "layer.0.attention.key.transposed")
+    fp32.graph.output.append(onnx.helper.make_tensor_value_info(key.output[0], onnx.TensorProto.FLOAT, None))
+    query = next(node for node in fp32.graph.node if node.name == "layer.0.attention.query.transposed")
+    fp32.graph.output.append(onnx.helper.make_tensor_value_info(query.output[0], onnx.TensorProto.FLOAT, None))
+    with pytest.raises(CompressError, match="7 attention_products where 8 are expected"):
+        check_patterns(saved(fp32, tmp_path), expected_patterns(fp32))

@@ -1,0 +1,149 @@
+"""Cutting equals masking, whatever is cut, and counts are exact."""
+
+from copy import deepcopy
+from itertools import compress as selected
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
+
+import compress
+from compress.errors import CompressError
+from compress.folder import read_manifest
+from compress.modeling.checkpoint import load_classifier
+from compress.modeling.surgery import cut_model
+from compress.pruning.selection import Cut
+from tests.tiny import HEAD_SIZE, HIDDEN, make_bert, make_feeds, parts, same_weights, torch_logits, weights_of
+
+Widths = tuple[tuple[int, ...], tuple[int, ...]]
+WHOLE: Widths = ((4, 4, 4, 4), (128, 128, 128, 128))
+UNEVEN: Widths = ((4, 0, 2, 3), (128, 64, 0, 32))
+
+
+def random_cut(widths: Widths, seed: int) -> Cut:
+    rng = np.random.default_rng(seed)
+
+    def some(count: int) -> list[int]:
+        return sorted(rng.permutation(count)[: rng.integers(0, count + 1)].tolist())
+
+    return Cut(heads=[some(heads) for heads in widths[0]], neurons=[some(neurons) for neurons in widths[1]])
+
+
+def masked(model: BertForSequenceClassification, cut: Cut) -> BertForSequenceClassification:
+    """The units that ``cut`` leaves out, silenced: the columns that read them are 0. Layers without any are skipped."""
+    silenced = deepcopy(model)
+    with torch.no_grad():
+        for layer, heads, neurons in zip(parts(silenced).bert.encoder.layer, cut.heads, cut.neurons, strict=True):
+            output = layer.attention.output.dense.weight
+            for head in set(range(output.shape[1] // HEAD_SIZE)) - set(heads):
+                output[:, head * HEAD_SIZE : (head + 1) * HEAD_SIZE] = 0
+            gone = sorted(set(range(layer.output.dense.weight.shape[1])) - set(neurons))
+            layer.output.dense.weight[:, gone] = 0
+    kept = [bool(heads or neurons) for heads, neurons in zip(cut.heads, cut.neurons, strict=True)]
+    silenced.bert.encoder.layer = nn.ModuleList(selected(silenced.bert.encoder.layer, kept))
+    return silenced
+
+
+def parameters(cut: Cut, labels: int) -> int:
+    """By the formula: what a BERT of these widths has."""
+    hidden = HIDDEN
+    embeddings = (108 + 128 + 2) * hidden + 2 * hidden
+    head = hidden * hidden + hidden + hidden * labels + labels
+    total = embeddings + head
+    for heads, neurons in zip(cut.heads, cut.neurons, strict=True):
+        if not heads and not neurons:
+            continue
+        width = HEAD_SIZE * len(heads)
+        total += 3 * (hidden * width + width) + width * hidden + hidden  # attention
+        total += hidden * len(neurons) + len(neurons) + len(neurons) * hidden + hidden  # FFN
+        total += 4 * hidden  # norms
+    return total
+
+
+@pytest.mark.parametrize("widths", [WHOLE, UNEVEN], ids=["whole", "already pruned"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_cut_model_answers_as_the_masked_one(widths: Widths, seed: int) -> None:
+    model, cut = make_bert(*widths, labels=3), random_cut(widths, seed)
+    before = weights_of(model)
+    pruned = cut_model(model, cut)
+    for feeds in (make_feeds(4, 17, padded=True), make_feeds(1, 5)):
+        expected = torch_logits(masked(model, cut), feeds)
+        assert np.abs(torch_logits(pruned, feeds) - expected).max() < 1e-5
+        assert np.abs(torch_logits(model, feeds) - expected).max() > 1e-3  # the cut did matter
+    assert same_weights(weights_of(model), before)
+    assert pruned.num_parameters() == sum(weight.numel() for weight in pruned.parameters()) == parameters(cut, 3)
+    assert pruned.config.heads_per_layer == [len(cut.heads[layer]) for layer in cut.layers]
+    assert pruned.config.neurons_per_layer == [len(cut.neurons[layer]) for layer in cut.layers]
+    assert pruned.config.num_hidden_layers == len(parts(pruned).bert.encoder.layer) == len(cut.layers)
+
+
+KEPT_HEADS = {"all": [0, 1, 2, 3], "some": [1, 3], "no": []}
+KEPT_NEURONS = {"all": list(range(128)), "some": [*range(10, 30), 77, *range(100, 111)], "no": []}
+OF_A_LAYER = list(product(KEPT_HEADS, KEPT_NEURONS))  # no heads and no neurons: the layer is dropped
+
+
+@pytest.mark.parametrize("first", range(9), ids=["{} heads, {} neurons".format(*kept) for kept in OF_A_LAYER])
+def test_every_combination_of_layers_is_cut_as_it_is_masked(first: int) -> None:
+    """Over all tests each choice for one of three layers meets each choice for any other: a Latin square."""
+    model, feeds = make_bert((4, 4, 4), (128, 128, 128)), make_feeds(3, 7, padded=True)
+    for second in range(9):
+        kept = [OF_A_LAYER[choice] for choice in (first, second, (first + second) % 9)]
+        cut = Cut([KEPT_HEADS[heads] for heads, _ in kept], [KEPT_NEURONS[neurons] for _, neurons in kept])
+        expected = torch_logits(masked(model, cut), feeds)
+        assert np.abs(torch_logits(cut_model(model, cut), feeds) - expected).max() < 1e-5, kept
+
+
+def test_a_cut_that_leaves_nothing_is_refused() -> None:
+    with pytest.raises(CompressError, match="at least one layer"):
+        cut_model(make_bert(), Cut([[]] * 4, [[]] * 4))
+
+
+def test_a_cut_tells_what_it_keeps() -> None:
+    assert str(Cut([[0, 1], [0]], [[1, 2], []])) == "heads [2, 1], neurons [2, 0]"
+    assert str(Cut([[0, 1], [], []], [[1, 2], [], [3]])) == "layers [0, 2] of 3, heads [2, 0], neurons [2, 1]"
+
+
+@pytest.mark.parametrize("widths", [WHOLE, UNEVEN], ids=["whole", "already pruned"])
+def test_cutting_nothing_changes_nothing(widths: Widths) -> None:
+    model, feeds = make_bert(*widths), make_feeds(3, 11, padded=True)
+    cut = Cut([list(range(heads)) for heads in widths[0]], [list(range(neurons)) for neurons in widths[1]])
+    pruned = cut_model(model, cut)
+    assert same_weights(weights_of(pruned), weights_of(model))
+    assert np.array_equal(torch_logits(pruned, feeds), torch_logits(model, feeds))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_cut_model_saves_and_reloads_bit_for_bit(tmp_path: Path, seed: int) -> None:
+    pruned = cut_model(make_bert(labels=5, activation="relu"), random_cut(WHOLE, seed))
+    pruned.config.id2label = dict(enumerate("vwxyz"))
+    pruned.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert type(again) is type(pruned)
+    assert same_weights(weights_of(again), weights_of(pruned))
+    feeds = make_feeds(2, 9)
+    assert np.array_equal(torch_logits(again, feeds), torch_logits(pruned, feeds))
+    assert (again.config.hidden_act, again.config.num_labels, parts(again).config.id2label[4]) == ("relu", 5, "z")
+
+
+def test_the_prune_step_cuts_the_shares_and_recovers(tiny_torch: Path, tiny_data: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"precision": "fp32", "batch_size": 8, "learning_rate": 5e-4, "epochs": 4}
+    result = compress.prune(tiny_torch, tiny_data, tmp_path / "once", heads=0.5, ffn=0.5, **settings)
+    pruned = load_classifier(str(result.folder))
+    assert sum(pruned.model.config.heads_per_layer) == 8
+    assert sum(pruned.model.config.neurons_per_layer) == 256
+    assert all(neurons % 32 == 0 for neurons in pruned.model.config.neurons_per_layer)
+    assert result.metrics["parameters"] == pruned.parameters == read_manifest(result.folder).parameters
+    assert result.metrics["parameters_before"] == load_classifier(str(tiny_torch)).parameters
+    assert result.metrics["validation_accuracy"] > 0.85
+    again = compress.prune(
+        result.folder, tiny_data, tmp_path / "twice", heads=0.25, teacher=str(tiny_torch), **settings
+    )
+    twice = load_classifier(str(again.folder))
+    assert sum(twice.model.config.heads_per_layer) == 6
+    assert [entry["step"] for entry in twice.history] == ["finetune", "prune", "prune"]
+    assert again.metrics["validation_accuracy"] > 0.85

@@ -1,0 +1,178 @@
+"""The single file answers texts as the folder that it was made from does: any script, any length, pairs, any task."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnxruntime_extensions import get_library_path
+from tokenizers import Tokenizer, models
+
+import compress
+from compress.errors import CompressError
+from compress.folder import read_manifest
+from compress.graph.text.characters import character_table, treated
+from compress.graph.text.tokens import DOMAIN, write_pair_tokens, write_tokens
+from compress.graph.writer import GraphWriter
+from compress.modeling.checkpoint import save_checkpoint
+from compress.runtime.encoding import Text, TextEncoder
+from tests.tiny import make_bert, make_checkpoint, read
+
+TEXTS = [
+    "a good film",
+    "",
+    "a very bad film with a dull story and awful fun",
+    "GREAT! Ça, c'est très SUPERB: Żać, Ångstrom, ΑΘΗΝΑ, ПРИВЕТ, İstanbul",
+    "good \u2665\ufe0f \U0001f642\u200d fun… «bad» 東京は great 한국 \uf0b7 bullet",
+    "tab\tand\nline\r\n  end \x85\u2028\xa0. ",
+    "the film is boring " * 40,
+    "x" * 250,
+]
+
+
+def open_texts(model: Path | bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.register_custom_ops_library(get_library_path())
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def ask(session: ort.InferenceSession, texts: Sequence[Text]) -> list[Any]:
+    columns = [texts] if len(session.get_inputs()) == 1 else list(zip(*texts, strict=True))
+    names = [value.name for value in session.get_inputs()]
+    feeds = {name: np.array(column, dtype=object) for name, column in zip(names, columns, strict=True)}
+    return list(session.run(["label", "score", "scores"], feeds))
+
+
+def check_answers(folder: Path, single: Path, texts: Sequence[Text]) -> None:
+    label, score, scores = ask(open_texts(single / "model.onnx"), texts)
+    expected = compress.load(folder, threads=1)(texts)
+    assert label.tolist() == [answer.label for answer in expected]
+    assert score == pytest.approx([answer.score for answer in expected], abs=1e-5)
+    assert scores == pytest.approx(np.array([list(answer.scores.values()) for answer in expected]), abs=1e-5)
+
+
+@pytest.mark.parametrize("model", ["tiny_onnx", "tiny_int8"])
+def test_it_answers_as_the_folder_does(
+    model: str, request: pytest.FixtureRequest, tiny_data: Path, tmp_path: Path
+) -> None:
+    folder = request.getfixturevalue(model)
+    result = compress.export(folder, tmp_path / "single", single_file=True)
+    assert {path.name for path in (tmp_path / "single").iterdir()} == {"model.onnx", "README.md", "compress.json"}
+    manifest = read_manifest(tmp_path / "single")
+    assert (manifest.kind, result.metrics["bytes"]) == ("single_file", manifest.files[1].bytes)
+    check_answers(folder, tmp_path / "single", [*TEXTS, *read(tiny_data).test.texts])
+    if model == "tiny_int8":
+        refused_by_load(tmp_path / "single")
+
+
+def refused_by_load(folder: Path) -> None:
+    with pytest.raises(CompressError, match=r"laid out for others \(single_file"):
+        compress.load(folder)
+
+
+def test_a_torch_folder_needs_no_export_before(tiny_torch: Path, tiny_onnx: Path, tmp_path: Path) -> None:
+    compress.export(tiny_torch, tmp_path / "single", single_file=True, threads=1)
+    check_answers(tiny_onnx, tmp_path / "single", TEXTS[:4])
+    assert [entry["step"] for entry in read_manifest(tmp_path / "single").history][-2:] == ["export", "export"]
+
+
+@pytest.mark.parametrize("task", ["multi_label", "pair_single_label"])
+def test_other_tasks(task: str, tiny_encoder: Path, tmp_path: Path) -> None:
+    save_checkpoint(make_checkpoint(tiny_encoder, make_bert(labels=3), ("x", 'y "é"', "z"), task), tmp_path / "torch")
+    compress.export(tmp_path / "torch", tmp_path / "onnx", threads=1)
+    compress.export(tmp_path / "onnx", tmp_path / "single", single_file=True)
+    pairs = [(first, second) for first in TEXTS[:7] for second in TEXTS[:7]]
+    check_answers(tmp_path / "onnx", tmp_path / "single", pairs if task.startswith("pair") else TEXTS)
+    about = open_texts(tmp_path / "single" / "model.onnx").get_modelmeta().custom_metadata_map
+    assert json.loads(about["labels"]) == ["x", 'y "é"', "z"]
+    assert (about["task"], about["max_length"]) == (task, "128")
+
+
+def test_no_texts_no_answers(tiny_onnx: Path, tmp_path: Path) -> None:
+    compress.export(tiny_onnx, tmp_path / "single", single_file=True)
+    label, score, scores = ask(open_texts(tmp_path / "single" / "model.onnx"), [])
+    assert (label.shape, score.shape, scores.shape) == ((0,), (0,), (0, 2))
+
+
+def tokens_session(tokenizer: Path, max_length: int, *, pairs: bool) -> ort.InferenceSession:
+    """The tokenizer's nodes alone."""
+    graph = GraphWriter()
+    write = write_pair_tokens if pairs else write_tokens
+    tokens = write(graph, Tokenizer.from_file(str(tokenizer / "tokenizer.json")), "text", max_length)
+    strings = onnx.helper.make_tensor_value_info("text", onnx.TensorProto.STRING, [None])
+    outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, [None]) for name in tokens]
+    whole = onnx.helper.make_graph(graph.nodes, "tokens", [strings], outputs, graph.constants)
+    opsets = [onnx.helper.make_opsetid("", 20), onnx.helper.make_opsetid(DOMAIN, 1)]
+    return open_texts(onnx.helper.make_model(whole, opset_imports=opsets, ir_version=10).SerializeToString())
+
+
+# Of the letters that the tiny vocabulary knows, so that each one counts; lengths around what is cut.
+WORDS = st.text(alphabet="ab cé!", max_size=24)
+
+
+@pytest.fixture(scope="module", params=[9, 10, 128])
+def pair_tokens(request: pytest.FixtureRequest, tiny_encoder: Path) -> tuple[ort.InferenceSession, TextEncoder]:
+    encoder = TextEncoder.from_file(tiny_encoder / "tokenizer.json", request.param)
+    return tokens_session(tiny_encoder, request.param, pairs=True), encoder
+
+
+@given(first=WORDS, second=WORDS)
+@settings(max_examples=300, deadline=None)
+def test_pairs_are_cut_as_by_tokenizers(
+    pair_tokens: tuple[ort.InferenceSession, TextEncoder], first: str, second: str
+) -> None:
+    session, encoder = pair_tokens
+    ids, mask, types = session.run(None, {"text": np.array([first, second], dtype=object)})
+    (expected,) = encoder([(first, second)])
+    assert (ids.tolist(), types.tolist()) == (expected.ids, expected.type_ids)
+    assert mask.tolist() == [1] * len(expected)
+
+
+def test_every_character_is_read_as_by_tokenizers(tiny_encoder: Path) -> None:
+    """All of Unicode's first plane; some few exotic characters are read otherwise.
+
+    Between known letters, unless that makes an unknown word: of one, the operator gives the known beginning too.
+    """
+    session = tokens_session(tiny_encoder, 10**6, pairs=False)
+    encoder = TextEncoder.from_file(tiny_encoder / "tokenizer.json", 10**6)
+    wrong = []
+    for start in range(1, 0x10000, 64):
+        characters = [chr(code) for code in range(start, start + 64) if not 0xD800 <= code < 0xE000]
+        alone = [len(found) == 3 for found in encoder([f"good{character}bad" for character in characters])]
+        words = [f"good {one} bad" if apart else f"good{one}bad" for one, apart in zip(characters, alone, strict=True)]
+        if words and not same_tokens(session, encoder, " ".join(words)):
+            wrong += [
+                one for one, word in zip(characters, words, strict=True) if not same_tokens(session, encoder, word)
+            ]
+    assert len(wrong) < 100, ascii(wrong)
+    assert all(ord(character) > 0x370 for character in wrong), ascii(wrong)
+
+
+def same_tokens(session: ort.InferenceSession, encoder: TextEncoder, text: str) -> bool:
+    return bool(session.run(None, {"text": np.array([text], dtype=object)})[0].tolist() == encoder([text])[0].ids)
+
+
+def test_the_table_follows_the_tokenizers_options(tiny_encoder: Path) -> None:
+    raw = json.loads((tiny_encoder / "tokenizer.json").read_text())
+    uncased = character_table(Tokenizer.from_str(json.dumps(raw)))
+    assert (uncased["É"], uncased["ß".upper()[0]], uncased["\ufe0f"], uncased["。"]) == ("e", "s", "\u200b", " 。 ")
+    raw["normalizer"] |= {"lowercase": False, "strip_accents": False}
+    cased = Tokenizer.from_str(json.dumps(raw))
+    assert {"É", "A"}.isdisjoint(character_table(cased))
+    assert list(treated(cased, ["É", "!", " ", "中", "\x01"])) == ["É", " ! ", " ", " 中 ", ""]
+
+
+def test_other_tokenizers_are_refused(tiny_onnx: Path) -> None:
+    plain = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    unframed = Tokenizer.from_file(str(tiny_onnx / "tokenizer.json"))
+    unframed.post_processor = None
+    for tokenizer in (plain, unframed):
+        with pytest.raises(CompressError, match="the tokenizer is not a BERT's"):
+            write_tokens(GraphWriter(), tokenizer, "text", 8)

@@ -1,0 +1,295 @@
+"""Recipes: one meaning in YAML and TOML, a schema that is never stale, errors that say where and what instead."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+import compress
+from compress import recipe as recipe_module
+from compress.errors import CompressError
+from compress.recipes.recipe import Recipe, json_schema, read_recipe
+
+PACKAGE = Path(compress.__file__).parent
+DEMO = PACKAGE / "recipes" / "demo.yaml"
+
+YAML = """
+data: {data: texts.csv, text: [question, answer], label: topic}
+seed: 3
+steps:
+  teacher:
+    step: finetune
+    model: bert-base-uncased
+    epochs: 2
+    learning_rate: 5e-5
+    freeze_embeddings: true
+  student: {step: distill, teacher: teacher, layers: [0, 2]}
+  onnx: {step: export, model: student}
+  int8: {step: quantize, model: onnx, max_drop: 1}
+  report: {step: bench, models: [teacher, int8], batch: [1, 8]}
+"""
+TOML = """
+seed = 3
+[data]
+data = "texts.csv"
+text = ["question", "answer"]
+label = "topic"
+[steps.teacher]
+step = "finetune"
+model = "bert-base-uncased"
+epochs = 2
+learning_rate = 5e-5
+freeze_embeddings = true
+[steps.student]
+step = "distill"
+teacher = "teacher"
+layers = [0, 2]
+[steps.onnx]
+step = "export"
+model = "student"
+[steps.int8]
+step = "quantize"
+model = "onnx"
+max_drop = 1
+[steps.report]
+step = "bench"
+models = ["teacher", "int8"]
+batch = [1, 8]
+"""
+
+
+def write(path: Path, content: str) -> Path:
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def recipe_with(**teacher: Any) -> dict[str, Any]:
+    step = {"step": "finetune", "model": "bert-base-uncased"} | teacher
+    return {"data": "texts.csv", "steps": {"teacher": {name: value for name, value in step.items() if value != ...}}}
+
+
+def error_of(path: Path, content: object) -> str:
+    write(path, content if isinstance(content, str) else yaml.safe_dump(content))
+    with pytest.raises(CompressError) as caught:
+        read_recipe(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{path}: ")
+    return message
+
+
+def test_yaml_and_toml_say_the_same(tmp_path: Path) -> None:
+    from_yaml, from_toml = read_recipe(write(tmp_path / "a.yaml", YAML)), read_recipe(write(tmp_path / "a.toml", TOML))
+    assert from_yaml == from_toml
+    assert list(from_yaml.steps) == list(from_toml.steps) == ["teacher", "student", "onnx", "int8", "report"]
+    assert from_yaml.model_dump(exclude_unset=True) == from_toml.model_dump(exclude_unset=True)
+
+
+def test_values_are_read_as_they_were_meant() -> None:
+    recipe = Recipe.model_validate(yaml.safe_load(YAML))
+    teacher = recipe.steps["teacher"]
+    assert (recipe.seed, recipe.data.text, recipe.data.label) == (3, ["question", "answer"], "topic")
+    assert getattr(teacher, "learning_rate", None) == 5e-5  # YAML 1.1 calls 5e-5 a string
+    assert getattr(recipe.steps["student"], "layers", None) == [0, 2]
+
+
+def test_data_may_be_a_name_alone(tmp_path: Path) -> None:
+    short, long = recipe_with(), recipe_with() | {"data": {"data": "texts.csv"}}
+    read = [read_recipe(write(tmp_path / "r.yaml", yaml.safe_dump(raw))) for raw in (short, long)]
+    assert read[0] == read[1]
+
+
+def test_the_shipped_schema_is_not_stale() -> None:
+    shipped = (PACKAGE / "recipes" / "recipe.schema.json").read_text(encoding="utf-8")
+    assert shipped == json_schema(), "run: python -m compress run --schema > compress/recipes/recipe.schema.json"
+
+
+def test_the_schema_is_one_and_the_demo_keeps_to_it() -> None:
+    schema = json.loads(json_schema())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    first_line = DEMO.read_text(encoding="utf-8").partition("\n")[0]
+    assert (DEMO.parent / first_line.rpartition("=")[2]).is_file()  # what the editor is pointed at
+    # YAML 1.1 reads 5e-5 as text, YAML 1.2, which editors speak, as a number.
+    raw = json.loads(json.dumps(yaml.safe_load(DEMO.read_text(encoding="utf-8"))), object_hook=numbers)
+    jsonschema.validate(raw, schema)
+    assert read_recipe(DEMO).steps
+
+
+def numbers(table: dict[str, Any]) -> dict[str, Any]:
+    return {name: float(value) if name == "learning_rate" else value for name, value in table.items()}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        recipe_with() | {"steps": {}},
+        recipe_with() | {"stages": {}},
+        recipe_with(step="train"),
+        recipe_with(step=...),
+        recipe_with(model=...),
+        recipe_with(epochs=0),
+        recipe_with(learning_rate=0),
+        recipe_with(epoch=3),
+        recipe_with(metric="auc"),
+        recipe_with(step="prune", speedup=2, dry_run=True),
+        recipe_with() | {"data": {"data": "texts.csv", "text": ["a", "b", "c"]}},
+        recipe_with() | {"steps": {"../teacher": recipe_with()["steps"]["teacher"]}},
+    ],
+    ids=str,
+)
+def test_reader_and_schema_refuse_the_same(tmp_path: Path, raw: dict[str, Any]) -> None:
+    error_of(tmp_path / "r.yaml", raw)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(raw, json.loads(json_schema()))
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (recipe_with(epochs=0), ["steps.teacher", "finetune.epochs", "above 0", "got 0"]),
+        (recipe_with(epochs="many"), ["steps.teacher", "finetune.epochs", "integer", "many"]),
+        (recipe_with(learning_rate=7), ["steps.teacher", "finetune.learning_rate", "below 1", "got 7"]),
+        (recipe_with(metric="auc"), ["steps.teacher", "finetune.metric", "accuracy", "macro_f1", "got auc"]),
+        (recipe_with(epoch=3), ["steps.teacher", "finetune.epoch ", "not a setting", "epochs", "batch_size"]),
+        (recipe_with(model=...), ["steps.teacher", "finetune.model is required", "earlier step"]),
+        (
+            recipe_with(step="train"),
+            ["steps.teacher.step", "finetune, distill, prune, export, quantize, bench", "'train'"],
+        ),
+        (recipe_with(step=...), ["steps.teacher.step", "finetune, distill, prune, export, quantize, bench"]),
+        (recipe_with(step="prune"), ["steps.teacher", "prune needs heads or ffn"]),
+        (
+            recipe_with(step="prune", speedup=2, dry_run=True),
+            ["steps.teacher", "prune.dry_run should be False, got True", "write their folders"],
+        ),
+        (recipe_with(step="prune", heads=2), ["steps.teacher", "prune.heads", "at least 0 and below 1", "got 2"]),
+        (recipe_with(step="bench", model=..., models=[]), ["steps.teacher", "bench.models", "at least 1"]),
+        (recipe_with(step="bench", model=..., models=["a"], batch=[0]), ["steps.teacher", "bench.batch"]),
+        (recipe_with() | {"data": {"text": ["a"]}}, ["data.data is required"]),
+        (recipe_with() | {"data": {"data": "d", "column": "a"}}, ["data.column is not a setting", "label"]),
+        (recipe_with() | {"seed": -1}, ["recipe.seed", "at least 0", "got -1"]),
+        (recipe_with() | {"seed": 20260115123456}, ["recipe.seed", "at most 2147483647", "got 20260115123456"]),
+        (recipe_with() | {"stages": {}}, ["recipe.stages is not a setting", "steps"]),
+        ({"data": "d"}, ["recipe.steps is required"]),
+        (recipe_with() | {"steps": {}}, ["recipe.steps", "at least 1"]),
+        (recipe_with() | {"steps": ["finetune"]}, ["recipe.steps", "dict"]),
+        (recipe_with() | {"steps": {"teacher": "finetune"}}, ["steps.teacher"]),
+        (recipe_with() | {"steps": {"teacher": None}}, ["steps.teacher"]),
+        (recipe_with() | {"steps": {"data": recipe_with()["steps"]["teacher"]}}, ["step named data", "taken"]),
+        (recipe_with() | {"steps": {"../t": recipe_with()["steps"]["teacher"]}}, ["../t"]),
+        (recipe_with() | {"steps": {"a/b": recipe_with()["steps"]["teacher"]}}, ["a/b"]),
+        (recipe_with() | {"steps": {1: recipe_with()["steps"]["teacher"]}}, ["1"]),
+        (["data", "steps"], ["a recipe is a table", "list"]),
+        ("", ["a recipe is a table"]),
+        ("data: [", ["not valid yaml", "line 1"]),
+        (
+            "data: a\nsteps:\n  s: {step: export, model: m}\n  s: {step: prune, model: m}\n",
+            ["s is there twice", "line 4"],
+        ),
+        ("data: a\n\tsteps: b\n", ["not valid yaml", "line 2"]),
+    ],
+    ids=str,
+)
+def test_errors_name_the_file_the_step_the_setting_and_what_is_allowed(
+    tmp_path: Path, raw: object, words: list[str]
+) -> None:
+    message = error_of(tmp_path / "r.yaml", raw)
+    for word in words:
+        assert word in message
+
+
+def test_toml_errors_name_the_line(tmp_path: Path) -> None:
+    message = error_of(tmp_path / "r.toml", "seed = 3\ndata = texts.csv\n")
+    assert "not valid toml" in message
+    assert "line 2" in message
+
+
+def test_a_recipe_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes("data: café".encode("latin-1"))
+    for name, word in {"absent.yaml": "no such file", "latin.yaml": "UTF-8", ".": "cannot be read"}.items():
+        with pytest.raises(CompressError, match=word) as caught:
+            read_recipe(tmp_path / name)
+        assert str(caught.value).startswith(str(tmp_path / name))
+
+
+def test_a_step_cannot_read_one_that_comes_later(tmp_path: Path) -> None:
+    steps = {
+        "student": {"step": "distill", "teacher": "teacher"},
+        "teacher": {"step": "finetune", "model": "bert-base-uncased"},
+    }
+    message = error_of(tmp_path / "r.yaml", {"data": "d", "steps": steps})
+    assert "steps.student" in message
+    assert "teacher" in message
+
+
+@pytest.mark.parametrize(("name", "near"), [("teacher", False), ("bert-base-uncased-sst2", False), ("teacher", True)])
+def test_a_misspelt_step_is_told_from_a_hub_id(tmp_path: Path, name: str, near: bool) -> None:
+    steps = {
+        name: {"step": "finetune", "model": "bert-base-uncased"},
+        "onnx": {"step": "export", "model": "teachr" if near else name},
+    }
+    write(tmp_path / "r.yaml", yaml.safe_dump({"data": "d.csv", "steps": steps}, sort_keys=False))
+    if near:
+        with pytest.raises(CompressError, match="there is no step teachr; did you mean teacher"):
+            read_recipe(tmp_path / "r.yaml")
+    else:
+        assert read_recipe(tmp_path / "r.yaml").steps.keys() == steps.keys()
+
+
+def test_paths_are_meant_from_the_recipes_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipes, elsewhere = tmp_path / "recipes", tmp_path / "elsewhere"
+    for folder in (recipes, elsewhere):
+        for name in ("models/bert", "models/other", "models/third"):
+            (folder / name).mkdir(parents=True)
+        for name in ("texts.csv", "more.csv"):
+            write(folder / name, "")
+    steps = {
+        "teacher": {"step": "finetune", "model": "models/bert"},
+        "student": {"step": "distill", "teacher": "teacher", "student": "models/other"},
+        "pruned": {"step": "prune", "model": "student", "teacher": "../recipes/models/third", "ffn": 0.5},
+        "report": {"step": "bench", "models": ["models/bert", "pruned", "prajjwal1/bert-tiny"]},
+    }
+    raw = {"data": {"data": "texts.csv", "test": "more.csv"}, "steps": steps}
+    write(recipes / "r.yaml", yaml.safe_dump(raw, sort_keys=False))
+    monkeypatch.chdir(elsewhere)
+    for path in (recipes / "r.yaml", Path("../recipes/r.yaml")):
+        recipe = read_recipe(path)
+        found = {name: step.model_dump(exclude_unset=True) for name, step in recipe.steps.items()}
+        assert recipe.data.data == str(recipes / "texts.csv")
+        assert recipe.data.test == str(recipes / "more.csv")
+        assert found["teacher"]["model"] == str(recipes / "models/bert")
+        assert (found["student"]["teacher"], found["student"]["student"]) == ("teacher", str(recipes / "models/other"))
+        assert (found["pruned"]["model"], found["pruned"]["teacher"]) == ("student", str(recipes / "models/third"))
+        assert found["report"]["models"] == [str(recipes / "models/bert"), "pruned", "prajjwal1/bert-tiny"]
+
+
+def test_a_steps_name_wins_over_a_folder(tmp_path: Path) -> None:
+    for name in ("teacher", "student"):
+        (tmp_path / name).mkdir()
+    read = read_recipe(write(tmp_path / "r.yaml", YAML))
+    assert getattr(read.steps["student"], "teacher", None) == "teacher"
+    assert getattr(read.steps["report"], "models", None) == ["teacher", "int8"]
+
+
+def test_columns_and_names_that_happen_to_be_files_are_left_alone(tmp_path: Path) -> None:
+    for name in ("question", "topic", "accuracy"):
+        write(tmp_path / name, "")
+    read = read_recipe(write(tmp_path / "r.yaml", YAML))
+    assert (read.data.text, read.data.label) == (["question", "answer"], "topic")
+
+
+def test_every_step_of_the_command_line_is_a_step_of_recipes() -> None:
+    kinds = {step.model_fields["step"].annotation.__args__[0] for step in recipe_module.Step.__args__}
+    assert kinds == {"finetune", "distill", "prune", "export", "quantize", "bench"}
+    for kind in kinds:
+        assert callable(getattr(compress, kind))
+
+
+def test_the_demo_can_be_copied_elsewhere(tmp_path: Path) -> None:
+    copied = Path(shutil.copy(DEMO, tmp_path / "mine.yaml"))
+    assert read_recipe(copied) == read_recipe(DEMO)
