@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import compress
-from compress import recipe as recipe_module
+from compress.recipes import recipe as recipe_module
 from compress.errors import CompressError
 from compress.recipes.recipe import Recipe, json_schema, read_recipe
 
