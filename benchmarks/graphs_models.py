@@ -13,7 +13,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
 from benchmarks.openvino_setup import quantize as quantize_openvino
 from compress.graph.build import build_graph
@@ -43,7 +43,7 @@ class Files:
         }
 
 
-def build(model: BertForSequenceClassification, calibration: list[list[int]], folder: Path, openvino: bool) -> None:
+def build(model: PreTrainedModel, calibration: list[list[int]], folder: Path, openvino: bool) -> None:
     """Write all graphs of ``model``; the peers' only where they are missing, ours and the floor each time."""
     folder.mkdir(parents=True, exist_ok=True)
     files = Files(folder).contenders
@@ -61,7 +61,7 @@ def build(model: BertForSequenceClassification, calibration: list[list[int]], fo
         quantize_openvino(stock, texts, files["OpenVINO + NNCF int8"])
 
 
-def export_stock(model: BertForSequenceClassification, path: Path) -> None:
+def export_stock(model: PreTrainedModel, path: Path) -> None:
     """What everybody does: ``torch.onnx.export`` of transformers' model with eager attention.
 
     By the TorchScript exporter, because ``quantize_dynamic`` fails on what the newer one writes.
@@ -81,7 +81,7 @@ def export_stock(model: BertForSequenceClassification, path: Path) -> None:
     )
 
 
-def floor_graph(model: BertForSequenceClassification) -> onnx.ModelProto:
+def floor_graph(model: PreTrainedModel) -> onnx.ModelProto:
     """Nothing but the int8 products that the classifier needs, at their sizes, with weights of their own each.
 
     After the last layer's keys and values only a text's first token is multiplied, as in our graph.

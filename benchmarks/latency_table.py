@@ -19,9 +19,9 @@ from compress.clock import Stopwatch
 from compress.config import DataConfig, PruneConfig
 from compress.data import read_dataset
 from compress.latency.deployment import deployment_of
-from compress.latency.random_models import Architecture, Widths, parameters
 from compress.latency.timings import latency_table, take_turns
 from compress.modeling.checkpoint import load_classifier
+from compress.modeling.widths import Architecture, Widths, parameters
 
 RESULTS = Path(__file__).parent / "results" / "latency_table.json"
 MODELS = 12

@@ -30,7 +30,7 @@ from compress.data import Split, read_dataset
 from compress.evaluation.agreement import reference_outputs
 from compress.evaluation.metrics import predictions, score
 from compress.graph.build import build_graph
-from compress.graph.weights import BertWeights, LayerWeights, Linear, Norm, read_weights
+from compress.graph.weights import EncoderWeights, LayerWeights, Linear, Norm, read_weights
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.quantization.candidate import Candidate
@@ -74,7 +74,7 @@ def main() -> None:
         print(json.dumps(about | row), flush=True)
 
 
-def saturating(weights: BertWeights) -> BertWeights:
+def saturating(weights: EncoderWeights) -> EncoderWeights:
     """Nearly the same model, with two neighbouring values that are large wherever their weights are."""
     return replace(weights, layers=tuple(_with_constants(layer) for layer in weights.layers))
 
@@ -97,7 +97,7 @@ def _with_constants(layer: LayerWeights) -> LayerWeights:
     )
 
 
-def int8_graphs(weights: BertWeights, checkpoint: Checkpoint, validation: Split) -> dict[str, onnx.ModelProto]:
+def int8_graphs(weights: EncoderWeights, checkpoint: Checkpoint, validation: Split) -> dict[str, onnx.ModelProto]:
     """The int8 graphs by range."""
     fp32 = build_graph(weights)
     reference = reference_outputs(Candidate(fp32, TorchPredictor(checkpoint), 1), validation).sample(_VALIDATION_TEXTS)

@@ -28,11 +28,11 @@ from compress.benchmark.machine_report import describe_machine
 from compress.config import DataConfig, PruneConfig
 from compress.data import Dataset, read_dataset
 from compress.latency.deployment import Deployment, deployment_of
-from compress.latency.random_models import Architecture, Widths
 from compress.latency.table import LatencyTable
 from compress.latency.timings import latency_table
 from compress.machine import int8_flags
 from compress.modeling.checkpoint import Checkpoint, load_classifier
+from compress.modeling.widths import Architecture, Widths
 from compress.pruning.importance import Importance
 from compress.pruning.importance.ranking import magnitude_importance
 from compress.pruning.planning import measured

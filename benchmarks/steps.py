@@ -17,9 +17,9 @@ from compress.benchmark.machine_report import describe_machine
 from compress.config import DataConfig, PruneConfig
 from compress.data import read_dataset
 from compress.latency.deployment import deployment_of
-from compress.latency.random_models import Architecture, Widths
 from compress.latency.timings import take_turns
 from compress.modeling.checkpoint import load_classifier
+from compress.modeling.widths import Architecture, Widths
 from compress.progress import progress
 
 RESULTS = Path(__file__).parent / "results" / "steps.json"

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, PreTrainedModel
 
 from compress.config import DataConfig
 from compress.data import Dataset, read_dataset
+from compress.families.bert import BERT
 from compress.modeling.checkpoint import Checkpoint, quiet_transformers
-from compress.modeling.pruned import PrunedBertForSequenceClassification
-from compress.modeling.pruned_config import PrunedBertConfig
+from compress.modeling.pruned import pruned_classifier, pruned_config
 from compress.runtime.encoding import Feeds
 
 HEAD_SIZE = 16
@@ -47,7 +47,7 @@ def make_bert(
         model = (
             BertForSequenceClassification(BertConfig(**shape))
             if whole
-            else PrunedBertForSequenceClassification(PrunedBertConfig(**shape, **widths, attention_head_size=HEAD_SIZE))
+            else pruned_classifier(BERT)(pruned_config(BERT)(**shape, **widths, attention_head_size=HEAD_SIZE))
         )
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -57,13 +57,13 @@ def make_bert(
 
 
 def make_checkpoint(
-    tokenizer: Path, model: BertForSequenceClassification, labels: tuple[str, ...], task: str = "single_label"
+    tokenizer: Path, model: PreTrainedModel, labels: tuple[str, ...], task: str = "single_label"
 ) -> Checkpoint:
     found: Any = AutoTokenizer.from_pretrained(tokenizer)
     return Checkpoint(model, found, task, labels, max_length=128, source="made here")
 
 
-def parts(model: BertForSequenceClassification) -> Any:
+def parts(model: PreTrainedModel) -> Any:
     """The same model, untyped, as transformers leaves what is inside."""
     return model
 
@@ -82,7 +82,7 @@ def make_feeds(batch: int, length: int, *, padded: bool = False, seed: int = 0) 
     return {"input_ids": ids * kept, "attention_mask": kept, "token_type_ids": segments * kept}
 
 
-def torch_logits(model: BertForSequenceClassification, feeds: Feeds) -> npt.NDArray[np.float32]:
+def torch_logits(model: PreTrainedModel, feeds: Feeds) -> npt.NDArray[np.float32]:
     with torch.inference_mode():
         logits: torch.Tensor = model(**{name: torch.from_numpy(array) for name, array in feeds.items()}).logits
     return np.asarray(logits.numpy())

@@ -11,7 +11,8 @@ from torch import nn
 
 from compress.distillation.losses import attention, dot_products, relation, soft_labels, token_mse
 from compress.errors import CompressError
-from compress.training.objective import Batch, States, hard_labels
+from compress.modeling.states import Batch, States
+from compress.training.objective import hard_labels
 
 Pairs = Sequence[tuple[str, str]]
 """Names of states: the student's, and the teacher's that it imitates."""

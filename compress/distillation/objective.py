@@ -1,17 +1,15 @@
 """Distillation as an objective: the weighted sum of what a student is compared with its teacher by."""
 
-from typing import Any
-
 import torch
 from torch import nn
-from transformers import BertForSequenceClassification
 
 from compress.config import DistillationConfig
 from compress.distillation.layer_map import layer_map, relation_layer
 from compress.distillation.loss_terms import Attention, Custom, Hard, LossTerm, Relation, Soft, Tokens
 from compress.errors import CompressError
-from compress.modeling.states import state_modules
-from compress.training.objective import TEACHER, Batch, States
+from compress.families.view import EncoderView
+from compress.modeling.states import Batch, States, state_modules
+from compress.training.objective import TEACHER
 
 
 class Distillation(nn.Module):
@@ -39,15 +37,15 @@ class Distillation(nn.Module):
 
     def __init__(
         self,
-        student: BertForSequenceClassification,
-        teacher: BertForSequenceClassification,
+        student: nn.Module,
+        teacher: nn.Module,
         config: DistillationConfig,
         *,
         multi_label: bool,
     ) -> None:
         super().__init__()
         self._weights = _weights(config)
-        parts = _parts(student.config, teacher.config, config, multi_label=multi_label)
+        parts = _parts(EncoderView(student), EncoderView(teacher), config, multi_label=multi_label)
         self.parts = nn.ModuleDict({name: parts[name] for name in self._weights})
         wanted = frozenset[str]().union(*(parts[name].wanted for name in self._weights))
         self.wanted = wanted - {"logits"}
@@ -80,16 +78,18 @@ def _weights(config: DistillationConfig) -> dict[str, float]:
     return {name: weight for name, weight in weights.items() if weight > 0}
 
 
-def _parts(student: Any, teacher: Any, config: DistillationConfig, *, multi_label: bool) -> dict[str, LossTerm]:
+def _parts(
+    student: EncoderView, teacher: EncoderView, config: DistillationConfig, *, multi_label: bool
+) -> dict[str, LossTerm]:
     """Every part that the settings describe, whatever its weight.
 
     Args:
-        student: the configuration of its BERT.
-        teacher: the configuration of its BERT.
+        student: its widths are read.
+        teacher: its widths are read.
         config: of the step.
         multi_label: whether labels are independent of each other.
     """
-    layers = layer_map(config, student.num_hidden_layers, teacher.num_hidden_layers)
+    layers = layer_map(config, len(student.layers), len(teacher.layers))
     hidden = [(f"hidden.{own}", f"hidden.{its}") for own, its in enumerate(layers)]
     widths = (student.hidden_size, teacher.hidden_size)
     parts: dict[str, LossTerm] = {
@@ -97,14 +97,9 @@ def _parts(student: Any, teacher: Any, config: DistillationConfig, *, multi_labe
         "hard": Hard(),
         "embedding": Tokens([("embeddings", "embeddings")], *widths, config.seed),
         "hidden": Tokens(hidden, *widths, config.seed),
-        "attention": Attention(layers, _heads_per_layer(student), _heads_per_layer(teacher)),
-        "relation": Relation(student.num_hidden_layers - 1, relation_layer(config, teacher.num_hidden_layers)),
+        "attention": Attention(layers, *([layer.heads for layer in view.layers] for view in (student, teacher))),
+        "relation": Relation(len(student.layers) - 1, relation_layer(config, len(teacher.layers))),
     }
     if config.loss is not None:
         parts["custom"] = Custom(config.loss, f"{config.command}.loss")
     return parts
-
-
-def _heads_per_layer(bert: Any) -> list[int]:
-    """A stock BERT's configuration has one number for all layers."""
-    return getattr(bert, "heads_per_layer", None) or [bert.num_attention_heads] * bert.num_hidden_layers

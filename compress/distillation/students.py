@@ -1,16 +1,15 @@
 """Students: some of the teacher's layers, narrower where told so, or a model of the user's own with its tokenizer."""
 
 import copy
-from typing import Any
-
-from torch import nn
 
 from compress.config import DistillConfig
 from compress.errors import CompressError
 from compress.families.tokenizers.wordpiece import components, knows_fewer_tokens
+from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
+from compress.modeling.layers import choose_layers, keep_layers
 from compress.modeling.narrow import narrow
-from compress.modeling.pruned import head_size_of
+from compress.modeling.widths import Widths
 from compress.task import reads_pairs
 
 _IN_WORDS = {
@@ -41,14 +40,8 @@ def student_from_layers(teacher: Checkpoint, layers: int | list[int] | None) -> 
 
     Keeping every other layer is the start that DistilBERT found good (Sanh et al. 2019).
     """
-    chosen = choose_layers(layers, len(teacher.model.bert.encoder.layer), "distill")
     model = copy.deepcopy(teacher.model)
-    model.bert.encoder.layer = nn.ModuleList(model.bert.encoder.layer[index] for index in chosen)
-    config = model.config
-    config.num_hidden_layers = len(chosen)
-    for widths in ("heads_per_layer", "neurons_per_layer"):
-        if hasattr(config, widths):
-            setattr(config, widths, [getattr(config, widths)[index] for index in chosen])
+    keep_layers(model, choose_layers(layers, len(EncoderView(model).layers), "distill"))
     return teacher.with_model(model)
 
 
@@ -62,32 +55,12 @@ def check_tokenizers(teacher: Checkpoint, student: Checkpoint) -> None:
         )
 
 
-def choose_layers(layers: int | list[int] | None, available: int, step: str) -> list[int]:
-    """The numbers of ``layers``: those listed, or so many evenly spaced ones of ``available`` (default half).
-
-    Raises:
-        CompressError: there are no such layers; it names the setting of ``step``.
-    """
-    if layers is None:
-        layers = max(1, available // 2)
-    if isinstance(layers, int):
-        if layers > available:
-            raise CompressError(f"{step}.layers must be at most {available}, the model's layers, got {layers}")
-        return [index * available // layers for index in range(layers)]
-    if max(layers) >= available or len(set(layers)) < len(layers) or sorted(layers) != layers:
-        raise CompressError(
-            f"{step}.layers must be rising layer numbers from 0 to {available - 1}, got {','.join(map(str, layers))}"
-        )
-    return layers
-
-
 def _check_widths(teacher: Checkpoint, config: DistillConfig) -> None:
-    layers: Any = teacher.model.bert.encoder.layer
-    head_size = head_size_of(teacher.model.config)
+    widths = Widths.of(teacher.model)
     widest = {
-        "hidden_size": teacher.model.config.hidden_size,
-        "ffn_size": max(layer.output.dense.in_features for layer in layers),
-        "heads": max(layer.attention.output.dense.in_features // head_size for layer in layers),
+        "hidden_size": EncoderView(teacher.model).hidden_size,
+        "ffn_size": max(widths.neurons),
+        "heads": max(widths.heads),
     }
     for name, most in widest.items():
         given = getattr(config, name)

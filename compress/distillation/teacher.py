@@ -14,11 +14,11 @@ from compress.distillation.teacher_cache.reader import StateReader
 from compress.distillation.teacher_cache.shard import LOGITS, size_bytes
 from compress.machine import cache_root
 from compress.modeling.checkpoint import Checkpoint
+from compress.modeling.states import Batch, States
 from compress.progress import say
 from compress.runtime.encoding import pad
 from compress.training.batches import TeacherOutputs
 from compress.training.encodings import Encodings
-from compress.training.objective import Batch, States
 
 
 def answers(

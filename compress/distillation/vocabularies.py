@@ -6,6 +6,7 @@ import torch
 from compress.distillation.teacher_cache.shard import LOGITS
 from compress.errors import CompressError
 from compress.families.tokenizers.wordpiece import ids_in
+from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.training.encodings import Encodings
 
@@ -17,7 +18,7 @@ def same_tokens(teacher: Checkpoint, student: Checkpoint) -> bool:
 
 def has_table_of(teacher: Checkpoint, student: Checkpoint) -> bool:
     """Whether the student's embeddings are the teacher's own, of all the tokens that it knows."""
-    table, own = (model.model.bert.embeddings.word_embeddings.weight for model in (teacher, student))
+    table, own = (EncoderView(model.model).words.weight for model in (teacher, student))
     if not same_tokens(teacher, student):
         table = table[torch.from_numpy(ids_in(teacher.tokenizer, student.tokenizer))]
     return torch.equal(table, own)

@@ -8,7 +8,7 @@ after the last layer's keys and values only the first token, the one that the cl
 
 import onnx
 
-from compress.graph.weights import ACTIVATIONS, BertWeights, LayerWeights, Linear, Norm
+from compress.graph.weights import ACTIVATIONS, HEAD_ACTIVATIONS, EncoderWeights, LayerWeights, Linear, Norm
 from compress.graph.writer import GraphWriter
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -20,13 +20,13 @@ _MASKED = -1e9
 APART_FROM = 512
 
 
-def build_graph(weights: BertWeights) -> onnx.ModelProto:
+def build_graph(weights: EncoderWeights) -> onnx.ModelProto:
     """The classifier as ONNX: token ids in, float32 logits ``[batch, labels]`` out."""
-    return _BertGraph(weights).build()
+    return _PostNormGraph(weights).build()
 
 
-class _BertGraph:
-    def __init__(self, weights: BertWeights) -> None:
+class _PostNormGraph:
+    def __init__(self, weights: EncoderWeights) -> None:
         self._weights = weights
         self._graph = GraphWriter()
 
@@ -40,20 +40,23 @@ class _BertGraph:
         first = self._graph.op("Gather", hidden, self._graph.constant("zero", [0]), name="first_token", axis=0)
         hidden = self._layer(f"layer.{index}", layer, hidden, first, mask)
         self._head(hidden)
-        return self._graph.finish(INPUTS, "logits", len(self._weights.classifier.bias))
+        inputs = INPUTS if self._weights.segments is not None else INPUTS[:2]
+        return self._graph.finish(inputs, "logits", len(self._weights.classifier.bias))
 
     def _embeddings(self) -> str:
-        """Sums of word, segment and position, normalized, ``[sequence, batch, hidden]``."""
+        """Sums of word, position and, where the family has them, segment, normalized, ``[sequence, batch, hidden]``."""
         graph, weights = self._graph, self._weights
         ids = graph.op("Transpose", "input_ids", name="input_ids.first", perm=(1, 0))
-        kinds = graph.op("Transpose", "token_type_ids", name="token_type_ids.first", perm=(1, 0))
         words = graph.op("Gather", graph.constant("words", weights.words), ids, name="embeddings.words")
-        segments = graph.op("Gather", graph.constant("segments", weights.segments), kinds, name="embeddings.segments")
         length = graph.op("Shape", "input_ids", name="length", start=1, end=2)
         zero = graph.constant("zero", [0])
         table = graph.constant("positions", weights.positions[:, None, :])
-        positions = graph.op("Slice", table, zero, length, zero, name="embeddings.positions")
-        local = graph.op("Add", segments, positions, name="embeddings.local")
+        local = graph.op("Slice", table, zero, length, zero, name="embeddings.positions")
+        if weights.segments is not None:
+            kinds = graph.op("Transpose", "token_type_ids", name="token_type_ids.first", perm=(1, 0))
+            table = graph.constant("segments", weights.segments)
+            segments = graph.op("Gather", table, kinds, name="embeddings.segments")
+            local = graph.op("Add", segments, local, name="embeddings.local")
         total = graph.op("Add", words, local, name="embeddings.sum")
         return self._norm("embeddings.norm", weights.embedding_norm, total)
 
@@ -126,7 +129,8 @@ class _BertGraph:
     def _head(self, first: str) -> None:
         graph = self._graph
         first = graph.op("Squeeze", first, graph.constant("zero", [0]), name="first_token.flat")
-        pooled = graph.op("Tanh", self._linear("pooler", self._weights.pooler, first), name="pooled")
+        kind, attributes = HEAD_ACTIVATIONS[self._weights.pooler_activation]
+        pooled = graph.op(kind, self._linear("pooler", self._weights.pooler, first), name="pooled", **attributes)
         self._linear("logits", self._weights.classifier, pooled)
 
     def _linear(self, name: str, linear: Linear, value: str) -> str:

@@ -1,4 +1,4 @@
-"""A BERT classifier's weights as plain arrays, laid out for the graph: ``[in, out]`` matrices, packed, scaled."""
+"""A classifier's weights as plain arrays, laid out for the graph: ``[in, out]`` matrices, packed, scaled."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from transformers import BertForSequenceClassification
 
 from compress.errors import CompressError
-from compress.modeling.pruned import head_size_of
+from compress.families.view import EncoderView, LayerView
 
 Array = npt.NDArray[np.float32]
 
@@ -21,6 +20,7 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "gelu_pytorch_tanh": ("Gelu", {"approximate": "tanh"}),
     "relu": ("Relu", {}),
 }
+HEAD_ACTIVATIONS = ACTIVATIONS | {"tanh": ("Tanh", {})}
 
 
 @dataclass(frozen=True)
@@ -55,60 +55,78 @@ class LayerWeights:
 
 
 @dataclass(frozen=True)
-class BertWeights:
-    """Everything the graph is built from."""
+class EncoderWeights:
+    """Everything the graph is built from.
+
+    Attributes:
+        words: table of tokens ``[vocabulary, hidden]``.
+        positions: table of positions ``[positions, hidden]``, the first token's first.
+        segments: table of first and second texts ``[segments, hidden]``; None where the graph does not read them.
+        embedding_norm: after the sum of these.
+        layers: from the lowest to the highest.
+        pooler: the head's first layer, for the first token.
+        pooler_activation: after it, by its Hugging Face name.
+        classifier: the head's last layer.
+        head_size: of each attention head.
+        norm_epsilon: of all layer norms.
+        activation: of the FFNs, by its Hugging Face name.
+    """
 
     words: Array
     positions: Array
-    segments: Array
+    segments: Array | None
     embedding_norm: Norm
     layers: tuple[LayerWeights, ...]
     pooler: Linear
+    pooler_activation: str
     classifier: Linear
     head_size: int
     norm_epsilon: float
     activation: str
 
 
-def read_weights(model: BertForSequenceClassification) -> BertWeights:
-    """The weights of ``model``, even or uneven, as fp32 arrays."""
-    config, bert = model.config, model.bert
-    assert bert.pooler is not None  # a sequence classifier always has one
-    if config.hidden_act not in ACTIVATIONS:
-        raise CompressError(f"export: activation {config.hidden_act!r} is not supported; {', '.join(ACTIVATIONS)} are")
-    head_size = head_size_of(config)
-    return BertWeights(
-        words=_array(bert.embeddings.word_embeddings.weight),
-        positions=_array(bert.embeddings.position_embeddings.weight),
-        segments=_array(bert.embeddings.token_type_embeddings.weight),
-        embedding_norm=_norm(bert.embeddings.LayerNorm),
-        layers=tuple(_layer(layer, config.hidden_size, head_size) for layer in bert.encoder.layer),
-        pooler=_linear(bert.pooler.dense),
-        classifier=_linear(model.classifier),
-        head_size=head_size,
-        norm_epsilon=config.layer_norm_eps,
-        activation=config.hidden_act,
+def read_weights(model: nn.Module) -> EncoderWeights:
+    """The weights of ``model``, even or uneven, as fp32 arrays.
+
+    Raises:
+        CompressError: the graph has no operator for its activation.
+    """
+    view = EncoderView(model)
+    words, positions, *segments = (_array(table.weight) for table in view.tables)
+    activation = view.read("hidden_act")
+    if activation not in ACTIVATIONS:
+        raise CompressError(f"export: activation {activation!r} is not supported; {', '.join(ACTIVATIONS)} are")
+    pooler, classifier = map(_linear, view.head)
+    return EncoderWeights(
+        words=words,
+        positions=positions[view.family.first_position :],
+        segments=segments[0] if segments else None,
+        embedding_norm=_norm(view.norm),
+        layers=tuple(map(_layer, view.layers)),
+        pooler=pooler,
+        pooler_activation=str(view.family.head[0].activation),
+        classifier=classifier,
+        head_size=view.head_size,
+        norm_epsilon=view.norm.eps,
+        activation=activation,
     )
 
 
-def _layer(layer: nn.Module, hidden_size: int, head_size: int) -> LayerWeights:
-    attention = layer.get_submodule("attention.self")
-    heads = getattr(attention, "num_attention_heads", 0)
+def _layer(layer: LayerView) -> LayerWeights:
+    hidden_size = layer.attention_output.out_features
     nothing = Linear(np.zeros((hidden_size, 0), np.float32), np.zeros(0, np.float32))
-    query, key, value = (_linear(attention.get_submodule(name)) for name in ("query", "key", "value")) if heads else (
-        nothing, nothing, nothing
-    )  # fmt: skip
-    scale = np.float32(head_size**-0.5)
+    query, key, value = map(_linear, layer.projections) if layer.heads else (nothing, nothing, nothing)
+    scale = np.float32(layer.head_size**-0.5)
     return LayerWeights(
-        heads=heads,
+        heads=layer.heads,
         query=Linear(query.weight * scale, query.bias * scale),
         key=key,
         value=value,
-        attention_output=_linear(layer.get_submodule("attention.output.dense")),
-        attention_norm=_norm(layer.get_submodule("attention.output.LayerNorm")),
-        ffn_input=_linear(layer.get_submodule("intermediate.dense")),
-        ffn_output=_linear(layer.get_submodule("output.dense")),
-        ffn_norm=_norm(layer.get_submodule("output.LayerNorm")),
+        attention_output=_linear(layer.attention_output),
+        attention_norm=_norm(layer.attention_norm),
+        ffn_input=_linear(layer.ffn_input),
+        ffn_output=_linear(layer.ffn_output),
+        ffn_norm=_norm(layer.ffn_norm),
     )
 
 
@@ -117,9 +135,9 @@ def _array(weight: torch.Tensor) -> Array:
     return array
 
 
-def _linear(linear: nn.Module) -> Linear:
-    return Linear(np.ascontiguousarray(_array(linear.weight).T), _array(linear.bias))  # type: ignore[arg-type]
+def _linear(linear: nn.Linear) -> Linear:
+    return Linear(np.ascontiguousarray(_array(linear.weight).T), _array(linear.bias))
 
 
-def _norm(norm: nn.Module) -> Norm:
-    return Norm(_array(norm.weight), _array(norm.bias))  # type: ignore[arg-type]
+def _norm(norm: nn.LayerNorm) -> Norm:
+    return Norm(_array(norm.weight), _array(norm.bias))

@@ -8,17 +8,19 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from transformers import BertForSequenceClassification
+from torch import nn
 
 from compress.config import PruneConfig
 from compress.data import Dataset
 from compress.errors import CompressError
+from compress.families.view import EncoderView
 from compress.graph.build import build_graph
 from compress.graph.weights import read_weights
-from compress.latency.random_models import Architecture, Widths, parameters, random_graph, random_model
+from compress.latency.random_models import random_graph, random_model
 from compress.latency.timer import Timer
 from compress.machine import cpu_field, cpu_flags, package_versions, processes
 from compress.modeling.checkpoint import Checkpoint
+from compress.modeling.widths import Architecture, Widths, parameters
 from compress.quantization.dynamic import quantize_weights
 from compress.runtime.encoding import Feeds
 from compress.version import __version__
@@ -62,9 +64,9 @@ class Deployment:
         graph = random_graph(architecture, widths, int8=self.runtime == "int8")
         return Timer(graph.SerializeToString(), self._feeds(architecture.vocabulary), self.threads)
 
-    def timer_of(self, model: BertForSequenceClassification) -> AbstractContextManager[Turns]:
+    def timer_of(self, model: nn.Module) -> AbstractContextManager[Turns]:
         """``model`` itself."""
-        feeds = self._feeds(model.config.vocab_size)
+        feeds = self._feeds(EncoderView(model).words.num_embeddings)
         if self.runtime == "cuda":
             from compress.latency.cuda_timer import CudaTimer
 

@@ -1,74 +1,21 @@
 """Models to time: random weights of given widths, as they would be deployed."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import onnx
-from transformers import BertForSequenceClassification
+from transformers import PreTrainedModel
 
+from compress.families import FAMILIES
 from compress.graph.build import build_graph
-from compress.graph.weights import Array, BertWeights, LayerWeights, Linear, Norm
+from compress.graph.weights import Array, EncoderWeights, LayerWeights, Linear, Norm
 from compress.modeling.checkpoint import quiet_transformers
-from compress.modeling.pruned import PrunedBertForSequenceClassification, head_size_of
-from compress.modeling.pruned_config import PrunedBertConfig
+from compress.modeling.pruned import pruned_classifier, pruned_config
+from compress.modeling.widths import Architecture, Widths
 from compress.quantization.dynamic import quantize_weights
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """All that a BERT's latency depends on, but the widths of its layers."""
-
-    hidden_size: int
-    head_size: int
-    vocabulary: int
-    positions: int
-    segments: int
-    labels: int
-    activation: str
-
-    @classmethod
-    def of(cls, model: BertForSequenceClassification) -> "Architecture":
-        """That of ``model``, even or uneven."""
-        config = model.config
-        return cls(
-            hidden_size=config.hidden_size,
-            head_size=head_size_of(config),
-            vocabulary=config.vocab_size,
-            positions=config.max_position_embeddings,
-            segments=config.type_vocab_size,
-            labels=model.classifier.out_features,
-            activation=config.hidden_act,
-        )
-
-
-@dataclass(frozen=True)
-class Widths:
-    """Attention heads and FFN neurons of each layer, the last layer last; each may be 0."""
-
-    heads: tuple[int, ...]
-    neurons: tuple[int, ...]
-
-    @classmethod
-    def even(cls, layers: int, heads: int, neurons: int) -> "Widths":
-        """Layers that are all alike."""
-        return cls((heads,) * layers, (neurons,) * layers)
-
-    @classmethod
-    def of(cls, model: BertForSequenceClassification) -> "Widths":
-        """Those of ``model``."""
-        config, layers = model.config, model.config.num_hidden_layers
-        heads = getattr(config, "heads_per_layer", None) or [config.num_attention_heads] * layers
-        neurons = getattr(config, "neurons_per_layer", None) or [config.intermediate_size] * layers
-        return cls(tuple(heads), tuple(neurons))
-
-    @property
-    def inhabited(self) -> "Widths":
-        """Without the layers that have neither heads nor neurons, which a cut leaves out of the model."""
-        kept = [pair for pair in zip(self.heads, self.neurons, strict=True) if any(pair)]
-        return Widths(tuple(heads for heads, _ in kept), tuple(neurons for _, neurons in kept))
 
 
 def random_graph(architecture: Architecture, widths: Widths, *, int8: bool) -> onnx.ModelProto:
@@ -77,8 +24,9 @@ def random_graph(architecture: Architecture, widths: Widths, *, int8: bool) -> o
     return quantize_weights(graph) if int8 else graph
 
 
-def random_model(architecture: Architecture, widths: Widths) -> BertForSequenceClassification:
+def random_model(architecture: Architecture, widths: Widths) -> PreTrainedModel:
     """The same in PyTorch."""
+    family = FAMILIES[architecture.family]
     shape: dict[str, Any] = {
         "vocab_size": architecture.vocabulary,
         "max_position_embeddings": architecture.positions,
@@ -87,31 +35,19 @@ def random_model(architecture: Architecture, widths: Widths) -> BertForSequenceC
         "num_labels": architecture.labels,
         "hidden_act": architecture.activation,
         "num_hidden_layers": len(widths.heads),
-        "attention_head_size": architecture.head_size,
         # Transformers wants a number of heads that divides the hidden size; the numbers that count are per layer.
         "num_attention_heads": math.gcd(architecture.hidden_size, architecture.hidden_size // architecture.head_size),
+        "attention_head_size": architecture.head_size,
         "heads_per_layer": list(widths.heads),
         "neurons_per_layer": list(widths.neurons),
     }
     with quiet_transformers():
-        model = PrunedBertForSequenceClassification(PrunedBertConfig(**shape))
+        model: PreTrainedModel = pruned_classifier(family)(pruned_config(family)(**family.renamed(shape)))
     model.train(mode=False)
     return model
 
 
-def parameters(architecture: Architecture, widths: Widths) -> int:
-    """Weights of a model of these widths, without its empty layers."""
-    hidden, head_size = architecture.hidden_size, architecture.head_size
-    rows = architecture.vocabulary + architecture.positions + architecture.segments
-    total = (rows + 2) * hidden + (hidden + 1) * hidden + (hidden + 1) * architecture.labels
-    for heads, neurons in zip(widths.inhabited.heads, widths.inhabited.neurons, strict=True):
-        context = heads * head_size
-        total += 3 * (hidden + 1) * context + (context + 1) * hidden
-        total += (hidden + 1) * neurons + (neurons + 1) * hidden + 4 * hidden
-    return total
-
-
-def _random_weights(architecture: Architecture, widths: Widths) -> BertWeights:
+def _random_weights(architecture: Architecture, widths: Widths) -> EncoderWeights:
     base = _embeddings_and_head(architecture)
     rng = np.random.default_rng(0)
     layers = zip(widths.heads, widths.neurons, strict=True)
@@ -119,15 +55,16 @@ def _random_weights(architecture: Architecture, widths: Widths) -> BertWeights:
 
 
 @lru_cache(maxsize=1)
-def _embeddings_and_head(architecture: Architecture) -> BertWeights:
+def _embeddings_and_head(architecture: Architecture) -> EncoderWeights:
     rng, hidden = np.random.default_rng(0), architecture.hidden_size
-    return BertWeights(
+    return EncoderWeights(
         words=_array(rng, architecture.vocabulary, hidden),
         positions=_array(rng, architecture.positions, hidden),
-        segments=_array(rng, architecture.segments, hidden),
+        segments=_array(rng, architecture.segments, hidden) if architecture.segments else None,
         embedding_norm=_norm(hidden),
         layers=(),
         pooler=_linear(rng, hidden, hidden),
+        pooler_activation=str(FAMILIES[architecture.family].head[0].activation),
         classifier=_linear(rng, hidden, architecture.labels),
         head_size=architecture.head_size,
         norm_epsilon=1e-12,

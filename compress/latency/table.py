@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from compress.latency.random_models import Widths
+from compress.modeling.widths import Widths
 
 Floats = npt.NDArray[np.float64]
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from compress.errors import CompressError
 from compress.latency.deployment import Deployment, Turns
-from compress.latency.random_models import Architecture, Widths
 from compress.latency.table import LatencyTable, fit_table, models_to_time
 from compress.machine import cache_root
+from compress.modeling.widths import Architecture, Widths
 from compress.progress import progress
 
 _ROUNDS = 10  # even: each of the two goes first as often as second

@@ -1,4 +1,4 @@
-"""A BERT classifier with all that must travel with it: tokenizer, labels, task, length. Loads and saves it.
+"""A classifier with all that must travel with it: tokenizer, labels, task, length. Loads and saves it.
 
 The one place that knows how Hugging Face names and stores things.
 """
@@ -16,19 +16,19 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    BertForSequenceClassification,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 from transformers.utils import logging as transformers_logging
 
 from compress.demo_assets import model_source
 from compress.errors import CompressError
+from compress.families import family_of
+from compress.families.family import Family
+from compress.families.view import EncoderView
 from compress.folder import MANIFEST, Manifest, read_manifest, write_manifest
-from compress.modeling.pruned_config import PrunedBertConfig
 from compress.runtime.encoding import TextEncoder
 from compress.task import is_multi_label
-
-_MODEL_TYPES = ("bert", PrunedBertConfig.model_type)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Checkpoint:
         source: the folder or hub id that it came from.
     """
 
-    model: BertForSequenceClassification
+    model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     task: str
     labels: tuple[str, ...]
@@ -69,7 +69,7 @@ class Checkpoint:
         """What a folder that holds this model says of it."""
         return Manifest(kind, self.task, self.labels, self.max_length, self.parameters, self.history)
 
-    def with_model(self, model: BertForSequenceClassification) -> "Checkpoint":
+    def with_model(self, model: PreTrainedModel) -> "Checkpoint":
         """The same checkpoint around another network."""
         return replace(self, model=model)
 
@@ -79,7 +79,7 @@ def load_classifier(source: str, *, pairs: bool = False) -> Checkpoint:
 
     Args:
         source: folder or hub id.
-        pairs: whether it reads pairs of texts; only asked of models that are not ours, which do not say.
+        pairs: whether it reads pairs of texts; only used for models that are not ours, which do not say.
     """
     checkpoint = _load(source)
     if not checkpoint.labels:
@@ -90,16 +90,12 @@ def load_classifier(source: str, *, pairs: bool = False) -> Checkpoint:
 
 
 def load_for_finetuning(source: str, task: str, labels: tuple[str, ...], seed: int) -> Checkpoint:
-    """A checkpoint or bare encoder with a linear head for ``labels``: its own where it has one, else a fresh one."""
+    """A checkpoint or bare encoder with a head for ``labels``: its own where it has one, else a fresh one."""
     torch.manual_seed(seed)
     checkpoint = _load(source)
     if set(checkpoint.labels) == set(labels):
         return checkpoint if checkpoint.task == task else replace(checkpoint, task=task)
-    model = checkpoint.model
-    model.num_labels = model.config.num_labels = len(labels)
-    model.classifier = torch.nn.Linear(model.config.hidden_size, len(labels))
-    torch.nn.init.normal_(model.classifier.weight, std=model.config.initializer_range)
-    torch.nn.init.zeros_(model.classifier.bias)
+    EncoderView(checkpoint.model).replace_classifier(len(labels))
     return replace(checkpoint, task=task, labels=labels)
 
 
@@ -137,18 +133,18 @@ def _load(name: str) -> Checkpoint:
         config = AutoConfig.from_pretrained(source)
         if config.problem_type == "regression":
             raise CompressError(f"{source}: is a regression model; compress works on classifiers")
-        if config.model_type not in _MODEL_TYPES:
-            raise CompressError(f"{source}: is a {config.model_type} model; compress works on BERT (model_type bert)")
+        family = _family(source, config)
         tokenizer = AutoTokenizer.from_pretrained(source)
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             source, output_loading_info=True, dtype=torch.float32
         )
-    has_head = not {"classifier.weight", "classifier.bias"} <= set(loading["missing_keys"])
-    _check_weights(source, loading, has_head)
-    limit = min(tokenizer.model_max_length, config.max_position_embeddings)
+    *_, classifier = family.head
+    has_head = not {f"{classifier.path}.weight", f"{classifier.path}.bias"} <= set(loading["missing_keys"])
+    _check_weights(source, loading, family, has_head)
+    limit = min(tokenizer.model_max_length, EncoderView(model).longest)
     return Checkpoint(
         model=model.eval(),
-        tokenizer=tokenizer,  # type: ignore[arg-type]  # BERT's is never the SentencePiece kind
+        tokenizer=tokenizer,  # type: ignore[arg-type]  # none of our families has the slow kind
         task=manifest.task if manifest else _task(config),
         labels=manifest.labels if manifest else _labels(config) if has_head else (),
         max_length=manifest.max_length if manifest else limit,
@@ -186,9 +182,16 @@ def _manifest(source: str) -> Manifest | None:
     return None
 
 
-def _check_weights(source: str, loading: dict[str, Any], has_head: bool) -> None:
-    """Transformers fills missing weights with random ones and goes on; only a new head, and its pooler, may be."""
-    may_lack = () if has_head else ("classifier.", "bert.pooler.")
+def _family(source: str, config: Any) -> Family:
+    try:
+        return family_of(config)
+    except CompressError as error:
+        raise CompressError(f"{source}: {error}") from None
+
+
+def _check_weights(source: str, loading: dict[str, Any], family: Family, has_head: bool) -> None:
+    """Transformers fills missing weights with random ones and goes on; only those of a new head may be missing."""
+    may_lack = () if has_head else tuple(f"{dense.path}." for dense in family.head)
     missing = sorted(name for name in loading["missing_keys"] if not name.startswith(may_lack))
     if missing:
         raise CompressError(f"{source}: {len(missing)} weights are missing, {missing[0]} for one; get the model again")
@@ -225,13 +228,13 @@ def _one_line(source: str) -> Iterator[None]:
     ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CompressError(
-            f"{source}: cannot be loaded as a BERT classifier ({reason}); check the name, or get the model again"
+            f"{source}: cannot be loaded as a classifier ({reason}); check the name, or get the model again"
         ) from None
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No progress bars or load reports of transformers' own: ours say what matters."""
+    """Without the progress bars and load reports of transformers: ours say what matters."""
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

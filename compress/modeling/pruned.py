@@ -1,61 +1,123 @@
-"""A BERT classifier whose layers differ in width; registers itself with the Auto classes."""
+"""Classifiers whose layers differ in width: a class for each family, known to the Auto classes under ``pruned_``."""
 
+from functools import cache
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
-from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from compress.modeling.pruned_config import PrunedBertConfig
+from compress.families import FAMILIES
+from compress.families.family import PRUNED, Family
+from compress.families.view import EncoderView, LayerView
+
+# What the config of a pruned model has beside those of its family.
+PRUNED_SETTINGS = ("heads_per_layer", "neurons_per_layer", "attention_head_size")
 
 
-class PrunedBertForSequenceClassification(BertForSequenceClassification):
-    """:class:`transformers.BertForSequenceClassification` with heads and FFN neurons counted layer by layer."""
+@cache
+def pruned_config(family: Family) -> Any:
+    """The class of configs with a number of attention heads and of FFN neurons for every layer."""
+    base: Any = getattr(transformers, family.config)
 
-    config_class = PrunedBertConfig
+    class Pruned(base):  # type: ignore[misc]  # a class that is only known at run time
+        """Settings beside those of the family.
 
-    def __init__(self, config: PrunedBertConfig) -> None:
-        super().__init__(config)
-        widths = zip(config.heads_per_layer or (), config.neurons_per_layer or (), strict=True)
-        for layer, (heads, neurons) in zip(self.bert.encoder.layer, widths, strict=True):
-            _resize(layer, config.hidden_size, heads, config.attention_head_size, neurons)
-        self.post_init()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        Args:
+            attention_head_size: width of one head; the same in all layers.
+            heads_per_layer: attention heads of each layer, 0 or more.
+            neurons_per_layer: FFN neurons (intermediate size) of each layer, 0 or more.
+        """
+
+        model_type = PRUNED + family.model_type
+        attention_head_size: int = 64
+        heads_per_layer: list[int] | None = None
+        neurons_per_layer: list[int] | None = None
+
+        def __post_init__(self, **kwargs: Any) -> None:
+            super().__post_init__(**kwargs)
+            layers = family.read(self, "num_hidden_layers")
+            self.heads_per_layer = self.heads_per_layer or [family.read(self, "num_attention_heads")] * layers
+            self.neurons_per_layer = self.neurons_per_layer or [family.read(self, "intermediate_size")] * layers
+            if not len(self.heads_per_layer) == len(self.neurons_per_layer) == layers:
+                raise ValueError(
+                    f"heads_per_layer and neurons_per_layer need one entry for each of {layers} layers, "
+                    f"got {self.heads_per_layer} and {self.neurons_per_layer}"
+                )
+
+    return _named_after(base, Pruned)
+
+
+@cache
+def pruned_classifier(family: Family) -> Any:
+    """The class of classifiers that :func:`pruned_config` describes."""
+    base: Any = getattr(transformers, family.classifier)
+
+    class Pruned(base):  # type: ignore[misc]
+        config_class = pruned_config(family)
+
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            layers = EncoderView(self).layers
+            for layer, heads, neurons in zip(layers, config.heads_per_layer, config.neurons_per_layer, strict=True):
+                _resize(layer, heads, neurons)
+            self.post_init()
+
+    return _named_after(base, Pruned)
 
 
 class NoHeads(nn.Module):
-    """Stands in for the self-attention of a layer that has no heads left: a context of width 0."""
+    """Stands in for the attention of a layer without heads: a context of width 0.
+
+    Args:
+        output: the output projection, where it is a part of the attention and not beside it.
+        name: its path there.
+    """
+
+    def __init__(self, name: str = "", output: nn.Module | None = None) -> None:
+        super().__init__()
+        self._name = name
+        if output is not None:
+            self.add_module(name, output)
 
     def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, None]:
-        """``[batch, length, hidden]`` to ``[batch, length, 0]``."""
-        return hidden_states[..., :0], None
+        """``[batch, length, hidden]`` to ``[batch, length, 0]``, or to what the output projection makes of that."""
+        context = hidden_states[..., :0]
+        return self.get_submodule(self._name)(context) if self._name else context, None
 
 
-def head_size_of(config: BertConfig) -> int:
-    """Width of one attention head; a stock BERT's config leaves it to be worked out."""
-    return getattr(config, "attention_head_size", config.hidden_size // config.num_attention_heads)
-
-
-def set_heads(layer: nn.Module, heads: int, head_size: int) -> None:
-    """Tell a layer how many heads its projections now hold (0 replaces its self-attention)."""
+def set_heads(layer: LayerView, heads: int) -> None:
+    """Tell a layer how many heads its projections now hold; 0 replaces its attention."""
     attention: Any = layer.attention
-    if heads == 0:
-        attention.self = NoHeads()
-        return
-    attention.self.num_attention_heads = heads
-    attention.self.attention_head_size = head_size
-    attention.self.all_head_size = heads * head_size
-    attention.self.scaling = head_size**-0.5
+    paths = layer.paths
+    if heads:
+        setattr(attention, paths.heads_name, heads)
+        setattr(attention, paths.head_size_name, layer.head_size)
+        if paths.width_name:
+            setattr(attention, paths.width_name, heads * layer.head_size)
+        attention.scaling = layer.head_size**-0.5
+    elif (inside := paths.attention_output.removeprefix(f"{paths.attention}.")) != paths.attention_output:
+        layer.attention = NoHeads(inside, layer.attention_output)
+    else:
+        layer.attention = NoHeads()
 
 
-def _resize(whole: nn.Module, hidden_size: int, heads: int, head_size: int, neurons: int) -> None:
-    layer: Any = whole
-    width = heads * head_size
-    for name in ("query", "key", "value"):
-        setattr(layer.attention.self, name, nn.Linear(hidden_size, width))
-    layer.attention.output.dense = nn.Linear(width, hidden_size)
-    layer.intermediate.dense = nn.Linear(hidden_size, neurons)
-    layer.output.dense = nn.Linear(neurons, hidden_size)
-    set_heads(layer, heads, head_size)
+def _resize(layer: LayerView, heads: int, neurons: int) -> None:
+    hidden_size, width = layer.query.in_features, heads * layer.head_size
+    layer.query, layer.key, layer.value = (nn.Linear(hidden_size, width) for _ in range(3))
+    layer.attention_output = nn.Linear(width, hidden_size)
+    layer.ffn_input = nn.Linear(hidden_size, neurons)
+    layer.ffn_output = nn.Linear(neurons, hidden_size)
+    set_heads(layer, heads)
 
 
-AutoModelForSequenceClassification.register(PrunedBertConfig, PrunedBertForSequenceClassification)
+def _named_after(base: type, pruned: Any) -> Any:
+    """The name goes into ``config.json``."""
+    pruned.__name__ = pruned.__qualname__ = f"Pruned{base.__name__}"
+    return pruned
+
+
+for _family in FAMILIES.values():
+    AutoConfig.register(PRUNED + _family.model_type, pruned_config(_family))
+    AutoModelForSequenceClassification.register(pruned_config(_family), pruned_classifier(_family))

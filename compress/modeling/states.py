@@ -1,4 +1,4 @@
-"""What a forward pass of a BERT classifier shows beside its logits, read by hooks: the model itself stays as it is."""
+"""What a forward pass of a classifier shows beside its logits, read by hooks: the model itself stays as it is."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,8 +8,16 @@ import torch
 from torch import nn
 
 from compress.errors import CompressError
-from compress.modeling.pruned import NoHeads
-from compress.training.objective import States
+from compress.families.view import EncoderView
+
+Batch = dict[str, torch.Tensor]
+"""The model's inputs ``[batch, length]``; ``targets``; ``labelled``, bool ``[batch]``: whether a target is known;
+and, where a teacher has answered, its states, each under ``teacher.`` and its name."""
+
+States = dict[str, torch.Tensor]
+"""What a forward pass shows, by name. ``logits`` ``[batch, labels]``; ``embeddings`` ``[batch, length, hidden]``, the
+embeddings' output; ``hidden.3`` ``[batch, length, hidden]``, the output of layer 3, counted from 0; ``query.3``,
+``key.3``, ``value.3`` ``[batch, length, heads * head size]`` inside that layer."""
 
 _OF_A_LAYER = ("hidden", "query", "key", "value")
 
@@ -19,10 +27,10 @@ def recording(model: nn.Module, wanted: Iterable[str]) -> Iterator[States]:
     """Record the logits and the ``wanted`` states of each forward pass made inside the ``with`` block.
 
     They are the tensors that the pass computed, in its precision and part of its graph; the next pass replaces them.
-    Names and shapes are those of :data:`compress.training.objective.States`.
+    Names and shapes are those of :data:`States`.
 
     Args:
-        model: a BERT classifier, whole or pruned.
+        model: a classifier, whole or pruned.
         wanted: names of states.
 
     Raises:
@@ -39,41 +47,39 @@ def state_modules(model: nn.Module, names: Iterable[str], whose: str) -> dict[st
     """The module whose output each state is.
 
     Args:
-        model: a BERT classifier, whole or pruned.
+        model: a classifier, whole or pruned.
         names: of states.
         whose: what errors call the model, such as student.
 
     Raises:
         CompressError: the model has no such state.
     """
-    return {name: _module(model, name, whose) for name in names}
+    view = EncoderView(model)
+    return {name: _module(view, name, whose) for name in names}
 
 
-def _module(model: Any, name: str, whose: str) -> nn.Module:
-    outside: dict[str, nn.Module] = {"logits": model.classifier, "embeddings": model.bert.embeddings}
+def _module(view: EncoderView, name: str, whose: str) -> nn.Module:
+    outside: dict[str, nn.Module] = {"logits": view.head[-1], "embeddings": view.embeddings}
     if name in outside:
         return outside[name]
     kind, _, number = name.partition(".")
     if kind not in _OF_A_LAYER or not number.isdecimal():
         raise CompressError(
-            f"{name!r} is no state of a BERT; there are logits, embeddings, and {', '.join(_OF_A_LAYER)} of each "
-            "layer, such as hidden.0"
+            f"{name!r} is no state of a {view.family.name}; there are logits, embeddings, and {', '.join(_OF_A_LAYER)} "
+            "of each layer, such as hidden.0"
         )
-    layers = model.bert.encoder.layer
+    layers = view.layers
     if int(number) >= len(layers):
         raise CompressError(f"{name}: the {whose} has layers 0 to {len(layers) - 1}, got {number}")
     layer = layers[int(number)]
-    return layer if kind == "hidden" else _projection(layer, name, whose)
-
-
-def _projection(layer: Any, name: str, whose: str) -> nn.Module:
-    kind, _, number = name.partition(".")
-    if isinstance(layer.attention.self, NoHeads):
+    if kind == "hidden":
+        return layer.module
+    if not layer.heads:
         raise CompressError(
             f"{name}: layer {number} of the {whose} has no attention heads left to compare; set attention_weight and "
             "relation_weight to 0, or take a model with heads in that layer"
         )
-    projection: nn.Module = layer.attention.self.get_submodule(kind)
+    projection: nn.Module = getattr(layer, kind)
     return projection
 
 

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
+from compress.families import family_of
 from compress.modeling.checkpoint import Checkpoint
 from compress.runtime.encoding import Feeds
 from compress.runtime.predictor import BATCH_TOKENS, Logits
@@ -31,6 +32,7 @@ class TorchPredictor:
         self.precision = precision
         self.size_bytes = 4 * checkpoint.parameters
         self._device = device
+        self._inputs = family_of(checkpoint.model.config).inputs
         self.model: nn.Module = nn.Module.to(checkpoint.model, device)
 
     def run(self, feeds: Feeds) -> Logits:
@@ -38,6 +40,6 @@ class TorchPredictor:
         self.model.eval()
         bf16 = self.precision == "bf16"
         with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16) if bf16 else nullcontext():
-            tensors = {name: torch.from_numpy(array).to(self._device) for name, array in feeds.items()}
+            tensors = {name: torch.from_numpy(feeds[name]).to(self._device) for name in self._inputs}
             logits: Logits = self.model(**tensors).logits.float().cpu().numpy()
         return logits

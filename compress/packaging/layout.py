@@ -4,8 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
+from compress.families import family_of
 from compress.folder import Manifest, write_manifest
 from compress.modeling.checkpoint import Checkpoint, save_tokenizer, set_label_config
+from compress.modeling.pruned import PRUNED_SETTINGS
 from compress.packaging.card import model_card
 
 FP32_GRAPH = "onnx/model.onnx"
@@ -13,19 +15,19 @@ FP16_GRAPH = "onnx/model_fp16.onnx"
 INT8_GRAPH = "onnx/model_quantized.onnx"
 SINGLE_FILE = "model.onnx"
 _SIDE_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
-_OURS_ALONE = ("heads_per_layer", "neurons_per_layer", "attention_head_size")
 
 
 def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
     """config.json and the tokenizer's files, from a PyTorch checkpoint.
 
-    The config names a stock BERT even where layers differ in width: the graph holds the widths, and clients such as
-    transformers.js and optimum only look up whether they know the model type.
+    The config names the family's own class even where layers differ in width: the graph holds the widths, and clients
+    such as transformers.js and optimum only look up whether they know the model type.
     """
     config = checkpoint.model.config
     set_label_config(config, checkpoint)
-    settings = {name: value for name, value in config.to_dict().items() if name not in _OURS_ALONE}
-    settings |= {"model_type": "bert", "architectures": ["BertForSequenceClassification"]}
+    settings = {name: value for name, value in config.to_dict().items() if name not in PRUNED_SETTINGS}
+    family = family_of(config)
+    settings |= {"model_type": family.model_type, "architectures": [family.classifier]}
     (folder / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     save_tokenizer(checkpoint, folder)
 

@@ -3,8 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from compress.latency.random_models import Widths
-from compress.pruning.selection import Cut
+from compress.modeling.widths import Cut, Widths
 
 
 @dataclass(frozen=True)

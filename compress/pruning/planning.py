@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.latency.deployment import Deployment
-from compress.latency.random_models import Architecture, Widths, parameters
 from compress.latency.table import LatencyTable
 from compress.latency.timings import latency_table, settle
 from compress.modeling.checkpoint import Checkpoint
+from compress.modeling.widths import NEURON_BLOCK, Architecture, Cut, Widths, parameters
 from compress.progress import say
 from compress.pruning.importance import Importance
 from compress.pruning.plan import PruningPlan
 from compress.pruning.search import OutOfReachError, search
-from compress.pruning.selection import NEURON_BLOCK, Cut
 
 _TRIES = 4
 _CLOSE_ENOUGH = 0.97
@@ -112,7 +111,7 @@ def _best_plan(importance: Importance, goal: _Goal) -> PruningPlan:
             if plans:
                 break
             raise
-        if plans and _widths(cut) == plans[-1].after:
+        if plans and cut.widths == plans[-1].after:
             break
         plans.append(_describe(cut, importance, table, goal))
         latency_ms = plans[-1].latency_ms
@@ -134,7 +133,7 @@ def measured(pruned: Checkpoint, whole: Checkpoint, deployment: Deployment) -> d
 
 
 def _describe(cut: Cut, importance: Importance, table: LatencyTable, goal: _Goal) -> PruningPlan:
-    after = _widths(cut)
+    after = cut.widths
     scores = importance.heads + importance.neurons
     kept = sum(float(units[chosen].sum()) for units, chosen in zip(scores, cut.heads + cut.neurons, strict=True))
     return PruningPlan(
@@ -150,7 +149,3 @@ def _describe(cut: Cut, importance: Importance, table: LatencyTable, goal: _Goal
         parameters=parameters(goal.architecture, after),
         kept=kept / max(sum(float(units.sum()) for units in scores), 1e-30),
     )
-
-
-def _widths(cut: Cut) -> Widths:
-    return Widths(tuple(map(len, cut.heads)), tuple(map(len, cut.neurons)))

@@ -6,19 +6,21 @@ import numpy as np
 
 from compress.config import PruneConfig
 from compress.data import Dataset
-from compress.distillation.students import choose_layers
 from compress.errors import CompressError
+from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
+from compress.modeling.layers import choose_layers, spans
 from compress.modeling.narrow import narrow
 from compress.modeling.surgery import cut_model
+from compress.modeling.widths import Cut, Widths
 from compress.progress import say
 from compress.pruning.importance import Importance
-from compress.pruning.importance.ranking import rank, widths
+from compress.pruning.importance.ranking import rank
 from compress.pruning.plan import PruningPlan
 from compress.pruning.reconstruct import reconstruct
 from compress.pruning.recovery import recover
 from compress.pruning.rounds import plan_rounds
-from compress.pruning.selection import Budget, Cut, choose, spans
+from compress.pruning.selection import Budget, choose
 from compress.pruning.vocabulary import cut_vocabulary, texts_to_read
 from compress.task import reads_pairs
 from compress.training.batches import Examples
@@ -53,8 +55,8 @@ def prune(
     sample = _sample(encode(whole, data.train), config)
     config = _imitating(config, plan.cut.layers if plan else _kept_layers(whole, config), whole, teacher)
     pruned = _cut(whole, plan.cut, sample, config) if plan else _without_layers(whole, sample, config)
-    heads, neurons = map(sum, widths(pruned))
-    for part in plan_rounds(heads, neurons, config):
+    widths = Widths.of(pruned.model)
+    for part in plan_rounds(sum(widths.heads), sum(widths.neurons), config):
         pruned = _with_less_units(pruned, part.budget, sample, config)
         if part.number == 1:
             pruned = _with_less_hidden(pruned, plan.hidden_size if plan else config.hidden_size)
@@ -78,14 +80,14 @@ def plan_importance(whole: Checkpoint, data: Dataset, config: PruneConfig) -> Im
 
 def _kept_layers(whole: Checkpoint, config: PruneConfig) -> list[int]:
     """Those that ``config`` leaves, by number."""
-    depth = len(whole.model.bert.encoder.layer)
+    depth = len(EncoderView(whole.model).layers)
     return list(range(depth)) if config.layers is None else choose_layers(config.layers, depth, config.command)
 
 
 def _imitating(config: PruneConfig, layers: list[int], whole: Checkpoint, teacher: Checkpoint) -> PruneConfig:
     """Where nothing is said, each layer imitates the last of the teacher's layers whose work it does."""
-    depth = len(whole.model.bert.encoder.layer)
-    if config.layer_map is not None or len(teacher.model.bert.encoder.layer) != depth:
+    depth, its_depth = (len(EncoderView(model.model).layers) for model in (whole, teacher))
+    if config.layer_map is not None or its_depth != depth:
         return config
     return config.model_copy(update={"layer_map": [span[-1] for span in spans(layers, depth)]})
 
@@ -93,7 +95,7 @@ def _imitating(config: PruneConfig, layers: list[int], whole: Checkpoint, teache
 def _check(whole: Checkpoint, config: PruneConfig) -> None:
     """Refuse what the model has not before anything is measured."""
     _kept_layers(whole, config)
-    widest = whole.model.config.hidden_size
+    widest = EncoderView(whole.model).hidden_size
     if config.hidden_size is not None and config.hidden_size > widest:
         raise CompressError(
             f"prune.hidden_size must be from 1 to {widest}, the model's, got {config.hidden_size}; prune only removes"
@@ -103,11 +105,8 @@ def _check(whole: Checkpoint, config: PruneConfig) -> None:
 def _without_layers(whole: Checkpoint, sample: Examples, config: PruneConfig) -> Checkpoint:
     if config.layers is None:
         return whole
-    kept = _kept_layers(whole, config)
-    heads, neurons = (
-        [list(range(count)) if layer in kept else [] for layer, count in enumerate(counts)] for counts in widths(whole)
-    )
-    return _cut(whole, Cut(heads, neurons), sample, config)
+    cut = Cut.whole_layers(_kept_layers(whole, config), Widths.of(whole.model))
+    return _cut(whole, cut, sample, config)
 
 
 def _with_less_units(model: Checkpoint, budget: Budget, sample: Examples, config: PruneConfig) -> Checkpoint:
@@ -117,7 +116,7 @@ def _with_less_units(model: Checkpoint, budget: Budget, sample: Examples, config
 
 
 def _with_less_hidden(model: Checkpoint, hidden_size: int | None) -> Checkpoint:
-    if hidden_size in (None, model.model.config.hidden_size):
+    if hidden_size in (None, EncoderView(model.model).hidden_size):
         return model
     return model.with_model(narrow(model.model, None, None, hidden_size, pairs=reads_pairs(model.task)))
 

@@ -1,4 +1,4 @@
-"""Least squares after a cut: what stays of each layer makes up for what went, before any training."""
+"""Least squares after a cut: the rest of each layer makes up for what was removed, before any training."""
 
 import copy
 from collections.abc import Iterator
@@ -9,33 +9,35 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import BertForSequenceClassification
+from transformers import PreTrainedModel
 
-from compress.modeling.pruned import PrunedBertForSequenceClassification
+from compress.families.view import EncoderView, LayerView
+from compress.modeling.layers import spans
 from compress.progress import progress
-from compress.pruning.selection import spans
 from compress.training.batches import Examples, LengthBatches
 
 # Some twenty tokens for each input of the widest projection, and a memory that stays below a gigabyte for BERT-base.
 _TOKENS = 32_768
 _RIDGE = 1e-1
 
+Block = tuple[nn.Linear, nn.LayerNorm]
+
 
 @torch.no_grad()
 def reconstruct(
-    pruned: PrunedBertForSequenceClassification,
-    whole: BertForSequenceClassification,
+    pruned: PreTrainedModel,
+    whole: PreTrainedModel,
     layers: list[int],
     examples: Examples,
     batch_size: int,
     seed: int,
-) -> PrunedBertForSequenceClassification:
+) -> PreTrainedModel:
     """A copy of ``pruned`` whose output projections are refitted, so that each layer gives what it gave in ``whole``.
 
-    From the lowest layer to the highest, those of attention and FFN become what takes the pruned layer's own inputs,
-    errors from below included, nearest to the sums that the whole layer hands to its layer norms. Where layers above it
-    went, its FFN gives what the last of these gave, under that one's layer norm. Kwon et al. (2022) fit a factor for
-    each unit; here all weights are fitted, as in ZipLM (Kurtic et al. 2023).
+    From the lowest layer to the highest, the projections that end attention and FFN are fitted to the sums that the
+    whole layer hands to its layer norms, given the pruned layer's own inputs, errors from below included. Where the
+    layers above it were removed, its FFN gives what the last of these gave, under that one's layer norm. Kwon et al.
+    (2022) fit a factor for each unit; here all weights are fitted, as in ZipLM (Kurtic et al. 2023).
 
     Args:
         pruned: cut out of ``whole``.
@@ -46,27 +48,27 @@ def reconstruct(
         seed: of the order of the batches.
     """
     fitted = copy.deepcopy(pruned)
-    climbs = list(_climbs(fitted, whole, examples, batch_size, seed))
-    for layer in whole.bert.encoder.layer[: layers[0]]:  # nobody stands in for what went below the first
-        for climb in climbs:
-            climb.climb_whole(layer)
+    stack, own = EncoderView(whole).layers, EncoderView(fitted).layers
+    batches = list(_batches(fitted, whole, examples, batch_size, seed))
+    for layer in stack[: layers[0]]:  # no layer stands in for those removed below the first
+        for batch in batches:
+            batch.step_whole(layer)
     with progress("least squares", len(layers)) as advance:
-        stack = whole.bert.encoder.layer
-        for own, span in zip(fitted.bert.encoder.layer, spans(layers, len(stack)), strict=True):
-            if own is fitted.bert.encoder.layer[-1]:
-                climbs = [climb.to_the_first_token() for climb in climbs]
-            _imitate(own, [stack[index] for index in span], climbs)
+        for number, span in enumerate(spans(layers, len(stack))):
+            if number == len(own) - 1:
+                batches = [batch.at_the_first_token() for batch in batches]
+            _imitate(own[number], [stack[index] for index in span], batches)
             advance()
     return fitted
 
 
 @dataclass
-class _Climb:
-    """A batch on its way up through the layers of both models.
+class _Batch:
+    """A batch in the forward passes of both models, which go up layer by layer.
 
     Attributes:
         counted: bool ``[batch, length]``: tokens that the fits look at; none is padding.
-        whole: hidden states ``[batch, length, hidden]``, with what else the whole model's layers are given.
+        whole: what the whole model's next layer is given: hidden states ``[batch, length, hidden]``, and the rest.
         pruned: the same of the pruned model.
     """
 
@@ -74,37 +76,38 @@ class _Climb:
     whole: tuple[Any, ...]
     pruned: tuple[Any, ...]
 
-    def to_the_first_token(self) -> "_Climb":
+    def at_the_first_token(self) -> "_Batch":
         """The same batch, fitted to the one token that is read after the last layer."""
         first = torch.zeros_like(self.counted)
         first[:, 0] = True
         return replace(self, counted=first)
 
-    def climb_whole(self, layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def step_whole(self, layer: LayerView) -> tuple[torch.Tensor, torch.Tensor]:
         """Go up by a layer; the sums that its two layer norms were given, at counted tokens, ``[tokens, hidden]``."""
-        with _inputs_of(layer.attention.output.LayerNorm, layer.output.LayerNorm) as seen:
-            self.whole = (layer(*self.whole), *self.whole[1:])
+        with _inputs_of(layer.attention_norm, layer.ffn_norm) as seen:
+            self.whole = (layer.module(*self.whole), *self.whole[1:])
         return seen[0][self.counted], seen[1][self.counted]
 
-    def climb_pruned(self, layer: Any) -> None:
+    def step_pruned(self, layer: LayerView) -> None:
         """Go up by a layer."""
-        self.pruned = (layer(*self.pruned), *self.pruned[1:])
+        self.pruned = (layer.module(*self.pruned), *self.pruned[1:])
 
-    def look(self, layer: Any, part: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """At counted tokens, the inputs of the output projection of ``part``, and the sums that its norm is given."""
-        with _inputs_of(part.dense, part.LayerNorm) as seen:
-            layer(*self.pruned)
+    def look(self, layer: LayerView, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
+        """At counted tokens, the inputs of the projection that ends ``block``, and the sums that its norm is given."""
+        with _inputs_of(*block) as seen:
+            layer.module(*self.pruned)
         return seen[0][self.counted], seen[1][self.counted]
 
 
-def _imitate(own: Any, span: list[Any], climbs: list[_Climb]) -> None:
-    """Fit a layer's attention to that of its like, its FFN to the last layer of the span, and take it a layer up."""
-    sums = [[climb.climb_whole(layer) for climb in climbs] for layer in span]
-    _refit(own, own.attention.output, climbs, [attention for attention, _ in sums[0]])
-    own.output.LayerNorm.load_state_dict(span[-1].output.LayerNorm.state_dict())
-    _refit(own, own.output, climbs, [ffn for _, ffn in sums[-1]])
-    for climb in climbs:
-        climb.climb_pruned(own)
+def _imitate(own: LayerView, span: list[LayerView], batches: list[_Batch]) -> None:
+    """Fit a layer's attention to the first of ``span``, its FFN to the last, and take the batches up by it."""
+    sums = [[batch.step_whole(layer) for batch in batches] for layer in span]
+    attention, ffn = own.blocks
+    _refit(own, attention, batches, [wanted for wanted, _ in sums[0]])
+    own.ffn_norm.load_state_dict(span[-1].ffn_norm.state_dict())
+    _refit(own, ffn, batches, [wanted for _, wanted in sums[-1]])
+    for batch in batches:
+        batch.step_pruned(own)
 
 
 class _LeastSquares:
@@ -138,22 +141,22 @@ class _LeastSquares:
         self._linear.bias.add_((error_mean - input_mean @ change).float())
 
 
-def _refit(layer: Any, part: Any, climbs: list[_Climb], wanted: list[torch.Tensor]) -> None:
-    """Fit the output projection of ``part`` of ``layer`` to the sums that are wanted after it."""
-    fit = _LeastSquares(part.dense)
-    for climb, sums in zip(climbs, wanted, strict=True):
-        inputs, own = climb.look(layer, part)
+def _refit(layer: LayerView, block: Block, batches: list[_Batch], wanted: list[torch.Tensor]) -> None:
+    """Fit the projection that ends ``block`` of ``layer`` to the sums that are wanted after it."""
+    fit = _LeastSquares(block[0])
+    for batch, sums in zip(batches, wanted, strict=True):
+        inputs, own = batch.look(layer, block)
         fit.add(inputs, sums - own)
     fit.solve()
 
 
-def _climbs(pruned: nn.Module, whole: nn.Module, examples: Examples, batch_size: int, seed: int) -> Iterator[_Climb]:
+def _batches(pruned: nn.Module, whole: nn.Module, examples: Examples, batch_size: int, seed: int) -> Iterator[_Batch]:
     """The batches of the sample, below the first layer of both models."""
     batches = LengthBatches(examples.encodings.lengths, batch_size, seed)
     most = max(1, _TOKENS // batches.batch_tokens)
     for rows in islice(batches.epoch(0), most):
         batch = examples.batch(rows)
-        yield _Climb(batch["attention_mask"].bool(), _entry(whole, batch), _entry(pruned, batch))
+        yield _Batch(batch["attention_mask"].bool(), _entry(whole, batch), _entry(pruned, batch))
 
 
 class _EnteredError(Exception):
@@ -166,15 +169,16 @@ def _entry(model: nn.Module, batch: dict[str, torch.Tensor]) -> tuple[Any, ...]:
     def leave(_: nn.Module, given: tuple[Any, ...]) -> None:
         raise _EnteredError(given)
 
-    handle = model.get_submodule("bert.encoder.layer.0").register_forward_pre_hook(leave)
+    view = EncoderView(model)
+    handle = view.stack[0].register_forward_pre_hook(leave)
     try:
-        model(**{name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")})
+        model(**view.inputs(batch))
     except _EnteredError as entered:
         given: tuple[Any, ...] = entered.args[0]
         return given
     finally:
         handle.remove()
-    raise AssertionError("a BERT's forward pass goes through its first layer")
+    raise AssertionError("a forward pass goes through the first layer")
 
 
 @contextmanager

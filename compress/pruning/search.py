@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from compress.latency.random_models import Widths
 from compress.latency.table import Floats, LatencyTable
+from compress.modeling.widths import NEURON_BLOCK, Cut, Widths
 from compress.pruning.importance import Importance
-from compress.pruning.selection import NEURON_BLOCK, Cut
 
 # Latency is counted in so many parts of the whole model's; every layer's is rounded up to a part.
 _PARTS = 10_000

@@ -16,6 +16,7 @@ from compress.data import Dataset
 from compress.distillation.unlabeled import read_unlabeled
 from compress.errors import CompressError
 from compress.families.tokenizers.wordpiece import describe, ids_in, require_word_pieces, with_tokens
+from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.paths import local_path
 from compress.progress import say
@@ -102,13 +103,13 @@ def keep_tokens(whole: Checkpoint, tokens: set[str]) -> Checkpoint:
     tokenizer = with_tokens(whole.tokenizer, tokens)
     kept = ids_in(whole.tokenizer, tokenizer)
     model = copy.deepcopy(whole.model)
-    config, embeddings = model.config, model.bert.embeddings
+    view, config = EncoderView(model), model.config
     for name in _TOKEN_IDS:
         number = getattr(config, name, None)
         if number is not None:
             setattr(config, name, int(np.searchsorted(kept, number)))
-    table = embeddings.word_embeddings.weight.detach()[torch.from_numpy(kept)]
-    embeddings.word_embeddings = nn.Embedding.from_pretrained(table, freeze=False, padding_idx=config.pad_token_id)
+    table = view.words.weight.detach()[torch.from_numpy(kept)]
+    view.words = nn.Embedding.from_pretrained(table, freeze=False, padding_idx=config.pad_token_id)
     config.vocab_size = len(kept)
     return replace(whole, model=model, tokenizer=tokenizer)
 

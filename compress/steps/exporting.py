@@ -35,6 +35,7 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
 
         import onnx
 
+        from compress.families.view import EncoderView
         from compress.graph.build import build_graph
         from compress.graph.fp16 import check_range, to_fp16
         from compress.graph.kernels import check_patterns, expected_patterns
@@ -46,9 +47,9 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
         from compress.runtime.session import OnnxPredictor
 
         checkpoint = load_classifier(str(model), pairs=job.config.pairs)
-        manifest, bert = checkpoint.manifest("onnx"), checkpoint.model.config
+        manifest, view = checkpoint.manifest("onnx"), EncoderView(checkpoint.model)
         torch, built = TorchPredictor(checkpoint), build_graph(read_weights(checkpoint.model))
-        shapes = bert.vocab_size, bert.max_position_embeddings
+        shapes = view.words.num_embeddings, view.longest
         metrics: dict[str, Any] = {}
         if fp16 := job.config.precision == "fp16":
             metrics["largest_activation"] = check_range(built, parity_batches(torch, *shapes), job.threads)

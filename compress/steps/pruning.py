@@ -105,7 +105,7 @@ def _vocabulary(whole: "Checkpoint", pruned: "Checkpoint", dataset: "Dataset") -
     """Tokens before and after, and how much of the texts that were not counted is read otherwise."""
     from compress.pruning.vocabulary import compare_reading
 
-    before, after = (len(model.model.bert.embeddings.word_embeddings.weight) for model in (whole, pruned))
+    before, after = (model.model.config.vocab_size for model in (whole, pruned))
     found: dict[str, float] = {"tokens_before": before, "tokens": after}
     for name, split in {"validation": dataset.validation, "test": dataset.test}.items():
         found |= {

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from compress.modeling.states import Batch, States
 from compress.runtime.encoding import pad
 from compress.training.encodings import Encodings
-from compress.training.objective import TEACHER, Batch, States
+from compress.training.objective import TEACHER
 
 # Texts are sorted by length only inside a pool of so many batches, so that the order stays random overall.
 _POOL_BATCHES = 50

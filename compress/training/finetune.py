@@ -6,6 +6,7 @@ import torch
 
 from compress.config import FinetuneConfig
 from compress.data import Dataset, Split
+from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
 from compress.training.batches import Examples
@@ -38,7 +39,7 @@ def _start_from_the_prior(model: Checkpoint, train_set: Examples) -> None:
 
     Rare labels else spend the first epoch on learning that they are rare: on GoEmotions that held up all 28 of them.
     """
-    bias = model.model.classifier.bias
+    bias = EncoderView(model.model).head[-1].bias
     if train_set.targets.ndim == 2 and not bias.any():
         present = torch.from_numpy(train_set.targets).sum(dim=0)
         bias.copy_(torch.logit((present + 1) / (len(train_set) + 2)))

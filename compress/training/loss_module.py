@@ -1,19 +1,18 @@
 """The model that is trained together with what it is trained for, as the one module that a step calls."""
 
-from typing import Any
-
 import torch
 from torch import nn
 
-from compress.modeling.states import recording
-from compress.training.objective import Batch, Objective
+from compress.families.view import EncoderView
+from compress.modeling.states import Batch, recording
+from compress.training.objective import Objective
 
 
 class LossModule(nn.Module):
     """From a batch to its losses; in one module, so that processes that train together share all its gradients.
 
     Args:
-        model: a BERT classifier.
+        model: a classifier.
         objective: its weights, where it has any, are trained too.
         precision: ``bf16`` for autocast of the model; the losses are always computed in fp32.
     """
@@ -27,7 +26,7 @@ class LossModule(nn.Module):
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Losses by name, scalars; ``loss`` is the one to minimise."""
         device = batch["input_ids"].device.type
-        inputs: dict[str, Any] = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+        inputs = EncoderView(self.model).inputs(batch)
         with recording(self.model, self.objective.wanted) as states:
             with torch.autocast(device, torch.bfloat16, enabled=self._bf16):
                 logits = self.model(**inputs).logits

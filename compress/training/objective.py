@@ -5,14 +5,7 @@ from typing import Protocol
 import torch
 from torch.nn import functional
 
-Batch = dict[str, torch.Tensor]
-"""The model's inputs ``[batch, length]``; ``targets``; ``labelled``, bool ``[batch]``: whether a target is known;
-and, where a teacher has answered, its states, each under ``teacher.`` and its name."""
-
-States = dict[str, torch.Tensor]
-"""What a forward pass shows, by name. ``logits`` ``[batch, labels]``; ``embeddings`` ``[batch, length, hidden]``, the
-embeddings' output; ``hidden.3`` ``[batch, length, hidden]``, the output of layer 3, counted from 0; ``query.3``,
-``key.3``, ``value.3`` ``[batch, length, heads * head size]`` inside that layer."""
+from compress.modeling.states import Batch, States
 
 TEACHER = "teacher."
 

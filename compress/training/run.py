@@ -10,6 +10,7 @@ from torch import nn
 
 from compress.config import TrainingConfig
 from compress.errors import CompressError
+from compress.families.view import EncoderView
 from compress.machine import choose_precision
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import Advance
@@ -162,6 +163,5 @@ class Run:
 
 
 def _freeze(model: nn.Module, frozen: bool) -> None:
-    for table in model.get_submodule("bert.embeddings").children():
-        if isinstance(table, nn.Embedding):
-            table.requires_grad_(not frozen)
+    for table in EncoderView(model).tables:
+        table.requires_grad_(not frozen)

@@ -2,12 +2,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import onnx
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from compress.benchmark.macs import ProductSizes, macs_per_text, widths_of
+from compress.benchmark.macs import ProductSizes, macs_per_text, sizes_of_graph, sizes_of_model
 from compress.benchmark.measure import bench
 from compress.benchmark.workers.energy import Counter, EnergyMeter, cpu_counters, gpu_counters
 from compress.benchmark.workers.memory import peak_memory_bytes
@@ -26,12 +25,10 @@ UNEVEN = {"heads": (4, 1, 0, 2), "neurons": (128, 64, 32, 0)}
 def test_macs_are_half_the_operations_that_pytorch_counts(shape: dict[str, tuple[int, ...]], tokens: int) -> None:
     model = make_bert(**shape, labels=3)  # type: ignore[arg-type]
     model.config._attn_implementation = "eager"
-    widths = widths_of({name: tuple(weight.shape) for name, weight in model.named_parameters()}, onnx=False)
-    assert widths is not None
     feeds = {name: torch.from_numpy(array) for name, array in make_feeds(1, tokens).items()}
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         parts(model)(**feeds)
-    assert 2 * macs_per_text(widths, tokens) == counter.get_total_flops()
+    assert 2 * macs_per_text(sizes_of_model(model), tokens) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("int8", [False, True])
@@ -39,7 +36,7 @@ def test_a_graph_has_its_models_widths_and_saves_the_last_layers_other_tokens(in
     model = make_bert((4, 1, 2, 3), (128, 64, 32, 96), labels=3)
     graph = build_graph(read_weights(model))
     graph = quantize_weights(graph) if int8 else graph
-    found = widths_of({each.name: tuple(each.dims) for each in graph.graph.initializer}, onnx=True)
+    found = sizes_of_graph({each.name: tuple(each.dims) for each in graph.graph.initializer})
     assert found == ProductSizes(HIDDEN, (64, 16, 32, 48), (128, 64, 32, 96), HIDDEN * HIDDEN + 3 * HIDDEN, True)
     whole = ProductSizes(found.hidden, found.attention, found.neurons, found.head, False)
     tokens = 10
@@ -48,8 +45,8 @@ def test_a_graph_has_its_models_widths_and_saves_the_last_layers_other_tokens(in
 
 
 def test_weights_of_another_model_are_not_guessed_at() -> None:
-    assert widths_of({"dense.weight": (3, 4)}, onnx=False) is None
-    assert widths_of({each.name: tuple(each.dims) for each in onnx.ModelProto().graph.initializer}, onnx=True) is None
+    assert sizes_of_graph({"dense.weight": (3, 4)}) is None
+    assert sizes_of_graph({}) is None
 
 
 def test_peak_memory_is_of_this_process_alone_and_grows_with_it() -> None:

@@ -30,6 +30,7 @@ from compress.quantization.temperature import fold_temperature
 from compress.runtime.choice import Choice
 from compress.runtime.encoding import Text, TextEncoder
 from tests.clients.setup import PEERS, is_set_up
+from tests.tiny import parts
 
 HERE = Path(__file__).parent
 TEXTS = 200
@@ -71,7 +72,7 @@ def folder(texts: tuple[Sequence[Text], int], tmp_path_factory: pytest.TempPathF
     task = "single_label" if isinstance(texts[0][0], str) else "pair_single_label"
     checkpoint = load_for_finetuning(MINILM, task, tuple(f"label {number}" for number in range(texts[1])), seed=0)
     checkpoint = replace(checkpoint, max_length=MAX_LENGTH)  # many news are longer, and some pairs
-    checkpoint.model.classifier.weight.data *= 50  # logits of a few units, as a trained head's are
+    parts(checkpoint.model).classifier.weight.data *= 50  # logits of a few units, as a trained head's are
     folder = tmp_path_factory.mktemp("clients") / "model"
     (folder / "onnx").mkdir(parents=True)
     graph = build_graph(read_weights(checkpoint.model))

@@ -19,10 +19,10 @@ from compress.distillation.distill import distill
 from compress.distillation.students import make_student
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import Checkpoint, load_classifier
+from compress.modeling.states import Batch, States
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import predict_logits
 from compress.training.checkpointing import RunFiles
-from compress.training.objective import Batch, States
 from compress.training.validator import TrainingResult
 from tests.conftest import FILLERS, WORDS
 from tests.tiny import (

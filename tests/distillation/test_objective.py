@@ -13,8 +13,8 @@ from compress.config import DistillConfig, PruneConfig
 from compress.distillation.losses import attention, dot_products, relation, soft_labels, token_mse
 from compress.distillation.objective import Distillation
 from compress.errors import CompressError
-from compress.modeling.states import recording
-from compress.training.objective import TEACHER, Batch, Objective, States
+from compress.modeling.states import Batch, States, recording
+from compress.training.objective import TEACHER, Objective
 from tests.tiny import VOCABULARY, make_bert, make_feeds
 
 PARTS = ("soft", "hard", "embedding", "hidden", "attention", "relation")

@@ -15,10 +15,10 @@ from compress.distillation.teacher import CachedOutputs, LiveOutputs, answers
 from compress.distillation.teacher_cache import precompute as fill
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.states import recording
+from compress.modeling.states import Batch, recording
 from compress.training.batches import Examples, TeacherOutputs
 from compress.training.encodings import Encodings
-from compress.training.objective import TEACHER, Batch
+from compress.training.objective import TEACHER
 from tests.tiny import make_bert, make_checkpoint, parts, read
 
 LABELS = ("negative", "positive")

@@ -181,7 +181,7 @@ def test_parity_refuses_a_graph_that_is_off(
 
 
 def test_two_models_that_are_both_nan_are_not_equal(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    checkpoint.model.classifier.bias.data[:] = float("nan")
+    parts(checkpoint.model).classifier.bias.data[:] = float("nan")
     predictor = exported(checkpoint, build_graph(read_weights(checkpoint.model)), tmp_path)
     with pytest.raises(CompressError, match="differs by nan"):
         check_parity(TorchPredictor(checkpoint), predictor, 108, 128, 1e-4)

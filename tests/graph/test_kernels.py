@@ -11,7 +11,7 @@ import pytest
 from compress.errors import CompressError
 from compress.graph.build import APART_FROM, build_graph
 from compress.graph.kernels import Patterns, check_patterns, expected_patterns
-from compress.graph.weights import BertWeights, LayerWeights, Linear, Norm, read_weights
+from compress.graph.weights import EncoderWeights, LayerWeights, Linear, Norm, read_weights
 from compress.quantization.dynamic import QuantizationPlan, quantizable, quantize_weights
 from tests.graph.test_build import MODELS
 from tests.tiny import make_bert
@@ -52,7 +52,7 @@ def test_weights_that_stay_fp32_are_not_expected_in_int8(tmp_path: Path) -> None
     assert found.int8_products == expected_patterns(fp32, ()).int8_products - 4
 
 
-def wide_weights(heads: int) -> BertWeights:
+def wide_weights(heads: int) -> EncoderWeights:
     """One layer and a last one of a model that is wide enough for query, key and value apart."""
     random = np.random.default_rng(0)
 
@@ -80,7 +80,7 @@ def wide_weights(heads: int) -> BertWeights:
     )
     square, head = linear(APART_FROM, APART_FROM), linear(APART_FROM, 2)
     tables = array(108, APART_FROM), array(128, APART_FROM), array(2, APART_FROM)
-    return BertWeights(*tables, norm(), (layer, layer), square, head, 64, 1e-12, "gelu")
+    return EncoderWeights(*tables, norm(), (layer, layer), square, "tanh", head, 64, 1e-12, "gelu")
 
 
 def test_wide_models_have_their_projections_apart_and_quantize_what_they_read_once(tmp_path: Path) -> None:

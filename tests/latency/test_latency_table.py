@@ -8,11 +8,12 @@ import pytest
 from onnx import numpy_helper
 
 from compress.errors import CompressError
+from compress.families.view import EncoderView
 from compress.latency.deployment import Deployment, typical_lengths
-from compress.latency.random_models import Architecture, Widths, parameters, random_graph, random_model
+from compress.latency.random_models import random_graph, random_model
 from compress.latency.table import LatencyTable, fit_table, models_to_time
 from compress.latency.timings import Timing, latency_table, read_timings, take_turns, write_timings
-from compress.modeling.pruned import head_size_of
+from compress.modeling.widths import Architecture, Widths, parameters
 from tests.tiny import make_bert
 
 TINY = Architecture.of(make_bert())
@@ -78,7 +79,7 @@ def test_a_probe_is_what_a_model_of_these_widths_is(widths: Widths) -> None:
     assert Architecture.of(model) == TINY
     assert Widths.of(model) == widths
     assert parameters(TINY, widths) == model.num_parameters() == random_model(TINY, widths).num_parameters()
-    assert head_size_of(random_model(TINY, widths).config) == head_size_of(model.config)
+    assert EncoderView(random_model(TINY, widths)).head_size == EncoderView(model).head_size
 
 
 def test_parameters_of_layers_that_are_empty_do_not_count() -> None:

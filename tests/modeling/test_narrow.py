@@ -8,12 +8,13 @@ import numpy.typing as npt
 import pytest
 import torch
 from torch import nn
-from transformers import BertForSequenceClassification
+from transformers import BertForSequenceClassification, PreTrainedModel
 
 import compress
+from compress.families.bert import BERT
 from compress.modeling.checkpoint import load_classifier, save_checkpoint
 from compress.modeling.narrow import narrow
-from compress.modeling.pruned import PrunedBertForSequenceClassification
+from compress.modeling.pruned import pruned_classifier
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import predict_logits
 from tests.conftest import FILLERS, WORDS
@@ -40,11 +41,11 @@ SHAPES: dict[str, Widths] = {
 }
 
 
-def layers_of(model: BertForSequenceClassification) -> Any:
+def layers_of(model: PreTrainedModel) -> Any:
     return parts(model).bert.encoder.layer
 
 
-def apart(one: BertForSequenceClassification, other: BertForSequenceClassification) -> float:
+def apart(one: PreTrainedModel, other: PreTrainedModel) -> float:
     feeds = make_feeds(6, 20, padded=True)
     return float(np.abs(torch_logits(one, feeds) - torch_logits(other, feeds)).max())
 
@@ -98,7 +99,7 @@ def test_an_even_model_whose_heads_fill_the_hidden_size_is_a_stock_bert() -> Non
 def test_another_shape_is_a_pruned_bert_that_says_its_widths(widths: Widths) -> None:
     heads, neurons, hidden = widths
     narrower = narrow(make_bert(), heads, neurons, hidden)
-    assert type(narrower) is PrunedBertForSequenceClassification
+    assert type(narrower) is pruned_classifier(BERT)
     config = narrower.config
     assert config.heads_per_layer == [heads or 4] * 4
     assert config.neurons_per_layer == [neurons or 128] * 4
@@ -198,7 +199,7 @@ def test_the_least_active_neurons_go_even_where_their_weights_are_large() -> Non
     assert apart(narrower, model) < 1e-5
 
 
-def outputs(model: BertForSequenceClassification, linear: nn.Module, second: int) -> npt.NDArray[np.float64]:
+def outputs(model: PreTrainedModel, linear: nn.Module, second: int) -> npt.NDArray[np.float64]:
     """``[tokens, out]`` of one linear layer, on random text with so many tokens of a second one."""
     seen: list[torch.Tensor] = []
     handle = linear.register_forward_hook(lambda _, __, found: seen.append(found))

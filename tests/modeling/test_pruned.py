@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from transformers import AutoModelForSequenceClassification
 
 from compress.errors import CompressError
+from compress.families.bert import BERT
 from compress.modeling.checkpoint import load_classifier, save_checkpoint
-from compress.modeling.pruned_config import PrunedBertConfig
+from compress.modeling.pruned import pruned_config
 from tests.tiny import make_bert, make_checkpoint, make_feeds, same_weights, torch_logits, weights_of
 
 HEADS, NEURONS = (4, 0, 1, 3), (128, 32, 0, 64)
@@ -113,7 +114,7 @@ def test_a_checkpoint_comes_back_as_it_was_saved(saved: Path, tiny_encoder: Path
 @pytest.mark.parametrize("widths", [{"heads_per_layer": [4, 4]}, {"neurons_per_layer": [128] * 5}])
 def test_widths_must_be_given_for_every_layer(widths: dict[str, list[int]]) -> None:
     with pytest.raises(ValueError, match="entry for each of 4 layers"):
-        PrunedBertConfig(num_hidden_layers=4, **widths)  # type: ignore[arg-type]
+        pruned_config(BERT)(num_hidden_layers=4, **widths)
 
 
 @pytest.mark.parametrize("drop", ["bert.encoder.layer.2.intermediate.dense.bias", "bert.pooler.dense.weight"])

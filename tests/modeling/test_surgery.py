@@ -17,7 +17,7 @@ from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_classifier
 from compress.modeling.surgery import cut_model
-from compress.pruning.selection import Cut
+from compress.modeling.widths import Cut
 from tests.tiny import HEAD_SIZE, HIDDEN, make_bert, make_feeds, parts, same_weights, torch_logits, weights_of
 
 Widths = tuple[tuple[int, ...], tuple[int, ...]]

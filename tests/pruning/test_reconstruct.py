@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.pruned import PrunedBertForSequenceClassification
 from compress.modeling.surgery import cut_model
+from compress.modeling.widths import Cut
 from compress.pruning.reconstruct import reconstruct
-from compress.pruning.selection import Cut
 from compress.training.batches import Examples
 from compress.training.finetune import encode
 from tests.tiny import (
@@ -45,13 +45,13 @@ def sample(whole: Checkpoint, tiny_data: Path) -> Examples:
 
 def refit(
     whole: Checkpoint, cut: Cut, sample: Examples, batch_size: int = 32
-) -> tuple[PrunedBertForSequenceClassification, PrunedBertForSequenceClassification]:
+) -> tuple[PreTrainedModel, PreTrainedModel]:
     """The model as it is cut, and refitted."""
     pruned = cut_model(whole.model, cut)
     return pruned, reconstruct(pruned, whole.model, cut.layers, sample, batch_size, seed=0)
 
 
-def distance(one: Checkpoint, other: PrunedBertForSequenceClassification, sample: Examples) -> float:
+def distance(one: Checkpoint, other: PreTrainedModel, sample: Examples) -> float:
     """Mean squared difference of the last hidden states over the real tokens of a sample."""
     batch = sample.batch(range(len(sample)))
     real = batch["attention_mask"].bool()

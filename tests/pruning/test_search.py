@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress.clock import Stopwatch
-from compress.latency.random_models import Widths
 from compress.latency.table import LatencyTable
+from compress.modeling.widths import NEURON_BLOCK, Cut, Widths
 from compress.pruning.importance import Importance
 from compress.pruning.search import OutOfReachError, search
-from compress.pruning.selection import NEURON_BLOCK, Cut
 
 _SLACK = 0.001  # of the whole latency: what rounding up each of a few layers can cost
 

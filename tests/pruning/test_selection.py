@@ -5,8 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compress.modeling.widths import NEURON_BLOCK
 from compress.pruning.importance import Importance
-from compress.pruning.selection import NEURON_BLOCK, Budget, choose
+from compress.pruning.selection import Budget, choose
 
 shares = st.floats(0, 0.99)
 layers = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 6), st.floats(1e-6, 1e3)), min_size=1, max_size=8)

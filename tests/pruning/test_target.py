@@ -14,9 +14,9 @@ from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.latency.deployment import Deployment, Turns
-from compress.latency.random_models import Architecture, Widths, parameters
 from compress.modeling.checkpoint import load_classifier
 from compress.modeling.surgery import cut_model
+from compress.modeling.widths import Architecture, Widths, parameters
 from compress.pruning.importance.ranking import random_importance
 from compress.pruning.planning import find_plan
 from tests.tiny import make_bert, make_checkpoint

@@ -24,7 +24,7 @@ from compress.pruning.vocabulary import chosen_tokens, compare_reading, count_to
 from compress.runtime.predictor import predict_logits
 from compress.runtime.session import OnnxPredictor
 from tests.conftest import FILLERS, SPECIALS, WORDS
-from tests.tiny import make_bert, make_checkpoint, read, weights_of
+from tests.tiny import make_bert, make_checkpoint, parts, read, weights_of
 
 LABELS = ("negative", "positive")
 GONE = {"film", "superb", "dull"}
@@ -108,7 +108,7 @@ def test_ids_that_the_config_names_follow(whole: Checkpoint) -> None:
     moved = replace(whole, model=model, tokenizer=tokenizer)
     smaller = keep_tokens(moved, set(order) - GONE)
     assert smaller.model.config.pad_token_id == smaller.tokenizer.pad_token_id == 0
-    assert smaller.model.bert.embeddings.word_embeddings.padding_idx == 0
+    assert parts(smaller.model).bert.embeddings.word_embeddings.padding_idx == 0
     assert smaller.model.config.sep_token_id == smaller.tokenizer.sep_token_id == 3
     assert smaller.model.config.bos_token_id is None
 

@@ -17,7 +17,7 @@ from compress.modeling.checkpoint import save_checkpoint
 from compress.runtime.classifier import Classifier
 from compress.runtime.encoding import Text
 from compress.runtime.texts import checked
-from tests.tiny import make_bert, make_checkpoint, read
+from tests.tiny import make_bert, make_checkpoint, parts, read
 
 TEXTS = [
     "good",
@@ -296,8 +296,9 @@ def test_impossible_numbers_are_refused(tiny_onnx: Path, settings: dict[str, int
 def test_extreme_logits_become_probabilities(tiny_encoder: Path, tmp_path: Path) -> None:
     for task in ("single_label", "multi_label"):
         checkpoint = make_checkpoint(tiny_encoder, make_bert(), ("a", "b"), task)
-        checkpoint.model.classifier.weight.data[:] = 0
-        checkpoint.model.classifier.bias.data[:] = checkpoint.model.classifier.bias.new_tensor([5000.0, -5000.0])
+        classifier = parts(checkpoint.model).classifier
+        classifier.weight.data[:] = 0
+        classifier.bias.data[:] = classifier.bias.new_tensor([5000.0, -5000.0])
         save_checkpoint(checkpoint, tmp_path / task)
         compress.export(tmp_path / task, tmp_path / f"onnx-{task}")
         with np.errstate(all="raise", under="ignore"):

@@ -7,10 +7,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from compress.modeling.states import Batch, States
 from compress.runtime.encoding import Encoding
 from compress.training.batches import Examples, LengthBatches
 from compress.training.encodings import Encodings
-from compress.training.objective import Batch, States
 
 
 def lengths_of(count: int, seed: int = 0) -> npt.NDArray[np.int64]:

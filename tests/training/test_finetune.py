@@ -8,7 +8,7 @@ import torch
 
 import compress
 from compress.modeling.checkpoint import load_classifier
-from tests.tiny import write_rows
+from tests.tiny import parts, write_rows
 
 STILL: dict[str, Any] = {"learning_rate": 1e-12, "epochs": 1, "precision": "fp32", "weight_decay": 0.0}
 
@@ -32,7 +32,7 @@ def rare_labels(tmp_path: Path) -> Path:
 
 def bias_of(folder: Path) -> dict[str, float]:
     model = load_classifier(str(folder))
-    return dict(zip(model.labels, model.model.classifier.bias.tolist(), strict=True))
+    return dict(zip(model.labels, parts(model.model).classifier.bias.tolist(), strict=True))
 
 
 def test_a_fresh_multi_label_head_begins_with_the_labels_shares(

@@ -17,15 +17,16 @@ from compress.data import Dataset
 from compress.errors import CompressError
 from compress.evaluation.metrics import score
 from compress.modeling.checkpoint import Checkpoint, load_for_finetuning
+from compress.modeling.states import Batch, States
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import encoded_logits
 from compress.training.checkpointing import RunFiles
 from compress.training.finetune import encode
 from compress.training.loop import train
-from compress.training.objective import Batch, States, hard_labels
+from compress.training.objective import hard_labels
 from compress.training.schedule import BatchSchedule
 from compress.training.validator import TrainingResult
-from tests.tiny import read, same_weights, weights_of
+from tests.tiny import parts, read, same_weights, weights_of
 
 Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
 
@@ -250,7 +251,7 @@ def test_frozen_embeddings_stay_and_all_else_is_trained(fresh: Callable[[], Chec
     assert same == {name for name in after if "_embeddings.weight" in name}
     fit(checkpoint, data, epochs=1)  # and they thaw
     assert not torch.equal(
-        checkpoint.model.bert.embeddings.word_embeddings.weight, before["bert.embeddings.word_embeddings.weight"]
+        parts(checkpoint.model).bert.embeddings.word_embeddings.weight, before["bert.embeddings.word_embeddings.weight"]
     )
 
 

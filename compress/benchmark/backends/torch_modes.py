@@ -7,6 +7,8 @@ from typing import Any
 import torch
 
 from compress.benchmark.backends.static_shapes import StaticShapes, capture_cuda
+from compress.families import family_of
+from compress.families.view import EncoderView
 from compress.machine import torch_device
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.runtime.encoding import Feeds, TextEncoder
@@ -43,12 +45,13 @@ class TorchBackend:
         self.model: torch.nn.Module = checkpoint.model.eval().requires_grad_(False)
         self.model.to(device=torch.device(device), dtype=_DTYPES.get(precision))
         self._device = device
+        self._inputs = family_of(checkpoint.model.config).inputs
         self._forward = self._in_mode(mode)
 
     def run(self, feeds: Feeds) -> Logits:
         """Logits, float32 ``[batch, labels]``; copying to and from the GPU is part of it."""
         with torch.inference_mode():
-            tensors = {name: torch.from_numpy(array).to(self._device) for name, array in feeds.items()}
+            tensors = {name: torch.from_numpy(feeds[name]).to(self._device) for name in self._inputs}
             logits: Logits = self._forward(tensors).float().cpu().numpy()
         return logits
 
@@ -64,7 +67,7 @@ class TorchBackend:
             compiled: Forward = torch.compile(eager, dynamic=True)
             return compiled
         if mode == "graphs":
-            return StaticShapes(eager, model.config.max_position_embeddings, capture_cuda)
+            return StaticShapes(eager, EncoderView(model).longest, capture_cuda)
         return eager
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from compress.benchmark.arrivals import serve
 from compress.benchmark.backends.opening import open_row
-from compress.benchmark.macs import weight_shapes, widths_of
+from compress.benchmark.macs import product_sizes
 from compress.benchmark.rows import Row
 from compress.benchmark.workers.energy import EnergyMeter
 from compress.benchmark.workers.memory import (
@@ -136,7 +136,7 @@ class ModelServer:
         """What the model cost up to now; asked for after the real texts, before the turns of any other load."""
         peak = peak_memory_bytes()  # before the weights are looked at
         joules = [used for used in self._joules if used is not None]
-        widths = widths_of(weight_shapes(self._predictor, self._graph), onnx=self._graph is not None)
+        widths = product_sizes(self._predictor, self._graph)
         return {
             "mean_tokens": self._mean_tokens,
             "tokenizer_p50_ms": self._tokenizer_p50_ms,

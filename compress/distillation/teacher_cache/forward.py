@@ -6,15 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import BertForSequenceClassification
 
 from compress.config import DistillationConfig
 from compress.distillation.teacher_cache.shard import LOGITS
+from compress.families.view import EncoderView
 from compress.machine import choose_precision, torch_device
-from compress.modeling.states import recording, state_modules
-from compress.training.objective import Batch, States
-
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+from compress.modeling.states import Batch, States, recording, state_modules
 
 
 @dataclass(frozen=True)
@@ -27,12 +24,12 @@ class TeacherForward:
         precision: ``fp32``, or ``bf16`` for autocast.
     """
 
-    model: BertForSequenceClassification
+    model: nn.Module
     device: torch.device
     precision: str
 
     @classmethod
-    def of(cls, model: BertForSequenceClassification, config: DistillationConfig) -> "TeacherForward":
+    def of(cls, model: nn.Module, config: DistillationConfig) -> "TeacherForward":
         """As ``config`` says."""
         kind = torch_device(config.device)
         # By number: "cuda" means another GPU once this process has been given one of several.
@@ -48,15 +45,15 @@ class TeacherForward:
         """The ``states`` of padded texts, on the teacher's device; logits are float32."""
         autocast = torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
         with torch.no_grad(), autocast, recording(self.model, states) as recorded:
-            self.model(**{name: inputs[name].to(self.device) for name in _INPUTS})
+            self.model(**{name: ids.to(self.device) for name, ids in EncoderView(self.model).inputs(inputs).items()})
         return recorded | {LOGITS: recorded[LOGITS].float()}
 
 
-def widths_of(model: BertForSequenceClassification, states: Iterable[str]) -> Mapping[str, int]:
+def widths_of(model: nn.Module, states: Iterable[str]) -> Mapping[str, int]:
     """The columns of each state.
 
     Raises:
         CompressError: the model has no such state.
     """
     modules = state_modules(model, sorted(states), "teacher")
-    return {name: getattr(module, "out_features", model.config.hidden_size) for name, module in modules.items()}
+    return {name: getattr(module, "out_features", EncoderView(model).hidden_size) for name, module in modules.items()}

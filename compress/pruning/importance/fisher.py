@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
 
+from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import progress
-from compress.pruning.importance.gradients import frozen, loss_sum
-from compress.pruning.importance.scores import Importance
+from compress.pruning.importance.scores import Importance, frozen, loss_sum
 from compress.training.batches import Examples, LengthBatches
 
 
@@ -38,12 +37,9 @@ class _Masks:
         self.totals: list[torch.Tensor] = []
         self._live: list[torch.Tensor] = []
         self._sites: list[tuple[nn.Module, int]] = []  # each with the width of one unit
-        layers: Any = model.get_submodule("bert.encoder.layer")
-        for layer in layers:
-            heads = getattr(layer.attention.self, "num_attention_heads", 0)
-            context, neurons = layer.attention.output.dense, layer.output.dense
-            self._sites += [(context, context.in_features // max(heads, 1)), (neurons, 1)]
-            self.totals += [torch.zeros(units, dtype=torch.float64) for units in (heads, neurons.in_features)]
+        for layer in EncoderView(model).layers:
+            self._sites += [(layer.attention_output, layer.head_size), (layer.ffn_output, 1)]
+            self.totals += [torch.zeros(units, dtype=torch.float64) for units in (layer.heads, layer.neurons)]
 
     def hook(self) -> list[torch.utils.hooks.RemovableHandle]:
         """Put the masks in place; the handles take them out again."""

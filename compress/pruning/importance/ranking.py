@@ -1,14 +1,14 @@
 """The importance that the settings ask for: measured on the data, a baseline, or a function of the user's own."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
 from compress.config import PruneConfig
 from compress.errors import CompressError
+from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.pruned import head_size_of
+from compress.modeling.widths import Widths
 from compress.pruning.importance import Importance
 from compress.pruning.importance.fisher import fisher_importance
 from compress.pruning.importance.surgeon import surgeon_importance
@@ -42,34 +42,21 @@ def rank(checkpoint: Checkpoint, examples: Examples, config: PruneConfig) -> Imp
 def magnitude_importance(checkpoint: Checkpoint) -> Importance:
     """The sum of the squares of all weights that go with a unit: its own rows, and the columns that read it."""
     heads, neurons = [], []
-    for layer in _layers(checkpoint):
-        parts = [getattr(layer.attention.self, name, None) for name in ("query", "key", "value")]
-        columns = _unit_norms([part for part in parts if part is not None], layer.attention.output.dense)
-        heads.append(columns.reshape(-1, head_size_of(checkpoint.model.config)).sum(dim=1))
-        neurons.append(_unit_norms([layer.intermediate.dense], layer.output.dense))
+    for layer in EncoderView(checkpoint.model).layers:
+        columns = _unit_norms(layer.projections, layer.attention_output)
+        heads.append(columns.reshape(-1, layer.head_size).sum(dim=1))
+        neurons.append(_unit_norms([layer.ffn_input], layer.ffn_output))
     return Importance(heads, neurons)
 
 
 def random_importance(checkpoint: Checkpoint, seed: int) -> Importance:
     """Numbers from 0 to 1 that mean nothing: the floor that every other importance must beat."""
-    generator = torch.Generator().manual_seed(seed)
+    generator, widths = torch.Generator().manual_seed(seed), Widths.of(checkpoint.model)
     heads, neurons = (
         [torch.rand(count, generator=generator, dtype=torch.float64) for count in counts]
-        for counts in widths(checkpoint)
+        for counts in (widths.heads, widths.neurons)
     )
     return Importance(heads, neurons)
-
-
-def _layers(checkpoint: Checkpoint) -> Any:
-    return checkpoint.model.bert.encoder.layer
-
-
-def widths(checkpoint: Checkpoint) -> tuple[list[int], list[int]]:
-    """Heads and neurons of each layer."""
-    head_size = head_size_of(checkpoint.model.config)
-    layers = _layers(checkpoint)
-    heads = [layer.attention.output.dense.in_features // head_size for layer in layers]
-    return heads, [layer.output.dense.in_features for layer in layers]
 
 
 def _unit_norms(writers: Sequence[torch.nn.Linear], reader: torch.nn.Linear) -> torch.Tensor:
@@ -85,11 +72,13 @@ def _checked(importance: object, checkpoint: Checkpoint) -> Importance:
             "prune.importance must give a compress.pruning.importance.Importance, "
             f"got {type(importance).__name__}; it has a tensor of scores for each layer's heads and neurons"
         )
-    heads, neurons = widths(checkpoint)
-    return Importance(_scores(importance.heads, heads, "heads"), _scores(importance.neurons, neurons, "neurons"))
+    widths = Widths.of(checkpoint.model)
+    return Importance(
+        _scores(importance.heads, widths.heads, "heads"), _scores(importance.neurons, widths.neurons, "neurons")
+    )
 
 
-def _scores(scores: Scores, counts: list[int], name: str) -> Scores:
+def _scores(scores: Scores, counts: Sequence[int], name: str) -> Scores:
     shapes = [list(layer.shape) if isinstance(layer, torch.Tensor) else type(layer).__name__ for layer in scores]
     wanted = [[count] for count in counts]
     if shapes != wanted:

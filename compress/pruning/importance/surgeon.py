@@ -1,24 +1,23 @@
 """How much heads and neurons matter once what stays has been refitted: Optimal Brain Surgeon on output projections.
 
-Squared gradients on masks say what a unit is worth as long as all others are there. Cut by half, a layer has lost units
-that did the same work: each could have gone, not all of them. Here a unit is worth what least squares cannot make up
-for when it goes after all that matter less (Hassibi and Stork 1993; for structures ZipLM, Kurtic et al. 2023).
+Squared gradients on masks tell what a unit is worth while all others are there. A layer that is cut by half may lose
+several units that do the same work: any of them could be removed, but not all. Here a unit is worth the error that
+least squares cannot make up for when it is removed after all units that matter less (Hassibi and Stork 1993; for
+structures ZipLM, Kurtic et al. 2023).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from scipy.optimize import isotonic_regression
 from torch import nn
 
+from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.pruned import head_size_of
+from compress.modeling.widths import NEURON_BLOCK
 from compress.progress import progress
-from compress.pruning.importance.gradients import frozen, loss_sum
-from compress.pruning.importance.scores import Importance
-from compress.pruning.selection import NEURON_BLOCK
+from compress.pruning.importance.scores import Importance, frozen, loss_sum
 from compress.training.batches import Examples, LengthBatches
 
 # The products of all pairs of inputs are dear, and known well enough from ten tokens for each input of BERT-base's FFN.
@@ -27,19 +26,17 @@ _RIDGE = 1e-2
 
 
 def surgeon_importance(checkpoint: Checkpoint, examples: Examples, batch_size: int, seed: int) -> Importance:
-    """What the loss rises by when units go one after the other, the least missed first, and the rest is refitted.
+    """What the loss rises by when units are removed one by one, the least important first, and the rest is refitted.
 
     The rise is that of the loss's quadratic approximation: the squared error of a block's output, token by token,
-    weighted by the mean outer product of the loss's gradients there. The last unit to go has the largest score, and
-    the scores of a block add up to the loss of it all.
+    weighted by the mean outer product of the loss's gradients there. The last unit to be removed has the largest score,
+    and the scores of a block add up to the loss of removing all of it.
     """
     model = checkpoint.model.eval()
-    layers: Any = model.get_submodule("bert.encoder.layer")
-    head_size = head_size_of(model.config)
     sites = [
-        _Site(part.output.dense, unit, step)
-        for layer in layers
-        for part, unit, step in ((layer.attention, head_size, 1), (layer, 1, NEURON_BLOCK))
+        _Site(linear, unit, step)
+        for layer in EncoderView(model).layers
+        for linear, unit, step in ((layer.attention_output, layer.head_size, 1), (layer.ffn_output, 1, NEURON_BLOCK))
     ]
     batches = LengthBatches(examples.encodings.lengths, batch_size, seed).epoch(0)
     with frozen(model), _watched(sites), progress("importance", len(batches)) as advance:

@@ -1,0 +1,102 @@
+"""The table that describes a family of encoders: where its parts stand, what its config calls things, what it reads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Before a family's model type: the class of ours for models whose layers differ in width.
+PRUNED = "pruned_"
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """The modules that turn token ids into what the first layer reads, as paths from the classifier.
+
+    Attributes:
+        output: the module whose output that is.
+        words: the table of tokens.
+        positions: the table of positions.
+        norm: the layer norm after the sum.
+        segments: the table of first and second texts; None where the family has none.
+    """
+
+    output: str
+    words: str
+    positions: str
+    norm: str
+    segments: str | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The modules of one layer, as paths from the layer.
+
+    ``attention`` is the module that splits projections into heads, and that something else replaces in a layer without
+    heads. Its attributes that hold numbers of heads or widths are in ``heads_name``, ``head_size_name`` and, where it
+    has one for the width of all heads together, ``width_name``.
+    """
+
+    attention: str
+    query: str
+    key: str
+    value: str
+    attention_output: str
+    attention_norm: str
+    ffn_input: str
+    ffn_output: str
+    ffn_norm: str
+    heads_name: str = "num_attention_heads"
+    head_size_name: str = "attention_head_size"
+    width_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A linear layer of the classification head: its path, and the activation after it by its Hugging Face name."""
+
+    path: str
+    activation: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Everything that is known of a family; nothing outside its table names its modules.
+
+    Attributes:
+        name: as people write it.
+        model_type: in ``config.json``.
+        config: transformers' class for its config.
+        classifier: transformers' class for its classifiers.
+        inputs: what its forward pass and its graph read.
+        layers: path of the list of layers.
+        parts: of each layer; each part is followed by the sum with its input and a layer norm.
+        embeddings: what comes before the first layer.
+        head: what comes after the last layer's first token, its last layer giving the logits.
+        config_names: settings that its config calls otherwise than BERT's does.
+        first_position: the row of the position table that the first token reads.
+    """
+
+    name: str
+    model_type: str
+    config: str
+    classifier: str
+    inputs: tuple[str, ...]
+    layers: str
+    parts: Parts
+    embeddings: Embeddings
+    head: tuple[Dense, ...]
+    config_names: Mapping[str, str]
+    first_position: int = 0
+
+    def read(self, config: Any, setting: str) -> Any:
+        """A setting of one of its configs, by the name that BERT's has for it."""
+        return getattr(config, self.config_names.get(setting, setting))
+
+    def renamed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings by the names that its configs have for them."""
+        return {self.config_names.get(name, name): value for name, value in settings.items()}
+
+    def head_size(self, config: Any) -> int:
+        """Width of one attention head; only the config of a pruned model says it."""
+        whole = self.read(config, "hidden_size") // self.read(config, "num_attention_heads")
+        return int(getattr(config, "attention_head_size", whole))

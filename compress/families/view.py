@@ -1,0 +1,158 @@
+"""A model's parts by the names that all families share: what surgery, training and export see of it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, TypeVar, cast
+
+import torch
+from torch import nn
+
+from compress.families import family_of
+from compress.families.family import Parts
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class _Part(Generic[Module]):
+    """A module that stands where the family's table says; assigning puts another in its place."""
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, view: "LayerView | EncoderView", _owner: type) -> Module:
+        return cast(Module, view.module.get_submodule(getattr(view.paths, self._name)))
+
+    def __set__(self, view: "LayerView | EncoderView", module: Module) -> None:
+        view.module.set_submodule(getattr(view.paths, self._name), module)
+
+
+class LayerView:
+    """One encoder layer."""
+
+    attention = _Part[nn.Module]()
+    query = _Part[nn.Linear]()
+    key = _Part[nn.Linear]()
+    value = _Part[nn.Linear]()
+    attention_output = _Part[nn.Linear]()
+    attention_norm = _Part[nn.LayerNorm]()
+    ffn_input = _Part[nn.Linear]()
+    ffn_output = _Part[nn.Linear]()
+    ffn_norm = _Part[nn.LayerNorm]()
+
+    def __init__(self, module: nn.Module, paths: Parts, head_size: int) -> None:
+        self.module = module
+        self.paths = paths
+        self.head_size = head_size
+
+    @property
+    def heads(self) -> int:
+        """Attention heads; may be 0."""
+        return self.attention_output.in_features // self.head_size
+
+    @property
+    def neurons(self) -> int:
+        """FFN neurons; may be 0."""
+        return self.ffn_output.in_features
+
+    @property
+    def projections(self) -> tuple[nn.Linear, ...]:
+        """Query, key and value; a layer without heads has none."""
+        return (self.query, self.key, self.value) if self.heads else ()
+
+    @property
+    def blocks(self) -> tuple[tuple[nn.Linear, nn.LayerNorm], ...]:
+        """Attention, then FFN: the projection that a block ends with, and the layer norm after its sum."""
+        return (self.attention_output, self.attention_norm), (self.ffn_output, self.ffn_norm)
+
+
+class EncoderView:
+    """A classifier of a known family, whole or pruned.
+
+    Raises:
+        CompressError: its family is not known.
+    """
+
+    words = _Part[nn.Embedding]()
+    positions = _Part[nn.Embedding]()
+    norm = _Part[nn.LayerNorm]()
+
+    def __init__(self, model: nn.Module) -> None:
+        self.module = model
+        self.config: Any = model.config
+        self.family = family_of(self.config)
+        self.paths = self.family.embeddings
+
+    @property
+    def embeddings(self) -> nn.Module:
+        """The module whose output the first layer reads."""
+        return self.module.get_submodule(self.paths.output)
+
+    @property
+    def tables(self) -> list[nn.Embedding]:
+        """Words, positions and, where the family has them, segments."""
+        segments = [self.module.get_submodule(self.paths.segments)] if self.paths.segments else []
+        return [self.words, self.positions, *cast(list[nn.Embedding], segments)]
+
+    @property
+    def stack(self) -> nn.ModuleList:
+        """The layers themselves."""
+        return cast(nn.ModuleList, self.module.get_submodule(self.family.layers))
+
+    @stack.setter
+    def stack(self, layers: Iterable[nn.Module]) -> None:
+        self.module.set_submodule(self.family.layers, nn.ModuleList(layers))
+
+    @property
+    def layers(self) -> list[LayerView]:
+        """From the lowest to the highest."""
+        return [LayerView(layer, self.family.parts, self.head_size) for layer in self.stack]
+
+    @property
+    def head(self) -> list[nn.Linear]:
+        """The linear layers between the last hidden states and the logits, which the last one gives."""
+        return [cast(nn.Linear, self.module.get_submodule(dense.path)) for dense in self.family.head]
+
+    def replace_classifier(self, labels: int) -> None:
+        """Put a fresh last layer for ``labels`` labels in the place of the head's own."""
+        last = nn.Linear(self.head[-1].in_features, labels)
+        nn.init.normal_(last.weight, std=self.config.initializer_range)
+        nn.init.zeros_(last.bias)
+        self.module.set_submodule(self.family.head[-1].path, last)
+        model: Any = self.module
+        model.num_labels = self.config.num_labels = labels
+
+    @property
+    def readers(self) -> list[tuple[nn.LayerNorm, tuple[nn.Linear, ...]]]:
+        """The linear layers that read hidden states, each with the layer norm that wrote these."""
+        norm, found = self.norm, []
+        for layer in self.layers:
+            found += [(norm, layer.projections), (layer.attention_norm, (layer.ffn_input,))]
+            norm = layer.ffn_norm
+        return [*found, (norm, (self.head[0],))]
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of a token."""
+        return int(self.read("hidden_size"))
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.family.head_size(self.config)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text that the table of positions has room for."""
+        return self.positions.num_embeddings - self.family.first_position
+
+    def read(self, setting: str) -> Any:
+        """A setting of the config, by the name that BERT's has for it."""
+        return self.family.read(self.config, setting)
+
+    def write(self, **settings: Any) -> None:
+        """Change settings of the config, by the names that BERT's has for them."""
+        for name, value in self.family.renamed(settings).items():
+            setattr(self.config, name, value)
+
+    def inputs(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What the model reads of a batch."""
+        return {name: batch[name] for name in self.family.inputs}
