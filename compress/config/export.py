@@ -46,6 +46,11 @@ class QuantizeConfig(ThreadsConfig):
     max_drop: float = Field(
         default=1.0, ge=0, le=100, description="refuse to write a model that loses more points than this on validation"
     )
+    metric: Literal["accuracy", "macro_f1", "f1"] | None = Field(
+        default=None,
+        description="metric that --max-drop limits; f1 is of the second of two labels; default: the one that chose the "
+        "model's checkpoint, else accuracy, or macro_f1 for multi-label",
+    )
     portable: bool = Field(
         default=False,
         description="choose weights that no text can saturate on CPUs without VNNI; default: no validation text",

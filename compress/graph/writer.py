@@ -8,7 +8,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-# onnx stamps its newest versions, which the runtimes in the field refuse.
+from compress.runtime.graph_file import PRODUCER
+
+# onnx would stamp its newest versions, which the runtimes that people have refuse.
 IR_VERSION = 10
 OPSET = 20
 
@@ -61,6 +63,6 @@ class GraphWriter:
             [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", labels])],
             self.constants,
         )
-        model = helper.make_model(graph, producer_name="compress", opset_imports=[helper.make_opsetid("", OPSET)])
+        model = helper.make_model(graph, producer_name=PRODUCER, opset_imports=[helper.make_opsetid("", OPSET)])
         model.ir_version = IR_VERSION
         return model

@@ -1,4 +1,4 @@
-"""An ONNX folder of ours laid out for others to run: as a single file, or where a server looks for things."""
+"""An ONNX folder of ours laid out for others to run: as a single file, or in the places where a server looks."""
 
 import json
 import shutil
@@ -7,11 +7,35 @@ from pathlib import Path
 
 from compress.errors import CompressError
 from compress.folder import Manifest
-from compress.packaging.layout import FP32_GRAPH, INT8_GRAPH, SINGLE_FILE, copy_side_files
-from compress.packaging.triton import LABELS, MODEL, model_config
+from compress.packaging.layout import copy_side_files
+from compress.runtime.graph_file import graph_inputs
+from compress.runtime.names import FP32_GRAPH, INT8_GRAPH, OUTPUT
 
-# What each layout's function reports, for the manifest.
+# What the function of each layout returns for the manifest.
 Metrics = dict[str, int]
+
+_SINGLE_FILE = "model.onnx"
+_TRITON_MODEL, _TRITON_LABELS = "classifier", "labels.txt"
+_TRITON_INPUT = '  {{ name: "{name}" data_type: TYPE_INT64 dims: [ -1 ] }}'
+# Triton's protobuf text format (model_config.proto). Without a name, which Triton takes from the folder, so that it may
+# be renamed. The server batches requests of one shape only, so nothing is padded.
+_TRITON_CONFIG = """# Token ids in, logits out; the tokenizer is beside this file, texts are cut at {max_length} tokens.
+backend: "onnxruntime"
+max_batch_size: 64
+input [
+{inputs}
+]
+output [
+  {{ name: "{output}" data_type: TYPE_FP32 dims: [ {labels} ] label_filename: "{label_file}" }}
+]
+{batching}
+# One thread an instance: set count to the number of cores.
+instance_group [ {{ kind: KIND_CPU count: 1 }} ]
+parameters {{ key: "intra_op_thread_count" value: {{ string_value: "1" }} }}
+parameters {{ key: "inter_op_thread_count" value: {{ string_value: "1" }} }}
+"""
+_BATCHING = "dynamic_batching { max_queue_delay_microseconds: 1000 }"
+_ALONE = "# No dynamic_batching: in int8 a text's scores shift with what shares its batch."
 
 
 def single_file(parent: Path, manifest: Manifest, folder: Path) -> Metrics:
@@ -23,8 +47,8 @@ def single_file(parent: Path, manifest: Manifest, folder: Path) -> Metrics:
 
     network = onnx.load(_graph(parent))
     tokenizer = Tokenizer.from_file(str(parent / "tokenizer.json"))
-    onnx.save(with_tokenizer(network, tokenizer, manifest), folder / SINGLE_FILE)
-    return {"bytes": (folder / SINGLE_FILE).stat().st_size}
+    onnx.save(with_tokenizer(network, tokenizer, manifest), folder / _SINGLE_FILE)
+    return {"bytes": (folder / _SINGLE_FILE).stat().st_size}
 
 
 def tei(parent: Path, manifest: Manifest, folder: Path) -> Metrics:
@@ -43,13 +67,19 @@ def tei(parent: Path, manifest: Manifest, folder: Path) -> Metrics:
 
 def triton(parent: Path, manifest: Manifest, folder: Path) -> Metrics:
     """A model repository for NVIDIA's Triton, whose only model may be renamed or moved into another repository."""
-    model = folder / MODEL
+    model, graph = folder / _TRITON_MODEL, _graph(parent)
     (model / "1").mkdir(parents=True)
-    graph = _graph(parent)
     shutil.copyfile(graph, model / "1" / "model.onnx")
     copy_side_files(parent, model)
-    (model / LABELS).write_text("".join(f"{label}\n" for label in manifest.labels), encoding="utf-8")
-    config = model_config(manifest, int8=graph.name == Path(INT8_GRAPH).name)
+    (model / _TRITON_LABELS).write_text("".join(f"{label}\n" for label in manifest.labels), encoding="utf-8")
+    config = _TRITON_CONFIG.format(
+        max_length=manifest.max_length,
+        inputs=",\n".join(_TRITON_INPUT.format(name=name) for name in graph_inputs(graph)),
+        output=OUTPUT,
+        labels=len(manifest.labels),
+        label_file=_TRITON_LABELS,
+        batching=_ALONE if graph == parent / INT8_GRAPH else _BATCHING,
+    )
     (model / "config.pbtxt").write_text(config, encoding="utf-8")
     return {"bytes": graph.stat().st_size}
 

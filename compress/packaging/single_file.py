@@ -13,10 +13,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from compress.folder import Manifest
-from compress.graph.build import INPUTS
 from compress.graph.text.tokens import DOMAIN, write_pair_tokens, write_tokens
 from compress.graph.writer import IR_VERSION, OPSET, GraphWriter
 from compress.runtime.graph_file import PRODUCER
+from compress.runtime.names import INPUTS, OUTPUT
 from compress.task import is_multi_label, reads_pairs
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def with_tokenizer(network: onnx.ModelProto, tokenizer: "Tokenizer", manifest: M
     outer = GraphWriter()
     count = outer.op("Squeeze", outer.op("Shape", texts[0], name="count.shape"), name="count")
     body = _answer_one(network, tokenizer, texts, manifest)
-    logits = outer.op("Loop", count, "", name="logits", body=body)
+    logits = outer.op("Loop", count, "", name=OUTPUT, body=body)
     squash = "Sigmoid" if is_multi_label(manifest.task) else "Softmax"
     scores = outer.op(squash, logits, name="scores")
     best = outer.op("ArgMax", scores, name="best", axis=1, keepdims=0)
@@ -76,8 +76,9 @@ def _answer_one(network: onnx.ModelProto, tokenizer: "Tokenizer", texts: Sequenc
     else:
         pair = graph.op("Concat", *chosen, name="pair", axis=0)
         tokens = write_pair_tokens(graph, tokenizer, pair, manifest.max_length)
-    for name, value in zip(INPUTS, tokens, strict=True):
-        graph.op("Unsqueeze", value, axis, name=name)
+    found = dict(zip(INPUTS, tokens, strict=True))
+    for value in network.graph.input:
+        graph.op("Unsqueeze", found[value.name], axis, name=value.name)
     graph.extend(network.graph)
     graph.op("Squeeze", network.graph.output[0].name, axis, name="row")
     graph.op("Identity", "going", name="going.on")

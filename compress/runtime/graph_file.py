@@ -14,7 +14,8 @@ PRODUCER = "compress"
 NEWEST_IR = 10
 
 _IR_VERSION, _PRODUCER_NAME, _GRAPH = 1, 2, 7  # of ModelProto
-_NODE, _INITIALIZER = 1, 5  # of GraphProto
+_NODE, _INITIALIZER, _INPUT = 1, 5, 11  # of GraphProto
+_NAME = 1  # of ValueInfoProto
 _EXTERNAL_DATA = 13  # of TensorProto, its entries have a key and a value
 _KEY, _VALUE = 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
@@ -30,14 +31,26 @@ def check_graph(path: Path) -> None:
     """
     if path.stat().st_size == 0:
         raise CompressError(f"{path}: is empty; make or copy the folder again")
-    with path.open("rb") as file:
-        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     try:
-        _check_model(path, view)
+        _check_model(path, _view(path))
     except (IndexError, ValueError):
         raise CompressError(
             f"{path}: not a whole ONNX file, truncated or something else; make or copy the folder again"
         ) from None
+
+
+def graph_inputs(path: Path) -> tuple[str, ...]:
+    """Names of the inputs of a graph that :func:`check_graph` accepts, in order."""
+    graph = dict(_fields(_view(path)))[_GRAPH]
+    assert isinstance(graph, memoryview)
+    values = (value for number, value in _fields(graph) if number == _INPUT and isinstance(value, memoryview))
+    names = (dict(_fields(value))[_NAME] for value in values)
+    return tuple(bytes(name).decode() for name in names if isinstance(name, memoryview))
+
+
+def _view(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _check_model(path: Path, view: memoryview) -> None:

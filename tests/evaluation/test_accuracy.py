@@ -5,7 +5,8 @@ from scipy.stats.contingency import crosstab
 from sklearn.metrics import f1_score
 
 from compress.errors import CompressError
-from compress.evaluation.accuracy import mcnemar_p, measure_accuracy, measure_change
+from compress.evaluation.comparison import mcnemar_p, measure_change
+from compress.evaluation.intervals import wilson_interval
 from compress.evaluation.metrics import (
     Indicators,
     choose_metric,
@@ -14,8 +15,8 @@ from compress.evaluation.metrics import (
     predictions,
     score,
     truth,
-    wilson_interval,
 )
+from compress.evaluation.quality import measure_accuracy
 
 RNG = np.random.default_rng(0)
 
