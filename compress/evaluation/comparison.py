@@ -85,15 +85,9 @@ def compare_logits(
     after: Logits,
     targets: npt.NDArray[np.generic],
 ) -> Agreement:
-    """The parent's logits ``before`` and the quantized model's ``after`` on the same texts.
+    """The parent's logits ``before`` and the quantized model's ``after`` (float ``[n, labels]``) on the same texts.
 
-    Args:
-        metric: accuracy, macro_f1 or f1.
-        task: the task's name.
-        labels: the label of each column.
-        before: float ``[n, labels]``.
-        after: float ``[n, labels]``.
-        targets: int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks.
+    ``labels`` are those of the columns; ``targets`` are int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks.
     """
     positive = positive_column(labels)
     answered_before, answered_after = predictions(task, before), predictions(task, after)
@@ -113,13 +107,7 @@ def measure_change(
 ) -> Change:
     """What ``other`` changes against ``first``; all three are ``[n, labels]`` with the labels in one order.
 
-    Args:
-        metric: accuracy, macro_f1 or f1.
-        first: the answers to compare with.
-        other: the answers to judge.
-        true: the right answers.
-        seed: of the bootstrap.
-        positive: the column that f1 is of.
+    ``seed`` is that of the bootstrap, ``positive`` the column that f1 is of.
     """
     counts = [text_counts(metric, predicted, true, positive=positive) for predicted in (first, other)]
     n, width = counts[0].shape

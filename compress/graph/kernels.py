@@ -7,10 +7,8 @@ ONNX Runtime's own rewriting.
 import json
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import onnx
@@ -19,45 +17,27 @@ from compress.graph.names import KEPT_FP32
 from compress.progress import say
 from compress.runtime.names import INPUTS
 
+# The kernels that count as each pattern.
 _KERNELS = {
-    "attention_products": ("FusedMatMul",),
-    "packed_projections": ("Split",),
-    "int8_products": ("DynamicQuantizeMatMul", "MatMulIntegerToFloat"),
-    "activations": ("Gelu", "BiasGelu", "FastGelu", "Relu"),
-    "layer_norms": ("LayerNormalization",),
-    "gathers": ("Gather",),
+    "attention_products": ("FusedMatMul",),  # read their factors in place; two for each layer with heads
+    "packed_projections": ("Split",),  # query, key and value (in the last layer key and value) by one product
+    "int8_products": ("DynamicQuantizeMatMul", "MatMulIntegerToFloat"),  # with all the quantizing around them
+    "activations": ("Gelu", "BiasGelu", "FastGelu", "Relu"),  # of FFNs
+    "layer_norms": ("LayerNormalization",),  # not fused with the sum before, which is slower
+    "gathers": ("Gather",),  # rows of embedding tables, and the first token
 }
+Patterns = dict[str, int]
 
 
-@dataclass(frozen=True)
-class Patterns:
-    """How many of each pattern a graph has.
+def check_patterns(graph: Path, expected: Patterns) -> dict[str, Patterns]:
+    """How often a session for the file ``graph`` runs each pattern, for the manifest.
 
-    Attributes:
-        attention_products: products within attention that read their factors in place, two for each layer with heads.
-        packed_projections: products of query, key and value (in the last layer key and value) in one.
-        int8_products: products of int8 weights, each in one kernel with all the quantizing around it.
-        activations: of FFNs, each in one kernel.
-        layer_norms: on their own, not fused with the sum before, which is slower.
-        gathers: rows of embedding tables, and the first token.
+    Where that is not as ``expected``, the model answers rightly but slowly: one line on stderr says so, and
+    ``patterns_expected`` holds the numbers that were expected instead.
     """
-
-    attention_products: int
-    packed_projections: int
-    int8_products: int
-    activations: int
-    layer_norms: int
-    gathers: int
-
-
-def check_patterns(graph: Path, expected: Patterns) -> dict[str, Any]:
-    """The patterns that a session for the file ``graph`` runs, for the manifest.
-
-    Where their number is not the ``expected`` one, the model answers rightly but slowly: one line on stderr says so,
-    and ``patterns_expected`` holds the numbers that were expected instead.
-    """
-    found, wanted = asdict(count_patterns(run_kernels(graph))), asdict(expected)
-    missed = {kind: count for kind, count in wanted.items() if found[kind] != count}
+    kernels = run_kernels(graph)
+    found = {kind: sum(kernels[name] for name in names) for kind, names in _KERNELS.items()}
+    missed = {kind: count for kind, count in expected.items() if found[kind] != count}
     if not missed:
         return {"patterns": found}
     counts = ", ".join(f"{found[kind]} {kind} where {count} are expected" for kind, count in missed.items())
@@ -74,19 +54,10 @@ def expected_patterns(model: onnx.ModelProto, kept_fp32: Collection[str] | None 
     kinds = Counter(node.op_type for node in model.graph.node)
     factors = [set(node.input) & constants for node in model.graph.node if node.op_type == "MatMul"]
     weights = set().union(*factors) - {KEPT_FP32}
-    return Patterns(
-        attention_products=factors.count(set()),
-        packed_projections=kinds["Split"],
-        int8_products=0 if kept_fp32 is None else len(weights.difference(kept_fp32)),
-        activations=sum(kinds[name] for name in _KERNELS["activations"]),
-        layer_norms=kinds["LayerNormalization"],
-        gathers=kinds["Gather"],
-    )
-
-
-def count_patterns(kernels: Counter[str]) -> Patterns:
-    """The patterns among ``kernels``, each with how often it runs."""
-    return Patterns(**{kind: sum(kernels[name] for name in names) for kind, names in _KERNELS.items()})
+    return {kind: sum(kinds[name] for name in names) for kind, names in _KERNELS.items()} | {
+        "attention_products": factors.count(set()),
+        "int8_products": 0 if kept_fp32 is None else len(weights.difference(kept_fp32)),
+    }
 
 
 def run_kernels(graph: Path) -> Counter[str]:

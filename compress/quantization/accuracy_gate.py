@@ -110,12 +110,8 @@ def choose_rewrite(
 ) -> tuple[Rewrite, dict[str, Reach]]:
     """How to quantize, and the uint8 activations that each weight then meets on the reference's texts.
 
-    Args:
-        model: the fp32 model.
-        calibrate: ``percentile`` or ``entropy`` for static ranges of activations; None for dynamic ones.
-        portable: a plan that answers alike on every CPU, to observe dynamic activations with.
-        reference: the texts.
-        threads: CPU threads.
+    ``calibrate`` is ``percentile`` or ``entropy`` for static ranges of activations, None for dynamic ones, which are
+    observed with the ``portable`` plan because it answers alike on every CPU.
     """
     if calibrate is None:
         return quantize_weights, observe(model, portable, reference, threads)

@@ -32,7 +32,7 @@ def check_graph(path: Path) -> None:
     if path.stat().st_size == 0:
         raise CompressError(f"{path}: is empty; make or copy the folder again")
     try:
-        _check_model(path, _view(path))
+        _check_model(path, _content(path))
     except (IndexError, ValueError):
         raise CompressError(
             f"{path}: not a whole ONNX file, truncated or something else; make or copy the folder again"
@@ -41,22 +41,30 @@ def check_graph(path: Path) -> None:
 
 def graph_inputs(path: Path) -> tuple[str, ...]:
     """Names of the inputs of a graph that :func:`check_graph` accepts, in order."""
-    graph = dict(_fields(_view(path)))[_GRAPH]
-    assert isinstance(graph, memoryview)
-    values = (value for number, value in _fields(graph) if number == _INPUT and isinstance(value, memoryview))
-    names = (dict(_fields(value))[_NAME] for value in values)
-    return tuple(bytes(name).decode() for name in names if isinstance(name, memoryview))
+    return tuple(
+        bytes(name).decode()
+        for graph in _messages(_content(path), _GRAPH)
+        for value in _messages(graph, _INPUT)
+        for name in _messages(value, _NAME)
+    )
 
 
-def _view(path: Path) -> memoryview:
+def _content(path: Path) -> memoryview:
     with path.open("rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    """The fields with the number ``wanted`` that hold bytes."""
+    for number, value in _fields(message):
+        if number == wanted and isinstance(value, memoryview):
+            yield value
 
 
 def _check_model(path: Path, view: memoryview) -> None:
     fields = list(_fields(view))
     version, producer = dict(fields).get(_IR_VERSION), dict(fields).get(_PRODUCER_NAME, b"")
-    graphs = [value for number, value in fields if number == _GRAPH and isinstance(value, memoryview)]
+    graphs = list(_messages(view, _GRAPH))
     if not isinstance(version, int) or not graphs or isinstance(producer, int):
         raise ValueError
     for location in (location for graph in graphs for location in _external(graph)):
