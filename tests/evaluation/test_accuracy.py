@@ -14,6 +14,7 @@ from compress.evaluation.metrics import (
     positive_column,
     predictions,
     score,
+    training_metric,
     truth,
 )
 from compress.evaluation.quality import measure_accuracy
@@ -174,3 +175,12 @@ def test_the_interval_of_many_rare_labels_holds_the_value_that_it_is_of(wrong: f
     assert found.ci95[0] <= found.value <= found.ci95[1]
     change = measure_change("macro_f1", first, other, true, seed=0)
     assert change.ci95[0] <= change.accuracy_delta <= change.ci95[1]
+
+
+def test_the_metric_of_a_history_is_that_of_its_last_training() -> None:
+    history = [
+        {"step": "finetune", "metrics": {"validation_accuracy": 0.9}},
+        {"step": "prune", "metrics": {"validation_f1": 0.8, "validation_f1_before": 0.9}},
+        {"step": "export", "metrics": {"max_logit_difference": 1e-6}},
+    ]
+    assert [training_metric(history[:count]) for count in (0, 1, 2, 3)] == [None, "accuracy", "f1", "f1"]

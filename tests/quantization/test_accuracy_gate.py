@@ -108,6 +108,23 @@ def test_a_drop_is_in_points_and_gains_always_pass() -> None:
     assert won.is_within(0)
 
 
+@pytest.mark.parametrize("labels", [("no", "yes"), ("yes", "no")])
+def test_a_rare_label_that_is_lost_is_a_loss_of_f1_and_hardly_one_of_accuracy(labels: tuple[str, str]) -> None:
+    targets = np.array([labels.index("yes" if row < 5 else "no") for row in range(100)])
+    before = np.eye(2, dtype=np.float32)[targets]
+    after = np.eye(2, dtype=np.float32)[np.full(100, labels.index("no"))]
+    found = {
+        metric: compare_logits(metric, "single_label", labels, before, after, targets)
+        for metric in ("accuracy", "macro_f1", "f1")
+    }
+    assert {metric: found[metric].is_within(5) for metric in found} == {
+        "accuracy": True,
+        "macro_f1": False,
+        "f1": False,
+    }
+    assert [found["f1"].accuracy_delta, found["f1"].drop_points] == pytest.approx([-1, 100])
+
+
 def test_a_sample_is_spread_over_the_texts_and_keeps_them_together(tiny_torch: Path, tiny_data: Path) -> None:
     reference = reference_outputs(TorchPredictor(load_classifier(str(tiny_torch))), read(tiny_data).validation)
     few = reference.sample(7)
