@@ -117,11 +117,7 @@ def test_a_rare_label_that_is_lost_is_a_loss_of_f1_and_hardly_one_of_accuracy(la
         metric: compare_logits(metric, "single_label", labels, before, after, targets)
         for metric in ("accuracy", "macro_f1", "f1")
     }
-    assert {metric: found[metric].is_within(5) for metric in found} == {
-        "accuracy": True,
-        "macro_f1": False,
-        "f1": False,
-    }
+    assert [metric for metric in found if found[metric].is_within(5)] == ["accuracy"]
     assert [found["f1"].accuracy_delta, found["f1"].drop_points] == pytest.approx([-1, 100])
 
 
