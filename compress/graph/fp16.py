@@ -49,7 +49,8 @@ def check_range(model: onnx.ModelProto, batches: Iterable[Feeds], threads: int) 
     """
     # Padding is not masked here: the number that masks it would be the largest value of all.
     unmasked = rewrite(model, constants=constants_of(model) | {MASKED: np.array(0, np.float32)})
-    names = _float_values(unmasked, threads)
+    values = [*onnx.shape_inference.infer_shapes(unmasked).graph.value_info, *unmasked.graph.output]
+    names = [value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT]
     session = open_session(_with_magnitudes(unmasked, names).SerializeToString(), threads)
     largest: npt.NDArray[np.float32] = np.zeros(len(names), np.float32)
     for feeds in batches:
@@ -79,16 +80,6 @@ def _halved(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
         copy.input[0] = f"{value}.fp32"
         yield helper.make_node("Cast", [value], [f"{value}.fp32"], name=f"{value}.fp32", to=TensorProto.FLOAT)
     yield copy
-
-
-def _float_values(model: onnx.ModelProto, threads: int) -> list[str]:
-    """The values of ``model`` that are float32, in order. ONNX Runtime knows the type of everything it returns."""
-    values = [name for node in model.graph.node for name in node.output]
-    returned = {value.name for value in model.graph.output}
-    everything = rewrite(model, outputs=[name for name in values if name not in returned])
-    outputs = open_session(everything.SerializeToString(), threads).get_outputs()
-    floats = {output.name for output in outputs if output.type == "tensor(float)"}
-    return [name for name in values if name in floats]
 
 
 def _with_magnitudes(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:

@@ -11,11 +11,6 @@ from compress.packaging.layout import copy_side_files
 from compress.runtime.graph_file import graph_inputs
 from compress.runtime.names import FP32_GRAPH, INT8_GRAPH, OUTPUT
 
-# What the function of each layout returns for the manifest.
-Metrics = dict[str, int]
-
-_SINGLE_FILE = "model.onnx"
-_TRITON_MODEL, _TRITON_LABELS = "classifier", "labels.txt"
 _TRITON_INPUT = '  {{ name: "{name}" data_type: TYPE_INT64 dims: [ -1 ] }}'
 # Triton's protobuf text format (model_config.proto). Without a name, which Triton takes from the folder, so that it may
 # be renamed. The server batches requests of one shape only, so nothing is padded.
@@ -26,7 +21,7 @@ input [
 {inputs}
 ]
 output [
-  {{ name: "{output}" data_type: TYPE_FP32 dims: [ {labels} ] label_filename: "{label_file}" }}
+  {{ name: "{output}" data_type: TYPE_FP32 dims: [ {labels} ] label_filename: "labels.txt" }}
 ]
 {batching}
 # One thread an instance: set count to the number of cores.
@@ -38,7 +33,7 @@ _BATCHING = "dynamic_batching { max_queue_delay_microseconds: 1000 }"
 _ALONE = "# No dynamic_batching: in int8 a text's scores shift with what shares its batch."
 
 
-def single_file(parent: Path, manifest: Manifest, folder: Path) -> Metrics:
+def single_file(parent: Path, manifest: Manifest, folder: Path) -> Path:
     """One ONNX file, the tokenizer inside: see :mod:`compress.packaging.single_file`."""
     import onnx
     from tokenizers import Tokenizer
@@ -47,54 +42,55 @@ def single_file(parent: Path, manifest: Manifest, folder: Path) -> Metrics:
 
     network = onnx.load(_graph(parent))
     tokenizer = Tokenizer.from_file(str(parent / "tokenizer.json"))
-    onnx.save(with_tokenizer(network, tokenizer, manifest), folder / _SINGLE_FILE)
-    return {"bytes": (folder / _SINGLE_FILE).stat().st_size}
+    graph = folder / "model.onnx"
+    onnx.save(with_tokenizer(network, tokenizer, manifest), graph)
+    return graph
 
 
-def tei(parent: Path, manifest: Manifest, folder: Path) -> Metrics:
+def tei(parent: Path, manifest: Manifest, folder: Path) -> Path:
     """What Hugging Face's text-embeddings-inference opens with ``--model-id DIR``, in its builds for CPUs.
 
     It reads ``onnx/model.onnx`` whatever the precision, ``config.json`` for the labels, ``tokenizer.json``; and the
     length at which texts are cut from sentence-transformers' file, without which it would be the position table's.
     """
-    (folder / FP32_GRAPH).parent.mkdir()
-    shutil.copyfile(_graph(parent), folder / FP32_GRAPH)
+    graph = folder / FP32_GRAPH
+    graph.parent.mkdir()
+    shutil.copyfile(_graph(parent), graph)
     copy_side_files(parent, folder)
     limits = {"max_seq_length": manifest.max_length, "do_lower_case": False}  # the tokenizer lower-cases by itself
     (folder / "sentence_bert_config.json").write_text(json.dumps(limits, indent=2) + "\n", encoding="utf-8")
-    return {"bytes": (folder / FP32_GRAPH).stat().st_size}
+    return graph
 
 
-def triton(parent: Path, manifest: Manifest, folder: Path) -> Metrics:
+def triton(parent: Path, manifest: Manifest, folder: Path) -> Path:
     """A model repository for NVIDIA's Triton, whose only model may be renamed or moved into another repository."""
-    model, graph = folder / _TRITON_MODEL, _graph(parent)
-    (model / "1").mkdir(parents=True)
-    shutil.copyfile(graph, model / "1" / "model.onnx")
+    model, source = folder / "classifier", _graph(parent)
+    graph = model / "1" / "model.onnx"
+    graph.parent.mkdir(parents=True)
+    shutil.copyfile(source, graph)
     copy_side_files(parent, model)
-    (model / _TRITON_LABELS).write_text("".join(f"{label}\n" for label in manifest.labels), encoding="utf-8")
+    (model / "labels.txt").write_text("".join(f"{label}\n" for label in manifest.labels), encoding="utf-8")
     config = _TRITON_CONFIG.format(
         max_length=manifest.max_length,
         inputs=",\n".join(_TRITON_INPUT.format(name=name) for name in graph_inputs(graph)),
         output=OUTPUT,
         labels=len(manifest.labels),
-        label_file=_TRITON_LABELS,
-        batching=_ALONE if graph == parent / INT8_GRAPH else _BATCHING,
+        batching=_ALONE if source == parent / INT8_GRAPH else _BATCHING,
     )
     (model / "config.pbtxt").write_text(config, encoding="utf-8")
-    return {"bytes": graph.stat().st_size}
+    return graph
 
 
 def _graph(parent: Path) -> Path:
     """The int8 graph of a folder that has one, else the fp32 one."""
-    graph = next((path for path in (parent / INT8_GRAPH, parent / FP32_GRAPH) if path.is_file()), None)
-    if graph is None:
-        raise CompressError(
-            f"{parent}: has no fp32 or int8 graph to lay out; give the fp32 ONNX folder, int8 or PyTorch"
-        )
-    return graph
+    for graph in (parent / INT8_GRAPH, parent / FP32_GRAPH):
+        if graph.is_file():
+            return graph
+    raise CompressError(f"{parent}: has no fp32 or int8 graph to lay out; give the fp32 ONNX folder, int8 or PyTorch")
 
 
-PACKAGES: Mapping[str, Callable[[Path, Manifest, Path], Metrics]] = {
+# (ONNX folder of ours, its manifest, folder to write into) -> the graph that was written.
+PACKAGES: Mapping[str, Callable[[Path, Manifest, Path], Path]] = {
     "single_file": single_file,
     "tei": tei,
     "triton": triton,

@@ -49,7 +49,8 @@ def fit_temperature(logits: Logits, targets: npt.NDArray[np.generic], task: str)
     """
     z, multi_label = logits.astype(np.float64), is_multi_label(task)
     right = truth(targets, logits.shape[1])
-    soft = _softened(right, multi_label=multi_label)
+    texts, labels = right.shape
+    soft = (right * float(texts) + 1) / (texts + (2 if multi_label else labels))
     low, high = np.log(1 / _HIGHEST), np.log(1 / _LOWEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -66,12 +67,6 @@ def fold_temperature(model: onnx.ModelProto, temperature: float) -> onnx.ModelPr
     constants = constants_of(model)
     folded = {name: (constants[name] / temperature).astype(np.float32) for name in CLASSIFIER}
     return rewrite(model, constants=constants | folded)
-
-
-def _softened(right: npt.NDArray[np.bool_], *, multi_label: bool) -> Floats:
-    texts, labels = right.shape
-    outcomes = 2 if multi_label else labels
-    return np.asarray((right * float(texts) + 1) / (texts + outcomes))
 
 
 def _nll(logits: Floats, right: npt.NDArray[np.bool_], *, multi_label: bool) -> float:

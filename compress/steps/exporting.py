@@ -22,7 +22,7 @@ PARITY_TOLERANCE = {"fp32": 1e-4, "fp16": 5e-2}
 
 
 def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any) -> StepResult:
-    """Write the model as an ONNX graph whose logits equal PyTorch's (fp32: within 1e-4), or as others want to run it.
+    """Write the model as an ONNX graph whose logits equal PyTorch's (fp32: within 1e-4), or in the layout of another program.
 
     Args:
         model: folder or hub id of a fine-tuned BERT classifier; for a single file or a server's layout also an ONNX
@@ -126,8 +126,8 @@ def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
     from compress.packaging.packages import PACKAGES
 
     with _exported(model, job, pairs=job.config.pairs) as (parent, manifest):
-        metrics = PACKAGES[job.config.layout](parent, manifest, job.folder)
-    return job.save_onnx(manifest, metrics, manifest.digest, str(model), kind=job.config.layout)
+        graph = PACKAGES[job.config.layout](parent, manifest, job.folder)
+    return job.save_onnx(manifest, {"bytes": graph.stat().st_size}, manifest.digest, str(model), kind=job.config.layout)
 
 
 @contextmanager
