@@ -22,7 +22,7 @@ PARITY_TOLERANCE = {"fp32": 1e-4, "fp16": 5e-2}
 
 
 def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any) -> StepResult:
-    """Write the model as an ONNX graph whose logits equal PyTorch's (fp32: within 1e-4), or in the layout of another program.
+    """Write the model as an ONNX graph with PyTorch's logits (fp32: within 1e-4), or in the layout of another program.
 
     Args:
         model: folder or hub id of a fine-tuned BERT classifier; for a single file or a server's layout also an ONNX

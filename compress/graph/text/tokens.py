@@ -57,7 +57,7 @@ def write_pair_tokens(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, ma
 
 
 def _pieces(graph: GraphWriter, tokenizer: "Tokenizer", texts: str) -> tuple[str, str]:
-    """Runs of plain letters, the replacements of all other characters, and where the pieces of each text begin and end."""
+    """Runs of plain letters, replacements of all other characters, and where the pieces of each text begin and end."""
     _require_berts(tokenizer)
     if drops_private_use(tokenizer):
         private, nothing = _string(graph, r"\p{Co}"), _string(graph, "")
