@@ -35,7 +35,7 @@ class ExportConfig(ThreadsConfig):
 
     @property
     def layout(self) -> Literal["onnx", "single_file", "tei", "triton"]:
-        """What kind of folder is asked for."""
+        """The kind of folder to write."""
         return "single_file" if self.single_file else self.for_ or "onnx"
 
 
@@ -58,5 +58,5 @@ class QuantizeConfig(ThreadsConfig):
     calibrate: Literal["percentile", "entropy"] | None = Field(
         default=None,
         description="fix the ranges of activations on validation texts, as OpenVINO and TensorRT want them (QDQ); "
-        "default: find them anew for each text, which onnxruntime runs fastest",
+        "default: compute them for each text, which onnxruntime runs fastest",
     )

@@ -1,7 +1,7 @@
 """From logits to one number, the same way in training and in measuring.
 
-Predictions and truth are bool matrices ``[n, labels]`` here, whatever the task: one True a row where one label is
-right, any number where several may be.
+Predictions and truth are bool matrices ``[n, labels]`` here, in every task: one True a row where one label is right,
+any number where several may be.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Names of tensors in our graphs that rewrites and checks look for. ``build`` gives them; nobody else invents one.
+"""Names of tensors in our graphs that rewrites and checks look for. The builder of a graph gives them.
 
 A layer's tensors are ``layer.N.attention...`` and ``layer.N.ffn...``; a product's weight ends in ``.weight``.
 """

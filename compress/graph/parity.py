@@ -74,7 +74,7 @@ def check_parity(reference: Predictor, other: Predictor, vocabulary: int, longes
 
 
 def parity_batches(predictor: Predictor, vocabulary: int, longest: int) -> Iterator[Feeds]:
-    """Real texts, alone and padded together; random tokens, 1 to 32 of 2 to ``longest``, padded and not."""
+    """Real texts, alone and padded together; random tokens in 1 to 32 rows of 2 to ``longest``, padded and not."""
     encodings = _real_encodings(predictor.encoder, pairs=reads_pairs(predictor.task))
     yield from (pad([encoding]) for encoding in encodings)
     yield pad(encodings)
