@@ -8,10 +8,10 @@ after the last layer's keys and values only the first token, the one that the cl
 
 import onnx
 
+from compress.graph.names import MASKED, WORDS
 from compress.graph.weights import ACTIVATIONS, HEAD_ACTIVATIONS, EncoderWeights, LayerWeights, Linear, Norm
 from compress.graph.writer import GraphWriter
-
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+from compress.runtime.names import INPUTS, OUTPUT, REQUIRED_INPUTS
 
 # Added to the scores of padding: exp() of it is exactly 0, and a row of nothing else still sums to a finite number.
 _MASKED = -1e9
@@ -40,14 +40,14 @@ class _PostNormGraph:
         first = self._graph.op("Gather", hidden, self._graph.constant("zero", [0]), name="first_token", axis=0)
         hidden = self._layer(f"layer.{index}", layer, hidden, first, mask)
         self._head(hidden)
-        inputs = INPUTS if self._weights.segments is not None else INPUTS[:2]
-        return self._graph.finish(inputs, "logits", len(self._weights.classifier.bias))
+        inputs = REQUIRED_INPUTS if self._weights.segments is None else INPUTS
+        return self._graph.finish(inputs, OUTPUT, len(self._weights.classifier.bias))
 
     def _embeddings(self) -> str:
         """Sums of word, position and, where the family has them, segment, normalized, ``[sequence, batch, hidden]``."""
         graph, weights = self._graph, self._weights
         ids = graph.op("Transpose", "input_ids", name="input_ids.first", perm=(1, 0))
-        words = graph.op("Gather", graph.constant("words", weights.words), ids, name="embeddings.words")
+        words = graph.op("Gather", graph.constant(WORDS, weights.words), ids, name="embeddings.words")
         length = graph.op("Shape", "input_ids", name="length", start=1, end=2)
         zero = graph.constant("zero", [0])
         table = graph.constant("positions", weights.positions[:, None, :])
@@ -65,7 +65,7 @@ class _PostNormGraph:
         graph = self._graph
         kept = graph.op("Cast", "attention_mask", name="mask.kept", to=onnx.TensorProto.FLOAT)
         padding = graph.op("Sub", graph.scalar("one", 1.0), kept, name="mask.padding")
-        scores = graph.op("Mul", padding, graph.scalar("masked", _MASKED), name="mask.scores")
+        scores = graph.op("Mul", padding, graph.scalar(MASKED, _MASKED), name="mask.scores")
         return str(graph.op("Unsqueeze", scores, graph.constant("axes.1_2", [1, 2]), name="mask"))
 
     def _layer(self, name: str, layer: LayerWeights, hidden: str, queries: str, mask: str) -> str:
@@ -131,7 +131,7 @@ class _PostNormGraph:
         first = graph.op("Squeeze", first, graph.constant("zero", [0]), name="first_token.flat")
         kind, attributes = HEAD_ACTIVATIONS[self._weights.pooler_activation]
         pooled = graph.op(kind, self._linear("pooler", self._weights.pooler, first), name="pooled", **attributes)
-        self._linear("logits", self._weights.classifier, pooled)
+        self._linear(OUTPUT, self._weights.classifier, pooled)
 
     def _linear(self, name: str, linear: Linear, value: str) -> str:
         graph = self._graph

@@ -1,0 +1,38 @@
+"""DistilBERT (Sanh et al. 2019): BERT without segments, and a head of its own."""
+
+from compress.families.family import Dense, Embeddings, Family, Parts
+
+DISTILBERT = Family(
+    name="DistilBERT",
+    model_type="distilbert",
+    config="DistilBertConfig",
+    classifier="DistilBertForSequenceClassification",
+    inputs=("input_ids", "attention_mask"),
+    layers="distilbert.transformer.layer",
+    parts=Parts(
+        attention="attention",
+        query="attention.q_lin",
+        key="attention.k_lin",
+        value="attention.v_lin",
+        attention_output="attention.out_lin",
+        attention_norm="sa_layer_norm",
+        ffn_input="ffn.lin1",
+        ffn_output="ffn.lin2",
+        ffn_norm="output_layer_norm",
+        heads_name="n_heads",
+    ),
+    embeddings=Embeddings(
+        output="distilbert.embeddings",
+        words="distilbert.embeddings.word_embeddings",
+        positions="distilbert.embeddings.position_embeddings",
+        norm="distilbert.embeddings.LayerNorm",
+    ),
+    head=(Dense("pre_classifier", "relu"), Dense("classifier")),
+    config_names={
+        "hidden_size": "dim",
+        "num_hidden_layers": "n_layers",
+        "num_attention_heads": "n_heads",
+        "intermediate_size": "hidden_dim",
+        "hidden_act": "activation",
+    },
+)
