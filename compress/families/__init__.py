@@ -4,9 +4,10 @@ from typing import Any
 
 from compress.errors import CompressError
 from compress.families.bert import BERT
+from compress.families.distilbert import DISTILBERT
 from compress.families.family import PRUNED, Family
 
-FAMILIES = {family.model_type: family for family in (BERT,)}
+FAMILIES = {family.model_type: family for family in (BERT, DISTILBERT)}
 
 
 def family_of(config: Any) -> Family:

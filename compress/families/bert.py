@@ -1,13 +1,14 @@
 """BERT (Devlin et al. 2019)."""
 
 from compress.families.family import Dense, Embeddings, Family, Parts
+from compress.runtime.names import INPUTS
 
 BERT = Family(
     name="BERT",
     model_type="bert",
     config="BertConfig",
     classifier="BertForSequenceClassification",
-    inputs=("input_ids", "attention_mask", "token_type_ids"),
+    inputs=INPUTS,
     layers="bert.encoder.layer",
     parts=Parts(
         attention="attention.self",

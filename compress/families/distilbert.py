@@ -1,13 +1,14 @@
 """DistilBERT (Sanh et al. 2019): BERT without segments, and a head of its own."""
 
 from compress.families.family import Dense, Embeddings, Family, Parts
+from compress.runtime.names import REQUIRED_INPUTS
 
 DISTILBERT = Family(
     name="DistilBERT",
     model_type="distilbert",
     config="DistilBertConfig",
     classifier="DistilBertForSequenceClassification",
-    inputs=("input_ids", "attention_mask"),
+    inputs=REQUIRED_INPUTS,
     layers="distilbert.transformer.layer",
     parts=Parts(
         attention="attention",
