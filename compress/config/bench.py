@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from compress.config.settings import Counts, Settings, as_list
+from compress.config.settings import Counts, Names, Settings, as_list
 
 Backend = Literal[
     "torch",
@@ -37,7 +37,7 @@ class BenchConfig(Settings):
         description="what to run each model on, a row of the report each, such as torch,torch-bf16,onnxruntime;"
         " default: its own in fp32, and with --device cuda PyTorch in each precision, compiled and in CUDA graphs",
     )
-    provider: str | None = Field(
+    provider: Annotated[str | None, Names.OTHER] = Field(
         default=None,
         description="onnxruntime's execution provider for ONNX models, such as OpenVINO; default: CPU, or CUDA with"
         " --device cuda",

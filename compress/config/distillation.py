@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, ImportString, field_serializer, model_validator
 
-from compress.config.settings import Counted, LayerChoice, Weight, function_by_name, one_or_more
+from compress.config.settings import Counted, Effect, LayerChoice, Names, Weight, function_by_name, one_or_more
 from compress.config.training import TrainingConfig
 
 
@@ -35,26 +35,26 @@ class DistillationConfig(TrainingConfig):
         ge=0,
         description="teacher layer whose relations the student's last layer takes; default: the last",
     )
-    loss: ImportString[Callable[..., Any]] | None = Field(
+    loss: Annotated[ImportString[Callable[..., Any]] | None, Names.FUNCTION] = Field(
         default=None,
         description="a loss of your own, module.function: takes the student's states, the teacher's and the batch, "
         "gives a scalar",
     )
     loss_weight: Weight = Field(default=1.0, description="weight of that loss")
-    unlabeled: str | None = Field(
+    unlabeled: Annotated[str | None, Names.FILE] = Field(
         default=None, description="more texts for the teacher to label: JSONL, Parquet, or one text a line"
     )
-    unlabeled_text: Annotated[list[str], BeforeValidator(one_or_more)] = Field(
+    unlabeled_text: Annotated[list[str], Names.COLUMN, BeforeValidator(one_or_more)] = Field(
         default=[], max_length=2, description="column of those texts; default: that of the data's"
     )
     augment: int = Field(
         default=0, ge=0, le=100, description="altered copies of each train text for the teacher to label"
     )
-    teacher_cache: str | None = Field(
+    teacher_cache: Annotated[str | None, Names.FOLDER, Effect.NONE] = Field(
         default=None,
         description="folder of the teacher's answers; default: $COMPRESS_CACHE, or compress in the user's cache",
     )
-    cache_gb: float = Field(
+    cache_gb: Annotated[float, Effect.NONE] = Field(
         default=4.0, ge=0, description="hidden states that take more than so many GB are computed anew each time"
     )
 
@@ -78,7 +78,7 @@ class DistillConfig(DistillationConfig):
     heads: int | None = Field(
         default=None, gt=0, description="attention heads of each student layer; default: the teacher's"
     )
-    student: str | None = Field(
+    student: Annotated[str | None, Names.MODEL] = Field(
         default=None, description="start from this BERT checkpoint instead of the teacher's layers"
     )
     epochs: int = Field(default=5, gt=0, le=1000, description="passes over the train split")

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from compress.config.distillation import DistillationConfig
-from compress.config.settings import LayerChoice, function_by_name
+from compress.config.settings import Effect, LayerChoice, Names, function_by_name
 
 _MOST_EPOCHS = 1000
 
@@ -45,7 +45,9 @@ class PruneConfig(DistillationConfig):
     speedup: float | None = Field(
         default=None, gt=1, description="the same goal as a multiple of MODEL's own speed in the runtime"
     )
-    dry_run: bool = Field(default=False, description="print what such a goal would leave, and stop: nothing is written")
+    dry_run: Annotated[bool, Effect.DRY_RUN] = Field(
+        default=False, description="print what such a goal would leave, and stop: nothing is written"
+    )
     runtime: Literal["int8", "fp32", "cuda"] = Field(
         default="int8", description="what will serve the model: ONNX Runtime in int8 or fp32, or PyTorch on a GPU"
     )
@@ -78,7 +80,7 @@ class PruneConfig(DistillationConfig):
         default=False,
         description="remove the tokens that neither the train texts nor --unlabeled have, the 8,000 commonest aside",
     )
-    teacher: str | None = Field(
+    teacher: Annotated[str | None, Names.MODEL] = Field(
         default=None, description="model that guides the recovery; default: MODEL before the cut"
     )
     samples: int = Field(
@@ -102,6 +104,10 @@ class PruneConfig(DistillationConfig):
     def narrows(self) -> bool:
         """Whether the model's layers lose something, not its vocabulary alone."""
         return bool(self.heads or self.ffn or self.layers or self.hidden_size or self.has_target)
+
+    def without_effect(self) -> set[str]:
+        """As for any step; but the latency to reach is measured on ``threads``."""
+        return super().without_effect() - ({"threads"} if self.has_target else set())
 
     @field_serializer("importance", when_used="json")
     def _importance_by_name(self, importance: str | Callable[..., Any]) -> str:

@@ -1,16 +1,18 @@
 """Settings of the training loop, and of finetune."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from compress.config.settings import Settings
+from compress.config.settings import Effect, Settings
 
 
 class ThreadsConfig(Settings):
     """For steps that compute on the CPU in this process."""
 
-    threads: int | None = Field(default=None, gt=0, description="CPU threads; default: all that this process may use")
+    threads: Annotated[int | None, Effect.NONE] = Field(
+        default=None, gt=0, description="CPU threads; default: all that this process may use"
+    )
 
 
 class TrainingConfig(ThreadsConfig):
@@ -42,10 +44,10 @@ class TrainingConfig(ThreadsConfig):
         default="auto", description="arithmetic of forward and backward; auto: bf16 where the hardware has it"
     )
     freeze_embeddings: bool | None = Field(default=False, description="leave the embedding tables as they are (faster)")
-    checkpoint_seconds: float = Field(
+    checkpoint_seconds: Annotated[float, Effect.NONE] = Field(
         default=60.0, ge=0, description="seconds of training between checkpoints, from which a killed step goes on"
     )
-    track: Literal["tensorboard", "wandb", "mlflow", "trackio"] | None = Field(
+    track: Annotated[Literal["tensorboard", "wandb", "mlflow", "trackio"] | None, Effect.NONE] = Field(
         default=None, description="send losses and metrics to this tracker too; metrics.jsonl is always written"
     )
 

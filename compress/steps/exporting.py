@@ -11,8 +11,7 @@ from compress.config import ExportConfig, QuantizeConfig
 from compress.errors import CompressError
 from compress.folder import MANIFEST, read_manifest
 from compress.paths import local_path
-from compress.steps.label_check import check_labels
-from compress.steps.step import Job, StepResult, data_step, step
+from compress.steps.step import Job, StepResult, check_labels, data_step, step
 
 # fp16 keeps 11 bits of each number. Two trained MiniLMs moved by 0.0013 on a CPU, where weights alone are rounded; on a
 # GPU every operation rounds. 0.05 in a logit is 1.25 points of probability at most.

@@ -6,8 +6,7 @@ from typing import Any
 
 from compress.config import DistillConfig, FinetuneConfig
 from compress.evaluation.metrics import choose_metric
-from compress.steps.label_check import check_labels
-from compress.steps.step import StepResult, data_step
+from compress.steps.step import StepResult, check_labels, data_step
 
 
 def finetune(
