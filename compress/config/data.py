@@ -13,7 +13,7 @@ class DataConfig(Settings):
 
     command: ClassVar[str] = "data"
     data: Annotated[str, Names.DATA] = Field(
-        description="hub id, folder with train/validation/test files, or one file: CSV, TSV, JSON, JSONL, Parquet, Excel"
+        description="hub id, folder with train/validation/test files, or one CSV, TSV, JSONL or Parquet file"
     )
     text: Annotated[
         list[str],
