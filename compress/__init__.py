@@ -20,20 +20,20 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with __all__
     from compress.steps.training import distill as distill
     from compress.steps.training import finetune as finetune
 
-_MODULES = {
+_OTHERS = {
     **dict.fromkeys(("Classifier", "Prediction", "load"), "compress.runtime.classifier"),
     "run": "compress.recipes.run",
-    **{name: spec.function.partition(":")[0] for name, spec in STEPS.items()},
 }
-__all__ = sorted(("errors", *_MODULES))  # noqa: PLE0605 - computed: a new step is public by its declaration alone
+__all__ = sorted(("errors", *_OTHERS, *STEPS))  # noqa: PLE0605 - a step is public by its declaration alone
 
 
 def __getattr__(name: str) -> Any:
     # Lazy: an app that only loads a model must not wait for anything else to be imported.
-    if name not in _MODULES:
+    if name in STEPS:
+        return STEPS[name].call
+    if name not in _OTHERS:
         raise AttributeError(f"module 'compress' has no attribute {name!r}")
-    value = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = value
+    value = globals()[name] = getattr(import_module(_OTHERS[name]), name)
     return value
 
 
