@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import compress
 from compress import recipes
 from compress.cli.arguments import add_settings, given_settings, whole_number
 from compress.cli.output import print_findings, print_lines, print_result, print_run
 from compress.errors import CompressError
 from compress.machine import usable_cpus
+from compress.runtime.classifier import load
 from compress.runtime.stream import FORMATS, formatted, lines_of, predict
 from compress.steps.spec import STEPS, StepSpec
 
@@ -71,7 +71,9 @@ def _prepare_run(arguments: argparse.Namespace) -> Callable[[], Any]:
         return json_schema
     if arguments.recipe is None or arguments.out is None:
         raise CompressError("run: needs RECIPE and --out DIR; see 'compress run --help'")
-    return partial(compress.run, arguments.recipe, arguments.out, seed=arguments.seed, overwrite=arguments.overwrite)
+    from compress.recipes.run import run
+
+    return partial(run, arguments.recipe, arguments.out, seed=arguments.seed, overwrite=arguments.overwrite)
 
 
 def _demo_flags(parser: argparse.ArgumentParser) -> None:
@@ -102,7 +104,7 @@ def _prepare_predict(arguments: argparse.Namespace) -> Callable[[], Any]:
     instances = 1 if arguments.texts else threads  # few texts want one quick answer, many want throughput
 
     def lines() -> Any:
-        with compress.load(arguments.model, threads=threads, instances=instances) as classifier:
+        with load(arguments.model, threads=threads, instances=instances) as classifier:
             answers = predict(classifier, arguments.texts or lines_of(sys.stdin))
             yield from formatted(answers, "json" if arguments.json else arguments.format or "tsv")
 
