@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Annotated, Any, ClassVar, Self
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -33,6 +33,11 @@ Weight = Annotated[float, Ge(0), Le(1e6)]
 Counted = Annotated[list[Annotated[int, Ge(0)]], BeforeValidator(as_list)]
 Counts = Annotated[list[Positive], BeforeValidator(as_list)]
 LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)], BeforeValidator(_split_commas)]
+
+
+def setting(default: Any, description: str, **bounds: Any) -> Any:
+    """A field that need not be given; the description serves help texts, the schema and errors."""
+    return Field(default=default, description=description, **bounds)
 
 
 def one_or_more(value: Any) -> Any:
