@@ -70,7 +70,7 @@ class Names(Enum):
 class Effect(Enum):
     """What a setting does to the step's result, where that is not the usual. Also a part of its type."""
 
-    NONE = "the result is the same for any value: the setting says how to compute, not what"
+    NONE = "it says how to compute, not what: a finished step stays as it is when it changes"
     DRY_RUN = "where it is true, the step writes nothing"
 
 
@@ -137,19 +137,14 @@ def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | st
     return f"{where} {_allowed(field, error['msg'])}, got {given}; {field.description}"
 
 
-_BOUNDS: tuple[tuple[type, str, str], ...] = (
-    (Gt, "gt", "above"),
-    (Ge, "ge", "at least"),
-    (Lt, "lt", "below"),
-    (Le, "le", "at most"),
-)
+_BOUNDS = {Gt: "above", Ge: "at least", Lt: "below", Le: "at most"}
 
 
 def _allowed(field: FieldInfo, message: str) -> str:
     """The allowed values in words; pydantic's own message where the field has no bounds to name."""
     bounds = [
-        f"{word} {getattr(bound, attribute):.10g}"
-        for kind, attribute, word in _BOUNDS
+        f"{word} {getattr(bound, kind.__name__.lower()):.10g}"
+        for kind, word in _BOUNDS.items()
         for bound in field.metadata
         if isinstance(bound, kind)
     ]

@@ -51,7 +51,7 @@ def bench(
             results = core([*paths, *floors], test, task, job.config)
         for entry in results["models"]:
             if Path(entry["path"]) in floors:
-                entry["path"] = None  # it was trained for this report alone
+                entry["path"] = None  # its folder is removed
         write_report(results, job.folder)
         result = job.result({name: value for name, value in results.items() if name != "samples"})
     if results["partial"]:
@@ -61,7 +61,7 @@ def bench(
 
 @contextmanager
 def _baselines(config: BenchConfig, data: DataConfig, test: "Split", models: Sequence[Path]) -> Iterator[list[Path]]:
-    """The folders of the baselines where they are asked for, gone afterwards."""
+    """The folders of the baselines, if ``config`` wants them; they are removed afterwards."""
     if not config.baselines:
         yield []
         return
