@@ -28,8 +28,8 @@ def bench(
 
     Args:
         models: folders of models, PyTorch or ONNX; the first is the reference.
-        data: texts and labels, as for :func:`finetune`; the test split is used. Texts without a label column give
-            speed and size only.
+        data: texts and labels, as for :func:`finetune`; the test split is used. Where nothing has labels, the report is
+            of speed and size alone.
         out: the folder to write: ``report.html``, ``report.md``, ``results.json``, ``samples.jsonl``.
         overwrite: replace ``out`` if compress made it.
         **settings: those of :class:`compress.config.BenchConfig`.
