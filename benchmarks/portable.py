@@ -27,14 +27,13 @@ import onnx
 
 from compress.config import DataConfig
 from compress.data import Split, read_dataset
-from compress.evaluation.agreement import reference_outputs
 from compress.evaluation.metrics import predictions, score
 from compress.graph.build import build_graph
 from compress.graph.weights import BertWeights, LayerWeights, Linear, Norm, read_weights
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.torch_predictor import TorchPredictor
-from compress.quantization.candidate import Candidate
 from compress.quantization.dynamic import QuantizationPlan, quantize_weights
+from compress.quantization.reference import Candidate, reference_outputs
 from compress.quantization.saturation import observe, observed_plan, portable_plan
 from compress.runtime.encoding import Encoding, pad
 from compress.runtime.predictor import Logits

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from compress.config import DataConfig
 from compress.data import Dataset, Split, read_dataset
-from compress.evaluation.accuracy import measure_change
+from compress.evaluation.comparison import measure_change
 from compress.evaluation.metrics import predictions, score, truth
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.torch_predictor import TorchPredictor

@@ -14,10 +14,10 @@ from compress.benchmark.throughput import Throughput
 from compress.benchmark.workers.client import Opened
 from compress.benchmark.workload import Latency, Times, speedup_interval
 from compress.config import BenchConfig
-from compress.evaluation.accuracy import measure_accuracy, measure_change
+from compress.evaluation.comparison import measure_change
 from compress.evaluation.flips import find_flips
 from compress.evaluation.metrics import Indicators, choose_metric, predictions, truth
-from compress.evaluation.quality import confidence, measure_quality
+from compress.evaluation.quality import confidence, measure_accuracy, measure_quality
 from compress.folder import MANIFEST, read_manifest
 from compress.runtime.predictor import Logits
 

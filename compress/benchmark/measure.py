@@ -15,7 +15,7 @@ from compress.benchmark.rows import plan
 from compress.benchmark.warnings import warnings_of
 from compress.config import BenchConfig
 from compress.errors import CompressError
-from compress.evaluation.accuracy import RESAMPLES
+from compress.evaluation.intervals import RESAMPLES
 from compress.machine import usable_cpus
 
 if TYPE_CHECKING:

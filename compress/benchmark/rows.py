@@ -9,7 +9,7 @@ from compress.benchmark.backends.baselines import ABOUT
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.folder import MANIFEST, read_manifest
-from compress.runtime.choice import GRAPHS
+from compress.runtime.names import GRAPHS
 
 _ON_GPU_ONLY = ("tf32", "fp16", "graphs")
 _GPU_BACKENDS = ("torch", "torch-tf32", "torch-bf16", "torch-fp16", "torch-fp16-compiled", "torch-fp16-graphs")

@@ -35,7 +35,7 @@ class ExportConfig(ThreadsConfig):
 
     @property
     def layout(self) -> Literal["onnx", "single_file", "tei", "triton"]:
-        """What kind of folder is asked for."""
+        """The kind of folder to write."""
         return "single_file" if self.single_file else self.for_ or "onnx"
 
 
@@ -46,6 +46,11 @@ class QuantizeConfig(ThreadsConfig):
     max_drop: float = Field(
         default=1.0, ge=0, le=100, description="refuse to write a model that loses more points than this on validation"
     )
+    metric: Literal["accuracy", "macro_f1", "f1"] | None = Field(
+        default=None,
+        description="metric that --max-drop limits; f1 is of the second of two labels; default: the one that chose the "
+        "model's checkpoint, else accuracy, or macro_f1 for multi-label",
+    )
     portable: bool = Field(
         default=False,
         description="choose weights that no text can saturate on CPUs without VNNI; default: no validation text",
@@ -53,5 +58,5 @@ class QuantizeConfig(ThreadsConfig):
     calibrate: Literal["percentile", "entropy"] | None = Field(
         default=None,
         description="fix the ranges of activations on validation texts, as OpenVINO and TensorRT want them (QDQ); "
-        "default: find them anew for each text, which onnxruntime runs fastest",
+        "default: compute them for each text, which onnxruntime runs fastest",
     )

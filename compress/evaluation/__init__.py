@@ -1,1 +1,1 @@
-"""What every judge of a model goes by: metrics, intervals, paired comparison, flips, agreement."""
+"""How models are judged, by bench, quantize and training alike: metrics, intervals, one model, two models compared."""

@@ -1,5 +1,6 @@
-"""The texts that a model answers otherwise than the first one: what compression cost, one text at a time."""
+"""The texts to which two models give different answers: counted by label, and shown one by one."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from compress.evaluation.metrics import Indicators
 from compress.runtime.encoding import Text
+from compress.task import is_multi_label
 
 _MOST_TEXTS = 100
 _MOST_CHARACTERS = 300
@@ -19,8 +21,8 @@ class Flip:
     Attributes:
         text: the text, or the two of a pair with a bar between them; cut where it is long.
         right: its true labels; None where the data have no labels.
-        first: what the first model says.
-        now: what this model says.
+        first: the first model's answer.
+        now: this model's answer.
     """
 
     text: str
@@ -31,7 +33,7 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """All answers that changed, counted, and the first hundred of them: the mistakes that are new come first."""
+    """How many answers changed, and the first hundred of them: new mistakes come first."""
 
     count: int
     became_wrong: int | None
@@ -39,14 +41,29 @@ class Flips:
     texts: tuple[Flip, ...]
 
 
+def count_flips(task: str, labels: Sequence[str], before: Indicators, after: Indicators) -> dict[str, int]:
+    """How often each label gave way to each other, the most frequent first.
+
+    Keys are ``"from -> to"``, or in multi-label tasks ``"label -> not label"`` and ``"not label -> label"``.
+    """
+    if is_multi_label(task):
+        lost, won = (before & ~after).sum(axis=0).tolist(), (~before & after).sum(axis=0).tolist()
+        counts = {f"{label} -> not {label}": count for label, count in zip(labels, lost, strict=True)}
+        counts |= {f"not {label} -> {label}": count for label, count in zip(labels, won, strict=True)}
+        return dict((+Counter(counts)).most_common())
+    rows = np.flatnonzero((before != after).any(axis=1))
+    pairs = zip(before[rows].argmax(axis=1).tolist(), after[rows].argmax(axis=1).tolist(), strict=True)
+    return dict(Counter(f"{labels[one]} -> {labels[other]}" for one, other in pairs).most_common())
+
+
 def find_flips(
     texts: Sequence[Text], labels: tuple[str, ...], first: Indicators, other: Indicators, true: Indicators | None
 ) -> Flips:
-    """Where ``other`` answers otherwise than ``first``; all are ``[n, labels]``, ``true`` is None without labels."""
+    """The texts where ``other`` differs from ``first``; all are ``[n, labels]``, ``true`` is None without labels."""
     flipped = np.flatnonzero((first != other).any(axis=1))
     worse = better = None
     if true is not None:
-        was_right, is_right = ((said[flipped] == true[flipped]).all(axis=1) for said in (first, other))
+        was_right, is_right = ((answers[flipped] == true[flipped]).all(axis=1) for answers in (first, other))
         worse, better = was_right & ~is_right, is_right & ~was_right
         flipped = flipped[np.argsort(np.where(worse, 0, np.where(better, 1, 2)), kind="stable")]
     return Flips(
@@ -65,8 +82,8 @@ def find_flips(
     )
 
 
-def _named(labels: tuple[str, ...], said: Indicators, row: int) -> tuple[str, ...]:
-    return tuple(label for label, applies in zip(labels, said[row], strict=True) if applies)
+def _named(labels: tuple[str, ...], answers: Indicators, row: int) -> tuple[str, ...]:
+    return tuple(label for label, applies in zip(labels, answers[row], strict=True) if applies)
 
 
 def _shown(text: Text) -> str:

@@ -1,10 +1,11 @@
 """From logits to one number, the same way in training and in measuring.
 
-Predictions and truth are bool matrices ``[n, labels]`` here, whatever the task: one True a row where one label is
-right, any number where several may be.
+Predictions and truth are bool matrices ``[n, labels]`` here, in every task: one True a row where one label is right,
+any number where several may be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +21,21 @@ _OF_ANY_TASK = "accuracy or macro_f1"
 
 
 def default_metric(task: str) -> str:
-    """What a task is judged by: accuracy where one label is right, macro-F1 where several may be."""
+    """The metric of a task where no other is requested: accuracy, or macro-F1 where several labels may be right."""
     return "macro_f1" if is_multi_label(task) else "accuracy"
 
 
+def training_metric(history: Sequence[Mapping[str, Any]]) -> str | None:
+    """The metric that chose a model's checkpoint: that of the last training step in its ``history``, or None."""
+    found = (metric for entry in reversed(history) for metric in METRICS if f"validation_{metric}" in entry["metrics"])
+    return next(found, None)
+
+
 def choose_metric(wanted: str | None, task: str, labels: int) -> str:
-    """``wanted``, or what the task is judged by without a wish.
+    """``wanted``, or the task's default.
 
     Raises:
-        CompressError: For f1 of a task that is not a choice between two labels.
+        CompressError: f1 is wanted for a task that is not a choice between two labels.
     """
     if wanted == "f1" and (is_multi_label(task) or labels != 2):
         several = " of which several may be right" if is_multi_label(task) else ""
@@ -62,12 +69,12 @@ def score(
 
     Args:
         metric: ``accuracy`` (of the whole label set in multi-label tasks), ``macro_f1``, or ``f1``.
-        logits: Float ``[n, labels]``.
-        targets: int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks, which is how the two are told apart.
-        positive: The column that f1 is of, :func:`positive_column` of the labels.
+        logits: float ``[n, labels]``.
+        targets: int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks: the shape tells which task it is.
+        positive: the column that f1 is of, :func:`positive_column` of the labels.
 
     Raises:
-        CompressError: For a metric that does not exist, and for f1 where there are not two labels to choose from.
+        CompressError: the metric does not exist, or it is f1 and there are not two labels to choose from.
     """
     task = "multi_label" if targets.ndim == 2 else "single_label"
     choose_metric(metric, task, logits.shape[1])
@@ -91,15 +98,16 @@ def text_counts(metric: str, predicted: Indicators, true: Indicators, *, positiv
 
 
 def from_counts(metric: str, sums: Floats, texts: int, drawn_from: Floats | None = None) -> Floats:
-    """The metric from summed :func:`text_counts`, ``[..., k]`` to ``[...]``; a label never seen nor said has F1 0.
+    """The metric from summed :func:`text_counts`, ``[..., k]`` to ``[...]``; a label that is never true and never
+    predicted has F1 0.
 
     Args:
         metric: accuracy, f1 or macro_f1.
         sums: over ``texts`` texts.
         texts: how many there were.
-        drawn_from: the sums ``[k]`` over the sample that ``sums`` are of resamples of. A resample that lost all texts
-            of a label has no F1 of it, and the mean is over the others: with 0 in its place, intervals of many rare
-            labels would lie below the value that they are of.
+        drawn_from: where ``sums`` are of resamples, the sums ``[k]`` over the whole sample. A resample without any
+            text of a label has no F1 for it, and the mean is over the other labels: with 0 in its place, intervals of
+            many rare labels would lie below the value itself.
     """
     if metric == "accuracy":
         return np.asarray(sums[..., 0] / texts)
@@ -111,11 +119,3 @@ def from_counts(metric: str, sums: Floats, texts: int, drawn_from: Floats | None
     there, _, missed = np.split(drawn_from, 3)
     counted = (hits + misses > 0) | (there + missed == 0)
     return np.asarray((f1 * counted).sum(axis=-1) / np.maximum(counted.sum(axis=-1), 1))
-
-
-def wilson_interval(share: float, texts: int) -> tuple[float, float]:
-    """The 95% interval of a share that was counted on so many texts (Wilson 1927)."""
-    z = 1.959964
-    middle, spread = share + z * z / (2 * texts), z * np.sqrt(share * (1 - share) / texts + (z / (2 * texts)) ** 2)
-    whole = 1 + z * z / texts
-    return max(0.0, float((middle - spread) / whole)), min(1.0, float((middle + spread) / whole))

@@ -8,10 +8,10 @@ after the last layer's keys and values only the first token, the one that the cl
 
 import onnx
 
+from compress.graph.names import MASKED, WORDS
 from compress.graph.weights import ACTIVATIONS, BertWeights, LayerWeights, Linear, Norm
 from compress.graph.writer import GraphWriter
-
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+from compress.runtime.names import INPUTS, OUTPUT
 
 # Added to the scores of padding: exp() of it is exactly 0, and a row of nothing else still sums to a finite number.
 _MASKED = -1e9
@@ -40,14 +40,14 @@ class _BertGraph:
         first = self._graph.op("Gather", hidden, self._graph.constant("zero", [0]), name="first_token", axis=0)
         hidden = self._layer(f"layer.{index}", layer, hidden, first, mask)
         self._head(hidden)
-        return self._graph.finish(INPUTS, "logits", len(self._weights.classifier.bias))
+        return self._graph.finish(INPUTS, OUTPUT, len(self._weights.classifier.bias))
 
     def _embeddings(self) -> str:
         """Sums of word, segment and position, normalized, ``[sequence, batch, hidden]``."""
         graph, weights = self._graph, self._weights
         ids = graph.op("Transpose", "input_ids", name="input_ids.first", perm=(1, 0))
         kinds = graph.op("Transpose", "token_type_ids", name="token_type_ids.first", perm=(1, 0))
-        words = graph.op("Gather", graph.constant("words", weights.words), ids, name="embeddings.words")
+        words = graph.op("Gather", graph.constant(WORDS, weights.words), ids, name="embeddings.words")
         segments = graph.op("Gather", graph.constant("segments", weights.segments), kinds, name="embeddings.segments")
         length = graph.op("Shape", "input_ids", name="length", start=1, end=2)
         zero = graph.constant("zero", [0])
@@ -62,7 +62,7 @@ class _BertGraph:
         graph = self._graph
         kept = graph.op("Cast", "attention_mask", name="mask.kept", to=onnx.TensorProto.FLOAT)
         padding = graph.op("Sub", graph.scalar("one", 1.0), kept, name="mask.padding")
-        scores = graph.op("Mul", padding, graph.scalar("masked", _MASKED), name="mask.scores")
+        scores = graph.op("Mul", padding, graph.scalar(MASKED, _MASKED), name="mask.scores")
         return str(graph.op("Unsqueeze", scores, graph.constant("axes.1_2", [1, 2]), name="mask"))
 
     def _layer(self, name: str, layer: LayerWeights, hidden: str, queries: str, mask: str) -> str:
@@ -127,7 +127,7 @@ class _BertGraph:
         graph = self._graph
         first = graph.op("Squeeze", first, graph.constant("zero", [0]), name="first_token.flat")
         pooled = graph.op("Tanh", self._linear("pooler", self._weights.pooler, first), name="pooled")
-        self._linear("logits", self._weights.classifier, pooled)
+        self._linear(OUTPUT, self._weights.classifier, pooled)
 
     def _linear(self, name: str, linear: Linear, value: str) -> str:
         graph = self._graph

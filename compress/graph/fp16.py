@@ -1,9 +1,10 @@
-"""The fp16 rewrite: (model) -> model that a GPU computes in half precision. And the refusal of models that it breaks.
+"""The fp16 rewrite, (model) -> model that a GPU computes in half precision, and the check that nothing overflows.
 
 Rules:
 1. Constants and with them all values become fp16; the classifier's own product stays fp32, as it does in int8.
-2. What hides padding becomes -10,000: -1e9 is minus infinity in fp16, and 0 times that is not a number. Its exp() is 0.
-3. Layer norm and softmax stay single operators: onnxruntime's GPU kernels add up in fp32 inside them.
+2. The number that hides padding becomes -10,000: -1e9 is minus infinity in fp16, and 0 times infinity is not a number.
+   The softmax of either is 0.
+3. Layer norm and softmax stay single operators: ONNX Runtime's GPU kernels add up in fp32 inside them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,99 +12,82 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from compress.errors import CompressError
-from compress.quantization.dynamic import KEPT_FP32
+from compress.graph.names import CLASSIFIER, KEPT_FP32, MASKED
+from compress.graph.rewrite import constants_of, rewrite
 from compress.runtime.encoding import Feeds
-from compress.runtime.session import open_session
+from compress.runtime.session import inputs_of, open_session
 
 LARGEST = float(np.finfo(np.float16).max)
-_MASKED = "masked"
 _HIDES_PADDING = -1e4
-_CLASSIFIER = ("logits.weight", "logits.bias")
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of an fp32 model of ours in fp16: token ids in, float32 logits out.
 
     Raises:
-        CompressError: a weight is beyond fp16; names it.
+        CompressError: a weight is too large for fp16; names it.
     """
-    halved = _with_mask(model, _HIDES_PADDING)
-    for tensor in halved.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and tensor.name not in _CLASSIFIER:
-            array = numpy_helper.to_array(tensor)
-            if not np.abs(array).max(initial=0) <= LARGEST:
-                raise CompressError(_too_large(tensor.name, float(np.abs(array).max())))
-            tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), tensor.name))
-    nodes = [new for node in halved.graph.node for new in _halved(node)]
-    del halved.graph.node[:]
-    halved.graph.node.extend(nodes)
-    return halved
+    constants = constants_of(model) | {MASKED: np.array(_HIDES_PADDING, np.float32)}
+    for name, array in constants.items():
+        if array.dtype == np.float32 and name not in CLASSIFIER:
+            largest = float(np.abs(array).max(initial=0))
+            _check_fits(name, largest)
+            constants[name] = array.astype(np.float16)
+    return rewrite(model, (new for node in model.graph.node for new in _halved(node)), constants)
 
 
 def check_range(model: onnx.ModelProto, batches: Iterable[Feeds], threads: int) -> float:
     """The largest magnitude that any layer of the fp32 ``model`` gives on ``batches``.
 
-    A CPU computes an fp16 graph in fp32, so that running it here would not show what overflows on a GPU.
+    A CPU computes an fp16 graph in fp32, so running the fp16 graph here would not show what overflows on a GPU.
 
     Raises:
-        CompressError: fp16 cannot hold it; names the layer.
+        CompressError: it is too large for fp16; names the layer.
     """
-    # Padding takes part: what hides it would be the largest value of all.
-    watched, names = _watching(_with_mask(model, 0.0), threads)
-    session = open_session(watched.SerializeToString(), threads)
+    # Padding is not masked here: the number that masks it would be the largest value of all.
+    unmasked = rewrite(model, constants=constants_of(model) | {MASKED: np.array(0, np.float32)})
+    values = [*onnx.shape_inference.infer_shapes(unmasked).graph.value_info, *unmasked.graph.output]
+    names = [value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT]
+    session = open_session(_with_magnitudes(unmasked, names).SerializeToString(), threads)
     largest: npt.NDArray[np.float32] = np.zeros(len(names), np.float32)
     for feeds in batches:
-        largest = np.maximum(largest, np.stack(session.run([f"{name}.largest" for name in names], feeds)))
+        read = {name: feeds[name] for name in inputs_of(session)}
+        largest = np.maximum(largest, np.stack(session.run([f"{name}.largest" for name in names], read)))
     for name, value in zip(names, largest.tolist(), strict=True):  # in the graph's order: the first is the cause
-        if not value <= LARGEST:
-            raise CompressError(_too_large(name, value))
+        _check_fits(name, value)
     return float(largest.max())
 
 
-def _too_large(name: str, value: float) -> str:
-    return (
-        f"export: {name} reaches {value:.3g} and fp16 holds {LARGEST:.0f} at most, so that a GPU would answer with "
-        "infinities; nothing was written, export it with --precision fp32"
-    )
+def _check_fits(name: str, value: float) -> None:
+    if not value <= LARGEST:  # also catches NaN
+        raise CompressError(
+            f"export: {name} reaches {value:.3g} and fp16 holds at most {LARGEST:.0f}, so a GPU would answer with "
+            "infinities; nothing was written, export it with --precision fp32"
+        )
 
 
 def _halved(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
     if node.op_type == "Cast":
-        for attribute in node.attribute:
+        for attribute in copy.attribute:
             attribute.i = TensorProto.FLOAT16 if attribute.i == TensorProto.FLOAT else attribute.i
-    if any(weight in node.input for weight in KEPT_FP32):
+    if KEPT_FP32 in node.input:
         value = node.input[0]
-        node.input[0] = f"{value}.fp32"
+        copy.input[0] = f"{value}.fp32"
         yield helper.make_node("Cast", [value], [f"{value}.fp32"], name=f"{value}.fp32", to=TensorProto.FLOAT)
-    yield node
+    yield copy
 
 
-def _with_mask(model: onnx.ModelProto, hides: float) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for tensor in copy.graph.initializer:
-        if tensor.name == _MASKED:
-            tensor.CopyFrom(numpy_helper.from_array(np.array(hides, np.float32), tensor.name))
-    return copy
-
-
-def _watching(model: onnx.ModelProto, threads: int) -> tuple[onnx.ModelProto, list[str]]:
-    """The model with the largest magnitude of each float value as an output, and the values in order."""
-    everything = onnx.ModelProto()
-    everything.CopyFrom(model)
-    there = {value.name for value in model.graph.output}
-    everything.graph.output.extend(
-        onnx.ValueInfoProto(name=name) for node in model.graph.node for name in node.output if name not in there
-    )
-    outputs = open_session(everything.SerializeToString(), threads).get_outputs()
-    floats = {output.name for output in outputs if output.type == "tensor(float)"}
-    names = [name for node in model.graph.node for name in node.output if name in floats]
+def _with_magnitudes(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+    """``model`` that also returns ``NAME.largest``, the largest magnitude of each of its values ``names``."""
+    nodes, outputs = list(model.graph.node), []
     for name in names:
         magnitude, largest = f"{name}.magnitude", f"{name}.largest"
-        model.graph.node.append(helper.make_node("Abs", [name], [magnitude], name=magnitude))
-        model.graph.node.append(helper.make_node("ReduceMax", [magnitude], [largest], name=largest, keepdims=0))
-        model.graph.output.append(helper.make_tensor_value_info(largest, TensorProto.FLOAT, []))
-    return model, names
+        nodes.append(helper.make_node("Abs", [name], [magnitude], name=magnitude))
+        nodes.append(helper.make_node("ReduceMax", [magnitude], [largest], name=largest, keepdims=0))
+        outputs.append(largest)
+    return rewrite(model, nodes, outputs=outputs)

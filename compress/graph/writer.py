@@ -1,6 +1,6 @@
 """A small writer of ONNX graphs: nodes in order, constants by name, one inline file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,9 +8,13 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-# onnx stamps its newest versions, which the runtimes in the field refuse.
+from compress.runtime.graph_file import PRODUCER
+
+# onnx would stamp its newest versions, which the runtimes that people have refuse.
 IR_VERSION = 10
 OPSET = 20
+
+Shape = tuple[int, list[str | int | None]]  # the type of an element (of TensorProto), and the dimensions
 
 
 class GraphWriter:
@@ -38,29 +42,26 @@ class GraphWriter:
         self._nodes += graph.node
         self._constants |= {tensor.name: tensor for tensor in graph.initializer}
 
-    @property
-    def nodes(self) -> list[onnx.NodeProto]:
-        """The nodes, in order."""
-        return self._nodes
-
-    @property
-    def constants(self) -> list[onnx.TensorProto]:
-        """The constants."""
-        return list(self._constants.values())
-
     def scalar(self, name: str, value: float) -> str:
         """Add a float32 scalar."""
         return self.constant(name, np.array(value, dtype=np.float32))
 
+    def graph(self, name: str, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> onnx.GraphProto:
+        """What was collected, as a graph with these inputs and outputs."""
+        reads, gives = (
+            [helper.make_tensor_value_info(value, *of) for value, of in each.items()] for each in (inputs, outputs)
+        )
+        return helper.make_graph(self._nodes, name, reads, gives, list(self._constants.values()))
+
     def finish(self, inputs: Sequence[str], output: str, labels: int) -> onnx.ModelProto:
         """The model: int64 ``inputs`` ``[batch, sequence]``, one float32 ``output`` ``[batch, labels]``."""
-        graph = helper.make_graph(
-            self._nodes,
-            "bert-classifier",
-            [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"]) for name in inputs],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", labels])],
-            self.constants,
-        )
-        model = helper.make_model(graph, producer_name="compress", opset_imports=[helper.make_opsetid("", OPSET)])
-        model.ir_version = IR_VERSION
-        return model
+        reads: dict[str, Shape] = {name: (TensorProto.INT64, ["batch", "sequence"]) for name in inputs}
+        return model_of(self.graph("bert-classifier", reads, {output: (TensorProto.FLOAT, ["batch", labels])}))
+
+
+def model_of(graph: onnx.GraphProto, *domains: str) -> onnx.ModelProto:
+    """A model of ours, which also needs the first version of the operators of these ``domains``."""
+    opsets = [helper.make_opsetid("", OPSET), *(helper.make_opsetid(domain, 1) for domain in domains)]
+    model = helper.make_model(graph, producer_name=PRODUCER, opset_imports=opsets)
+    model.ir_version = IR_VERSION
+    return model

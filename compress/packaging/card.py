@@ -1,14 +1,15 @@
-"""The model card of an exported folder: what it is, what was measured, its limits, how to load it in each runtime."""
+"""The model card of an exported folder: what it is, how it was made and measured, its limits, how to load it."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from compress.evaluation.metrics import wilson_interval
+from compress.evaluation.intervals import wilson_interval
 from compress.folder import Manifest
 from compress.packaging.loading import how_to_load
+from compress.runtime.names import GRAPHS, INPUTS
 from compress.task import is_multi_label, reads_pairs
 
 _TEMPLATE = """---
@@ -39,19 +40,19 @@ Labels: {labels}
 {loading}
 """
 _HUB_IDS = {"demo:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
-_GRAPHS = {
-    "int8": ("model_quantized.onnx", "q8"),
-    "fp32": ("model.onnx", "fp32"),
-    "fp16": ("model_fp16.onnx", "fp16"),
-}
+_FILES = {precision: Path(name).name for name, precision in GRAPHS.items()}
 
 
-def model_card(name: str, manifest: Manifest) -> str:
-    """Markdown with Hub metadata."""
+def model_card(name: str, manifest: Manifest, inputs: Sequence[str] = INPUTS) -> str:
+    """Markdown with Hub metadata.
+
+    Args:
+        name: the folder's name.
+        manifest: the folder's.
+        inputs: of its graph.
+    """
     precision = _precision(manifest)
-    int8 = precision == "int8"
-    graph, dtype = _GRAPHS[precision]
-    pairs = reads_pairs(manifest.task)
+    dtype = "q8" if precision == "int8" else precision  # as transformers.js names it
     return _TEMPLATE.format(
         metadata="\n".join(_metadata(name, manifest, precision)),
         name=name,
@@ -59,12 +60,12 @@ def model_card(name: str, manifest: Manifest) -> str:
         label_count=len(manifest.labels),
         labels=", ".join(f"`{label}`" for label in manifest.labels),
         parameters=manifest.parameters,
-        reads="pairs of texts" if pairs else "texts",
+        reads="pairs of texts" if reads_pairs(manifest.task) else "texts",
         max_length=manifest.max_length,
         steps="\n".join(_row(entry) for entry in manifest.history),
-        measured=_measured(manifest) if int8 else "",
+        measured=_measured(manifest),
         limits="\n".join(f"- {limit}" for limit in _limits(manifest, precision)),
-        loading=how_to_load(name, manifest, graph, dtype),
+        loading=how_to_load(name, manifest, inputs, _FILES[precision], dtype),
     )
 
 
@@ -74,7 +75,7 @@ def _quantized(manifest: Manifest) -> dict[str, Any] | None:
 
 
 def _precision(manifest: Manifest) -> str:
-    """Of the graph; a checkpoint of others, exported, is fp32 unless it was asked for fp16."""
+    """Of the graph: int8 after quantize, fp16 where the export says so, else fp32."""
     if _quantized(manifest):
         return "int8"
     last = manifest.history[-1] if manifest.history else {}
@@ -106,7 +107,7 @@ def _metadata(name: str, manifest: Manifest, precision: str) -> Iterator[str]:
 
 
 def _base_model(manifest: Manifest) -> str | None:
-    """The hub id that the first step started from; None for a local folder, which nobody else could find."""
+    """The hub id that the first step started from; None for a local folder, which nobody else has."""
     source = str(manifest.history[0]["parent"]["source"]) if manifest.history else ""
     if source in _HUB_IDS:
         return _HUB_IDS[source]
@@ -114,7 +115,7 @@ def _base_model(manifest: Manifest) -> str | None:
 
 
 def _data_name(entry: dict[str, Any]) -> str | None:
-    """What the data of a step is called: a hub id, or the last part of a path."""
+    """The name of a step's data: a hub id, or the last part of a path."""
     source = entry.get("data", {}).get("data")
     if source is None:
         return None
@@ -122,7 +123,7 @@ def _data_name(entry: dict[str, Any]) -> str | None:
 
 
 def _measured(manifest: Manifest) -> str:
-    """What quantization kept, with the interval that so many texts allow; nothing for a model in fp32."""
+    """The quantized model's metric beside its parent's; nothing where the model is not quantized."""
     quantized = _quantized(manifest)
     if quantized is None:
         return ""
@@ -137,23 +138,23 @@ def _measured(manifest: Manifest) -> str:
 
 
 def _limits(manifest: Manifest, precision: str) -> Iterator[str]:
-    yield f"A longer text is judged by its first {manifest.max_length} tokens."
+    yield f"Of a longer text it reads the first {manifest.max_length} tokens."
     yield (
-        "It knows the labels above and no other: a text that fits none gets one all the same."
+        "It knows only the labels above: a text that fits none of them gets one nevertheless."
         if not is_multi_label(manifest.task)
-        else "It knows the labels above and no other."
+        else "It knows only the labels above."
     )
     if precision == "fp16":
         yield "fp16 is for GPUs; onnxruntime on a CPU computes it in fp32, slower than the fp32 graph."
     if precision != "int8":
-        yield "Its scores are as the training left them: not calibrated."
+        yield "Its scores are not calibrated: they may be far from the share of texts that it gets right."
         return
-    yield "int8 is for CPUs; where they lack int8 dot products (VNNI) it is small, hardly faster."
+    yield "int8 is for CPUs; on one without int8 dot products (VNNI) it is smaller but hardly faster."
     quantized = _quantized(manifest) or {}
     if quantized.get("config", {}).get("calibrate"):
-        yield "The ranges of its activations come from the validation texts; what lies far outside is clipped."
+        yield "The ranges of its activations come from the validation texts; values far outside are clipped."
     else:
-        yield "A text's scores shift a little with what shares its batch; alone (`compress.load` does so) they do not."
+        yield "A text's scores shift a little with the texts in its batch; alone (as in `compress.load`) they do not."
     temperature = quantized.get("metrics", {}).get("temperature")
     if temperature is not None:
         yield f"Its logits are divided by {temperature:.3g}: scores are calibrated for texts like the validation ones."

@@ -1,4 +1,4 @@
-"""The files around the graph that other runtimes look for, in the places where they look."""
+"""The files around the graph, under the names and in the places where other runtimes look for them."""
 
 import json
 import shutil
@@ -7,11 +7,8 @@ from pathlib import Path
 from compress.folder import Manifest, write_manifest
 from compress.modeling.checkpoint import Checkpoint, save_tokenizer, set_label_config
 from compress.packaging.card import model_card
+from compress.runtime.graph_file import graph_inputs
 
-FP32_GRAPH = "onnx/model.onnx"
-FP16_GRAPH = "onnx/model_fp16.onnx"
-INT8_GRAPH = "onnx/model_quantized.onnx"
-SINGLE_FILE = "model.onnx"
 _SIDE_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 _OURS_ALONE = ("heads_per_layer", "neurons_per_layer", "attention_head_size")
 
@@ -38,5 +35,6 @@ def copy_side_files(parent: Path, folder: Path) -> None:
 
 def finish_onnx_folder(folder: Path, name: str, manifest: Manifest) -> Manifest:
     """The model card under the folder's final ``name``, then the manifest, last."""
-    (folder / "README.md").write_text(model_card(name, manifest), encoding="utf-8")
+    inputs = graph_inputs(next(folder.rglob("*.onnx")))
+    (folder / "README.md").write_text(model_card(name, manifest, inputs), encoding="utf-8")
     return write_manifest(folder, manifest)

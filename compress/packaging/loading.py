@@ -1,6 +1,7 @@
 """The part of a model card that says how to load it, by the kind of folder."""
 
 import json
+from collections.abc import Sequence
 
 from compress.folder import Manifest
 from compress.task import is_multi_label, reads_pairs
@@ -29,7 +30,7 @@ from optimum.onnxruntime import ORTModelForSequenceClassification
 model = ORTModelForSequenceClassification.from_pretrained("{name}", subfolder="onnx", file_name="{graph}")
 ```
 
-Any other ONNX runtime: the graph is `onnx/{graph}`; inputs `input_ids`, `attention_mask`, `token_type_ids` (int64,
+Any other ONNX runtime: the graph is `onnx/{graph}`; inputs {inputs} (int64,
 `[batch, sequence]`), output `logits` (float32, `[batch, {label_count}]`), whose {activation} gives the scores; the
 tokenizer is in `tokenizer.json` and, for clients that want it, `vocab.txt`."""
 _SINGLE_FILE = """One file, `model.onnx`, reads texts and answers with labels, in any app that has onnxruntime and
@@ -50,9 +51,9 @@ label, score, scores = session.run(None, {single_file_example})
 Inputs: {single_file_inputs}, strings `[batch]`. Outputs: `label` and `score`, the likeliest, `[batch]`; `scores`,
 `[batch, {label_count}]`, in the order of the labels above, which the file's metadata has too (`labels`).
 
-The answers are those of the ONNX folder that it was made from, but for texts with a word of which the vocabulary knows
-only the beginning (`good♥`: read as that and an unknown rest, where the folder takes all of it for unknown), a word of
-101 to 200 characters, a NUL character (the text ends there), or `[SEP]` and the like (plain words here). Texts of
+The answers are those of the ONNX folder that it was made from, except for texts with a word of which the vocabulary
+holds only the beginning (`good♥`: read as `good` and an unknown token here, as one unknown token by the folder), a word
+of 101 to 200 characters, a NUL character (the text ends there), or `[SEP]` and the like (plain words here). Texts of
 megabytes take seconds: cut them first."""
 _TEI = """Hugging Face text-embeddings-inference, in its images for CPUs:
 
@@ -68,10 +69,10 @@ _TRITON = """NVIDIA Triton: this folder is a model repository with one model, `c
 tritonserver --model-repository={name}
 ```
 
-It takes token ids (`input_ids`, `attention_mask`, `token_type_ids`, int64, `[batch, sequence]`), which a client makes
-with `classifier/tokenizer.json`, cut at {max_length} tokens; the {activation} of its `logits` gives the scores. Asked
-for the output with `"parameters": {{"classification": 1}}`, it answers with labels itself."""
-_TEI_MULTI_LABEL = """It knows no multi-label tasks: ask for `raw_scores`, as above, and take the sigmoid of each."""
+It takes token ids ({inputs}, int64, `[batch, sequence]`), which a client makes
+with `classifier/tokenizer.json`, cut at {max_length} tokens; the {activation} of its `logits` gives the scores. A
+request for the output with `"parameters": {{"classification": 1}}` is answered with labels."""
+_TEI_MULTI_LABEL = """It has no multi-label tasks: request `raw_scores`, as above, and take the sigmoid of each."""
 _LOADINGS = {
     "onnx": _ONNX,
     "single_file": _SINGLE_FILE,
@@ -80,14 +81,15 @@ _LOADINGS = {
 }
 
 
-def how_to_load(name: str, manifest: Manifest, graph: str, dtype: str) -> str:
-    """Markdown: what to type in each runtime.
+def how_to_load(name: str, manifest: Manifest, inputs: Sequence[str], graph: str, dtype: str) -> str:
+    """Markdown: the code that loads the folder in each runtime.
 
     Args:
         name: the folder's name.
-        manifest: what it says of itself.
-        graph: its ONNX file, without the folder.
-        dtype: what transformers.js calls that file's precision.
+        manifest: the folder's.
+        inputs: of its graph.
+        graph: the name of its ONNX file.
+        dtype: the name of that file's precision in transformers.js.
     """
     pairs, multi_label = reads_pairs(manifest.task), is_multi_label(manifest.task)
     words = {"text": ["a text to classify"]} | ({"text_pair": ["another text"]} if pairs else {})
@@ -96,6 +98,7 @@ def how_to_load(name: str, manifest: Manifest, graph: str, dtype: str) -> str:
         label_count=len(manifest.labels),
         max_length=manifest.max_length,
         example='[("a text", "another text")]' if pairs else '["a text to classify"]',
+        inputs=", ".join(f"`{input_}`" for input_ in inputs),
         graph=graph,
         dtype=dtype,
         activation="sigmoid" if multi_label else "softmax",

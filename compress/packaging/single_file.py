@@ -13,10 +13,9 @@ import onnx
 from onnx import TensorProto, helper
 
 from compress.folder import Manifest
-from compress.graph.build import INPUTS
 from compress.graph.text.tokens import DOMAIN, write_pair_tokens, write_tokens
-from compress.graph.writer import IR_VERSION, OPSET, GraphWriter
-from compress.runtime.graph_file import PRODUCER
+from compress.graph.writer import GraphWriter, Shape, model_of
+from compress.runtime.names import INPUTS, OUTPUT
 from compress.task import is_multi_label, reads_pairs
 
 if TYPE_CHECKING:
@@ -40,26 +39,19 @@ def with_tokenizer(network: onnx.ModelProto, tokenizer: "Tokenizer", manifest: M
     outer = GraphWriter()
     count = outer.op("Squeeze", outer.op("Shape", texts[0], name="count.shape"), name="count")
     body = _answer_one(network, tokenizer, texts, manifest)
-    logits = outer.op("Loop", count, "", name="logits", body=body)
+    logits = outer.op("Loop", count, "", name=OUTPUT, body=body)
     squash = "Sigmoid" if is_multi_label(manifest.task) else "Softmax"
     scores = outer.op(squash, logits, name="scores")
     best = outer.op("ArgMax", scores, name="best", axis=1, keepdims=0)
     outer.op("ReduceMax", scores, outer.constant("axis", [1]), name="score", keepdims=0)
     outer.op("Gather", outer.constant("labels", np.array(manifest.labels, dtype=object)), best, name="label")
-    graph = helper.make_graph(
-        outer.nodes,
-        "bert-classifier-of-texts",
-        [helper.make_tensor_value_info(name, TensorProto.STRING, ["batch"]) for name in texts],
-        [
-            helper.make_tensor_value_info("label", TensorProto.STRING, ["batch"]),
-            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch"]),
-            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", len(manifest.labels)]),
-        ],
-        outer.constants,
-    )
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
-    model = helper.make_model(graph, producer_name=PRODUCER, opset_imports=opsets)
-    model.ir_version = IR_VERSION
+    answers: dict[str, Shape] = {
+        "label": (TensorProto.STRING, ["batch"]),
+        "score": (TensorProto.FLOAT, ["batch"]),
+        "scores": (TensorProto.FLOAT, ["batch", len(manifest.labels)]),
+    }
+    reads: dict[str, Shape] = {name: (TensorProto.STRING, ["batch"]) for name in texts}
+    model = model_of(outer.graph("bert-classifier-of-texts", reads, answers), DOMAIN)
     about = {"task": manifest.task, "labels": json.dumps(manifest.labels, ensure_ascii=False)}
     helper.set_model_props(model, about | {"max_length": str(manifest.max_length)})
     return model
@@ -76,21 +68,14 @@ def _answer_one(network: onnx.ModelProto, tokenizer: "Tokenizer", texts: Sequenc
     else:
         pair = graph.op("Concat", *chosen, name="pair", axis=0)
         tokens = write_pair_tokens(graph, tokenizer, pair, manifest.max_length)
-    for name, value in zip(INPUTS, tokens, strict=True):
-        graph.op("Unsqueeze", value, axis, name=name)
+    found = dict(zip(INPUTS, tokens, strict=True))
+    for value in network.graph.input:
+        graph.op("Unsqueeze", found[value.name], axis, name=value.name)
     graph.extend(network.graph)
     graph.op("Squeeze", network.graph.output[0].name, axis, name="row")
     graph.op("Identity", "going", name="going.on")
-    return helper.make_graph(
-        graph.nodes,
+    return graph.graph(
         "answer-one",
-        [
-            helper.make_tensor_value_info("number", TensorProto.INT64, []),
-            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
-        ],
-        [
-            helper.make_tensor_value_info("going.on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("row", TensorProto.FLOAT, [len(manifest.labels)]),
-        ],
-        graph.constants,
+        {"number": (TensorProto.INT64, []), "going": (TensorProto.BOOL, [])},
+        {"going.on": (TensorProto.BOOL, []), "row": (TensorProto.FLOAT, [len(manifest.labels)])},
     )

@@ -1,78 +1,84 @@
-"""Quantize as little or as much as the validation texts allow: the tries, cheapest first, until one passes.
+"""Quantize as much as the validation texts allow: attempts in order, the smallest graph first, until one passes.
 
 1. All weights in int8, by column; columns that could saturate without VNNI on these texts in a smaller range.
 2. All weights in the smaller range that nothing can saturate (with ``--portable`` the only range).
 3. The most sensitive weights in fp32: the first, the first 2, 4, 8, ..., and at last half of them; the rest as in 1.
 
-A scale for the whole matrix, or 7 bits for all of it, is no rung: each is one of these, only coarser.
+A scale for the whole matrix, or 7 bits for all of it, is not tried: each is one of these, only coarser.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import onnx
 
 from compress.config import QuantizeConfig
 from compress.errors import CompressError
-from compress.evaluation.agreement import Agreement, ReferenceOutputs
+from compress.evaluation.comparison import Agreement
 from compress.progress import say
-from compress.quantization.candidate import Candidate
-from compress.quantization.dynamic import QuantizationPlan, quantizable
-from compress.quantization.method import Rewrite, choose_rewrite
-from compress.quantization.saturation import SaturationRisk, count_risk, observed_plan, portable_plan
+from compress.quantization.activations import collect, products, ranges
+from compress.quantization.dynamic import QuantizationPlan, Rewrite, quantizable, quantize_weights
+from compress.quantization.reference import Candidate, ReferenceOutputs
+from compress.quantization.saturation import Reach, SaturationRisk, count_risk, observe, observed_plan, portable_plan
 from compress.quantization.sensitivity import Sensitivity, sweep, table
+from compress.quantization.static import quantize_static
+from compress.runtime.predictor import Logits
 
 _SAMPLED_TEXTS = 256
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way to quantize: what it is in words, and as a plan."""
+    """One way to quantize: its name, its plan, and the ranking that it follows, if it follows one."""
 
     name: str
     plan: QuantizationPlan
     sensitivity: tuple[Sensitivity, ...] = ()
 
+    @property
+    def kept_fp32(self) -> list[str]:
+        """The weights that stay fp32, the most sensitive first."""
+        return [one.weight for one in self.sensitivity if one.weight in self.plan.kept_fp32]
+
 
 @dataclass(frozen=True)
 class Quantized:
-    """The first try that passed.
+    """The first attempt that passed.
 
     Attributes:
         model: the int8 graph.
-        agreement: its answers against its parent's.
-        accepted: what it is in words.
-        failed: what was tried before, in words and with numbers.
-        kept_fp32: the weights that stayed fp32, the most sensitive first.
-        sensitivity: the sweep that ranked them; empty where none was needed.
-        risk: what could saturate on CPUs without VNNI, and what was done about it.
+        logits: its logits on the validation texts, float32 ``[n, labels]``.
+        agreement: these against the parent's.
+        accepted: the attempt.
+        failed: the attempts before it, with their numbers.
+        risk: which weights could saturate on CPUs without VNNI, and what was done about it.
     """
 
     model: onnx.ModelProto
+    logits: Logits
     agreement: Agreement
-    accepted: str
-    failed: tuple[str, ...]
-    kept_fp32: tuple[str, ...]
-    sensitivity: tuple[Sensitivity, ...]
+    accepted: Attempt
+    failed: Mapping[str, Agreement]
     risk: SaturationRisk
 
     def as_metrics(self) -> dict[str, Any]:
         """For the manifest."""
         return asdict(self.agreement) | {
-            "quantized_as": self.accepted,
-            "failed_tries": list(self.failed),
-            "kept_fp32": list(self.kept_fp32),
-            "sensitivity": [asdict(one) for one in self.sensitivity],
+            "quantized_as": self.accepted.name,
+            "failed_tries": [f"{name}: {found}" for name, found in self.failed.items()],
+            "kept_fp32": self.accepted.kept_fp32,
+            "sensitivity": [asdict(one) for one in self.accepted.sensitivity],
             "without_vnni": asdict(self.risk),
         }
 
 
 def quantize(model: onnx.ModelProto, reference: ReferenceOutputs, config: QuantizeConfig, threads: int) -> Quantized:
-    """The fp32 ``model`` in int8, with no more lost on the exam than ``config.max_drop`` points.
+    """The fp32 ``model`` in int8, with at most ``config.max_drop`` points lost on the reference's texts.
 
     Raises:
-        CompressError: every try loses more; says by how much.
+        CompressError: every attempt loses more; says by how much.
     """
     sample = reference.sample(_SAMPLED_TEXTS)
     portable = portable_plan(model)
@@ -81,14 +87,15 @@ def quantize(model: onnx.ModelProto, reference: ReferenceOutputs, config: Quanti
     if config.portable:
         del starts["all int8"]
     failed: dict[str, Agreement] = {}
-    for attempt in _tries(model, starts, rewrite, sample, threads):
+    for attempt in _attempts(model, starts, rewrite, sample, threads):
         quantized = rewrite(model, attempt.plan)
-        agreement = reference.agreement(Candidate(quantized, reference.parent, threads))
+        logits = reference.answers(Candidate(quantized, reference.parent, threads))
+        agreement = reference.agreement(logits)
         say(f"{attempt.name}: {agreement}")
         if agreement.is_within(config.max_drop):
             risk = count_risk(model, attempt.plan, reaches, len(sample.encodings))
             say(str(risk))
-            return _accept(quantized, agreement, attempt, failed, risk)
+            return Quantized(quantized, logits, agreement, attempt, failed, risk)
         failed[attempt.name] = agreement
     best = min(failed, key=lambda name: failed[name].drop_points)
     raise CompressError(
@@ -98,26 +105,30 @@ def quantize(model: onnx.ModelProto, reference: ReferenceOutputs, config: Quanti
     )
 
 
-def _accept(
-    model: onnx.ModelProto,
-    agreement: Agreement,
-    attempt: Attempt,
-    failed: Mapping[str, Agreement],
-    risk: SaturationRisk,
-) -> Quantized:
-    kept = tuple(one.weight for one in attempt.sensitivity if one.weight in attempt.plan.kept_fp32)
-    before = tuple(f"{name}: {found}" for name, found in failed.items())
-    return Quantized(model, agreement, attempt.name, before, kept, attempt.sensitivity, risk)
+def choose_rewrite(
+    model: onnx.ModelProto, calibrate: str | None, portable: QuantizationPlan, reference: ReferenceOutputs, threads: int
+) -> tuple[Rewrite, dict[str, Reach]]:
+    """How to quantize, and the uint8 activations that each weight then meets on the reference's texts.
+
+    ``calibrate`` is ``percentile`` or ``entropy`` for static ranges of activations, None for dynamic ones, which are
+    observed with the ``portable`` plan because it answers alike on every CPU.
+    """
+    if calibrate is None:
+        return quantize_weights, observe(model, portable, reference, threads)
+    seen = collect(model, reference.parent, reference.encodings, threads)
+    found = ranges(seen, calibrate)
+    reaches = {weight: seen[value].reach(found[value]) for weight, value in products(model).items()}
+    return partial(quantize_static, ranges=found), reaches
 
 
-def _tries(
+def _attempts(
     model: onnx.ModelProto,
     starts: Mapping[str, QuantizationPlan],
     rewrite: Rewrite,
     sample: ReferenceOutputs,
     threads: int,
 ) -> Iterator[Attempt]:
-    """The whole plans ``starts``, then the first of them with ever more of the most sensitive weights in fp32."""
+    """The plans ``starts``, then the first of them with more and more of the most sensitive weights in fp32."""
     for name, plan in starts.items():
         yield Attempt(name, plan)
     first = next(iter(starts.values()))

@@ -1,20 +1,21 @@
-"""What the products of an fp32 graph read on real texts: the ground for static ranges of activations."""
+"""What the products of an fp32 graph read on real texts, from which the static ranges of activations are chosen."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper
 
+from compress.graph.names import WORDS
 from compress.progress import progress
-from compress.quantization.candidate import Candidate
-from compress.quantization.dynamic import WORDS, quantizable
+from compress.quantization.dynamic import quantizable
 from compress.quantization.ranges import RANGES, Histogram, Range
+from compress.quantization.reference import Candidate
 from compress.quantization.saturation import Reach
-from compress.runtime.encoding import Encoding, Feeds
-from compress.runtime.predictor import Logits, Predictor, encoded_logits
+from compress.runtime.encoding import Encoding
+from compress.runtime.predictor import Predictor, encoded_logits
 
 
 @dataclass(frozen=True)
@@ -41,42 +42,31 @@ class Activation:
 def products(model: onnx.ModelProto) -> dict[str, str]:
     """The value that each weight of an fp32 model of ours is multiplied with, by the weight's name."""
     weights = quantizable(model).keys() - {WORDS}
-    return {node.input[1]: node.input[0] for node in model.graph.node if node.op_type == "MatMul"
-            and node.input[1] in weights}  # fmt: skip
+    nodes = (node for node in model.graph.node if node.op_type == "MatMul")
+    return {node.input[1]: node.input[0] for node in nodes if node.input[1] in weights}
 
 
 def collect(
     model: onnx.ModelProto, parent: Predictor, encodings: Sequence[Encoding], threads: int
 ) -> dict[str, Activation]:
-    """Run the fp32 ``model`` on each text alone; by name, what its products read."""
-    values = list(dict.fromkeys(products(model).values()))
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in values)
-    collector = _Collector(watched, values, parent, threads)
+    """Run the fp32 ``model`` on each text alone; returns what its products read, by the value's name."""
+    names = list(dict.fromkeys(products(model).values()))
+    seen: dict[str, Activation] = {}
+
+    def add(arrays: Sequence[npt.NDArray[Any]]) -> None:
+        for name, array in zip(names, arrays, strict=True):
+            rows = array.reshape(-1, array.shape[-1])
+            low, high = rows.min(axis=0), rows.max(axis=0)
+            before = seen.get(name, Activation(Histogram(), low, high))
+            seen[name] = Activation(
+                before.histogram.add(array), np.minimum(before.low, low), np.maximum(before.high, high)
+            )
+
     with progress("activations", len(encodings)) as advance:
-        encoded_logits(collector, encodings, advance)
-    return collector.seen
+        encoded_logits(Candidate(model, parent, threads, names, add), encodings, advance)
+    return seen
 
 
 def ranges(seen: Mapping[str, Activation], method: str) -> dict[str, Range]:
     """The range of each value by ``percentile`` or ``entropy``."""
     return {name: RANGES[method](activation.histogram) for name, activation in seen.items()}
-
-
-class _Collector(Candidate):
-    def __init__(self, model: onnx.ModelProto, values: list[str], parent: Predictor, threads: int) -> None:
-        super().__init__(model, parent, threads)
-        self._values = values
-        self.seen: dict[str, Activation] = {}
-
-    def run(self, feeds: Feeds) -> Logits:
-        logits, *found = self._session.run(["logits", *self._values], feeds)
-        for name, array in zip(self._values, found, strict=True):
-            rows = array.reshape(-1, array.shape[-1])
-            low, high = rows.min(axis=0), rows.max(axis=0)
-            before = self.seen.get(name, Activation(Histogram(), low, high))
-            self.seen[name] = Activation(
-                before.histogram.add(array), np.minimum(before.low, low), np.maximum(before.high, high)
-            )
-        return np.asarray(logits, dtype=np.float32)

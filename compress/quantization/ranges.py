@@ -1,4 +1,4 @@
-"""Where the values of an activation lie, gathered as they pass, and the range that 8 bits should cover."""
+"""A histogram of an activation's values, filled batch by batch, and the range that 8 bits should cover."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Range:
-    """What uint8 covers: ``low`` is 0 and ``high`` is 255, and the number 0 is one of the steps between."""
+    """The numbers that uint8 stands for: ``low`` is 0, ``high`` is 255, and the number 0 is one of the steps."""
 
     low: float
     high: float
@@ -36,7 +36,7 @@ class Range:
 class Histogram:
     """Counts of values from ``-reach`` to ``reach`` in bins of equal width.
 
-    ``reach`` is a power of two and doubles when a larger value comes: two bins become one, and nothing is lost.
+    ``reach`` is a power of two and doubles when a larger value comes: two bins become one, and no count is lost.
     """
 
     counts: Counts = field(default_factory=lambda: np.zeros(BINS, np.int64))
@@ -60,7 +60,7 @@ class Histogram:
 
 
 def percentile_range(histogram: Histogram, percentile: float = PERCENTILE) -> Range:
-    """All but the outermost values: half of what ``percentile`` leaves over is cut at each end."""
+    """All but the outermost values: of those outside ``percentile``, half are cut at each end."""
     shares = histogram.counts.cumsum() / max(1, histogram.counts.sum())
     tail = (1 - percentile / 100) / 2
     low = histogram.edges[int(np.searchsorted(shares, tail, side="right"))]
@@ -72,7 +72,7 @@ def entropy_range(histogram: Histogram) -> Range:
     """The clipping of large values that keeps most information.
 
     Of all thresholds on the magnitude it takes the one with the smallest KL divergence of the clipped distribution from
-    itself in 8 bits (Migacz 2017, "8-bit Inference with TensorRT"); what lies beyond counts as lying at the threshold.
+    itself in 8 bits (Migacz 2017, "8-bit Inference with TensorRT"); larger values count as lying at the threshold.
     """
     half = BINS // 2
     magnitudes = histogram.counts[half:] + histogram.counts[:half][::-1]
@@ -92,7 +92,7 @@ def entropy_range(histogram: Histogram) -> Range:
 
 
 def _divergence(counts: Counts, beyond: int, levels: int) -> float:
-    """KL divergence in nats of ``counts``, with ``beyond`` more in the last bin, from them in so many levels."""
+    """KL divergence in nats of ``counts``, with ``beyond`` more in the last bin, from them in ``levels`` levels."""
     bins = len(counts)
     reference = counts.astype(np.float64)
     reference[-1] += beyond
@@ -107,7 +107,7 @@ def _divergence(counts: Counts, beyond: int, levels: int) -> float:
 
 
 def _within(histogram: Histogram, low: float, high: float) -> Range:
-    """Cut to what was seen; 0 is always covered."""
+    """Cut to the values that were seen; 0 is always covered."""
     return Range(min(0.0, max(float(low), histogram.low)), max(0.0, min(float(high), histogram.high)))
 
 

@@ -2,28 +2,29 @@
 
 Such CPUs multiply uint8 activations with int8 weights by ``vpmaddubsw``: the products of rows 2k and 2k+1 are added in
 16 bits and cut at 32,767 or -32,768, so that answers differ from those of CPUs with VNNI, which add in 32 bits. A
-column whose weights use a smaller range of integers cannot get there; at 64 none can, and most get by with far more.
+column whose weights use a smaller range of integers cannot saturate: at 64 none can, and most need far less narrowing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
-from compress.evaluation.agreement import ReferenceOutputs
-from compress.quantization.candidate import Candidate
+from compress.graph.names import WORDS
+from compress.graph.rewrite import constants_of, rewrite
 from compress.quantization.dynamic import (
     FULL_RANGE,
-    WORDS,
     Integers,
     QuantizationPlan,
     quantizable,
     quantize_columns,
     quantize_weights,
 )
+from compress.quantization.reference import Candidate, ReferenceOutputs
 from compress.runtime.predictor import encoded_logits
 
 _LOWEST, _HIGHEST = -32768, 32767
@@ -41,6 +42,10 @@ class Reach:
         """All that uint8 can be."""
         return cls(np.zeros(rows, np.int64), np.full(rows, 255, np.int64))
 
+    def __or__(self, other: "Reach") -> "Reach":
+        """The reach of both together."""
+        return Reach(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
+
 
 @dataclass(frozen=True)
 class SaturationRisk:
@@ -51,8 +56,8 @@ class SaturationRisk:
         columns: their columns in all.
         at_risk_matrices: matrices with a pair of weights that the observed activations could saturate in full range.
         at_risk_columns: columns with such a pair.
-        narrowed_columns: columns that were given a smaller range for it.
-        left_columns: columns that activations beyond the observed ones could still saturate.
+        narrowed_columns: columns that were given a smaller range to prevent it.
+        left_columns: columns that activations outside the observed reach could still saturate.
         texts: on how many texts the activations were observed.
     """
 
@@ -66,9 +71,9 @@ class SaturationRisk:
 
     def __str__(self) -> str:
         left = (
-            f"{self.left_columns:,} stay open to activations that these texts did not show, --portable closes them"
+            f"{self.left_columns:,} could still saturate on other texts, --portable prevents it"
             if self.left_columns
-            else "no text can saturate what is left"
+            else "no text can saturate them now"
         )
         return (
             f"without VNNI, {self.at_risk_columns:,} of {self.columns:,} columns in {self.at_risk_matrices} of "
@@ -118,22 +123,27 @@ def observed_plan(model: onnx.ModelProto, reaches: Mapping[str, Reach]) -> Quant
 def observe(
     model: onnx.ModelProto, portable: QuantizationPlan, reference: ReferenceOutputs, threads: int
 ) -> dict[str, Reach]:
-    """The activations that each weight of the fp32 ``model`` meets on the exam's texts, in batches and one at a time.
+    """The activations that each weight of the fp32 ``model`` meets on the reference's texts, one text at a time.
 
     They are read from the int8 graph of the ``portable`` plan, so they are the same on every CPU.
     """
-    graph, weights = _observing(quantize_weights(model, portable))
-    watcher = _Watcher(graph, weights, reference, threads)
-    encoded_logits(watcher, reference.encodings)
-    for encoding in reference.encodings:
-        encoded_logits(watcher, [encoding])
-    return {name: Reach(low, high) for name, (low, high) in watcher.seen.items()}
+    graph, ends = _with_ends(quantize_weights(model, portable))
+    seen: dict[str, Reach] = {}
+
+    def add(arrays: Sequence[npt.NDArray[Any]]) -> None:
+        for weight, low, high in zip(ends, arrays[::2], arrays[1::2], strict=True):
+            reach = Reach(low.astype(np.int64), high.astype(np.int64))
+            seen[weight] = seen.get(weight, reach) | reach
+
+    outputs = [name for pair in ends.values() for name in pair]
+    encoded_logits(Candidate(graph, reference.parent, threads, outputs, add), reference.encodings)
+    return seen
 
 
 def count_risk(
     model: onnx.ModelProto, plan: QuantizationPlan, reaches: Mapping[str, Reach], texts: int
 ) -> SaturationRisk:
-    """What the weights that ``plan`` quantizes could saturate, in full range and as planned."""
+    """How much of the weights that ``plan`` quantizes could saturate, in full range and as planned."""
     matrices = [(name, weight) for name, weight in _matrices(model) if name not in plan.kept_fp32]
     at_risk, narrowed, left = [], 0, 0
     for name, weight in matrices:
@@ -157,35 +167,15 @@ def _matrices(model: onnx.ModelProto) -> list[tuple[str, npt.NDArray[np.float32]
     return [(name, weight) for name, weight in quantizable(model).items() if name != WORDS]
 
 
-def _observing(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
-    """The int8 model with the ends of each product's activations as outputs, and the weights in their order."""
-    graph, weights = model.graph, []
-    graph.initializer.append(helper.make_tensor("observed.axes", TensorProto.INT64, [1], [0]))
-    for node in [node for node in graph.node if node.op_type == "MatMulInteger"]:
-        weights.append(node.input[1].removesuffix(".int8"))
-        flat = f"{node.name}.rows"
-        graph.node.append(helper.make_node("Flatten", [node.input[0]], [flat], name=flat, axis=-1))
-        for kind in ("ReduceMin", "ReduceMax"):
-            name = f"{node.name}.{kind}"
-            graph.node.append(helper.make_node(kind, [flat, "observed.axes"], [name], name=name, keepdims=0))
-            graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, [None]))
-    return model, weights
-
-
-class _Watcher(Candidate):
-    """Runs batches and keeps the ends of what each weight has met."""
-
-    def __init__(self, model: onnx.ModelProto, weights: list[str], reference: ReferenceOutputs, threads: int) -> None:
-        super().__init__(model, reference.parent, threads)
-        self._weights = weights
-        self.seen: dict[str, tuple[Integers, Integers]] = {}
-
-    def run(self, feeds: dict[str, npt.NDArray[np.int64]]) -> npt.NDArray[np.float32]:
-        logits, *ends = self._session.run(None, feeds)
-        for name, low, high in zip(self._weights, ends[::2], ends[1::2], strict=True):
-            before = self.seen.get(name, (low, high))
-            self.seen[name] = (
-                np.minimum(before[0], low).astype(np.int64),
-                np.maximum(before[1], high).astype(np.int64),
-            )
-        return np.asarray(logits, dtype=np.float32)
+def _with_ends(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, tuple[str, str]]]:
+    """The int8 model that also computes the smallest and largest activation of each row, and their names by weight."""
+    nodes, ends = list(model.graph.node), {}
+    for node in model.graph.node:
+        if node.op_type != "MatMulInteger":
+            continue
+        flat, low, high = (f"{node.name}.{what}" for what in ("rows", "lowest", "highest"))
+        nodes.append(helper.make_node("Flatten", [node.input[0]], [flat], name=flat, axis=-1))
+        for kind, name in {"ReduceMin": low, "ReduceMax": high}.items():
+            nodes.append(helper.make_node(kind, [flat, "rows.axis"], [name], name=name, keepdims=0))
+        ends[node.input[1].removesuffix(".int8")] = (low, high)
+    return rewrite(model, nodes, constants_of(model) | {"rows.axis": np.array([0])}), ends

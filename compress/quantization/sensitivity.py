@@ -1,4 +1,4 @@
-"""Which weights bear quantization badly: each is quantized alone, and its effect on validation logits measured."""
+"""Which weights lose most by quantization: each is quantized alone, and its effect on validation logits measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,12 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 
-from compress.evaluation.agreement import ReferenceOutputs
 from compress.evaluation.metrics import predictions
 from compress.progress import progress
-from compress.quantization.candidate import Candidate
-from compress.quantization.dynamic import QuantizationPlan, quantizable
-from compress.quantization.method import Rewrite
+from compress.quantization.dynamic import QuantizationPlan, Rewrite, quantizable
+from compress.quantization.reference import Candidate, ReferenceOutputs
 from compress.runtime.predictor import encoded_logits
 
 
@@ -41,15 +39,15 @@ def sweep(
         for name in sorted(names):
             alone = rewrite(model, replace(plan, kept_fp32=everything - {name}))
             logits = encoded_logits(Candidate(alone, reference.parent, threads), reference.encodings)
-            answers = [predictions(reference.parent.task, one) for one in (reference.logits, logits)]
-            changed = int((answers[0] != answers[1]).any(axis=1).sum())
+            before, after = (predictions(reference.parent.task, each) for each in (reference.logits, logits))
+            changed = int((before != after).any(axis=1).sum())
             found.append(Sensitivity(name, float(np.sqrt(np.mean((logits - reference.logits) ** 2))), changed))
             advance(note=name)
     return sorted(found, key=lambda one: (-one.rms_logit_change, one.weight))
 
 
 def table(ranked: Sequence[Sensitivity], sizes: Mapping[str, int]) -> str:
-    """The ranking in lines, with the share of all quantizable weights that each has."""
+    """The ranking in lines, each with its share of all quantizable weights."""
     total = sum(sizes.values())
     width = max(len(one.weight) for one in ranked)
     shares = {name: size / total for name, size in sizes.items()}

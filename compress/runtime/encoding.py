@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.errors import CompressError
+from compress.runtime.names import INPUTS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -78,7 +79,7 @@ class TextEncoder:
 def pad(encodings: Sequence[Encoding]) -> Feeds:
     """The model's inputs, int64 ``[batch, longest]``, padded on the right with zeros (BERT's ``[PAD]``)."""
     shape = (len(encodings), max(map(len, encodings)))
-    feeds = {name: np.zeros(shape, dtype=np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
+    feeds = {name: np.zeros(shape, dtype=np.int64) for name in INPUTS}
     for row, encoding in enumerate(encodings):
         feeds["input_ids"][row, : len(encoding)] = encoding.ids
         feeds["token_type_ids"][row, : len(encoding)] = encoding.type_ids

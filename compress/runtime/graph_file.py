@@ -14,7 +14,8 @@ PRODUCER = "compress"
 NEWEST_IR = 10
 
 _IR_VERSION, _PRODUCER_NAME, _GRAPH = 1, 2, 7  # of ModelProto
-_NODE, _INITIALIZER = 1, 5  # of GraphProto
+_NODE, _INITIALIZER, _INPUT = 1, 5, 11  # of GraphProto
+_NAME = 1  # of ValueInfoProto
 _EXTERNAL_DATA = 13  # of TensorProto, its entries have a key and a value
 _KEY, _VALUE = 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
@@ -30,20 +31,40 @@ def check_graph(path: Path) -> None:
     """
     if path.stat().st_size == 0:
         raise CompressError(f"{path}: is empty; make or copy the folder again")
-    with path.open("rb") as file:
-        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     try:
-        _check_model(path, view)
+        _check_model(path, _content(path))
     except (IndexError, ValueError):
         raise CompressError(
             f"{path}: not a whole ONNX file, truncated or something else; make or copy the folder again"
         ) from None
 
 
+def graph_inputs(path: Path) -> tuple[str, ...]:
+    """Names of the inputs of a graph that :func:`check_graph` accepts, in order."""
+    return tuple(
+        bytes(name).decode()
+        for graph in _messages(_content(path), _GRAPH)
+        for value in _messages(graph, _INPUT)
+        for name in _messages(value, _NAME)
+    )
+
+
+def _content(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    """The fields with the number ``wanted`` that hold bytes."""
+    for number, value in _fields(message):
+        if number == wanted and isinstance(value, memoryview):
+            yield value
+
+
 def _check_model(path: Path, view: memoryview) -> None:
     fields = list(_fields(view))
     version, producer = dict(fields).get(_IR_VERSION), dict(fields).get(_PRODUCER_NAME, b"")
-    graphs = [value for number, value in fields if number == _GRAPH and isinstance(value, memoryview)]
+    graphs = list(_messages(view, _GRAPH))
     if not isinstance(version, int) or not graphs or isinstance(producer, int):
         raise ValueError
     for location in (location for graph in graphs for location in _external(graph)):

@@ -9,12 +9,12 @@ import onnxruntime as ort
 from compress.errors import CompressError
 from compress.folder import Manifest, read_manifest
 from compress.machine import usable_cpus
-from compress.runtime.choice import GRAPHS, choose_graph
+from compress.runtime.choice import choose_graph
 from compress.runtime.encoding import Feeds, TextEncoder
 from compress.runtime.graph_file import check_graph
+from compress.runtime.names import GRAPHS, INPUTS, OUTPUT, REQUIRED_INPUTS
 from compress.runtime.predictor import BATCH_TOKENS, Logits
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _PROVIDER = "ExecutionProvider"
 
 
@@ -22,7 +22,7 @@ class OnnxPredictor:
     """Runs one graph of ours.
 
     Args:
-        graph: the ONNX file, one of :data:`compress.runtime.choice.GRAPHS`.
+        graph: the ONNX file, one of :data:`compress.runtime.names.GRAPHS`.
         manifest: what its folder says of task, labels and size.
         encoder: its tokenizer.
         threads: CPU threads in all; default: all CPUs that this process may use.
@@ -59,7 +59,8 @@ class OnnxPredictor:
         # A run on one thread happens in the caller's own, so one session then serves any number of callers at once.
         sessions = instances if threads_each > 1 else 1
         self._sessions = [open_session(graph, threads_each, provider) for _ in range(sessions)]
-        _check_answers(graph, self._sessions[0], len(self.labels))
+        _check_signature(graph, self._sessions[0], len(self.labels))
+        self._inputs = inputs_of(self._sessions[0])
         self._turn = count()
         self.provider: str | None = self._sessions[0].get_providers()[0]
 
@@ -85,7 +86,8 @@ class OnnxPredictor:
     def run(self, feeds: Feeds) -> Logits:
         """Logits, float32 ``[batch, labels]``; safe to call from several threads."""
         session = self._sessions[next(self._turn) % len(self._sessions)]
-        logits: Logits = np.asarray(session.run(["logits"], feeds)[0], dtype=np.float32)
+        read = {name: feeds[name] for name in self._inputs}
+        logits: Logits = np.asarray(session.run([OUTPUT], read)[0], dtype=np.float32)
         return logits
 
 
@@ -125,14 +127,19 @@ def open_session(graph: Path | bytes, threads: int, provider: str = "CPU") -> or
     return session
 
 
-def _check_answers(graph: Path, session: ort.InferenceSession, labels: int) -> None:
-    """Refuse a graph that does not read what the tokenizer gives, or does not answer for each label."""
-    reads = {value.name for value in session.get_inputs()}
+def inputs_of(session: ort.InferenceSession) -> tuple[str, ...]:
+    """Names of the inputs that the graph reads: those of :data:`compress.runtime.names.INPUTS` that its family has."""
+    return tuple(value.name for value in session.get_inputs())
+
+
+def _check_signature(graph: Path, session: ort.InferenceSession, labels: int) -> None:
+    """Refuse a graph that reads what no tokenizer gives, or does not answer with one logit a label."""
+    reads = set(inputs_of(session))
     answers = {value.name: list(value.shape)[1:] for value in session.get_outputs()}
-    if reads != set(INPUTS) or answers != {"logits": [labels]}:
+    if not set(REQUIRED_INPUTS) <= reads <= set(INPUTS) or answers != {OUTPUT: [labels]}:
         raise CompressError(
             f"{graph}: reads {', '.join(sorted(reads))} and answers {answers}, a classifier of {labels} labels reads "
-            f"{', '.join(sorted(INPUTS))} and answers {{'logits': [{labels}]}}; export the model again"
+            f"{', '.join(sorted(INPUTS))} and answers {{'{OUTPUT}': [{labels}]}}; export the model again"
         )
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from compress.config import ExportConfig, QuantizeConfig
 from compress.errors import CompressError
-from compress.folder import MANIFEST, read_manifest
+from compress.evaluation.metrics import choose_metric, training_metric
+from compress.folder import MANIFEST, Manifest, read_manifest
 from compress.paths import local_path
+from compress.runtime.names import FP16_GRAPH, FP32_GRAPH, INT8_GRAPH
 from compress.steps.step import Job, StepResult, check_labels, data_step, step
 
 # fp16 keeps 11 bits of each number. Two trained MiniLMs moved by 0.0013 on a CPU, where weights alone are rounded; on a
@@ -19,7 +21,7 @@ PARITY_TOLERANCE = {"fp32": 1e-4, "fp16": 5e-2}
 
 
 def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any) -> StepResult:
-    """Write the model as an ONNX graph whose logits equal PyTorch's (fp32: within 1e-4), or as others want to run it.
+    """Write the model as an ONNX graph with PyTorch's logits (fp32: within 1e-4), or in the layout of another program.
 
     Args:
         model: folder or hub id of a fine-tuned BERT classifier; for a single file or a server's layout also an ONNX
@@ -52,13 +54,13 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
         if fp16 := job.config.precision == "fp16":
             metrics["largest_activation"] = check_range(built, parity_batches(torch, *shapes), job.threads)
             built = to_fp16(built)
-        graph = job.folder / (layout.FP16_GRAPH if fp16 else layout.FP32_GRAPH)
+        graph = job.folder / (FP16_GRAPH if fp16 else FP32_GRAPH)
         graph.parent.mkdir()
         onnx.save(built, graph)
         exported = OnnxPredictor(graph, manifest, checkpoint.encoder, job.threads)
         metrics |= asdict(check_parity(torch, exported, *shapes, PARITY_TOLERANCE[job.config.precision]))
         if not fp16:  # ONNX Runtime has no fp16 kernels on a CPU to count
-            metrics["patterns"] = asdict(check_patterns(graph, expected_patterns(built)))
+            metrics |= check_patterns(graph, expected_patterns(built))
         layout.write_side_files(checkpoint, job.folder)
         return job.save_onnx(manifest, metrics, checkpoint.digest, checkpoint.source)
 
@@ -66,9 +68,9 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
 def quantize(
     model: str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any
 ) -> StepResult:
-    """Write the model as an int8 ONNX graph, with its agreement with the fp32 one on validation texts.
+    """Write the model as an int8 ONNX graph, compared with the fp32 one on validation texts.
 
-    Its logits are divided by a temperature that is fitted on those texts, so that scores can be taken as probabilities.
+    Its logits are divided by a temperature that is fitted on those texts, so that scores are probabilities.
 
     Args:
         model: an exported folder, or a PyTorch one, which is exported first.
@@ -81,54 +83,59 @@ def quantize(
         import onnx
 
         from compress.data import read_dataset
-        from compress.evaluation.agreement import reference_outputs
         from compress.graph.kernels import check_patterns, expected_patterns
         from compress.packaging import layout
         from compress.quantization.accuracy_gate import quantize as core
-        from compress.quantization.temperature import calibrate, fold_temperature
+        from compress.quantization.reference import reference_outputs
+        from compress.quantization.temperature import fit_temperature, fold_temperature
+        from compress.runtime.encoding import TextEncoder
         from compress.runtime.session import OnnxPredictor
 
         dataset = read_dataset(job.data)
-        with _exported(model, job, pairs=dataset.pairs) as parent:
-            manifest = read_manifest(parent)
-            if not (parent / layout.FP32_GRAPH).is_file():
-                form = "in fp16" if (parent / layout.FP16_GRAPH).is_file() else "quantized already"
-                raise CompressError(f"{model}: is {form}; give the fp32 ONNX folder or the PyTorch one")
+        choose_metric(job.config.metric, dataset.task, len(dataset.labels))
+        with _exported(model, job, pairs=dataset.pairs) as (parent, manifest):
+            _check_has_fp32(parent, str(model))
             check_labels(manifest, dataset, str(model))
-            fp32 = OnnxPredictor.open(parent, job.threads)
-            reference = reference_outputs(fp32, dataset.validation)
-            source = onnx.load(parent / layout.FP32_GRAPH)
+            encoder = TextEncoder.from_file(parent / "tokenizer.json", manifest.max_length)
+            fp32 = OnnxPredictor(parent / FP32_GRAPH, manifest, encoder, job.threads)
+            metric = job.config.metric or training_metric(manifest.history)
+            reference = reference_outputs(fp32, dataset.validation, metric)
+            source = onnx.load(parent / FP32_GRAPH)
             quantized = core(source, reference, job.config, job.threads)
-            graph = job.folder / layout.INT8_GRAPH
+            fitted = fit_temperature(quantized.logits, reference.targets, manifest.task)
+            graph = job.folder / INT8_GRAPH
             graph.parent.mkdir()
-            onnx.save(quantized.model, graph)
-            metrics: dict[str, Any] = quantized.as_metrics()
+            onnx.save(fold_temperature(quantized.model, fitted.temperature), graph)
+            metrics = quantized.as_metrics() | asdict(fitted)
             if job.config.calibrate is None:  # a static graph is laid out for other runtimes
-                metrics["patterns"] = asdict(check_patterns(graph, expected_patterns(source, quantized.kept_fp32)))
-            int8 = OnnxPredictor(graph, manifest, fp32.encoder, job.threads)
-            calibration = calibrate(int8, dataset.validation)
-            onnx.save(fold_temperature(quantized.model, calibration.temperature), graph)
+                metrics |= check_patterns(graph, expected_patterns(source, quantized.accepted.kept_fp32))
             layout.copy_side_files(parent, job.folder)
         sizes = {"bytes": graph.stat().st_size, "parent_bytes": fp32.size_bytes}
-        return job.save_onnx(manifest, metrics | asdict(calibration) | sizes, manifest.digest, str(model))
+        return job.save_onnx(manifest, metrics | sizes, manifest.digest, str(model))
+
+
+def _check_has_fp32(folder: Path, name: str) -> None:
+    if not (folder / FP32_GRAPH).is_file():
+        form = "in fp16" if (folder / FP16_GRAPH).is_file() else "quantized already"
+        raise CompressError(f"{name}: is {form}; give the fp32 ONNX folder or the PyTorch one")
 
 
 def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
     """The model as a single file, or in the places where a server looks."""
     from compress.packaging.packages import PACKAGES
 
-    with _exported(model, job, pairs=job.config.pairs) as parent:
-        manifest = read_manifest(parent)
-        metrics = PACKAGES[job.config.layout](parent, manifest, job.folder)
-    return job.save_onnx(manifest, metrics, manifest.digest, str(model), kind=job.config.layout)
+    with _exported(model, job, pairs=job.config.pairs) as (parent, manifest):
+        graph = PACKAGES[job.config.layout](parent, manifest, job.folder)
+    return job.save_onnx(manifest, {"bytes": graph.stat().st_size}, manifest.digest, str(model), kind=job.config.layout)
 
 
 @contextmanager
-def _exported(model: str | Path, job: Job[Any], *, pairs: bool) -> Iterator[Path]:
-    """``model`` itself where it is an ONNX folder, else an export of it that is gone afterwards."""
+def _exported(model: str | Path, job: Job[Any], *, pairs: bool) -> Iterator[tuple[Path, Manifest]]:
+    """``model`` itself where it is an ONNX folder, else a temporary export of it; and its manifest."""
     folder = local_path(model)
-    if (folder / MANIFEST).is_file() and read_manifest(folder).kind == "onnx":
-        yield folder
-    else:
-        with TemporaryDirectory() as temporary:
-            yield export(model, Path(temporary) / "onnx", pairs=pairs, threads=job.threads).folder
+    if (folder / MANIFEST).is_file() and (manifest := read_manifest(folder)).kind == "onnx":
+        yield folder, manifest
+        return
+    with TemporaryDirectory() as temporary:
+        folder = export(model, Path(temporary) / "onnx", pairs=pairs, threads=job.threads).folder
+        yield folder, read_manifest(folder)

@@ -18,8 +18,9 @@ from compress.benchmark.report.page import as_html, steps, write_report
 from compress.benchmark.report.recommend import recommend
 from compress.benchmark.report.scatter import log_ticks, pareto_front
 from compress.benchmark.workload import REAL, Workload, summarise
-from compress.evaluation.accuracy import measure_accuracy, measure_change
+from compress.evaluation.comparison import measure_change
 from compress.evaluation.metrics import Indicators
+from compress.evaluation.quality import measure_accuracy
 
 # name, share right, p50_ms, megabytes
 MODELS = [

@@ -24,11 +24,12 @@ from compress.folder import read_manifest
 from compress.graph.build import build_graph
 from compress.graph.weights import read_weights
 from compress.modeling.checkpoint import load_for_finetuning
-from compress.packaging.layout import FP32_GRAPH, INT8_GRAPH, finish_onnx_folder, write_side_files
+from compress.packaging.layout import finish_onnx_folder, write_side_files
 from compress.quantization.dynamic import quantize_weights
 from compress.quantization.temperature import fold_temperature
 from compress.runtime.choice import Choice
 from compress.runtime.encoding import Text, TextEncoder
+from compress.runtime.names import FP32_GRAPH, INT8_GRAPH
 from tests.clients.setup import PEERS, is_set_up
 
 HERE = Path(__file__).parent

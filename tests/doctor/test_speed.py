@@ -11,8 +11,9 @@ import compress
 from compress.doctor import Finding, examine
 from compress.doctor.floor import floor_ms
 from compress.doctor.profile import INT8_KERNELS, Product, profile
+from compress.graph.names import WORDS
 from compress.machine import usable_cpus
-from compress.quantization.dynamic import WORDS, quantizable
+from compress.quantization.dynamic import quantizable
 from tests.tiny import make_feeds
 
 ABOUT = ("kernels", "operators", "floor", "threads")

@@ -5,7 +5,8 @@ from scipy.stats.contingency import crosstab
 from sklearn.metrics import f1_score
 
 from compress.errors import CompressError
-from compress.evaluation.accuracy import mcnemar_p, measure_accuracy, measure_change
+from compress.evaluation.comparison import mcnemar_p, measure_change
+from compress.evaluation.intervals import wilson_interval
 from compress.evaluation.metrics import (
     Indicators,
     choose_metric,
@@ -13,9 +14,10 @@ from compress.evaluation.metrics import (
     positive_column,
     predictions,
     score,
+    training_metric,
     truth,
-    wilson_interval,
 )
+from compress.evaluation.quality import measure_accuracy
 
 RNG = np.random.default_rng(0)
 
@@ -173,3 +175,12 @@ def test_the_interval_of_many_rare_labels_holds_the_value_that_it_is_of(wrong: f
     assert found.ci95[0] <= found.value <= found.ci95[1]
     change = measure_change("macro_f1", first, other, true, seed=0)
     assert change.ci95[0] <= change.accuracy_delta <= change.ci95[1]
+
+
+def test_the_metric_of_a_history_is_that_of_its_last_training() -> None:
+    history = [
+        {"step": "finetune", "metrics": {"validation_accuracy": 0.9}},
+        {"step": "prune", "metrics": {"validation_f1": 0.8, "validation_f1_before": 0.9}},
+        {"step": "export", "metrics": {"max_logit_difference": 1e-6}},
+    ]
+    assert [training_metric(history[:count]) for count in (0, 1, 2, 3)] == [None, "accuracy", "f1", "f1"]

@@ -19,7 +19,7 @@ from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.graph.text.characters import character_table, treated
 from compress.graph.text.tokens import DOMAIN, write_pair_tokens, write_tokens
-from compress.graph.writer import GraphWriter
+from compress.graph.writer import GraphWriter, Shape, model_of
 from compress.modeling.checkpoint import save_checkpoint
 from compress.runtime.encoding import Text, TextEncoder
 from tests.tiny import make_bert, make_checkpoint, read
@@ -106,11 +106,9 @@ def tokens_session(tokenizer: Path, max_length: int, *, pairs: bool) -> ort.Infe
     graph = GraphWriter()
     write = write_pair_tokens if pairs else write_tokens
     tokens = write(graph, Tokenizer.from_file(str(tokenizer / "tokenizer.json")), "text", max_length)
-    strings = onnx.helper.make_tensor_value_info("text", onnx.TensorProto.STRING, [None])
-    outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, [None]) for name in tokens]
-    whole = onnx.helper.make_graph(graph.nodes, "tokens", [strings], outputs, graph.constants)
-    opsets = [onnx.helper.make_opsetid("", 20), onnx.helper.make_opsetid(DOMAIN, 1)]
-    return open_texts(onnx.helper.make_model(whole, opset_imports=opsets, ir_version=10).SerializeToString())
+    outputs: dict[str, Shape] = {name: (onnx.TensorProto.INT64, [None]) for name in tokens}
+    whole = graph.graph("tokens", {"text": (onnx.TensorProto.STRING, [None])}, outputs)
+    return open_texts(model_of(whole, DOMAIN).SerializeToString())
 
 
 # Of the letters that the tiny vocabulary knows, so that each one counts; lengths around what is cut.

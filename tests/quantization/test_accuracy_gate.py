@@ -10,11 +10,12 @@ import torch
 
 import compress
 from compress.cli.main import main
-from compress.evaluation.agreement import compare_logits, reference_outputs
+from compress.evaluation.comparison import compare_logits
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_classifier, save_checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.quantization.accuracy_gate import _doubling
+from compress.quantization.reference import reference_outputs
 from tests.tiny import parts, read
 
 OUTLIER = 1e4  # beside it, every other weight of its column rounds to 0
@@ -67,7 +68,7 @@ def test_what_is_reported_is_the_paired_difference_on_the_same_texts() -> None:
     before = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [1, 0]], np.float32)
     after = np.array([[1, 0], [0, 1], [0, 1], [1, 0], [0, 1]], np.float32)
     targets = np.array([0, 0, 1, 1, 1])  # parent right on the first four, int8 on 0, 2 and 4
-    found = compare_logits("single_label", ("no", "yes"), before, after, targets)
+    found = compare_logits("accuracy", "single_label", ("no", "yes"), before, after, targets)
     assert (found.metric, found.parent, found.quantized, found.texts) == ("accuracy", 0.8, 0.6, 5)
     assert found.drop_points == pytest.approx(20)
     assert found.accuracy_delta == pytest.approx(-0.2)
@@ -81,7 +82,7 @@ def test_what_is_reported_is_the_paired_difference_on_the_same_texts() -> None:
 
 def test_nothing_changed_is_said_so() -> None:
     logits = np.eye(3, dtype=np.float32)
-    found = compare_logits("single_label", ("a", "b", "c"), logits, logits + 1, np.array([0, 1, 1]))
+    found = compare_logits("accuracy", "single_label", ("a", "b", "c"), logits, logits + 1, np.array([0, 1, 1]))
     assert (found.agreement, found.drop_points, found.flips, found.mcnemar_p) == (1.0, 0.0, {}, 1.0)
     assert found.ci95 == (0.0, 0.0)
 
@@ -90,7 +91,7 @@ def test_multi_label_answers_agree_only_where_all_labels_do_and_flip_by_label() 
     before = np.array([[2, 1], [2, -1], [-2, 1]], np.float32)
     after = np.array([[2, -1], [3, -2], [2, 1]], np.float32)
     targets = np.array([[1, 1], [1, 0], [0, 1]], np.float32)
-    found = compare_logits("multi_label", ("dull", "sharp"), before, after, targets)
+    found = compare_logits("macro_f1", "multi_label", ("dull", "sharp"), before, after, targets)
     assert (found.metric, found.parent) == ("macro_f1", 1.0)
     assert found.agreement == pytest.approx(1 / 3)
     assert found.flips == {"sharp -> not sharp": 1, "not dull -> dull": 1}
@@ -100,11 +101,24 @@ def test_multi_label_answers_agree_only_where_all_labels_do_and_flip_by_label() 
 def test_a_drop_is_in_points_and_gains_always_pass() -> None:
     before = np.array([[1, 0]] * 10, np.float32)
     after = np.array([[1, 0]] * 9 + [[0, 1]], np.float32)
-    lost = compare_logits("single_label", ("a", "b"), before, after, np.zeros(10, np.int64))
+    lost = compare_logits("accuracy", "single_label", ("a", "b"), before, after, np.zeros(10, np.int64))
     assert lost.is_within(10.0)
     assert not lost.is_within(9.9)
-    won = compare_logits("single_label", ("a", "b"), after, before, np.zeros(10, np.int64))
+    won = compare_logits("accuracy", "single_label", ("a", "b"), after, before, np.zeros(10, np.int64))
     assert won.is_within(0)
+
+
+@pytest.mark.parametrize("labels", [("no", "yes"), ("yes", "no")])
+def test_a_rare_label_that_is_lost_is_a_loss_of_f1_and_hardly_one_of_accuracy(labels: tuple[str, str]) -> None:
+    targets = np.array([labels.index("yes" if row < 5 else "no") for row in range(100)])
+    before = np.eye(2, dtype=np.float32)[targets]
+    after = np.eye(2, dtype=np.float32)[np.full(100, labels.index("no"))]
+    found = {
+        metric: compare_logits(metric, "single_label", labels, before, after, targets)
+        for metric in ("accuracy", "macro_f1", "f1")
+    }
+    assert [metric for metric in found if found[metric].is_within(5)] == ["accuracy"]
+    assert [found["f1"].accuracy_delta, found["f1"].drop_points] == pytest.approx([-1, 100])
 
 
 def test_a_sample_is_spread_over_the_texts_and_keeps_them_together(tiny_torch: Path, tiny_data: Path) -> None:
@@ -113,7 +127,7 @@ def test_a_sample_is_spread_over_the_texts_and_keeps_them_together(tiny_torch: P
     assert len(few.encodings) == len(few.targets) == len(few.logits) == 7
     assert few.encodings[0] is reference.encodings[0]
     assert few.encodings[-1] is reference.encodings[-1]
-    assert few.agreement(reference.parent).agreement == 1.0
+    assert few.agreement(few.answers(reference.parent)).agreement == 1.0
     assert len(reference.sample(1000).encodings) == len(reference.encodings)
 
 

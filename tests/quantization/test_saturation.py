@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import compress
-from compress.evaluation.agreement import ReferenceOutputs, reference_outputs
 from compress.folder import read_manifest
 from compress.graph.build import build_graph
 from compress.graph.weights import read_weights
 from compress.quantization.dynamic import QuantizationPlan, quantize_columns, quantize_weights
+from compress.quantization.reference import ReferenceOutputs, reference_outputs
 from compress.quantization.saturation import (
     Reach,
     count_risk,

@@ -9,15 +9,15 @@ import pytest
 
 import compress
 from compress.errors import CompressError
-from compress.evaluation.agreement import ReferenceOutputs, reference_outputs
 from compress.folder import read_manifest
 from compress.graph.build import build_graph
 from compress.graph.weights import read_weights
 from compress.modeling.torch_predictor import TorchPredictor
+from compress.quantization.accuracy_gate import choose_rewrite
 from compress.quantization.activations import collect, products, ranges
 from compress.quantization.dynamic import QuantizationPlan, quantizable
-from compress.quantization.method import choose_rewrite
 from compress.quantization.ranges import RANGES
+from compress.quantization.reference import ReferenceOutputs, reference_outputs
 from compress.quantization.saturation import Reach, portable_plan, saturating
 from compress.quantization.static import quantize_static
 from compress.runtime.encoding import Encoding, pad

@@ -1,23 +1,29 @@
 """export and quantize as steps: the folders that they leave, and when they leave none."""
 
 import json
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from tokenizers import Tokenizer
 
 import compress
+from compress import folder as folder_module
 from compress.errors import CompressError
+from compress.evaluation.metrics import score
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import Checkpoint, load_classifier, save_checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
+from compress.runtime.names import FP32_GRAPH, INT8_GRAPH
 from compress.runtime.predictor import predict_logits
-from tests.tiny import make_bert, make_checkpoint, parts, read
+from tests.tiny import make_bert, make_checkpoint, parts, read, write_rows
 
 SIDE_FILES = {"README.md", "compress.json", "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"}
-GRAPHS = {"onnx": "onnx/model.onnx", "int8": "onnx/model_quantized.onnx"}
+GRAPHS = {"onnx": FP32_GRAPH, "int8": INT8_GRAPH}
 
 
 @pytest.fixture(params=GRAPHS)
@@ -117,3 +123,90 @@ def test_the_exported_graph_gives_the_checkpoints_logits(tiny_torch: Path, tiny_
     expected = predict_logits(TorchPredictor(load_classifier(str(tiny_torch))), texts)
     assert np.abs(compress.load(tiny_onnx).logits(texts) - expected).max() < 1e-4
     assert onnx.load(tiny_onnx / GRAPHS["onnx"]).producer_name == "compress"
+
+
+def test_both_graphs_run_by_the_kernels_that_they_are_laid_out_for(exported: tuple[Path, str]) -> None:
+    """Users are only warned where they do not: with the onnxruntime of constraints.txt they must."""
+    metrics = read_manifest(exported[0]).history[-1]["metrics"]
+    assert metrics["patterns"]["attention_products"] == 8
+    assert "patterns_expected" not in metrics
+
+
+def test_an_onnxruntime_that_fuses_nothing_is_warned_of_and_still_served(
+    tiny_torch: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Unfused(ort.SessionOptions):  # type: ignore[misc]  # onnxruntime has no types
+        def __init__(self) -> None:
+            super().__init__()
+            self.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+
+    monkeypatch.setattr(ort, "SessionOptions", Unfused)
+    compress.export(tiny_torch, tmp_path / "onnx", threads=1)
+    compress.quantize(tmp_path / "onnx", tiny_data, tmp_path / "int8", threads=1)
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 2
+    assert all(": this onnxruntime runs 0 attention_products where 8 are expected" in line for line in warnings)
+    for name, expected in {"onnx": {"attention_products"}, "int8": {"attention_products", "int8_products"}}.items():
+        metrics = read_manifest(tmp_path / name).history[-1]["metrics"]
+        assert metrics["patterns_expected"].keys() == expected
+        assert all(metrics["patterns"][kind] == 0 for kind in expected)
+    assert compress.load(tmp_path / "int8", threads=1)("a superb film").label == "positive"
+
+
+def test_quantize_answers_validation_once_and_hashes_its_parent_once(
+    tiny_onnx: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hashed: Counter[Path] = Counter()
+    digest = folder_module._sha256
+
+    def counted(path: Path) -> str:
+        hashed[path] += 1
+        return digest(path)
+
+    monkeypatch.setattr(folder_module, "_sha256", counted)
+    compress.quantize(tiny_onnx, tiny_data, tmp_path / "out", threads=1)
+    assert set(hashed.values()) == {1}
+    assert {tiny_onnx / file.name for file in read_manifest(tiny_onnx).files} <= hashed.keys()
+    answered = Counter(line.partition(":")[0] for line in capsys.readouterr().err.splitlines() if "done in" in line)
+    assert (answered["parent"], answered["validation"]) == (1, 1)
+
+
+@pytest.fixture(scope="module")
+def chosen_by_f1(tiny_encoder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX folder of a model whose checkpoint was chosen by F1."""
+    folder = tmp_path_factory.mktemp("f1")
+    settings: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-3, "precision": "fp32", "threads": 1}
+    compress.finetune(tiny_encoder, tiny_data, folder / "teacher", metric="f1", **settings)
+    compress.export(folder / "teacher", folder / "onnx", threads=1)
+    return folder / "onnx"
+
+
+@pytest.mark.parametrize("wanted", [None, "accuracy", "macro_f1"])
+def test_the_gate_goes_by_the_metric_that_chose_the_model_unless_another_is_requested(
+    wanted: str | None, chosen_by_f1: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    compress.quantize(chosen_by_f1, tiny_data, tmp_path / "out", metric=wanted, max_drop=100, threads=1)
+    metrics = read_manifest(tmp_path / "out").history[-1]["metrics"]
+    assert metrics["metric"] == (wanted or "f1")
+    validation = read(tiny_data).validation
+    logits = compress.load(tmp_path / "out", threads=1).logits(validation.texts)
+    targets = validation.targets(("negative", "positive"), "single_label")
+    assert metrics["quantized"] == pytest.approx(score(metrics["metric"], logits, targets))
+    assert f"validation texts this model's {metrics['metric'].replace('_', '-')} is" in (
+        tmp_path / "out" / "README.md"
+    ).read_text().replace("\n", " ")
+
+
+def test_a_metric_that_the_task_has_not_is_refused_at_once(tiny_onnx: Path, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"text": f"text {number}", "label": "abc"[number % 3]} for number in range(60)]
+    data = write_rows(tmp_path / "three.jsonl", rows)
+    with pytest.raises(CompressError, match="metric f1 is for tasks of two labels, this one has 3"):
+        compress.quantize(tiny_onnx, data, tmp_path / "out", metric="f1")

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from compress.folder import Manifest, read_manifest
-from compress.runtime.choice import GRAPHS, choose_graph
+from compress.runtime.choice import choose_graph
 from compress.runtime.encoding import Feeds, TextEncoder
+from compress.runtime.names import GRAPHS
 from compress.runtime.predictor import BATCH_TOKENS, Logits
 
 

@@ -51,7 +51,7 @@ class ModelServer:
         self._predictor = open_row(Row(Path(path), **side), threads)
         self._load_ms = watch.milliseconds
         import compress.runtime.session  # noqa: F401 - brings onnxruntime, whose import is part of load_ms
-        from compress.runtime.choice import GRAPHS
+        from compress.runtime.names import GRAPHS
 
         self._graph = next((file for name in GRAPHS if (file := Path(path, name)).is_file()), None)
         on_gpu = side["device"] == "cuda" and self._predictor.backend.startswith("torch")

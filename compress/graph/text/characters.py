@@ -1,4 +1,4 @@
-"""What a tokenizer makes of each character before it looks for words: the table behind the tokenizer in the graph."""
+"""What a tokenizer turns each character into before it looks for words: the table of the tokenizer in the graph."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -17,15 +17,14 @@ _CJK = (
     *(range(0x4E00, 0xA000), range(0x3400, 0x4DC0), range(0x20000, 0x2A6E0), range(0x2A700, 0x2B740)),
     *(range(0x2B740, 0x2B820), range(0x2B820, 0x2CEB0), range(0xF900, 0xFB00), range(0x2F800, 0x2FA20)),
 )
-# No entries in a table of lines; the operator takes them for spaces, as BERT does.
+# They cannot stand in a table of lines; the operator treats them as spaces, as BERT does.
 _LINES = frozenset("\t\n\r")
 
 
 def character_table(tokenizer: "Tokenizer") -> dict[str, str]:
-    """Characters and what stands for each: lower-cased, without accents, with spaces around what is split off.
+    """Characters and their replacements: lower-cased, without accents, with spaces around what is split off.
 
-    The tokenizer itself is asked, so whatever its options are, the table has them. Characters that stay as they are
-    have no entry.
+    The entries are the tokenizer's own output, so they follow all its options. Characters that do not change have none.
     """
     table: dict[str, str] = {}
     for codes in _CODES:
@@ -33,19 +32,19 @@ def character_table(tokenizer: "Tokenizer") -> dict[str, str]:
             characters = [chr(code) for code in range(start, min(start + _AT_ONCE, codes.stop))]
             table.update(zip(characters, treated(tokenizer, characters), strict=True))
     return {
-        character: stands_for or _NOTHING
-        for character, stands_for in table.items()
-        if stands_for != character and character not in _LINES and not _is_split_off(character, stands_for)
+        character: replacement or _NOTHING
+        for character, replacement in table.items()
+        if replacement != character and character not in _LINES and not _is_split_off(character, replacement)
     }
 
 
 def drops_private_use(tokenizer: "Tokenizer") -> bool:
-    """Whether characters for private use vanish, as BERT's do: bullets out of a word processor are such."""
+    """Whether characters for private use vanish, as in BERT; bullets from a word processor are such characters."""
     return next(iter(treated(tokenizer, ["\ue000"]))) == ""
 
 
 def treated(tokenizer: "Tokenizer", characters: list[str]) -> Iterator[str]:
-    """What becomes of each character between two letters: normalised, with a space wherever the words are split."""
+    """Each character as the tokenizer changes it between two letters, with a space wherever it splits words."""
     text = " ".join(f"x{character}q" for character in characters)
     if tokenizer.normalizer is not None:
         text = tokenizer.normalizer.normalize_str(text)
@@ -53,5 +52,5 @@ def treated(tokenizer: "Tokenizer", characters: list[str]) -> Iterator[str]:
     return iter(words[1:-1].split("q x"))
 
 
-def _is_split_off(character: str, stands_for: str) -> bool:
-    return stands_for == f" {character} " and any(ord(character) in block for block in _CJK)
+def _is_split_off(character: str, replacement: str) -> bool:
+    return replacement == f" {character} " and any(ord(character) in block for block in _CJK)

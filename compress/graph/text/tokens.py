@@ -1,7 +1,7 @@
 """A BERT tokenizer as nodes of a graph: one text or pair of texts in, token ids out, cut as ``tokenizers`` cuts.
 
-The words are split by the ``BertTokenizer`` operator of onnxruntime-extensions, after a table has done what that
-operator does for Western European letters only: lower case, accents, the punctuation of all scripts.
+The words are split by the ``BertTokenizer`` operator of onnxruntime-extensions. A table before it handles lower case,
+accents and the punctuation of all scripts, because the operator knows Western European letters only.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 DOMAIN = "ai.onnx.contrib"
-_PIECE = "([^a-z0-9 ])"  # what the table may change; these few BERT keeps whatever its options are
+_PIECE = "([^a-z0-9 ])"  # what the table may change; BERT keeps a-z, 0-9 and the space with any options
 
 
 class Tokens(NamedTuple):
@@ -52,19 +52,19 @@ def write_pair_tokens(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, ma
         for part, bounds in parts.items()
     ]
     both = graph.op("Concat", *joined, name="both", axis=0)
-    ids, types, mask = _split_words(graph, tokenizer, both, max_length=-1)  # which the operator would not keep to
+    ids, types, mask = _split_words(graph, tokenizer, both, max_length=-1)  # the operator would ignore a limit
     return _cut_pair(graph, Tokens(ids, mask, types), max_length)
 
 
 def _pieces(graph: GraphWriter, tokenizer: "Tokenizer", texts: str) -> tuple[str, str]:
-    """Runs of plain letters, and what stands for all other characters; and where each text's pieces begin and end."""
+    """Runs of plain letters, replacements of all other characters, and where the pieces of each text begin and end."""
     _require_berts(tokenizer)
     if drops_private_use(tokenizer):
         private, nothing = _string(graph, r"\p{Co}"), _string(graph, "")
         texts = _text_op(graph, "StringRegexReplace", texts, private, nothing, name="kept")
     piece = _string(graph, _PIECE)
     pieces, _, _, rows = _text_op(graph, "StringRegexSplitWithOffsets", texts, piece, piece, name="pieces", outputs=4)
-    table = "\n".join(f"{character}\t{stands_for}" for character, stands_for in character_table(tokenizer).items())
+    table = "\n".join(f"{character}\t{replacement}" for character, replacement in character_table(tokenizer).items())
     return _text_op(graph, "StringMapping", pieces, name="treated", map=table), rows
 
 
@@ -80,7 +80,7 @@ def _split_words(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, max_len
 
 
 def _cut_pair(graph: GraphWriter, tokens: Tokens, max_length: int) -> Tokens:
-    """``[CLS] first [SEP] second [SEP]``: the shorter text keeps up to half of the room, the longer what is left."""
+    """``[CLS] first [SEP] second [SEP]``: the shorter text keeps up to half of the room, the longer gets the rest."""
     one, three = graph.constant("one.1", [1]), graph.constant("three.1", [3])
     room, half = graph.constant("room", [max_length - 3]), graph.constant("half", [(max_length - 3) // 2])
     length = graph.op("Shape", tokens.ids, name="pair.length")
@@ -129,6 +129,6 @@ def _require_berts(tokenizer: "Tokenizer") -> None:
     framed = frames == (["[CLS]", "[SEP]"], ["[CLS]", "[SEP]", "[SEP]"])
     if not (in_lines and framed and type(tokenizer.model).__name__ == "WordPiece"):
         raise CompressError(
-            "export --single-file: the tokenizer is not a BERT's (WordPiece, with [CLS] and [SEP] around a text), and "
-            "the operators that would run it in the graph know no other; leave --single-file out"
+            "export --single-file: the tokenizer is not a BERT's (WordPiece, with [CLS] and [SEP] around a text), the "
+            "only kind that the operators for graphs can run; leave --single-file out"
         )

@@ -1,0 +1,99 @@
+"""The validation texts with the fp32 parent's logits, and graphs in memory that are compared with them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from compress.data import Split
+from compress.evaluation.comparison import Agreement, compare_logits
+from compress.evaluation.metrics import default_metric
+from compress.graph.rewrite import rewrite
+from compress.progress import progress
+from compress.runtime.encoding import Encoding, Feeds
+from compress.runtime.names import OUTPUT
+from compress.runtime.predictor import Logits, Predictor, encoded_logits
+from compress.runtime.session import inputs_of, open_session
+
+Watch = Callable[[Sequence[npt.NDArray[Any]]], None]
+
+
+@dataclass(frozen=True)
+class ReferenceOutputs:
+    """Texts with the parent's answers, to compare quantized models with.
+
+    Attributes:
+        parent: the fp32 model.
+        encodings: the texts as token ids.
+        targets: their labels, int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks.
+        logits: the parent's, float32 ``[n, labels]``.
+        metric: the metric that models are compared by.
+    """
+
+    parent: Predictor
+    encodings: Sequence[Encoding]
+    targets: npt.NDArray[np.generic]
+    logits: Logits
+    metric: str
+
+    def sample(self, texts: int) -> "ReferenceOutputs":
+        """The same with at most ``texts`` texts, evenly spaced: files may be sorted by label."""
+        rows = np.unique(np.linspace(0, len(self.encodings) - 1, texts).round().astype(int))
+        encodings = [self.encodings[row] for row in rows]
+        return ReferenceOutputs(self.parent, encodings, self.targets[rows], self.logits[rows], self.metric)
+
+    def answers(self, quantized: Predictor) -> Logits:
+        """The logits of ``quantized`` on every text."""
+        with progress("validation", len(self.encodings)) as advance:
+            return encoded_logits(quantized, self.encodings, advance)
+
+    def agreement(self, logits: Logits) -> Agreement:
+        """A quantized model's ``logits`` on every text against the parent's."""
+        parent = self.parent
+        return compare_logits(self.metric, parent.task, parent.labels, self.logits, logits, self.targets)
+
+
+def reference_outputs(parent: Predictor, split: Split, metric: str | None = None) -> ReferenceOutputs:
+    """The parent's logits on every text of ``split``, to compare by ``metric`` (default: the task's)."""
+    encodings = parent.encoder(split.texts)
+    with progress("parent", len(encodings)) as advance:
+        logits = encoded_logits(parent, encodings, advance)
+    targets = split.targets(parent.labels, parent.task)
+    return ReferenceOutputs(parent, encodings, targets, logits, metric or default_metric(parent.task))
+
+
+class Candidate:
+    """A graph in memory as a predictor, to judge it before anything is written.
+
+    Args:
+        model: the graph.
+        parent: the predictor whose task, labels and tokenizer it has.
+        threads: CPU threads.
+        outputs: values that are read besides the logits.
+        watch: called with the arrays of ``outputs`` after each batch.
+    """
+
+    batch_tokens = 1  # as it will be served: dynamic int8 scales activations over the whole batch
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        parent: Predictor,
+        threads: int,
+        outputs: Sequence[str] = (),
+        watch: Watch | None = None,
+    ) -> None:
+        self.task, self.labels, self.encoder = parent.task, parent.labels, parent.encoder
+        self._session = open_session(rewrite(model, outputs=outputs).SerializeToString(), threads)
+        self._inputs = inputs_of(self._session)
+        self._outputs, self._watch = [OUTPUT, *outputs], watch
+
+    def run(self, feeds: Feeds) -> Logits:
+        """Logits, float32 ``[batch, labels]``."""
+        logits, *watched = self._session.run(self._outputs, {name: feeds[name] for name in self._inputs})
+        if self._watch is not None:
+            self._watch(watched)
+        return np.asarray(logits, dtype=np.float32)
