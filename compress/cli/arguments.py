@@ -72,7 +72,7 @@ def _help(description: str, default: Any, required: bool) -> str:
 
 def _metavar(name: str, field: "FieldInfo") -> str:
     """The choices where there are few, else the kind of value."""
-    known = {"data": "D", "train": "FILE", "validation": "FILE", "test": "FILE", "label": "COL"}
+    known = {"data": "D", "train": "FILE", "validation": "FILE", "test": "FILE", "encoding": "NAME"}
     known |= {"unlabeled": "FILE", "teacher_cache": "DIR", "loss": "MODULE.FUNCTION"}
     if name in known:
         return known[name]

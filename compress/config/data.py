@@ -13,12 +13,16 @@ class DataConfig(Settings):
 
     command: ClassVar[str] = "data"
     data: str = Field(
-        description="hub id, folder with train/validation/test files, or one CSV, TSV, JSONL or Parquet file"
+        description="hub id, folder with train, validation and test files, or one file, such as CSV, JSONL or Parquet"
     )
     text: Annotated[
         list[str], BeforeValidator(one_or_more, json_schema_input_type=str | Annotated[list[str], Len(0, 2)])
     ] = Field(default=[], max_length=2, description="column with the text; give it twice for a pair of texts")
-    label: str | None = Field(default=None, description="column with the label")
+    label: Annotated[list[str], BeforeValidator(one_or_more, json_schema_input_type=str | list[str])] = Field(
+        default=[],
+        description="column with the label; give several that hold 0 and 1, one a label, for many labels a text",
+    )
+    encoding: str | None = Field(default=None, description="encoding of text files that are not UTF-8, such as cp1252")
     train: str | None = Field(default=None, description="file to use as the train split")
     validation: str | None = Field(default=None, description="file to use as the validation split")
     test: str | None = Field(default=None, description="file to use as the test split")

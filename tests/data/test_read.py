@@ -38,7 +38,7 @@ def test_a_folder_s_own_splits_are_left_as_they_are(read: Read) -> None:
     "name", ["validation.csv", "my_valid.csv", "VAL.csv", "imdb-dev.csv", "validation-00000-of-00001.csv"]
 )
 def test_a_split_is_known_by_a_word_of_its_file_name(read: Read, name: str) -> None:
-    not_splits: dict[str, str | bytes] = {"contest_retrained.csv": "", "train_and_test.csv": "", "train.json": ""}
+    not_splits: dict[str, str | bytes] = {"contest_retrained.csv": "", "train_and_test.csv": "", "train.py": ""}
     dataset = read({"train.csv": TRAIN, name: DEV, **not_splits, "test.csv": TEST})
     assert dataset.validation.texts == ["so so"]
 
