@@ -60,7 +60,7 @@ def decode(path: Path, content: bytes, encoding: str | None = None) -> str:
     Raises:
         CompressError: it is not text, or not in that encoding; the message names the line.
     """
-    start = content[:20].lower()
+    start = content[:32].lower()
     for magic, reason in _NOT_TEXT:
         if start.startswith(magic):
             raise CompressError(f"{path}: {reason}")

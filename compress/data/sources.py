@@ -73,7 +73,7 @@ def find_tables(config: DataConfig) -> dict[SplitName, list[Table]]:
 def unused_files(config: DataConfig, tables: Mapping[SplitName, Sequence[Table]]) -> list[str]:
     """What is in the folder that ``config`` names and in none of the ``tables``, hidden files aside."""
     path = local_path(config.data)
-    used = {table.name for found in tables.values() for table in found}
+    used = {table.name for found in tables.values() for table in found} | {str(path / "dataset_dict.json")}
     contents = [] if str(path) in used else _list_folder(path) or []
     return [file.name for file in contents if str(file) not in used]
 

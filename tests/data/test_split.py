@@ -154,8 +154,8 @@ def test_small_classes_are_held_out_in_proportion() -> None:
 def test_too_few_rows_are_refused(refusal: Refusal) -> None:
     message = refusal({"all.csv": "text,label\none,x\ntwo,y\nthree,y\n"}, "all.csv")
     assert message == (
-        "all.csv: no split can be held out of 3 rows: they have 3 different texts, and 1 of 2 labels have a row to spare "
-        "(a label's last row stays for training); give --validation FILE and --test FILE"
+        "all.csv: no split can be held out of 3 rows: they have 3 different texts, and 1 of 2 labels have a row "
+        "to spare (a label's last row stays for training); give --validation FILE and --test FILE"
     )
 
 
