@@ -36,6 +36,8 @@ def read_tsv(path: Path, content: bytes, encoding: str | None) -> Table:
 
 def _read(path: Path, text: str, usual: str) -> Table:
     csv.field_size_limit(_FIELD_CHARACTERS)
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # the line ends of an old Macintosh
     found = _SEPARATOR_LINE.match(text)
     separator = found[1] if found else _separator(text, usual)
     skipped = 1 if found else 0
@@ -50,7 +52,7 @@ def _read(path: Path, text: str, usual: str) -> Table:
 
 def _separator(text: str, usual: str) -> str:
     """The separator that gives most columns in the line of names; ``usual`` where it is as good as any."""
-    header = next((line for line in text.split("\n") if line.strip()), "")
+    header = next((line for line in re.split("[\r\n]+", text[:100_000]) if line.strip()), "")
     if usual == "\t" and "\t" in header:
         return usual
     columns = {separator: len(next(csv.reader([header], delimiter=separator))) for separator in (usual, *_NAMES)}

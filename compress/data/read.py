@@ -178,7 +178,8 @@ def _pick(split: Split, rows: Sequence[int]) -> Split:
 
 
 def _names(tables: Sequence[Table]) -> list[str]:
-    return [Path(table.name).name for table in tables]
+    """The files' names without their folder; the hub's as they are."""
+    return [Path(table.name).name if Path(table.name).exists() else table.name for table in tables]
 
 
 def _source(

@@ -35,14 +35,14 @@ class DataSource:
 
     def describe(self) -> str:
         """All of it in one line, lists cut at five names."""
-        named = [f"{some(names)} ({split})" for split, names in self.files.items()]
+        named = [f"{split} from {some(names)}" for split, names in self.files.items()]
         columns = f"text from {_quoted(self.text)}" + (f", label from {_quoted(self.label)}" if self.label else "")
         rows = [
             f"{count:,} {split}{' (held out from train)' if split in self.held_out else ''}"
             for split, count in self.rows.items()
         ]
         parts = [
-            f"{self.data}: read {', '.join(named)}",
+            f"{self.data}: {', '.join(named)}",
             *([f"not used: {some(self.unused)}"] if self.unused else []),
             columns,
             f"rows: {', '.join(rows)}",
@@ -53,8 +53,14 @@ class DataSource:
         return "; ".join(parts)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it for a manifest."""
-        return asdict(self)
+        """All of it for a manifest, which has the labels' names elsewhere; lists of files and labels cut at five."""
+        cut = {
+            "files": {split: some(names) for split, names in self.files.items()},
+            "unused": some(self.unused),
+            "labels": {"count": len(self.labels), "first": self.labels[:5]},
+            "lacking": {split: some(names) for split, names in self.lacking.items()},
+        }
+        return asdict(self) | cut
 
 
 def some(names: Sequence[str], word: str = "and", most: int = 5) -> str:

@@ -14,7 +14,26 @@ from compress.errors import CompressError
 FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=120)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
-MARKS = [",", ";", "\t", "|", '"', '""', "\n", "\r\n", "[", "]", "{", "}", ":", "\0", "\ufeff", "\u2028", "sep=;\n"]
+MARKS = [
+    ",",
+    ";",
+    "\t",
+    "|",
+    '"',
+    '""',
+    "\n",
+    "\r\n",
+    "\r",
+    "[",
+    "]",
+    "{",
+    "}",
+    ":",
+    "\0",
+    "\ufeff",
+    "\u2028",
+    "sep=;\n",
+]
 WORDS = ["text", "label", "text,label\n", "0", "1", "0.5", "-1", "a b", "\u00e9", "\u4eba", "true", "null", " "]
 PIECES = st.sampled_from([*MARKS, *WORDS])
 MESSES = st.lists(PIECES, max_size=40).map("".join).map(str.encode) | st.binary(max_size=60)
@@ -46,7 +65,7 @@ def test_any_rows_below_a_header(tmp_path: Path, suffix: str, body: bytes, encod
     read_or_refuse(tmp_path / f"a.{suffix}", b"text,label\nfine,x\nbad,y\n" + body, encoding)
 
 
-@FUZZ
+@settings(FUZZ, max_examples=30)
 @given(rows=ROWS)
 def test_any_values_in_json(tmp_path: Path, rows: list[object]) -> None:
     read_or_refuse(tmp_path / "a.json", json.dumps(rows).encode())

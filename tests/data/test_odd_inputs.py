@@ -76,7 +76,10 @@ def parquet(labels: Sequence[Any], feature: Any = None, kind: Any = None) -> Cal
     """A Parquet file of texts and ``labels``, noted as ``datasets`` notes ``feature`` where there is one."""
 
     def write(path: Path) -> None:
-        columns = {"text": [f"film {number}" for number in range(len(labels))], "label": list(labels)}
+        columns: dict[str, list[Any]] = {
+            "text": [f"film {number}" for number in range(len(labels))],
+            "label": list(labels),
+        }
         if feature is None:
             table = pyarrow.table({"text": columns["text"], "label": pyarrow.array(columns["label"], kind)})
             pyarrow.parquet.write_table(table, path)
@@ -97,6 +100,16 @@ def save_to_disk(path: Path) -> None:
     saved(rows, CLASSES).save_to_disk(str(path))
 
 
+def save_without_rows(path: Path) -> None:
+    save_to_disk(path)
+    next(path.glob("*.arrow")).unlink()
+
+
+def pictures(path: Path) -> None:
+    path.mkdir()
+    (path / "a.png").write_bytes(PNG)
+
+
 def save_dict_to_disk(path: Path) -> None:
     """A DatasetDict beside nothing else: its folder is the data folder itself."""
     rows = {"text": ["a b", "c d"], "label": [0, 1]}
@@ -115,7 +128,7 @@ def excel(rows: Sequence[Sequence[Any]], sheets: Sequence[str] = ("Sheet1",)) ->
         if importlib.util.find_spec("openpyxl") is None:
             path.write_bytes(b"PK")
             return
-        import openpyxl  # type: ignore[import-untyped, unused-ignore]
+        import openpyxl
 
         book = openpyxl.Workbook()
         book.remove(book.active)
@@ -175,7 +188,7 @@ SPLIT_FILES = [
     Case("a pickled test file", {"train.csv": PLAIN, "test.pkl": b"\x80"}, refused=("test.pkl", "--test FILE")),
     Case("fastText's suffix", {"train.csv": PLAIN, "cooking.valid": "x"}, refused=("cooking.valid", "validation split")),
     Case("a backup of a split", {"train.csv": PLAIN, "test.csv.bak": TEST}, refused=("test.csv.bak",)),
-    Case("a folder named like a split", {"train.csv": PLAIN, "test": lambda path: (path.mkdir(), (path / "a.png").touch())},
+    Case("a folder named like a split", {"train.csv": PLAIN, "test": pictures},
          refused=("/test", "such folders are not read")),
     Case("programs and notes named like a split", {"train.csv": PLAIN, "train.py": "", "test.log": "", "notes.csv": ""},
          rows=(32, 4, 4), says=("not used: notes.csv, test.log, train.py",)),
@@ -267,7 +280,7 @@ READERS = [
     Case("an Arrow file", {"a.arrow": arrow}, "a.arrow", labels=NEG_POS),
     Case("save_to_disk of one split", {"d": save_to_disk}, "d", labels=("bad", "good")),
     Case("save_to_disk of all splits", {"d": save_dict_to_disk}, "d", labels=("bad", "good"), rows=(2, 2, 2)),
-    Case("save_to_disk without its rows", {"d": lambda path: (save_to_disk(path), next(path.glob("*.arrow")).unlink())}, "d", refused=("save_to_disk",)),
+    Case("save_to_disk without its rows", {"d": save_without_rows}, "d", refused=("save_to_disk",)),
     Case("semicolons", {"a.csv": csv(*NEG_POS, separator=";", text="well, film {}")}, "a.csv", first="well, film 0"),
     Case("tabs under the name of CSV", {"a.csv": csv(*NEG_POS, separator="\t", text="well, film {}")}, "a.csv", first="well, film 0"),
     Case("commas under the name of TSV", {"a.tsv": PLAIN}, "a.tsv", first="film 0"),
@@ -281,6 +294,8 @@ READERS = [
     Case("a line break that pandas quotes in TSV", {"a.tsv": csv(*NEG_POS, separator="\t") + '"two\nlines"\tpos\n'}, "a.tsv", labels=NEG_POS),
     Case("quotes that are text in TSV", {"a.tsv": csv(*NEG_POS, separator="\t", text='"film {}" he said')}, "a.tsv", first='"film 0" he said'),
     Case("every field quoted in TSV", {"a.tsv": csv('"neg"', '"pos"', header='"text","label"', separator="\t", text='"film {}"')}, "a.tsv", first="film 0"),
+    Case("an old Macintosh's line ends", {"a.csv": PLAIN.replace("\n", "\r")}, "a.csv", labels=NEG_POS),
+    Case("an old Macintosh's line ends in TSV", {"a.tsv": csv(*NEG_POS, separator="\t").replace("\n", "\r")}, "a.tsv", labels=NEG_POS),
     Case("UTF-16 with its mark", {"a.csv": PLAIN.encode("utf-16")}, "a.csv", first="film 0"),
     Case("UTF-32 with its mark", {"a.jsonl": jsonl(*NEG_POS).encode("utf-32")}, "a.jsonl", first="film 0"),
     Case("UTF-16 without a mark", {"a.csv": PLAIN.encode("utf-16-le")}, "a.csv", refused=("--encoding utf-16-le",)),
@@ -325,7 +340,12 @@ def read(case: Case, folder: Path) -> Dataset:
 def differences(case: Case, dataset: Dataset, said: str) -> list[str]:
     """Where the data set is not as the case has it."""
     rows = (len(dataset.train), len(dataset.validation), len(dataset.test))
-    found = {"task": dataset.task, "labels": dataset.labels, "first": dataset.train.texts[0], "rows": rows}
+    found: dict[str, Any] = {
+        "task": dataset.task,
+        "labels": dataset.labels,
+        "first": dataset.train.texts[0],
+        "rows": rows,
+    }
     if "twins" in case.name:
         sides = [
             {str(text)[:30] for text in split.texts} for split in (dataset.train, dataset.validation, dataset.test)

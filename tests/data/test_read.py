@@ -247,7 +247,7 @@ def test_a_test_file_with_labels_is_read_as_ever(tmp_path: Path) -> None:
     config = DataConfig(data=str(tmp_path))
     assert read_test(config) == (read_dataset(config).test, "single_label")
     with pytest.raises(CompressError, match=r'no column "lable"'):
-        read_test(DataConfig(data=str(tmp_path), label="lable"))
+        read_test(DataConfig(data=str(tmp_path), label=["lable"]))
 
 
 def test_the_same_texts_are_test_with_a_validation_file_and_without(read: Read, tmp_path: Path) -> None:
