@@ -6,7 +6,7 @@ from typing import Any
 
 from compress.data.tables import Table, refuse_duplicates
 from compress.errors import CompressError
-from compress.progress import say
+from compress.progress import say_before_work
 
 
 def read_parquet(path: Path, content: bytes, encoding: str | None) -> Table:  # noqa: ARG001 - as all readers
@@ -69,7 +69,7 @@ def _table(path: Path, table: Any) -> Table:
         try:
             columns[name] = table.column(name).to_pylist()
         except (pyarrow.ArrowException, ValueError, OverflowError) as error:  # a date of the year 9999, say
-            say(f"{path}: column {name} cannot be read and is left out ({_reason(error)})")
+            say_before_work(f"{path}: column {name} cannot be read and is left out ({_reason(error)})")
             continue
         names = class_names(features.get(name))
         if names:

@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 from compress.errors import CompressError
-from compress.progress import say
+from compress.progress import say_before_work
 
 COMPRESSIONS = (".gz", ".zst")
 _MARKS = (  # the longer ones first: UTF-32's begins like UTF-16's
@@ -79,7 +79,9 @@ def decode(path: Path, content: bytes, encoding: str | None = None) -> str:
             f"find its encoding and pass it, for example --encoding utf-16-le"
         )
     if encoding and any("\x80" <= character <= "\x9f" for character in text[:100_000]):
-        say(f"{path}: has control characters when read as {name}, as no text has; --encoding is probably another")
+        say_before_work(
+            f"{path}: has control characters when read as {name}, as no text has; --encoding is probably another"
+        )
     return text.removeprefix("\ufeff")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from compress.data.content import decode
 from compress.data.tables import Table, refuse_duplicates
 from compress.errors import CompressError
-from compress.progress import say
+from compress.progress import say_before_work
 
 # The largest field that the csv module can be told to accept; its default, 128 KiB, is less than a long document.
 _FIELD_CHARACTERS = 2**31 - 1
@@ -126,6 +126,8 @@ def _tabulate(path: Path, records: Iterable[Record], remedy: str) -> Table:
     for column, name in enumerate(header[1:], 1):  # the first is the row numbers that pandas writes
         filled = [] if name.strip() else [number for number, row in zip(numbers, values, strict=True) if row[column]]
         if filled:
-            say(f"{path}, line {filled[0]}: column {column + 1} has no name and is left out, here it has something")
+            say_before_work(
+                f"{path}, line {filled[0]}: column {column + 1} has no name and is left out, here it has something"
+            )
     columns = {name: [row[column] for row in values] for column, name in enumerate(header) if name.strip()}
     return Table(str(path), columns, numbers)

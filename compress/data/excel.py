@@ -7,7 +7,7 @@ from typing import Any
 
 from compress.data.tables import Table, refuse_duplicates
 from compress.errors import CompressError
-from compress.progress import say
+from compress.progress import say_before_work
 
 
 def read_excel(path: Path, content: bytes, encoding: str | None) -> Table:  # noqa: ARG001 - as all readers
@@ -34,7 +34,7 @@ def read_excel(path: Path, content: bytes, encoding: str | None) -> Table:  # no
         raise CompressError(f"{path}: the workbook is empty; it needs a row of column names, then rows")
     title, rows = next(iter(filled.items()))
     if len(filled) > 1:
-        say(f"{path}: the sheet {title} is read; not read: {', '.join(list(filled)[1:6])}")
+        say_before_work(f"{path}: the sheet {title} is read; not read: {', '.join(list(filled)[1:6])}")
     return _table(path, rows)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from compress.data.tables import Table, shown
 from compress.errors import CompressError
-from compress.progress import say
+from compress.progress import say_before_work
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
 _FRACTION = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -101,7 +101,9 @@ def read_labels(cells: Sequence[Any], places: Sequence[str], multi_label: bool) 
     read = _label_list if multi_label else _single_label
     broken = next((place for cell, place in zip(cells, places, strict=True) if _has_break(cell)), None)
     if broken:
-        say(f"{broken}: the label has a line break, tab or control character in it, which is read as a blank")
+        say_before_work(
+            f"{broken}: the label has a line break, tab or control character in it, which is read as a blank"
+        )
     return [read(cell, place) for cell, place in zip(cells, places, strict=True)]
 
 

@@ -16,7 +16,7 @@ from compress.data.sources import SplitName, find_tables, unused_files
 from compress.data.split import hold_out
 from compress.data.tables import Table
 from compress.errors import CompressError
-from compress.progress import say
+from compress.progress import say_before_work
 from compress.task import is_multi_label
 
 _HELD_OUT_SHARE = 0.1
@@ -36,12 +36,12 @@ def read_dataset(config: DataConfig) -> Dataset:
     withheld = "test" in tables and _labelled(tables["train"], config) and not _labelled(tables["test"], config)
     if withheld and config.test is None:
         names = ", ".join(table.name for table in tables.pop("test"))
-        say(f"data: {names} has no labels, so it is left out; a test split is held out from the train rows")
+        say_before_work(f"data: {names} has no labels, so it is left out; a test split is held out from the train rows")
     rows = {split: read_rows(found, config.text, config.label) for split, found in tables.items()}
     others = [] if config.label else other_label_columns(tables["train"][0], rows["train"].label)
     if others:
         used, other = rows["train"].label[0], others[0]
-        say(f'data: the label is read from column "{used}"; for "{other}" give --label {other}')
+        say_before_work(f'data: the label is read from column "{used}"; for "{other}" give --label {other}')
     rows, indicated = _read_indicators(rows, config.label)
     task = _task(rows)
     train = _split(rows["train"], task)
@@ -51,11 +51,11 @@ def read_dataset(config: DataConfig) -> Dataset:
         splits[split] = _split(rows[split], task)
         _refuse_unknown(splits[split], rows[split].places, labels)
     for doubt in label_doubts(labels):
-        say(f"data: {doubt}")
+        say_before_work(f"data: {doubt}")
     train, validation, test = _complete(splits, config.split_seed, config.data)
     dataset = Dataset(task, labels, train, validation, test)
     source = _source(config, dataset, tables, rows["train"])
-    say(f"data: {source.describe()}")
+    say_before_work(f"data: {source.describe()}")
     return replace(dataset, source=source)
 
 
@@ -73,7 +73,7 @@ def read_test(config: DataConfig) -> tuple[Split, Task]:
     columns = list(text_columns(found[0], config.text))
     read = {"test": _names(found)}
     source = DataSource(config.data, read, unused_files(config, {"test": found}), columns, [], {"test": len(texts)})
-    say(f"data: {source.describe()}")
+    say_before_work(f"data: {source.describe()}")
     return Split(texts, []), "pair_single_label" if isinstance(texts[0], tuple) else "single_label"
 
 

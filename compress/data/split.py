@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from compress.data.groups import Ints, identical, kindred
-from compress.progress import say
+from compress.progress import say_before_work
 from compress.runtime.encoding import Text
 
 Labels = Sequence[tuple[str, ...]]
@@ -27,7 +27,9 @@ def hold_out(texts: Sequence[Text], labels: Labels, sizes: Sequence[int], seed: 
         return splits
     again = _choose(identical(texts), labels, sizes, seed)
     if again != splits and all(again):
-        say("data: texts that share passages form groups too large to hold out whole, so they may be in several splits")
+        say_before_work(
+            "data: texts that share passages form groups too large to hold out whole, so they may be in several splits"
+        )
     return again
 
 

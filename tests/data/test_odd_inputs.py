@@ -23,6 +23,7 @@ import pytest
 from compress.config import DataConfig
 from compress.data import Dataset, read_dataset
 from compress.errors import CompressError
+from compress.progress import show_held
 
 Content = str | bytes | Callable[[Path], object]
 
@@ -89,7 +90,7 @@ def parquet(labels: Sequence[Any], feature: Any = None, kind: Any = None) -> Cal
     return write
 
 
-def saved(columns: dict[str, list[Any]], feature: Any) -> datasets.Dataset:
+def saved(columns: dict[str, Any], feature: Any) -> datasets.Dataset:
     return datasets.Dataset.from_dict(
         columns, features=datasets.Features({"text": datasets.Value("string"), "label": feature})
     )
@@ -334,7 +335,9 @@ def read(case: Case, folder: Path) -> Dataset:
         return value.replace("{}", str(folder)) if isinstance(value, str) else value
 
     settings = {name: located(value) for name, value in case.settings.items()}
-    return read_dataset(DataConfig.parse({"data": str(folder / case.data), **settings}))
+    dataset = read_dataset(DataConfig.parse({"data": str(folder / case.data), **settings}))
+    show_held()
+    return dataset
 
 
 def differences(case: Case, dataset: Dataset, said: str) -> list[str]:
