@@ -56,10 +56,10 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
     >>> with progress("training", total=10) as advance:
     ...     advance(1, note="loss 0.31")
     """
-    show_held()
     if _quiet:
         yield _ignore
     elif sys.stderr.isatty():
+        show_held()
         with _bar(title, total, done) as advance:
             yield advance
     else:
