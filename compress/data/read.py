@@ -27,14 +27,14 @@ def read_dataset(config: DataConfig) -> Dataset:
     """Read the splits that ``config`` names, and make those that are missing from the train rows.
 
     A missing test split is 10% of the train rows, a missing validation split too, at most 2,000 rows where there is a
-    test split. Splits that the source has are never changed.
+    test split. Splits that the source has are never changed; but a test split without labels measures nothing, so it
+    is left out where the train rows have labels.
 
     Raises:
         CompressError: the source is missing, malformed, has one class only, or has labels that train does not have.
     """
     tables = find_tables(config)
-    withheld = "test" in tables and _labelled(tables["train"], config) and not _labelled(tables["test"], config)
-    if withheld and config.test is None:
+    if "test" in tables and _labelled(tables["train"], config) and not _labelled(tables["test"], config):
         names = ", ".join(table.name for table in tables.pop("test"))
         say_before_work(f"data: {names} has no labels, so it is left out; a test split is held out from the train rows")
     rows = {split: read_rows(found, config.text, config.label) for split, found in tables.items()}
@@ -60,13 +60,13 @@ def read_dataset(config: DataConfig) -> Dataset:
 
 
 def read_test(config: DataConfig) -> tuple[Split, Task]:
-    """The test split and its task; where no column of it holds labels, all its texts without any.
+    """The test split and its task: that of :func:`read_dataset`, or texts alone where nothing has labels.
 
-    Without a test split, one file that has labels is divided as :func:`read_dataset` does, one without is all test.
+    Without labels and without a test split, all texts are test texts.
     """
     tables = find_tables(config)
     found = tables.get("test", tables["train"])
-    if config.label or _labelled(found, config):
+    if config.label or _labelled(found, config) or _labelled(tables["train"], config):
         dataset = read_dataset(config)
         return dataset.test, dataset.task
     texts = [text for table in found for text in read_texts(table, config.text)]

@@ -11,8 +11,7 @@ from compress.config import ExportConfig, QuantizeConfig
 from compress.errors import CompressError
 from compress.folder import MANIFEST, read_manifest
 from compress.paths import local_path
-from compress.steps.label_check import check_labels
-from compress.steps.step import Job, StepResult, data_step, step
+from compress.steps.step import Job, StepResult, check_labels, data_step, step
 
 # fp16 keeps 11 bits of each number. Two trained MiniLMs moved by 0.0013 on a CPU, where weights alone are rounded; on a
 # GPU every operation rounds. 0.05 in a logit is 1.25 points of probability at most.
@@ -81,7 +80,6 @@ def quantize(
     with data_step(QuantizeConfig, settings, data, out, overwrite, inputs=(model,)) as job:
         import onnx
 
-        from compress.data import read_dataset
         from compress.evaluation.agreement import reference_outputs
         from compress.graph.kernels import check_patterns, expected_patterns
         from compress.packaging import layout
@@ -89,7 +87,7 @@ def quantize(
         from compress.quantization.temperature import calibrate, fold_temperature
         from compress.runtime.session import OnnxPredictor
 
-        dataset = read_dataset(job.data)
+        dataset = job.dataset
         with _exported(model, job, pairs=dataset.pairs) as parent:
             manifest = read_manifest(parent)
             if not (parent / layout.FP32_GRAPH).is_file():

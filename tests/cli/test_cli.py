@@ -631,6 +631,14 @@ def test_every_flag_is_a_setting(command: str, own: type[config.Settings], capsy
         assert flag.removeprefix("no-").replace("-", "_") in known, flag
 
 
+def test_help_says_what_a_value_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--provider NAME" in help_of(capsys, "bench")
+    assert "an ONNX folder of export or quantize" in help_of(capsys, "export")
+    shown = help_of(capsys, "distill")
+    for flag in ("--data D", "--label COL", "--text COL", "--test FILE", "--teacher-cache DIR", "--student MODEL"):
+        assert flag in shown
+
+
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])

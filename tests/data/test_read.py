@@ -228,7 +228,7 @@ def test_a_folder_without_train_says_what_it_has(refusal: Refusal) -> None:
 
 
 def test_a_test_file_without_a_label_column_is_texts_alone(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("text,label\na,x\nb,y\n", encoding="utf-8")
+    (tmp_path / "train.csv").write_text("text,length\na,1\nb,1\n", encoding="utf-8")
     (tmp_path / "test.csv").write_text("text,length\nc,1\nd,1\n", encoding="utf-8")
     test, task = read_test(DataConfig(data=str(tmp_path)))
     assert (test.texts, test.labels, task) == (["c", "d"], [], "single_label")

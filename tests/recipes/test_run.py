@@ -36,7 +36,7 @@ ANOTHER = {  # a change of each step's settings
     "teacher": {"learning_rate": 2e-3},
     "student": {"temperature": 3.0},
     "pruned": {"heads": 0.5},
-    "onnx": {"pairs": False, "threads": 2},
+    "onnx": {"pairs": True},
     "int8": {"max_drop": 100},
     "report": {"seed": 1},
 }
@@ -160,6 +160,22 @@ def test_a_changed_setting_redoes_its_step_and_what_it_changes(step: str, benche
         assert done == {step} | {
             name for name in MODELS[MODELS.index(step) :] if name != "student" or step == "teacher"
         }
+
+
+def test_what_does_not_change_a_result_redoes_nothing(finished: Bench, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {name: {"threads": 2} for name in MODELS}
+    for name in TORCH:
+        changes[name] |= {"checkpoint_seconds": 1.5, "track": "tensorboard"}
+    for name in ("student", "pruned"):
+        changes[name] |= {"cache_gb": 2.5, "teacher_cache": str(tmp_path / "cache")}
+    assert finished.run(**changes) == set()
+
+
+def test_a_latency_to_reach_depends_on_the_threads_that_it_is_measured_with() -> None:
+    by_name = {"step": "prune", "model": "m", "threads": 1}
+    for goal, expected in (({"heads": 0.5}, True), ({"speedup": 2}, False), ({"target_latency_ms": 2}, False)):
+        recipe = Recipe.parse({"data": "d", "steps": {"pruned": by_name | goal}})
+        assert ("threads" in recipe.steps["pruned"].without_effect()) == expected
 
 
 def test_a_bench_is_done_again_when_a_model_is_another(benched: Bench) -> None:

@@ -1,0 +1,73 @@
+"""The README's commands do what it says: each is run, in its order, on a tiny model and tiny data."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from compress.cli.main import main
+from tests.conftest import FILLERS, WORDS
+
+README = Path(__file__).parents[1] / "README.md"
+
+# The README speaks of real models; these make the same commands fit a tiny one. Each must stand in the README.
+SMALLER = {
+    "--hidden-size 192 --heads 6 --ffn-size 768": "--hidden-size 32 --heads 2 --ffn-size 64",
+    "--hidden-size 256": "--hidden-size 48",
+    "--target-latency-ms 0.8": "--target-latency-ms {reachable_ms}",
+}
+QUICKER = {"bench": ["--seconds", "0.2"]}
+RECIPE = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+
+
+def commands() -> Iterator[str]:
+    """Every ``compress ...`` line of the README's shell blocks, without its comment."""
+    for block in re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("compress "):
+                yield line.partition("#")[0].strip()
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, tiny_encoder: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the README supposes: ``reviews.csv``, ``more.txt``, ``recipe.yaml`` and a checkpoint."""
+    rows = [json.loads(line) for line in (tiny_data / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    reviews = "".join(f"{row['text']},{row['label']}\n" for row in rows)
+    (tmp_path / "reviews.csv").write_text("text,label\n" + reviews, encoding="utf-8")
+    more = (f"{word} {filler}" for word in WORDS["positive"] for filler in FILLERS)
+    (tmp_path / "more.txt").write_text("\n".join(more) + "\n", encoding="utf-8")
+    (tmp_path / "bert-base-uncased").symlink_to(tiny_encoder)
+    (recipe,) = RECIPE.findall(README.read_text(encoding="utf-8"))
+    (tmp_path / "recipe.yaml").write_text(recipe.replace("max_drop: 1.0", "max_drop: 100"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def reachable_ms(capsys: pytest.CaptureFixture[str]) -> float:
+    """A latency that pruning the teacher reaches: what a dry run planned for a goal that is reached."""
+    capsys.readouterr()
+    assert main(shlex.split("prune teacher --data reviews.csv --speedup 1.2 --dry-run --json --out planned")) == 0
+    return float(json.loads(capsys.readouterr().out)["metrics"]["latency_ms"]) * 1.05
+
+
+@pytest.mark.slow
+def test_every_command_runs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = list(commands())
+    assert all(any(words in line for line in lines) for words in SMALLER)
+    for line in lines:
+        for words, smaller in SMALLER.items():
+            if words in line:
+                line = line.replace(words, smaller)  # noqa: PLW2901 - the same command
+        if "{reachable_ms}" in line:
+            line = line.format(reachable_ms=reachable_ms(capsys))  # noqa: PLW2901
+        _, step, *arguments = shlex.split(line)
+        if "--out" in arguments and (workplace / arguments[arguments.index("--out") + 1]).exists():
+            arguments.append("--overwrite")
+        if step == "quantize":
+            arguments += ["--max-drop", "100"]  # 24 validation texts may lose one
+        assert main([step, *arguments, *QUICKER.get(step, [])]) == 0, (line, capsys.readouterr().err)
+    made = {"teacher", "student", "pruned", "onnx", "int8", "report", "app", "triton", "fp16", "qdq", "narrow", "runs"}
+    assert made <= {path.name for path in workplace.iterdir()}
