@@ -16,7 +16,7 @@ from compress.data.sources import SplitName, find_tables, unused_files
 from compress.data.split import hold_out
 from compress.data.tables import Table
 from compress.errors import CompressError
-from compress.progress import say_before_work
+from compress.progress import say, say_before_work
 from compress.task import is_multi_label
 
 _HELD_OUT_SHARE = 0.1
@@ -36,7 +36,7 @@ def read_dataset(config: DataConfig) -> Dataset:
     tables = find_tables(config)
     if "test" in tables and _labelled(tables["train"], config) and not _labelled(tables["test"], config):
         names = ", ".join(table.name for table in tables.pop("test"))
-        say_before_work(f"data: {names} has no labels, so it is left out; a test split is held out from the train rows")
+        say(f"data: {names} has no labels, so it is left out; a test split is held out from the train rows")
     rows = {split: read_rows(found, config.text, config.label) for split, found in tables.items()}
     others = [] if config.label else other_label_columns(tables["train"][0], rows["train"].label)
     if others:
