@@ -82,7 +82,6 @@ def quantize(
     with data_step(QuantizeConfig, settings, data, out, overwrite, inputs=(model,)) as job:
         import onnx
 
-        from compress.data import read_dataset
         from compress.graph.kernels import check_patterns, expected_patterns
         from compress.packaging import layout
         from compress.quantization.accuracy_gate import quantize as core
@@ -91,7 +90,7 @@ def quantize(
         from compress.runtime.encoding import TextEncoder
         from compress.runtime.session import OnnxPredictor
 
-        dataset = read_dataset(job.data)
+        dataset = job.dataset
         choose_metric(job.config.metric, dataset.task, len(dataset.labels))
         with _exported(model, job, pairs=dataset.pairs) as (parent, manifest):
             _check_has_fp32(parent, str(model))

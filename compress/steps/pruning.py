@@ -29,12 +29,11 @@ def prune(
         **settings: those of :class:`compress.config.PruneConfig`.
     """
     with data_step(PruneConfig, settings, data, out, overwrite, inputs=(model,)) as job:
-        from compress.data import read_dataset
         from compress.modeling.checkpoint import load_classifier
         from compress.pruning.prune import prune as core
         from compress.pruning.recovery import untrained
 
-        dataset = read_dataset(job.data)
+        dataset = job.dataset
         choose_metric(job.config.metric, dataset.task, len(dataset.labels))
         whole = load_classifier(str(model), pairs=dataset.pairs)
         check_labels(whole, dataset)

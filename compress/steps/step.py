@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
@@ -117,8 +118,17 @@ class DataJob(Job[Config]):
 
     data: DataConfig
 
+    @cached_property
+    def dataset(self) -> "Dataset":
+        """The data, read when first needed; the history says what was read."""
+        from compress.data import read_dataset
+
+        return read_dataset(self.data)
+
     def _about(self) -> dict[str, Any]:
-        return {"data": self.data.model_dump(mode="json", exclude_defaults=True)}
+        source = self.dataset.source if "dataset" in vars(self) else None
+        settings = self.data.model_dump(mode="json", exclude_defaults=True)
+        return {"data": settings} | ({"read": source.as_dict()} if source else {})
 
 
 @contextmanager

@@ -40,6 +40,6 @@ def test_sources_are_what_the_settings_name() -> None:
         "teacher": ["t"],
         "unlabeled": ["u.txt"],
     }
-    data = DataConfig(data="d.csv", test="t.csv", label="topic", text=["body"])
+    data = DataConfig(data="d.csv", test="t.csv", label=["topic"], text=["body"])
     assert data.sources() == {"data": ["d.csv"], "test": ["t.csv"]}
     assert data.named(Names.COLUMN) == {"text": ["body"], "label": ["topic"]}

@@ -38,7 +38,7 @@ def test_a_folder_s_own_splits_are_left_as_they_are(read: Read) -> None:
     "name", ["validation.csv", "my_valid.csv", "VAL.csv", "imdb-dev.csv", "validation-00000-of-00001.csv"]
 )
 def test_a_split_is_known_by_a_word_of_its_file_name(read: Read, name: str) -> None:
-    not_splits: dict[str, str | bytes] = {"contest_retrained.csv": "", "train_and_test.csv": "", "train.json": ""}
+    not_splits: dict[str, str | bytes] = {"contest_retrained.csv": "", "train_and_test.csv": "", "train.py": ""}
     dataset = read({"train.csv": TRAIN, name: DEV, **not_splits, "test.csv": TEST})
     assert dataset.validation.texts == ["so so"]
 
@@ -247,7 +247,7 @@ def test_a_test_file_with_labels_is_read_as_ever(tmp_path: Path) -> None:
     config = DataConfig(data=str(tmp_path))
     assert read_test(config) == (read_dataset(config).test, "single_label")
     with pytest.raises(CompressError, match=r'no column "lable"'):
-        read_test(DataConfig(data=str(tmp_path), label="lable"))
+        read_test(DataConfig(data=str(tmp_path), label=["lable"]))
 
 
 def test_the_same_texts_are_test_with_a_validation_file_and_without(read: Read, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_yaml_and_toml_say_the_same(tmp_path: Path) -> None:
 def test_values_are_read_as_they_were_meant() -> None:
     recipe = Recipe.model_validate(yaml.safe_load(YAML))
     teacher = recipe.steps["teacher"]
-    assert (recipe.seed, recipe.data.text, recipe.data.label) == (3, ["question", "answer"], "topic")
+    assert (recipe.seed, recipe.data.text, recipe.data.label) == (3, ["question", "answer"], ["topic"])
     assert getattr(teacher, "learning_rate", None) == 5e-5  # YAML 1.1 calls 5e-5 a string
     assert getattr(recipe.steps["student"], "layers", None) == [0, 2]
 
@@ -279,7 +279,7 @@ def test_columns_and_names_that_happen_to_be_files_are_left_alone(tmp_path: Path
     for name in ("question", "topic", "accuracy"):
         write(tmp_path / name, "")
     read = read_recipe(write(tmp_path / "r.yaml", YAML))
-    assert (read.data.text, read.data.label) == (["question", "answer"], "topic")
+    assert (read.data.text, read.data.label) == (["question", "answer"], ["topic"])
 
 
 def test_a_folder_to_write_is_beside_the_recipe_whether_it_is_there_or_not(

@@ -1,5 +1,6 @@
 """What every step does around its work."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +38,13 @@ def test_any_other_run_refuses_it_and_is_written(tmp_path: Path) -> None:
         data_step(PruneConfig, GOAL, "d.csv", tmp_path / "out", overwrite=False, inputs=("m",)),
     ):
         pass
+
+
+def test_the_history_says_what_data_was_read(tmp_path: Path) -> None:
+    rows = "".join(f"text {number},{'pos' if number % 2 else 'neg'}\n" for number in range(40))
+    (tmp_path / "train.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    with data_step(PruneConfig, GOAL, tmp_path, tmp_path / "out", overwrite=False, inputs=("m",)) as job:
+        assert "read" not in job._extended((), {}, None, "m")[0]
+        assert len(job.dataset.train) == 32
+        (entry,) = job._extended((), {}, None, "m")
+    assert json.loads(json.dumps(entry))["read"]["rows"] == {"train": 32, "validation": 4, "test": 4}
