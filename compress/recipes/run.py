@@ -116,11 +116,8 @@ def _prepare_data(config: DataConfig, state: RunState) -> None:
     with new_folder(state.folder / "data", overwrite=True) as folder:
         write_dataset(dataset, folder)
         rows = {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)}
-        about = {"task": dataset.task, "labels": dataset.labels, "rows": rows}
+        about = {"task": dataset.task, "labels": dataset.labels, "rows": rows, "read": dataset.source.as_dict()}
         (folder / "dataset.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    say(
-        f"data: {dataset.task}, {len(dataset.labels)} labels, " + ", ".join(f"{n:,} {name}" for name, n in rows.items())
-    )
     state.record("data", fingerprint)
 
 
