@@ -3,42 +3,37 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from compress import errors
+from compress import errors as errors
 from compress.modeling.register import register_when_imported
+from compress.steps.spec import STEPS
 from compress.version import __version__ as __version__
 
-if TYPE_CHECKING:
-    from compress.recipes.run import run
-    from compress.runtime.classifier import Classifier, Prediction, load
-    from compress.steps import bench, distill, export, finetune, prune, quantize
+if TYPE_CHECKING:  # what type checkers see; a test compares it with __all__
+    from compress.recipes.run import run as run
+    from compress.runtime.classifier import Classifier as Classifier
+    from compress.runtime.classifier import Prediction as Prediction
+    from compress.runtime.classifier import load as load
+    from compress.steps.benching import bench as bench
+    from compress.steps.exporting import export as export
+    from compress.steps.exporting import quantize as quantize
+    from compress.steps.pruning import prune as prune
+    from compress.steps.training import distill as distill
+    from compress.steps.training import finetune as finetune
 
-__all__ = [
-    "Classifier",
-    "Prediction",
-    "bench",
-    "distill",
-    "errors",
-    "export",
-    "finetune",
-    "load",
-    "prune",
-    "quantize",
-    "run",
-]
-
-_HOMES = {
+_OTHERS = {
     **dict.fromkeys(("Classifier", "Prediction", "load"), "compress.runtime.classifier"),
-    **dict.fromkeys(("finetune", "distill", "prune", "export", "quantize", "bench"), "compress.steps"),
     "run": "compress.recipes.run",
 }
+__all__ = sorted(("errors", *_OTHERS, *STEPS))  # noqa: PLE0605 - a step is public by its declaration alone
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy, so that an app that only loads a model pays for nothing else.
-    if name not in _HOMES:
+    # Lazy: an app that only loads a model must not wait for anything else to be imported.
+    if name in STEPS:
+        return STEPS[name].call
+    if name not in _OTHERS:
         raise AttributeError(f"module 'compress' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
+    value = globals()[name] = getattr(import_module(_OTHERS[name]), name)
     return value
 
 

@@ -9,6 +9,7 @@ from compress.clock import Stopwatch, in_words
 
 _PLAIN_EVERY_S = 10.0
 _quiet = False
+_held: list[str] = []
 
 
 class Advance(Protocol):
@@ -21,12 +22,31 @@ def be_quiet(quiet: bool) -> None:
     """Silence :func:`say` and the bars for this process (``--quiet``)."""
     global _quiet  # noqa: PLW0603 - one switch for the process, set once by the command line
     _quiet = quiet
+    _held.clear()
 
 
 def say(message: str) -> None:
     """One line for the person who watches."""
+    show_held()
     if not _quiet:
         print(message, file=sys.stderr, flush=True)
+
+
+def say_before_work(message: str) -> None:
+    """One line that is shown when the work begins, with the next line or bar.
+
+    What is refused before that is refused in one line, whatever was noticed on the way.
+    """
+    if message not in _held:
+        _held.append(message)
+
+
+def show_held() -> None:
+    """Show what :func:`say_before_work` was told."""
+    messages = _held.copy()
+    _held.clear()
+    for message in messages:
+        say(message)
 
 
 @contextmanager
@@ -39,6 +59,7 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
     if _quiet:
         yield _ignore
     elif sys.stderr.isatty():
+        show_held()
         with _bar(title, total, done) as advance:
             yield advance
     else:

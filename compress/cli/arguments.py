@@ -1,7 +1,7 @@
-"""Settings as command-line flags: one flag a field, its help from the field's own description.
+"""Settings as command-line flags: one flag for each field, with the field's own description as its help.
 
-argparse and not a larger library: ``compress predict`` must work in the base install, which has three dependencies, and
-the parsing that such a library would do is done by the settings themselves, with the same errors as everywhere.
+argparse and not a larger library: ``compress predict`` must work in the base install, which has three dependencies. The
+values are parsed by the settings themselves, so errors read the same as everywhere else.
 """
 
 import argparse
@@ -33,7 +33,7 @@ class CommandParser(OneLineParser):
     _intermixing = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's, which would take the arguments before the first flag for all there are."""
+        """As argparse's, which would ignore the arguments after the first flag."""
         if self._intermixing:
             return super().parse_known_args(args, namespace)
         self._intermixing = True
@@ -43,20 +43,25 @@ class CommandParser(OneLineParser):
         return known, unknown
 
 
+def whole_number(value: str) -> int:
+    """A number above 0, for flags of commands that have no settings."""
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {value}")
+    return int(value)
+
+
 def add_settings(parser: argparse.ArgumentParser, *groups: "type[Settings]") -> None:
     """A flag for each field of each group; values stay text, the settings parse them."""
     for group in groups:
         section = parser.add_argument_group(f"{group.command} settings")
         for name, field in group.model_fields.items():
-            flag = "--" + (field.alias or name).replace("_", "-")
-            about = _help(field.description or "", field.get_default(call_default_factory=True), field.is_required())
+            options: dict[str, Any] = {"metavar": _metavar(field), "required": field.is_required()}
             if field.annotation in (bool, bool | None):
-                section.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, default=None, help=about)
+                options = {"action": argparse.BooleanOptionalAction, "default": None}
             elif field.annotation == list[str]:
-                section.add_argument(flag, dest=name, action="append", metavar="COL", help=about)
-            else:
-                shown = _metavar(name, field)
-                section.add_argument(flag, dest=name, required=field.is_required(), metavar=shown, help=about)
+                options["action"] = "append"
+            flag = "--" + (field.alias or name).replace("_", "-")
+            section.add_argument(flag, dest=name, help=_help(field), **options)
 
 
 def given_settings(arguments: argparse.Namespace, *groups: "type[Settings]") -> dict[str, Any]:
@@ -65,18 +70,20 @@ def given_settings(arguments: argparse.Namespace, *groups: "type[Settings]") -> 
     return {name: value for name in names if (value := getattr(arguments, name)) is not None}
 
 
-def _help(description: str, default: Any, required: bool) -> str:
-    shown = "" if required or default in (None, [], False) or "default" in description else f" (default: {default})"
-    return (description + shown).replace("%", "%%")
+def _help(field: "FieldInfo") -> str:
+    about, default = field.description or "", field.get_default(call_default_factory=True)
+    shown = not field.is_required() and default not in (None, [], False) and "default" not in about
+    return (f"{about} (default: {default})" if shown else about).replace("%", "%%")
 
 
-def _metavar(name: str, field: "FieldInfo") -> str:
-    """The choices where there are few, else the kind of value."""
-    known = {"data": "D", "train": "FILE", "validation": "FILE", "test": "FILE", "label": "COL"}
-    known |= {"unlabeled": "FILE", "teacher_cache": "DIR", "loss": "MODULE.FUNCTION"}
-    if name in known:
-        return known[name]
+def _metavar(field: "FieldInfo") -> str | None:
+    """What the value names where its type says so, the choices where there are some, else the kind of value."""
+    from compress.config import Names
+
+    for mark in field.metadata:
+        if isinstance(mark, Names):
+            return mark.value
     kinds = str(field.annotation)
     if "Literal[" in kinds:
         return "{" + kinds.split("Literal[")[1].split("]", maxsplit=1)[0].replace("'", "").replace(" ", "") + "}"
-    return "N" if "int" in kinds or "float" in kinds else "MODEL"
+    return "N" if "int" in kinds or "float" in kinds else None

@@ -1,53 +1,94 @@
-"""A step's result on stdout: at a glance, or as JSON."""
+"""What a command found, on stdout: at a glance, or as JSON."""
 
+import argparse
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.clock import in_words
+from compress.errors import CompressError
 from compress.machine import is_main_process
 
 if TYPE_CHECKING:
+    from compress.doctor import Finding
     from compress.steps.step import StepResult
 
 
-def print_report(folder: Path) -> None:
-    """A report as text, and where its page is."""
-    print((folder / "report.md").read_text(encoding="utf-8"))
-    print(f"report: {folder / 'report.html'}")
+def print_result(result: "StepResult", arguments: argparse.Namespace) -> None:
+    """A step's result, from one process of several."""
+    if is_main_process():
+        if arguments.json:
+            print(json.dumps(_as_json(result), indent=2))
+        elif not _print_report(result.folder):
+            for name, value in result.metrics.items():
+                if shown := _shown(value):
+                    print(f"{name.replace('_', ' ') + ':':22} {shown}")
+            if result.written:
+                print(f"{'written:':22} {result.folder} in {in_words(result.seconds)}")
+    _refuse_failures(result)
 
 
-def print_result(result: "StepResult", in_json: bool) -> None:
-    """What a step found, from one process of several."""
-    if not is_main_process():
+def print_run(found: "str | Mapping[str, StepResult]", arguments: argparse.Namespace) -> None:
+    """The results of a recipe's steps, its reports and its last model; or the schema of recipes."""
+    if isinstance(found, str):
+        print(found, end="")
         return
-    if in_json:
-        print(json.dumps(as_json(result), indent=2))
-    elif (result.folder / "report.md").is_file():
-        print_report(result.folder)
+    if arguments.json:
+        print(json.dumps({name: _as_json(result) for name, result in found.items()}, indent=2))
     else:
-        for name, value in result.metrics.items():
-            if shown := _shown(value):
-                print(f"{name.replace('_', ' ') + ':':22} {shown}")
-        if result.written:
-            print(f"{'written:':22} {result.folder} in {in_words(result.seconds)}")
+        from compress.recipes.recipe import read_recipe
+
+        folders = [Path(arguments.out) / name for name in read_recipe(Path(arguments.recipe)).steps]
+        for folder in folders:
+            _print_report(folder)
+        for folder in [folder for folder in folders if (folder / "onnx").is_dir()][-1:]:
+            print(f"model:  {folder}")
+    for result in found.values():
+        _refuse_failures(result)
+
+
+def print_lines(lines: Iterable[str], _: argparse.Namespace) -> None:
+    """Each line as soon as it is there."""
+    for line in lines:
+        print(line)
+
+
+def print_findings(findings: "Iterable[Finding]", arguments: argparse.Namespace) -> None:
+    """What doctor found."""
+    if arguments.json:
+        print(json.dumps([vars(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            print(f"{'ok ' if finding.ok else 'FIX'} {finding.about:9} {finding.text}")
+
+
+def _print_report(folder: Path) -> bool:
+    """The folder's report as text, and where its page is; False where it has none."""
+    report = folder / "report.md"
+    if not report.is_file():
+        return False
+    print(report.read_text(encoding="utf-8"))
+    print(f"report: {folder / 'report.html'}")
+    return True
+
+
+def _refuse_failures(result: "StepResult") -> None:
+    for failure in result.metrics.get("failed", ())[:1]:
+        raise CompressError(f"{failure['path']}: could not be measured, the other models were ({failure['reason']})")
 
 
 def _shown(value: Any) -> str:
-    """A metric on one line; what is longer, such as a learning curve, is empty and for ``--json``."""
+    """A metric on one line; empty for what is longer, such as a learning curve, which ``--json`` prints."""
     if isinstance(value, dict):
         parts = {name: _shown(part) for name, part in value.items()}
-        return (
-            ", ".join(f"{name.replace('_', ' ')}: {part}" for name, part in parts.items())
-            if all(parts.values())
-            else ""
-        )
+        return ", ".join(f"{name.replace('_', ' ')}: {part}" for name, part in parts.items() if all(parts.values()))
     if isinstance(value, list | tuple):
-        parts_shown = [_shown(part) for part in value if not isinstance(part, dict | list | tuple)]
-        return ", ".join(parts_shown) if len(parts_shown) == len(value) else ""
+        nested = any(isinstance(part, dict | list | tuple) for part in value)
+        return "" if nested else ", ".join(map(_shown, value))
     return f"{value:,.6g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def as_json(result: "StepResult") -> dict[str, Any]:
+def _as_json(result: "StepResult") -> dict[str, Any]:
     """All that a step found."""
     return {**vars(result), "folder": str(result.folder)}

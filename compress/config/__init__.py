@@ -9,7 +9,7 @@ from compress.config.data import DataConfig
 from compress.config.distillation import DistillationConfig, DistillConfig
 from compress.config.export import ExportConfig, QuantizeConfig
 from compress.config.pruning import PruneConfig
-from compress.config.settings import LayerChoice, Settings, explain
+from compress.config.settings import Effect, LayerChoice, Names, Settings, explain
 from compress.config.training import FinetuneConfig, ThreadsConfig, TrainingConfig
 
 __all__ = [
@@ -17,9 +17,11 @@ __all__ = [
     "DataConfig",
     "DistillConfig",
     "DistillationConfig",
+    "Effect",
     "ExportConfig",
     "FinetuneConfig",
     "LayerChoice",
+    "Names",
     "PruneConfig",
     "QuantizeConfig",
     "Settings",

@@ -3,18 +3,10 @@
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    Discriminator,
-    Field,
-    ImportString,
-    ModelWrapValidatorHandler,
-    Tag,
-    field_serializer,
-    model_validator,
-)
+from pydantic import Discriminator, ImportString, ModelWrapValidatorHandler, Tag, field_serializer, model_validator
 
 from compress.config.distillation import DistillationConfig
-from compress.config.settings import LayerChoice, function_by_name
+from compress.config.settings import Effect, LayerChoice, Names, function_by_name, setting
 
 _MOST_EPOCHS = 1000
 
@@ -34,64 +26,53 @@ class PruneConfig(DistillationConfig):
     """prune: remove layers, heads, FFN neurons, hidden dimensions and tokens, then train to recover."""
 
     command: ClassVar[str] = "prune"
-    heads: float = Field(default=0.0, ge=0, lt=1, description="share of all attention heads to remove")
-    ffn: float = Field(default=0.0, ge=0, lt=1, description="share of all FFN neurons to remove")
-    target_latency_ms: float | None = Field(
-        default=None,
+    heads: float = setting(0.0, "share of all attention heads to remove", ge=0, lt=1)
+    ffn: float = setting(0.0, "share of all FFN neurons to remove", ge=0, lt=1)
+    target_latency_ms: float | None = setting(
+        None,
+        "median latency to reach on this machine with --runtime; heads, neurons and layers are removed where that "
+        "costs the least accuracy",
         gt=0,
-        description="median latency to reach on this machine in the runtime; heads, neurons and layers go where they "
-        "are missed least",
     )
-    speedup: float | None = Field(
-        default=None, gt=1, description="the same goal as a multiple of MODEL's own speed in the runtime"
+    speedup: float | None = setting(None, "the same goal, as a multiple of MODEL's own speed", gt=1)
+    dry_run: Annotated[bool, Effect.DRY_RUN] = setting(False, "print the plan for such a goal; nothing is written")
+    runtime: Literal["int8", "fp32", "cuda"] = setting(
+        "int8", "what will serve the model: ONNX Runtime in int8 or fp32, or PyTorch on a GPU"
     )
-    dry_run: bool = Field(default=False, description="print what such a goal would leave, and stop: nothing is written")
-    runtime: Literal["int8", "fp32", "cuda"] = Field(
-        default="int8", description="what will serve the model: ONNX Runtime in int8 or fp32, or PyTorch on a GPU"
+    batch: int = setting(1, "texts in a batch, for the latency", gt=0)
+    length: int | None = setting(None, "tokens of each of those texts; default: as in the test texts", ge=2)
+    importance: ImportanceChoice = setting(
+        "surgeon",
+        "how heads and neurons are ranked: surgeon (the loss that a refit of the others cannot make up for), fisher "
+        "(squared gradients on masks), magnitude, random, or your own module.function, which takes the checkpoint and "
+        "the sample and returns a compress.pruning.importance.Importance",
     )
-    batch: int = Field(default=1, gt=0, description="texts that it will be asked for at a time")
-    length: int | None = Field(default=None, ge=2, description="tokens of those texts; default: as the test texts come")
-    importance: ImportanceChoice = Field(
-        default="surgeon",
-        description="what ranks heads and neurons: surgeon (the loss that a refit of the others cannot make up for), "
-        "fisher (squared gradients on masks), magnitude, random, or module.function of your own, which takes the "
-        "checkpoint and the sample and gives a "
-        "compress.pruning.importance.Importance",
-    )
-    layers: LayerChoice | None = Field(
-        default=None,
-        description="layers to keep: a number of evenly spaced ones, or a list such as 0,2,4; heads and ffn are shares "
+    layers: LayerChoice | None = setting(
+        None,
+        "layers to keep: a number of evenly spaced ones, or a list such as 0,2,4; heads and ffn are shares "
         "of these; default: all",
     )
-    hidden_size: int | None = Field(
-        default=None,
-        gt=0,
-        description="hidden size to cut down to; default: the model's, or less where a latency asks for it",
+    hidden_size: int | None = setting(
+        None, "hidden size to cut down to; default: the model's, or less where a latency needs it", gt=0
     )
-    rounds: int = Field(
-        default=1,
-        gt=0,
-        le=100,
-        description="cuts in which heads and ffn are removed, each followed by its share of the epochs",
+    rounds: int = setting(
+        1, "rounds in which heads and ffn are removed, each followed by its share of the epochs", gt=0, le=100
     )
-    vocabulary: bool = Field(
-        default=False,
-        description="remove the tokens that neither the train texts nor --unlabeled have, the 8,000 commonest aside",
+    vocabulary: bool = setting(
+        False, "remove tokens that neither the train texts nor --unlabeled have; the 8,000 most common stay"
     )
-    teacher: str | None = Field(
-        default=None, description="model that guides the recovery; default: MODEL before the cut"
+    teacher: Annotated[str | None, Names.MODEL] = setting(
+        None, "model that guides the recovery; default: MODEL before the cut"
     )
-    samples: int = Field(
-        default=2048, gt=0, description="train texts that importance and least squares are measured on"
-    )
-    epochs: int = Field(
-        default=2,
+    samples: int = setting(2048, "train texts for measuring importance and for the refit", gt=0)
+    epochs: int = setting(
+        2,
+        "passes over the train split; 0: no training; default: 2, or one a round if there are more, or 0 "
+        "where only the vocabulary is cut",
         ge=0,
         le=_MOST_EPOCHS,
-        description="passes over the train split; 0: no training; default: 2, or one a round if there are more, or 0 "
-        "where only the vocabulary is cut",
     )
-    learning_rate: float = Field(default=5e-5, gt=0, lt=1, description="peak learning rate of AdamW")
+    learning_rate: float = setting(5e-5, "peak learning rate of AdamW", gt=0, lt=1)
 
     @property
     def has_target(self) -> bool:
@@ -103,6 +84,10 @@ class PruneConfig(DistillationConfig):
         """Whether the model's layers lose something, not its vocabulary alone."""
         return bool(self.heads or self.ffn or self.layers or self.hidden_size or self.has_target)
 
+    def without_effect(self) -> set[str]:
+        """As for any step, but the latency to reach is measured with ``threads``."""
+        return super().without_effect() - ({"threads"} if self.has_target else set())
+
     @field_serializer("importance", when_used="json")
     def _importance_by_name(self, importance: str | Callable[..., Any]) -> str:
         return importance if isinstance(importance, str) else function_by_name(importance)
@@ -110,7 +95,7 @@ class PruneConfig(DistillationConfig):
     @model_validator(mode="wrap")
     @classmethod
     def _epochs_that_suit(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Where nothing is said, an epoch for each round, and none for a vocabulary alone."""
+        """By default two epochs, or one for each round, and none where only the vocabulary is cut."""
         if not isinstance(values, dict) or "epochs" in values:
             return handler(values)
         config = handler({**values, "epochs": _MOST_EPOCHS})  # enough for any number of rounds
@@ -135,8 +120,8 @@ class PruneConfig(DistillationConfig):
             raise ValueError("needs speedup or target_latency_ms for dry_run, which shows what they would leave")
         if not self.has_target and (idle := {"runtime", "batch", "length"} & self.model_fields_set):
             raise ValueError(
-                f"takes {min(idle)} with speedup or target_latency_ms alone, whose latency it is of; texts of a "
-                "training step are batch_size"
+                f"takes {min(idle)} with speedup or target_latency_ms alone, which are measured with it; "
+                "training has batch_size"
             )
         return self
 

@@ -1,12 +1,13 @@
-"""What all groups of settings share: kinds of values, and errors that say what is allowed and what to do."""
+"""What all groups of settings share: kinds of values, what a value names, and errors that say what is allowed."""
 
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Annotated, Any, ClassVar, Self
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -34,8 +35,13 @@ Counts = Annotated[list[Positive], BeforeValidator(as_list)]
 LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)], BeforeValidator(_split_commas)]
 
 
-def one_or_more(value: object) -> object:
-    """A lone string is a list of one."""
+def setting(default: Any, description: str, **bounds: Any) -> Any:
+    """A field that need not be given; the description serves help texts, the schema and errors."""
+    return Field(default=default, description=description, **bounds)
+
+
+def one_or_more(value: Any) -> Any:
+    """A lone string becomes a list with one element."""
     return [value] if isinstance(value, str) else value
 
 
@@ -49,10 +55,29 @@ def function_by_name(function: Callable[..., Any]) -> str:
     return f"{named.__module__}.{named.__qualname__} ({hashlib.sha256(source.encode()).hexdigest()[:12]})"
 
 
-class Settings(BaseModel):
-    """A frozen group of settings that refuses what it does not know, in one line."""
+class Names(Enum):
+    """What the value of a setting names, as help texts call it; a part of the setting's ``Annotated`` type."""
 
-    # A setting may be named like a keyword of Python, as ``for`` is: its field then has an underscore more.
+    COLUMN = "COL"
+    DATA = "D"
+    FILE = "FILE"
+    FOLDER = "DIR"  # one that the step also writes, such as a cache
+    FUNCTION = "MODULE.FUNCTION"
+    MODEL = "MODEL"
+    OTHER = "NAME"
+
+
+class Effect(Enum):
+    """What a setting does to the step's result, where that is not the usual. Also a part of its type."""
+
+    NONE = "it says how to compute, not what: a finished step stays as it is when it changes"
+    DRY_RUN = "where it is true, the step writes nothing"
+
+
+class Settings(BaseModel):
+    """A frozen group of settings that refuses unknown ones, in one line."""
+
+    # A setting may be named like a keyword of Python, as ``for`` is: its field then ends in an underscore.
     model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
     command: ClassVar[str]
 
@@ -67,9 +92,27 @@ class Settings(BaseModel):
             raise CompressError(explain(cls, first, first["loc"])) from None
 
     @classmethod
-    def take(cls, values: dict[str, Any]) -> Self:
-        """Take this group's settings out of ``values`` and check them; what is left belongs to another group."""
-        return cls.parse({name: values.pop(name) for name in cls.model_fields if name in values})
+    def marked(cls, *marks: Names | Effect) -> set[str]:
+        """The settings with any of these marks, by name."""
+        return {name for name, field in cls.model_fields.items() if any(mark in marks for mark in field.metadata)}
+
+    def named(self, *kinds: Names) -> dict[str, list[str]]:
+        """What the settings name of these kinds, by setting."""
+        given = {name: getattr(self, name) for name in type(self).model_fields if name in self.marked(*kinds)}
+        return {name: one_or_more(value) for name, value in given.items() if value is not None}
+
+    def sources(self) -> dict[str, list[str]]:
+        """The models, files and data that the settings name, by setting; their content decides the step's result."""
+        return self.named(Names.DATA, Names.FILE, Names.MODEL)
+
+    def without_effect(self) -> set[str]:
+        """The settings that the step's result does not depend on, by name."""
+        return self.marked(Effect.NONE)
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether the step is to write nothing."""
+        return any(getattr(self, name) for name in self.marked(Effect.DRY_RUN))
 
 
 def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | str, ...]) -> str:
@@ -94,19 +137,14 @@ def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | st
     return f"{where} {_allowed(field, error['msg'])}, got {given}; {field.description}"
 
 
-_BOUNDS: tuple[tuple[type, str, str], ...] = (
-    (Gt, "gt", "above"),
-    (Ge, "ge", "at least"),
-    (Lt, "lt", "below"),
-    (Le, "le", "at most"),
-)
+_BOUNDS = {Gt: "above", Ge: "at least", Lt: "below", Le: "at most"}
 
 
 def _allowed(field: FieldInfo, message: str) -> str:
     """The allowed values in words; pydantic's own message where the field has no bounds to name."""
     bounds = [
-        f"{word} {getattr(bound, attribute):.10g}"
-        for kind, attribute, word in _BOUNDS
+        f"{word} {getattr(bound, kind.__name__.lower()):.10g}"
+        for kind, word in _BOUNDS.items()
         for bound in field.metadata
         if isinstance(bound, kind)
     ]

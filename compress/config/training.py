@@ -1,52 +1,48 @@
 """Settings of the training loop, and of finetune."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
-
-from compress.config.settings import Settings
+from compress.config.settings import Effect, Settings, setting
 
 
 class ThreadsConfig(Settings):
     """For steps that compute on the CPU in this process."""
 
-    threads: int | None = Field(default=None, gt=0, description="CPU threads; default: all that this process may use")
+    threads: Annotated[int | None, Effect.NONE] = setting(
+        None, "CPU threads; default: all that this process may use", gt=0
+    )
 
 
 class TrainingConfig(ThreadsConfig):
     """The training loop, shared by finetune, distill and prune."""
 
-    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="seed of everything random in the step")
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where to compute")
-    epochs: int = Field(default=3, gt=0, le=1000, description="passes over the train split")
-    batch_size: int = Field(
-        default=32, gt=0, description="texts in a batch of texts of mean length; all batches hold about as many tokens"
+    seed: int = setting(0, "seed of everything random in the step", ge=0, le=2**31 - 1)
+    device: Literal["auto", "cpu", "cuda"] = setting("auto", "where to compute")
+    epochs: int = setting(3, "passes over the train split", gt=0, le=1000)
+    batch_size: int = setting(
+        32, "texts in a batch where they have the mean length; all batches have about as many tokens", gt=0
     )
-    gradient_accumulation: int = Field(default=1, gt=0, description="batches in a training step")
-    learning_rate: float = Field(default=3e-5, gt=0, lt=1, description="peak learning rate of AdamW")
-    warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps over which the rate warms up")
-    weight_decay: float = Field(
-        default=0.01, ge=0, lt=1, description="AdamW's decay of weights (not biases, not norms)"
-    )
-    max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are clipped at this norm, after backward")
-    eval_steps: int | None = Field(
-        default=None, gt=0, description="validate every so many steps; default: twice an epoch"
-    )
-    patience: int = Field(default=6, gt=0, description="stop after so many validations without a better metric")
-    metric: Literal["accuracy", "macro_f1", "f1"] | None = Field(
-        default=None,
-        description="what decides the best checkpoint; f1 is of the second of two labels; default: accuracy, or "
+    gradient_accumulation: int = setting(1, "batches in a training step", gt=0)
+    learning_rate: float = setting(3e-5, "peak learning rate of AdamW", gt=0, lt=1)
+    warmup: float = setting(0.1, "share of the steps over which the rate warms up", ge=0, lt=1)
+    weight_decay: float = setting(0.01, "AdamW's decay of weights (not biases, not norms)", ge=0, lt=1)
+    max_grad_norm: float = setting(1.0, "gradients are clipped at this norm, after backward", gt=0)
+    eval_steps: int | None = setting(None, "steps between validations; default: half an epoch", gt=0)
+    patience: int = setting(6, "stop after this many validations without a better metric", gt=0)
+    metric: Literal["accuracy", "macro_f1", "f1"] | None = setting(
+        None,
+        "what decides the best checkpoint; f1 is of the second of two labels; default: accuracy, or "
         "macro_f1 for multi-label",
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="arithmetic of forward and backward; auto: bf16 where the hardware has it"
+    precision: Literal["auto", "fp32", "bf16"] = setting(
+        "auto", "arithmetic of forward and backward; auto: bf16 where the hardware has it"
     )
-    freeze_embeddings: bool | None = Field(default=False, description="leave the embedding tables as they are (faster)")
-    checkpoint_seconds: float = Field(
-        default=60.0, ge=0, description="seconds of training between checkpoints, from which a killed step goes on"
+    freeze_embeddings: bool | None = setting(False, "leave the embedding tables as they are (faster)")
+    checkpoint_seconds: Annotated[float, Effect.NONE] = setting(
+        60.0, "seconds between checkpoints, from which a killed step goes on", ge=0
     )
-    track: Literal["tensorboard", "wandb", "mlflow", "trackio"] | None = Field(
-        default=None, description="send losses and metrics to this tracker too; metrics.jsonl is always written"
+    track: Annotated[Literal["tensorboard", "wandb", "mlflow", "trackio"] | None, Effect.NONE] = setting(
+        None, "send losses and metrics to this tracker too; metrics.jsonl is always written"
     )
 
 
@@ -54,6 +50,4 @@ class FinetuneConfig(TrainingConfig):
     """finetune: train a classifier's head and body."""
 
     command: ClassVar[str] = "finetune"
-    max_length: int | None = Field(
-        default=None, ge=4, le=8192, description="tokens kept of each text; default: the model's own limit"
-    )
+    max_length: int | None = setting(None, "tokens kept of each text; default: the model's own limit", ge=4, le=8192)

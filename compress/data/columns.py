@@ -31,21 +31,47 @@ def text_columns(table: Table, named: Sequence[str], flag: str = "--text") -> tu
     return found or _not_recognised(table, "text", f"{flag} COLUMN (twice for a pair of texts)")
 
 
-def label_column(table: Table, named: str | None) -> str:
-    """The column that holds the label or the list of labels.
+def label_columns(table: Table, named: Sequence[str]) -> tuple[str, ...]:
+    """The column that holds the label or the list of labels, or several named ones that hold 0 and 1.
 
     Raises:
-        CompressError: the named column is missing, or no usual name is there.
+        CompressError: a named column is missing, or no usual name is there.
     """
-    if named is not None:
-        return _existing(table, named, "--label")
-    found = _first(table, ((name,) for name in LABELS)) or _not_recognised(table, "label", "--label COLUMN")
-    return found[0]
+    if named:
+        return tuple(_existing(table, name, "--label") for name in named)
+    return _usual_labels(table)[:1] or _no_label(table)
 
 
 def has_label_column(table: Table) -> bool:
     """Whether a column has a usual name for the label."""
-    return _first(table, ((name,) for name in LABELS)) is not None
+    return bool(_usual_labels(table))
+
+
+def is_labelled(table: Table, named: Sequence[str]) -> bool:
+    """Whether there is a label column, and in it a label: not all are missing or the -1 of withheld labels."""
+    columns = [name for name in named if name in table.columns] if named else _usual_labels(table)[:1]
+    return any(cell not in (None, -1, "-1") and str(cell).strip() for name in columns for cell in table.columns[name])
+
+
+def other_label_columns(table: Table, used: Sequence[str]) -> tuple[str, ...]:
+    """Columns that have a usual name for the label too, besides those ``used``."""
+    return tuple(name for name in _usual_labels(table) if name not in used)
+
+
+def _usual_labels(table: Table) -> tuple[str, ...]:
+    there = {name.strip().lower(): name for name in reversed(table.columns)}
+    return tuple(there[name] for name in LABELS if name in there)
+
+
+def _no_label(table: Table) -> tuple[str, ...]:
+    indicators = [name for name, cells in table.columns.items() if {str(cell) for cell in cells} == {"0", "1"}]
+    if len(indicators) > 1:
+        flags = " ".join(f"--label {name}" for name in indicators[:5])
+        raise CompressError(
+            f"{table.name}: no column has a usual name for the label; {len(indicators)} columns hold 0 and 1: "
+            f"where each is a label, name them all: {flags}{' ...' if len(indicators) > 5 else ''}"
+        )
+    return _not_recognised(table, "label", "--label COLUMN")
 
 
 def _existing(table: Table, name: str, flag: str) -> str:

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from compress.data.source import DataSource, some
 from compress.errors import CompressError
 from compress.runtime.encoding import Text
 from compress.task import is_multi_label, reads_pairs
@@ -45,7 +46,7 @@ class Split:
         unknown = {label for row in self.labels for label in row} - column.keys()
         if unknown:
             raise CompressError(
-                f'the data has the label "{min(unknown)}", which is not among {", ".join(labels)}; '
+                f'the data has the label "{min(unknown)}", which is not among {some(labels)}; '
                 f"use data with the labels that the model was trained on"
             )
         if not is_multi_label(task):
@@ -66,6 +67,7 @@ class Dataset:
         train: the rows to learn from.
         validation: the rows to choose by.
         test: the rows to report on.
+        source: what was read to make it; None where it was made in memory.
     """
 
     task: Task
@@ -73,6 +75,7 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
+    source: DataSource | None = field(default=None, compare=False)
 
     @property
     def pairs(self) -> bool:

@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+from compress.data.arrow import named_classes
 from compress.data.tables import Table
 from compress.errors import CompressError
 
@@ -38,18 +39,14 @@ def _load(name: str) -> Any:
 
 
 def _table(name: str, rows: Any) -> Table:
-    columns = {column: _named(rows[column], rows.features[column]) for column in rows.column_names}
+    columns = {column: _named(rows[column], rows.features[column], f"{name}: {column}") for column in rows.column_names}
     return Table(name, columns, range(1, len(rows) + 1), "row")
 
 
-def _named(values: Any, feature: Any) -> list[Any]:
-    """Class numbers as their names, in lists too; -1 stands for a label that is withheld."""
+def _named(values: Any, feature: Any, place: str) -> list[Any]:
     from datasets import ClassLabel
 
-    def name(value: Any) -> Any:
-        if isinstance(value, list):
-            return [name(one) for one in value]
-        return None if value is None or value == -1 else class_label.names[value]
-
     class_label = getattr(feature, "feature", feature)
-    return [name(value) for value in values] if isinstance(class_label, ClassLabel) else list(values)
+    return (
+        named_classes(list(values), class_label.names, place) if isinstance(class_label, ClassLabel) else list(values)
+    )

@@ -1,16 +1,22 @@
 """From the ``--data`` settings to a :class:`Dataset`."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from compress.config import DataConfig
-from compress.data.columns import has_label_column
+from compress.data.columns import is_labelled, other_label_columns, text_columns
 from compress.data.dataset import Dataset, Split, Task
-from compress.data.rows import Rows, holds_lists, read_labels, read_rows, read_texts
-from compress.data.sources import SplitName, find_tables
+from compress.data.groups import identical
+from compress.data.labels import holds_lists, indicator_width, label_doubts, named_indicators, read_labels
+from compress.data.rows import Rows, read_rows, read_texts
+from compress.data.source import DataSource, some
+from compress.data.sources import SplitName, find_tables, unused_files
 from compress.data.split import hold_out
 from compress.data.tables import Table
 from compress.errors import CompressError
-from compress.progress import say
+from compress.progress import say, say_before_work
 from compress.task import is_multi_label
 
 _HELD_OUT_SHARE = 0.1
@@ -21,40 +27,73 @@ def read_dataset(config: DataConfig) -> Dataset:
     """Read the splits that ``config`` names, and make those that are missing from the train rows.
 
     A missing test split is 10% of the train rows, a missing validation split too, at most 2,000 rows where there is a
-    test split. Splits that the source has are never changed.
+    test split. Splits that the source has are never changed; but a test split without labels measures nothing, so it
+    is left out where the train rows have labels.
 
     Raises:
         CompressError: the source is missing, malformed, has one class only, or has labels that train does not have.
     """
     tables = find_tables(config)
-    withheld = "test" in tables and _labelled(tables["train"], config) and not _labelled(tables["test"], config)
-    if withheld and config.test is None:
+    if "test" in tables and _labelled(tables["train"], config) and not _labelled(tables["test"], config):
         names = ", ".join(table.name for table in tables.pop("test"))
         say(f"data: {names} has no labels, so it is left out; a test split is held out from the train rows")
     rows = {split: read_rows(found, config.text, config.label) for split, found in tables.items()}
+    others = [] if config.label else other_label_columns(tables["train"][0], rows["train"].label)
+    if others:
+        used, other = rows["train"].label[0], others[0]
+        say_before_work(f'data: the label is read from column "{used}"; for "{other}" give --label {other}')
+    rows, indicated = _read_indicators(rows, config.label)
     task = _task(rows)
-    labels = _train_labels(rows["train"], task)
-    splits = {split: _split(found, task, labels) for split, found in rows.items()}
+    train = _split(rows["train"], task)
+    labels = _train_labels(train, rows["train"].names, indicated)
+    splits: dict[SplitName, Split] = {"train": train}
+    for split in [split for split in rows if split != "train"]:
+        splits[split] = _split(rows[split], task)
+        _refuse_unknown(splits[split], rows[split].places, labels)
+    for doubt in label_doubts(labels):
+        say_before_work(f"data: {doubt}")
     train, validation, test = _complete(splits, config.split_seed, config.data)
-    return Dataset(task, labels, train, validation, test)
+    dataset = Dataset(task, labels, train, validation, test)
+    source = _source(config, dataset, tables, rows["train"])
+    say_before_work(f"data: {source.describe()}")
+    return replace(dataset, source=source)
 
 
 def read_test(config: DataConfig) -> tuple[Split, Task]:
-    """The test split and its task; where no column of it holds labels, all its texts without any.
+    """The test split and its task: that of :func:`read_dataset`, or texts alone where nothing has labels.
 
-    Without a test split, one file that has labels is divided as :func:`read_dataset` does, one without is all test.
+    Without labels and without a test split, all texts are test texts.
     """
     tables = find_tables(config)
     found = tables.get("test", tables["train"])
-    if config.label is not None or _labelled(found, config):
+    if config.label or _labelled(found, config) or _labelled(tables["train"], config):
         dataset = read_dataset(config)
         return dataset.test, dataset.task
     texts = [text for table in found for text in read_texts(table, config.text)]
+    columns = list(text_columns(found[0], config.text))
+    read = {"test": _names(found)}
+    source = DataSource(config.data, read, unused_files(config, {"test": found}), columns, [], {"test": len(texts)})
+    say_before_work(f"data: {source.describe()}")
     return Split(texts, []), "pair_single_label" if isinstance(texts[0], tuple) else "single_label"
 
 
 def _labelled(tables: Sequence[Table], config: DataConfig) -> bool:
-    return any(config.label in table.columns or (not config.label and has_label_column(table)) for table in tables)
+    return any(is_labelled(table, config.label) for table in tables)
+
+
+def _read_indicators(
+    rows: Mapping[SplitName, Rows], columns: Sequence[str]
+) -> tuple[dict[SplitName, Rows], Sequence[str]]:
+    """Rows of zeros and ones as lists of names, and the labels that they have a number for."""
+    if len(columns) > 1:
+        return dict(rows), columns
+    width = indicator_width(rows["train"].cells, some(rows["train"].names))
+    if width is None:
+        return dict(rows), ()
+    named = {
+        split: replace(found, cells=named_indicators(found.cells, found.places, width)) for split, found in rows.items()
+    }
+    return named, [f"label_{index}" for index in range(width)]
 
 
 def _task(rows: Mapping[SplitName, Rows]) -> Task:
@@ -72,25 +111,33 @@ def _task(rows: Mapping[SplitName, Rows]) -> Task:
     return "multi_label" if multi_label else "single_label"
 
 
-def _train_labels(rows: Rows, task: Task) -> tuple[str, ...]:
-    labels = tuple(sorted({label for names in read_labels(rows, is_multi_label(task)) for label in names}))
+def _split(rows: Rows, task: Task) -> Split:
+    return Split(rows.texts, read_labels(rows.cells, rows.places, is_multi_label(task)))
+
+
+def _train_labels(train: Split, tables: Sequence[str], indicated: Sequence[str]) -> tuple[str, ...]:
+    labels = tuple(sorted({label for names in train.labels for label in names}))
     if len(labels) < 2:
         only = f'the only label is "{labels[0]}"' if labels else "no row has a label"
-        raise CompressError(f"{', '.join(rows.names)}: {only}; a classifier needs at least two classes to tell apart")
+        raise CompressError(f"{some(tables)}: {only}; a classifier needs at least two classes to tell apart")
+    if len(labels) < len(indicated):
+        unseen = [name for name in indicated if name not in labels]
+        raise CompressError(
+            f"{some(tables)}: no row has a 1 for {some(unseen or indicated)}; a label needs a row to learn from: "
+            f"add one, or leave out its column"
+        )
     return labels
 
 
-def _split(rows: Rows, task: Task, labels: Sequence[str]) -> Split:
-    split = Split(rows.texts, read_labels(rows, is_multi_label(task)))
+def _refuse_unknown(split: Split, places: Sequence[str], labels: Sequence[str]) -> None:
     known = set(labels)
-    for names, place in zip(split.labels, rows.places, strict=True):
+    for names, place in zip(split.labels, places, strict=True):
         for name in names:
             if name not in known:
                 raise CompressError(
-                    f'{place}: the label "{name}" is not in the train split, which has {", ".join(labels)}; '
+                    f'{place}: the label "{name}" is not in the train split, which has {some(labels)}; '
                     f"mend the label, or add train rows that have it"
                 )
-    return split
 
 
 def _complete(splits: Mapping[SplitName, Split], seed: int, source: str) -> tuple[Split, Split, Split]:
@@ -109,15 +156,49 @@ def _complete(splits: Mapping[SplitName, Split], seed: int, source: str) -> tupl
         spare, *parts = parts
         parts[-1] = sorted(spare + parts[-1])
     if not all(parts):
-        raise CompressError(
-            f"{source}: too few different texts ({len(train)} rows) to hold out a split; "
-            f"give --validation FILE and --test FILE"
-        )
+        raise CompressError(f"{source}: {_why_too_few(train)}; give --validation FILE and --test FILE")
     *held_out, rest = [_pick(train, part) for part in parts]
     missing = [name for name in ("validation", "test") if name not in splits]
     whole = dict(splits) | dict(zip(missing, held_out, strict=True))
     return rest, whole["validation"], whole["test"]
 
 
+def _why_too_few(train: Split) -> str:
+    different = len(set(identical(train.texts)))
+    counts = Counter(label for names in train.labels for label in names)
+    spare = sum(count > 1 for count in counts.values())
+    return (
+        f"no split can be held out of {len(train)} rows: they have {different} different texts, and {spare} of "
+        f"{len(counts)} labels have a row to spare (a label's last row stays for training)"
+    )
+
+
 def _pick(split: Split, rows: Sequence[int]) -> Split:
     return Split([split.texts[row] for row in rows], [split.labels[row] for row in rows])
+
+
+def _names(tables: Sequence[Table]) -> list[str]:
+    """The files' names without their folder; the hub's as they are."""
+    return [Path(table.name).name if Path(table.name).exists() else table.name for table in tables]
+
+
+def _source(
+    config: DataConfig, dataset: Dataset, tables: Mapping[SplitName, Sequence[Table]], train: Rows
+) -> DataSource:
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    made = [split for split in splits if split not in tables]
+    seen = {name: {label for names in split.labels for label in names} for name, split in splits.items()}
+    lacking = {name: [label for label in dataset.labels if label not in found] for name, found in seen.items()}
+    texts = set(dataset.train.texts)
+    return DataSource(
+        data=config.data,
+        files={split: _names(found) for split, found in tables.items()},
+        unused=unused_files(config, tables),
+        text=list(train.text),
+        label=list(train.label),
+        rows={name: len(split) for name, split in splits.items()},
+        held_out=made,
+        labels=list(dataset.labels),
+        lacking={name: labels for name, labels in lacking.items() if labels},
+        repeated=sum(text in texts for text in dataset.test.texts),
+    )

@@ -2,30 +2,33 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from compress.config import DataConfig
-from compress.data.columns import label_column
+from compress.data.columns import label_columns
+from compress.data.files import FORMATS, is_readable, read_table
 from compress.data.hub import hub_tables
-from compress.data.tables import SUFFIXES, Table, read_table
+from compress.data.source import some
+from compress.data.tables import Table
 from compress.demo_assets import BBC_NEWS, bbc_news
 from compress.errors import CompressError
 from compress.paths import local_path
 
 SplitName = Literal["train", "validation", "test"]
 
+# As the datasets library has them: there, too, an evaluation file is what results are reported on.
 _SPLIT_WORDS: dict[str, SplitName] = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation", "holdout", "heldout"), "test"),
 }
-_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
-_NAMES_SHOWN = 10
+_WORD = re.compile(r"h[eo]ld[-_. ]?out|[A-Z]+(?![a-z])|[A-Z]?[a-z]+", re.ASCII)  # also those of trainData
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?(?=\.|$)")
+# Programs, notes and pictures may be named like a split; any other file that is and cannot be read is an error.
+_NOT_DATA = {".py", ".ipynb", ".sh", ".r", ".md", ".rst", ".log", ".yaml", ".yml", ".toml", ".cfg", ".ini"}
+_NOT_DATA |= {".lock", ".png", ".jpg", ".svg", ".pdf", ".html"}
 
 
 def find_tables(config: DataConfig) -> dict[SplitName, list[Table]]:
@@ -47,6 +50,8 @@ def find_tables(config: DataConfig) -> dict[SplitName, list[Table]]:
     if config.data == BBC_NEWS:
         texts, topics = bbc_news()
         tables = {"train": [Table(BBC_NEWS, {"text": texts, "label": topics}, range(1, len(texts) + 1), "article")]}
+    elif contents is not None and is_readable(path):
+        files.setdefault("train", [path])
     elif contents is not None:
         files = _files_by_split(path, contents, files.keys()) | files
     elif path.is_file():
@@ -55,14 +60,22 @@ def find_tables(config: DataConfig) -> dict[SplitName, list[Table]]:
         raise CompressError(f"{path}: no such file or folder; give one that exists, or a hub id such as glue/sst2")
     else:
         tables = _hub_splits(hub_tables(config.data), config.label)
-    tables |= {split: [read_table(file) for file in found] for split, found in files.items()}
+    tables |= {split: [read_table(file, config.encoding) for file in found] for split, found in files.items()}
     if "train" not in tables:
-        found = f"it has {_list(file.name for file in contents)}" if contents else "nothing is there"
+        found = f"it has {some([file.name for file in contents], most=10)}" if contents else "nothing is there"
         raise CompressError(
             f"{path}: no train split; {found}; name the files train, validation and test, "
-            f"ending in {', '.join(SUFFIXES)}, or give --train FILE"
+            f"ending in {FORMATS}, or give --train FILE"
         )
     return {split: tables[split] for split in given if split in tables}  # train first: errors are told in this order
+
+
+def unused_files(config: DataConfig, tables: Mapping[SplitName, Sequence[Table]]) -> list[str]:
+    """What is in the folder that ``config`` names and in none of the ``tables``, hidden files aside."""
+    path = local_path(config.data)
+    used = {table.name for found in tables.values() for table in found} | {str(path / "dataset_dict.json")}
+    contents = [] if str(path) in used else _list_folder(path) or []
+    return [file.name for file in contents if str(file) not in used]
 
 
 def _list_folder(path: Path) -> list[Path] | None:
@@ -79,27 +92,59 @@ def _files_by_split(path: Path, contents: list[Path], replaced: Collection[Split
     """The files of each split that is not replaced; several for one split only where they are numbered shards."""
     files = defaultdict(list)
     for file in contents:
-        split = _split_named(file.stem)
-        if split and split not in replaced and file.suffix.lower() in SUFFIXES:
+        split = _split_named(file.name)
+        if split and split not in replaced and not _is_beside_the_data(file):
             files[split].append(file)
     for split, found in files.items():
-        if len(found) > 1 and not all(_SHARD.search(file.stem) for file in found):
+        if len(found) > 1 and not all(_SHARD.search(file.name) for file in found):
             raise CompressError(
-                f"{path}: {_list(file.name for file in found)} could each be the {split} split; "
+                f"{path}: {some([file.name for file in found])} could each be the {split} split; "
                 f"choose one with --{split} FILE"
             )
+        unread = next((file for file in found if not is_readable(file)), None)
+        if unread:
+            raise CompressError(
+                f"{unread}: is named like the {split} split, but such {'folders' if unread.is_dir() else 'files'} are "
+                f"not read; give a file that ends in {FORMATS}, with --{split} FILE, or rename it if it is not data"
+            )
+        _refuse_missing_shards(path, found)
     return dict(files)
 
 
-def _hub_splits(found: Mapping[str, Table], label: str | None) -> dict[SplitName, list[Table]]:
+def _is_beside_the_data(file: Path) -> bool:
+    """Whether something named like a split is not data: a program, notes, or a folder such as test_output."""
+    if file.is_dir():
+        return not is_readable(file) and file.name.lower() not in _SPLIT_WORDS
+    return file.suffix.lower() in _NOT_DATA
+
+
+def _refuse_missing_shards(path: Path, files: list[Path]) -> None:
+    numbers = [(int(shard[1]), int(shard[2])) for file in files if (shard := _SHARD.search(file.name))]
+    if not numbers:
+        return
+    count = max(total for _, total in numbers)
+    missing = sorted(set(range(count)) - {number for number, _ in numbers})
+    if missing or len(numbers) != count:
+        which = some([f"{number:05}" for number in missing]) if missing else "some are there twice"
+        raise CompressError(
+            f"{path}: {len(numbers)} shards of {files[0].name.split('-')[0]} where there should be {count} "
+            f"({which if not missing else 'missing: ' + which}); download them again"
+        )
+
+
+def _hub_splits(found: Mapping[str, Table], label: Sequence[str]) -> dict[SplitName, list[Table]]:
     """A hub data set's tables by split; one whose labels are all withheld, as in GLUE's test splits, is left out."""
     tables: dict[SplitName, list[Table]] = {}
     for name, table in found.items():
         split = _split_named(name)
         # MNLI has two validation splits, matched and mismatched: the first is the one that papers use.
-        if split and split not in tables and not _withheld(table.columns[label_column(table, label)]):
+        if split and split not in tables and not all(map(_withheld, _columns(table, label))):
             tables[split] = [table]
     return tables
+
+
+def _columns(table: Table, label: Sequence[str]) -> list[list[object]]:
+    return [table.columns[name] for name in label_columns(table, label)]
 
 
 def _withheld(labels: list[object]) -> bool:
@@ -108,15 +153,10 @@ def _withheld(labels: list[object]) -> bool:
 
 def _split_named(name: str) -> SplitName | None:
     """The split that a file's or split's name speaks of; None where it names none or several."""
-    splits = {_SPLIT_WORDS[word] for word in re.split(r"[^a-z]+", name.lower()) if word in _SPLIT_WORDS}
+    words = [re.sub(r"[-_. ]", "", word.lower()) for word in _WORD.findall(name)]
+    splits = {_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS}
     return splits.pop() if len(splits) == 1 else None
 
 
 def _looks_like_path(data: str) -> bool:
     return data.startswith((".", "/", "~")) or data.endswith("/") or "\\" in data or Path(data).suffix[1:].isalpha()
-
-
-def _list(names: Iterable[str]) -> str:
-    names = list(names)
-    more = [f"and {len(names) - _NAMES_SHOWN} more"] if len(names) > _NAMES_SHOWN else []
-    return ", ".join(names[:_NAMES_SHOWN] + more)

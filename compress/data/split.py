@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from compress.data.groups import Ints, identical, kindred
+from compress.progress import say_before_work
 from compress.runtime.encoding import Text
 
 Labels = Sequence[tuple[str, ...]]
@@ -21,12 +22,15 @@ def hold_out(texts: Sequence[Text], labels: Labels, sizes: Sequence[int], seed: 
         The rows of each held-out split, in their order of appearance, then the rows that are left. A split is empty
         only where too few different texts are there.
     """
-    splits: list[list[int]] = []
-    for grouping in (kindred, identical):
-        splits = _choose(grouping(texts), labels, sizes, seed)
-        if all(len(split) * 2 >= size for split, size in zip(splits, sizes, strict=False)):
-            break
-    return splits
+    splits = _choose(kindred(texts), labels, sizes, seed)
+    if all(len(split) * 2 >= size for split, size in zip(splits, sizes, strict=False)):
+        return splits
+    again = _choose(identical(texts), labels, sizes, seed)
+    if again != splits and all(again):
+        say_before_work(
+            "data: texts that share passages form groups too large to hold out whole, so they may be in several splits"
+        )
+    return again
 
 
 def _choose(group_of: Ints, labels: Labels, sizes: Sequence[int], seed: int) -> list[list[int]]:

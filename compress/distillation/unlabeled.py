@@ -131,7 +131,7 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
         except UnicodeDecodeError as error:
             raise CompressError(
                 f"{file.name}, line {number}: not UTF-8 (byte 0x{content[error.start]:02x}); "
-                f"convert the file, for example with: iconv -f LATIN1 -t UTF-8"
+                f"find the encoding that it was saved in, and save it as UTF-8"
             ) from None
         if line.strip():
             yield number, line

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,7 +61,7 @@ class Checkpoint:
         """Number of weights."""
         return sum(weight.numel() for weight in self.model.parameters())
 
-    @property
+    @cached_property
     def encoder(self) -> TextEncoder:
         """Texts to token ids, as this model wants them."""
         return TextEncoder(self.tokenizer.backend_tokenizer, self.max_length)

@@ -1,4 +1,4 @@
-"""Is a step's folder still what the recipe would make? By fingerprints of what went in and digests of what came out."""
+"""Whether a step's folder is still what the recipe would make: fingerprints of its inputs, digests of its output."""
 
 import hashlib
 import json
@@ -19,15 +19,15 @@ def fingerprint_of(whole: object) -> str:
 
 
 def digest_source(source: str) -> str:
-    """What a source holds, where that can be known: a model's or file's content, else its name."""
+    """Digest of a model's, folder's or file's content; the name itself where there is no such path, as for a hub id."""
     path = local_path(source)
     if (path / MANIFEST).is_file():
-        return read_manifest(path).digest  # of the files: the manifest itself tells times, which differ every time
+        return read_manifest(path).digest  # of the files it lists; the manifest has times in it, which always differ
     return digest_tree(path) if path.exists() else source
 
 
 class RunState:
-    """What ``run.json`` remembers: for each step the fingerprint of what went in and the digest of what came out."""
+    """The memory of a run, ``run.json``: for each step the fingerprint of its inputs and the digest of its output."""
 
     def __init__(self, folder: Path, *, forget: bool) -> None:
         self.folder = folder
@@ -40,12 +40,12 @@ class RunState:
                 say(f"{folder / STATE}: damaged, every step runs again")
 
     def is_fresh(self, name: str, fingerprint: str) -> bool:
-        """Whether the folder ``name`` is whole, unchanged, and was made from what ``fingerprint`` stands for."""
+        """Whether the folder ``name`` is whole, unchanged, and was made from inputs with this ``fingerprint``."""
         known = self._steps.get(name, {})
         return known.get("fingerprint") == fingerprint and known.get("output") == _output(self.folder / name)
 
     def clear_damaged(self, name: str) -> None:
-        """Remove the folder ``name`` where it was recorded here and has lost what marks it as ours."""
+        """Remove the folder ``name`` if a run made it and the file that marks it as ours is lost."""
         folder = self.folder / name
         if name in self._steps and folder.is_dir() and not is_ours(folder):
             shutil.rmtree(folder)
@@ -64,11 +64,7 @@ class RunState:
 
 def _output(folder: Path) -> str | None:
     """The digest of a step's whole folder; None where it is missing, damaged or changed."""
-    if not folder.is_dir():
-        return None
-    if not (folder / MANIFEST).is_file():
-        return digest_tree(folder)
     try:
-        return read_manifest(folder).digest
+        return digest_source(str(folder)) if folder.is_dir() else None
     except CompressError:
         return None

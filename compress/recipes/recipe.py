@@ -2,84 +2,46 @@
 
 import json
 import tomllib
+from collections.abc import Collection
 from difflib import get_close_matches
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 
-from compress.config import (
-    BenchConfig,
-    DataConfig,
-    DistillConfig,
-    ExportConfig,
-    FinetuneConfig,
-    PruneConfig,
-    QuantizeConfig,
-    Settings,
-    explain,
-)
+from compress.config import DataConfig, Effect, Names, Settings, explain
 from compress.errors import CompressError
+from compress.paths import local_path
+from compress.steps.spec import STEPS, StepSpec
 
 _MODEL = "an earlier step's name, a folder (relative to the recipe) or a hub id"
 
 
-FILES = ("unlabeled",)
-"""Settings that name a file; it counts by its content, and is looked for beside the recipe."""
+def _step_class(spec: StepSpec) -> type[Settings]:
+    """The step's settings, with its models and its name as settings too."""
+    fields: dict[str, Any] = {"step": (Literal[spec.name], ...)}
+    for model in spec.inputs:
+        fields[model.name] = (
+            (Annotated[list[str], Names.MODEL], Field(min_length=1, description=f"{model.help}; each {_MODEL}"))
+            if model.many
+            else (Annotated[str, Names.MODEL], Field(description=_MODEL))
+        )
+    for name in spec.settings.marked(Effect.DRY_RUN):
+        fields[name] = (Literal[False], Field(default=False, description="a recipe's steps write their folders"))
+    name = f"{spec.name.capitalize()}Step"
+    return create_model(name, __base__=spec.settings, __doc__=f"{spec.name}, in a recipe.", **fields)
 
 
-class FinetuneStep(FinetuneConfig):
-    """finetune, in a recipe."""
-
-    inputs: ClassVar = ("model",)
-    step: Literal["finetune"]
-    model: str = Field(description=_MODEL)
-
-
-class DistillStep(DistillConfig):
-    """distill, in a recipe."""
-
-    inputs: ClassVar = ("teacher", "student")
-    step: Literal["distill"]
-    teacher: str = Field(description=_MODEL)
-
-
-class PruneStep(PruneConfig):
-    """prune, in a recipe."""
-
-    inputs: ClassVar = ("model", "teacher")
-    step: Literal["prune"]
-    model: str = Field(description=_MODEL)
-    dry_run: Literal[False] = Field(default=False, description="a recipe's steps write their folders")
-
-
-class ExportStep(ExportConfig):
-    """export, in a recipe."""
-
-    inputs: ClassVar = ("model",)
-    step: Literal["export"]
-    model: str = Field(description=_MODEL)
-
-
-class QuantizeStep(QuantizeConfig):
-    """quantize, in a recipe."""
-
-    inputs: ClassVar = ("model",)
-    step: Literal["quantize"]
-    model: str = Field(description=_MODEL)
-
-
-class BenchStep(BenchConfig):
-    """bench, in a recipe."""
-
-    inputs: ClassVar = ("models",)
-    step: Literal["bench"]
-    models: list[str] = Field(min_length=1, description=f"the models to measure, the reference first; each {_MODEL}")
-
-
-Step = FinetuneStep | DistillStep | PruneStep | ExportStep | QuantizeStep | BenchStep
+STEP_CLASSES = {name: _step_class(spec) for name, spec in STEPS.items()}
+if TYPE_CHECKING:
+    Step = Settings
+else:
+    Step = Annotated[reduce(or_, STEP_CLASSES.values()), Field(discriminator="step")]
 StepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Group = TypeVar("Group", bound=Settings)
 _RESERVED = ("data", "run.json")
 
 
@@ -94,37 +56,28 @@ class Recipe(Settings):
     data: Annotated[DataConfig, BeforeValidator(_data_by_name, json_schema_input_type=str | DataConfig)] = Field(
         description="the data of all steps: a hub id, folder or file (relative to the recipe), or its settings"
     )
-    steps: dict[StepName, Annotated[Step, Field(discriminator="step")]] = Field(
+    steps: dict[StepName, Step] = Field(
         min_length=1,
         description="the steps in order; each writes the folder that it is named after",
-        json_schema_extra={"additionalProperties": False},  # other names than the pattern's
+        json_schema_extra={"additionalProperties": False},  # names that do not match the pattern
     )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="seed of every step that does not set its own")
 
     @model_validator(mode="after")
-    def _names_are_free(self) -> Self:
-        for name in self.steps:
-            if name in _RESERVED:
-                raise ValueError(f"cannot have a step named {name}; that name is taken in the output folder")
-        return self
-
-    @model_validator(mode="after")
-    def _inputs_come_first(self) -> Self:
+    def _names_are_free_and_inputs_come_first(self) -> Self:
         later = set(self.steps)
         for name, step in self.steps.items():
-            for field in step.inputs:
-                given = getattr(step, field)
-                for value in given if isinstance(given, list) else [given]:
-                    if value in later:
-                        raise ValueError(
-                            f"steps.{name}.{field} names {value}, which is not an earlier step; move it up"
-                        )
+            if name in _RESERVED:
+                raise ValueError(f"cannot have a step named {name}; that name is taken in the output folder")
+            for field, values in step.named(Names.MODEL).items():
+                for value in later.intersection(values):
+                    raise ValueError(f"steps.{name}.{field} names {value}, which is not an earlier step; move it up")
             later.remove(name)
         return self
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe; relative paths in it are meant from its own folder."""
+    """Read and check a recipe; relative paths in it are relative to its own folder."""
     raw = _parse(path)
     if not isinstance(raw, dict):
         raise CompressError(f"{path}: a recipe is a table with data and steps, this is a {type(raw).__name__}")
@@ -133,7 +86,8 @@ def read_recipe(path: Path) -> Recipe:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         raise CompressError(f"{path}: {_explain(error)}") from None
-    located = _located(recipe, path.parent)
+    steps = {name: _located(step, path.parent, recipe.steps) for name, step in recipe.steps.items()}
+    located = recipe.model_copy(update={"data": _located(recipe.data, path.parent, ()), "steps": steps})
     _refuse_misspelt(located, path)
     return located
 
@@ -173,12 +127,11 @@ def _parse(path: Path) -> Any:
 def _explain(error: ValidationError) -> str:
     """One line for the first mistake, with the step that it is in."""
     first = error.errors()[0]
-    kinds = {step.model_fields["step"].annotation.__args__[0]: step for step in Step.__args__}
     match first["loc"]:
-        case ("steps", str(name), str(kind), *rest) if kind in kinds:
-            return f"steps.{name}: " + explain(kinds[kind], first, tuple(rest))
+        case ("steps", str(name), str(kind), *rest) if kind in STEP_CLASSES:
+            return f"steps.{name}: " + explain(STEP_CLASSES[kind], first, tuple(rest))
         case ("steps", str(name), *_) if first["type"].startswith("union_tag"):
-            return f"steps.{name}.step must be one of {', '.join(kinds)}, got {first['input'].get('step')!r}"
+            return f"steps.{name}.step must be one of {', '.join(STEP_CLASSES)}, got {first['input'].get('step')!r}"
         case ("steps", str(name)) if first["type"] == "model_attributes_type":
             return f"steps.{name} must be a table with step and its settings, got {first['input']!r}"
         case ("data", str(_), *_) as place:
@@ -187,42 +140,33 @@ def _explain(error: ValidationError) -> str:
             return explain(Recipe, first, place)
 
 
-def _located(recipe: Recipe, folder: Path) -> Recipe:
-    """Paths that exist beside the recipe, made independent of the working directory."""
+def _located(settings: Group, folder: Path, steps: Collection[str]) -> Group:
+    """Inputs that exist beside the recipe and folders to write, made independent of the working directory."""
 
-    def locate(value: Any) -> Any:
-        if isinstance(value, list):
-            return [locate(one) for one in value]
-        beside = folder / value if isinstance(value, str) else None
-        return str(beside.resolve()) if beside is not None and beside.exists() else value
+    def locate(value: str, *, new: bool) -> str:
+        beside = (folder / local_path(value)).resolve()
+        return str(beside) if value not in steps and (new or beside.exists()) else value
 
-    files = {name: locate(getattr(recipe.data, name)) for name in ("data", "train", "validation", "test")}
-    steps = {
-        name: step.model_copy(
-            update={field: _unless_step(getattr(step, field), recipe, locate) for field in step.inputs}
-            | {field: locate(getattr(step, field)) for field in FILES if getattr(step, field, None) is not None}
-        )
-        for name, step in recipe.steps.items()
-    }
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update=files), "steps": steps})
+    update: dict[str, Any] = {}
+    for name in settings.marked(Names.DATA, Names.FILE, Names.FOLDER, Names.MODEL) & settings.model_fields_set:
+        new = name in settings.marked(Names.FOLDER)
+        match getattr(settings, name):
+            case str(value):
+                update[name] = locate(value, new=new)
+            case list(values):
+                update[name] = [locate(value, new=new) for value in values]
+    return settings.model_copy(update=update)
 
 
 def _refuse_misspelt(recipe: Recipe, path: Path) -> None:
-    """A step's name with a slip would be taken for a hub id, which fails only when its turn comes, hours later."""
+    """A misspelt step's name would be taken for a hub id, which fails only when its turn comes, hours later."""
     earlier: list[str] = []
     for name, step in recipe.steps.items():
-        for field in step.inputs:
-            given = getattr(step, field)
-            for value in given if isinstance(given, list) else [given]:
-                near = get_close_matches(value, earlier, n=1, cutoff=0.8) if value is not None else []
+        for field, values in step.named(Names.MODEL).items():
+            for value in values:
+                near = get_close_matches(value, earlier, n=1, cutoff=0.8)
                 if near and value not in earlier and not Path(value).exists():
                     raise CompressError(
                         f"{path}: steps.{name}.{field}: there is no step {value}; did you mean {near[0]}?"
                     )
         earlier.append(name)
-
-
-def _unless_step(value: Any, recipe: Recipe, locate: Any) -> Any:
-    if isinstance(value, list):
-        return [_unless_step(one, recipe, locate) for one in value]
-    return value if value in recipe.steps else locate(value)

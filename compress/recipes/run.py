@@ -7,9 +7,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from compress import steps
 from compress.clock import Stopwatch, in_words
-from compress.config import DataConfig
+from compress.config import DataConfig, Names
 from compress.data import read_dataset, write_dataset
 from compress.errors import CompressError
 from compress.folder import new_folder
@@ -17,7 +16,8 @@ from compress.machine import processes
 from compress.paths import local_path
 from compress.progress import say
 from compress.recipes.fingerprints import STATE, RunState, digest_source, fingerprint_of
-from compress.recipes.recipe import FILES, Recipe, Step, read_recipe
+from compress.recipes.recipe import Recipe, Step, read_recipe
+from compress.steps.spec import STEPS
 from compress.steps.step import StepResult
 from compress.version import __version__
 
@@ -60,67 +60,46 @@ def run(
 def _run(recipe: Recipe, state: RunState) -> dict[str, StepResult]:
     watch, done = Stopwatch(), {}
     _prepare_data(recipe.data, state)
-    for number, (name, step) in enumerate(recipe.steps.items(), start=1):
+    for number, (name, wanted) in enumerate(recipe.steps.items(), start=1):
         title = f"[{number}/{len(recipe.steps)}] {name}"
-        inputs = _inputs(step, recipe, state)
-        fingerprint = _fingerprint(step, recipe, inputs, state)
+        step = _resolved(wanted, recipe, state.folder)
+        takes_data = STEPS[step.command].takes_data
+        fingerprint = _fingerprint(step, state.output("data") if takes_data else None)
         if state.is_fresh(name, fingerprint):
             say(f"{title}: up to date")
             continue
         say(f"{title}: {step.command}")
         state.clear_damaged(name)
-        done[name] = _call(step, recipe, inputs, state.folder / name, state.folder / "data")
+        settings = step.model_dump(exclude={"step"}, exclude_unset=True)
+        settings |= {"data": state.folder / "data"} if takes_data else {}
+        out = state.folder / name
+        done[name] = STEPS[step.command].call(out=out, overwrite=out.exists(), **settings)
         if not done[name].metrics.get("failed"):  # a model that bench could not measure is tried again
             state.record(name, fingerprint)
     say(f"{state.folder}: {len(done)} of {len(recipe.steps)} steps run in {in_words(watch.seconds)}")
     return done
 
 
-def _call(step: Step, recipe: Recipe, inputs: dict[str, Any], out: Path, data: Path) -> StepResult:
-    settings = _settings(step, recipe) | inputs
-    function = getattr(steps, step.command)
-    result: StepResult = function(
-        out=out, overwrite=out.exists(), **({"data": data} if _takes_data(step) else {}), **settings
-    )
-    return result
-
-
-def _takes_data(step: Step) -> bool:
-    return step.command != "export"
-
-
-def _settings(step: Step, recipe: Recipe) -> dict[str, Any]:
-    """The settings that the recipe gives the step, with the recipe's seed where the step has none of its own."""
-    given = step.model_dump(exclude={"step", *step.inputs}, exclude_unset=True)
-    inherited: dict[str, Any] = {"seed": recipe.seed} if "seed" in type(step).model_fields else {}
-    if "unlabeled" in given and recipe.data.text:
+def _resolved(step: Step, recipe: Recipe, folder: Path) -> Step:
+    """The step with the folders of earlier steps for their names, and with the recipe's seed if it has none."""
+    update: dict[str, Any] = {}
+    for field, models in step.named(Names.MODEL).items():
+        found = [str(folder / model) if model in recipe.steps else model for model in models]
+        update[field] = found if isinstance(getattr(step, field), list) else found[0]
+    inherited: dict[str, Any] = {"seed": recipe.seed}
+    if getattr(step, "unlabeled", None) and recipe.data.text:
         inherited["unlabeled_text"] = recipe.data.text
-    return inherited | given
+    lacking = set(type(step).model_fields) - step.model_fields_set
+    return step.model_copy(update=update | {name: value for name, value in inherited.items() if name in lacking})
 
 
-def _inputs(step: Step, recipe: Recipe, state: RunState) -> dict[str, Any]:
-    """Each model that the step reads: the folder of an earlier step, or what the recipe names."""
-
-    def resolve(value: str) -> str:
-        return str(state.folder / value) if value in recipe.steps else value
-
-    found = {}
-    for field in step.inputs:
-        value = getattr(step, field)
-        if value is not None:
-            found[field] = [resolve(one) for one in value] if isinstance(value, list) else resolve(value)
-    return found
-
-
-def _fingerprint(step: Step, recipe: Recipe, inputs: dict[str, Any], state: RunState) -> str:
-    sources = [value for given in inputs.values() for value in (given if isinstance(given, list) else [given])]
-    sources += [value for field in FILES if (value := getattr(step, field, None)) is not None]
-    seed = {name: value for name, value in _settings(step, recipe).items() if name == "seed"}
+def _fingerprint(step: Step, data: str | None) -> str:
+    """Digest of all that decides a step's result; models and files count by their content, not by their names."""
+    sources = step.sources()
     whole = {
-        "step": step.command,
-        "settings": step.model_dump(mode="json", exclude=set(step.inputs)) | seed,
-        "inputs": [(list(inputs), [digest_source(source) for source in sources])],
-        "data": state.output("data") if _takes_data(step) else None,
+        "settings": step.model_dump(mode="json", exclude={*sources, *step.without_effect()}),
+        "inputs": {name: [digest_source(source) for source in found] for name, found in sources.items()},
+        "data": data,
         "version": __version__,
     }
     return fingerprint_of(whole)
@@ -128,9 +107,8 @@ def _fingerprint(step: Step, recipe: Recipe, inputs: dict[str, Any], state: RunS
 
 def _prepare_data(config: DataConfig, state: RunState) -> None:
     """The splits as used, written once for all steps."""
-    named = [name for name in (config.data, config.train, config.validation, config.test) if name is not None]
-    whole = [config.model_dump(mode="json"), [digest_source(name) for name in named], __version__]
-    fingerprint = fingerprint_of(whole)
+    sources = [digest_source(source) for found in config.sources().values() for source in found]
+    fingerprint = fingerprint_of([config.model_dump(mode="json"), sources, __version__])
     if state.is_fresh("data", fingerprint):
         return
     dataset = read_dataset(config)
@@ -138,11 +116,8 @@ def _prepare_data(config: DataConfig, state: RunState) -> None:
     with new_folder(state.folder / "data", overwrite=True) as folder:
         write_dataset(dataset, folder)
         rows = {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)}
-        about = {"task": dataset.task, "labels": dataset.labels, "rows": rows}
+        about = {"task": dataset.task, "labels": dataset.labels, "rows": rows, "read": dataset.source.as_dict()}
         (folder / "dataset.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    say(
-        f"data: {dataset.task}, {len(dataset.labels)} labels, " + ", ".join(f"{n:,} {name}" for name, n in rows.items())
-    )
     state.record("data", fingerprint)
 
 

@@ -1,6 +1,7 @@
 """Texts to token ids and padded batches: one path for training, measuring and serving."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,11 +35,17 @@ class Encoding:
 
 
 class TextEncoder:
-    """A tokenizer with its truncation fixed, whatever the file it came from says."""
+    """A tokenizer with a truncation of its own, whatever the tokenizer that it is made from has.
 
-    def __init__(self, tokenizer: "Tokenizer", max_length: int) -> None:
+    Args:
+        tokenizer: it stays as it is.
+        max_length: the most tokens of a text or pair, special tokens included.
+        shared: whether others use ``tokenizer`` too; if not, it is used itself and not a copy.
+    """
+
+    def __init__(self, tokenizer: "Tokenizer", max_length: int, *, shared: bool = True) -> None:
         self.max_length = max_length
-        self._tokenizer = tokenizer
+        self._tokenizer = deepcopy(tokenizer) if shared else tokenizer
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
 
@@ -56,7 +63,7 @@ class TextEncoder:
         except Exception as error:  # noqa: BLE001 - tokenizers raises plain Exception, for a missing file too
             reason = str(error).partition("\n")[0]
             raise CompressError(f"{path}: is no tokenizer ({reason}); make or copy the folder again") from None
-        return cls(tokenizer, max_length)
+        return cls(tokenizer, max_length, shared=False)
 
     def __call__(self, texts: Sequence[Text]) -> list[Encoding]:
         """One encoding a text, in order."""

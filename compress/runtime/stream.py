@@ -67,7 +67,7 @@ def _readable(text: str, number: int) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise CompressError(
-            f"predict: text {number}: not UTF-8 ({text!r:.60}); convert it, for example with: iconv -f LATIN1 -t UTF-8"
+            f"predict: text {number}: not UTF-8 ({text!r:.60}); find the encoding of the input, and convert it to UTF-8"
         ) from None
     return text
 

@@ -28,8 +28,8 @@ def bench(
 
     Args:
         models: folders of models, PyTorch or ONNX; the first is the reference.
-        data: texts and labels, as for :func:`finetune`; the test split is used. Texts without a label column give
-            speed and size only.
+        data: texts and labels, as for :func:`finetune`; the test split is used. Where nothing has labels, the report is
+            of speed and size alone.
         out: the folder to write: ``report.html``, ``report.md``, ``results.json``, ``samples.jsonl``.
         overwrite: replace ``out`` if compress made it.
         **settings: those of :class:`compress.config.BenchConfig`.
@@ -51,7 +51,7 @@ def bench(
             results = core([*paths, *floors], test, task, job.config)
         for entry in results["models"]:
             if Path(entry["path"]) in floors:
-                entry["path"] = None  # it was trained for this report alone
+                entry["path"] = None  # its folder is removed
         write_report(results, job.folder)
         result = job.result({name: value for name, value in results.items() if name != "samples"})
     if results["partial"]:
@@ -61,7 +61,7 @@ def bench(
 
 @contextmanager
 def _baselines(config: BenchConfig, data: DataConfig, test: "Split", models: Sequence[Path]) -> Iterator[list[Path]]:
-    """The folders of the baselines where they are asked for, gone afterwards."""
+    """The folders of the baselines, if ``config`` wants them; they are removed afterwards."""
     if not config.baselines:
         yield []
         return

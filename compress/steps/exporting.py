@@ -13,8 +13,7 @@ from compress.evaluation.metrics import choose_metric, training_metric
 from compress.folder import MANIFEST, Manifest, read_manifest
 from compress.paths import local_path
 from compress.runtime.names import FP16_GRAPH, FP32_GRAPH, INT8_GRAPH
-from compress.steps.label_check import check_labels
-from compress.steps.step import Job, StepResult, data_step, step
+from compress.steps.step import Job, StepResult, check_labels, data_step, step
 
 # fp16 keeps 11 bits of each number. Two trained MiniLMs moved by 0.0013 on a CPU, where weights alone are rounded; on a
 # GPU every operation rounds. 0.05 in a logit is 1.25 points of probability at most.
@@ -84,7 +83,6 @@ def quantize(
     with data_step(QuantizeConfig, settings, data, out, overwrite, inputs=(model,)) as job:
         import onnx
 
-        from compress.data import read_dataset
         from compress.graph.kernels import check_patterns, expected_patterns
         from compress.packaging import layout
         from compress.quantization.accuracy_gate import quantize as core
@@ -93,7 +91,7 @@ def quantize(
         from compress.runtime.encoding import TextEncoder
         from compress.runtime.session import OnnxPredictor
 
-        dataset = read_dataset(job.data)
+        dataset = job.dataset
         choose_metric(job.config.metric, dataset.task, len(dataset.labels))
         with _exported(model, job, pairs=dataset.pairs) as (parent, manifest):
             _check_has_fp32(parent, str(model))

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from compress.config import PruneConfig
 from compress.evaluation.metrics import choose_metric
 from compress.progress import say
-from compress.steps.label_check import check_labels
-from compress.steps.step import DataJob, StepResult, data_step
+from compress.steps.step import DataJob, StepResult, check_labels, data_step
 
 if TYPE_CHECKING:
     from compress.data import Dataset
@@ -29,47 +28,39 @@ def prune(
         overwrite: replace ``out`` if compress made it.
         **settings: those of :class:`compress.config.PruneConfig`.
     """
-    try:
-        with data_step(PruneConfig, settings, data, out, overwrite, inputs=(model,)) as job:
-            from compress.data import read_dataset
-            from compress.modeling.checkpoint import load_classifier
-            from compress.pruning.prune import prune as core
-            from compress.pruning.recovery import untrained
+    with data_step(PruneConfig, settings, data, out, overwrite, inputs=(model,)) as job:
+        from compress.modeling.checkpoint import load_classifier
+        from compress.pruning.prune import prune as core
+        from compress.pruning.recovery import untrained
 
-            dataset = read_dataset(job.data)
-            choose_metric(job.config.metric, dataset.task, len(dataset.labels))
-            whole = load_classifier(str(model), pairs=dataset.pairs)
-            check_labels(whole, dataset)
-            teacher = load_classifier(job.config.teacher, pairs=dataset.pairs) if job.config.teacher else whole
-            check_labels(teacher, dataset)
-            whole = replace(whole, max_length=min(whole.max_length, teacher.max_length))
-            target = _Target.of(whole, dataset, job) if job.config.has_target else None
-            pruned, training = core(
-                whole,
-                teacher,
-                dataset,
-                job.config,
-                job.run_files(),
-                job.config.unlabeled_text or job.data.text,
-                target.plan if target else None,
-            )
-            metrics = training.as_metrics() | {"parameters_before": whole.parameters}
-            if training.steps == 0:
-                before = untrained(whole, dataset.validation, job.config)
-                metrics |= {f"validation_{before.metric}_before": before.best}
-            if job.config.vocabulary:
-                metrics["vocabulary"] = _vocabulary(whole, pruned, dataset)
-            if target:
-                metrics |= target.metrics(pruned, whole)
-            return job.save_torch(pruned, metrics | {"parameters": pruned.parameters})
-    except _DryRun as only_planned:
-        return only_planned.result
-
-
-class _DryRun(Exception):  # noqa: N818 - no error: it leaves the step with nothing written
-    def __init__(self, result: StepResult) -> None:
-        super().__init__()
-        self.result = result
+        dataset = job.dataset
+        choose_metric(job.config.metric, dataset.task, len(dataset.labels))
+        whole = load_classifier(str(model), pairs=dataset.pairs)
+        check_labels(whole, dataset)
+        teacher = load_classifier(job.config.teacher, pairs=dataset.pairs) if job.config.teacher else whole
+        check_labels(teacher, dataset)
+        whole = replace(whole, max_length=min(whole.max_length, teacher.max_length))
+        target = _Target.of(whole, dataset, job) if job.config.has_target else None
+        if target and job.config.dry_run:
+            return job.result(target.planned())
+        pruned, training = core(
+            whole,
+            teacher,
+            dataset,
+            job.config,
+            job.run_files(),
+            job.config.unlabeled_text or job.data.text,
+            target.plan if target else None,
+        )
+        metrics = training.as_metrics() | {"parameters_before": whole.parameters}
+        if training.steps == 0:
+            before = untrained(whole, dataset.validation, job.config)
+            metrics |= {f"validation_{before.metric}_before": before.best}
+        if job.config.vocabulary:
+            metrics["vocabulary"] = _vocabulary(whole, pruned, dataset)
+        if target:
+            metrics |= target.metrics(pruned, whole)
+        return job.save_torch(pruned, metrics | {"parameters": pruned.parameters})
 
 
 @dataclass(frozen=True)
@@ -81,7 +72,7 @@ class _Target:
 
     @classmethod
     def of(cls, whole: "Checkpoint", data: "Dataset", job: DataJob[PruneConfig]) -> "_Target":
-        """Find the plan and tell it; a dry run ends here."""
+        """Measure, and find the plan."""
         from compress.latency.deployment import deployment_of
         from compress.pruning.planning import find_plan
         from compress.pruning.prune import plan_importance
@@ -89,10 +80,12 @@ class _Target:
         deployment = deployment_of(whole, data, job.config, job.threads)
         plan = find_plan(whole, plan_importance(whole, data, job.config), deployment, job.config)
         say(str(plan))
-        if job.config.dry_run:
-            told = plan.as_metrics() | {"latency_ms": plan.latency_ms, "speedup": plan.whole_ms / plan.latency_ms}
-            raise _DryRun(replace(job.result(told), written=False))
         return cls(deployment, plan)
+
+    def planned(self) -> dict[str, Any]:
+        """The plan and the latency that it predicts."""
+        plan = self.plan
+        return plan.as_metrics() | {"latency_ms": plan.latency_ms, "speedup": plan.whole_ms / plan.latency_ms}
 
     def metrics(self, pruned: "Checkpoint", whole: "Checkpoint") -> dict[str, Any]:
         """What was planned, and what the recovered model was measured at."""

@@ -1,10 +1,12 @@
-"""What every step does around its work: settings checked, a folder that is whole or absent, and its history entry."""
+"""What every step does around its work: settings are checked, a folder is written whole or not at all."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -18,6 +20,7 @@ from compress.paths import local_path
 from compress.progress import be_quiet
 
 if TYPE_CHECKING:
+    from compress.data import Dataset
     from compress.modeling.checkpoint import Checkpoint
     from compress.training.checkpointing import RunFiles
 
@@ -31,11 +34,11 @@ class StepResult:
     """What a step did.
 
     Attributes:
-        step: its name.
+        step: the step's name.
         folder: the folder that it wrote.
         seconds: how long it took.
-        metrics: what it measured on the way.
-        written: whether the folder was written; a dry run leaves it as it was.
+        metrics: what it measured.
+        written: whether it wrote the folder; a dry run does not.
     """
 
     step: str
@@ -47,7 +50,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Job(Generic[Config]):
-    """One run of a step: its checked settings and the folder to write into, which becomes ``out`` at the end."""
+    """One run of a step: its checked settings and the folder to write into, which is renamed to ``out`` at the end."""
 
     config: Config
     folder: Path
@@ -61,7 +64,7 @@ class Job(Generic[Config]):
         return wanted or usable_cpus()
 
     def run_files(self) -> "RunFiles":
-        """Where the step's training keeps its diary and its checkpoints."""
+        """Where the step's training keeps its metrics and its checkpoints."""
         from compress.training.checkpointing import RunFiles
 
         return RunFiles(self.folder, _unfinished(self.out))
@@ -86,8 +89,9 @@ class Job(Generic[Config]):
         return self.result(metrics)
 
     def result(self, metrics: Mapping[str, Any]) -> StepResult:
-        """What the caller gets."""
-        return StepResult(self.config.command, self.out, self.watch.seconds, metrics)
+        """What the step returns."""
+        written = not self.config.is_dry_run
+        return StepResult(self.config.command, self.out, self.watch.seconds, metrics, written)
 
     def _about(self) -> dict[str, Any]:
         return {}
@@ -114,58 +118,36 @@ class DataJob(Job[Config]):
 
     data: DataConfig
 
+    @cached_property
+    def dataset(self) -> "Dataset":
+        """The data, read when first needed; the history says what was read."""
+        from compress.data import read_dataset
+
+        return read_dataset(self.data)
+
     def _about(self) -> dict[str, Any]:
-        return {"data": self.data.model_dump(mode="json", exclude_defaults=True)}
+        source = self.dataset.source if "dataset" in vars(self) else None
+        settings = self.data.model_dump(mode="json", exclude_defaults=True)
+        return {"data": settings} | ({"read": source.as_dict()} if source else {})
 
 
 @contextmanager
 def step(
     kind: type[Config], settings: dict[str, Any], out: str | Path, overwrite: bool, inputs: Sequence[str | Path]
 ) -> Iterator[Job[Config]]:
-    """A job without data: its settings are checked and its folder is free before any work is done."""
+    """A job without data; before any work, its settings are checked, and that ``out`` is free and holds no input."""
     watch, config, place = Stopwatch(), kind.parse(settings), local_path(out)
-    named = [getattr(config, name, None) for name in ("student", "teacher", "unlabeled")]
-    sources = tuple(local_path(source) for source in (*inputs, *named) if source is not None)
     if processes() > 1 and not isinstance(config, TrainingConfig):
         raise CompressError(f"{config.command}: runs in one process; start it without torchrun or accelerate launch")
     if isinstance(config, TrainingConfig):
         _check_tracker(config.track)
-    with _own_folder(place, overwrite, sources) as folder:
+    sources = tuple(map(local_path, (*inputs, *chain(*config.sources().values()))))
+    with _temporary() if config.is_dry_run else _own_folder(place, overwrite, sources) as folder:
         if isinstance(config, ThreadsConfig):
             use_threads(config.threads)
         yield Job(config, folder, place, watch)
-    if is_main_process():
+    if is_main_process() and not config.is_dry_run:
         shutil.rmtree(_unfinished(place), ignore_errors=True)
-
-
-def _check_tracker(name: str | None) -> None:
-    """Refuse a tracker that is not installed, which accelerate would leave out in silence."""
-    modules = {name, "tensorboardX"} if name == "tensorboard" else {name}
-    if name is not None and not any(find_spec(module) for module in modules if module):
-        raise CompressError(f"--track {name}: is not installed; 'pip install {name}', or leave it out")
-
-
-@contextmanager
-def _own_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...]) -> Iterator[Path]:
-    """The folder that becomes ``out``; of processes that train together only the main one has it, and speaks."""
-    if is_main_process():
-        with new_folder(out, overwrite=overwrite, inputs=inputs) as folder:
-            if being_written(out):
-                raise CompressError(f"--out {out}: another process is writing it; wait for it, or choose another")
-            yield folder
-    else:
-        be_quiet(True)
-        with TemporaryDirectory() as nowhere:
-            yield Path(nowhere)
-    if processes() > 1:
-        from accelerate import PartialState
-
-        PartialState().wait_for_everyone()  # nobody goes on before ``out`` is there
-
-
-def _unfinished(out: Path) -> Path:
-    """Where checkpoints stay when a step is killed; beside ``out``, which is complete or absent."""
-    return out.parent / f".{out.name}.unfinished"
 
 
 @contextmanager
@@ -177,9 +159,66 @@ def data_step(
     overwrite: bool,
     inputs: Sequence[str | Path],
 ) -> Iterator[DataJob[Config]]:
-    """A job with data: ``settings`` may hold the data's own too (``text``, ``label``, ...)."""
-    source = DataConfig.take(settings | {"data": str(data)})
-    rest = {name: value for name, value in settings.items() if name not in DataConfig.model_fields}
-    files = [file for file in (source.train, source.validation, source.test) if file is not None]
-    with step(kind, rest, out, overwrite, (*inputs, data, *files)) as job:
+    """A job with data: ``settings`` may hold those of the data too (``text``, ``label``, ...)."""
+    of_data = settings.keys() & DataConfig.model_fields.keys()
+    source = DataConfig.parse({name: settings[name] for name in of_data} | {"data": str(data)})
+    own = {name: value for name, value in settings.items() if name not in of_data}
+    with step(kind, own, out, overwrite, (*inputs, *chain(*source.sources().values()))) as job:
         yield DataJob(job.config, job.folder, job.out, job.watch, source)
+
+
+def _check_tracker(name: str | None) -> None:
+    """Refuse a tracker that is not installed; accelerate would ignore it without a word."""
+    modules = {name, "tensorboardX"} if name == "tensorboard" else {name}
+    if name is not None and not any(find_spec(module) for module in modules if module):
+        raise CompressError(f"--track {name}: is not installed; 'pip install {name}', or leave it out")
+
+
+@contextmanager
+def _own_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...]) -> Iterator[Path]:
+    """The folder that becomes ``out``; of processes that train together only the main one has it, and prints."""
+    if is_main_process():
+        with new_folder(out, overwrite=overwrite, inputs=inputs) as folder:
+            if being_written(out):
+                raise CompressError(f"--out {out}: another process is writing it; wait for it, or choose another")
+            yield folder
+    else:
+        be_quiet(True)
+        with _temporary() as folder:
+            yield folder
+    if processes() > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()  # nobody goes on before ``out`` is there
+
+
+@contextmanager
+def _temporary() -> Iterator[Path]:
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def _unfinished(out: Path) -> Path:
+    """Where checkpoints stay when a step is killed: beside ``out``, which is complete or absent."""
+    return out.parent / f".{out.name}.unfinished"
+
+
+def check_labels(model: "Checkpoint | Manifest", dataset: "Dataset", name: str = "") -> None:
+    """A model's task and set of labels must be the data's; their order may differ, since names are compared."""
+    name = name or getattr(model, "source", "")
+    if model.task != dataset.task:
+        raise CompressError(
+            f"{name}: is for {model.task} tasks, but the data is {dataset.task}; give the data it was trained on"
+        )
+    lacking, unknown = sorted(set(model.labels) - set(dataset.labels)), sorted(set(dataset.labels) - set(model.labels))
+    if lacking or unknown:
+        raise CompressError(
+            f"{name}: its labels are not the data's; only the model has {_some(lacking)}, "
+            f"only the data has {_some(unknown)}; "
+            "give the data it was trained on, or name the columns with --text and --label"
+        )
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    shown = ", ".join(names[:most]) or "none"
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -6,8 +6,7 @@ from typing import Any
 
 from compress.config import DistillConfig, FinetuneConfig
 from compress.evaluation.metrics import choose_metric
-from compress.steps.label_check import check_labels
-from compress.steps.step import StepResult, data_step
+from compress.steps.step import StepResult, check_labels, data_step
 
 
 def finetune(
@@ -23,11 +22,10 @@ def finetune(
         **settings: those of :class:`compress.config.FinetuneConfig`.
     """
     with data_step(FinetuneConfig, settings, data, out, overwrite, inputs=(model,)) as job:
-        from compress.data import read_dataset
         from compress.modeling.checkpoint import load_for_finetuning
         from compress.training.finetune import finetune as core
 
-        dataset = read_dataset(job.data)
+        dataset = job.dataset
         choose_metric(job.config.metric, dataset.task, len(dataset.labels))
         start = load_for_finetuning(str(model), dataset.task, dataset.labels, job.config.seed)
         trained, training = core(start, dataset, job.config, job.run_files())
@@ -47,12 +45,11 @@ def distill(
         **settings: those of :class:`compress.config.DistillConfig`.
     """
     with data_step(DistillConfig, settings, data, out, overwrite, inputs=(teacher,)) as job:
-        from compress.data import read_dataset
         from compress.distillation.distill import distill as core
         from compress.distillation.students import make_student
         from compress.modeling.checkpoint import load_classifier, load_for_finetuning
 
-        dataset = read_dataset(job.data)
+        dataset = job.dataset
         choose_metric(job.config.metric, dataset.task, len(dataset.labels))
         teacher_model = load_classifier(str(teacher), pairs=dataset.pairs)
         check_labels(teacher_model, dataset)

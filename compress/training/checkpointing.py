@@ -190,7 +190,7 @@ def identity_of(
         inputs: see :class:`RunFiles`.
         processes: that train together.
     """
-    settings = config.model_dump(mode="json", exclude={"track", "checkpoint_seconds"})
+    settings = config.model_dump(mode="json", exclude=config.without_effect())
     whole = [settings, inputs, processes, __version__]
     sha256 = hashlib.sha256(json.dumps(whole, sort_keys=True).encode())
     for module in modules:

@@ -6,6 +6,7 @@ import torch
 
 from compress.config import FinetuneConfig
 from compress.data import Dataset, Split
+from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
@@ -21,7 +22,12 @@ def finetune(
     start: Checkpoint, data: Dataset, config: FinetuneConfig, run_files: RunFiles
 ) -> tuple[Checkpoint, TrainingResult]:
     """Train ``start``, in place, on the train split; the weights that do best on the validation split are kept."""
-    model = replace(start, max_length=min(start.max_length, config.max_length or start.max_length))
+    if config.max_length is not None and config.max_length > start.max_length:
+        raise CompressError(
+            f"finetune.max_length must be at most {start.max_length}, the most tokens that {start.source} reads, "
+            f"got {config.max_length}"
+        )
+    model = replace(start, max_length=config.max_length or start.max_length)
     train_set = encode(model, data.train)
     _say_what_is_cut(train_set, model.max_length)
     _start_from_the_prior(model, train_set)

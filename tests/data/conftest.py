@@ -6,6 +6,7 @@ import pytest
 from compress.config import DataConfig
 from compress.data import Dataset, read_dataset
 from compress.errors import CompressError
+from compress.progress import show_held
 
 Read = Callable[..., Dataset]
 Refusal = Callable[..., str]
@@ -19,7 +20,9 @@ def read(tmp_path: Path) -> Read:
         for name, content in files.items():
             encoded = content if isinstance(content, bytes) else content.encode()
             (tmp_path / name).write_bytes(encoded)
-        return read_dataset(DataConfig.parse({"data": str(tmp_path / data), **settings}))
+        dataset = read_dataset(DataConfig.parse({"data": str(tmp_path / data), **settings}))
+        show_held()
+        return dataset
 
     return write_and_read
 

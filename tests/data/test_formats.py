@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compress.data.tables import read_table
+from compress.data.files import read_table
 from compress.errors import CompressError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -106,9 +106,10 @@ def test_a_row_is_placed_by_the_line_it_begins_on(tmp_path: Path) -> None:
         ("a.jsonl", b"[" * 100_000, "a.jsonl, line 1: not JSON ("),
         ("a.parquet", b"text,label\n", "a.parquet: not a Parquet file ("),
         (
-            "a.xlsx",
+            "a.xls",
             b"",
-            "a.xlsx: files of this kind are not read; give one that ends in .csv, .tsv, .txt, .jsonl, .parquet",
+            "a.xls: files of this kind are not read; give one that ends in .csv, .tsv, .tab, .txt, .jsonl, .ndjson, "
+            ".json, .parquet, .arrow, .xlsx, also with .gz or .zst behind",
         ),
     ],
 )

@@ -37,7 +37,7 @@ def test_a_split_with_withheld_labels_is_none() -> None:
     labelled = Table("labelled", {"sentence": ["a", "b"], "label": ["x", "y"]}, [1, 2])
     withheld = Table("withheld", {"sentence": ["a", "b"], "label": [None, None]}, [1, 2])
     found = {"train": labelled, "validation_matched": labelled, "validation_mismatched": withheld, "test": withheld}
-    assert _hub_splits(found, None) == {"train": [labelled], "validation": [labelled]}
+    assert _hub_splits(found, []) == {"train": [labelled], "validation": [labelled]}
 
 
 def test_a_data_set_that_cannot_be_had_is_one_line() -> None:

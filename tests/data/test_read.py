@@ -38,7 +38,7 @@ def test_a_folder_s_own_splits_are_left_as_they_are(read: Read) -> None:
     "name", ["validation.csv", "my_valid.csv", "VAL.csv", "imdb-dev.csv", "validation-00000-of-00001.csv"]
 )
 def test_a_split_is_known_by_a_word_of_its_file_name(read: Read, name: str) -> None:
-    not_splits: dict[str, str | bytes] = {"contest_retrained.csv": "", "train_and_test.csv": "", "train.json": ""}
+    not_splits: dict[str, str | bytes] = {"contest_retrained.csv": "", "train_and_test.csv": "", "train.py": ""}
     dataset = read({"train.csv": TRAIN, name: DEV, **not_splits, "test.csv": TEST})
     assert dataset.validation.texts == ["so so"]
 
@@ -228,7 +228,7 @@ def test_a_folder_without_train_says_what_it_has(refusal: Refusal) -> None:
 
 
 def test_a_test_file_without_a_label_column_is_texts_alone(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("text,label\na,x\nb,y\n", encoding="utf-8")
+    (tmp_path / "train.csv").write_text("text,length\na,1\nb,1\n", encoding="utf-8")
     (tmp_path / "test.csv").write_text("text,length\nc,1\nd,1\n", encoding="utf-8")
     test, task = read_test(DataConfig(data=str(tmp_path)))
     assert (test.texts, test.labels, task) == (["c", "d"], [], "single_label")
@@ -247,7 +247,7 @@ def test_a_test_file_with_labels_is_read_as_ever(tmp_path: Path) -> None:
     config = DataConfig(data=str(tmp_path))
     assert read_test(config) == (read_dataset(config).test, "single_label")
     with pytest.raises(CompressError, match=r'no column "lable"'):
-        read_test(DataConfig(data=str(tmp_path), label="lable"))
+        read_test(DataConfig(data=str(tmp_path), label=["lable"]))
 
 
 def test_the_same_texts_are_test_with_a_validation_file_and_without(read: Read, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_a_set_loads_without_flags(
 
 def test_mrpc_s_columns_can_be_named(shared_data: Path) -> None:
     plain = DataConfig(data=str(shared_data / "mrpc"))
-    named = DataConfig(data=plain.data, text=["#1 String", "#2 String"], label="Quality")
+    named = DataConfig(data=plain.data, text=["#1 String", "#2 String"], label=["Quality"])
     dataset = read_dataset(named)
     assert dataset.digest == read_dataset(plain).digest
     assert sum(isinstance(text, tuple) and text[0].count('"') % 2 for text in dataset.train.texts) > 0

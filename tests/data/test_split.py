@@ -83,6 +83,14 @@ def test_phrases_of_a_sentence_stay_on_its_side(read: Read) -> None:
         ("a smile on your chin", "she will put a smile on your face again", False),
         ("x one two three four five six seven eight", "one two three four five six seven eight y", True),
         ("x one two three four five six seven z", "one two three four five six seven y z", False),
+        ("片这部老电影的故事非常感人而", "看过这部老电影的故事非常感人了", True),
+        ("片这部电影的故事很好", "看过这部电影的故事不好", False),
+        ("这部电影。非常好看", "这部电影非常好看。", True),
+        ("好看的电影", "真是好看的电影", True),
+        ("この映画はとても面白かった", "この映画はとても面白かったです", True),
+        ("หนังเรื่องนี้สนุกมาก", "หนังเรื่องนี้สนุกมากๆ", True),
+        ("หนังเรื่องนี้สนุกมาก", "อาหารร้านนี้อร่อยดีค่ะ", False),
+        ("a 好看的电影 b", "好看的电影", True),
         (("what is it for", "a"), ("b", "What is it for?"), True),
         (("is it", "yes"), ("was it", "yes"), False),
         (("one two three four", "five six seven eight"), ("three four five six", "z"), False),
@@ -154,7 +162,8 @@ def test_small_classes_are_held_out_in_proportion() -> None:
 def test_too_few_rows_are_refused(refusal: Refusal) -> None:
     message = refusal({"all.csv": "text,label\none,x\ntwo,y\nthree,y\n"}, "all.csv")
     assert message == (
-        "all.csv: too few different texts (3 rows) to hold out a split; give --validation FILE and --test FILE"
+        "all.csv: no split can be held out of 3 rows: they have 3 different texts, and 1 of 2 labels have a row "
+        "to spare (a label's last row stays for training); give --validation FILE and --test FILE"
     )
 
 

@@ -12,7 +12,7 @@ import compress
 from compress.cli.main import main
 from compress.config import PruneConfig
 from compress.errors import CompressError
-from compress.folder import read_manifest
+from compress.folder import digest_tree, read_manifest
 from compress.latency.deployment import Deployment, Turns
 from compress.modeling.checkpoint import load_classifier
 from compress.modeling.surgery import cut_model
@@ -27,12 +27,16 @@ SMALL: dict[str, Any] = {"threads": 1, "length": 32, "precision": "fp32", "batch
 def test_the_plan_is_told_and_nothing_is_written(
     tiny_torch: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--data", str(tiny_data), "--out", str(tmp_path / "out"), "--threads", "1", "--length", "32"]
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.tex").write_text("years of work", encoding="utf-8")
+    before = digest_tree(tmp_path)
+    flags = ["--data", str(tiny_data), "--out", str(out), "--threads", "1", "--length", "32"]
     assert main(["prune", str(tiny_torch), *flags, "--speedup", "1.6", "--dry-run", "--json"]) == 0
     told = capsys.readouterr()
     result = json.loads(told.out)
     assert not result["written"]
-    assert list(tmp_path.iterdir()) == []
+    assert digest_tree(tmp_path) == before
     metrics, widths = result["metrics"], result["metrics"]["widths"]
     assert metrics["predicted_speedup"] == pytest.approx(metrics["whole_ms"] / metrics["predicted_ms"])
     assert 0 < metrics["kept"] < 1

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -43,7 +43,7 @@ def fused_kinds(graph: onnx.ModelProto, path: Path) -> Counter[str]:
 
 
 @given(weight=arrays.arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=WEIGHTS))
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_column_is_off_by_half_a_step_at_most(weight: np.ndarray) -> None:
     integers, scale = quantize_columns(weight)
     assert integers.dtype == np.int8

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 import compress
-from compress.recipes import recipe as recipe_module
 from compress.errors import CompressError
 from compress.recipes.recipe import Recipe, json_schema, read_recipe
 
@@ -92,7 +91,7 @@ def test_yaml_and_toml_say_the_same(tmp_path: Path) -> None:
 def test_values_are_read_as_they_were_meant() -> None:
     recipe = Recipe.model_validate(yaml.safe_load(YAML))
     teacher = recipe.steps["teacher"]
-    assert (recipe.seed, recipe.data.text, recipe.data.label) == (3, ["question", "answer"], "topic")
+    assert (recipe.seed, recipe.data.text, recipe.data.label) == (3, ["question", "answer"], ["topic"])
     assert getattr(teacher, "learning_rate", None) == 5e-5  # YAML 1.1 calls 5e-5 a string
     assert getattr(recipe.steps["student"], "layers", None) == [0, 2]
 
@@ -280,14 +279,21 @@ def test_columns_and_names_that_happen_to_be_files_are_left_alone(tmp_path: Path
     for name in ("question", "topic", "accuracy"):
         write(tmp_path / name, "")
     read = read_recipe(write(tmp_path / "r.yaml", YAML))
-    assert (read.data.text, read.data.label) == (["question", "answer"], "topic")
+    assert (read.data.text, read.data.label) == (["question", "answer"], ["topic"])
 
 
-def test_every_step_of_the_command_line_is_a_step_of_recipes() -> None:
-    kinds = {step.model_fields["step"].annotation.__args__[0] for step in recipe_module.Step.__args__}
-    assert kinds == {"finetune", "distill", "prune", "export", "quantize", "bench"}
-    for kind in kinds:
-        assert callable(getattr(compress, kind))
+def test_a_folder_to_write_is_beside_the_recipe_whether_it_is_there_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for given, meant in {
+        "cache": tmp_path / "cache",
+        "/far/cache": Path("/far/cache"),
+        "~/c": tmp_path / "home/c",
+    }.items():
+        steps = {"student": {"step": "distill", "teacher": "some/teacher", "teacher_cache": given}}
+        read = read_recipe(write(tmp_path / "r.yaml", yaml.safe_dump({"data": "d.csv", "steps": steps})))
+        assert getattr(read.steps["student"], "teacher_cache", None) == str(meant)
 
 
 def test_the_demo_can_be_copied_elsewhere(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import compress
 from compress.cli.main import main
 from compress.errors import CompressError
 from compress.folder import MANIFEST, digest_tree, read_manifest
+from compress.recipes import run as recipes_run
 from compress.recipes.recipe import Recipe
 from tests.tiny import write_rows
 
@@ -36,7 +37,7 @@ ANOTHER = {  # a change of each step's settings
     "teacher": {"learning_rate": 2e-3},
     "student": {"temperature": 3.0},
     "pruned": {"heads": 0.5},
-    "onnx": {"pairs": False, "threads": 2},
+    "onnx": {"pairs": True},
     "int8": {"max_drop": 100},
     "report": {"seed": 1},
 }
@@ -162,6 +163,22 @@ def test_a_changed_setting_redoes_its_step_and_what_it_changes(step: str, benche
         }
 
 
+def test_what_does_not_change_a_result_redoes_nothing(finished: Bench, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {name: {"threads": 2} for name in MODELS}
+    for name in TORCH:
+        changes[name] |= {"checkpoint_seconds": 1.5, "track": "tensorboard"}
+    for name in ("student", "pruned"):
+        changes[name] |= {"cache_gb": 2.5, "teacher_cache": str(tmp_path / "cache")}
+    assert finished.run(**changes) == set()
+
+
+def test_a_latency_to_reach_depends_on_the_threads_that_it_is_measured_with() -> None:
+    by_name = {"step": "prune", "model": "m", "threads": 1}
+    for goal, expected in (({"heads": 0.5}, True), ({"speedup": 2}, False), ({"target_latency_ms": 2}, False)):
+        recipe = Recipe.parse({"data": "d", "steps": {"pruned": by_name | goal}})
+        assert ("threads" in recipe.steps["pruned"].without_effect()) == expected
+
+
 def test_a_bench_is_done_again_when_a_model_is_another(benched: Bench) -> None:
     other = benched.only(*STEPS)
     other.recipe["steps"]["onnx"] |= {"model": "student"}
@@ -220,7 +237,7 @@ def test_a_model_that_bench_could_not_measure_is_an_error_and_tried_again(
 
 def test_another_version_of_the_package_redoes_everything(finished: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: finished.model(name) for name in TORCH}
-    monkeypatch.setattr(compress, "__version__", "99.0.0")
+    monkeypatch.setattr(recipes_run, "__version__", "99.0.0")
     assert finished.run() == set(MODELS)
     assert {name: finished.model(name) for name in TORCH} == before
 

@@ -37,6 +37,14 @@ def test_pairs_are_encoded_as_by_transformers(tiny_encoder: Path, max_length: in
     assert {1} <= set(found[8].type_ids)
 
 
+def test_encoders_made_from_one_tokenizer_have_limits_of_their_own(tiny_encoder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_encoder).backend_tokenizer
+    long, short = TextEncoder(tokenizer, 20), TextEncoder(tokenizer, 5)
+    lengths = [len(encoder(["the film is boring " * 10])[0]) for encoder in (long, short, long)]
+    assert lengths == [20, 5, 20]
+    assert tokenizer.truncation is None
+
+
 def test_limits_baked_into_the_file_do_not_count(tiny_encoder: Path, tmp_path: Path) -> None:
     from tokenizers import Tokenizer
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import compress
+from compress.errors import CompressError
 from compress.modeling.checkpoint import load_classifier
 from tests.tiny import parts, write_rows
 
@@ -28,6 +29,14 @@ def rare_labels(tmp_path: Path) -> Path:
         ]
         write_rows(folder / f"{split}.jsonl", rows)
     return folder
+
+
+def test_a_length_that_the_model_cannot_read_is_refused(tiny_encoder: Path, rare_labels: Path, tmp_path: Path) -> None:
+    with pytest.raises(CompressError, match=r"^finetune.max_length must be at most 128, .* got 129$"):
+        compress.finetune(tiny_encoder, rare_labels, tmp_path / "out", max_length=129, **STILL)
+    assert not (tmp_path / "out").exists()
+    compress.finetune(tiny_encoder, rare_labels, tmp_path / "out", max_length=128, **STILL)
+    assert load_classifier(str(tmp_path / "out")).max_length == 128
 
 
 def bias_of(folder: Path) -> dict[str, float]:

@@ -1,0 +1,133 @@
+"""CSV and TSV: separators and quoting found by the file's own evidence, every bad row named by its line.
+
+The standard library reads CSV here because pandas and ``datasets`` take the texts "NA", "null" and "" for missing
+values and cannot name the line of a bad row. Its Sniffer guesses from letters inside texts, so it is not used.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from compress.data.content import decode
+from compress.data.tables import Table, refuse_duplicates
+from compress.errors import CompressError
+from compress.progress import say_before_work
+
+# The largest field that the csv module can be told to accept; its default, 128 KiB, is less than a long document.
+_FIELD_CHARACTERS = 2**31 - 1
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n')  # Excel's own first line
+_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+Record = tuple[int, list[str]]  # the line that it begins on, and its fields
+
+
+def read_csv(path: Path, content: bytes, encoding: str | None) -> Table:
+    """A table whose columns are separated by commas, unless the line of column names says otherwise."""
+    return _read(path, decode(path, content, encoding), ",")
+
+
+def read_tsv(path: Path, content: bytes, encoding: str | None) -> Table:
+    """A table whose columns are separated by tabs, unless the line of column names has none."""
+    return _read(path, decode(path, content, encoding), "\t")
+
+
+def _read(path: Path, text: str, usual: str) -> Table:
+    csv.field_size_limit(_FIELD_CHARACTERS)
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # the line ends of an old Macintosh
+    found = _SEPARATOR_LINE.match(text)
+    separator = found[1] if found else _separator(text, usual)
+    skipped = 1 if found else 0
+    text = text[found.end() :] if found else text
+    if separator == "\t" and not _has_quoting(text):
+        records, remedy = _plain_records(text, separator), "a tab separates columns and cannot be part of a text"
+    else:
+        records = _quoted_records(path, text, separator)
+        remedy = f"quote the fields that hold {_NAMES.get(separator, repr(separator))}"
+    return _tabulate(path, ((number + skipped, fields) for number, fields in records), remedy)
+
+
+def _separator(text: str, usual: str) -> str:
+    """The separator that gives most columns in the line of names; ``usual`` where it is as good as any."""
+    header = next((line for line in re.split("[\r\n]+", text[:100_000]) if line.strip()), "")
+    if usual == "\t" and "\t" in header:
+        return usual
+    columns = {separator: len(next(csv.reader([header], delimiter=separator))) for separator in (usual, *_NAMES)}
+    return max(columns, key=lambda separator: columns[separator])  # the first of equals: the usual one
+
+
+def _has_quoting(text: str) -> bool:
+    """Whether quotes in tab-separated lines are a CSV writer's, as pandas writes them, or text, as in MRPC.
+
+    A writer quotes every field that has a quote in it, doubles those inside, and quotes no other field unless it
+    quotes all. Where the lines are of one width without quoting, one line that breaks these rules decides for text.
+    """
+    lines = [fields for _, fields in _plain_records(text, "\t")]
+    fields = [field for line in lines for field in line if '"' in field]
+    if not fields:
+        return False
+    if len({len(line) for line in lines}) > 1:  # a quoted field may hold a tab or a line break
+        return _is_strict_csv(text)
+    all_quoted = all(_QUOTED.fullmatch(name) for name in lines[0])
+    return all(_QUOTED.fullmatch(field) and (all_quoted or '""' in field[1:-1]) for field in fields)
+
+
+def _is_strict_csv(text: str) -> bool:
+    try:
+        widths = {len(record) for record in csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)}
+    except csv.Error:
+        return False
+    return len(widths - {0}) == 1
+
+
+def _plain_records(text: str, separator: str) -> Iterator[Record]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip("\r"):
+            yield number, line.removesuffix("\r").split(separator)
+
+
+def _quoted_records(path: Path, text: str, separator: str) -> Iterator[Record]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    while True:
+        line = reader.line_num + 1  # a quoted field can span lines: a record is named by its first
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise CompressError(
+                f"{path}, line {line}: {error}; a field with a separator, quote or line break is quoted, "
+                f"and a quote inside it is doubled"
+            ) from None
+        if fields:
+            yield line, fields
+
+
+def _tabulate(path: Path, records: Iterable[Record], remedy: str) -> Table:
+    """The column names and the rows below them; unnamed columns are left out."""
+    rows = iter(records)
+    _, header = next(rows, (0, []))
+    if not header:
+        raise CompressError(f"{path}: the file is empty; it needs a line of column names, then rows")
+    refuse_duplicates(f"{path}, line 1", [name for name in header if name.strip()])
+    numbers: list[int] = []
+    values: list[list[str]] = []
+    for number, fields in rows:
+        if len(fields) < len(header) or any(fields[len(header) :]):
+            raise CompressError(
+                f"{path}, line {number}: expected {len(header)} columns ({', '.join(header)}), "
+                f"found {len(fields)}; {remedy}"
+            )
+        numbers.append(number)
+        values.append(fields)
+    for column, name in enumerate(header[1:], 1):  # the first is the row numbers that pandas writes
+        filled = [] if name.strip() else [number for number, row in zip(numbers, values, strict=True) if row[column]]
+        if filled:
+            say_before_work(
+                f"{path}, line {filled[0]}: column {column + 1} has no name and is left out, here it has something"
+            )
+    columns = {name: [row[column] for row in values] for column, name in enumerate(header) if name.strip()}
+    return Table(str(path), columns, numbers)

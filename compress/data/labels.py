@@ -1,0 +1,214 @@
+"""Cells to label names: one spelling a label whatever the format, and indicators of 0 and 1 read as such."""
+
+import json
+import math
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from compress.data.tables import Table, shown
+from compress.errors import CompressError
+from compress.progress import say_before_work
+
+_WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
+_FRACTION = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # line breaks, tabs and other control characters
+_INDICATORS = re.compile(r"\[[\s,]*[01]\.?0*(?:[\s,;]+[01]\.?0*)*[\s,]*\]|[01](?:[\s,;]+[01])+")
+_TRUTH = {"true": True, "false": False, "0": False, "1": True, "0.0": False, "1.0": True}
+_DOUBTS_SHOWN = 5
+
+
+def holds_lists(cells: Iterable[Any]) -> bool:
+    """Whether every cell is a list of labels, or text in square brackets, as a list is written in CSV."""
+    return all(isinstance(cell, list) or (isinstance(cell, str) and _bracketed(cell)) for cell in cells)
+
+
+def indicator_width(cells: Sequence[Any], name: str) -> int | None:
+    """How many labels each cell has a 0 or 1 for; None where cells are not such rows of numbers.
+
+    Raises:
+        CompressError: the cells hold 0 and 1 in lists that cannot be told from lists of class numbers.
+    """
+    vectors = [_indicators(cell) for cell in cells]
+    found = [vector for vector in vectors if vector is not None]
+    if len(found) < len(vectors) or not any(found):
+        return None
+    widths = {len(vector) for vector in found}
+    if widths == {1}:
+        raise CompressError(
+            f"{name}: each label is a list of one number, 0 or 1; write it without brackets for one label a row, "
+            f"or give lists of names for several"
+        )
+    if len(widths) == 1:
+        return widths.pop()
+    if any(len(set(vector)) < len(vector) for vector in found):
+        raise CompressError(
+            f"{name}: the labels are rows of 0 and 1 of different lengths ({min(widths)} to {max(widths)}); "
+            f"give each row one number for each label, or a list of names"
+        )
+    return None
+
+
+def named_indicators(cells: Sequence[Any], places: Sequence[str], width: int) -> list[list[str]]:
+    """Rows of ``width`` zeros and ones as lists of names, ``label_0`` for the first.
+
+    Raises:
+        CompressError: a cell is not such a row; the message has its place.
+    """
+    named = []
+    for cell, place in zip(cells, places, strict=True):
+        vector = _indicators(cell)
+        if vector is None or len(vector) != width:
+            raise CompressError(
+                f"{place}: the label is {shown(cell)}, where the train rows have {width} numbers that are 0 or 1; "
+                f"give every row as many"
+            )
+        named.append([f"label_{index}" for index, one in enumerate(vector) if one])
+    return named
+
+
+def indicated_labels(table: Table, columns: Sequence[str]) -> list[list[str]]:
+    """The names of the columns that hold 1 (or true) in each row.
+
+    Raises:
+        CompressError: a cell holds neither 0 nor 1.
+    """
+    found: list[list[str]] = [[] for _ in table.numbers]
+    for column in columns:
+        for row, cell in enumerate(table.columns[column]):
+            truth = _TRUTH.get(str(cell).strip().lower())
+            if truth is None:
+                raise CompressError(
+                    f'{table.place(row)}: column "{column}" holds {shown(cell)}; '
+                    f"with several --label columns, each holds 0 or 1"
+                )
+            if truth:
+                found[row].append(column)
+    return found
+
+
+def read_labels(cells: Sequence[Any], places: Sequence[str], multi_label: bool) -> list[tuple[str, ...]]:
+    """The label names of each row: one for a single-label task, sorted and without repeats for a multi-label task.
+
+    Names are strings whatever the format: 1, 1.0, "1" and "1.0" are the label "1", true and "True" are "true", and
+    names that Unicode holds to be equal are one. A line break or tab inside a name becomes a blank, and is said.
+
+    Raises:
+        CompressError: a label is missing, or is neither a name nor a whole number, or a list stands where none should.
+    """
+    read = _label_list if multi_label else _single_label
+    broken = next((place for cell, place in zip(cells, places, strict=True) if _has_break(cell)), None)
+    if broken:
+        say_before_work(
+            f"{broken}: the label has a line break, tab or control character in it, which is read as a blank"
+        )
+    return [read(cell, place) for cell, place in zip(cells, places, strict=True)]
+
+
+def label_doubts(labels: Sequence[str]) -> list[str]:
+    """A line for each group of labels that are probably one, or probably several, at most five."""
+    alike = defaultdict(list)
+    for label in labels:
+        alike[_folded(label)].append(label)
+    doubts = [
+        f"{' and '.join(map(_visible, group))} differ only by case, blanks or invisible characters; "
+        f"they are read as {len(group)} labels: give them one spelling if they mean one"
+        for group in alike.values()
+        if len(group) > 1
+    ]
+    for label in labels:
+        parts = [part.strip() for part in re.split("[,;|]", label)]
+        known = [part for part in parts if part != label and _folded(part) in alike]
+        if len(parts) > 1 and known:
+            doubts.append(
+                f'{_visible(label)} is read as one label, though "{known[0]}" is a label too; '
+                f"where a text has several labels, write a list: {json.dumps(parts, ensure_ascii=False)}"
+            )
+    more = [f"and {len(doubts) - _DOUBTS_SHOWN} more such labels"] if len(doubts) > _DOUBTS_SHOWN else []
+    return doubts[:_DOUBTS_SHOWN] + more
+
+
+def _indicators(cell: Any) -> list[int] | None:
+    """A row of zeros and ones, as a list or as text such as ``[0, 1]`` or ``0 1``; None for anything else."""
+    if isinstance(cell, str):
+        found = _INDICATORS.fullmatch(cell.strip())
+        return [int(float(number)) for number in re.findall(r"[01.]+", cell)] if found else None
+    if isinstance(cell, list) and all(isinstance(one, int | float) and one in (0, 1) for one in cell):
+        return [int(one) for one in cell]
+    return None
+
+
+def _single_label(cell: Any, place: str) -> tuple[str, ...]:
+    if isinstance(cell, list):
+        raise CompressError(
+            f"{place}: a list of labels where other rows have one label; give every row a list, or none"
+        )
+    return (_label_name(cell, place),)
+
+
+def _label_list(cell: Any, place: str) -> tuple[str, ...]:
+    if isinstance(cell, str) and _bracketed(cell):
+        try:
+            cell = json.loads(cell)
+        except (ValueError, RecursionError):
+            raise CompressError(
+                f'{place}: {cell:.60} is not a JSON list of labels; write it as ["joy", "anger"]'
+            ) from None
+    if not isinstance(cell, list):
+        raise CompressError(
+            f"{place}: {shown(cell)} where other rows have a list of labels; give every row a list, or none"
+        )
+    return tuple(sorted({_label_name(label, place) for label in cell}))
+
+
+def _label_name(value: Any, place: str) -> str:
+    if isinstance(value, bool | int):
+        return str(value).lower()
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return str(int(value))
+    name = _clean(value) if isinstance(value, str) else None
+    if value is None or name == "":
+        raise CompressError(f"{place}: the label is missing; mend or remove the row")
+    if name is None or (_FRACTION.fullmatch(name) and not _WHOLE.fullmatch(name)):
+        raise CompressError(
+            f"{place}: the label is {shown(value)}; a label is a name or a whole number: put scores into classes first"
+        )
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise CompressError(f"{place}: half of a surrogate pair is not a character; mend or remove the row")
+    whole = _WHOLE.fullmatch(name)
+    if whole:
+        return str(int(whole[1])) if len(whole[1]) < 20 else whole[1]
+    return name.lower() if name.lower() in {"true", "false"} else name
+
+
+def _clean(name: str) -> str:
+    """Composed as NFC, without control characters, and without blanks around: one behind a name in some rows would
+    make another label of them.
+    """
+    return unicodedata.normalize("NFC", _BREAKS.sub(" ", name.strip())).strip()
+
+
+def _has_break(cell: Any) -> bool:
+    if isinstance(cell, list):
+        return any(map(_has_break, cell))
+    return isinstance(cell, str) and _BREAKS.search(cell.strip()) is not None
+
+
+def _bracketed(cell: str) -> bool:
+    return cell.strip().startswith("[") and cell.strip().endswith("]")
+
+
+def _folded(label: str) -> str:
+    folded = unicodedata.normalize("NFKC", label).casefold()
+    return "".join(one for one in folded if not one.isspace() and unicodedata.category(one) != "Cf")
+
+
+def _visible(label: str) -> str:
+    """A name in quotes, with codes for the blanks and characters that cannot be seen."""
+    seen = "".join(
+        one if one == " " or unicodedata.category(one) not in {"Cf", "Zs", "Cc"} else f"\\u{ord(one):04x}"
+        for one in label
+    )
+    return f'"{seen}"'

@@ -1,0 +1,121 @@
+"""Every step, declared once: its command, its help, its recipe class, its schema and its public name come from here.
+
+Light to import, since ``compress --help`` must work where neither pydantic nor torch is installed: the module of a step
+is named here, and imported when it is needed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from compress.config import Settings
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """An argument of a step that is a model: positional on the command line, a keyword in Python and in recipes.
+
+    Attributes:
+        name: the keyword.
+        help: which models it may be.
+        metavar: its name in the command's usage line.
+        many: whether it is a list of models.
+    """
+
+    name: str
+    help: str
+    metavar: str = "MODEL"
+    many: bool = False
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """One step.
+
+    Attributes:
+        name: of the command, of the function in ``compress``, and of the step in recipes.
+        summary: one line of help.
+        inputs: the models that it reads, in the order of the command line.
+        module: where the function ``name`` and its settings ``NameConfig`` are. The function takes as keywords the
+            ``inputs``, ``data`` if ``takes_data``, ``out``, ``overwrite`` and the settings, and returns a
+            :class:`compress.steps.step.StepResult`.
+        takes_data: whether it reads labelled texts.
+        usage: settings of which the user must give one, for the usage line.
+    """
+
+    name: str
+    summary: str
+    inputs: tuple[ModelInput, ...]
+    module: str
+    takes_data: bool = True
+    usage: str = ""
+
+    @property
+    def call(self) -> Callable[..., Any]:
+        """The function itself."""
+        return resolve_name(f"{self.module}:{self.name}")  # type: ignore[no-any-return]
+
+    @property
+    def settings(self) -> "type[Settings]":
+        """The step's own settings."""
+        return resolve_name(f"{self.module}:{self.name.capitalize()}Config")  # type: ignore[no-any-return]
+
+    @property
+    def groups(self) -> "tuple[type[Settings], ...]":
+        """All groups of settings that it takes: the data's too, if it reads data."""
+        from compress.config import DataConfig
+
+        return (DataConfig, self.settings) if self.takes_data else (self.settings,)
+
+    @property
+    def usage_line(self) -> str:
+        """The command's arguments, in short."""
+        models = [f"{model.metavar} [{model.metavar} ...]" if model.many else model.metavar for model in self.inputs]
+        data = "--data D" if self.takes_data else ""
+        return " ".join(filter(None, [*models, self.usage, data, "--out DIR [settings]"]))
+
+
+_CLASSIFIER = "folder or hub id of a fine-tuned BERT classifier"
+_DECLARED = (
+    StepSpec(
+        "finetune",
+        "train a classifier on labelled texts",
+        (ModelInput("model", "hub id or folder of a BERT classifier or encoder; demo:minilm ships with compress"),),
+        "compress.steps.training",
+    ),
+    StepSpec(
+        "distill",
+        "make a smaller student and train it to answer as the teacher does",
+        (ModelInput("teacher", _CLASSIFIER, "TEACHER"),),
+        "compress.steps.training",
+    ),
+    StepSpec(
+        "prune",
+        "remove layers, attention heads, FFN neurons and unused tokens, and train to recover",
+        (ModelInput("model", _CLASSIFIER),),
+        "compress.steps.pruning",
+        usage="(--speedup X | --target-latency-ms X | --heads R --ffn R | --vocabulary)",
+    ),
+    StepSpec(
+        "export",
+        "write the model as ONNX, checked against PyTorch, or laid out for a server or as one file",
+        (ModelInput("model", f"{_CLASSIFIER}; with --single-file or --for also an ONNX folder of export or quantize"),),
+        "compress.steps.exporting",
+        takes_data=False,
+    ),
+    StepSpec(
+        "quantize",
+        "write the model as int8 ONNX, checked on validation texts",
+        (ModelInput("model", "folder that export wrote, or a PyTorch one, which is exported first"),),
+        "compress.steps.exporting",
+    ),
+    StepSpec(
+        "bench",
+        "measure accuracy, latency and size of models side by side",
+        (ModelInput("models", "models, PyTorch or ONNX; the first is the reference", many=True),),
+        "compress.steps.benching",
+    ),
+)
+STEPS = {spec.name: spec for spec in _DECLARED}
