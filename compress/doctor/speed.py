@@ -15,6 +15,7 @@ from compress.doctor.finding import Finding
 from compress.doctor.profile import INT8_KERNELS, NodeTime, profile
 from compress.machine import usable_cpus
 from compress.runtime.encoding import Encoding, Feeds, pad
+from compress.runtime.graph_file import graph_inputs
 from compress.runtime.session import open_session
 
 TOKENS = 32
@@ -27,7 +28,7 @@ _SHOWN_KERNELS = 6
 
 def explain_speed(graph: Path, precision: str, max_length: int) -> Iterator[Finding]:
     """Kernels by layer, time by kernel, the floor, and the threads that are worth using."""
-    feeds = _feeds(min(TOKENS, max_length))
+    feeds = _feeds(graph, min(TOKENS, max_length))
     nodes = profile(graph, feeds)
     yield _kernels(nodes, precision)
     yield _times(nodes, feeds["input_ids"].size)
@@ -101,7 +102,7 @@ def _floor(graph: Path, nodes: Sequence[NodeTime], feeds: Feeds) -> Finding:
 
 def _threads(graph: Path, max_length: int) -> Finding:
     counts = sorted({1, min(2, usable_cpus()), usable_cpus()})
-    batches = [_feeds(min(tokens, max_length)) for tokens in _REAL_TOKENS]
+    batches = [_feeds(graph, min(tokens, max_length)) for tokens in _REAL_TOKENS]
     p50_ms = {count: _p50_ms(graph, count, batches) for count in counts}
     worth = 1
     for count in counts[1:]:
@@ -133,5 +134,6 @@ def _p50_ms(graph: Path, threads: int, batches: Sequence[Feeds]) -> float:
     return float(np.median(times_ms[_UNTIMED_ROUNDS * len(batches) :]))
 
 
-def _feeds(tokens: int) -> Feeds:
-    return pad([Encoding([0] * tokens, [0] * tokens)])
+def _feeds(graph: Path, tokens: int) -> Feeds:
+    feeds = pad([Encoding([0] * tokens, [0] * tokens)])
+    return {name: feeds[name] for name in graph_inputs(graph)}

@@ -15,14 +15,14 @@ import onnx
 
 from compress.graph.names import KEPT_FP32
 from compress.progress import say
-from compress.runtime.names import INPUTS
+from compress.runtime.graph_file import graph_inputs
 
 # The kernels that count as each pattern.
 _KERNELS = {
     "attention_products": ("FusedMatMul",),  # read their factors in place; two for each layer with heads
     "packed_projections": ("Split",),  # query, key and value (in the last layer key and value) by one product
     "int8_products": ("DynamicQuantizeMatMul", "MatMulIntegerToFloat"),  # with all the quantizing around them
-    "activations": ("Gelu", "BiasGelu", "FastGelu", "Relu"),  # of FFNs
+    "activations": ("Gelu", "BiasGelu", "FastGelu", "Relu", "Tanh", "FusedGemm"),  # the last is the head's, with its product
     "layer_norms": ("LayerNormalization",),  # not fused with the sum before, which is slower
     "gathers": ("Gather",),  # rows of embedding tables, and the first token
 }
@@ -72,7 +72,7 @@ def run_kernels(graph: Path) -> Counter[str]:
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        session.run(None, {name: ids if name == "attention_mask" else ids - 1 for name in INPUTS})
+        session.run(None, {name: ids if name == "attention_mask" else ids - 1 for name in graph_inputs(graph)})
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     return Counter(
         event["args"]["op_name"]

@@ -6,7 +6,6 @@ from typing import Self
 import numpy as np
 import torch
 
-from compress.families import family_of
 from compress.runtime.encoding import Feeds
 
 
@@ -20,9 +19,7 @@ class CudaTimer:
 
     def __init__(self, model: torch.nn.Module, feeds: Sequence[Feeds]) -> None:
         self._model: torch.nn.Module = torch.nn.Module.to(model, "cuda").eval()
-        self._feeds = [
-            {name: torch.from_numpy(each[name]).cuda() for name in family_of(model.config).inputs} for each in feeds
-        ]
+        self._feeds = [{name: torch.from_numpy(array).cuda() for name, array in each.items()} for each in feeds]
         self._at = 0
 
     @torch.inference_mode()

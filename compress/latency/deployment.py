@@ -13,7 +13,7 @@ from torch import nn
 from compress.config import PruneConfig
 from compress.data import Dataset
 from compress.errors import CompressError
-from compress.families.view import EncoderView
+from compress.families import FAMILIES
 from compress.graph.build import build_graph
 from compress.graph.weights import read_weights
 from compress.latency.random_models import random_graph, random_model
@@ -60,13 +60,13 @@ class Deployment:
         if self.runtime == "cuda":
             from compress.latency.cuda_timer import CudaTimer
 
-            return CudaTimer(random_model(architecture, widths), self._feeds(architecture.vocabulary))
+            return CudaTimer(random_model(architecture, widths), self._feeds(architecture))
         graph = random_graph(architecture, widths, int8=self.runtime == "int8")
-        return Timer(graph.SerializeToString(), self._feeds(architecture.vocabulary), self.threads)
+        return Timer(graph.SerializeToString(), self._feeds(architecture), self.threads)
 
     def timer_of(self, model: nn.Module) -> AbstractContextManager[Turns]:
         """``model`` itself."""
-        feeds = self._feeds(EncoderView(model).words.num_embeddings)
+        feeds = self._feeds(Architecture.of(model))
         if self.runtime == "cuda":
             from compress.latency.cuda_timer import CudaTimer
 
@@ -95,17 +95,18 @@ class Deployment:
             "lengths": sorted(self.lengths),
         }
 
-    def _feeds(self, vocabulary: int) -> list[Feeds]:
+    def _feeds(self, architecture: Architecture) -> list[Feeds]:
         """Inputs of these shapes; which tokens they hold does not matter."""
         rng = np.random.default_rng(0)
-        return [
+        calls = [
             {
-                "input_ids": rng.integers(0, vocabulary, (self.batch, length)),
+                "input_ids": rng.integers(0, architecture.vocabulary, (self.batch, length)),
                 "attention_mask": np.ones((self.batch, length), np.int64),
                 "token_type_ids": np.zeros((self.batch, length), np.int64),
             }
             for length in self.lengths
         ]
+        return [{name: feeds[name] for name in FAMILIES[architecture.family].inputs} for feeds in calls]
 
 
 def deployment_of(whole: Checkpoint, data: Dataset, config: PruneConfig, threads: int) -> Deployment:
