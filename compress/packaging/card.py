@@ -18,7 +18,7 @@ _TEMPLATE = """---
 
 # {name}
 
-A BERT text classifier in ONNX, made by `compress`. Task: {task}, {label_count} labels, {parameters:,} parameters
+A text classifier in ONNX, made by `compress`. Task: {task}, {label_count} labels, {parameters:,} parameters
 before quantization. Reads {reads} and cuts at {max_length} tokens.
 
 Labels: {labels}
@@ -43,18 +43,19 @@ _HUB_IDS = {"demo:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 _FILES = {precision: Path(name).name for name, precision in GRAPHS.items()}
 
 
-def model_card(name: str, manifest: Manifest, inputs: Sequence[str] = INPUTS) -> str:
+def model_card(name: str, manifest: Manifest, inputs: Sequence[str] = INPUTS, model_type: str | None = None) -> str:
     """Markdown with Hub metadata.
 
     Args:
         name: the folder's name.
         manifest: the folder's.
         inputs: of its graph.
+        model_type: of its ``config.json``, where it has one.
     """
     precision = _precision(manifest)
     dtype = "q8" if precision == "int8" else precision  # as transformers.js names it
     return _TEMPLATE.format(
-        metadata="\n".join(_metadata(name, manifest, precision)),
+        metadata="\n".join(_metadata(name, manifest, precision, model_type)),
         name=name,
         task=manifest.task.replace("_", " "),
         label_count=len(manifest.labels),
@@ -82,7 +83,7 @@ def _precision(manifest: Manifest) -> str:
     return str(last.get("config", {}).get("precision", "fp32")) if last.get("step") == "export" else "fp32"
 
 
-def _metadata(name: str, manifest: Manifest, precision: str) -> Iterator[str]:
+def _metadata(name: str, manifest: Manifest, precision: str, model_type: str | None) -> Iterator[str]:
     """YAML for the Hub; strings are written as JSON, which YAML reads."""
     int8 = precision == "int8"
     yield "pipeline_tag: text-classification"
@@ -92,7 +93,7 @@ def _metadata(name: str, manifest: Manifest, precision: str) -> Iterator[str]:
         yield f"base_model: {json.dumps(base)}"
         yield f"base_model_relation: {'quantized' if int8 else 'finetune'}"
     yield "tags:"
-    yield from (f"- {tag}" for tag in ("onnx", "bert", "compress", *([] if precision == "fp32" else [precision])))
+    yield from (f"- {tag}" for tag in ("onnx", model_type, "compress", precision) if tag not in (None, "fp32"))
     quantized = _quantized(manifest)
     data = _data_name(quantized) if quantized else None
     if quantized and data is not None:

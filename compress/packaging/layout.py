@@ -38,5 +38,7 @@ def copy_side_files(parent: Path, folder: Path) -> None:
 def finish_onnx_folder(folder: Path, name: str, manifest: Manifest) -> Manifest:
     """The model card under the folder's final ``name``, then the manifest, last."""
     inputs = graph_inputs(next(folder.rglob("*.onnx")))
-    (folder / "README.md").write_text(model_card(name, manifest, inputs), encoding="utf-8")
+    config = next(folder.rglob("config.json"), None)  # a single file has none
+    model_type = json.loads(config.read_text(encoding="utf-8"))["model_type"] if config else None
+    (folder / "README.md").write_text(model_card(name, manifest, inputs, model_type), encoding="utf-8")
     return write_manifest(folder, manifest)
