@@ -1,4 +1,4 @@
-"""The rooms stand on floors: a room imports those below it and none above, also inside functions, and no two in a circle."""
+"""The rooms stand on floors: a room imports those below it and none above, also inside functions. So no circle."""
 
 import ast
 from collections.abc import Iterator
