@@ -17,7 +17,6 @@ from compress.clock import Stopwatch
 from compress.runtime.encoding import Feeds
 
 Emit = Callable[[dict[str, Any]], None]
-_BATCHES_A_LOAD = 4
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def sst2_loads(setting: Setting, model: str) -> Iterator[Load]:
     """Batches of texts as long as SST-2's, in random order, padded to the longest."""
     shape = setting.shapes[model]
     for batch in setting.sst2_batches:
-        count = _BATCHES_A_LOAD if batch > 1 else 16 * _BATCHES_A_LOAD
+        count = (64 if batch == 1 else 4) if setting.on_gpu else 2
         lengths = sst2_lengths(count * batch, shape.positions)
         rows = [lengths[start : start + batch] for start in range(0, len(lengths), batch)]
         yield Load(f"sst2 x {batch}", batch, tuple(ragged_batch(row, shape.vocabulary) for row in rows))

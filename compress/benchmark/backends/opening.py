@@ -26,7 +26,7 @@ def open_row(side: Row, threads: int) -> MeasuredPredictor:
     if "varlen" in options:
         from compress.benchmark.backends.varlen import open_varlen
 
-        return open_varlen(side.path, threads, side.device, options[-1])
+        return open_varlen(side.path, side.device, options[-1], threads)
     from compress.benchmark.backends.torch_modes import open_torch
 
     return open_torch(side.path, threads, side.device, options)

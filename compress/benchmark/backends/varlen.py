@@ -138,9 +138,11 @@ class VarlenBackend:
         return logits
 
 
-def open_varlen(folder: Path, threads: int, device: str, precision: str) -> VarlenBackend:
-    """The checkpoint in ``folder`` without padding, in ``precision``."""
-    torch.set_num_threads(threads)
+def open_varlen(folder: str | Path, device: str, precision: str, threads: int | None = None) -> VarlenBackend:
+    """The checkpoint in ``folder`` without padding, in ``precision``, on so many CPU threads (default: PyTorch's)."""
+    if threads is not None:
+        torch.set_num_threads(threads)
     predictor = VarlenBackend(load_classifier(str(folder)), torch_device(device), precision)
-    predictor.size_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors")) or predictor.size_bytes
+    files = Path(folder).glob("*.safetensors")
+    predictor.size_bytes = sum(file.stat().st_size for file in files) or predictor.size_bytes
     return predictor

@@ -27,6 +27,7 @@ class Packed:
         texts: the row of the batch that each token is of.
         starts: where each text starts, and where the last one ends, int32 ``[batch + 1]``.
         lengths: tokens of each text.
+        longest: the largest of them.
     """
 
     ids: torch.Tensor
@@ -35,6 +36,7 @@ class Packed:
     texts: torch.Tensor
     starts: torch.Tensor
     lengths: npt.NDArray[np.int64]
+    longest: int
 
 
 def pack(feeds: Feeds, device: str) -> Packed:
@@ -46,17 +48,17 @@ def pack(feeds: Feeds, device: str) -> Packed:
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     kept = (feeds["input_ids"][texts, positions], positions, feeds["token_type_ids"][texts, positions], texts)
     on_device = torch.from_numpy(np.stack(kept)).to(device)  # one copy instead of four
-    return Packed(*on_device, torch.from_numpy(starts).to(device), lengths)
+    return Packed(*on_device, torch.from_numpy(starts).to(device), lengths, int(lengths.max()))
 
 
 def flash(packed: Packed) -> Attend:
     """FlashAttention's kernel for variable lengths: CUDA, fp16 or bf16, PyTorch 2.10 or newer."""
     from torch.nn.attention.varlen import varlen_attn
 
-    longest = int(packed.lengths.max())
+    starts, longest = packed.starts, packed.longest
 
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        context: torch.Tensor = varlen_attn(query, key, value, packed.starts, packed.starts, longest, longest)
+        context: torch.Tensor = varlen_attn(query, key, value, starts, starts, longest, longest)
         return context
 
     return attend
@@ -64,7 +66,7 @@ def flash(packed: Packed) -> Attend:
 
 def nested(packed: Packed) -> Attend:
     """Nested tensors in the jagged layout, whose scaled dot product attention picks a kernel itself."""
-    bounds = {"min_seqlen": int(packed.lengths.min()), "max_seqlen": int(packed.lengths.max())}
+    bounds = {"min_seqlen": int(packed.lengths.min()), "max_seqlen": packed.longest}
     offsets = packed.starts.long()
 
     def jagged(tokens: torch.Tensor) -> torch.Tensor:
