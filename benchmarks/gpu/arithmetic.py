@@ -49,7 +49,7 @@ def least_ms(row: Mapping[str, Any], rates: Mapping[str, float | None]) -> float
     speed, memory = rates.get(row["precision"]), rates.get("memory")
     if speed is None or memory is None:
         return None
-    return 1000 * max(row["flops"] / (speed * 1e12), row["bytes"] / (memory * 1e12))
+    return 1000 * max(float(row["flops"]) / (speed * 1e12), float(row["bytes"]) / (memory * 1e12))
 
 
 def work_of(model: Any, way: Any, batches: Sequence[Feeds]) -> dict[str, Any]:

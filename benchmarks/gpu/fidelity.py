@@ -1,5 +1,6 @@
 """Parts that compare answers: half precision's logits with fp32's, and what onnxruntime makes of the graph."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ def logits(setting: Setting, emit: Emit, _: float) -> None:
     """
     ways: list[Way] = [Padded(precision) for precision in setting.precisions[1:]]
     attentions = ATTENTIONS if setting.on_gpu else [name for name in ATTENTIONS if name != "flash"]
-    half = [precision for precision in setting.precisions if precision in ("fp16", "bf16")]
-    ways += [Unpadded("fp32", "grouped"), *(Unpadded(precision, name) for precision in half for name in attentions)]
+    ways += [
+        Unpadded("fp32", "grouped"),
+        *(Unpadded(precision, name) for precision in setting.half for name in attentions),
+    ]
     for name, shape in setting.shapes.items():
         model = load_model(setting.folder / name)
         texts = _TEXTS if setting.on_gpu else 8
@@ -76,7 +79,7 @@ def onnxruntime(setting: Setting, emit: Emit, _: float, model: str) -> None:
             continue
         full = fixed_load(setting, model, setting.batches[-2], setting.lengths[-1])
         for load in (*sst2_loads(setting, model), full):
-            calls = [lambda feeds=feeds: session.run(["logits"], feeds) for feeds in load.feeds]  # type: ignore[misc]  # noqa: B023
+            calls = [partial(session.run, ["logits"], feeds) for feeds in load.feeds]
             ms = median_ms(calls, "cpu", setting.figure_s)  # run() returns when the GPU is done
             figures = {"tokens": load.tokens, "whole_ms": ms, "whole_texts_per_s": 1000 * load.batch / ms}
             emit(row | {"provider": session.get_providers()[0], "load": load.name, "batch": load.batch} | figures)

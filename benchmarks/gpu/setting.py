@@ -1,5 +1,6 @@
 """What is measured and how large: the whole set for a GPU, and a miniature of it that a CPU can do."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +81,11 @@ class Setting:
         """Those that the device has kernels for, fp32 first."""
         return ("fp32", "fp16", "bf16", "tf32") if self.on_gpu else ("fp32", "bf16")
 
+    @property
+    def half(self) -> tuple[str, ...]:
+        """The precisions of 16 bits among them."""
+        return tuple(precision for precision in self.precisions if precision in ("fp16", "bf16"))
+
 
 def full(folder: Path) -> Setting:
     """For a GPU."""
@@ -141,8 +147,6 @@ def sst2_lengths(count: int, longest: int) -> list[int]:
 
     The file beside this one counts them by length in BERT's own vocabulary, ``[CLS]`` and ``[SEP]`` included.
     """
-    import json
-
     counted = json.loads(Path(__file__).with_name("sst2_lengths.json").read_text(encoding="utf-8"))
     lengths = np.repeat([int(length) for length in counted], list(counted.values()))
     order = np.random.default_rng(0).permutation(np.resize(lengths, max(count, len(lengths))))

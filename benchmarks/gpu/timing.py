@@ -1,6 +1,6 @@
 """How long a call takes: CUDA events on a GPU, the one clock elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from statistics import median
 
@@ -11,7 +11,7 @@ from compress.clock import Stopwatch
 _WARM_UPS, _CALLS_AT_LEAST, _CALLS_AT_MOST = 3, 5, 400
 
 
-def median_ms(calls: list[Callable[[], object]], device: str, seconds: float) -> float:
+def median_ms(calls: Sequence[Callable[[], object]], device: str, seconds: float) -> float:
     """The median of calls made one after the other, in turn, for ``seconds`` after a warm-up, but of 5 at least.
 
     Each call is waited for, as a server of one request after the other does.

@@ -116,7 +116,7 @@ def test_the_whole_set_is_what_the_results_are_named_after() -> None:
 
 
 def good(_: Setting, emit: Emit, seconds: float) -> None:
-    print("what libraries print is not a row")
+    sys.stdout.write("what libraries print is not a row\n")
     emit({"seconds": seconds})
 
 
@@ -129,7 +129,7 @@ def dies(_: Setting, __: Emit, ___: float) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def hangs(setting: Setting, emit: Emit, __: float) -> None:
+def hangs(_: Setting, emit: Emit, __: float) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     emit({"child": child.pid})
     time.sleep(600)

@@ -32,6 +32,10 @@ class PackedBert(nn.Module):
         first_token_only: whether the last layer computes no more than the classifier reads; the logits are the same.
     """
 
+    words: torch.Tensor
+    positions: torch.Tensor
+    segments: torch.Tensor
+
     def __init__(self, weights: BertWeights, attention: str, *, first_token_only: bool = True) -> None:
         super().__init__()
         self._attention = ATTENTIONS[attention]

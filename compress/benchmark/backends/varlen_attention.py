@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,8 @@ def pack(feeds: Feeds, device: str) -> Packed:
         raise CompressError(f"unpadded attention: text {int(lengths.argmin())} of the batch has no tokens")
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     kept = (feeds["input_ids"][texts, positions], positions, feeds["token_type_ids"][texts, positions], texts)
-    on_device = torch.from_numpy(np.stack(kept)).to(device)  # one copy instead of four
-    return Packed(*on_device, torch.from_numpy(starts).to(device), lengths, int(lengths.max()))
+    ids, place, segments, rows = torch.from_numpy(np.stack(kept)).to(device).unbind()  # one copy instead of four
+    return Packed(ids, place, segments, rows, torch.from_numpy(starts).to(device), lengths, int(lengths.max()))
 
 
 def flash(packed: Packed) -> Attend:
@@ -58,7 +59,8 @@ def flash(packed: Packed) -> Attend:
     starts, longest = packed.starts, packed.longest
 
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        context: torch.Tensor = varlen_attn(query, key, value, starts, starts, longest, longest)
+        context = varlen_attn(query, key, value, starts, starts, longest, longest)
+        assert isinstance(context, torch.Tensor)  # a pair only where more is asked for
         return context
 
     return attend
@@ -66,11 +68,12 @@ def flash(packed: Packed) -> Attend:
 
 def nested(packed: Packed) -> Attend:
     """Nested tensors in the jagged layout, whose scaled dot product attention picks a kernel itself."""
-    bounds = {"min_seqlen": int(packed.lengths.min()), "max_seqlen": packed.longest}
-    offsets = packed.starts.long()
+    offsets, shortest, longest = packed.starts.long(), int(packed.lengths.min()), packed.longest
 
     def jagged(tokens: torch.Tensor) -> torch.Tensor:
-        made: torch.Tensor = torch.nested.nested_tensor_from_jagged(tokens.contiguous(), offsets, **bounds)
+        made: torch.Tensor = torch.nested.nested_tensor_from_jagged(
+            tokens.contiguous(), offsets, min_seqlen=shortest, max_seqlen=longest
+        )
         return made.transpose(1, 2)
 
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -82,7 +85,7 @@ def nested(packed: Packed) -> Attend:
 
 def flex(packed: Packed) -> Attend:
     """FlexAttention with a document mask, compiled on a GPU; on a CPU it runs as it is written, slowly."""
-    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+    from torch.nn.attention.flex_attention import create_block_mask
 
     texts, tokens = packed.texts, len(packed.texts)
     on_gpu = texts.is_cuda
@@ -92,7 +95,7 @@ def flex(packed: Packed) -> Attend:
 
     # Uncompiled, making the mask would hold [tokens, tokens] at once.
     mask = create_block_mask(same_text, None, None, tokens, tokens, device=texts.device, _compile=on_gpu)
-    run: Any = torch.compile(flex_attention, dynamic=True) if on_gpu else flex_attention
+    run = _flex_attention(on_gpu)
 
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         heads_first = [each.transpose(0, 1).unsqueeze(0) for each in (query, key, value)]
@@ -100,6 +103,13 @@ def flex(packed: Packed) -> Attend:
         return context[0].transpose(0, 1)
 
     return attend
+
+
+@cache
+def _flex_attention(compiled: bool) -> Any:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention, dynamic=True) if compiled else flex_attention
 
 
 def grouped(packed: Packed) -> Attend:
@@ -113,8 +123,8 @@ def grouped(packed: Packed) -> Attend:
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         context = torch.empty_like(query)
         for tokens in groups:
-            heads_first = [each[tokens].transpose(1, 2) for each in (query, key, value)]
-            context[tokens] = functional.scaled_dot_product_attention(*heads_first).transpose(1, 2)
+            same = [each[tokens].transpose(1, 2) for each in (query, key, value)]
+            context[tokens] = functional.scaled_dot_product_attention(same[0], same[1], same[2]).transpose(1, 2)
         return context
 
     return attend
