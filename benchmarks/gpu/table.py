@@ -33,9 +33,9 @@ def table(document: Mapping[str, Any] | None) -> str:
         if not batch:
             continue
         times = f"{batch['whole_texts_per_s'] / base['whole_texts_per_s']:.2f}x" if base else ""
-        least = least_ms(batch, rates_of(document)["known"])
+        least = least_ms(batch, rates_of(document)["known"]) if "flops" in batch else None
         cells = [f"{alone['whole_ms']:.2f}" if alone else "", f"{batch['whole_texts_per_s']:,.0f}", times]
-        cells += [f"{least:.2f}" if least else "not known", f"{batch['ms']:.2f}"]
+        cells += [f"{least:.2f}" if least else "not known", f"{batch['ms']:.2f}" if "ms" in batch else ""]
         lines.append(f"| {model} | {way} | {' | '.join(cells)} |")
     title = (
         f"On {card or 'a CPU, in miniature'}, {many}, from token ids to logits; the last two columns on the card alone:"
