@@ -40,7 +40,8 @@ def bench(setting: Setting, emit: Emit, _: float) -> None:
     real = next(sst2_loads(setting, STUDENT))
     for entry in found["models"]:
         backend = entry["name"].removeprefix(f"{STUDENT} ")
-        row = {"backend": backend, "memory_bytes": entry["resources"].get("peak_gpu_memory_bytes")}
+        row = {"backend": backend}
+        emit(row | {"throughput": entry["throughput"], "cost": entry["cost"]})
         for latency in entry["latency"]:
             fixed = latency["length"] != "real"
             load = fixed_load(setting, STUDENT, latency["batch"], length) if fixed else real
