@@ -24,7 +24,7 @@ def bench(setting: Setting, emit: Emit, _: float) -> None:
 
     This is what ``compress bench`` does but for its page, whose charts need packages that a bare machine lacks.
     """
-    batch, length = setting.batches[-2], setting.lengths[-1]
+    batch, length = setting.batches[len(setting.batches) // 2], setting.lengths[-1]
     own: dict[str, Way] = {"torch": Padded("fp32")}
     if setting.on_gpu:
         own |= {"torch-fp16": Padded("fp16"), "torch-fp16-graphs": Padded("fp16", "graphs")}
