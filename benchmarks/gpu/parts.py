@@ -44,7 +44,7 @@ PARTS = (
     Part(f"serve {STUDENT}", 40, serving.serve, {"model": STUDENT}),
     Part(f"unpadded {STUDENT}", 40, serving.unpadded, {"model": STUDENT}),
     Part("logits", 20, fidelity.logits),
-    Part("bench", 45, commands.bench),
+    Part("bench", 60, commands.bench),
     Part("distill", 60, commands.distill),
     Part("prune, batch 1", 60, commands.prune, {"batch": 1}),
     Part(f"unpadded {TEACHER}", 30, serving.unpadded, {"model": TEACHER}),
