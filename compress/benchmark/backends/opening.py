@@ -22,9 +22,13 @@ def open_row(side: Row, threads: int) -> MeasuredPredictor:
         return OpenVinoPredictor.open(side.path, threads)
     if side.backend == "onnxruntime":
         return _onnx_on_gpu(side, threads)
+    _, *options = (side.backend or "torch").split("-")
+    if "varlen" in options:
+        from compress.benchmark.backends.varlen import open_varlen
+
+        return open_varlen(side.path, side.device, options[-1], threads)
     from compress.benchmark.backends.torch_modes import open_torch
 
-    _, *options = (side.backend or "torch").split("-")
     return open_torch(side.path, threads, side.device, options)
 
 
