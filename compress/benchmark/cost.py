@@ -1,4 +1,4 @@
-"""What a model costs besides the time of a text."""
+"""What a model costs besides its latency."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from compress.benchmark.macs import ProductSizes, macs_per_text
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """None stands for what this machine or model does not tell.
+    """None where this machine or model does not show a figure.
 
     Attributes:
         macs: multiply-accumulates of a text of ``mean_tokens`` tokens.
@@ -18,8 +18,8 @@ class Cost:
         peak_memory_bytes: the most that the worker held, answering the test split in batches included.
         peak_gpu_memory_bytes: the most that its tensors held on the GPU.
         joules_per_text: of all CPU packages whose counters may be read, and of the GPU of a model that ran there, while
-            this model answered texts one at a time; what idles is included.
-        price_per_million_texts: at the price an hour that was given, in its currency, at the best throughput measured.
+            this model answered texts one at a time; idle cores are included.
+        price_per_million_texts: at the best throughput measured, in the currency of the price that was given.
     """
 
     macs: int | None
@@ -47,6 +47,7 @@ class WorkerCosts:
     widths: ProductSizes | None
 
     def cost(self, price_per_hour: float | None, texts_per_s: float) -> Cost:
+        """With the model's arithmetic and the price of a throughput of ``texts_per_s``."""
         return Cost(
             macs=macs_per_text(self.widths, self.mean_tokens) if self.widths else None,
             mean_tokens=self.mean_tokens,

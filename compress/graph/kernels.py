@@ -4,19 +4,18 @@ Expected counts follow from the model's weights: how wide it is, and which layer
 are of the kernels that a session really runs, after ONNX Runtime's own rewriting.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
 
 from compress.errors import CompressError
 from compress.graph.build import APART_FROM
+from compress.graph.profile import profile
 from compress.quantization.dynamic import KEPT_FP32
 from compress.runtime.session import INPUTS
 
@@ -95,21 +94,7 @@ def count_patterns(kernels: Counter[str]) -> Patterns:
 
 
 def run_kernels(graph: Path) -> Counter[str]:
-    """The kernels that a session for the file ``graph`` runs for a text, by ONNX Runtime's own profile."""
-    import onnxruntime as ort
-
+    """The kernels that a session for the file ``graph`` runs for a text."""
     ids = np.ones((1, 2), dtype=np.int64)
-    with TemporaryDirectory() as folder:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        session.run(None, {name: ids if name == "attention_mask" else ids - 1 for name in INPUTS})
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    return Counter(
-        event["args"]["op_name"]
-        for event in events
-        if event["cat"] == "Node" and event["name"].endswith("_kernel_time")
-    )
+    feeds = {name: ids if name == "attention_mask" else ids - 1 for name in INPUTS}
+    return Counter(node.kernel for node in profile(graph, feeds, calls=1))

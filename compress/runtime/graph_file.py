@@ -1,4 +1,4 @@
-"""Is a file a graph of ours? Asked before a runtime opens it, without the onnx package, which apps do not have.
+"""Is a file a graph of ours, and which operators has it? Read without the onnx package, which apps do not have.
 
 An ONNX file is a protobuf message: fields, each with a number and a value or a length to skip (onnx.proto names them).
 Only the few fields that matter are read, so a large file costs a millisecond.
@@ -15,6 +15,7 @@ NEWEST_IR = 10
 
 _IR_VERSION, _PRODUCER_NAME, _GRAPH = 1, 2, 7  # of ModelProto
 _NODE, _INITIALIZER = 1, 5  # of GraphProto
+_OP_TYPE = 4  # of NodeProto
 _EXTERNAL_DATA = 13  # of TensorProto, its entries have a key and a value
 _KEY, _VALUE = 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
@@ -30,20 +31,40 @@ def check_graph(path: Path) -> None:
     """
     if path.stat().st_size == 0:
         raise CompressError(f"{path}: is empty; make or copy the folder again")
-    with path.open("rb") as file:
-        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     try:
-        _check_model(path, view)
+        _check_model(path, _content(path))
     except (IndexError, ValueError):
         raise CompressError(
             f"{path}: not a whole ONNX file, truncated or something else; make or copy the folder again"
         ) from None
 
 
+def operators(path: Path) -> set[str]:
+    """The operators of a graph that :func:`check_graph` accepts, by their ONNX names."""
+    return {
+        bytes(name).decode()
+        for graph in _messages(_content(path), _GRAPH)
+        for node in _messages(graph, _NODE)
+        for name in _messages(node, _OP_TYPE)
+    }
+
+
+def _content(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    """The fields with the number ``wanted`` that hold bytes."""
+    for number, value in _fields(message):
+        if number == wanted and isinstance(value, memoryview):
+            yield value
+
+
 def _check_model(path: Path, view: memoryview) -> None:
     fields = list(_fields(view))
     version, producer = dict(fields).get(_IR_VERSION), dict(fields).get(_PRODUCER_NAME, b"")
-    graphs = [value for number, value in fields if number == _GRAPH and isinstance(value, memoryview)]
+    graphs = list(_messages(view, _GRAPH))
     if not isinstance(version, int) or not graphs or isinstance(producer, int):
         raise ValueError
     for location in (location for graph in graphs for location in _external(graph)):

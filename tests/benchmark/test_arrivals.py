@@ -3,13 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compress.benchmark.workers.client import Worker
 
 from compress.benchmark.arrivals import poisson_arrivals, serve, summarise_served
 from compress.benchmark.interleave import WorkerPool
 from compress.benchmark.measure import bench
 from compress.benchmark.rows import Row
 from compress.benchmark.throughput import measure_served, measure_throughput
-from compress.benchmark.workers.client import Worker
 from compress.benchmark.workload import REAL
 from compress.config import BenchConfig
 from tests.benchmark.test_bench import TEST, TEXTS

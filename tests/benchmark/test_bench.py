@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compress.benchmark.machine_report import gpu_name
+from compress.benchmark.workers.client import Worker, WorkerFailedError
+from compress.benchmark.workers.server import fixed_feeds
 from sklearn.metrics import f1_score
 
 from compress import load
 from compress.benchmark.interleave import WorkerPool, take_turns
-from compress.benchmark.machine_report import gpu_name
 from compress.benchmark.measure import bench, unique_names
 from compress.benchmark.report.page import write_report
 from compress.benchmark.rows import Row
-from compress.benchmark.workers.client import Worker, WorkerFailedError
-from compress.benchmark.workers.server import fixed_feeds
 from compress.benchmark.workload import REAL, Times, Workload
 from compress.config import BenchConfig
 from compress.data import Split

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compress.benchmark.workers.client import Opened
 
 from compress.benchmark.compare import Measured, compare
 from compress.benchmark.rows import Row
-from compress.benchmark.workers.client import Opened
 from compress.benchmark.workload import REAL, summarise
 from compress.config import BenchConfig
 from compress.data import Split

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-
 from compress.benchmark.contention import Busy, CpuWatch
+
 from compress.benchmark.warnings import warnings_of
 
 

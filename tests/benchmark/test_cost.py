@@ -5,12 +5,12 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from compress.benchmark.workers.energy import Counter, EnergyMeter, cpu_counters, gpu_counters
+from compress.benchmark.workers.memory import peak_memory_bytes
 from torch.utils.flop_counter import FlopCounterMode
 
 from compress.benchmark.macs import ProductSizes, macs_per_text, widths_of
 from compress.benchmark.measure import bench
-from compress.benchmark.workers.energy import Counter, EnergyMeter, cpu_counters, gpu_counters
-from compress.benchmark.workers.memory import peak_memory_bytes
 from compress.config import BenchConfig
 from compress.graph.build import build_graph
 from compress.graph.weights import read_weights

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from compress.benchmark.workers.client import Worker
+from compress.benchmark.workers.memory import is_out_of_memory
 
 from compress.benchmark.interleave import WorkerPool, take_turns
 from compress.benchmark.rows import Row
-from compress.benchmark.workers.client import Worker
-from compress.benchmark.workers.memory import is_out_of_memory
 from compress.benchmark.workload import REAL, Times, Workload
 from tests.benchmark.test_bench import TEXTS
 

@@ -9,9 +9,9 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-
 from compress.benchmark.machine_report import describe_machine
 from compress.benchmark.report.bars import latency_bars
+
 from compress.benchmark.report.label_placement import box_of, place_labels
 from compress.benchmark.report.markdown import as_markdown
 from compress.benchmark.report.page import as_html, steps, write_report

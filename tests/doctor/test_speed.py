@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from compress.doctor.profile import INT8_KERNELS, Product, profile
 
 import compress
 from compress.doctor import Finding, examine
 from compress.doctor.floor import floor_ms
-from compress.doctor.profile import INT8_KERNELS, Product, profile
 from compress.machine import usable_cpus
 from compress.quantization.dynamic import WORDS, quantizable
 from tests.tiny import make_feeds

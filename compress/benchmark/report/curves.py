@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from compress.benchmark.report import formatting
-from compress.benchmark.report.style import ACCENT, INK, QUIET, as_svg, inline
+from compress.benchmark.report.charts import ACCENT, INK, QUIET, as_svg, inline
 
 _METRIC_PX, _LOSS_PX = 110, 60
 _PREFIX = "validation_"

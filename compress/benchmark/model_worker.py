@@ -1,0 +1,91 @@
+"""A benchmark's worker as its parent sees it: one model on some CPU threads, in a process of its own."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from compress.benchmark.arrivals import Seconds
+from compress.benchmark.backends.opening import Row
+from compress.benchmark.cost import WorkerCosts
+from compress.benchmark.macs import ProductSizes
+from compress.benchmark.workload import REAL, Times, Workload
+from compress.runtime.encoding import Text
+from compress.runtime.predictor import Logits
+from compress.workers.process import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a worker says about the model that it has opened."""
+
+    labels: tuple[str, ...]
+    task: str
+    max_length: int
+    batch_tokens: int
+    backend: str
+    provider: str | None
+    precision: str
+    size_bytes: int
+    parameters: int
+
+
+class ModelWorker(Worker):
+    """A process for one model: it starts at once, and opens the model when :meth:`open` asks it to.
+
+    Every request raises :class:`compress.workers.process.WorkerError` where the worker refuses it or has died.
+    """
+
+    def __init__(self, name: str, row: Row, threads: int) -> None:
+        super().__init__("compress.benchmark.model_server", threads)
+        self.name = name
+        self.workload: Workload = REAL
+        self._row, self._threads = row, threads
+
+    def restarted(self) -> "ModelWorker":
+        """A fresh process for the same model; this one ends."""
+        self.close()
+        return ModelWorker(self.name, self._row, self._threads)
+
+    def open(self) -> ModelInfo:
+        """Open the model; the caller asks one worker after the other, since loads side by side slow each other."""
+        reply = self.ask(**asdict(self._row) | {"path": str(self._row.path), "threads": self._threads})
+        return ModelInfo(**reply | {"labels": tuple(reply["labels"])})
+
+    def first_answer(self, text: Text) -> None:
+        """Answer one text; how long it took is among :meth:`costs`."""
+        self.ask(do="first_answer", text=text)
+
+    def logits(self, texts: Sequence[Text]) -> Logits:
+        """Logits of each text, float32 ``[len(texts), labels]``."""
+        reply = self.ask(do="logits", texts=list(texts))
+        flat = np.frombuffer(base64.b64decode(reply["float32"]), dtype="<f4")
+        return flat.reshape(reply["shape"]).astype(np.float32)
+
+    def prepare(self, workload: Workload, texts: Sequence[Text]) -> float:
+        """Make the inputs of ``workload`` and warm up; the median time in milliseconds that this ended with."""
+        self.workload = workload
+        reply = self.ask(do="prepare", texts=list(texts), batch=workload.batch, length=workload.length)
+        return float(reply["p50_ms"])
+
+    def turn(self, calls: int, at_least_s: float) -> Times:
+        """Times in milliseconds of the next ``calls`` calls, all of them repeated until ``at_least_s`` has passed."""
+        return np.asarray(self.ask(do="turn", calls=calls, at_least_s=at_least_s)["times_ms"])
+
+    def offline(self) -> float:
+        """Seconds that the model needs for the texts of the last :meth:`logits`, in batches as it likes them."""
+        return float(self.ask(do="offline")["seconds"])
+
+    def serve(self, arrivals_s: Seconds) -> tuple[Times, float]:
+        """Answer the workload's texts as they arrive; milliseconds from arrival to answer, and seconds in all."""
+        reply = self.ask(do="serve", arrivals_s=arrivals_s.tolist())
+        return np.asarray(reply["times_ms"]), float(reply["seconds"])
+
+    def costs(self) -> WorkerCosts:
+        """What the model has cost so far."""
+        reply = self.ask(do="costs")
+        widths = reply["widths"]
+        if widths is not None:
+            widths = ProductSizes(**widths | {name: tuple(widths[name]) for name in ("attention", "neurons")})
+        return WorkerCosts(**reply | {"widths": widths})
