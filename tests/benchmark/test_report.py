@@ -9,9 +9,8 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from compress.benchmark.machine_report import describe_machine
-from compress.benchmark.report.bars import latency_bars
 
+from compress.benchmark.report.charts import latency_bars
 from compress.benchmark.report.label_placement import box_of, place_labels
 from compress.benchmark.report.markdown import as_markdown
 from compress.benchmark.report.page import as_html, steps, write_report
@@ -20,6 +19,7 @@ from compress.benchmark.report.scatter import log_ticks, pareto_front
 from compress.benchmark.workload import REAL, Workload, summarise
 from compress.evaluation.accuracy import measure_accuracy, measure_change
 from compress.evaluation.metrics import Indicators
+from compress.machine import describe_machine
 
 # name, share right, p50_ms, megabytes
 MODELS = [
