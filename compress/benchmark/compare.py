@@ -1,16 +1,15 @@
 """Each measured model against the first: the entries of results.json."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compress.benchmark.arrivals import Served
 from compress.benchmark.backends.opening import Row
-from compress.benchmark.cost import WorkerCosts
 from compress.benchmark.instances import CpuSplit
-from compress.benchmark.model_worker import ModelInfo
+from compress.benchmark.model_worker import Cost, ModelInfo
 from compress.benchmark.throughput import Throughput
 from compress.benchmark.workload import Latency, Times, speedup_interval
 from compress.config import BenchConfig
@@ -34,7 +33,7 @@ class Measured:
     logits: Logits
     latency: list[Latency] = field(default_factory=list)
     rounds_ms: list[Times] = field(default_factory=list)  # of the first latency
-    costs: WorkerCosts | None = None
+    cost: Cost | None = None
     throughput: Throughput | None = None
     served: Served | None = None
     splits: list[CpuSplit] = field(default_factory=list)
@@ -102,15 +101,19 @@ def _answers(model: Measured, labels: tuple[str, ...]) -> Indicators:
     return placed
 
 
-def _most_texts_per_s(model: Measured) -> float:
-    """The best throughput measured: a machine that is paid by the hour would be used so."""
+def _priced(model: Measured, price_per_hour: float | None) -> dict[str, Any] | None:
+    """The model's cost with the price at its best throughput: a machine paid by the hour would be used so."""
+    if model.cost is None:
+        return None
     offline = [model.throughput.texts_per_s] if model.throughput else []
     side_by_side = [split.texts_per_s for split in model.splits]
-    return max([latency.texts_per_s for latency in model.latency] + offline + side_by_side)
+    best = max([latency.texts_per_s for latency in model.latency] + offline + side_by_side)
+    price = None if price_per_hour is None else price_per_hour / 3600 / best * 1e6
+    return asdict(replace(model.cost, price_per_million_texts=price))
 
 
 def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
-    info, costs, path = model.info, model.costs, model.row.path
+    info, path = model.info, model.row.path
     return {
         "name": name,
         "path": str(path),
@@ -125,6 +128,6 @@ def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
         "throughput": asdict(model.throughput) if model.throughput else None,
         "served": asdict(model.served) if model.served else None,
         "instances": [asdict(split) for split in model.splits],
-        "cost": asdict(costs.cost(config.price_per_hour, _most_texts_per_s(model))) if costs else None,
+        "cost": _priced(model, config.price_per_hour),
         "history": list(read_manifest(path).history) if (path / MANIFEST).is_file() else [],
     }

@@ -5,7 +5,6 @@ The first request opens the model; the others ask for logits, for the inputs of 
 
 import base64
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from compress.benchmark.arrivals import serve_arrivals
 from compress.benchmark.backends.opening import Row, open_row
-from compress.benchmark.macs import weight_shapes, widths_of
+from compress.benchmark.macs import macs_per_text, weight_shapes, widths_of
 from compress.benchmark.resources import EnergyMeter, gpu_memory_bytes, peak_memory_bytes
 from compress.benchmark.workload import Workload
 from compress.clock import CudaStopwatch, Stopwatch
@@ -104,12 +103,13 @@ class ModelServer:
         times_ms, seconds = serve_arrivals(np.asarray(arrivals_s), answer)
         return {"times_ms": times_ms.tolist(), "seconds": seconds}
 
-    def costs(self) -> dict[str, Any]:
+    def cost(self) -> dict[str, Any]:
         """What the model has cost so far; asked for after the real texts, before the turns of any other workload."""
         peak = peak_memory_bytes()  # before the weights are looked at
         joules = self._energy.joules
         widths = widths_of(weight_shapes(self._predictor, self._graph), onnx=self._graph is not None)
         return {
+            "macs": macs_per_text(widths, self._mean_tokens) if widths else None,
             "mean_tokens": self._mean_tokens,
             "tokenizer_p50_ms": self._tokenizer_p50_ms,
             "load_ms": self._load_ms,
@@ -117,7 +117,6 @@ class ModelServer:
             "peak_memory_bytes": peak,
             "peak_gpu_memory_bytes": gpu_memory_bytes() if self._on_gpu else None,
             "joules_per_text": joules / self._answered if joules is not None and self._answered else None,
-            "widths": asdict(widths) if widths else None,
         }
 
     def _encoded(self, texts: list[Text]) -> list[Encoding]:

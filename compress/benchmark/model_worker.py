@@ -8,8 +8,6 @@ import numpy as np
 
 from compress.benchmark.arrivals import Seconds
 from compress.benchmark.backends.opening import Row
-from compress.benchmark.cost import WorkerCosts
-from compress.benchmark.macs import ProductSizes
 from compress.benchmark.workload import REAL, Times, Workload
 from compress.runtime.encoding import Text
 from compress.runtime.predictor import Logits
@@ -29,6 +27,34 @@ class ModelInfo:
     precision: str
     size_bytes: int
     parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """None where this machine or model does not show a figure.
+
+    Attributes:
+        macs: multiply-accumulates of a text of ``mean_tokens`` tokens.
+        mean_tokens: the mean length of the timed texts.
+        tokenizer_p50_ms: the median time to make a text's token ids; not part of the latency.
+        load_ms: importing the runtime and opening the model, with its files in the system's cache or not.
+        first_answer_ms: the first text through tokenizer and model.
+        peak_memory_bytes: the most that the worker held, answering the test split in batches included.
+        peak_gpu_memory_bytes: the most that its tensors held on the GPU.
+        joules_per_text: of all CPU packages whose counters may be read, and of the GPU of a model that ran there, while
+            this model answered texts one at a time; idle cores are included.
+        price_per_million_texts: at the best throughput measured, in the currency of the price that was given.
+    """
+
+    macs: int | None
+    mean_tokens: float
+    tokenizer_p50_ms: float
+    load_ms: float
+    first_answer_ms: float
+    peak_memory_bytes: int | None
+    peak_gpu_memory_bytes: int | None
+    joules_per_text: float | None
+    price_per_million_texts: float | None = None
 
 
 class ModelWorker(Worker):
@@ -54,7 +80,7 @@ class ModelWorker(Worker):
         return ModelInfo(**reply | {"labels": tuple(reply["labels"])})
 
     def first_answer(self, text: Text) -> None:
-        """Answer one text; how long it took is among :meth:`costs`."""
+        """Answer one text; how long it took is part of :meth:`cost`."""
         self.ask(do="first_answer", text=text)
 
     def logits(self, texts: Sequence[Text]) -> Logits:
@@ -82,10 +108,6 @@ class ModelWorker(Worker):
         reply = self.ask(do="serve", arrivals_s=arrivals_s.tolist())
         return np.asarray(reply["times_ms"]), float(reply["seconds"])
 
-    def costs(self) -> WorkerCosts:
-        """What the model has cost so far."""
-        reply = self.ask(do="costs")
-        widths = reply["widths"]
-        if widths is not None:
-            widths = ProductSizes(**widths | {name: tuple(widths[name]) for name in ("attention", "neurons")})
-        return WorkerCosts(**reply | {"widths": widths})
+    def cost(self) -> Cost:
+        """What the model has cost so far, its price aside."""
+        return Cost(**self.ask(do="cost"))

@@ -162,8 +162,8 @@ def _side_by_side(texts: Sequence[Text], config: BenchConfig, findings: Findings
 
 def _measure_once(pool: WorkerPool, measured: dict[str, Measured], test: "Split", config: BenchConfig) -> None:
     """What is measured once a model, with the first thread count: costs, offline throughput, arrivals at random."""
-    for name, costs in pool.each(ModelWorker.costs).items():
-        measured[name].costs = costs
+    for name, cost in pool.each(ModelWorker.cost).items():
+        measured[name].cost = cost
     info = {name: model.info for name, model in measured.items()}
     for name, throughput in measure_throughput(pool, info, test.texts, config.seconds).items():
         measured[name].throughput = throughput

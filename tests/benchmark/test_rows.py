@@ -67,7 +67,7 @@ server.first_answer("good")
 server.logits(["good", "bad film"])
 server.prepare(["good", "bad film"], 1, "real")
 server.turn(2, 0.0)
-server.costs()
+server.cost()
 print("torch" in sys.modules, "onnxruntime" in sys.modules)
 """
 
@@ -88,7 +88,12 @@ def test_the_files_of_a_model_are_hashed_once_while_it_loads(
         pytest.importorskip("openvino")
     hashed: list[Path] = []
     digest = folder._sha256
-    monkeypatch.setattr(folder, "_sha256", lambda path: (hashed.append(path), digest(path))[1])
+
+    def noted(path: Path) -> str:
+        hashed.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(folder, "_sha256", noted)
     engines = {"torch": tiny_torch, "onnxruntime": tiny_onnx, "openvino": tiny_onnx}
     for path in {engines[backend.split("-")[0]]} if backend else {tiny_torch, tiny_onnx}:
         hashed.clear()
