@@ -55,7 +55,7 @@ class ModelServer:
         }
 
     def first_answer(self, text: Any) -> dict[str, Any]:
-        """Answer one text, whatever the libraries still have to set up."""
+        """Answer one text, with all that the libraries set up on a first call."""
         watch = Stopwatch()
         predict_logits(self._predictor, _as_texts([text]))
         self._first_answer_ms = watch.milliseconds
@@ -104,7 +104,7 @@ class ModelServer:
         return {"times_ms": times_ms.tolist(), "seconds": seconds}
 
     def cost(self) -> dict[str, Any]:
-        """What the model has cost so far; asked for after the real texts, before the turns of any other workload."""
+        """What the model has cost so far; to be requested after the real texts and before any other workload."""
         peak = peak_memory_bytes()  # before the weights are looked at
         joules = self._energy.joules
         widths = widths_of(weight_shapes(self._predictor, self._graph), onnx=self._graph is not None)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,24 +48,20 @@ class Findings:
         """The models that did not fail, with at least their first latency."""
         return {name: found for name, found in self.measured.items() if found.latency and name not in self.failed}
 
-    def skip(self, workload: Workload, threads: int, reasons: Mapping[str, str]) -> None:
-        """Note the models that a workload was too large for."""
-        about = {"load": str(workload), "threads": threads}
+    def skip(self, load: str, threads: int, reasons: Mapping[str, str]) -> None:
+        """Note the models that could not be measured under a load, with the reasons."""
+        about = {"load": load, "threads": threads}
         self.skipped += [{"name": name, **about, "reason": reason} for name, reason in reasons.items()]
 
     @contextmanager
     def recorded(self, workload: Workload, threads: int) -> Iterator[dict[str, list[Times]]]:
-        """Keeps the figures of a workload and the raw times that they come from, whatever ends the timing."""
+        """Keeps the raw times that the body gathers, and the figures that come from them, however the body ends."""
         rounds_ms: dict[str, list[Times]] = {}
         try:
             yield rounds_ms
         finally:
-            self._record(workload, threads, rounds_ms)
-
-    def _record(self, workload: Workload, threads: int, rounds_ms: Mapping[str, list[Times]]) -> None:
-        about = {"batch": workload.batch, "length": workload.length, "threads": threads}
-        for name, rounds in rounds_ms.items():
-            if rounds:
+            about = {"batch": workload.batch, "length": workload.length, "threads": threads}
+            for name, rounds in rounds_ms.items():
                 model = self.measured[name]
                 if not model.latency:
                     model.rounds_ms = rounds
@@ -89,8 +84,7 @@ def measure(
         CompressError: see :func:`compress.benchmark.measure.bench`.
         KeyboardInterrupt: on Ctrl-C; what was measured until then is in ``findings``.
     """
-    workloads = workloads_of(config)
-    texts = sample(test.texts, config.seed)
+    workloads, texts = workloads_of(config), sample(test.texts, config.seed)
     steps = max(1, round(config.seconds * len(rows)))
     total = len(threads) * (len(rows) + len(workloads) * steps) + len(rows) * (1 + len(config.instances))
     with progress("bench", total=total) as advance:
@@ -101,27 +95,13 @@ def measure(
                 check_reference(rows, findings.failed)
                 if not findings.measured:
                     workloads = workloads_of(config, min(model.max_length for model in info.values()))
-                    _check(info, test, task, workloads)
-                    known = len(all_labels(info.values()))
-                    choose_metric(config.metric, task if test.labels else info[next(iter(info))].task, known)
-                    pool.each(lambda worker: worker.first_answer(test.texts[0]))
-                    logits = pool.each(_with_progress(lambda worker: worker.logits(test.texts), advance, "answered"))
+                    _check(info, test, task, workloads, config.metric)
+                    findings.measured = _answer(pool, rows, info, test.texts, advance)
                     check_reference(rows, findings.failed)
-                    findings.measured = {name: Measured(rows[name], info[name], logits[name]) for name in logits}
-                for workload in workloads:
-                    with (
-                        _shares(advance, steps, f"{workload}, threads {count}") as share,
-                        findings.recorded(workload, count) as rounds_ms,
-                    ):
-                        timing = partial(_turns, pool, workload, texts, rounds_ms, findings.watch)
-                        if workload is REAL and count == threads[0]:
-                            # One process alone can be faster or slower by 2% all its life, so half the time goes to
-                            # a second one, and what is measured once a model comes from the first.
-                            timing(config.seconds / 2, lambda spent: share(spent / 2))
-                            _measure_once(pool, findings.measured, test, config)
-                            pool.restart()
-                        timing(config.seconds, share)
-                    findings.skip(workload, count, pool.rested())
+                for number, workload in enumerate(workloads):
+                    with _shares(advance, steps, f"{workload}, threads {count}") as share:
+                        once = number == 0 and count == threads[0]
+                        _time(pool, workload, texts, config, findings, share, test.texts if once else None)
         _side_by_side(texts, config, findings, advance)
 
 
@@ -134,17 +114,70 @@ def check_reference(rows: Mapping[str, Row], failed: Mapping[str, str]) -> None:
         )
 
 
-def _turns(
+def _check(
+    info: Mapping[str, ModelInfo], test: "Split", task: str, workloads: Sequence[Workload], metric: str | None
+) -> None:
+    """Refuse data, lengths and a metric that do not suit every model."""
+    wanted = {label for labels in test.labels for label in labels}
+    longest = max((workload.length for workload in workloads if workload.length != "real"), default=0)
+    for name, model in info.items():
+        # A checkpoint that is not ours does not say whether it reads pairs, so only ours can be held to it.
+        fits = (
+            task in (model.task, f"pair_{model.task}") if test.labels else reads_pairs(task) >= reads_pairs(model.task)
+        )
+        if not fits:
+            raise CompressError(f"{name} is a {model.task} model, the data is {task}; give data that it was made for")
+        if unknown := sorted(wanted - set(model.labels)):
+            known = ", ".join(model.labels)
+            raise CompressError(f"{name} does not know the label {unknown[0]!r} of the test split; it has {known}")
+        if longest > model.max_length:
+            raise CompressError(f"bench.length {longest} is more than the {model.max_length} tokens that {name} takes")
+    choose_metric(metric, task if test.labels else next(iter(info.values())).task, len(all_labels(info.values())))
+
+
+def _answer(
+    pool: WorkerPool, rows: Mapping[str, Row], info: Mapping[str, ModelInfo], texts: Sequence[Text], advance: Advance
+) -> dict[str, Measured]:
+    """Every model answers the test texts, after one of them alone, which shows how long its first answer takes."""
+    pool.each(lambda worker: worker.first_answer(texts[0]))
+    logits = pool.each(_with_progress(lambda worker: worker.logits(texts), advance, "answered"))
+    return {name: Measured(rows[name], info[name], logits[name]) for name in logits}
+
+
+def _time(
     pool: WorkerPool,
     workload: Workload,
     texts: Sequence[Text],
-    rounds_ms: dict[str, list[Times]],
-    watch: CpuWatch,
-    budget_s: float,
+    config: BenchConfig,
+    findings: Findings,
     share: Callable[[float], None],
+    test_texts: Sequence[Text] | None,
 ) -> None:
-    with watch.timing(pool.sessions):
-        take_turns(pool, workload, texts, budget_s, share, rounds_ms)
+    """Time one workload; with ``test_texts``, also what has one figure a model, between two halves of the time."""
+    with findings.recorded(workload, pool.threads) as rounds_ms:
+        if test_texts is not None:
+            # One process alone can be faster or slower by 2% all its life, so half the time goes to a second one.
+            with findings.watch.timing(pool.sessions):
+                take_turns(pool, workload, texts, config.seconds / 2, lambda spent: share(spent / 2), rounds_ms)
+            _measure_once(pool, findings.measured, test_texts, config)
+            pool.restart()
+        with findings.watch.timing(pool.sessions):
+            take_turns(pool, workload, texts, config.seconds, share, rounds_ms)
+    findings.skip(str(workload), pool.threads, pool.rested())
+
+
+def _measure_once(
+    pool: WorkerPool, measured: Mapping[str, Measured], texts: Sequence[Text], config: BenchConfig
+) -> None:
+    """What has one figure a model: costs, offline throughput, latency under random arrivals."""
+    for name, cost in pool.each(ModelWorker.cost).items():
+        measured[name].cost = cost
+    info = {name: model.info for name, model in measured.items()}
+    for name, throughput in measure_throughput(pool, info, texts, config.seconds).items():
+        measured[name].throughput = throughput
+    if config.rate is not None:
+        for name, served in measure_served(pool, config.rate, config.seconds, config.seed).items():
+            measured[name].served = served
 
 
 def _side_by_side(texts: Sequence[Text], config: BenchConfig, findings: Findings, advance: Advance) -> None:
@@ -155,21 +188,8 @@ def _side_by_side(texts: Sequence[Text], config: BenchConfig, findings: Findings
                 with findings.watch.timing([]):  # its workers have ended by then, and count as this process's children
                     model.splits.append(measure_split(name, model.row, count, threads, texts, config.seconds))
             except WorkerError as failure:
-                about = {"load": f"{count} instances", "threads": threads}
-                findings.skipped.append({"name": name, **about, "reason": str(failure)})
+                findings.skip(f"{count} instances", threads, {name: str(failure)})
             advance(note=f"{count} instances of {name}")
-
-
-def _measure_once(pool: WorkerPool, measured: dict[str, Measured], test: "Split", config: BenchConfig) -> None:
-    """What is measured once a model, with the first thread count: costs, offline throughput, arrivals at random."""
-    for name, cost in pool.each(ModelWorker.cost).items():
-        measured[name].cost = cost
-    info = {name: model.info for name, model in measured.items()}
-    for name, throughput in measure_throughput(pool, info, test.texts, config.seconds).items():
-        measured[name].throughput = throughput
-    if config.rate is not None:
-        for name, served in measure_served(pool, config.rate, config.seconds, config.seed).items():
-            measured[name].served = served
 
 
 def workloads_of(config: BenchConfig, longest: int = _GPU_LENGTH) -> list[Workload]:
@@ -189,23 +209,6 @@ def sample(texts: Sequence[Text], seed: int) -> list[Text]:
     """The texts that are timed, the same for every model, in a seeded order."""
     order = np.random.default_rng(seed).permutation(len(texts))[:_TIMED_TEXTS]
     return [texts[index] for index in order]
-
-
-def _check(info: dict[str, ModelInfo], test: "Split", task: str, workloads: Sequence[Workload]) -> None:
-    wanted = {label for labels in test.labels for label in labels}
-    for name, model in info.items():
-        # A checkpoint that is not ours does not say whether it reads pairs, so only ours can be held to it.
-        fits = (
-            task in (model.task, f"pair_{model.task}") if test.labels else reads_pairs(task) >= reads_pairs(model.task)
-        )
-        if not fits:
-            raise CompressError(f"{name} is a {model.task} model, the data is {task}; give data that it was made for")
-        if unknown := sorted(wanted - set(model.labels)):
-            known = ", ".join(model.labels)
-            raise CompressError(f"{name} does not know the label {unknown[0]!r} of the test split; it has {known}")
-        longest = max((workload.length for workload in workloads if workload.length != "real"), default=0)
-        if longest > model.max_length:
-            raise CompressError(f"bench.length {longest} is more than the {model.max_length} tokens that {name} takes")
 
 
 def _with_progress(ask: Callable[[ModelWorker], T], advance: Advance, did: str) -> Callable[[ModelWorker], T]:

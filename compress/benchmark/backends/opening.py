@@ -30,7 +30,7 @@ class Row:
 
 
 def open_row(row: Row, threads: int) -> MeasuredPredictor:
-    """The classifier of ``row`` on some CPU threads. What runs it is imported here, as that is part of loading.
+    """The classifier of ``row`` on some CPU threads. Its runtime is imported here, as part of loading.
 
     Raises:
         CompressError: it cannot be loaded, or not run on that device, backend or provider.

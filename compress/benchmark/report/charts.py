@@ -22,7 +22,7 @@ _FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 
 
 def inline(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
-    """Rows as a chart's data, kept inside it."""
+    """Rows as data that a chart holds itself."""
     return alt.InlineData(values=[dict(row) for row in rows])
 
 
@@ -111,7 +111,7 @@ def latency_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
 
 
 def stage_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
-    """What a text costs from string to answer: the tokenizer's median, paler, and the model's."""
+    """The time of a text from string to answer: the tokenizer's median, paler, and the model's."""
     rows = []
     for entry in entries:
         tokenizer, model = float(entry["cost"]["tokenizer_p50_ms"]), p50_ms(entry)

@@ -46,11 +46,11 @@ def split_words(entry: Entry) -> str:
     """The best split in a sentence, and what it gains over the worst."""
     ranked = sorted(entry["instances"], key=lambda split: -float(split["texts_per_s"]))
     best, worst = ranked[0], ranked[-1]
-    told = f"{entry['name']} answers most as {split_name(best)}: {formatting.rate(best['texts_per_s'])} texts/s"
+    sentence = f"{entry['name']} answers most as {split_name(best)}: {formatting.rate(best['texts_per_s'])} texts/s"
     if best is worst:
-        return f"{told}."
+        return f"{sentence}."
     gain = formatting.compared(best["texts_per_s"] / worst["texts_per_s"], "as many", "as few", "about as many")
-    return f"{told}, {gain} as {split_name(worst)}."
+    return f"{sentence}, {gain} as {split_name(worst)}."
 
 
 def split_name(split: Mapping[str, Any]) -> str:

@@ -21,8 +21,8 @@ def write_report(results: Mapping[str, Any], folder: Path) -> None:
     The raw times go into ``samples.jsonl``, one line a model and load: each call of each round in milliseconds.
 
     Args:
-        results: The document that :func:`compress.bench.bench` returns, or one read back from a results.json.
-        folder: Where to write.
+        results: the document that :func:`compress.benchmark.measure.bench` returns, or one read from a results.json.
+        folder: where to write.
     """
     if "samples" in results:
         lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in results["samples"]]
