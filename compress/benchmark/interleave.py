@@ -37,7 +37,9 @@ class WorkerPool:
             self.close()
             raise
 
-    def each(self, ask: Callable[[ModelWorker], T], number: int = 0) -> dict[str, T]:
+    def each(
+        self, ask: Callable[[ModelWorker], T], number: int = 0, done: Callable[[str], None] | None = None
+    ) -> dict[str, T]:
         """Ask the workers one after the other; the answers of those that gave one, by model, in the models' order.
 
         A worker that lacks the memory for a workload of a fixed shape rests until :meth:`rested`.
@@ -45,6 +47,7 @@ class WorkerPool:
         Args:
             ask: the question.
             number: of the round, which decides who comes first, see :func:`compress.workers.timing.in_turn`.
+            done: called with the model's name after each worker, whether it answered or failed.
         """
         answers: dict[str, T] = {}
         for worker in in_turn(self.workers, number):
@@ -57,6 +60,8 @@ class WorkerPool:
                 else:
                     self.failed[worker.name] = str(failure)
                     worker.close()
+            if done is not None:
+                done(worker.name)
         if not self.workers and not self._resting:
             name, reason = next(iter(self.failed.items()))
             raise CompressError(f"no model could be measured; {name}: {reason}")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 _TIMED_TEXTS = 512
 _GPU_BATCHES, _GPU_LENGTH = (1, 8, 64, 256, 1024), 128
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -91,7 +89,7 @@ def measure(
         for count in threads:
             living = {name: row for name, row in rows.items() if name not in findings.failed}
             with WorkerPool(living, count, findings.failed) as pool:
-                info = pool.each(_with_progress(ModelWorker.open, advance, "opened"))
+                info = pool.each(ModelWorker.open, done=lambda name: advance(note=f"opened {name}"))
                 check_reference(rows, findings.failed)
                 if not findings.measured:
                     workloads = workloads_of(config, min(model.max_length for model in info.values()))
@@ -140,7 +138,7 @@ def _answer(
 ) -> dict[str, Measured]:
     """Every model answers the test texts, after one of them alone, which shows how long its first answer takes."""
     pool.each(lambda worker: worker.first_answer(texts[0]))
-    logits = pool.each(_with_progress(lambda worker: worker.logits(texts), advance, "answered"))
+    logits = pool.each(lambda worker: worker.logits(texts), done=lambda name: advance(note=f"answered {name}"))
     return {name: Measured(rows[name], info[name], logits[name]) for name in logits}
 
 
@@ -209,18 +207,6 @@ def sample(texts: Sequence[Text], seed: int) -> list[Text]:
     """The texts that are timed, the same for every model, in a seeded order."""
     order = np.random.default_rng(seed).permutation(len(texts))[:_TIMED_TEXTS]
     return [texts[index] for index in order]
-
-
-def _with_progress(ask: Callable[[ModelWorker], T], advance: Advance, did: str) -> Callable[[ModelWorker], T]:
-    """``ask``, with a step on the bar after each worker, whether it answers or fails."""
-
-    def ask_and_advance(worker: ModelWorker) -> T:
-        try:
-            return ask(worker)
-        finally:
-            advance(note=f"{did} {worker.name}")
-
-    return ask_and_advance
 
 
 @contextmanager

@@ -15,10 +15,6 @@ _WITH_ARTICLE: Mapping[str, str] = {"torch": "a PyTorch", "onnx": "an ONNX"}
 _GPU_BACKENDS = ("torch", "torch-tf32", "torch-bf16", "torch-fp16", "torch-fp16-compiled", "torch-fp16-graphs")
 
 
-class _LeftOutError(Exception):
-    """Why a model has no row in the report."""
-
-
 def plan(named: Mapping[str, Path], config: BenchConfig) -> tuple[dict[str, Row], dict[str, str]]:
     """Every row of the report by its name, and the models that have none with the reason.
 
@@ -35,12 +31,11 @@ def plan(named: Mapping[str, Path], config: BenchConfig) -> tuple[dict[str, Row]
     rows: dict[str, Row] = {}
     left_out: dict[str, str] = {}
     for name, path in named.items():
-        try:
-            found = _rows_of(path, config)
-        except _LeftOutError as reason:
-            left_out[name] = str(reason)
-            continue
-        rows |= {f"{name} {row.backend}" if len(found) > 1 else name: row for row in found}
+        found = _rows_of(path, config)
+        if isinstance(found, str):
+            left_out[name] = found
+        else:
+            rows |= {f"{name} {row.backend}" if len(found) > 1 else name: row for row in found}
     if (first := next(iter(named))) in left_out:
         raise CompressError(
             f"{named[first]}: the first model is the reference and would be left out: {left_out[first]}"
@@ -63,8 +58,8 @@ def _check_provider(name: str) -> None:
     find_provider(name)
 
 
-def _rows_of(path: Path, config: BenchConfig) -> list[Row]:
-    """The rows of one model; an error says why there are none."""
+def _rows_of(path: Path, config: BenchConfig) -> list[Row] | str:
+    """The rows of one model, or the reason why there are none."""
     if (path / ABOUT).is_file():  # a baseline has one way to run
         return [Row(path)]
     try:
@@ -72,7 +67,7 @@ def _rows_of(path: Path, config: BenchConfig) -> list[Row]:
     except CompressError:  # opening it says what is wrong with it
         return [Row(path)]
     if kind not in _WITH_ARTICLE:
-        raise _LeftOutError(f"it is laid out for others ({kind}); give the ONNX folder that it was made from")
+        return f"it is laid out for others ({kind}); give the ONNX folder that it was made from"
     engines = ("torch",) if kind == "torch" else ("onnxruntime", "openvino")
     if config.device == "cuda":
         wanted: Sequence[str | None] = config.backends or (*_GPU_BACKENDS, "onnxruntime")
@@ -80,19 +75,18 @@ def _rows_of(path: Path, config: BenchConfig) -> list[Row]:
         wanted = config.backends or (None,)
     fitting = [backend for backend in wanted if backend is None or backend.split("-")[0] in engines]
     if not fitting:
-        raise _LeftOutError(
-            f"it is {_WITH_ARTICLE[kind]} model, and bench.backends has only {', '.join(config.backends)}"
-        )
+        return f"it is {_WITH_ARTICLE[kind]} model, and bench.backends has only {', '.join(config.backends)}"
     provider = config.provider or ("CUDA" if config.device == "cuda" else "CPU")
-    if kind == "onnx" and config.device == "cuda":
-        _check_onnx_on_gpu(path, provider)
+    if kind == "onnx" and config.device == "cuda" and (reason := _unfit_for_gpu(path, provider)):
+        return reason
     return [Row(path, backend, config.device, provider) for backend in fitting]
 
 
-def _check_onnx_on_gpu(path: Path, provider: str) -> None:
+def _unfit_for_gpu(path: Path, provider: str) -> str | None:
     if gpu_graph(path) is None:
-        raise _LeftOutError("dynamic int8 is a format for CPUs, GPUs have no kernels for it; export it in fp32")
+        return "dynamic int8 is a format for CPUs, GPUs have no kernels for it; export it in fp32"
     try:
         _check_provider(provider)
     except CompressError as error:
-        raise _LeftOutError(str(error)) from None
+        return str(error)
+    return None

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +159,10 @@ def test_a_process_that_dies_is_told() -> None:
         os.kill(model.session, signal.SIGKILL)
         with pytest.raises(CompressError, match=r"^prune: .*probably out of memory: .*signal 9"):
             model.turn(4)
+
+
+def test_the_process_that_times_a_graph_starts_with_no_more_than_serves_a_model() -> None:
+    code = "import sys, compress.latency.timer, compress.runtime.session; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "onnxruntime" in loaded
+    assert not {"torch", "transformers", "onnx", "scipy", "pydantic"}.intersection(loaded)
