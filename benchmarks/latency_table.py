@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from compress.benchmark.machine_report import describe_machine
 from compress.clock import Stopwatch
 from compress.config import DataConfig, PruneConfig
 from compress.data import read_dataset
 from compress.latency.deployment import deployment_of
 from compress.latency.random_models import Architecture, Widths, parameters
 from compress.latency.timings import latency_table, take_turns
+from compress.machine import describe_machine
 from compress.modeling.checkpoint import load_classifier
 
 RESULTS = Path(__file__).parent / "results" / "latency_table.json"

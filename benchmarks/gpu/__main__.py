@@ -16,8 +16,7 @@ from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.runner import run_parts
 from benchmarks.gpu.setting import setting_for
 from benchmarks.gpu.table import goals, table
-from compress.benchmark.machine_report import describe_machine
-from compress.machine import usable_cpus
+from compress.machine import describe_machine, usable_cpus
 
 RESULTS = Path(__file__).parents[1] / "results" / "gpu.json"
 

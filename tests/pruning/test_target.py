@@ -13,8 +13,9 @@ from compress.cli.main import main
 from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.folder import digest_tree, read_manifest
-from compress.latency.deployment import Deployment, Turns
+from compress.latency.deployment import Deployment
 from compress.latency.random_models import Architecture, Widths, parameters
+from compress.latency.timer import Timer
 from compress.modeling.checkpoint import load_classifier
 from compress.modeling.surgery import cut_model
 from compress.pruning.importance.ranking import random_importance
@@ -114,13 +115,13 @@ def test_a_model_that_is_pruned_already_is_planned_too(tiny_encoder: Path) -> No
 class ByParameters(Deployment):
     """A runtime in which a model takes a millisecond for so many parameters, its embedding tables aside."""
 
-    def timer(self, architecture: Architecture, widths: Widths) -> AbstractContextManager[Turns]:
+    def timer(self, architecture: Architecture, widths: Widths) -> AbstractContextManager[Timer]:
         rows = architecture.vocabulary + architecture.positions + architecture.segments
         return Steady((parameters(architecture, widths) - rows * architecture.hidden_size) / 1000)
 
 
 @dataclass(frozen=True)
-class Steady(AbstractContextManager[Turns]):
+class Steady(AbstractContextManager[Timer]):
     """Takes the same time for every call."""
 
     latency_ms: float
