@@ -183,7 +183,7 @@ def _size_map(student_size: int, teacher_size: int, seed: int) -> nn.Module:
     """
     if student_size == teacher_size:
         return nn.Identity()
-    linear = nn.utils.skip_init(nn.Linear, student_size, teacher_size, bias=False)
+    linear: nn.Module = nn.utils.skip_init(nn.Linear, student_size, teacher_size, bias=False)
     nn.init.orthogonal_(linear.get_parameter("weight"), generator=torch.Generator().manual_seed(seed))
     return linear
 

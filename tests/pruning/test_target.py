@@ -1,6 +1,7 @@
 """A latency in, a plan out: measured, told and kept to; what cannot be is refused in a line."""
 
 import json
+import shutil
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from compress.latency.random_models import Architecture, Widths, parameters
 from compress.modeling.checkpoint import load_classifier
 from compress.modeling.surgery import cut_model
 from compress.pruning.importance.ranking import random_importance
+from compress.pruning import vocabulary
 from compress.pruning.planning import find_plan
 from tests.tiny import make_bert, make_checkpoint
 
@@ -150,3 +152,23 @@ def test_a_hidden_size_that_is_asked_for_is_planned_with(tiny_torch: Path, tiny_
     pruned = load_classifier(str(out))
     assert pruned.model.config.hidden_size == metrics["hidden_size"] == 32
     assert pruned.parameters == metrics["parameters"]
+
+
+def test_a_plan_is_for_the_model_whose_vocabulary_is_cut(
+    tiny_torch: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vocabulary, "COMMON", 0)
+    data = tmp_path / "data"
+    shutil.copytree(tiny_data, data)
+    gone = {"film", "superb", "dull", "story"}
+    lines = (data / "train.jsonl").read_text().splitlines(keepends=True)
+    (data / "train.jsonl").write_text("".join(line for line in lines if not gone & set(json.loads(line)["text"].split())))
+    out = tmp_path / "fast"
+    metrics = compress.prune(tiny_torch, data, out, speedup=1.3, vocabulary=True, **SMALL).metrics
+    pruned = load_classifier(str(out))
+    assert metrics["vocabulary"]["tokens"] == metrics["vocabulary"]["tokens_before"] - len(gone)
+    assert metrics["parameters"] == pruned.parameters == read_manifest(out).parameters
+    compress.export(out, tmp_path / "onnx", threads=1)
+    int8 = compress.quantize(tmp_path / "onnx", data, tmp_path / "int8", max_drop=100, threads=1)
+    served = next((int8.folder / "onnx").glob("*.onnx")).stat().st_size
+    assert metrics["size_bytes"] == pytest.approx(served, rel=0.01)
