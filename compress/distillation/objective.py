@@ -133,7 +133,7 @@ class CustomLoss(nn.Module):
         if value.ndim or not value.is_floating_point():
             raise CompressError(
                 f"{self._setting} must give a scalar tensor of floats, got {value.dtype} of shape "
-                f"{list(value.shape)}; a mean over the texts is one"
+                f"{list(value.shape)}; a mean over texts makes one"
             )
         return value
 
