@@ -18,7 +18,7 @@ from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.states import recording
 from compress.progress import progress, say
 from compress.training.batches import BatchSchedule, Examples, Rows
-from compress.training.checkpointing import Checkpoints, RunFiles, Saved, identity_of
+from compress.training.checkpointing import Checkpoints, RunFiles, State, identity_of
 from compress.training.metrics_log import MetricsLog
 from compress.training.objective import Batch, Losses, Objective, States
 from compress.training.optimizer import Optimizer
@@ -159,7 +159,7 @@ class _Run:
             loss = self._validate(step)
         stop = self.validator.out_of_patience
         if save and not (stop or last):
-            self._checkpoints.save(step, self._saved())
+            self._checkpoints.save(step, self._state())
         return f"loss {loss:.3f}{self.validator.note}", stop
 
     def resume(self) -> int:
@@ -167,29 +167,25 @@ class _Run:
         newest = self._checkpoints.newest()
         if newest is None:
             return 0
-        done, saved = newest
-        numbers, tensors = saved.numbers, saved.tensors
+        done, state = newest
         with torch.no_grad():
             for name, weight in self._trained().items():
-                weight.copy_(tensors["trained"][name])
-        self.optimizer.load(numbers["schedule"], tensors["moments"])
-        self.validator.load(numbers["validator"], tensors.get("best", {}))  # none before the first validation
-        self.metrics_log.load(numbers["records"])
-        self._since_validation = numbers["since_validation"]
-        saved.restore_random()
+                weight.copy_(state["trained"][name])
+        self.optimizer.load(state["optimizer"])
+        self.validator.load(state["validator"])
+        self.metrics_log.load(state["records"])
+        self._since_validation = state["since_validation"]
         say(f"training: goes on after step {done}, where it was interrupted")
         return done
 
-    def _saved(self) -> Saved:
-        validator, best = self.validator.state()
-        schedule, moments = self.optimizer.state()
-        numbers = {
-            "validator": validator,
-            "schedule": schedule,
+    def _state(self) -> State:
+        return {
+            "trained": self._trained(),
+            "optimizer": self.optimizer.state(),
+            "validator": self.validator.state(),
             "records": self.metrics_log.records,
             "since_validation": self._since_validation,
         }
-        return Saved.now(numbers, {"trained": self._trained(), "moments": moments, "best": best})
 
     def _trained(self) -> dict[str, torch.Tensor]:
         return {name: weight.detach() for name, weight in self._plain_model.named_parameters() if weight.requires_grad}

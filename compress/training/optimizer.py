@@ -43,20 +43,13 @@ class Optimizer:
         factor: float = self._schedule.lr_lambdas[0](step - 1)
         return self._peak * factor
 
-    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    def state(self) -> dict[str, Any]:
         """The schedule's numbers and AdamW's moments of each weight, for a checkpoint."""
-        moments = self._optimizer.state_dict()["state"]
-        return self._schedule.state_dict(), {
-            f"{at}.{name}": found for at in moments for name, found in moments[at].items()
-        }
+        return {"schedule": self._schedule.state_dict(), "moments": self._optimizer.state_dict()["state"]}
 
-    def load(self, numbers: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors.items():
-            at, of = name.split(".")
-            moments.setdefault(int(at), {})[of] = tensor
-        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": moments})
-        self._schedule.load_state_dict(numbers)
+        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": state["moments"]})
+        self._schedule.load_state_dict(state["schedule"])
         for group, rate in zip(self._optimizer.param_groups, self._schedule.get_last_lr(), strict=True):
             group["lr"] = rate

@@ -110,16 +110,15 @@ class Validator:
                 weight.copy_(self._best_weights[name])
         self._model.cpu()
 
-    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Numbers and the best weights, for a checkpoint."""
-        return {"result": asdict(self.result), "waited": self._waited}, self._best_weights
+    def state(self) -> dict[str, Any]:
+        """The result so far and the best weights, for a checkpoint."""
+        return {"result": asdict(self.result), "waited": self._waited, "best": self._best_weights}
 
-    def load(self, numbers: dict[str, Any], best_weights: dict[str, torch.Tensor]) -> None:
+    def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.result = TrainingResult(**numbers["result"])
-        self._waited = numbers["waited"]
+        self.result, self._waited = TrainingResult(**state["result"]), state["waited"]
         device = next(self._model.parameters()).device
-        self._best_weights = {name: weight.to(device) for name, weight in best_weights.items()}
+        self._best_weights = {name: weight.to(device) for name, weight in state["best"].items()}
 
     def _trained(self) -> list[tuple[str, torch.nn.Parameter]]:
         return [(name, weight) for name, weight in self._model.named_parameters() if weight.requires_grad]
