@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import compress
-from compress.benchmark.backends.folders import open_predictor
+from compress.benchmark.backends.opening import Row, open_row
 from compress.config import DataConfig
 from compress.data import Dataset, read_dataset
 from compress.errors import CompressError
@@ -78,7 +78,7 @@ def measure(name: str, data: Path, out: Path, threads: int | None) -> None:
 
 def row(model: str, seed: int, folder: Path, dataset: Dataset, metric: str) -> dict[str, Any]:
     """One model's metric on the test texts, with how it was made."""
-    predictor = open_predictor(folder, threads=compress_threads())
+    predictor = open_row(Row(folder), compress_threads())
     logits = predict_logits(predictor, dataset.test.texts)
     targets = dataset.test.targets(predictor.labels, dataset.task)
     found = score(metric, logits, targets, positive=positive_column(predictor.labels))

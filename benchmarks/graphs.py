@@ -27,8 +27,8 @@ from typing import Any
 
 from benchmarks.graphs_models import SHAPES, STUDENT, Files, prepare, random_texts
 from benchmarks.openvino_setup import ROOT, make_peer
-from compress.benchmark.machine_report import describe_machine
 from compress.clock import Stopwatch
+from compress.machine import describe_machine
 
 RESULTS = ROOT / "benchmarks" / "results" / "graphs.json"
 WORK = ROOT / "runs" / "graphs"

@@ -31,7 +31,8 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 
 from compress.config import DistillConfig
 from compress.distillation.corpus import build_corpus
-from compress.distillation.teacher import answers
+from compress.distillation.distill import teacher_outputs
+from compress.distillation.teacher_cache.cache import teacher_digest
 from compress.distillation.unlabeled import read_unlabeled
 from compress.modeling.checkpoint import Checkpoint
 from compress.training.batches import Examples
@@ -97,7 +98,8 @@ def measure(count: int) -> dict[str, float]:
 def distilled(teacher: Checkpoint, encodings: Encodings, cache: Path) -> None:
     """What a distillation does with its texts and its teacher, less the student."""
     config = DistillConfig.parse({"device": "cpu", "precision": "fp32", "teacher_cache": str(cache), "cache_gb": 100.0})
-    found = answers(teacher, encodings, teacher.labels, frozenset({"hidden.1"}), config)
+    digest, states = teacher_digest(teacher), frozenset({"hidden.1"})
+    found = teacher_outputs(teacher, digest, encodings, teacher.labels, states, config)
     examples = Examples(encodings, np.zeros(LABELLED, dtype=np.int64), found)
     rng = np.random.default_rng(0)
     for _ in range(len(encodings) // BATCH_SIZE):

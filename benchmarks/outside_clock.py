@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from compress.benchmark.interleave import in_turn
-from compress.benchmark.rows import Row
-from compress.benchmark.workers.client import Worker
+from compress.benchmark.backends.opening import Row
+from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.workload import REAL, Times
 from compress.config import DataConfig
 from compress.data import read_test
 from compress.folder import read_manifest
 from compress.runtime.choice import choose_graph
+from compress.workers.timing import in_turn
 
 RESULTS = Path(__file__).parent / "results" / "outside_clock.jsonl"
 TEXTS = 200
@@ -109,12 +109,12 @@ def measure(model: Path, texts: Sequence[Any], threads: int, rounds: int) -> dic
     times_ms: dict[str, list[Times]] = {"bench": [], "loop": [], "profiled": []}
     with TemporaryDirectory() as temporary:
         with ExitStack() as ends:
-            worker = ends.enter_context(Worker("bench", Row(model), threads))
-            worker.opened()
+            worker = ends.enter_context(ModelWorker("bench", Row(model), threads))
+            worker.open()
             loops = [Loop(model, texts, threads, profile) for profile in ("", f"{temporary}/profile")]
             for loop in loops:
                 ends.callback(loop.close)
-            worker.load(REAL, texts)
+            worker.prepare(REAL, texts)
             turns: list[tuple[str, Callable[[], Times]]] = [
                 ("bench", lambda: worker.turn(len(texts), 0.0)),
                 ("loop", loops[0].turn),

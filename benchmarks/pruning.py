@@ -24,13 +24,12 @@ import torch
 
 import compress
 from benchmarks.distillation import METRICS, TEACHERS, TO_THE_END, compress_threads, row
-from compress.benchmark.machine_report import describe_machine
 from compress.config import DataConfig, PruneConfig
 from compress.data import Dataset, read_dataset
 from compress.latency.deployment import Deployment, deployment_of
 from compress.latency.table import LatencyTable
 from compress.latency.timings import latency_table
-from compress.machine import int8_flags
+from compress.machine import describe_machine, int8_flags
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.widths import Architecture, Widths
 from compress.pruning.importance import Importance

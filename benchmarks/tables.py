@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import distillation, pruning
+from benchmarks.gpu.table import table as gpu_table
 from compress.benchmark.report.markdown import as_markdown
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +31,8 @@ def table(name: str) -> str:
     if name in _BY_DATA_SET:
         found = {path: _read(path) for path in sorted((RESULTS / name).rglob("*.json"))}
         return _BY_DATA_SET[name](found) + "\n"
+    if name == "gpu":  # a machine with one is seldom at hand
+        return gpu_table(_read(RESULTS / "gpu.json") if (RESULTS / "gpu.json").is_file() else None)
     return as_markdown(_read(RESULTS / f"{name}.json"))
 
 

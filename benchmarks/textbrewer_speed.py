@@ -31,9 +31,8 @@ from statistics import median
 from typing import Any, Self
 
 from benchmarks.textbrewer_setup import PEER, ROOT, make_peer, write_data
-from compress.benchmark.machine_report import describe_machine
 from compress.clock import Stopwatch, in_words
-from compress.machine import usable_cpus
+from compress.machine import describe_machine, usable_cpus
 
 RESULTS = ROOT / "benchmarks" / "results" / "textbrewer.json"
 EPOCHS = 3

@@ -19,10 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
-from compress.benchmark.machine_report import describe_machine
 from compress.clock import Stopwatch
 from compress.demo_assets import bbc_news
-from compress.machine import usable_cpus
+from compress.machine import describe_machine, usable_cpus
 from tests.clients.setup import PEERS
 
 WORKER = Path(__file__).with_name("throughput_worker.py")

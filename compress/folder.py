@@ -72,6 +72,12 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def manifest_kind(folder: Path) -> Kind | None:
+    """What the manifest says that the folder is, its files unread; None for a folder without a manifest."""
+    path = folder / MANIFEST
+    return _parse(path).kind if path.is_file() else None
+
+
 def _parse(path: Path) -> Manifest:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))

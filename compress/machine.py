@@ -1,21 +1,36 @@
 """What this process may use: CPUs, threads, devices, and where it may keep things."""
 
 import os
+import platform
 import re
+import subprocess
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from compress.errors import CompressError
 from compress.paths import local_path
+from compress.version import __version__
 
 _SPINS = "10000"
+# Instruction sets that decide which kernels run: vector width, int8 dot products, matrix units, Arm's counterparts.
+_KERNEL_FLAGS = (
+    *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16"),
+    *("asimd", "asimddp", "i8mm", "bf16", "sve"),
+)
+_REPORTED_PACKAGES = ("numpy", "onnxruntime", "torch", "transformers")
 _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "asimddp", "i8mm")
 
 
 def usable_cpus() -> int:
-    """CPUs that this process may run on, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many CPUs this process may run on, which in a container are fewer than the machine has."""
+    return len(cpu_numbers())
+
+
+def cpu_numbers() -> list[int]:
+    """The CPUs that this process may run on, as the system counts them."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def processes() -> int:
@@ -85,6 +100,37 @@ def cpu_field(names: str) -> str:
         return ""
     found = re.search(rf"^(?:{names})\s*:(.*)$", told, re.MULTILINE)
     return found.group(1).strip() if found else ""
+
+
+def cpu_name() -> str:
+    """The CPU's model, or its architecture where the system does not show it."""
+    return cpu_field("model name") or platform.processor() or platform.machine()
+
+
+def gpu_name() -> str | None:
+    """The first NVIDIA GPU, by its driver's tool so that torch need not be imported; None without one."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip().partition("\n")[0] or None
+
+
+def describe_machine(threads: list[int]) -> dict[str, Any]:
+    """The machine as results.json has it; ``threads`` are the thread counts that were measured."""
+    flags = cpu_flags()
+    return {
+        "cpu": cpu_name(),
+        "cpu_flags": [flag for flag in _KERNEL_FLAGS if flag in flags],
+        "cores": usable_cpus(),
+        "threads": threads,
+        "gpu": gpu_name(),
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": f"{platform.system()} {platform.release()}",
+        "versions": {"compress": __version__, "python": platform.python_version()}
+        | package_versions(_REPORTED_PACKAGES),
+    }
 
 
 def package_versions(packages: Iterable[str]) -> dict[str, str | None]:

@@ -119,3 +119,13 @@ def tiny_int8(tiny_onnx: Path, tiny_data: Path, tmp_path_factory: pytest.TempPat
     out = tmp_path_factory.mktemp("models") / "int8"
     compress.quantize(tiny_onnx, tiny_data, out, threads=1)
     return out
+
+
+@pytest.fixture(scope="session")
+def tiny_static(tiny_onnx: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``tiny_onnx`` quantized with the ranges of its activations measured beforehand."""
+    import compress
+
+    out = tmp_path_factory.mktemp("models") / "static"
+    compress.quantize(tiny_onnx, tiny_data, out, calibrate="percentile", threads=1)
+    return out

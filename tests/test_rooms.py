@@ -1,4 +1,4 @@
-"""The rooms stand on floors: a room imports those below it and none above, also inside functions, and no two in a circle."""
+"""The rooms stand on floors: a room imports those below it and none above, also inside functions. So no circle."""
 
 import ast
 from collections.abc import Iterator
@@ -23,11 +23,12 @@ FLOORS = (
     *("graph", "graph.text"),
     "quantization",
     "packaging",
+    "workers",
     "latency",
     "training",
     *("distillation.teacher_cache", "distillation"),
     *("pruning.importance", "pruning"),
-    *("benchmark.backends", "benchmark.workers", "benchmark.report", "benchmark"),
+    *("benchmark.backends", "benchmark.report", "benchmark"),
     "steps",
     "recipes",
     "doctor",

@@ -1,4 +1,4 @@
-"""Texts that arrive at random and wait their turn: MLPerf's server scenario (Reddi et al. 2020), one server."""
+"""Texts that arrive at random and wait their turn: MLPerf's server scenario (Reddi et al. 2020), with one server."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -22,10 +22,10 @@ class Served:
     """Latencies from arrival to answer, waiting, tokenizer and model together.
 
     Attributes:
-        rate_per_s: arrivals a second that were asked for.
+        rate_per_s: arrivals a second.
         threads: CPU threads of the one server.
-        answered_per_s: what it answered; less than 90% of what arrived is ``overloaded``, where a queue has no end
-            and its latencies only tell how long was measured.
+        answered_per_s: answers a second; below 90% of the arrivals the server is ``overloaded``: its queue grows
+            without end, and the latencies only show how long was measured.
         texts: how many were answered.
     """
 
@@ -47,10 +47,8 @@ def poisson_arrivals(rate_per_s: float, seconds: float, seed: int) -> Seconds:
     return np.sort(rng.random(n) * seconds)  # given their number, arrivals are uniform
 
 
-def serve(arrivals_s: Seconds, answer: Callable[[int], None]) -> tuple[Times, float]:
-    """Answer each arrival in order, none before it is there.
-
-    Ends when all are answered, or after twice the time in which they arrive.
+def serve_arrivals(arrivals_s: Seconds, answer: Callable[[int], None]) -> tuple[Times, float]:
+    """Answer each arrival in order, none before its time, until all are answered or twice their time has passed.
 
     Returns:
         Milliseconds from arrival to answer of each that was answered, and the seconds that all took.
@@ -74,7 +72,7 @@ def _wait_until(watch: Stopwatch, moment_s: float) -> None:
 
 
 def summarise_served(rate_per_s: float, threads: int, stretches: Sequence[tuple[Times, float, float]]) -> Served:
-    """The figures of several stretches: times in ms, seconds they took, and seconds in which their texts arrived."""
+    """The figures of several stretches: times in ms, seconds until the last answer, seconds until the last arrival."""
     times_ms = np.concatenate([times for times, _, _ in stretches])
     took_s = sum(took for _, took, _ in stretches)
     p50_ms, p90_ms, p95_ms, p99_ms = np.percentile(times_ms, [50, 90, 95, 99]).tolist()

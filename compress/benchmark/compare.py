@@ -1,17 +1,16 @@
 """Each measured model against the first: the entries of results.json."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compress.benchmark.arrivals import Served
-from compress.benchmark.cost import WorkerCosts
+from compress.benchmark.backends.opening import Row
 from compress.benchmark.instances import CpuSplit
-from compress.benchmark.rows import Row
+from compress.benchmark.model_worker import Cost, ModelInfo
 from compress.benchmark.throughput import Throughput
-from compress.benchmark.workers.client import Opened
 from compress.benchmark.workload import Latency, Times, speedup_interval
 from compress.config import BenchConfig
 from compress.evaluation.comparison import measure_change
@@ -27,25 +26,25 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Measured:
-    """Everything that was found out about one model."""
+    """Everything that was measured of one model."""
 
-    side: Row
-    opened: Opened
+    row: Row
+    info: ModelInfo
     logits: Logits
     latency: list[Latency] = field(default_factory=list)
     rounds_ms: list[Times] = field(default_factory=list)  # of the first latency
-    account: WorkerCosts | None = None
+    cost: Cost | None = None
     throughput: Throughput | None = None
     served: Served | None = None
     splits: list[CpuSplit] = field(default_factory=list)
 
 
 def compare(measured: dict[str, Measured], test: "Split", config: BenchConfig) -> list[dict[str, Any]]:
-    """One entry of results.json a model, each against the first; test texts without labels leave accuracies None."""
+    """One entry of results.json for each model, compared with the first; without test labels accuracies are None."""
     first = next(iter(measured.values()))
-    labels = all_labels(model.opened for model in measured.values())
-    true = truth(test.targets(labels, first.opened.task), len(labels)) if test.labels else None
-    metric = choose_metric(config.metric, first.opened.task, len(labels))
+    labels = all_labels(model.info for model in measured.values())
+    true = truth(test.targets(labels, first.info.task), len(labels)) if test.labels else None
+    metric = choose_metric(config.metric, first.info.task, len(labels))
     first_answers = _answers(first, labels)
     entries = []
     for name, model in measured.items():
@@ -64,9 +63,9 @@ def _accuracy(
 ) -> dict[str, Any] | None:
     if true is None:
         return None
-    own = [labels.index(label) for label in model.opened.labels]
-    sureness = confidence(model.opened.task, model.logits)
-    if sureness.ndim == 2:  # a label that the model does not know, it denies with certainty
+    own = [labels.index(label) for label in model.info.labels]
+    sureness = confidence(model.info.task, model.logits)
+    if sureness.ndim == 2:  # of a label that the model does not know it is sure that it does not apply
         known, sureness = sureness, np.ones(answers.shape)
         sureness[:, own] = known
     quality = measure_quality(labels, answers, true, sureness)
@@ -85,46 +84,50 @@ def _ratios(first: Measured, model: Measured) -> dict[str, Any]:
     return {
         "speedup_p50": first.latency[0].p50_ms / model.latency[0].p50_ms,
         "speedup_ci95": speedup_interval(first.rounds_ms, model.rounds_ms) if in_step else None,
-        "size_ratio": first.opened.size_bytes / model.opened.size_bytes,
+        "size_ratio": first.info.size_bytes / model.info.size_bytes,
     }
 
 
-def all_labels(models: Iterable[Opened]) -> tuple[str, ...]:
-    """Every label that a model knows, sorted, so that the second of two is the one that F1 is of."""
+def all_labels(models: Iterable[ModelInfo]) -> tuple[str, ...]:
+    """Every label that a model knows, sorted: of two, F1 is of the second."""
     return tuple(sorted({label for model in models for label in model.labels}))
 
 
 def _answers(model: Measured, labels: tuple[str, ...]) -> Indicators:
     """The model's predictions with its columns in the order of ``labels``."""
-    predicted = predictions(model.opened.task, model.logits)
+    predicted = predictions(model.info.task, model.logits)
     placed = np.zeros((len(predicted), len(labels)), dtype=np.bool_)
-    placed[:, [labels.index(label) for label in model.opened.labels]] = predicted
+    placed[:, [labels.index(label) for label in model.info.labels]] = predicted
     return placed
 
 
-def _most_texts_per_s(model: Measured) -> float:
-    """The best that was measured, which is what a machine paid by the hour would be used for."""
+def _priced(model: Measured, price_per_hour: float | None) -> dict[str, Any] | None:
+    """The model's cost with the price at its best throughput: a machine paid by the hour would be used so."""
+    if model.cost is None:
+        return None
     offline = [model.throughput.texts_per_s] if model.throughput else []
     side_by_side = [split.texts_per_s for split in model.splits]
-    return max([latency.texts_per_s for latency in model.latency] + offline + side_by_side)
+    best = max([latency.texts_per_s for latency in model.latency] + offline + side_by_side)
+    price = None if price_per_hour is None else price_per_hour / 3600 / best * 1e6
+    return asdict(replace(model.cost, price_per_million_texts=price))
 
 
 def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
-    opened, account, path = model.opened, model.account, model.side.path
+    info, path = model.info, model.row.path
     return {
         "name": name,
-        "path": str(model.side.path),
-        "backend": opened.backend,
-        "device": model.side.device,
-        "provider": opened.provider,
-        "precision": opened.precision,
-        "size_bytes": opened.size_bytes,
-        "parameters": opened.parameters,
-        "labels": list(opened.labels),
+        "path": str(path),
+        "backend": info.backend,
+        "device": model.row.device,
+        "provider": info.provider,
+        "precision": info.precision,
+        "size_bytes": info.size_bytes,
+        "parameters": info.parameters,
+        "labels": list(info.labels),
         "latency": [asdict(latency) for latency in model.latency],
         "throughput": asdict(model.throughput) if model.throughput else None,
         "served": asdict(model.served) if model.served else None,
         "instances": [asdict(split) for split in model.splits],
-        "cost": asdict(account.cost(config.price_per_hour, _most_texts_per_s(model))) if account else None,
+        "cost": _priced(model, config.price_per_hour),
         "history": list(read_manifest(path).history) if (path / MANIFEST).is_file() else [],
     }

@@ -1,4 +1,4 @@
-"""Several processes of one model side by side: how a machine's CPUs are best shared out."""
+"""Several processes of one model side by side: how a machine's CPUs are best divided."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compress.benchmark.rows import Row
-from compress.benchmark.workers.client import Worker
+from compress.benchmark.backends.opening import Row
+from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.workload import REAL, Times
 from compress.errors import CompressError
 from compress.runtime.encoding import Text
+from compress.workers.timing import calls_per_turn
 
 _STRETCHES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class CpuSplit:
-    """So many processes of so many threads each, all answering real texts one at a time, at the same time.
+    """Processes with some threads each, all answering real texts one at a time, at the same time.
 
     Attributes:
         instances: processes.
@@ -38,7 +39,7 @@ class CpuSplit:
 
 
 def cpu_splits(instances: Sequence[int], cpus: int) -> list[tuple[int, int]]:
-    """Processes and threads of each; an even share of the CPUs, rounded down, so that none is used twice."""
+    """Each number of processes with the threads of one: an even share of the CPUs, rounded down."""
     for count in instances:
         if count > cpus:
             raise CompressError(f"bench.instances {count} is more than the {cpus} CPUs that this process may use")
@@ -46,20 +47,20 @@ def cpu_splits(instances: Sequence[int], cpus: int) -> list[tuple[int, int]]:
 
 
 def measure_split(
-    name: str, side: Row, instances: int, threads: int, texts: Sequence[Text], budget_s: float
+    name: str, row: Row, instances: int, threads: int, texts: Sequence[Text], budget_s: float
 ) -> CpuSplit:
     """One split of one model by itself, while nothing else of ours runs.
 
     Raises:
-        WorkerFailedError: one of its processes refused the model or died.
+        WorkerError: one of its processes refused the model or died.
     """
     with ExitStack() as ends, ThreadPoolExecutor(instances) as all_at_once:
-        workers = [ends.enter_context(Worker(name, side, threads)) for _ in range(instances)]
-        list(all_at_once.map(Worker.opened, workers))
-        slowest_ms = max(all_at_once.map(lambda worker: worker.load(REAL, texts), workers))
+        workers = [ends.enter_context(ModelWorker(name, row, threads)) for _ in range(instances)]
+        list(all_at_once.map(ModelWorker.open, workers))
+        slowest_ms = max(all_at_once.map(lambda worker: worker.prepare(REAL, texts), workers))
         stretch_s = budget_s / _STRETCHES
-        # The next stretch goes on with the next texts; one that ends early would leave the others more room.
-        calls = int(np.clip(1000 * stretch_s / slowest_ms, 2, len(texts)))
+        # A process that ended a stretch early would leave the others more of the machine, so all go on until its end.
+        calls = calls_per_turn(stretch_s, slowest_ms, 2, len(texts))
         rounds = [
             list(all_at_once.map(lambda worker: worker.turn(calls, stretch_s), workers)) for _ in range(_STRETCHES)
         ]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from compress.benchmark.compare import compare
 from compress.benchmark.instances import cpu_splits
-from compress.benchmark.machine_report import describe_machine, gpu_name
 from compress.benchmark.protocol import Findings, check_reference, measure
 from compress.benchmark.report.recommend import recommend
 from compress.benchmark.rows import plan
@@ -16,7 +15,7 @@ from compress.benchmark.warnings import warnings_of
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.evaluation.intervals import RESAMPLES
-from compress.machine import usable_cpus
+from compress.machine import describe_machine, gpu_name, usable_cpus
 
 if TYPE_CHECKING:
     from compress.data import Split
@@ -26,41 +25,41 @@ def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig)
     """Measure ``models`` on the ``test`` split of a ``task``; the first is the reference of every comparison.
 
     A later model that fails to load or whose process dies is listed under ``failed`` with its reason; the others are
-    measured all the same. One that no backend asked for can run is ``left_out``, a batch that memory does not suffice
-    for is ``skipped``; ``warnings`` say what speaks against the figures, first of all a busy machine. Test texts
-    without labels leave accuracies out. Ctrl-C ends the measuring and returns what
-    is known until then, ``partial``, if every model has been timed at least once.
+    measured all the same. A model that none of the requested backends can run is ``left_out``, a batch that needs more
+    memory than there is is ``skipped``, and ``warnings`` are reasons to doubt the figures, such as a busy machine. Test
+    texts without labels leave accuracies out. Ctrl-C ends the measuring and returns the results so far, ``partial``, if
+    every model has been timed at least once.
 
     Returns:
         The document that results.json holds, and the raw times as ``samples``, which are written apart.
 
     Raises:
-        CompressError: Without test texts, with a task or test label that is not a model's, for a length that a model
-            cannot take, without the device, provider or backend that was asked for, for more instances than CPUs, for
-            a path that is no folder, or if the first model could not be measured.
+        CompressError: there are no test texts; a model has another task, lacks a test label or cannot take a length; a
+            device, provider or backend is missing; there are more instances than CPUs; a path is no folder; or the
+            first model could not be measured.
     """
     if not test.texts:
         raise CompressError("bench needs test texts and the data has none; name a file of them with --test")
     if config.device == "cuda" and gpu_name() is None:
-        raise CompressError("bench.device is cuda, but no NVIDIA GPU is to be seen here; use --device cpu")
+        raise CompressError("bench.device is cuda, but no NVIDIA GPU is found here; use --device cpu")
     for path in models:
         if not path.is_dir() and path.parent.is_dir():  # what has no such parent may be a hub id
             raise CompressError(f"{path}: no such folder; give folders of models")
     named = unique_names(models)
-    sides, left_out = plan(named, config)
+    rows, left_out = plan(named, config)
     cpu_splits(config.instances, usable_cpus())  # refused before anything is timed
     threads = config.threads or [usable_cpus()]
     findings, partial = Findings(), False
     try:
-        measure(sides, test, task, threads, config, findings)
+        measure(rows, test, task, threads, config, findings)
     except KeyboardInterrupt:
         if not findings.timed():
             raise
         partial = True
-    check_reference(sides, findings.failed)
+    check_reference(rows, findings.failed)
     failed = findings.failed
     entries = compare(findings.timed(), test, config)
-    recommendation, busy = recommend(entries), findings.watch.busy()
+    recommendation, contention = recommend(entries), findings.watch.contention()
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "partial": partial,
@@ -69,9 +68,9 @@ def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig)
         "test_texts": len(test.texts),
         "models": entries,
         "recommendation": asdict(recommendation),
-        "busy": asdict(busy) if busy else None,
-        "warnings": warnings_of(entries, recommendation.name, busy),
-        "failed": [{"name": name, "path": str(sides[name].path), "reason": reason} for name, reason in failed.items()],
+        "busy": asdict(contention) if contention else None,
+        "warnings": warnings_of(entries, recommendation.name, contention),
+        "failed": [{"name": name, "path": str(rows[name].path), "reason": reason} for name, reason in failed.items()],
         "left_out": [{"name": name, "path": str(named[name]), "reason": why} for name, why in left_out.items()],
         "skipped": findings.skipped,
         "samples": findings.samples,

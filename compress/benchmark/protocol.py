@@ -1,21 +1,20 @@
-"""The order in which everything is measured, and what is known when it ends early."""
+"""The order in which everything is measured, and the findings, which an early end leaves whole."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compress.benchmark.backends.opening import Row
 from compress.benchmark.compare import Measured, all_labels
-from compress.benchmark.contention import CpuWatch
 from compress.benchmark.instances import cpu_splits, measure_split
 from compress.benchmark.interleave import WorkerPool, take_turns
-from compress.benchmark.rows import Row
+from compress.benchmark.model_worker import ModelInfo, ModelWorker
 from compress.benchmark.throughput import measure_served, measure_throughput
-from compress.benchmark.workers.client import Opened, Worker, WorkerFailedError
+from compress.benchmark.warnings import CpuWatch
 from compress.benchmark.workload import REAL, Times, Workload, summarise
 from compress.config import BenchConfig
 from compress.errors import CompressError
@@ -24,6 +23,7 @@ from compress.machine import usable_cpus
 from compress.progress import Advance, progress
 from compress.runtime.encoding import Text
 from compress.task import reads_pairs
+from compress.workers.process import WorkerError
 
 if TYPE_CHECKING:
     from compress.data import Split
@@ -31,12 +31,10 @@ if TYPE_CHECKING:
 _TIMED_TEXTS = 512
 _GPU_BATCHES, _GPU_LENGTH = (1, 8, 64, 256, 1024), 128
 
-T = TypeVar("T")
-
 
 @dataclass(slots=True)
 class Findings:
-    """What is known so far; Ctrl-C leaves it as it is."""
+    """Everything measured so far; Ctrl-C leaves it as it is."""
 
     measured: dict[str, Measured] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -48,130 +46,152 @@ class Findings:
         """The models that did not fail, with at least their first latency."""
         return {name: found for name, found in self.measured.items() if found.latency and name not in self.failed}
 
-    def skip(self, load: Workload, threads: int, reasons: Mapping[str, str]) -> None:
-        """Note the models that a load was too large for."""
-        about = {"load": str(load), "threads": threads}
+    def skip(self, load: str, threads: int, reasons: Mapping[str, str]) -> None:
+        """Note the models that could not be measured under a load, with the reasons."""
+        about = {"load": load, "threads": threads}
         self.skipped += [{"name": name, **about, "reason": reason} for name, reason in reasons.items()]
 
     @contextmanager
-    def recorded(self, load: Workload, threads: int) -> Iterator[dict[str, list[Times]]]:
-        """Keeps the figures of a load and the raw times that they come from, whatever ends the timing."""
+    def recorded(self, workload: Workload, threads: int) -> Iterator[dict[str, list[Times]]]:
+        """Keeps the raw times that the body gathers, and the figures that come from them, however the body ends."""
         rounds_ms: dict[str, list[Times]] = {}
         try:
             yield rounds_ms
         finally:
-            self._record(load, threads, rounds_ms)
-
-    def _record(self, load: Workload, threads: int, rounds_ms: Mapping[str, list[Times]]) -> None:
-        about = {"batch": load.batch, "length": load.length, "threads": threads}
-        for name, rounds in rounds_ms.items():
-            if rounds:
+            about = {"batch": workload.batch, "length": workload.length, "threads": threads}
+            for name, rounds in rounds_ms.items():
                 model = self.measured[name]
                 if not model.latency:
                     model.rounds_ms = rounds
-                model.latency.append(summarise(load, threads, rounds))
+                model.latency.append(summarise(workload, threads, rounds))
                 raw = [np.round(times, 4).tolist() for times in rounds]
                 self.samples.append({"name": name, **about, "rounds_ms": raw})
 
 
 def measure(
-    sides: Mapping[str, Row],
+    rows: Mapping[str, Row],
     test: "Split",
     task: str,
     threads: list[int],
     config: BenchConfig,
     findings: Findings,
 ) -> None:
-    """Measure all of ``sides``, one thread count after the other, into ``findings``.
+    """Measure all ``rows``, one thread count after the other, into ``findings``.
 
     Raises:
-        CompressError: see :func:`compress.bench.bench`.
+        CompressError: see :func:`compress.benchmark.measure.bench`.
         KeyboardInterrupt: on Ctrl-C; what was measured until then is in ``findings``.
     """
-    loads = loads_of(config)
-    texts = sample(test.texts, config.seed)
-    load_steps = max(1, round(config.seconds * len(sides)))
-    total = len(threads) * (len(sides) + len(loads) * load_steps) + len(sides) * (1 + len(config.instances))
+    workloads, texts = workloads_of(config), sample(test.texts, config.seed)
+    steps = max(1, round(config.seconds * len(rows)))
+    total = len(threads) * (len(rows) + len(workloads) * steps) + len(rows) * (1 + len(config.instances))
     with progress("bench", total=total) as advance:
         for count in threads:
-            living = {name: side for name, side in sides.items() if name not in findings.failed}
+            living = {name: row for name, row in rows.items() if name not in findings.failed}
             with WorkerPool(living, count, findings.failed) as pool:
-                opened = pool.each(_told(Worker.opened, advance, "opened"))
-                check_reference(sides, findings.failed)
+                info = pool.each(ModelWorker.open, done=lambda name: advance(note=f"opened {name}"))
+                check_reference(rows, findings.failed)
                 if not findings.measured:
-                    loads = loads_of(config, min(model.max_length for model in opened.values()))
-                    _check(opened, test, task, loads)
-                    known = len(all_labels(opened.values()))
-                    choose_metric(config.metric, task if test.labels else opened[next(iter(opened))].task, known)
-                    pool.each(lambda worker: worker.first_answer(test.texts[0]))
-                    logits = pool.each(_told(lambda worker: worker.logits(test.texts), advance, "answered"))
-                    check_reference(sides, findings.failed)
-                    findings.measured = {name: Measured(sides[name], opened[name], logits[name]) for name in logits}
-                for load in loads:
-                    with (
-                        _shares(advance, load_steps, f"{load}, threads {count}") as share,
-                        findings.recorded(load, count) as rounds_ms,
-                    ):
-                        timing = partial(_turns, pool, load, texts, rounds_ms, findings.watch)
-                        if load is REAL and count == threads[0]:
-                            # One process alone can be faster or slower by 2% all its life, so half the time goes to
-                            # a second one, and what is told once a model comes from the first.
-                            timing(config.seconds / 2, lambda spent: share(spent / 2))
-                            _more(pool, findings.measured, test, config)
-                            pool.renew()
-                        timing(config.seconds, share)
-                    findings.skip(load, count, pool.rested())
+                    workloads = workloads_of(config, min(model.max_length for model in info.values()))
+                    _check(info, test, task, workloads, config.metric)
+                    findings.measured = _answer(pool, rows, info, test.texts, advance)
+                    check_reference(rows, findings.failed)
+                for number, workload in enumerate(workloads):
+                    with _shares(advance, steps, f"{workload}, threads {count}") as share:
+                        once = number == 0 and count == threads[0]
+                        _time(pool, workload, texts, config, findings, share, test.texts if once else None)
         _side_by_side(texts, config, findings, advance)
 
 
-def check_reference(sides: Mapping[str, Row], failed: Mapping[str, str]) -> None:
-    """Refuse to go on, at whatever cost, without the model that the others are compared with."""
-    first = next(iter(sides))
+def check_reference(rows: Mapping[str, Row], failed: Mapping[str, str]) -> None:
+    """Refuse to go on without the model that the others are compared with."""
+    first = next(iter(rows))
     if first in failed:
         raise CompressError(
-            f"{sides[first].path}: the first model is the reference and cannot be measured ({failed[first]})"
+            f"{rows[first].path}: the first model is the reference and cannot be measured ({failed[first]})"
         )
 
 
-def _turns(
-    pool: WorkerPool,
-    load: Workload,
-    texts: Sequence[Text],
-    rounds_ms: dict[str, list[Times]],
-    watch: CpuWatch,
-    budget_s: float,
-    share: Callable[[float], None],
+def _check(
+    info: Mapping[str, ModelInfo], test: "Split", task: str, workloads: Sequence[Workload], metric: str | None
 ) -> None:
-    with watch.timing(pool.sessions):
-        take_turns(pool, load, texts, budget_s, share, rounds_ms)
+    """Refuse data, lengths and a metric that do not suit every model."""
+    wanted = {label for labels in test.labels for label in labels}
+    longest = max((workload.length for workload in workloads if workload.length != "real"), default=0)
+    for name, model in info.items():
+        # A checkpoint that is not ours does not say whether it reads pairs, so only ours can be held to it.
+        fits = (
+            task in (model.task, f"pair_{model.task}") if test.labels else reads_pairs(task) >= reads_pairs(model.task)
+        )
+        if not fits:
+            raise CompressError(f"{name} is a {model.task} model, the data is {task}; give data that it was made for")
+        if unknown := sorted(wanted - set(model.labels)):
+            known = ", ".join(model.labels)
+            raise CompressError(f"{name} does not know the label {unknown[0]!r} of the test split; it has {known}")
+        if longest > model.max_length:
+            raise CompressError(f"bench.length {longest} is more than the {model.max_length} tokens that {name} takes")
+    choose_metric(metric, task if test.labels else next(iter(info.values())).task, len(all_labels(info.values())))
 
 
-def _side_by_side(texts: Sequence[Text], config: BenchConfig, findings: Findings, advance: Advance) -> None:
-    """Several processes of each model, where that is asked for."""
-    for name, model in findings.timed().items():
-        for count, threads in cpu_splits(config.instances, usable_cpus()):
-            try:
-                with findings.watch.timing([]):  # its workers have ended by then, and count as this process's children
-                    model.splits.append(measure_split(name, model.side, count, threads, texts, config.seconds))
-            except WorkerFailedError as failure:
-                about = {"load": f"{count} instances", "threads": threads}
-                findings.skipped.append({"name": name, **about, "reason": str(failure)})
-            advance(note=f"{count} instances of {name}")
+def _answer(
+    pool: WorkerPool, rows: Mapping[str, Row], info: Mapping[str, ModelInfo], texts: Sequence[Text], advance: Advance
+) -> dict[str, Measured]:
+    """Every model answers the test texts, after one of them alone, which shows how long its first answer takes."""
+    pool.each(lambda worker: worker.first_answer(texts[0]))
+    logits = pool.each(lambda worker: worker.logits(texts), done=lambda name: advance(note=f"answered {name}"))
+    return {name: Measured(rows[name], info[name], logits[name]) for name in logits}
 
 
-def _more(pool: WorkerPool, measured: dict[str, Measured], test: "Split", config: BenchConfig) -> None:
-    """What is measured once a model, with the first thread count: costs, offline throughput, arrivals at random."""
-    for name, account in pool.each(Worker.account).items():
-        measured[name].account = account
-    for name, throughput in measure_throughput(pool, test.texts, config.seconds).items():
+def _time(
+    pool: WorkerPool,
+    workload: Workload,
+    texts: Sequence[Text],
+    config: BenchConfig,
+    findings: Findings,
+    share: Callable[[float], None],
+    test_texts: Sequence[Text] | None,
+) -> None:
+    """Time one workload; with ``test_texts``, also what has one figure a model, between two halves of the time."""
+    with findings.recorded(workload, pool.threads) as rounds_ms:
+        if test_texts is not None:
+            # One process alone can be faster or slower by 2% all its life, so half the time goes to a second one.
+            with findings.watch.timing(pool.sessions):
+                take_turns(pool, workload, texts, config.seconds / 2, lambda spent: share(spent / 2), rounds_ms)
+            _measure_once(pool, findings.measured, test_texts, config)
+            pool.restart()
+        with findings.watch.timing(pool.sessions):
+            take_turns(pool, workload, texts, config.seconds, share, rounds_ms)
+    findings.skip(str(workload), pool.threads, pool.rested())
+
+
+def _measure_once(
+    pool: WorkerPool, measured: Mapping[str, Measured], texts: Sequence[Text], config: BenchConfig
+) -> None:
+    """What has one figure a model: costs, offline throughput, latency under random arrivals."""
+    for name, cost in pool.each(ModelWorker.cost).items():
+        measured[name].cost = cost
+    info = {name: model.info for name, model in measured.items()}
+    for name, throughput in measure_throughput(pool, info, texts, config.seconds).items():
         measured[name].throughput = throughput
     if config.rate is not None:
         for name, served in measure_served(pool, config.rate, config.seconds, config.seed).items():
             measured[name].served = served
 
 
-def loads_of(config: BenchConfig, longest: int = _GPU_LENGTH) -> list[Workload]:
-    """Real texts first, then the grid; a GPU, which batches are for, has one unless another is asked for.
+def _side_by_side(texts: Sequence[Text], config: BenchConfig, findings: Findings, advance: Advance) -> None:
+    """Several processes of each model, where the config has ``instances``."""
+    for name, model in findings.timed().items():
+        for count, threads in cpu_splits(config.instances, usable_cpus()):
+            try:
+                with findings.watch.timing([]):  # its workers have ended by then, and count as this process's children
+                    model.splits.append(measure_split(name, model.row, count, threads, texts, config.seconds))
+            except WorkerError as failure:
+                findings.skip(f"{count} instances", threads, {name: str(failure)})
+            advance(note=f"{count} instances of {name}")
+
+
+def workloads_of(config: BenchConfig, longest: int = _GPU_LENGTH) -> list[Workload]:
+    """Real texts first, then the grid; on a GPU, which batches are for, there is always a grid.
 
     Args:
         config: bench's settings.
@@ -189,38 +209,9 @@ def sample(texts: Sequence[Text], seed: int) -> list[Text]:
     return [texts[index] for index in order]
 
 
-def _check(opened: dict[str, Opened], test: "Split", task: str, loads: Sequence[Workload]) -> None:
-    wanted = {label for labels in test.labels for label in labels}
-    for name, model in opened.items():
-        # A checkpoint that is not ours does not say whether it reads pairs, so only ours can be held to it.
-        fits = (
-            task in (model.task, f"pair_{model.task}") if test.labels else reads_pairs(task) >= reads_pairs(model.task)
-        )
-        if not fits:
-            raise CompressError(f"{name} is a {model.task} model, the data is {task}; give data that it was made for")
-        if unknown := sorted(wanted - set(model.labels)):
-            known = ", ".join(model.labels)
-            raise CompressError(f"{name} does not know the label {unknown[0]!r} of the test split; it has {known}")
-        longest = max((load.length for load in loads if load.length != "real"), default=0)
-        if longest > model.max_length:
-            raise CompressError(f"bench.length {longest} is more than the {model.max_length} tokens that {name} takes")
-
-
-def _told(ask: Callable[[Worker], T], advance: Advance, did: str) -> Callable[[Worker], T]:
-    """``ask``, with a step on the bar after each worker, whether it answers or fails."""
-
-    def ask_and_tell(worker: Worker) -> T:
-        try:
-            return ask(worker)
-        finally:
-            advance(note=f"{did} {worker.name}")
-
-    return ask_and_tell
-
-
 @contextmanager
 def _shares(advance: Advance, steps: int, note: str) -> Iterator[Callable[[float], None]]:
-    """Turns shares of a load's budget into steps on the bar; what an early end leaves over is taken at once."""
+    """Turns shares of a workload's budget into steps on the bar; an early end takes the rest at once."""
     done = 0
 
     def share(spent: float) -> None:

@@ -1,39 +1,18 @@
-"""The sides of a benchmark: each model folder with each backend that can run it."""
+"""The rows of a benchmark: each model folder with each backend that can run it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from compress.benchmark.backends.baselines import ABOUT
+from compress.benchmark.backends.opening import Row, gpu_graph
 from compress.config import BenchConfig
 from compress.errors import CompressError
-from compress.folder import MANIFEST, read_manifest
-from compress.runtime.names import GRAPHS
+from compress.folder import manifest_kind
 
 _ON_GPU_ONLY = ("tf32", "fp16", "graphs")
+_WITH_ARTICLE: Mapping[str, str] = {"torch": "a PyTorch", "onnx": "an ONNX"}
 _GPU_BACKENDS = ("torch", "torch-tf32", "torch-bf16", "torch-fp16", "torch-fp16-compiled", "torch-fp16-graphs")
-
-
-class _LeftOutError(Exception):
-    """Why a model has no row in the report."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of the report.
-
-    Attributes:
-        path: the model's folder.
-        backend: what runs it, one of the setting ``backends``; None for the folder's own.
-        device: ``cpu`` or ``cuda``.
-        provider: onnxruntime's execution provider, for ONNX models.
-    """
-
-    path: Path
-    backend: str | None = None
-    device: str = "cpu"
-    provider: str = "CPU"
 
 
 def plan(named: Mapping[str, Path], config: BenchConfig) -> tuple[dict[str, Row], dict[str, str]]:
@@ -42,8 +21,8 @@ def plan(named: Mapping[str, Path], config: BenchConfig) -> tuple[dict[str, Row]
     A model with several rows has the backend in their names.
 
     Raises:
-        CompressError: for a backend or provider that this machine or device lacks: left to the models, it would only
-            leave them out; or if the first model, the reference, has no row.
+        CompressError: this machine or device lacks a backend or provider of ``config``, or the first model, which is
+            the reference, has no row.
     """
     for backend in config.backends:
         _check_backend(backend, config.device)
@@ -52,12 +31,11 @@ def plan(named: Mapping[str, Path], config: BenchConfig) -> tuple[dict[str, Row]
     rows: dict[str, Row] = {}
     left_out: dict[str, str] = {}
     for name, path in named.items():
-        try:
-            sides = _sides_of(path, config)
-        except _LeftOutError as reason:
-            left_out[name] = str(reason)
-            continue
-        rows |= {f"{name} {side.backend}" if len(sides) > 1 else name: side for side in sides}
+        found = _rows_of(path, config)
+        if isinstance(found, str):
+            left_out[name] = found
+        else:
+            rows |= {f"{name} {row.backend}" if len(found) > 1 else name: row for row in found}
     if (first := next(iter(named))) in left_out:
         raise CompressError(
             f"{named[first]}: the first model is the reference and would be left out: {left_out[first]}"
@@ -75,21 +53,21 @@ def _check_backend(backend: str, device: str) -> None:
 
 
 def _check_provider(name: str) -> None:
-    from compress.runtime.session import find_provider  # brings onnxruntime, whose import a worker times
+    from compress.runtime.session import find_provider  # here, since most runs do not name one
 
     find_provider(name)
 
 
-def _sides_of(path: Path, config: BenchConfig) -> list[Row]:
-    """The rows of one model; an error says why there are none."""
+def _rows_of(path: Path, config: BenchConfig) -> list[Row] | str:
+    """The rows of one model, or the reason why there are none."""
     if (path / ABOUT).is_file():  # a baseline has one way to run
         return [Row(path)]
     try:
-        kind = read_manifest(path).kind if (path / MANIFEST).is_file() else "torch"
-    except CompressError:  # what is wrong with it is said where it is opened
+        kind = manifest_kind(path) or "torch"
+    except CompressError:  # opening it says what is wrong with it
         return [Row(path)]
-    if kind not in _A:
-        raise _LeftOutError(f"it is laid out for others ({kind}); give the ONNX folder that it was made from")
+    if kind not in _WITH_ARTICLE:
+        return f"it is laid out for others ({kind}); give the ONNX folder that it was made from"
     engines = ("torch",) if kind == "torch" else ("onnxruntime", "openvino")
     if config.device == "cuda":
         wanted: Sequence[str | None] = config.backends or (*_GPU_BACKENDS, "onnxruntime")
@@ -97,26 +75,18 @@ def _sides_of(path: Path, config: BenchConfig) -> list[Row]:
         wanted = config.backends or (None,)
     fitting = [backend for backend in wanted if backend is None or backend.split("-")[0] in engines]
     if not fitting:
-        raise _LeftOutError(f"it is {_A[kind]} model, and bench.backends has only {', '.join(config.backends)}")
+        return f"it is {_WITH_ARTICLE[kind]} model, and bench.backends has only {', '.join(config.backends)}"
     provider = config.provider or ("CUDA" if config.device == "cuda" else "CPU")
-    if kind == "onnx" and config.device == "cuda":
-        _check_onnx_on_gpu(path, provider)
+    if kind == "onnx" and config.device == "cuda" and (reason := _unfit_for_gpu(path, provider)):
+        return reason
     return [Row(path, backend, config.device, provider) for backend in fitting]
 
 
-_A: Mapping[str, str] = {"torch": "a PyTorch", "onnx": "an ONNX"}
-
-
-def _check_onnx_on_gpu(path: Path, provider: str) -> None:
+def _unfit_for_gpu(path: Path, provider: str) -> str | None:
     if gpu_graph(path) is None:
-        raise _LeftOutError("dynamic int8 is a format for CPUs, GPUs have no kernels for it; export it in fp32")
+        return "dynamic int8 is a format for CPUs, GPUs have no kernels for it; export it in fp32"
     try:
         _check_provider(provider)
     except CompressError as error:
-        raise _LeftOutError(str(error)) from None
-
-
-def gpu_graph(folder: Path) -> Path | None:
-    """The ONNX folder's graph for a GPU, which is any but int8; None where it has none."""
-    graphs = (folder / name for name, precision in GRAPHS.items() if precision != "int8")
-    return next((graph for graph in graphs if graph.is_file()), None)
+        return str(error)
+    return None

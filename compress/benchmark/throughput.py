@@ -1,13 +1,13 @@
-"""Texts a second where nobody waits for any one of them, and where texts arrive at random."""
+"""Texts a second: offline, where only the whole test set counts, and online, where texts arrive at random."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from compress.benchmark.arrivals import Served, poisson_arrivals, summarise_served
 from compress.benchmark.interleave import WorkerPool
-from compress.benchmark.workers.client import Worker
+from compress.benchmark.model_worker import ModelInfo, ModelWorker
 from compress.runtime.encoding import Text
 
 _PASSES_AT_MOST = 3
@@ -16,32 +16,41 @@ _STRETCHES = 2
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Offline throughput over the whole test set, in batches of like length; the tokenizer is not included.
+    """Offline throughput over the whole test set; the tokenizer is not included.
 
     Attributes:
         texts_per_s: of the median pass.
         texts: in the test set.
         threads: CPU threads of the one process.
         passes_texts_per_s: of each pass over the test set.
+        batch_tokens: what a batch of texts of like length held at most, padding included; 1: one text at a time, as
+            dynamic int8 is run, whose answers depend on what shares the batch.
     """
 
     texts_per_s: float
     texts: int
     threads: int
     passes_texts_per_s: tuple[float, ...]
+    batch_tokens: int
 
 
-def measure_throughput(pool: WorkerPool, texts: Sequence[Text], budget_s: float) -> dict[str, Throughput]:
+def measure_throughput(
+    pool: WorkerPool, info: Mapping[str, ModelInfo], texts: Sequence[Text], budget_s: float
+) -> dict[str, Throughput]:
     """Every model goes over all of ``texts``, in turns, one to three times, as the budget in seconds allows."""
     passes: dict[str, list[float]] = {worker.name: [] for worker in pool.workers}
     for number in range(_PASSES_AT_MOST):
-        took_s = pool.each(Worker.offline, number)
+        took_s = pool.each(ModelWorker.offline, number)
         passes = {name: [*passes[name], seconds] for name, seconds in took_s.items()}
         if max(sum(each) for each in passes.values()) * (number + 2) / (number + 1) > budget_s:
             break
     return {
         name: Throughput(
-            len(texts) / float(np.median(seconds)), len(texts), pool.threads, tuple(len(texts) / s for s in seconds)
+            texts_per_s=len(texts) / float(np.median(seconds)),
+            texts=len(texts),
+            threads=pool.threads,
+            passes_texts_per_s=tuple(len(texts) / s for s in seconds),
+            batch_tokens=info[name].batch_tokens,
         )
         for name, seconds in passes.items()
     }

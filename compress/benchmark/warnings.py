@@ -1,29 +1,90 @@
-"""What speaks against believing the figures, in words for the top of the report."""
+"""Reasons to doubt the figures: other processes that kept the CPUs busy, and a headline with a wide interval."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
-from compress.benchmark.contention import Busy
+import psutil  # type: ignore[import-untyped]
+
 from compress.benchmark.report import formatting
 from compress.benchmark.workload import relative_width
+from compress.clock import Stopwatch
+from compress.machine import cpu_numbers
 
 _BUSY_CPUS = 0.1
 _WIDE = 0.1
+# The host's share of a virtual machine (steal) counts; guest times are parts of the first two.
+_WORKING = ("user", "nice", "system", "irq", "softirq", "steal")
 
 
-def warnings_of(entries: Sequence[Mapping[str, Any]], chosen: str, busy: Busy | None) -> list[str]:
-    """Warnings, none for a quiet machine and a headline that the measuring bears out.
+@dataclass(frozen=True, slots=True)
+class Contention:
+    """How much others used the machine.
+
+    Attributes:
+        other_cpus: CPUs' worth of work that other processes did, on average, on the CPUs that bench may use.
+        cpus: that bench may use.
+        seconds: how long this was watched.
+    """
+
+    other_cpus: float
+    cpus: int
+    seconds: float
+
+
+class CpuWatch:
+    """Adds up the CPU time that other processes take while something is timed."""
+
+    def __init__(self) -> None:
+        self._cpus = cpu_numbers()
+        self._other_s = self._watched_s = 0.0
+
+    @contextmanager
+    def timing(self, sessions: Iterable[int]) -> Iterator[None]:
+        """Watch while the body runs; ``sessions`` are process sessions that count as ours, besides this process."""
+        ours = frozenset(sessions)
+        before_s, watch = self._others_s(ours), Stopwatch()
+        try:
+            yield
+        finally:
+            self._other_s += max(self._others_s(ours) - before_s, 0.0)
+            self._watched_s += watch.seconds
+
+    def contention(self) -> Contention | None:
+        """The average over all that was watched; None where nothing was."""
+        if not self._watched_s:
+            return None
+        return Contention(self._other_s / self._watched_s, len(self._cpus), self._watched_s)
+
+    def _others_s(self, ours: frozenset[int]) -> float:
+        """Seconds of work on our CPUs since some moment, less our own."""
+        times = psutil.cpu_times(percpu=True)
+        all_s = sum(getattr(times[cpu], kind, 0.0) for cpu in self._cpus if cpu < len(times) for kind in _WORKING)
+        own = os.times()
+        # Workers that have ended are among this process's children; those that live are looked up.
+        own_s = own.user + own.system + own.children_user + own.children_system
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):  # it has just ended
+                if os.getsid(process.pid) in ours:
+                    own_s += sum(process.cpu_times()[:4])  # user and system, and of the children that have ended
+        return float(all_s - own_s)
+
+
+def warnings_of(entries: Sequence[Mapping[str, Any]], chosen: str, contention: Contention | None) -> list[str]:
+    """Warnings for the top of the report; none for a quiet machine and a headline with a narrow interval.
 
     Args:
         entries: those of results.json.
         chosen: the recommended model, whose speed-up is the headline.
-        busy: what other processes did meanwhile.
+        contention: of the CPUs while the times were measured.
     """
     found = []
-    if busy is not None and busy.other_cpus > _BUSY_CPUS:
+    if contention is not None and contention.other_cpus > _BUSY_CPUS:
         found.append(
-            f"The machine was busy: other processes took {busy.other_cpus:.1f} of its {busy.cpus} CPUs while the times"
-            " were measured. Stop them and measure again before you rely on the times."
+            f"The machine was busy: other processes took {contention.other_cpus:.1f} of its {contention.cpus} CPUs"
+            " while the times were measured. Stop them and measure again before you rely on the times."
         )
     entry = next(entry for entry in entries if entry["name"] == chosen)
     interval = entry["versus_first"].get("speedup_ci95")

@@ -29,7 +29,7 @@ REAL = Workload(batch=1, length="real")
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """The times of one model under one load; ``p50_ci95`` is the median's 95% interval."""
+    """The times of one model under one workload; ``p50_ci95`` is the median's 95% interval."""
 
     batch: int
     length: int | Literal["real"]
@@ -43,14 +43,14 @@ class Latency:
     p50_ci95: tuple[float, float]
 
 
-def summarise(load: Workload, threads: int, rounds_ms: Sequence[Times]) -> Latency:
-    """The figures of a load from its raw times in milliseconds, one array a round."""
+def summarise(workload: Workload, threads: int, rounds_ms: Sequence[Times]) -> Latency:
+    """The figures of a workload from its raw times in milliseconds, one array a round."""
     times_ms = np.concatenate(rounds_ms)
     p50_ms, p90_ms, p95_ms, p99_ms = np.percentile(times_ms, [50, 90, 95, 99]).tolist()
-    texts_per_s = load.batch * 1000 / float(times_ms.mean())
+    texts_per_s = workload.batch * 1000 / float(times_ms.mean())
     interval = median_interval(rounds_ms)
     return Latency(
-        load.batch, load.length, threads, p50_ms, p90_ms, p95_ms, p99_ms, texts_per_s, len(times_ms), interval
+        workload.batch, workload.length, threads, p50_ms, p90_ms, p95_ms, p99_ms, texts_per_s, len(times_ms), interval
     )
 
 

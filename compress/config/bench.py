@@ -19,6 +19,8 @@ Backend = Literal[
     "torch-tf32-graphs",
     "torch-bf16-graphs",
     "torch-fp16-graphs",
+    "torch-varlen-bf16",
+    "torch-varlen-fp16",
     "onnxruntime",
     "openvino",
 ]

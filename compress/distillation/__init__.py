@@ -1,1 +1,1 @@
-"""Distillation: students, what they learn from a teacher, and the store of its answers."""
+"""Distillation: students, the losses by which they learn from a teacher, and the cache of the teacher's states."""

@@ -14,15 +14,15 @@ Words = tuple[str, ...]
 
 
 def augmented(texts: Sequence[Text], copies: int, mask_token: str, seed: int) -> Iterator[Text]:
-    """Altered copies of each text: some words masked, and of some copies no more than 1 to 5 words in a row kept.
+    """Altered copies of each text: some words are masked, and some copies keep only 1 to 5 words in a row.
 
     "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks" (Tang et al. 2019). Of a pair, one of
-    its two texts is altered. A copy that is its text itself, or an earlier copy of it, is left out. What becomes of a
-    text depends on the text and ``seed`` alone, so that answers kept for its copies are good in other data sets too.
+    its two texts is altered. A copy that equals the text or an earlier copy is left out. The copies depend on the text
+    and ``seed`` alone, so that the teacher cache has them for other data sets too.
 
     Args:
         texts: texts or pairs.
-        copies: the most of each text.
+        copies: of each text, at most.
         mask_token: the tokenizer's, such as ``[MASK]``.
         seed: of the choices.
     """

@@ -1,4 +1,4 @@
-"""More texts than the labelled ones, tokenized once into flat files: memory does not grow with their number."""
+"""Labelled texts and more without labels, tokenized once into files, so that memory does not grow with their number."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
@@ -14,16 +14,16 @@ _TEXTS_AT_ONCE = 2_000
 
 
 def build_corpus(labelled: Encodings, more: Iterable[Text], encoder: TextEncoder, folder: Path) -> Encodings:
-    """The labelled texts, and ``more`` after them, mapped from files in ``folder``; ``labelled`` itself without more.
+    """``labelled`` and after it ``more``, mapped from files in ``folder``; ``labelled`` itself if there is no more.
 
     Args:
-        labelled: encoded already.
-        more: texts or pairs, read as they are needed.
-        encoder: what the labelled ones were encoded with.
-        folder: where the files may lie as long as the texts are read; made where it is not there.
+        labelled: texts that are encoded already.
+        more: texts or pairs; only a few are in memory at a time.
+        encoder: encodes them as it did the labelled ones.
+        folder: where the files stay as long as the texts are read; it is made if needed.
 
     Raises:
-        CompressError: the files cannot be written; none of them is left then.
+        CompressError: the files cannot be written; they are removed.
     """
     texts = iter(more)
     first = next(texts, None)

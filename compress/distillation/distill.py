@@ -1,4 +1,4 @@
-"""distill: train a student to answer, and where it is told so to think, as the teacher does."""
+"""distill: train a student to answer as its teacher does, and to have the same states if the settings say so."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,17 +12,22 @@ from compress.distillation.augment import augmented
 from compress.distillation.corpus import build_corpus
 from compress.distillation.objective import Distillation
 from compress.distillation.students import check_tokenizers
-from compress.distillation.teacher import answers
-from compress.distillation.teacher_cache.cache import teacher_digest
+from compress.distillation.teacher_cache.cache import Cache, teacher_digest
+from compress.distillation.teacher_cache.forward import LiveOutputs, TeacherForward, widths_of
+from compress.distillation.teacher_cache.precompute import precompute
+from compress.distillation.teacher_cache.reader import CachedOutputs
+from compress.distillation.teacher_cache.shard import LOGITS, size_bytes
 from compress.distillation.unlabeled import read_unlabeled
 from compress.distillation.vocabularies import has_table_of, require_same_positions, same_tokens
+from compress.machine import cache_root
 from compress.modeling.checkpoint import Checkpoint
+from compress.progress import say
 from compress.runtime.encoding import Text, TextEncoder
 from compress.task import is_multi_label
-from compress.training.batches import Examples
+from compress.training.batches import Examples, TeacherOutputs
 from compress.training.checkpointing import RunFiles
 from compress.training.encodings import Encodings
-from compress.training.finetune import encode
+from compress.training.finetune import EncodedSplits
 from compress.training.loop import train
 from compress.training.validator import TrainingResult
 
@@ -34,40 +39,80 @@ def distill(
     config: DistillationConfig,
     run_files: RunFiles,
     text_columns: Sequence[str] = (),
+    encoded: EncodedSplits | None = None,
 ) -> TrainingResult:
-    """Train ``student``, in place, on the teacher's states and the data's labels, as ``config`` weighs them.
+    """Train ``student`` in place on the teacher's states and the data's labels, weighted as ``config`` says.
 
-    The teacher reads each text once, whatever the number of epochs, students and runs.
+    The teacher reads each text once for all epochs, students and runs.
 
     Args:
         teacher: a classifier with the student's labels, in any order, and its tokenizer, which may know more tokens.
         student: any BERT classifier.
         data: texts and labels.
-        config: losses and their weights, more texts, and the training's settings.
-        run_files: where the training keeps its diary and checkpoints.
-        text_columns: of ``config.unlabeled``, where its names are not the usual ones.
+        config: losses and their weights, more texts, and the settings of the training.
+        run_files: where metrics and checkpoints are written.
+        text_columns: of ``config.unlabeled``; default: columns with a usual name.
+        encoded: train and validation split as the student reads them, if the caller has them.
     """
     check_tokenizers(teacher, student)
     config = _with_frozen_embeddings(config, teacher, student)
     objective = Distillation(student.model, teacher.model, config, multi_label=is_multi_label(student.task))
-    labelled = encode(student, data.train)
-    run_files = replace(run_files, inputs=teacher_digest(teacher))
-    with TemporaryDirectory(dir=run_files.folder) as folder:  # there a killed process's is swept up
+    encoded, digest = encoded or EncodedSplits.of(student, data), teacher_digest(teacher)
+    with TemporaryDirectory(dir=run_files.folder) as folder:  # if the process is killed, it goes with the step's folder
 
-        def with_more(known: Encodings, encoder: TextEncoder, name: str) -> Encodings:
+        def with_more_texts(known: Encodings, encoder: TextEncoder, name: str) -> Encodings:
             return build_corpus(known, _more_texts(student, data, config, text_columns), encoder, Path(folder) / name)
 
-        own = its = with_more(labelled.encodings, student.encoder, "student")
+        own = its = with_more_texts(encoded.train.encodings, student.encoder, "student")
         if not same_tokens(teacher, student):
             encoder = TextEncoder(teacher.tokenizer.backend_tokenizer, student.max_length)
-            its = with_more(Encodings.pack(encoder(data.train.texts)), encoder, "teacher")
+            its = with_more_texts(Encodings.pack(encoder(data.train.texts)), encoder, "teacher")
             require_same_positions(teacher, its, student, own, objective.teacher_wanted, config.command)
-        train_set = Examples(own, labelled.targets)
-        if objective.teacher_wanted:
-            train_set = train_set.with_answers(answers(teacher, its, student.labels, objective.teacher_wanted, config))
-        training = train(student, train_set, encode(student, data.validation), objective, config, run_files)
-    teacher.model.cpu()  # it may have run beside the student on a GPU; whoever gave it may go on with it
-    return training
+        train_set = Examples(own, encoded.train.targets)
+        if wanted := objective.teacher_wanted:
+            train_set = train_set.with_teacher(teacher_outputs(teacher, digest, its, student.labels, wanted, config))
+        run_files = replace(run_files, inputs=digest)
+        result = train(student, train_set, encoded.validation, objective, config, run_files)
+    teacher.model.cpu()  # it may have run on a GPU beside the student, and the caller may use it again
+    return result
+
+
+def teacher_outputs(
+    teacher: Checkpoint,
+    digest: str,
+    encodings: Encodings,
+    labels: tuple[str, ...],
+    wanted: frozenset[str],
+    config: DistillationConfig,
+) -> TeacherOutputs:
+    """The teacher's logits and its ``wanted`` states for each text.
+
+    States of up to ``config.cache_gb`` are computed once for each text, by the first run that needs them, and read from
+    disk after that. If they take more, the teacher reads each batch during the training.
+
+    Args:
+        teacher: its network is not changed, but set to evaluation mode.
+        digest: of the teacher, by which the cache knows it.
+        encodings: the texts, as the teacher's tokenizer reads them.
+        labels: the student's labels, the same set as the teacher's, in the order of the logits' columns.
+        wanted: names of states.
+        config: device, precision and where the cache is.
+
+    Raises:
+        CompressError: the teacher has no such state, its states are not finite, or the cache cannot be written.
+    """
+    forward = TeacherForward.of(teacher.model, config)
+    order = [teacher.labels.index(label) for label in labels]
+    widths = widths_of(teacher.model, {LOGITS, *wanted})
+    hidden_gb = size_bytes(widths, 0, int(encodings.offsets[-1])) / 1e9
+    if hidden_gb > config.cache_gb:
+        say(
+            f"teacher: answers each batch as it comes; its hidden states would take {hidden_gb:.2g} GB, "
+            f"which is above --cache-gb {config.cache_gb:g}"
+        )
+        return LiveOutputs(forward.ready(), frozenset(widths), order, encodings)
+    cache = Cache(cache_root(config.teacher_cache), digest, forward.precision)
+    return CachedOutputs(precompute(forward, encodings, widths, cache), order)
 
 
 def _more_texts(
@@ -81,7 +126,7 @@ def _more_texts(
 
 
 def _with_frozen_embeddings(config: DistillationConfig, teacher: Checkpoint, student: Checkpoint) -> DistillationConfig:
-    """Where nothing is said, leave a table as it is that the teacher has trained already."""
+    """By default the embeddings are not trained if they are the teacher's own."""
     if config.freeze_embeddings is not None:
         return config
     return config.model_copy(update={"freeze_embeddings": has_table_of(teacher, student)})

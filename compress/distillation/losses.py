@@ -1,7 +1,7 @@
-"""What a student is compared by: pure functions of a student's and a teacher's tensors, float32 on both sides.
+"""Losses that compare a student with its teacher: pure functions of their tensors, float32.
 
-Every loss is 0 for equal tensors, and a mean over texts, each of them a mean over its own real tokens: a text weighs
-the same whatever it is batched with. ``mask`` is bool ``[batch, length]``, true for real tokens.
+Every loss is 0 for equal tensors. It is a mean over texts, and for each text a mean over its own real tokens, so a
+text weighs the same in any batch. ``mask`` is bool ``[batch, length]``, true for real tokens.
 """
 
 import math
@@ -9,16 +9,15 @@ import math
 import torch
 from torch.nn import functional
 
-# Small enough for a probability of exactly 0, large enough that log-probabilities stay finite: 0 * inf is not a number.
+# It gives a probability of exactly 0 and a finite log-probability: 0 times infinity is not a number.
 _NEVER = torch.finfo(torch.float32).min / 2
 
 
 def soft_labels(student: torch.Tensor, teacher: torch.Tensor, temperature: float, *, multi_label: bool) -> torch.Tensor:
     """KL divergence from teacher to student at ``temperature``, times its square (Hinton et al. 2015).
 
-    The square keeps the gradients' size independent of the temperature. Labels of a multi-label task are independent,
-    so each has a divergence of its own, between two Bernoulli distributions, averaged over labels as the hard labels'
-    loss is.
+    The square makes the gradients' size independent of the temperature. In a multi-label task each label has a
+    divergence of its own, between two Bernoulli distributions; they are averaged over labels, like the hard labels'.
 
     Args:
         student: logits ``[batch, labels]``.
@@ -39,7 +38,7 @@ def token_mse(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) 
     """Squared difference of embeddings or hidden states, averaged over width (TinyBERT, Jiao et al. 2020).
 
     Args:
-        student: ``[batch, length, hidden]``, brought to the teacher's width.
+        student: ``[batch, length, hidden]``, mapped to the teacher's hidden size.
         teacher: ``[batch, length, hidden]``.
         mask: real tokens.
     """
@@ -47,12 +46,12 @@ def token_mse(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) 
 
 
 def dot_products(left: torch.Tensor, right: torch.Tensor, heads: int) -> torch.Tensor:
-    """Scaled dot products of all pairs of tokens, head by head: attention's scores before the softmax.
+    """Scaled dot products of all pairs of tokens for each head: the attention scores before the softmax.
 
     Args:
         left: ``[batch, length, heads * head size]``, such as queries.
-        right: the same of another kind, such as keys, or ``left`` itself.
-        heads: how many the width is split into.
+        right: another kind, such as keys, or ``left`` itself.
+        heads: number of heads.
 
     Returns:
         ``[batch, heads, length, length]``, divided by the square root of the head size.
@@ -64,8 +63,8 @@ def dot_products(left: torch.Tensor, right: torch.Tensor, heads: int) -> torch.T
 def attention(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Squared difference of attention scores, averaged over heads and token pairs (TinyBERT, Jiao et al. 2020).
 
-    Heads are compared in their order. Where their numbers differ no head has a counterpart, so what is compared is
-    where all heads together look: the KL divergence from teacher to student of attention averaged over heads.
+    Heads are compared in their order. If the numbers of heads differ, no head has a counterpart; then the attention is
+    averaged over heads, and the loss is the KL divergence from teacher to student.
 
     Args:
         student: scores before the softmax, ``[batch, heads, length, length]``.
@@ -83,7 +82,7 @@ def relation(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -
     """KL divergence from the teacher's token relations to the student's (MiniLMv2, Wang et al. 2021).
 
     A relation is the softmax of the dot products of one layer's queries (or keys, or values) with themselves. Both
-    models' are split anew into equally many relation heads, so neither width nor heads need agree.
+    models' are split into the same number of relation heads, so their widths and heads may differ.
 
     Args:
         student: queries, keys or values ``[batch, length, width]``.
@@ -96,7 +95,7 @@ def relation(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -
 
 
 def relation_heads(student_width: int, teacher_width: int) -> int:
-    """As many heads as divide both widths and leave the teacher's no narrower than 16.
+    """The most heads that divide both widths and leave the teacher's at least 16 wide.
 
     That is 48 for a teacher of 768 and 64 for one of 1024, as in MiniLMv2; 1 where no number divides both.
     """

@@ -1,39 +1,46 @@
-"""Distillation as an objective: the weighted sum of what a student is compared with its teacher by."""
+"""The objective of distillation: a weighted sum of losses that compare a student with its teacher and the labels."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from compress.config import DistillationConfig
 from compress.distillation.layer_map import layer_map, relation_layer
-from compress.distillation.loss_terms import Attention, Custom, Hard, LossTerm, Relation, Soft, Tokens
+from compress.distillation.losses import attention, dot_products, relation, soft_labels, token_mse
 from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.modeling.states import Batch, States, state_modules
-from compress.training.objective import TEACHER
+from compress.modeling.widths import Widths
+from compress.training.objective import TEACHER, Losses, hard_labels
+
+Pairs = list[tuple[str, str]]
+"""Names of states: the student's, and the teacher's that it is compared with."""
 
 
 class Distillation(nn.Module):
-    """What a student learns from its teacher and the data; :class:`compress.training.objective.Objective`.
+    """What a student learns from its teacher and the data; a :class:`compress.training.objective.Objective`.
 
-    Its parameters, where it has any, are maps between widths, to be trained with the student and then dropped.
+    Its parameters are the maps between hidden sizes, which are trained with the student and then dropped, and those of
+    the user's own loss.
 
     Attributes:
-        wanted: states beside the logits that the student must show.
+        weights: of the loss terms, by name; terms of weight 0 are left out and not computed.
+        pairs: the states that each of these terms compares.
+        wanted: states that the student must show beside the logits.
         teacher_wanted: states of the teacher that a batch must hold, each under ``teacher.`` and its name; ``logits``
-            is one of them only where they are read.
+            is among them only if a term reads them.
 
     Args:
         student: the model that learns; only its shape is read.
         teacher: the model that it imitates; only its shape is read.
-        config: the weights of the parts, and what they compare; parts of weight 0 are neither computed nor wanted.
+        config: the weights of the loss terms and their settings.
         multi_label: whether labels are independent of each other.
 
     Raises:
-        CompressError: no part has a weight, or one needs a layer or a state that a model has not.
+        CompressError: all weights are 0, or a term needs a layer or a state that a model does not have.
     """
-
-    wanted: frozenset[str]
-    teacher_wanted: frozenset[str]
 
     def __init__(
         self,
@@ -44,62 +51,149 @@ class Distillation(nn.Module):
         multi_label: bool,
     ) -> None:
         super().__init__()
-        self._weights = _weights(config)
-        parts = _parts(EncoderView(student), EncoderView(teacher), config, multi_label=multi_label)
-        self.parts = nn.ModuleDict({name: parts[name] for name in self._weights})
-        wanted = frozenset[str]().union(*(parts[name].wanted for name in self._weights))
-        self.wanted = wanted - {"logits"}
-        self.teacher_wanted = frozenset[str]().union(*(parts[name].teacher_wanted for name in self._weights))
+        self._temperature, self._multi_label = config.temperature, multi_label
+        self._heads, self._teacher_heads = Widths.of(student).heads, Widths.of(teacher).heads
+        self._layers = layer_map(config, len(self._heads), len(self._teacher_heads))
+        self.weights = _weights(config)
+        pairs = _pairs(self._layers, relation_layer(config, len(self._teacher_heads)))
+        self.pairs = {name: pairs[name] for name in self.weights}
+        sizes = EncoderView(student).hidden_size, EncoderView(teacher).hidden_size
+        mapped = [name for name in ("embedding", "hidden") if name in self.weights]
+        self.maps = nn.ModuleDict({name: _size_map(*sizes, config.seed) for name in mapped})
+        compared = [pair for each in self.pairs.values() for pair in each]
+        self.wanted = frozenset(own for own, _ in compared) - {"logits"}
+        self.teacher_wanted = frozenset(its for _, its in compared)
+        if "custom" in self.weights and config.loss is not None:
+            self.custom = CustomLoss(config.loss, f"{config.command}.loss")
+            self.wanted |= self.custom.wanted - {"logits"}
+            self.teacher_wanted |= self.custom.teacher_wanted
         state_modules(student, self.wanted, "student")
         state_modules(teacher, self.teacher_wanted, "teacher")
 
-    def forward(self, states: States, batch: Batch) -> dict[str, torch.Tensor]:
-        """``loss``, and its parts before weighting, cut off from the graph: soft, hard, embedding, and so on.
+    def forward(self, states: States, batch: Batch) -> Losses:
+        """``loss``, and its terms before weighting, detached from the graph: soft, hard, embedding, and so on.
 
-        States may be of any precision; the losses are float32.
+        The states may have any precision; the losses are float32.
         """
         student = {name: states[name].float() for name in {"logits", *self.wanted}}
         teacher = {name: batch[TEACHER + name].float() for name in self.teacher_wanted}
-        losses = {name: part(student, teacher, batch) for name, part in self.parts.items()}
-        total = torch.stack([self._weights[name] * loss for name, loss in losses.items()]).sum()
-        return {"loss": total, **{name: loss.detach() for name, loss in losses.items()}}
+        mask = batch["attention_mask"].bool()
+        terms: Losses = {}
+        if "soft" in self.weights:
+            logits = student["logits"], teacher["logits"]
+            terms["soft"] = soft_labels(*logits, self._temperature, multi_label=self._multi_label)
+        if "hard" in self.weights:
+            terms["hard"] = _labelled_loss(student["logits"], batch)
+        for name, to_teacher_size in self.maps.items():  # embedding and hidden
+            losses = [token_mse(to_teacher_size(student[own]), teacher[its], mask) for own, its in self.pairs[name]]
+            terms[name] = _mean(losses)
+        if "attention" in self.weights:
+            terms["attention"] = self._attention_loss(student, teacher, mask)
+        if "relation" in self.weights:
+            terms["relation"] = _mean(relation(student[own], teacher[its], mask) for own, its in self.pairs["relation"])
+        if "custom" in self.weights:
+            terms["custom"] = self.custom(student, teacher, batch)
+        total = torch.stack([self.weights[name] * loss for name, loss in terms.items()]).sum()
+        return {"loss": total, **{name: loss.detach() for name, loss in terms.items()}}
+
+    def _attention_loss(self, student: States, teacher: States, mask: torch.Tensor) -> torch.Tensor:
+        """The mean over the student's layers."""
+
+        def scores(states: States, layer: int, heads: Sequence[int]) -> torch.Tensor:
+            return dot_products(states[f"query.{layer}"], states[f"key.{layer}"], heads[layer])
+
+        return _mean(
+            attention(scores(student, own, self._heads), scores(teacher, its, self._teacher_heads), mask)
+            for own, its in enumerate(self._layers)
+        )
+
+
+class CustomLoss(nn.Module):
+    """A loss of the user's own, which reads the logits and the states that it names.
+
+    Args:
+        loss: called with the student's states, the teacher's and the batch; may have attributes ``wanted`` and
+            ``teacher_wanted``, names of states, and may be a module with weights to learn.
+        setting: the setting that names it, for errors.
+    """
+
+    def __init__(self, loss: Callable[..., Any], setting: str) -> None:
+        super().__init__()
+        self.wanted = frozenset({"logits", *getattr(loss, "wanted", ())})
+        self.teacher_wanted = frozenset({"logits", *getattr(loss, "teacher_wanted", ())})
+        self._loss = loss
+        self._setting = setting
+
+    def forward(self, student: States, teacher: States, batch: Batch) -> torch.Tensor:
+        """The scalar that the user's loss returns."""
+        own = {name: student[name] for name in self.wanted}
+        its = {name: teacher[name] for name in self.teacher_wanted}
+        value = self._loss(own, its, batch)
+        if not isinstance(value, torch.Tensor):
+            raise CompressError(f"{self._setting} must give a scalar tensor, got {type(value).__name__}")
+        if value.ndim or not value.is_floating_point():
+            raise CompressError(
+                f"{self._setting} must give a scalar tensor of floats, got {value.dtype} of shape "
+                f"{list(value.shape)}; a mean over texts makes one"
+            )
+        return value
 
 
 def _weights(config: DistillationConfig) -> dict[str, float]:
-    """The weights above 0, by part."""
-    names = ("soft", "hard", "embedding", "hidden", "attention", "relation")
-    weights = {name: getattr(config, f"{name}_weight") for name in names}
-    weights["custom"] = config.loss_weight if config.loss is not None else 0.0
+    """The weights above 0, by loss term."""
+    weights = {
+        "soft": config.soft_weight,
+        "hard": config.hard_weight,
+        "embedding": config.embedding_weight,
+        "hidden": config.hidden_weight,
+        "attention": config.attention_weight,
+        "relation": config.relation_weight,
+        "custom": config.loss_weight if config.loss is not None else 0.0,
+    }
     if not any(weights.values()):
+        names = ", ".join(f"{name}_weight" for name in weights if name != "custom")
         raise CompressError(
-            f"{config.command} has nothing to learn from, its weights are all 0; set at least one above 0 of "
-            + ", ".join(f"{name}_weight" for name in names)
+            f"{config.command} has nothing to learn from, its weights are all 0; set at least one above 0 of {names}"
         )
     return {name: weight for name, weight in weights.items() if weight > 0}
 
 
-def _parts(
-    student: EncoderView, teacher: EncoderView, config: DistillationConfig, *, multi_label: bool
-) -> dict[str, LossTerm]:
-    """Every part that the settings describe, whatever its weight.
-
-    Args:
-        student: its widths are read.
-        teacher: its widths are read.
-        config: of the step.
-        multi_label: whether labels are independent of each other.
-    """
-    layers = layer_map(config, len(student.layers), len(teacher.layers))
-    hidden = [(f"hidden.{own}", f"hidden.{its}") for own, its in enumerate(layers)]
-    widths = (student.hidden_size, teacher.hidden_size)
-    parts: dict[str, LossTerm] = {
-        "soft": Soft(config.temperature, multi_label=multi_label),
-        "hard": Hard(),
-        "embedding": Tokens([("embeddings", "embeddings")], *widths, config.seed),
-        "hidden": Tokens(hidden, *widths, config.seed),
-        "attention": Attention(layers, *([layer.heads for layer in view.layers] for view in (student, teacher))),
-        "relation": Relation(len(student.layers) - 1, relation_layer(config, len(teacher.layers))),
+def _pairs(layers: list[int], relation_from: int) -> dict[str, Pairs]:
+    """The states that each loss term compares; ``layers`` holds for each student layer the teacher's."""
+    last, numbered = len(layers) - 1, list(enumerate(layers))
+    return {
+        "soft": [("logits", "logits")],
+        "hard": [],
+        "embedding": [("embeddings", "embeddings")],
+        "hidden": [(f"hidden.{own}", f"hidden.{its}") for own, its in numbered],
+        "attention": [(f"{kind}.{own}", f"{kind}.{its}") for own, its in numbered for kind in ("query", "key")],
+        "relation": [(f"{kind}.{last}", f"{kind}.{relation_from}") for kind in ("query", "key", "value")],
+        "custom": [],  # see CustomLoss.wanted
     }
-    if config.loss is not None:
-        parts["custom"] = Custom(config.loss, f"{config.command}.loss")
-    return parts
+
+
+def _size_map(student_size: int, teacher_size: int, seed: int) -> nn.Module:
+    """From the student's hidden size to the teacher's: the identity, or a linear map that is trained.
+
+    One map serves all layers, as in TinyBERT (Jiao et al. 2020). It starts orthogonal, which keeps lengths and angles.
+    """
+    if student_size == teacher_size:
+        return nn.Identity()
+    linear: nn.Module = nn.utils.skip_init(nn.Linear, student_size, teacher_size, bias=False)
+    nn.init.orthogonal_(linear.get_parameter("weight"), generator=torch.Generator().manual_seed(seed))
+    return linear
+
+
+def _labelled_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """The data's labels: the sum over the texts that have one, divided by all texts of the batch.
+
+    So a text weighs the same whether many or few of the others have no label.
+    """
+    labelled = batch["labelled"]
+    if not labelled.any():
+        return logits.sum() * 0  # still a function of the student, for backward
+    return hard_labels(logits[labelled], batch["targets"][labelled]) * labelled.float().mean()
+
+
+def _mean(losses: Iterable[torch.Tensor]) -> torch.Tensor:
+    return torch.stack(list(losses)).mean()

@@ -1,4 +1,4 @@
-"""Texts without labels, read from a file of any size as they are needed."""
+"""Texts without labels, read one after the other from a file of any size."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,24 +11,24 @@ from compress.paths import local_path
 from compress.runtime.encoding import Text
 
 Row = tuple[str, Sequence[Any]]
-"""Where it stands, and the content of its text columns."""
+"""Its place in the file, for errors, and the values of its text columns."""
 
 _ROWS_AT_ONCE = 1_000
 _ALLOWED = "give JSONL, Parquet, or a plain file of one text a line"
 
 
 def read_unlabeled(path: str, text_columns: Sequence[str], pairs: bool) -> Iterator[Text]:
-    """The texts of a JSONL or Parquet file, or the lines of any other; in a line, a tab is between the two of a pair.
+    """The texts of a JSONL or Parquet file, or the lines of any other file, where a tab separates the texts of a pair.
 
-    Empty lines, and rows whose texts are empty, are left out.
+    Empty lines, and rows with empty texts, are left out.
 
     Args:
         path: the file.
-        text_columns: names of the columns that hold the texts; none: those with a usual name, as in labelled data.
-        pairs: whether pairs of texts are wanted.
+        text_columns: names of the columns that hold the texts; default: columns with a usual name, as in labelled data.
+        pairs: whether the model reads pairs of texts.
 
     Raises:
-        CompressError: the file cannot be read, at once; or, on the way, it is malformed or has no texts.
+        CompressError: the file cannot be opened; or, while it is read, it is malformed or has no texts.
     """
     file = local_path(path)
     suffix = file.suffix.lower()
@@ -113,7 +113,7 @@ def _parquet_rows(file: BinaryIO, named: Sequence[str], pairs: bool) -> Iterator
 
 
 def _columns(file: BinaryIO, names: Sequence[str], named: Sequence[str], pairs: bool) -> tuple[str, ...]:
-    """The columns to read; as many as the model reads texts."""
+    """The columns to read, one for each text that the model reads."""
     columns = find_columns(Table(file.name, {name: [] for name in names}, []), named, "--unlabeled-text")
     if len(columns) != 1 + pairs:
         raise CompressError(
@@ -124,7 +124,7 @@ def _columns(file: BinaryIO, names: Sequence[str], named: Sequence[str], pairs: 
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, numbered from 1; split at line feeds alone, for U+2028 is text in JSON."""
+    """The lines that are not blank, numbered from 1. Only line feeds end a line: U+2028 may be part of JSON's text."""
     for number, content in enumerate(file, start=1):
         try:
             line = content.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")

@@ -1,14 +1,13 @@
-"""What is looked at, in the order in which it is told: the machine, what is installed, and a model."""
+"""Everything that doctor looks at, in order: the machine, the installed packages, and a model."""
 
 from importlib.util import find_spec
 from pathlib import Path
 
-from compress.benchmark.machine_report import describe_machine
 from compress.clock import Stopwatch
-from compress.doctor.finding import Finding
+from compress.doctor.speed import Finding, explain_speed
 from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, read_manifest
-from compress.machine import int8_flags, usable_cpus
+from compress.machine import describe_machine, int8_flags, usable_cpus
 
 _EXTRAS = {
     "train": (
@@ -80,7 +79,6 @@ def _speed(folder: Path, manifest: Manifest) -> list[Finding]:
                 "serving", f"a PyTorch model; make one to serve with: compress quantize {folder} --data D --out DIR"
             )
         ]
-    from compress.doctor.speed import explain_speed
     from compress.runtime.choice import choose_graph
     from compress.runtime.session import OnnxPredictor
 
@@ -92,5 +90,5 @@ def _speed(folder: Path, manifest: Manifest) -> list[Finding]:
     loaded = f"loads in {watch.milliseconds:.0f} ms"
     serving = Finding("serving", f"{predictor.precision} on {predictor.provider}: {predictor.reason}; {loaded}")
     precision = predictor.precision
-    del predictor  # its threads would spin beside those that are timed
+    del predictor  # its threads would spin while others are timed
     return [serving, *explain_speed(choose_graph(folder).graph, precision, manifest.max_length)]

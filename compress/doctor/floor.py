@@ -1,4 +1,4 @@
-"""The least that a model can cost here: its products with weights and nothing else, in one graph."""
+"""The least time that a model can take here: its products with weights and nothing else, in one graph."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from compress.clock import Stopwatch
-from compress.doctor.profile import Product
+from compress.graph.profile import Product
 from compress.graph.writer import IR_VERSION, OPSET
 from compress.runtime.session import open_session
+from compress.workers.timing import median_ms
 
-_CALLS, _UNTIMED_CALLS = 25, 5
+_CALLS = 25
 
 
 def floor_ms(products: Sequence[Product]) -> float:
@@ -21,12 +21,7 @@ def floor_ms(products: Sequence[Product]) -> float:
         _reads(product): np.ones((product.rows, product.inner), np.uint8 if product.int8 else np.float32)
         for product in products
     }
-    times_ms = []
-    for _ in range(_UNTIMED_CALLS + _CALLS):
-        watch = Stopwatch()
-        session.run(None, feeds)
-        times_ms.append(watch.milliseconds)
-    return float(np.median(times_ms[_UNTIMED_CALLS:]))
+    return median_ms(lambda each: session.run(None, each), [feeds], _CALLS)
 
 
 def _graph(products: Sequence[Product]) -> onnx.ModelProto:

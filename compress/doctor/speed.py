@@ -1,35 +1,50 @@
-"""What runs when a model answers, and why it is or is not fast here."""
+"""Which kernels run when a model answers, and why it is or is not fast here."""
 
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from compress.clock import Stopwatch
-from compress.doctor.finding import Finding
-from compress.doctor.profile import INT8_KERNELS, NodeTime, profile
+from compress.graph.profile import INT8_KERNELS, NodeTime, profile
 from compress.machine import usable_cpus
 from compress.runtime.encoding import Encoding, Feeds, pad
 from compress.runtime.graph_file import graph_inputs
 from compress.runtime.session import open_session
+from compress.workers.timing import median_ms
 
 TOKENS = 32
 # Lengths of short messages as they come, 26 tokens on average: every call has another shape than the one before.
 _REAL_TOKENS = (21, 9, 34, 17, 60, 13, 29, 6, 41, 25)
-_ROUNDS, _UNTIMED_ROUNDS = 5, 1
-_WORTH = 1.1  # another thread should gain this much at least
+_CALLS, _UNTIMED_CALLS = 25, 5
+_WORTH = 1.1  # more threads must gain at least this much
 _SHOWN_KERNELS = 6
 
 
+@dataclass(frozen=True)
+class Finding:
+    """One thing that doctor looked at.
+
+    Attributes:
+        about: what was looked at.
+        text: what was found, and what to do where it is not ok.
+        ok: whether nothing needs to be done.
+        figures: the same in numbers, for ``--json``; empty where the text says it all.
+    """
+
+    about: str
+    text: str
+    ok: bool = True
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
 def explain_speed(graph: Path, precision: str, max_length: int) -> Iterator[Finding]:
-    """Kernels by layer, time by kernel, the floor, and the threads that are worth using."""
+    """Kernels by layer, time by kernel, the least possible time, and the threads that are worth using."""
     feeds = _feeds(graph, min(TOKENS, max_length))
-    nodes = profile(graph, feeds)
+    nodes = profile(graph, feeds, _CALLS, _UNTIMED_CALLS)
     yield _kernels(nodes, precision)
     yield _times(nodes, feeds["input_ids"].size)
     yield _floor(graph, nodes, feeds)
@@ -125,13 +140,7 @@ def _threads(graph: Path, max_length: int) -> Finding:
 
 def _p50_ms(graph: Path, threads: int, batches: Sequence[Feeds]) -> float:
     session = open_session(graph, threads)
-    times_ms = []
-    for _ in range(_UNTIMED_ROUNDS + max(_ROUNDS, 25 // len(batches))):
-        for feeds in batches:
-            watch = Stopwatch()
-            session.run(["logits"], feeds)
-            times_ms.append(watch.milliseconds)
-    return float(np.median(times_ms[_UNTIMED_ROUNDS * len(batches) :]))
+    return median_ms(lambda feeds: session.run(["logits"], feeds), batches, max(_CALLS, 5 * len(batches)))
 
 
 def _feeds(graph: Path, tokens: int) -> Feeds:

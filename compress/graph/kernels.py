@@ -4,16 +4,15 @@ Expected counts are of the fp32 graph's own nodes; found counts are of the kerne
 ONNX Runtime's own rewriting.
 """
 
-import json
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
 
 from compress.graph.names import KEPT_FP32
+from compress.graph.profile import profile
 from compress.progress import say
 from compress.runtime.graph_file import graph_inputs
 
@@ -22,7 +21,7 @@ _KERNELS = {
     "attention_products": ("FusedMatMul",),  # read their factors in place; two for each layer with heads
     "packed_projections": ("Split",),  # query, key and value (in the last layer key and value) by one product
     "int8_products": ("DynamicQuantizeMatMul", "MatMulIntegerToFloat"),  # with all the quantizing around them
-    "activations": ("Gelu", "BiasGelu", "FastGelu", "Relu", "Tanh", "FusedGemm"),  # the last is the head's, with its product
+    "activations": ("Gelu", "BiasGelu", "FastGelu", "Relu", "Tanh", "FusedGemm"),  # the last: in the head
     "layer_norms": ("LayerNormalization",),  # not fused with the sum before, which is slower
     "gathers": ("Gather",),  # rows of embedding tables, and the first token
 }
@@ -61,21 +60,7 @@ def expected_patterns(model: onnx.ModelProto, kept_fp32: Collection[str] | None 
 
 
 def run_kernels(graph: Path) -> Counter[str]:
-    """The kernels that a session for the file ``graph`` runs for a text, by ONNX Runtime's own profile."""
-    import onnxruntime as ort
-
+    """The kernels that a session for the file ``graph`` runs for a text."""
     ids = np.ones((1, 2), dtype=np.int64)
-    with TemporaryDirectory() as folder:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        session.run(None, {name: ids if name == "attention_mask" else ids - 1 for name in graph_inputs(graph)})
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    return Counter(
-        event["args"]["op_name"]
-        for event in events
-        if event["cat"] == "Node" and event["name"].endswith("_kernel_time")
-    )
+    feeds = {name: ids if name == "attention_mask" else ids - 1 for name in graph_inputs(graph)}
+    return Counter(node.kernel for node in profile(graph, feeds, calls=1))

@@ -1,1 +1,1 @@
-"""What models of given widths cost where they will be served."""
+"""The latency of models of given widths on the runtime that will serve them."""

@@ -1,10 +1,9 @@
 """How a model will be served: the runtime, the shapes and the threads that its latency is meant for."""
 
-import platform
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +16,8 @@ from compress.families import FAMILIES
 from compress.graph.build import build_graph
 from compress.graph.weights import read_weights
 from compress.latency.random_models import random_graph, random_model
-from compress.latency.timer import Timer
-from compress.machine import cpu_field, cpu_flags, package_versions, processes
+from compress.latency.timer import CudaTimer, GraphTimer, Timer
+from compress.machine import cpu_flags, cpu_name, package_versions, processes
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.widths import Architecture, Widths, parameters
 from compress.quantization.dynamic import quantize_weights
@@ -31,23 +30,15 @@ _SHAPES = 32
 _TEXTS = 4096
 
 
-class Turns(Protocol):
-    """A model that is ready to be timed."""
-
-    def turn(self, calls: int) -> float:
-        """The median time in milliseconds of the next ``calls`` calls."""
-        ...
-
-
 @dataclass(frozen=True)
 class Deployment:
-    """What is timed, but for the model.
+    """The conditions under which models are timed.
 
     Attributes:
         runtime: ``int8`` and ``fp32`` are ONNX Runtime on the CPU, ``cuda`` is PyTorch on a GPU.
         threads: CPU threads.
         batch: texts in a call.
-        lengths: tokens of each call, as often as it is made; the longest text of a batch sets it.
+        lengths: tokens of each call, in order; that of a batch is its longest text's.
     """
 
     runtime: Runtime
@@ -55,37 +46,33 @@ class Deployment:
     batch: int
     lengths: tuple[int, ...]
 
-    def timer(self, architecture: Architecture, widths: Widths) -> AbstractContextManager[Turns]:
+    def timer(self, architecture: Architecture, widths: Widths) -> AbstractContextManager[Timer]:
         """A model of these widths with random weights."""
         if self.runtime == "cuda":
-            from compress.latency.cuda_timer import CudaTimer
-
             return CudaTimer(random_model(architecture, widths), self._feeds(architecture))
         graph = random_graph(architecture, widths, int8=self.runtime == "int8")
-        return Timer(graph.SerializeToString(), self._feeds(architecture), self.threads)
+        return GraphTimer(graph.SerializeToString(), self._feeds(architecture), self.threads)
 
-    def timer_of(self, model: nn.Module) -> AbstractContextManager[Turns]:
+    def timer_of(self, model: nn.Module) -> AbstractContextManager[Timer]:
         """``model`` itself."""
         feeds = self._feeds(Architecture.of(model))
         if self.runtime == "cuda":
-            from compress.latency.cuda_timer import CudaTimer
-
             return CudaTimer(model, feeds)
         graph = build_graph(read_weights(model))
         graph = quantize_weights(graph) if self.runtime == "int8" else graph
-        return Timer(graph.SerializeToString(), feeds, self.threads)
+        return GraphTimer(graph.SerializeToString(), feeds, self.threads)
 
     def size_bytes(self, architecture: Architecture, widths: Widths) -> int:
-        """Of the file that would be served."""
+        """Size of the file that would be served."""
         if self.runtime == "cuda":
             return 4 * parameters(architecture, widths)
         return int(random_graph(architecture, widths, int8=self.runtime == "int8").ByteSize())
 
     def as_key(self) -> dict[str, Any]:
-        """All that the time of a given model depends on here: the machine, its software, and the work."""
+        """Everything that the time of a given model depends on: the machine, its software, and the work."""
         packages = ("torch",) if self.runtime == "cuda" else ("onnxruntime",)
         return {
-            "cpu": cpu_field("model name") or platform.processor() or platform.machine(),
+            "cpu": cpu_name(),
             "cpu_flags": sorted(cpu_flags()),
             "gpu": _gpu() if self.runtime == "cuda" else None,
             "versions": {"compress": __version__} | package_versions(packages),
@@ -110,7 +97,7 @@ class Deployment:
 
 
 def deployment_of(whole: Checkpoint, data: Dataset, config: PruneConfig, threads: int) -> Deployment:
-    """What ``config`` wants timed. Lengths are those of the test texts, which bench times, unless it names one.
+    """The deployment of ``config``; where it has no length, the lengths are those of the test texts, as in bench.
 
     Raises:
         CompressError: several processes, no such GPU, or a length that the model cannot read.

@@ -1,4 +1,4 @@
-"""What each attention and FFN block of a model costs, by its width: fitted to the times of whole models.
+"""The latency of each attention and FFN block of a model by its width, fitted to the times of whole models.
 
 A model's latency is a base (embeddings, pooler, classifier) and the sum of its blocks. The last layer has entries of
 its own, since only the first token is computed after its keys and values. Whole models are timed, and not blocks alone:

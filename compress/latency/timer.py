@@ -1,31 +1,37 @@
-"""One graph in a process of its own: ``python -m compress.latency.timer``, asked in JSON lines over stdin.
+"""A model to time: an ONNX graph in a process of its own, or a PyTorch model on a GPU in this one.
 
-Sessions that share a process spoil each other's times. The first line opens the graph and its inputs; every other one
-asks for a turn of timing. Imports no more than what serves a model, so that it starts quickly.
+The graph's process, ``python -m compress.latency.timer``, imports no more than what serves a model, so that it starts
+quickly.
 """
 
-import gc
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
-from compress.clock import Stopwatch
+from compress.clock import CudaStopwatch
 from compress.errors import CompressError
 from compress.runtime.encoding import Feeds
+from compress.workers.process import Worker, WorkerError
+from compress.workers.serving import serve
+from compress.workers.timing import TimedCalls
 
-_UNTIMED_CALLS = 3
-_WARM_UP_CALLS = 24
+if TYPE_CHECKING:
+    from torch import nn
 
 
-class Timer:
-    """The parent's side: a process that holds ``graph``, started at once and ended by ``with``.
+class Timer(Protocol):
+    """A model that is ready to be timed."""
+
+    def turn(self, calls: int) -> float:
+        """The median time in milliseconds of the next ``calls`` calls."""
+        ...
+
+
+class GraphTimer(Worker):
+    """A process that holds ``graph``.
 
     Args:
         graph: the model, serialized.
@@ -34,78 +40,79 @@ class Timer:
     """
 
     def __init__(self, graph: bytes, feeds: Sequence[Feeds], threads: int) -> None:
+        super().__init__("compress.latency.timer", threads)
         self._folder = TemporaryDirectory()
-        place = Path(self._folder.name)
-        (place / "model.onnx").write_bytes(graph)
+        (Path(self._folder.name) / "model.onnx").write_bytes(graph)
         arrays = {f"{row}.{name}": array for row, each in enumerate(feeds) for name, array in each.items()}
-        np.savez(place / "feeds.npz", **arrays)  # type: ignore[arg-type]  # its stub takes them for an option
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "compress.latency.timer"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-            encoding="utf-8",
-            start_new_session=True,  # Ctrl-C goes to the parent alone, which ends its timers itself
-        )
-        self._send({"folder": str(place), "threads": threads})
+        np.savez(Path(self._folder.name) / "feeds.npz", **arrays)  # type: ignore[arg-type]  # its stub takes them for an option
+        self._opening: dict[str, Any] = {"folder": self._folder.name, "threads": threads}
+
+    def turn(self, calls: int) -> float:
+        """The median time in milliseconds of the next ``calls`` calls; the first turn opens the graph."""
+        try:
+            if self._opening:
+                self.ask(**self._opening)
+                self._opening = {}
+            return float(np.median(self.ask(do="turn", calls=calls)["times_ms"]))
+        except WorkerError as failure:
+            raise CompressError(
+                f"prune: the process that times a model failed: {failure}; if memory is short, end other programs and "
+                "run the same command again"
+            ) from None
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        super().close()
+        self._folder.cleanup()
+
+
+class CudaTimer:
+    """A PyTorch model on CUDA, timed by the GPU's own events, one call after the other.
+
+    Args:
+        model: is moved to the GPU, and back in the end.
+        feeds: its inputs, over and over in this order.
+    """
+
+    def __init__(self, model: "nn.Module", feeds: Sequence[Feeds]) -> None:
+        import torch
+
+        self._model = model.to("cuda").eval()
+        tensors = [{name: torch.from_numpy(array).cuda() for name, array in each.items()} for each in feeds]
+        self._calls = TimedCalls(lambda each: model(**each), tensors, CudaStopwatch)
 
     def turn(self, calls: int) -> float:
         """The median time in milliseconds of the next ``calls`` calls."""
-        self._send({"calls": calls})
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise CompressError(
-                f"prune: the process that times a model ended with status {self._process.wait()}; "
-                "it may lack memory, see the lines above"
-            )
-        return float(json.loads(line)["p50_ms"])
+        import torch
+
+        with torch.inference_mode():
+            return float(np.median(self._calls.turn(calls)))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-        self._folder.cleanup()
+        import torch
 
-    def _send(self, request: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the next answer is missing, which is told
+        self._model.to("cpu")
+        torch.cuda.empty_cache()
 
 
-def main() -> None:
-    """Answer until stdin ends."""
-    from compress.runtime.session import open_session
+class GraphServer:
+    """The graph and the inputs that a :class:`GraphTimer` left in ``folder``, in the process that times them."""
 
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever libraries print goes to stderr
-    opening = json.loads(sys.stdin.readline())
-    session = open_session(Path(opening["folder"], "model.onnx"), opening["threads"])
-    feeds = _read_feeds(Path(opening["folder"], "feeds.npz"))
-    for each in feeds[:_WARM_UP_CALLS]:
-        session.run(["logits"], each)
-    # What lives now lives on; without this the collector would walk through it in the middle of a timed call.
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    at = 0
-    for line in sys.stdin:
-        calls, times_ms = json.loads(line)["calls"], []
-        block = [feeds[(at + step) % len(feeds)] for step in range(calls)]
-        at += calls
-        for each in block[:_UNTIMED_CALLS]:  # another process had the caches until now
-            session.run(["logits"], each)
-        for each in block:
-            watch = Stopwatch()
-            session.run(["logits"], each)
-            times_ms.append(watch.milliseconds)
-        replies.write(json.dumps({"p50_ms": float(np.median(times_ms))}) + "\n")
-        replies.flush()
+    def __init__(self, folder: str, threads: int) -> None:
+        from compress.runtime.session import open_session
+
+        session = open_session(Path(folder, "model.onnx"), threads)
+        self._calls = TimedCalls(lambda each: session.run(["logits"], each), _read_feeds(Path(folder, "feeds.npz")))
+        self._calls.warm_up()
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def turn(self, calls: int) -> dict[str, Any]:
+        return {"times_ms": self._calls.turn(calls)}
 
 
 def _read_feeds(path: Path) -> list[Feeds]:
@@ -118,4 +125,4 @@ def _read_feeds(path: Path) -> list[Feeds]:
 
 
 if __name__ == "__main__":
-    main()
+    serve(GraphServer)

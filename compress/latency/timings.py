@@ -1,7 +1,7 @@
-"""The times that a latency table is fitted to: measured one model at a time, and kept for the next run.
+"""The times that a latency table is fitted to: measured one model at a time, and stored for the next run.
 
 Each model takes turns with the whole one, and only the ratio of the two is kept: a machine whose clock drifts, or that
-somebody else uses too, slows both. A run that was interrupted goes on after the last model that it timed.
+somebody else uses too, slows both. An interrupted run continues after the last model that it timed.
 """
 
 import hashlib
@@ -15,18 +15,20 @@ from typing import Any
 import numpy as np
 
 from compress.errors import CompressError
-from compress.latency.deployment import Deployment, Turns
+from compress.latency.deployment import Deployment
 from compress.latency.table import LatencyTable, fit_table, models_to_time
+from compress.latency.timer import Timer
 from compress.machine import cache_root
 from compress.modeling.widths import Architecture, Widths
 from compress.progress import progress
+from compress.workers.timing import calls_per_turn, in_turn
 
 _ROUNDS = 10  # even: each of the two goes first as often as second
-_TURN_MS = 100.0
-_CALLS = (8, 64)
+_TURN_S = 0.1
+_CALLS_AT_LEAST, _CALLS_AT_MOST = 8, 64
 _PROCESSES = 2
 
-Opened = Callable[[], AbstractContextManager[Turns]]
+StartTimer = Callable[[], AbstractContextManager[Timer]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Timing:
 
 
 def latency_table(architecture: Architecture, whole: Widths, deployment: Deployment) -> LatencyTable:
-    """The table for models made of parts of ``whole``, in the user's cache once it is measured.
+    """The table for models made of parts of ``whole``; it is measured once and stored in the user's cache.
 
     Raises:
         CompressError: the cache cannot be written.
@@ -62,30 +64,28 @@ def latency_table(architecture: Architecture, whole: Widths, deployment: Deploym
     return fit_table({widths: timings[widths].ratio * whole_ms for widths in models})
 
 
-def take_turns(model: Turns, reference: Turns) -> Timing:
-    """Time both, turn by turn, order reversed every round; medians over the rounds."""
-    for one in (model, reference):
-        one.turn(_CALLS[0])
-    fewest, most = _CALLS
-    calls = int(np.clip(_TURN_MS / max(reference.turn(fewest), 1e-3), fewest, most))
+def take_turns(model: Timer, reference: Timer) -> Timing:
+    """Time both in turns; medians over the rounds."""
+    model.turn(_CALLS_AT_LEAST)
+    call_ms = reference.turn(_CALLS_AT_LEAST)
+    calls = calls_per_turn(_TURN_S, call_ms, _CALLS_AT_LEAST, _CALLS_AT_MOST)
     rounds_ms = []
     for number in range(_ROUNDS):
-        pair = (model, reference) if number % 2 else (reference, model)
-        told = {id(one): one.turn(calls) for one in pair}
-        rounds_ms.append((told[id(model)], told[id(reference)]))
+        found_ms = {timer: timer.turn(calls) for timer in in_turn((reference, model), number)}
+        rounds_ms.append((found_ms[model], found_ms[reference]))
     times_ms = np.array(rounds_ms)
     return Timing(float(np.median(times_ms[:, 0] / times_ms[:, 1])), float(np.median(times_ms[:, 1])))
 
 
-def settle(model: Opened, reference: Opened) -> Timing:
+def settle(model: StartTimer, reference: StartTimer) -> Timing:
     """Time both in fresh processes, and again in others; means.
 
-    One pair of processes was up to a quarter off the next. For a table of many models that evens out; for the one that
-    decides it has to be seen to.
+    One pair of processes was up to a quarter off the next. Over a table of many models that evens out; for the one
+    model that a decision rests on it does not.
 
     Args:
-        model: starts a process that holds it.
-        reference: starts one that holds the whole model.
+        model: starts its timer.
+        reference: starts one of the whole model.
     """
     found = []
     for _ in range(_PROCESSES):
@@ -96,7 +96,7 @@ def settle(model: Opened, reference: Opened) -> Timing:
 
 
 def read_timings(place: Path) -> dict[Widths, Timing]:
-    """What was timed before; nothing where a file is missing or damaged."""
+    """The timings of earlier runs; none where the file is missing or damaged."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         entries = json.loads(place.read_text(encoding="utf-8"))["timings"]
         return {Widths(tuple(entry.pop("heads")), tuple(entry.pop("neurons"))): Timing(**entry) for entry in entries}
@@ -104,7 +104,7 @@ def read_timings(place: Path) -> dict[Widths, Timing]:
 
 
 def write_timings(place: Path, timings: dict[Widths, Timing]) -> None:
-    """All of them, in one file that is never half-written."""
+    """Store all of them in one file that is never half-written."""
     entries = [asdict(widths) | asdict(timing) for widths, timing in timings.items()]
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def write_timings(place: Path, timings: dict[Widths, Timing]) -> None:
 
 
 def _place(architecture: Architecture, widest: tuple[int, int, int], deployment: Deployment) -> Path:
-    # How many labels there are matters to no more than the last, smallest product.
+    # The number of labels matters to the last, smallest product alone.
     key: dict[str, Any] = asdict(replace(architecture, labels=0)) | {"widest": widest} | deployment.as_key()
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return cache_root(None) / "latency" / f"{digest[:16]}.json"

@@ -11,8 +11,8 @@ from compress.errors import CompressError
 from compress.families.view import EncoderView
 
 Batch = dict[str, torch.Tensor]
-"""The model's inputs ``[batch, length]``; ``targets``; ``labelled``, bool ``[batch]``: whether a target is known;
-and, where a teacher has answered, its states, each under ``teacher.`` and its name."""
+"""The model's inputs ``[batch, length]``; ``targets``; ``labelled``, bool ``[batch]``: whether a text has a label;
+and the teacher's states, if there is a teacher, each under ``teacher.`` and its name."""
 
 States = dict[str, torch.Tensor]
 """What a forward pass shows, by name. ``logits`` ``[batch, labels]``; ``embeddings`` ``[batch, length, hidden]``, the

@@ -1,1 +1,1 @@
-"""Structured pruning: what matters, what to remove, how to remove it, and training to recover."""
+"""Structured pruning: what matters, what to remove for a share or a latency, the cut, and the training to recover."""

@@ -1,6 +1,7 @@
-"""Finds the plan for a latency: searched by the table, measured before anything is trained, and again afterwards."""
+"""The plan for a latency: which heads, neurons and layers to keep, found by the latency table and then measured."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from compress.config import PruneConfig
 from compress.errors import CompressError
@@ -11,22 +12,70 @@ from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.widths import NEURON_BLOCK, Architecture, Cut, Widths, parameters
 from compress.progress import say
 from compress.pruning.importance import Importance
-from compress.pruning.plan import PruningPlan
 from compress.pruning.search import OutOfReachError, search
 
-_TRIES = 4
+_ATTEMPTS = 4
 _CLOSE_ENOUGH = 0.97
 _HIDDEN_STEP = 16  # kernels work on blocks of columns
-_SLIMMEST = Widths((0,), (NEURON_BLOCK,))
+_NARROWEST = Widths((0,), (NEURON_BLOCK,))
+
+
+@dataclass(frozen=True)
+class PruningPlan:
+    """A cut, and the model that it leaves.
+
+    Attributes:
+        cut: the heads and neurons of each layer that stay.
+        hidden_size: of the model that is left.
+        before: widths of the whole model.
+        after: widths that stay, 0 and 0 for a layer that is removed.
+        predicted_ms: latency by the table.
+        latency_ms: measured latency of a model of these widths.
+        whole_ms: latency of the whole model.
+        layer_ms: latency of each layer by the table.
+        size_bytes: of the file that is served.
+        parameters: number of weights that stay.
+        kept: share of the importance that stays.
+    """
+
+    cut: Cut
+    hidden_size: int
+    before: Widths
+    after: Widths
+    predicted_ms: float
+    latency_ms: float
+    whole_ms: float
+    layer_ms: tuple[float, ...]
+    size_bytes: int
+    parameters: int
+    kept: float
+
+    def as_metrics(self) -> dict[str, Any]:
+        """For the manifest."""
+        names = ("predicted_ms", "latency_ms", "whole_ms", "size_bytes", "parameters", "kept", "hidden_size")
+        speedups = {"predicted_speedup": self.whole_ms / self.predicted_ms, "speedup": self.whole_ms / self.latency_ms}
+        return speedups | {name: getattr(self, name) for name in names} | {"widths": asdict(self.after)}
+
+    def __str__(self) -> str:
+        lines = [
+            f"plan: {self.latency_ms:.3g} ms (by the table {self.predicted_ms:.3g}) instead of {self.whole_ms:.3g}, "
+            f"{self.whole_ms / self.latency_ms:.2f}x; {self.size_bytes / 1e6:.1f} MB, {self.parameters:,} parameters, "
+            f"hidden size {self.hidden_size}, {self.kept:.1%} of the importance"
+        ]
+        pairs = zip(self.before.heads, self.before.neurons, self.after.heads, self.after.neurons, self.layer_ms)  # noqa: B905
+        for layer, (heads, neurons, kept_heads, kept_neurons, layer_ms) in enumerate(pairs):
+            units = f"{kept_heads:2} of {heads} heads, {kept_neurons:5,} of {neurons:,} neurons, {layer_ms:.3f} ms"
+            lines.append(f"  layer {layer:2}: {units if kept_heads or kept_neurons else 'removed'}")
+        return "\n".join(lines)
 
 
 def find_plan(whole: Checkpoint, importance: Importance, deployment: Deployment, config: PruneConfig) -> PruningPlan:
-    """The cut of ``whole`` that keeps most importance at the latency that ``config`` asks for.
+    """The cut of ``whole`` that keeps most importance at the latency that ``config`` names.
 
-    Where no widths are that fast, the hidden size goes down too, by quarters, until some are.
+    If no widths are that fast, smaller hidden sizes are tried too: three quarters, a half and a quarter.
 
     Raises:
-        CompressError: nothing is fast enough, or the model is already.
+        CompressError: nothing is fast enough, or the whole model is.
     """
     architecture, before = Architecture.of(whole.model), Widths.of(whole.model)
     whole_ms = latency_table(architecture, before, deployment).latency_ms(before)
@@ -47,12 +96,12 @@ def find_plan(whole: Checkpoint, importance: Importance, deployment: Deployment,
             fastest_ms = error.fastest_ms
     raise CompressError(
         f"prune: no widths reach {target_ms:.3g} ms; the fastest possible is {fastest_ms:.3g} ms, "
-        f"{whole_ms / fastest_ms:.1f} times as fast as the model; ask for less"
+        f"{whole_ms / fastest_ms:.1f} times as fast as the model; choose a smaller speed-up"
     )
 
 
 def _hidden_sizes(architecture: Architecture, config: PruneConfig) -> list[int]:
-    """Those to try, in this order: the one that is asked for, or the model's and what quarters of it leave."""
+    """The sizes to try, in order: the one of the settings, or the model's own and three, two, one quarters of it."""
     if config.hidden_size is not None:
         return [config.hidden_size]
     whole = architecture.hidden_size
@@ -61,7 +110,7 @@ def _hidden_sizes(architecture: Architecture, config: PruneConfig) -> list[int]:
 
 @dataclass(frozen=True)
 class _Goal:
-    """What a plan is for: the model as it is, the hidden size and latency to reach, and where that is measured."""
+    """What a plan must reach: the hidden size and the latency, with the whole model and where it is measured."""
 
     whole: Architecture
     hidden_size: int
@@ -72,7 +121,7 @@ class _Goal:
 
     @property
     def architecture(self) -> Architecture:
-        """Of the models that are planned."""
+        """Of the planned models."""
         return replace(self.whole, hidden_size=self.hidden_size)
 
     def measured_ms(self, widths: Widths) -> float:
@@ -82,21 +131,21 @@ class _Goal:
         return timing.ratio * self.whole_ms
 
     def require_within_reach(self) -> None:
-        """Time the fastest model there is, before a whole table is measured for nothing.
+        """Time the narrowest model before a whole table is measured for nothing.
 
         Raises:
-            OutOfReachError: it is not fast enough.
+            OutOfReachError: even the narrowest model is too slow.
         """
-        fastest_ms = self.measured_ms(_SLIMMEST)
+        fastest_ms = self.measured_ms(_NARROWEST)
         if fastest_ms > self.target_ms:
             raise OutOfReachError(fastest_ms)
 
 
 def _best_plan(importance: Importance, goal: _Goal) -> PruningPlan:
-    """The plan that keeps most of what is measured within the target; else the fastest.
+    """Of the plans measured within the target the one that keeps most importance; without any, the fastest plan.
 
-    A model of the widths that the table leads to is timed; where it is off the target, the search is asked for more or
-    less.
+    A model of the widths that the search finds is timed. If it misses the target, the search is repeated with a budget
+    that makes up for the difference.
 
     Raises:
         OutOfReachError: no widths are fast enough by the table.
@@ -104,7 +153,7 @@ def _best_plan(importance: Importance, goal: _Goal) -> PruningPlan:
     table = latency_table(goal.architecture, goal.before, goal.deployment)
     plans: list[PruningPlan] = []
     budget_ms = goal.target_ms
-    while len(plans) < _TRIES:
+    while len(plans) < _ATTEMPTS:
         try:
             cut = search(importance, table, budget_ms)
         except OutOfReachError:
@@ -120,16 +169,16 @@ def _best_plan(importance: Importance, goal: _Goal) -> PruningPlan:
         budget_ms *= (1 + _CLOSE_ENOUGH) / 2 * goal.target_ms / latency_ms
     reached = [plan for plan in plans if plan.latency_ms <= goal.target_ms]
     if not reached:
-        say(f"plan: none of {len(plans)} was measured within {goal.target_ms:.3g} ms; this is the fastest of them")
+        say(f"plan: none of {len(plans)} plans was measured within {goal.target_ms:.3g} ms; this is the fastest")
     return max(reached, key=lambda plan: plan.kept) if reached else min(plans, key=lambda plan: plan.latency_ms)
 
 
 def measured(pruned: Checkpoint, whole: Checkpoint, deployment: Deployment) -> dict[str, float]:
-    """The latency of ``pruned`` in its runtime, and how many times faster than ``whole`` it is."""
+    """The latency of ``pruned`` in its runtime, and its speed as a multiple of that of ``whole``."""
     timing = settle(lambda: deployment.timer_of(pruned.model), lambda: deployment.timer_of(whole.model))
-    found = {"latency_ms": timing.ratio * timing.whole_ms, "speedup": 1 / timing.ratio}
-    say(f"pruned: {found['latency_ms']:.3g} ms instead of {timing.whole_ms:.3g}, {found['speedup']:.2f}x, measured")
-    return found
+    latency_ms, speedup = timing.ratio * timing.whole_ms, 1 / timing.ratio
+    say(f"pruned: {latency_ms:.3g} ms instead of {timing.whole_ms:.3g}, {speedup:.2f}x, measured")
+    return {"latency_ms": latency_ms, "speedup": speedup}
 
 
 def _describe(cut: Cut, importance: Importance, table: LatencyTable, goal: _Goal) -> PruningPlan:

@@ -1,13 +1,17 @@
-"""prune: remove tokens, layers, and the least important heads, neurons and hidden dimensions; train to recover."""
+"""prune: remove tokens, layers, heads, neurons and hidden dimensions from a model, then train it to recover."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from compress.config import PruneConfig
 from compress.data import Dataset
+from compress.distillation.distill import distill
 from compress.errors import CompressError
 from compress.families.view import EncoderView
+from compress.latency.deployment import Deployment, deployment_of
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.layers import choose_layers, spans
 from compress.modeling.narrow import narrow
@@ -16,76 +20,147 @@ from compress.modeling.widths import Cut, Widths
 from compress.progress import say
 from compress.pruning.importance import Importance
 from compress.pruning.importance.ranking import rank
-from compress.pruning.plan import PruningPlan
+from compress.pruning.planning import PruningPlan, find_plan, measured
 from compress.pruning.reconstruct import reconstruct
-from compress.pruning.recovery import recover
-from compress.pruning.rounds import plan_rounds
+from compress.pruning.recovery import plan_rounds, untrained
 from compress.pruning.selection import Budget, choose
-from compress.pruning.vocabulary import cut_vocabulary, texts_to_read
+from compress.pruning.vocabulary import compare_reading, cut_vocabulary, texts_to_read
 from compress.task import reads_pairs
 from compress.training.batches import Examples
 from compress.training.checkpointing import RunFiles
-from compress.training.encodings import Encodings
-from compress.training.finetune import encode
+from compress.training.finetune import EncodedSplits, encode
 from compress.training.validator import TrainingResult
 
 
+@dataclass(frozen=True)
+class Start:
+    """What the layers are cut out of.
+
+    Attributes:
+        given: the model as the user gave it.
+        model: the same without the tokens that the settings remove.
+        encoded: train and validation split as ``model`` reads them.
+        sample: train texts that importance and least squares are measured on.
+    """
+
+    given: Checkpoint
+    model: Checkpoint
+    encoded: EncodedSplits
+    sample: Examples
+
+    @classmethod
+    def of(cls, given: Checkpoint, data: Dataset, config: PruneConfig, text_columns: Sequence[str] = ()) -> "Start":
+        """Cut the vocabulary of ``given`` and tokenize the data, once.
+
+        Args:
+            given: a fine-tuned classifier, which stays as it is.
+            data: texts and labels.
+            config: of the step.
+            text_columns: of ``config.unlabeled``; default: columns with a usual name.
+
+        Raises:
+            CompressError: ``config`` names layers or a hidden size that ``given`` does not have.
+        """
+        _check(given, config)
+        model = cut_vocabulary(given, texts_to_read(data, config, text_columns)) if config.vocabulary else given
+        encoded = EncodedSplits.of(model, data)
+        rows = np.random.default_rng(config.seed).permutation(len(encoded.train))[: config.samples]
+        return cls(given, model, encoded, encoded.train.sample(rows))
+
+
+@dataclass(frozen=True)
+class Target:
+    """A latency to reach: where it is measured, and the plan for it."""
+
+    deployment: Deployment
+    plan: PruningPlan
+
+
+def find_target(start: Start, data: Dataset, config: PruneConfig, threads: int) -> Target:
+    """Find the plan for the latency that ``config`` names, and show it. Layers that ``config`` leaves out are removed.
+
+    Raises:
+        CompressError: the latency cannot be measured or reached.
+    """
+    deployment = deployment_of(start.model, data, config, threads)
+    found, kept = rank(start.model, start.sample, config), _kept_layers(start.model, config)
+    heads, neurons = (
+        [scores if layer in kept else scores[:0] for layer, scores in enumerate(units)]
+        for units in (found.heads, found.neurons)
+    )
+    plan = find_plan(start.model, Importance(heads, neurons), deployment, config)
+    say(str(plan))
+    return Target(deployment, plan)
+
+
 def prune(
-    whole: Checkpoint,
+    start: Start,
     teacher: Checkpoint,
     data: Dataset,
     config: PruneConfig,
     run_files: RunFiles,
     text_columns: Sequence[str] = (),
-    plan: PruningPlan | None = None,
-) -> tuple[Checkpoint, TrainingResult]:
-    """A smaller copy of ``whole``, recovered by distillation from ``teacher``, and its last training.
+    target: Target | None = None,
+) -> tuple[Checkpoint, dict[str, Any]]:
+    """A smaller copy of ``start.model``, recovered by distillation from ``teacher``, and its metrics.
 
-    Tokens go first, then layers, then heads and neurons, in one round or several; hidden dimensions go in the first of
-    these. What ``plan`` leaves out for a latency goes at once.
-
-    Raises:
-        CompressError: ``config`` asks for layers or a hidden size that ``whole`` has not.
+    Layers are removed first, then heads and neurons, in one round or several; hidden dimensions in the first of them.
+    A ``target`` has a plan, whose layers, heads and neurons are removed at once.
     """
-    _check(whole, config)
-    if config.vocabulary:
-        whole = cut_vocabulary(whole, texts_to_read(data, config, text_columns))
-    if not config.narrows:
-        return whole, recover(teacher, whole, data, config, run_files, text_columns)
-    sample = _sample(encode(whole, data.train), config)
-    config = _imitating(config, plan.cut.layers if plan else _kept_layers(whole, config), whole, teacher)
-    pruned = _cut(whole, plan.cut, sample, config) if plan else _without_layers(whole, sample, config)
+    plan = target.plan if target else None
+    config = _imitating(config, plan.cut.layers if plan else _kept_layers(start.model, config), start.model, teacher)
+    pruned = _cut(start.model, plan.cut, start.sample, config) if plan else _without_layers(start, config)
     widths = Widths.of(pruned.model)
+    result: TrainingResult | None = None
     for part in plan_rounds(sum(widths.heads), sum(widths.neurons), config):
-        pruned = _with_less_units(pruned, part.budget, sample, config)
+        pruned = _with_fewer_units(pruned, part.budget, start.sample, config)
         if part.number == 1:
-            pruned = _with_less_hidden(pruned, plan.hidden_size if plan else config.hidden_size)
-        say(f"pruned: {part}{whole.parameters:,} parameters become {pruned.parameters:,}")
-        share = config.model_copy(update={"epochs": part.epochs})
-        training = recover(teacher, pruned, data, share, part.run_files(run_files), text_columns)
-    return pruned, training
+            pruned = _with_hidden_size(pruned, plan.hidden_size if plan else config.hidden_size)
+        say(f"pruned: {part}{start.given.parameters:,} parameters become {pruned.parameters:,}")
+        if part.epochs:
+            share = config.model_copy(update={"epochs": part.epochs})
+            files = part.run_files(run_files, steps_before=result.steps if result else 0)
+            found = distill(teacher, pruned, data, share, files, text_columns, start.encoded)
+            result = found.after(result) if result else found
+        else:
+            say("prune: nothing is trained; --epochs 2 would train for 2 passes over the train split")
+            result = untrained(pruned, start.encoded.validation, config)
+    assert result is not None  # there is at least one round
+    return pruned, _metrics(start, pruned, data, config, result, target)
 
 
-def plan_importance(whole: Checkpoint, data: Dataset, config: PruneConfig) -> Importance:
-    """That of the units of ``whole`` that may stay; layers that ``config`` leaves out have none."""
-    _check(whole, config)
-    found = rank(whole, _sample(encode(whole, data.train), config), config)
-    layers, kept = range(len(found.heads)), _kept_layers(whole, config)
-    heads, neurons = (
-        [scores[layer] if layer in kept else scores[layer][:0] for layer in layers]
-        for scores in (found.heads, found.neurons)
-    )
-    return Importance(heads, neurons)
+def _metrics(
+    start: Start,
+    pruned: Checkpoint,
+    data: Dataset,
+    config: PruneConfig,
+    result: TrainingResult,
+    target: Target | None,
+) -> dict[str, Any]:
+    """The entry in the model's history."""
+    metrics = result.as_metrics() | {"parameters_before": start.given.parameters}
+    if result.steps == 0:
+        before = untrained(start.given, encode(start.given, data.validation), config)
+        metrics[f"validation_{before.metric}_before"] = before.best
+    if config.vocabulary:
+        tokens_before, tokens = (model.model.config.vocab_size for model in (start.given, pruned))
+        metrics["vocabulary"] = {"tokens_before": tokens_before, "tokens": tokens}
+        for name, split in {"validation": data.validation, "test": data.test}.items():
+            shares = asdict(compare_reading(start.given, pruned, split.texts))
+            metrics["vocabulary"] |= {f"{name}_{share}": value for share, value in shares.items()}
+    if target:
+        metrics |= target.plan.as_metrics() | measured(pruned, start.given, target.deployment)
+    return metrics | {"parameters": pruned.parameters}
 
 
 def _kept_layers(whole: Checkpoint, config: PruneConfig) -> list[int]:
-    """Those that ``config`` leaves, by number."""
+    """The numbers of the layers that ``config`` leaves."""
     depth = len(EncoderView(whole.model).layers)
     return list(range(depth)) if config.layers is None else choose_layers(config.layers, depth, config.command)
 
 
 def _imitating(config: PruneConfig, layers: list[int], whole: Checkpoint, teacher: Checkpoint) -> PruneConfig:
-    """Where nothing is said, each layer imitates the last of the teacher's layers whose work it does."""
+    """By default each layer imitates the last of the teacher's layers whose work it does."""
     depth, its_depth = (len(EncoderView(model.model).layers) for model in (whole, teacher))
     if config.layer_map is not None or its_depth != depth:
         return config
@@ -93,7 +168,7 @@ def _imitating(config: PruneConfig, layers: list[int], whole: Checkpoint, teache
 
 
 def _check(whole: Checkpoint, config: PruneConfig) -> None:
-    """Refuse what the model has not before anything is measured."""
+    """Refuse layers and a hidden size that the model does not have, before anything is measured."""
     _kept_layers(whole, config)
     widest = EncoderView(whole.model).hidden_size
     if config.hidden_size is not None and config.hidden_size > widest:
@@ -102,32 +177,27 @@ def _check(whole: Checkpoint, config: PruneConfig) -> None:
         )
 
 
-def _without_layers(whole: Checkpoint, sample: Examples, config: PruneConfig) -> Checkpoint:
+def _without_layers(start: Start, config: PruneConfig) -> Checkpoint:
     if config.layers is None:
-        return whole
-    cut = Cut.whole_layers(_kept_layers(whole, config), Widths.of(whole.model))
-    return _cut(whole, cut, sample, config)
+        return start.model
+    cut = Cut.whole_layers(_kept_layers(start.model, config), Widths.of(start.model.model))
+    return _cut(start.model, cut, start.sample, config)
 
 
-def _with_less_units(model: Checkpoint, budget: Budget, sample: Examples, config: PruneConfig) -> Checkpoint:
+def _with_fewer_units(model: Checkpoint, budget: Budget, sample: Examples, config: PruneConfig) -> Checkpoint:
     if not (config.heads or config.ffn):
         return model
     return _cut(model, choose(rank(model, sample, config), budget), sample, config)
 
 
-def _with_less_hidden(model: Checkpoint, hidden_size: int | None) -> Checkpoint:
+def _with_hidden_size(model: Checkpoint, hidden_size: int | None) -> Checkpoint:
     if hidden_size in (None, EncoderView(model.model).hidden_size):
         return model
     return model.with_model(narrow(model.model, None, None, hidden_size, pairs=reads_pairs(model.task)))
 
 
 def _cut(model: Checkpoint, cut: Cut, sample: Examples, config: PruneConfig) -> Checkpoint:
-    """The cut model, what is left of its layers fitted to make up for what went."""
+    """The cut model, its output projections refitted to make up for the removed units."""
     say(f"cut: {cut}")
     pruned = cut_model(model.model, cut)
     return model.with_model(reconstruct(pruned, model.model, cut.layers, sample, config.batch_size, config.seed))
-
-
-def _sample(examples: Examples, config: PruneConfig) -> Examples:
-    rows = np.random.default_rng(config.seed).permutation(len(examples))[: config.samples]
-    return Examples(Encodings.pack(examples.encodings[row] for row in rows), examples.targets[rows])

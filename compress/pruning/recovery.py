@@ -1,39 +1,76 @@
-"""After the cut: training to recover, or none, and how the model does then."""
+"""Gradual pruning: the cuts and their shares of the training, and how a model does that is not trained."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from compress.config import PruneConfig
-from compress.data import Dataset, Split
-from compress.distillation.distill import distill
 from compress.evaluation.metrics import choose_metric, positive_column, score
 from compress.machine import torch_device
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
-from compress.progress import say
-from compress.runtime.predictor import predict_logits
+from compress.pruning.selection import Budget
+from compress.runtime.predictor import encoded_logits
+from compress.training.batches import Examples
 from compress.training.checkpointing import RunFiles
 from compress.training.validator import TrainingResult
 
 
-def recover(
-    teacher: Checkpoint,
-    pruned: Checkpoint,
-    data: Dataset,
-    config: PruneConfig,
-    run_files: RunFiles,
-    text_columns: Sequence[str],
-) -> TrainingResult:
-    """Train ``pruned``, in place, to answer as ``teacher`` does; or leave it as it is where there are no epochs."""
-    if config.epochs:
-        return distill(teacher, pruned, data, config, run_files, text_columns)
-    say("prune: nothing is trained; --epochs 2 would train for 2 passes over the train split")
-    return untrained(pruned, data.validation, config)
+@dataclass(frozen=True)
+class Round:
+    """One cut and the training after it.
+
+    Attributes:
+        number: from 1.
+        of: the number of rounds.
+        budget: the units that may stay after the cut.
+        epochs: of the training.
+    """
+
+    number: int
+    of: int
+    budget: Budget
+    epochs: int
+
+    def __str__(self) -> str:
+        return f"round {self.number} of {self.of}: " if self.of > 1 else ""
+
+    def run_files(self, run_files: RunFiles, steps_before: int) -> RunFiles:
+        """Where its training writes. Its checkpoints stay until the last round ends, in a folder of their own."""
+        own = Path(run_files.unfinished, f"round-{self.number}") if self.of > 1 else run_files.unfinished
+        return replace(run_files, unfinished=own, steps_before=steps_before)
 
 
-def untrained(model: Checkpoint, validation: Split, config: PruneConfig) -> TrainingResult:
-    """What a training of no steps would say: how ``model`` does on the validation split as it is."""
-    logits = predict_logits(TorchPredictor(model, torch_device(config.device)), validation.texts)
+def plan_rounds(heads: int, neurons: int, config: PruneConfig) -> list[Round]:
+    """Rounds that each remove the same number of units and together as many as a single one would.
+
+    The epochs are shared evenly. If they cannot be, later rounds get more, because their cuts are harder to recover
+    from.
+
+    Args:
+        heads: in all layers before the first cut.
+        neurons: in all layers before the first cut.
+        config: shares to remove, rounds and epochs.
+    """
+    rounds, epochs = config.rounds, config.epochs
+
+    def left(units: int, share: float, number: int) -> int:
+        return units - round(share * units * number / rounds)
+
+    return [
+        Round(
+            number,
+            rounds,
+            Budget(left(heads, config.heads, number), left(neurons, config.ffn, number)),
+            number * epochs // rounds - (number - 1) * epochs // rounds,
+        )
+        for number in range(1, rounds + 1)
+    ]
+
+
+def untrained(model: Checkpoint, validation: Examples, config: PruneConfig) -> TrainingResult:
+    """The result of a training of no steps: the metric of ``model`` as it is on the validation texts."""
+    logits = encoded_logits(TorchPredictor(model, torch_device(config.device)), list(validation.encodings))
     model.model.cpu()
     metric = choose_metric(config.metric, model.task, len(model.labels))
-    targets = validation.targets(model.labels, model.task)
-    return TrainingResult(metric, best=score(metric, logits, targets, positive=positive_column(model.labels)))
+    best = score(metric, logits, validation.targets, positive=positive_column(model.labels))
+    return TrainingResult(metric, best=best)

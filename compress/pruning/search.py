@@ -11,12 +11,12 @@ from compress.latency.table import Floats, LatencyTable
 from compress.modeling.widths import NEURON_BLOCK, Cut, Widths
 from compress.pruning.importance import Importance
 
-# Latency is counted in so many parts of the whole model's; every layer's is rounded up to a part.
+# Latency is counted in parts, each a 10,000th of the whole model's; that of a layer is rounded up.
 _PARTS = 10_000
 
 
 class OutOfReachError(Exception):
-    """No widths are as fast as that; ``fastest_ms`` is what the fastest take."""
+    """No widths are fast enough; ``fastest_ms`` is the latency of the fastest."""
 
     def __init__(self, fastest_ms: float) -> None:
         super().__init__(fastest_ms)
@@ -25,7 +25,7 @@ class OutOfReachError(Exception):
 
 @dataclass(frozen=True)
 class _Options:
-    """What one layer may become: parts of latency (rising), the importance kept (rising), heads and neurons."""
+    """The choices for one layer: parts of latency (rising), importance kept (rising), heads and neurons."""
 
     parts: npt.NDArray[np.int64]
     kept: Floats
@@ -36,13 +36,13 @@ class _Options:
 def search(importance: Importance, table: LatencyTable, budget_ms: float) -> Cut:
     """The cut that keeps the largest sum of importance in at most ``budget_ms``, by the table.
 
-    Each layer keeps its most important heads, and neurons by the block, or goes whole. Whichever layer stays last pays
-    what a last layer costs.
+    Each layer keeps its most important heads and blocks of neurons, or is removed. The last layer that stays has the
+    latency of a last layer.
 
     Args:
-        importance: of the units of each layer; a layer that goes loses all of its own.
-        table: what each block costs.
-        budget_ms: for the whole model.
+        importance: of the units of each layer.
+        table: latency of each block.
+        budget_ms: latency of the pruned model at most.
 
     Raises:
         OutOfReachError: no cut is fast enough.
@@ -77,7 +77,7 @@ def _layers(importance: Importance) -> Iterator[tuple[torch.Tensor, torch.Tensor
 def _options(
     heads: torch.Tensor, neurons: torch.Tensor, table: LatencyTable, part_ms: float, *, last: bool
 ) -> _Options:
-    """Those of one layer that are worth their latency; the first of an inner layer is to go."""
+    """The choices for one layer that keep more than any faster one; the first of an inner layer is to remove it."""
     attention_ms, ffn_ms = (table.last_attention_ms, table.last_ffn_ms) if last else (table.attention_ms, table.ffn_ms)
     head_counts, neuron_counts = np.arange(len(heads) + 1), _block_counts(len(neurons))
     kept = _sums(heads)[head_counts][:, None] + _sums(neurons)[neuron_counts]
@@ -85,7 +85,7 @@ def _options(
     parts = np.ceil(cost_ms / part_ms - 1e-9).astype(np.int64)
     every_heads, every_neurons = (grid.ravel() for grid in np.meshgrid(head_counts, neuron_counts, indexing="ij"))
     kept, parts, living = kept.ravel(), parts.ravel(), np.flatnonzero(every_heads + every_neurons)
-    parts[0] = 0  # a layer with neither goes
+    parts[0] = 0  # a layer with neither is removed
     order = living[np.lexsort((-kept[living], parts[living]))]
     before = np.maximum.accumulate(np.concatenate([[-np.inf], kept[order]]))[:-1]
     order = order[kept[order] > before]
@@ -94,8 +94,8 @@ def _options(
 
 
 def _with_layer(best: Floats, options: _Options) -> tuple[Floats, npt.NDArray[np.int16]]:
-    """The best of the layers so far and one more, and which option of that one it takes."""
-    now, choice = best.copy(), np.zeros(len(best), np.int16)  # the first option is to go
+    """The importance kept by the layers so far and one more, and the option of that layer, for each budget."""
+    now, choice = best.copy(), np.zeros(len(best), np.int16)  # the first option is to remove the layer
     for option in range(1, len(options.parts)):
         parts = int(options.parts[option])
         kept = best[: max(0, len(best) - parts)] + options.kept[option]
@@ -108,7 +108,7 @@ def _with_layer(best: Floats, options: _Options) -> tuple[Floats, npt.NDArray[np
 def _trace(
     taken: list[npt.NDArray[np.int16]], inner: list[_Options], last: _Options, index: int, option: int, budget: int
 ) -> list[tuple[int, int]]:
-    """Heads and neurons of every layer, from ``index``, which stays last, back to the first."""
+    """Heads and neurons of every layer, from ``index``, the last that stays, back to the first."""
     chosen = [(0, 0)] * len(inner)
     chosen[index] = int(last.heads[option]), int(last.neurons[option])
     left = budget - int(last.parts[option])

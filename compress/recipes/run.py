@@ -116,7 +116,8 @@ def _prepare_data(config: DataConfig, state: RunState) -> None:
     with new_folder(state.folder / "data", overwrite=True) as folder:
         write_dataset(dataset, folder)
         rows = {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)}
-        about = {"task": dataset.task, "labels": dataset.labels, "rows": rows, "read": dataset.source.as_dict()}
+        read = dataset.source.as_dict() if dataset.source else None
+        about = {"task": dataset.task, "labels": dataset.labels, "rows": rows, "read": read}
         (folder / "dataset.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     state.record("data", fingerprint)
 

@@ -1,4 +1,4 @@
-"""Is a file a graph of ours? Asked before a runtime opens it, without the onnx package, which apps do not have.
+"""Is a file a graph of ours, and which operators has it? Read without the onnx package, which apps do not have.
 
 An ONNX file is a protobuf message: fields, each with a number and a value or a length to skip (onnx.proto names them).
 Only the few fields that matter are read, so a large file costs a millisecond.
@@ -15,6 +15,7 @@ NEWEST_IR = 10
 
 _IR_VERSION, _PRODUCER_NAME, _GRAPH = 1, 2, 7  # of ModelProto
 _NODE, _INITIALIZER, _INPUT = 1, 5, 11  # of GraphProto
+_OP_TYPE = 4  # of NodeProto
 _NAME = 1  # of ValueInfoProto
 _EXTERNAL_DATA = 13  # of TensorProto, its entries have a key and a value
 _KEY, _VALUE = 1, 2
@@ -47,6 +48,16 @@ def graph_inputs(path: Path) -> tuple[str, ...]:
         for value in _messages(graph, _INPUT)
         for name in _messages(value, _NAME)
     )
+
+
+def operators(path: Path) -> set[str]:
+    """The operators of a graph that :func:`check_graph` accepts, by their ONNX names."""
+    return {
+        bytes(name).decode()
+        for graph in _messages(_content(path), _GRAPH)
+        for node in _messages(graph, _NODE)
+        for name in _messages(node, _OP_TYPE)
+    }
 
 
 def _content(path: Path) -> memoryview:

@@ -9,11 +9,11 @@ import onnxruntime as ort
 from compress.errors import CompressError
 from compress.folder import Manifest, read_manifest
 from compress.machine import usable_cpus
-from compress.runtime.choice import choose_graph
+from compress.runtime.choice import batch_tokens_of, choose_graph, precision_of
 from compress.runtime.encoding import Feeds, TextEncoder
 from compress.runtime.graph_file import check_graph
-from compress.runtime.names import GRAPHS, INPUTS, OUTPUT, REQUIRED_INPUTS
-from compress.runtime.predictor import BATCH_TOKENS, Logits
+from compress.runtime.names import INPUTS, OUTPUT, REQUIRED_INPUTS
+from compress.runtime.predictor import Logits
 
 _PROVIDER = "ExecutionProvider"
 
@@ -47,13 +47,11 @@ class OnnxPredictor:
         self.task = manifest.task
         self.labels = manifest.labels
         self.encoder = encoder
-        self.precision = next(precision for name, precision in GRAPHS.items() if name.endswith(graph.name))
-        # Dynamic int8 scales activations over the whole batch: only alone is a text's answer its own (one of 872 SST-2
-        # sentences moved by 0.25 with what shared its batch), and the same as in every other client.
-        self.batch_tokens = 1 if self.precision == "int8" else BATCH_TOKENS
+        self.precision = precision_of(graph)
         self.size_bytes = graph.stat().st_size
         self.parameters = manifest.parameters
         check_graph(graph)
+        self.batch_tokens = batch_tokens_of(graph)
         self.instances = instances
         threads_each = (threads or usable_cpus()) // instances
         # A run on one thread happens in the caller's own, so one session then serves any number of callers at once.
@@ -105,8 +103,16 @@ def find_provider(name: str) -> str:
     return found
 
 
-def open_session(graph: Path | bytes, threads: int, provider: str = "CPU") -> ort.InferenceSession:
+def open_session(
+    graph: Path | bytes, threads: int, provider: str = "CPU", profile_prefix: str | None = None
+) -> ort.InferenceSession:
     """A session for a graph in a file or in memory.
+
+    Args:
+        graph: the ONNX file or its bytes.
+        threads: CPU threads.
+        provider: what onnxruntime runs it on.
+        profile_prefix: where the name of a profile begins that onnxruntime writes; default: it writes none.
 
     Raises:
         CompressError: onnxruntime lacks the provider or would run the graph on another, or cannot load it.
@@ -117,6 +123,9 @@ def open_session(graph: Path | bytes, threads: int, provider: str = "CPU") -> or
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if profile_prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = profile_prefix
     try:
         session = ort.InferenceSession(graph, options, providers=[wanted])
     except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class of their own

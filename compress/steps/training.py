@@ -28,8 +28,8 @@ def finetune(
         dataset = job.dataset
         choose_metric(job.config.metric, dataset.task, len(dataset.labels))
         start = load_for_finetuning(str(model), dataset.task, dataset.labels, job.config.seed)
-        trained, training = core(start, dataset, job.config, job.run_files())
-        return job.save_torch(trained, training.as_metrics())
+        trained, result = core(start, dataset, job.config, job.run_files())
+        return job.save_torch(trained, result.as_metrics())
 
 
 def distill(
@@ -49,19 +49,18 @@ def distill(
         from compress.distillation.students import make_student
         from compress.modeling.checkpoint import load_classifier, load_for_finetuning
 
+        config, text_columns = job.config, job.config.unlabeled_text or job.data.text
         dataset = job.dataset
-        choose_metric(job.config.metric, dataset.task, len(dataset.labels))
+        choose_metric(config.metric, dataset.task, len(dataset.labels))
         teacher_model = load_classifier(str(teacher), pairs=dataset.pairs)
         check_labels(teacher_model, dataset)
-        if job.config.student is not None:
-            student = load_for_finetuning(job.config.student, dataset.task, teacher_model.labels, job.config.seed)
+        if config.student is not None:
+            student = load_for_finetuning(config.student, dataset.task, teacher_model.labels, config.seed)
             student = replace(student, max_length=min(student.max_length, teacher_model.max_length))
         else:
-            student = make_student(teacher_model, job.config)
-        training = core(
-            teacher_model, student, dataset, job.config, job.run_files(), job.config.unlabeled_text or job.data.text
+            student = make_student(teacher_model, config)
+        result = core(teacher_model, student, dataset, config, job.run_files(), text_columns)
+        student = replace(
+            student, history=teacher_model.history, digest=teacher_model.digest, source=teacher_model.source
         )
-        return job.save_torch(
-            replace(student, history=teacher_model.history, digest=teacher_model.digest, source=teacher_model.source),
-            training.as_metrics(),
-        )
+        return job.save_torch(student, result.as_metrics())

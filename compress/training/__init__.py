@@ -1,1 +1,1 @@
-"""Training: the loop, its batches and checkpoints, and the step that is training alone (finetune)."""
+"""Training: the loop, its batches and checkpoints, and finetune, which trains on labels alone."""

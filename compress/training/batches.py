@@ -1,21 +1,24 @@
-"""What a training step sees: examples, and the order and shape in which they come."""
+"""What a training step reads: encoded texts with their targets, in batches whose order is known in advance."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from compress.config import TrainingConfig
 from compress.modeling.states import Batch, States
 from compress.runtime.encoding import pad
 from compress.training.encodings import Encodings
 from compress.training.objective import TEACHER
 
-# Texts are sorted by length only inside a pool of so many batches, so that the order stays random overall.
+# Texts are sorted by length only within a pool of 50 batches, so that the order stays random overall.
 _POOL_BATCHES = 50
 
+Rows = npt.NDArray[np.int64]
 Targets = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
 
@@ -23,7 +26,7 @@ class TeacherOutputs(Protocol):
     """A teacher's states for the texts that a student learns from."""
 
     def __call__(self, rows: Sequence[int], batch: Batch) -> States:
-        """The states of the examples ``rows``, whose inputs are ``batch``; token states are padded as these are."""
+        """The states of the texts ``rows``, whose inputs are ``batch``; states of tokens are padded like the inputs."""
         ...
 
 
@@ -34,22 +37,26 @@ class Examples:
     Attributes:
         encodings: token ids of each text.
         targets: int64 ``[k]`` for single-label tasks, float32 ``[k, labels]`` for multi-label ones, of the first ``k``
-            texts; those after them have no label.
-        answers: a teacher's, where there is one.
+            texts; the texts after them have no label.
+        teacher: the teacher's states for these texts, if there is a teacher.
     """
 
     encodings: Encodings
     targets: Targets
-    answers: TeacherOutputs | None = None
+    teacher: TeacherOutputs | None = None
 
     def __len__(self) -> int:
         return len(self.encodings)
 
-    def with_answers(self, answers: TeacherOutputs) -> "Examples":
-        """The same examples with a teacher's answers."""
-        return replace(self, answers=answers)
+    def with_teacher(self, teacher: TeacherOutputs) -> "Examples":
+        """The same examples with a teacher's states."""
+        return replace(self, teacher=teacher)
 
-    def batch(self, rows: Sequence[int] | npt.NDArray[np.int64], device: torch.device | str = "cpu") -> Batch:
+    def sample(self, rows: Rows) -> "Examples":
+        """The examples ``rows``, which all have a label, without a teacher."""
+        return Examples(Encodings.pack(self.encodings[row] for row in rows), self.targets[rows])
+
+    def batch(self, rows: Sequence[int] | Rows, device: torch.device | str = "cpu") -> Batch:
         """The examples ``rows`` as tensors on ``device``, padded to the longest."""
         batch = {name: torch.from_numpy(array) for name, array in pad([self.encodings[row] for row in rows]).items()}
         labelled = np.asarray(rows) < len(self.targets)
@@ -57,16 +64,16 @@ class Examples:
         targets[labelled] = self.targets[np.asarray(rows)[labelled]]
         batch |= {"targets": torch.from_numpy(targets), "labelled": torch.from_numpy(labelled)}
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
-        if self.answers is not None:
-            states = self.answers([int(row) for row in rows], batch)
+        if self.teacher is not None:
+            states = self.teacher([int(row) for row in rows], batch)
             batch |= {TEACHER + name: state.to(device) for name, state in states.items()}
         return batch
 
 
 class LengthBatches:
-    """Random batches of texts of like length, all of about as many tokens: a long text takes the place of many short.
+    """Random batches of texts of similar length. All have about as many tokens, so long texts come in smaller batches.
 
-    The same for the same seed and epoch; every text comes once an epoch.
+    The batches are the same for the same seed and epoch; every text comes once an epoch.
 
     Args:
         lengths: tokens of each text, ``[n]``.
@@ -74,28 +81,79 @@ class LengthBatches:
         seed: of the order.
     """
 
-    def __init__(self, lengths: npt.NDArray[np.int64], batch_size: int, seed: int) -> None:
+    def __init__(self, lengths: Rows, batch_size: int, seed: int) -> None:
         self._lengths = lengths
         self._seed = seed
         self._pool = batch_size * _POOL_BATCHES
         self.batch_tokens = int(np.ceil(lengths.mean() * batch_size))
 
-    def epoch(self, number: int) -> list[npt.NDArray[np.int64]]:
+    def epoch(self, number: int) -> list[Rows]:
         """The row numbers of each batch of epoch ``number``."""
         rng = np.random.default_rng([self._seed, number])
         order = rng.permutation(len(self._lengths))
-        batches: list[npt.NDArray[np.int64]] = []
+        batches: list[Rows] = []
         for start in range(0, len(order), self._pool):
             rows = order[start : start + self._pool]
             rows = rows[np.argsort(self._lengths[rows], kind="stable")]
             batches += self._cut(rows)
         return [batches[index] for index in rng.permutation(len(batches))]
 
-    def _cut(self, rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
-        """Consecutive groups of ``rows``, shortest first: one text, or as many as fit the budget once padded."""
+    def _cut(self, rows: Rows) -> list[Rows]:
+        """Consecutive groups of ``rows``, shortest first: one text, or as many as fit ``batch_tokens`` once padded."""
         groups, start = [], 0
         for at in range(len(rows)):
             if at > start and (at + 1 - start) * self._lengths[rows[at]] > self.batch_tokens:
                 groups.append(rows[start:at])
                 start = at
         return [*groups, rows[start:]]
+
+
+class BatchSchedule:
+    """The batches of every step of a training, for one of the processes that train together.
+
+    A step takes ``gradient_accumulation`` batches in every process. If an epoch's last step lacks batches, it takes the
+    epoch's first ones again.
+
+    Args:
+        lengths: tokens of each train text.
+        config: epochs, batch size, accumulation and seed.
+        processes: how many train together.
+        process: the number of this one.
+    """
+
+    def __init__(self, lengths: Rows, config: TrainingConfig, processes: int = 1, process: int = 0) -> None:
+        self.batches_per_step = config.gradient_accumulation
+        self._order = LengthBatches(lengths, config.batch_size, config.seed)
+        self._epochs = config.epochs
+        self._processes, self._process = processes, process
+
+    @cached_property
+    def epoch_steps(self) -> list[int]:
+        """Steps of each epoch. They differ a little, because texts are put into batches at random."""
+        batches = self.batches_per_step * self._processes
+        return [-(-len(self._order.epoch(epoch)) // batches) for epoch in range(self._epochs)]
+
+    @property
+    def steps(self) -> int:
+        """Steps of all epochs together."""
+        return sum(self.epoch_steps)
+
+    @cached_property
+    def texts_per_batch(self) -> float:
+        """The mean number of texts in a batch."""
+        batches = self._order.epoch(0)
+        return sum(map(len, batches)) / len(batches)
+
+    def after(self, done: int) -> Iterator[list[Rows]]:
+        """The batches of this process in each step that comes after ``done`` steps."""
+        for epoch, steps in enumerate(self.epoch_steps):
+            if done < steps:
+                yield from self._epoch(epoch, done)
+            done = max(0, done - steps)
+
+    def _epoch(self, epoch: int, done: int) -> Iterator[list[Rows]]:
+        batches = self._order.epoch(epoch)
+        for step in range(done, self.epoch_steps[epoch]):
+            first = step * self.batches_per_step * self._processes
+            own = range(first + self._process, first + self.batches_per_step * self._processes, self._processes)
+            yield [batches[index % len(batches)] for index in own]

@@ -1,4 +1,4 @@
-"""Whole checkpoints of a training: killed at any moment, the same command goes on from the newest one."""
+"""Checkpoints of a training: killed at any moment, the same command goes on from the newest one."""
 
 import hashlib
 import json
@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from compress.clock import Stopwatch
@@ -23,32 +21,38 @@ from compress.progress import say
 from compress.training.batches import Examples
 from compress.version import __version__
 
-_STATE, _TENSORS, _IDENTITY = "state.json", "tensors.safetensors", "identity"
+_STATE, _IDENTITY = "state.pt", "identity"
+_LAYOUT = 2  # of these files; checkpoints of another layout are thrown away
+
+State = dict[str, Any]
+"""A training's whole state: tensors and what JSON can hold, by name."""
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Where a training keeps what must outlive its process.
+    """Where a training writes its metrics and checkpoints.
 
     Attributes:
         folder: the step's new folder; gets ``metrics.jsonl``.
         unfinished: gets the checkpoints, until the step is done.
-        inputs: digest of what else decides how the training goes, such as the teacher; checkpoints of another are not
-            taken up.
+        inputs: digest of everything else that decides the result, such as the teacher; a training resumes only from
+            checkpoints with the same one.
+        steps_before: steps of earlier trainings of the same step, from which ``metrics.jsonl`` counts on.
     """
 
     folder: Path
     unfinished: Path
     inputs: str = ""
+    steps_before: int = 0
 
 
 class Checkpoints:
-    """Writes the training's whole state from time to time, and finds the newest.
+    """Writes the training's whole state from time to time, and finds the newest checkpoint.
 
     Args:
-        run_files: where.
-        identity: of the training; checkpoints of another are thrown away.
-        every_s: seconds between two.
+        run_files: names the folder.
+        identity: of the training; checkpoints of another training are thrown away.
+        every_s: seconds between two checkpoints.
         accelerator: of the processes that train together; the main one writes.
     """
 
@@ -58,141 +62,108 @@ class Checkpoints:
         self._every_s = every_s
         self._accelerator = accelerator
         self._since = Stopwatch()
+        self._random = f"random-{accelerator.process_index}.pt"
 
     @property
     def due(self) -> bool:
-        """Whether it is time for one."""
+        """Whether it is time for a checkpoint."""
         return self._since.seconds >= self._every_s
 
-    def newest(self) -> "tuple[int, Saved] | None":
-        """The newest whole checkpoint of this training, read for this process, and the steps done by then."""
-        whole = max(self._folder.glob("step-*[0-9]"), default=None)
-        if whole is None:
+    def newest(self) -> tuple[int, State] | None:
+        """The steps done by the newest complete checkpoint of this training, and its state.
+
+        The random generators of this process go back to where they were.
+        """
+        complete = max(self._folder.glob("step-*[0-9]"), default=None)
+        if complete is None:
             return None
-        if (whole / _IDENTITY).read_text(encoding="utf-8") == self._identity:
-            return int(whole.name.removeprefix("step-")), Saved.read(whole, self._accelerator.process_index)
-        self._accelerator.wait_for_everyone()  # all have looked
+        if (complete / _IDENTITY).read_text(encoding="utf-8") == self._identity:
+            _restore_random(torch.load(complete / self._random, "cpu", weights_only=True))
+            return int(complete.name.removeprefix("step-")), torch.load(complete / _STATE, "cpu", weights_only=True)
+        self._accelerator.wait_for_everyone()  # all processes have read it
         if self._accelerator.is_main_process:
             say(f"{self._folder}: an unfinished training with other settings or data; starting anew")
             shutil.rmtree(self._folder, ignore_errors=True)
         return None
 
-    def save(self, step: int, saved: "Saved") -> None:
-        """Write a checkpoint, whole or not at all, and drop those before it; every process must call this."""
-        whole = self._folder / f"step-{step:09d}"
-        partial = whole.with_suffix(".partial")
+    def save(self, step: int, state: State) -> None:
+        """Write a complete checkpoint or none, and remove older ones; every process must call this."""
+        complete = self._folder / f"step-{step:09d}"
+        partial = complete.with_suffix(".partial")
         try:
-            self._write(whole, partial, saved)
-        except (OSError, SafetensorError) as error:
+            self._write(complete, partial, state)
+        except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
+            size_mb = _size_bytes(state) / 1e6
             raise CompressError(
-                f"{self._folder}: a checkpoint of {saved.size_bytes / 1e6:,.0f} MB cannot be written ({error}); "
-                "free some space, and call the step again to go on"
+                f"{self._folder}: a checkpoint of {size_mb:,.0f} MB cannot be written ({error.strerror}); "
+                "free some space, then run the same command again to go on"
             ) from None
         self._since = Stopwatch()
 
-    def _write(self, whole: Path, partial: Path, saved: "Saved") -> None:
+    def _write(self, complete: Path, partial: Path, state: State) -> None:
         main = self._accelerator.is_main_process
         if main:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         self._accelerator.wait_for_everyone()
-        saved.write_random(partial, self._accelerator.process_index)
+        _write_file(_random_state(), partial / self._random)
         self._accelerator.wait_for_everyone()
         if main:
-            saved.write(partial)
+            _write_file(state, partial / _STATE)
             (partial / _IDENTITY).write_text(self._identity, encoding="utf-8")
-            partial.rename(whole)
+            partial.rename(complete)
             for old in self._folder.iterdir():
-                if old != whole:
+                if old != complete:
                     shutil.rmtree(old, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class Saved:
-    """A training's whole state.
-
-    Attributes:
-        numbers: what JSON can hold.
-        tensors: by kind and name.
-        random_states: of this process's generators.
-    """
-
-    numbers: dict[str, Any]
-    tensors: dict[str, dict[str, torch.Tensor]]
-    random_states: dict[str, Any]
-
-    @property
-    def size_bytes(self) -> int:
-        """Of all tensors."""
-        return sum(tensor.nbytes for of in self.tensors.values() for tensor in of.values())
-
-    @classmethod
-    def now(cls, numbers: dict[str, Any], tensors: dict[str, dict[str, torch.Tensor]]) -> "Saved":
-        """With the random generators as they are now; NumPy's and Python's too, which a user's loss may draw from."""
-        name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the global one is what is shared
-        states = {
-            "torch": torch.get_rng_state().tolist(),
-            "cuda": torch.cuda.get_rng_state().tolist() if torch.cuda.is_initialized() else None,
-            "numpy": [name, np.asarray(keys).tolist(), *rest],
-            "python": random.getstate(),
-        }
-        return cls(numbers, tensors, states)
-
-    def restore_random(self) -> None:
-        """Put every random generator back where it was."""
-        torch.set_rng_state(torch.tensor(self.random_states["torch"], dtype=torch.uint8))
-        if self.random_states["cuda"] is not None:
-            torch.cuda.set_rng_state(torch.tensor(self.random_states["cuda"], dtype=torch.uint8))
-        name, keys, *rest = self.random_states["numpy"]
-        np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))  # noqa: NPY002 - as above
-        version, numbers, gauss = self.random_states["python"]
-        random.setstate((version, tuple(numbers), gauss))
-
-    @classmethod
-    def read(cls, folder: Path, process: int) -> "Saved":
-        """A checkpoint as ``process`` wrote it."""
-        tensors: dict[str, dict[str, torch.Tensor]] = {}
-        for name, tensor in load_file(folder / _TENSORS).items():
-            kind, of = name.split(".", 1)
-            tensors.setdefault(kind, {})[of] = tensor
-        numbers, states = (
-            json.loads(path.read_text(encoding="utf-8")) for path in (folder / _STATE, _random_file(folder, process))
-        )
-        return cls(numbers, tensors, states)
-
-    def write(self, folder: Path) -> None:
-        """All that the processes share."""
-        flat = {
-            f"{kind}.{of}": tensor.contiguous() for kind in self.tensors for of, tensor in self.tensors[kind].items()
-        }
-        save_file(flat, folder / _TENSORS)
-        (folder / _STATE).write_text(json.dumps(self.numbers), encoding="utf-8")
-
-    def write_random(self, folder: Path, process: int) -> None:
-        """What each process has of its own."""
-        _random_file(folder, process).write_text(json.dumps(self.random_states), encoding="utf-8")
+def _write_file(state: State, path: Path) -> None:
+    try:
+        with path.open("wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:  # torch hides that the disk is full behind an error of its own
+        raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
-def _random_file(folder: Path, process: int) -> Path:
-    return folder / f"random-{process}.json"
+def _size_bytes(state: object) -> int:
+    """Bytes of all tensors."""
+    if isinstance(state, dict):
+        return sum(map(_size_bytes, state.values()))
+    return state.nbytes if isinstance(state, torch.Tensor) else 0
+
+
+def _random_state() -> State:
+    """The states of all random generators; a user's loss may use NumPy's and Python's."""
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the global generator, which users draw from
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+    numpy = (name, np.asarray(keys).tolist(), *rest)
+    return {"torch": torch.get_rng_state(), "cuda": cuda, "numpy": numpy, "python": random.getstate()}
+
+
+def _restore_random(state: State) -> None:
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None:
+        torch.cuda.set_rng_state(state["cuda"])
+    np.random.set_state(state["numpy"])  # noqa: NPY002 - as above
+    random.setstate(state["python"])
 
 
 def identity_of(
-    modules: Iterable[nn.Module], sets: Iterable[Examples], config: TrainingConfig, inputs: str, processes: int
+    modules: Iterable[nn.Module], sets: Iterable[Examples], config: TrainingConfig, run_files: RunFiles, processes: int
 ) -> str:
-    """Digest of all that decides how a training goes: it may go on only from checkpoints with the same one.
+    """Digest of everything that decides a training's result: it may go on only from checkpoints with the same one.
 
     Args:
-        modules: what is trained, with the weights that it starts from.
-        sets: what it learns from, and what it is judged by.
-        config: the training's settings.
-        inputs: see :class:`RunFiles`.
-        processes: that train together.
+        modules: the modules to train, with the weights that they start from.
+        sets: train and validation texts.
+        config: the settings of the training.
+        run_files: its ``inputs`` count too.
+        processes: how many train together.
     """
     settings = config.model_dump(mode="json", exclude=config.without_effect())
-    whole = [settings, inputs, processes, __version__]
-    sha256 = hashlib.sha256(json.dumps(whole, sort_keys=True).encode())
+    parts = [settings, run_files.inputs, processes, __version__, _LAYOUT]
+    sha256 = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for module in modules:
         for name, weight in sorted(module.state_dict().items()):
             sha256.update(name.encode())

@@ -1,4 +1,4 @@
-"""Many encoded texts in three flat arrays, in memory or mapped from disk: a corpus costs no memory by its size."""
+"""Many encoded texts in three flat arrays, in memory or mapped from disk."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Encodings:
 
     @classmethod
     def pack(cls, encodings: Iterable[Encoding]) -> "Encodings":
-        """In memory, from the tokenizer's own."""
+        """The same texts as arrays in memory."""
         whole = list(encodings)
         lengths = [len(encoding) for encoding in whole]
         return cls(

@@ -1,6 +1,6 @@
 """finetune: train a BERT classifier's head and body on the data's labels."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -21,21 +21,34 @@ from compress.training.validator import TrainingResult
 def finetune(
     start: Checkpoint, data: Dataset, config: FinetuneConfig, run_files: RunFiles
 ) -> tuple[Checkpoint, TrainingResult]:
-    """Train ``start``, in place, on the train split; the weights that do best on the validation split are kept."""
+    """Train ``start`` in place on the train split; the weights that do best on the validation split are kept."""
     if config.max_length is not None and config.max_length > start.max_length:
         raise CompressError(
             f"finetune.max_length must be at most {start.max_length}, the most tokens that {start.source} reads, "
             f"got {config.max_length}"
         )
     model = replace(start, max_length=config.max_length or start.max_length)
-    train_set = encode(model, data.train)
-    _say_what_is_cut(train_set, model.max_length)
-    _start_from_the_prior(model, train_set)
-    return model, train(model, train_set, encode(model, data.validation), HardLabels(), config, run_files)
+    encoded = EncodedSplits.of(model, data)
+    _warn_about_cut_texts(encoded.train, model.max_length)
+    _start_from_the_prior(model, encoded.train)
+    return model, train(model, encoded.train, encoded.validation, HardLabels(), config, run_files)
+
+
+@dataclass(frozen=True)
+class EncodedSplits:
+    """The train and validation split as a model reads them; the model may be trained or cut meanwhile."""
+
+    train: Examples
+    validation: Examples
+
+    @classmethod
+    def of(cls, model: Checkpoint, data: Dataset) -> "EncodedSplits":
+        """The splits of ``data``, each tokenized once."""
+        return cls(encode(model, data.train), encode(model, data.validation))
 
 
 def encode(model: Checkpoint, split: Split) -> Examples:
-    """A split's texts as token ids and its labels as targets, in the order of the model's own labels."""
+    """A split's texts as token ids and its labels as targets, with columns in the order of the model's labels."""
     return Examples(Encodings.pack(model.encoder(split.texts)), split.targets(model.labels, model.task))
 
 
@@ -51,7 +64,7 @@ def _start_from_the_prior(model: Checkpoint, train_set: Examples) -> None:
         bias.copy_(torch.logit((present + 1) / (len(train_set) + 2)))
 
 
-def _say_what_is_cut(examples: Examples, max_length: int) -> None:
+def _warn_about_cut_texts(examples: Examples, max_length: int) -> None:
     cut = float((examples.encodings.lengths == max_length).mean())
     if cut >= 0.01:
-        say(f"finetune: {cut:.0%} of the train texts reach {max_length} tokens; what lies beyond is not read")
+        say(f"finetune: {cut:.0%} of the train texts reach {max_length} tokens; the rest of them is not read")

@@ -1,18 +1,31 @@
-"""The training loop: AdamW, linear warm-up and decay, clipping, early stopping, the best checkpoint kept."""
+"""The training loop: AdamW, linear warm-up and decay, clipping, early stopping; the best weights are kept."""
 
+import math
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
+
+import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
 from torch import nn
 
 from compress.config import TrainingConfig
-from compress.machine import torch_device
+from compress.errors import CompressError
+from compress.families.view import EncoderView
+from compress.machine import choose_precision, torch_device
 from compress.modeling.checkpoint import Checkpoint
+from compress.modeling.states import Batch, States, recording
 from compress.progress import progress, say
-from compress.training.batches import Examples
-from compress.training.checkpointing import Checkpoints, RunFiles, identity_of
-from compress.training.objective import Objective
-from compress.training.run import Run
-from compress.training.validator import TrainingResult
+from compress.training.batches import BatchSchedule, Examples, Rows
+from compress.training.checkpointing import Checkpoints, RunFiles, State, identity_of
+from compress.training.metrics_log import MetricsLog
+from compress.training.objective import Losses, Objective
+from compress.training.optimizer import Optimizer
+from compress.training.validator import TrainingResult, Validator
+
+# Losses are checked, shown and written down every 10 steps: reading them makes a GPU wait.
+_LOG_STEPS = 10
 
 
 def train(
@@ -30,40 +43,195 @@ def train(
 
     Args:
         checkpoint: the model to train.
-        train_set: what it learns from; the labels of some texts may be unknown.
-        validation_set: what decides which weights are kept.
-        objective: what it is trained for.
-        config: the training's settings.
-        run_files: where its diary and checkpoints go.
+        train_set: texts to learn from; some may have no label.
+        validation_set: decides which weights are kept.
+        objective: turns the model's states into the loss.
+        config: the settings of the training.
+        run_files: where metrics and checkpoints are written.
 
     Raises:
-        CompressError: a loss that is not a number.
+        CompressError: the loss is not a number.
     """
-    accelerator = _accelerator(config, run_files)
-    modules = [module for module in (checkpoint.model, objective) if isinstance(module, nn.Module)]
-    identity = identity_of(modules, (train_set, validation_set), config, run_files.inputs, accelerator.num_processes)
-    checkpoints = Checkpoints(run_files, identity, config.checkpoint_seconds, accelerator)
-    run, done = Run(checkpoint, train_set, validation_set, objective, config, run_files, accelerator), 0
-    if newest := checkpoints.newest():
-        done, saved = newest
-        run.resume(saved)
-        say(f"training: goes on after step {done}, where it was interrupted")
-    try:
-        with progress("training", run.plan.steps, done) as advance:
-            run.train(done, checkpoints, advance)
-    finally:
-        run.close()
+    run = _Run(checkpoint, train_set, validation_set, objective, config, run_files)
+    done = run.resume()
+    with closing(run.metrics_log), progress("training", run.schedule.steps, done) as advance:
+        for step, batches in enumerate(run.schedule.after(done), start=done + 1):
+            for batch, weight in run.load(batches):
+                states = run.model(batch)
+                losses = objective(states, batch)
+                run.backward(losses, states, weight)
+                del batch, states  # both are large, and the next batch needs the room
+            run.optimizer.step(run.accelerator)
+            note, stop = run.after_step(step)
+            advance(run.schedule.steps - step + 1 if stop else 1, note=note)
+            if stop:
+                break
     run.validator.restore_best()
     checkpoint.model.eval()
-    return run.validator.training
+    return run.validator.result
+
+
+class TrainedModel(nn.Module):
+    """The model in training: from a batch to its states.
+
+    The objective's own weights are part of the module, so that processes that train together average their gradients
+    too.
+
+    Args:
+        model: a classifier.
+        objective: names the states that it reads.
+        precision: ``bf16`` for autocast of the model; the states' losses are always computed in fp32.
+    """
+
+    def __init__(self, model: nn.Module, objective: Objective, precision: str) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self._bf16 = precision == "bf16"
+
+    def forward(self, batch: Batch) -> States:
+        """The states that the objective reads; logits are float32."""
+        autocast = torch.autocast(batch["input_ids"].device.type, torch.bfloat16, enabled=self._bf16)
+        with recording(self.model, self.objective.wanted) as states, autocast:
+            logits = self.model(**EncoderView(self.model).inputs(batch)).logits
+        return {**states, "logits": logits.float()}
+
+
+class _Run:
+    """Everything that changes during a training, and how it is saved and restored; arguments as for :func:`train`."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        train_set: Examples,
+        validation_set: Examples,
+        objective: Objective,
+        config: TrainingConfig,
+        run_files: RunFiles,
+    ) -> None:
+        self.accelerator = accelerator = _accelerator(config, run_files)
+        self._train_set = train_set
+        modules = [module for module in (checkpoint.model, objective) if isinstance(module, nn.Module)]
+        identity = identity_of(modules, (train_set, validation_set), config, run_files, accelerator.num_processes)
+        self._checkpoints = Checkpoints(run_files, identity, config.checkpoint_seconds, accelerator)
+        set_seed(config.seed, device_specific=True)
+        _freeze(checkpoint.model, bool(config.freeze_embeddings))
+        lengths = train_set.encodings.lengths
+        self.schedule = BatchSchedule(lengths, config, accelerator.num_processes, accelerator.process_index)
+        precision = choose_precision(config.precision, accelerator.device.type)
+        self._plain_model = TrainedModel(checkpoint.model, objective, precision)
+        self.model: nn.Module = accelerator.prepare(self._plain_model)
+        self.model.train()
+        self.optimizer = Optimizer(self._plain_model, config, self.schedule.steps)
+        self.validator = Validator(checkpoint, validation_set, config, accelerator, precision)
+        self.metrics_log = MetricsLog(run_files, config, accelerator)
+        self._eval_steps = config.eval_steps or max(1, self.schedule.epoch_steps[0] // 2)
+        self._unlogged: list[Losses] = []  # of the steps since the last look at the losses
+        self._since_validation: list[float] = []
+
+    def load(self, batches: list[Rows]) -> Iterator[tuple[Batch, float]]:
+        """The batches of one step, each with its weight in the step's gradient."""
+        self._unlogged.append({})
+        for number, rows in enumerate(batches, start=1):
+            # Processes exchange gradients once a step, after its last batch.
+            with nullcontext() if number == len(batches) else self.accelerator.no_sync(self.model):
+                # A batch of short texts holds more of them: each text weighs the same.
+                weight = len(rows) / self.schedule.texts_per_batch / len(batches)
+                yield self._train_set.batch(rows, self.accelerator.device), weight
+
+    def backward(self, losses: Losses, states: States, weight: float) -> None:
+        """Add a batch's gradients, times ``weight``, to those of its step."""
+        # Every weight gets a gradient, if only a zero: processes that train together wait for all of them.
+        losses = losses | {"loss": losses["loss"] + 0.0 * states["logits"].sum()}
+        self.accelerator.backward(losses["loss"] * weight)
+        sums, batches = self._unlogged[-1], self.schedule.batches_per_step
+        self._unlogged[-1] = {name: sums.get(name, 0) + loss.detach() / batches for name, loss in losses.items()}
+
+    def after_step(self, step: int) -> tuple[str, bool]:
+        """Log, validate and save where it is time: a note for the progress bar, and whether to stop early."""
+        last = step == self.schedule.steps
+        validates = last or step % self._eval_steps == 0
+        if not validates and step % _LOG_STEPS:
+            return "", False
+        loss, save = self._log_losses(step)
+        if validates:
+            loss = self._validate(step)
+        stop = self.validator.out_of_patience
+        if save and not (stop or last):
+            self._checkpoints.save(step, self._state())
+        return f"loss {loss:.3f}{self.validator.note}", stop
+
+    def resume(self) -> int:
+        """Go on from the newest checkpoint of this training; the steps that were done by then, 0 without one."""
+        newest = self._checkpoints.newest()
+        if newest is None:
+            return 0
+        done, state = newest
+        with torch.no_grad():
+            for name, weight in self._trained().items():
+                weight.copy_(state["trained"][name])
+        self.optimizer.load(state["optimizer"])
+        self.validator.load(state["validator"])
+        self.metrics_log.load(state["records"])
+        self._since_validation = state["since_validation"]
+        say(f"training: goes on after step {done}, where it was interrupted")
+        return done
+
+    def _state(self) -> State:
+        return {
+            "trained": self._trained(),
+            "optimizer": self.optimizer.state(),
+            "validator": self.validator.state(),
+            "records": self.metrics_log.records,
+            "since_validation": self._since_validation,
+        }
+
+    def _trained(self) -> dict[str, torch.Tensor]:
+        return {name: weight.detach() for name, weight in self._plain_model.named_parameters() if weight.requires_grad}
+
+    def _log_losses(self, step: int) -> tuple[float, bool]:
+        """Log the mean losses since the last log, over all processes: the loss, and whether all save a checkpoint."""
+        names = list(self._unlogged[0])
+        rows = [torch.stack([losses[name].float() for name in names]) for losses in self._unlogged]
+        due = torch.full_like(rows[0], float(self._checkpoints.due))  # if it is for one process, all save
+        *means, dues = self.accelerator.reduce(torch.stack([*rows, due]), "mean").tolist()
+        losses = [mean[names.index("loss")] for mean in means]
+        for at, loss in enumerate(losses, start=step - len(losses) + 1):
+            self._require_finite(at, loss)
+        self._unlogged.clear()
+        self._since_validation += losses
+        latest = {name: sum(column) / len(means) for name, column in zip(names, zip(*means, strict=True), strict=True)}
+        self.metrics_log.write(step, {**latest, "learning_rate": self.optimizer.rate(step)})
+        return latest["loss"], dues[0] > 0
+
+    def _validate(self, step: int) -> float:
+        """Validate and log the metric; the mean training loss since the last validation."""
+        mean_loss = sum(self._since_validation) / len(self._since_validation)
+        self._since_validation.clear()
+        value = self.validator.validate(step, mean_loss)
+        self.model.train()
+        self.metrics_log.write(step, {f"validation_{self.validator.result.metric}": value})
+        return mean_loss
+
+    def _require_finite(self, step: int, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise CompressError(
+                f"training: the loss is {loss} at step {step}, at learning rate {self.optimizer.rate(step):.1e}; "
+                "no model was written, try a lower --learning-rate or --precision fp32"
+            )
 
 
 def _accelerator(config: TrainingConfig, run_files: RunFiles) -> Accelerator:
     # accelerate keeps one state for the process; a pipeline may train twice with different settings.
     AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(
-        mixed_precision="no",  # the trainee has its own autocast, around the model and not around the losses
+        mixed_precision="no",  # TrainedModel has an autocast of its own, which leaves out the losses
         cpu=torch_device(config.device) == "cpu",
         log_with=config.track,
         project_dir=run_files.folder / "tracking" if config.track else None,
     )
+
+
+def _freeze(model: nn.Module, frozen: bool) -> None:
+    for table in EncoderView(model).tables:
+        table.requires_grad_(not frozen)

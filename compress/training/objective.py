@@ -7,26 +7,27 @@ from torch.nn import functional
 
 from compress.modeling.states import Batch, States
 
+Losses = dict[str, torch.Tensor]
+"""Scalars by name: ``loss``, which is minimised, and its terms before weighting, which are logged."""
+
 TEACHER = "teacher."
 
 
 class Objective(Protocol):
-    """Turns a model's states and a batch into losses. May be an ``nn.Module`` with weights of its own to train."""
+    """Turns a model's states and a batch into losses. It may be an ``nn.Module`` with weights of its own to train."""
 
     wanted: frozenset[str]
-    """States beside the logits that it must be shown."""
+    """The states that it reads beside the logits."""
 
-    def __call__(self, states: States, batch: Batch) -> dict[str, torch.Tensor]:
-        """Scalars by name: ``loss``, which is minimised, and its parts before weighting, which are shown."""
-        ...
+    def __call__(self, states: States, batch: Batch) -> Losses: ...
 
 
 class HardLabels:
-    """Fine-tuning's objective: the data's labels alone."""
+    """The objective of fine-tuning: the data's labels alone."""
 
     wanted: frozenset[str] = frozenset()
 
-    def __call__(self, states: States, batch: Batch) -> dict[str, torch.Tensor]:
+    def __call__(self, states: States, batch: Batch) -> Losses:
         return {"loss": hard_labels(states["logits"], batch["targets"])}
 
 
@@ -35,8 +36,8 @@ def hard_labels(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
     Args:
         logits: ``[batch, labels]``.
-        targets: int64 ``[batch]``, or float ``[batch, labels]`` of zeros and ones for multi-label tasks, where the
-            cross-entropy is per label and averaged over labels.
+        targets: int64 ``[batch]``, or float ``[batch, labels]`` of zeros and ones for multi-label tasks, whose
+            cross-entropy is computed for each label and averaged over labels.
     """
     if targets.dtype.is_floating_point:
         return functional.binary_cross_entropy_with_logits(logits, targets)

@@ -1,7 +1,7 @@
-"""Validates, remembers the best weights and says when to stop."""
+"""Validation: keeps the best weights and says when to stop."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,14 @@ from compress.training.batches import Examples
 
 @dataclass
 class TrainingResult:
-    """How a training went.
+    """The result of a training.
 
     Attributes:
-        metric: name of the validation metric that chose the checkpoint.
-        best: its value at the checkpoint that was kept.
-        best_step: optimiser steps taken by then.
-        steps: optimiser steps taken in all.
-        curve: one entry a validation: step, mean loss since the last one, metric.
+        metric: name of the validation metric that chose the weights.
+        best: its value for the weights that were kept.
+        best_step: optimizer steps taken by then.
+        steps: optimizer steps taken in all.
+        curve: an entry for each validation: step, mean loss since the last one, metric.
     """
 
     metric: str
@@ -36,8 +36,14 @@ class TrainingResult:
     steps: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
 
+    def after(self, earlier: "TrainingResult") -> "TrainingResult":
+        """The same result with steps counted on from those of ``earlier``, whose curve comes first."""
+        before = earlier.steps
+        curve = [*earlier.curve, *({**point, "step": before + point["step"]} for point in self.curve)]
+        return replace(self, best_step=before + self.best_step, steps=before + self.steps, curve=curve)
+
     def as_metrics(self) -> dict[str, Any]:
-        """What the model's history keeps."""
+        """The entry in the model's history."""
         return {
             f"validation_{self.metric}": self.best,
             "best_step": self.best_step,
@@ -47,7 +53,7 @@ class TrainingResult:
 
 
 class Validator:
-    """Looks at the model from time to time; each process answers its share of the validation texts."""
+    """Measures the model on the validation texts, of which each process reads its share."""
 
     def __init__(
         self,
@@ -57,7 +63,7 @@ class Validator:
         accelerator: Accelerator,
         precision: str,
     ) -> None:
-        self.training = TrainingResult(metric=choose_metric(config.metric, checkpoint.task, len(checkpoint.labels)))
+        self.result = TrainingResult(metric=choose_metric(config.metric, checkpoint.task, len(checkpoint.labels)))
         self._model = checkpoint.model
         self._examples = validation_set
         self._positive = positive_column(checkpoint.labels)
@@ -67,20 +73,20 @@ class Validator:
         self._best_weights: dict[str, torch.Tensor] = {}
         self._waited = 0
 
-    def look(self, step: int, mean_loss: float) -> float:
+    def validate(self, step: int, mean_loss: float) -> float:
         """The metric after ``step`` steps; the weights are kept if it is the best so far."""
         logits = self._logits()
-        if not np.isfinite(logits).all():  # the last step may have broken what the loss before it could not show
+        if not np.isfinite(logits).all():  # the loss is computed before the step, so it cannot show what that broke
             raise CompressError(
-                f"training: the model's answers are not numbers after step {step}; "
+                f"training: the model's logits are not finite numbers after step {step}; "
                 "no model was written, try a lower --learning-rate or --precision fp32"
             )
         self._model.train()
-        value = score(self.training.metric, logits, self._examples.targets, positive=self._positive)
-        self.training.steps = step
-        self.training.curve.append({"step": step, "loss": mean_loss, self.training.metric: value})
-        if value > self.training.best:
-            self.training.best, self.training.best_step, self._waited = value, step, 0
+        value = score(self.result.metric, logits, self._examples.targets, positive=self._positive)
+        self.result.steps = step
+        self.result.curve.append({"step": step, "loss": mean_loss, self.result.metric: value})
+        if value > self.result.best:
+            self.result.best, self.result.best_step, self._waited = value, step, 0
             self._best_weights = {name: weight.detach().clone() for name, weight in self._trained()}
         else:
             self._waited += 1
@@ -89,12 +95,12 @@ class Validator:
     @property
     def note(self) -> str:
         """The latest metric, for the progress bar."""
-        metric = self.training.metric
-        return f", {metric} {self.training.curve[-1][metric]:.3f}" if self.training.curve else ""
+        metric = self.result.metric
+        return f", {metric} {self.result.curve[-1][metric]:.3f}" if self.result.curve else ""
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether the metric has not improved for too long."""
+        """Whether the last ``patience`` validations were no better than the best."""
         return self._waited >= self._patience
 
     def restore_best(self) -> None:
@@ -104,16 +110,15 @@ class Validator:
                 weight.copy_(self._best_weights[name])
         self._model.cpu()
 
-    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """What a checkpoint keeps of it: numbers, and the best weights."""
-        return {"training": asdict(self.training), "waited": self._waited}, self._best_weights
+    def state(self) -> dict[str, Any]:
+        """The result so far and the best weights, for a checkpoint."""
+        return {"result": asdict(self.result), "waited": self._waited, "best": self._best_weights}
 
-    def load(self, numbers: dict[str, Any], best_weights: dict[str, torch.Tensor]) -> None:
+    def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.training = TrainingResult(**numbers["training"])
-        self._waited = numbers["waited"]
+        self.result, self._waited = TrainingResult(**state["result"]), state["waited"]
         device = next(self._model.parameters()).device
-        self._best_weights = {name: weight.to(device) for name, weight in best_weights.items()}
+        self._best_weights = {name: weight.to(device) for name, weight in state["best"].items()}
 
     def _trained(self) -> list[tuple[str, torch.nn.Parameter]]:
         return [(name, weight) for name, weight in self._model.named_parameters() if weight.requires_grad]
@@ -121,8 +126,8 @@ class Validator:
     def _logits(self) -> Logits:
         encodings = self._examples.encodings
         own = range(self._process, len(encodings), self._processes)
-        answers = list(encoded_logits(self._predictor, [encodings[row] for row in own]))
-        shares = gather_object([answers])  # a list a process
+        own_logits = list(encoded_logits(self._predictor, [encodings[row] for row in own]))
+        shares = gather_object([own_logits])  # one list from each process
         whole = np.empty((len(encodings), len(self._predictor.labels)), dtype=np.float32)
         for process, share in enumerate(shares):
             if share:

@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.benchmark.arrivals import poisson_arrivals, serve, summarise_served
+from compress.benchmark.arrivals import poisson_arrivals, serve_arrivals, summarise_served
+from compress.benchmark.backends.opening import Row
 from compress.benchmark.interleave import WorkerPool
 from compress.benchmark.measure import bench
-from compress.benchmark.rows import Row
+from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.throughput import measure_served, measure_throughput
-from compress.benchmark.workers.client import Worker
 from compress.benchmark.workload import REAL
 from compress.config import BenchConfig
 from tests.benchmark.test_bench import TEST, TEXTS
@@ -35,7 +35,7 @@ def test_none_is_answered_before_it_is_there_and_waiting_counts() -> None:
 
     # Two at once, so the second waits for the first; the third finds the server idle.
     arrivals_s = np.array([0.05, 0.05, 0.3])
-    times_ms, seconds = serve(arrivals_s, answer)
+    times_ms, seconds = serve_arrivals(arrivals_s, answer)
     assert all(done >= arrival + 0.02 for done, arrival in zip(answered, arrivals_s, strict=True))
     assert times_ms[1] >= times_ms[0] + 20
     assert times_ms[0] >= 20
@@ -44,7 +44,7 @@ def test_none_is_answered_before_it_is_there_and_waiting_counts() -> None:
 
 def test_more_than_a_server_can_answer_ends_and_is_called_overloaded() -> None:
     arrivals_s = poisson_arrivals(1000, 0.2, seed=0)
-    times_ms, seconds = serve(arrivals_s, lambda _: time.sleep(0.01))
+    times_ms, seconds = serve_arrivals(arrivals_s, lambda _: time.sleep(0.01))
     assert len(times_ms) < len(arrivals_s)
     assert summarise_served(1000, 1, [(times_ms, seconds, arrivals_s[-1])]).overloaded
 
@@ -59,10 +59,10 @@ def test_a_server_that_keeps_up_is_not_overloaded() -> None:
 
 def test_all_texts_are_gone_over_and_the_same_arrivals_are_served(tiny_onnx: Path) -> None:
     with WorkerPool({"a": Row(tiny_onnx), "b": Row(tiny_onnx)}, 1) as pool:
-        pool.each(Worker.opened)
+        info = pool.each(ModelWorker.open)
         pool.each(lambda worker: worker.logits(TEXTS))
-        pool.each(lambda worker: worker.load(REAL, TEXTS))
-        offline = measure_throughput(pool, TEXTS, budget_s=10)
+        pool.each(lambda worker: worker.prepare(REAL, TEXTS))
+        offline = measure_throughput(pool, info, TEXTS, budget_s=10)
         served = measure_served(pool, 100, budget_s=0.6, seed=1)
     assert offline["a"].texts == len(TEXTS)
     assert len(offline["a"].passes_texts_per_s) == 3

@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,18 +12,20 @@ import pytest
 from sklearn.metrics import f1_score
 
 from compress import load
+from compress.benchmark.backends.opening import Row
 from compress.benchmark.interleave import WorkerPool, take_turns
-from compress.benchmark.machine_report import gpu_name
 from compress.benchmark.measure import bench, unique_names
+from compress.benchmark.model_server import fixed_feeds
+from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.report.page import write_report
-from compress.benchmark.rows import Row
-from compress.benchmark.workers.client import Worker, WorkerFailedError
-from compress.benchmark.workers.server import fixed_feeds
 from compress.benchmark.workload import REAL, Times, Workload
 from compress.config import BenchConfig
 from compress.data import Split
 from compress.errors import CompressError
+from compress.machine import gpu_name
 from compress.modeling.checkpoint import save_checkpoint
+from compress.workers.process import WorkerError
+from tests.processes import start_interruptible, wait_until
 from tests.tiny import make_bert, make_checkpoint
 
 TEXTS = [f"a {'very ' * (number % 9)}good film, number {number}" for number in range(40)]
@@ -104,9 +105,9 @@ def test_model_against_itself_and_beside_a_broken_one(tiny_onnx: Path, broken: P
 
 def test_worker_that_is_killed_is_noted_and_the_others_go_on(tiny_onnx: Path) -> None:
     with WorkerPool({"doomed": Row(tiny_onnx), "other": Row(tiny_onnx)}, 1) as pool:
-        pool.each(Worker.opened)
+        pool.each(ModelWorker.open)
         doomed = pool.workers[0]
-        os.kill(doomed._process.pid, signal.SIGKILL)
+        os.kill(doomed.session, signal.SIGKILL)
         rounds_ms: dict[str, list[Times]] = {}
         take_turns(pool, REAL, TEXTS, 0.1, lambda _: None, rounds_ms)
         assert list(rounds_ms) == ["other"]
@@ -114,17 +115,17 @@ def test_worker_that_is_killed_is_noted_and_the_others_go_on(tiny_onnx: Path) ->
 
 
 def test_worker_that_crashes_leaves_the_last_line_of_its_traceback(tiny_onnx: Path) -> None:
-    with Worker("a", Row(tiny_onnx), 1) as worker:
-        worker.opened()
-        with pytest.raises(WorkerFailedError, match=r"^IndexError: .*\(exit status 1\)$"):
-            worker.load(Workload(1, 4), [])
+    with ModelWorker("a", Row(tiny_onnx), 1) as worker:
+        worker.open()
+        with pytest.raises(WorkerError, match=r"^IndexError: .*\(exit status 1\)$"):
+            worker.prepare(Workload(1, 4), [])
 
 
 def test_everyone_gets_the_same_number_of_rounds(tiny_onnx: Path) -> None:
     shares: list[float] = []
     rounds_ms: dict[str, list[Times]] = {}
     with WorkerPool({"a": Row(tiny_onnx), "b": Row(tiny_onnx)}, 1) as pool:
-        pool.each(Worker.opened)
+        pool.each(ModelWorker.open)
         take_turns(pool, Workload(2, 8), TEXTS, 0.2, shares.append, rounds_ms)
     assert len(rounds_ms["a"]) == len(rounds_ms["b"]) == len(shares)
     assert len(shares) % 2 == 0
@@ -159,7 +160,7 @@ def test_f1_is_reported_where_it_is_asked_for(tiny_onnx: Path) -> None:
 def test_f1_of_three_labels_is_refused_before_anything_is_timed(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Worker, "load", lambda *_: pytest.fail("was timed"))
+    monkeypatch.setattr(ModelWorker, "prepare", lambda *_: pytest.fail("was timed"))
     save_checkpoint(make_checkpoint(tiny_encoder, make_bert(labels=3), ("even", "negative", "positive")), tmp_path)
     with pytest.raises(CompressError, match="metric f1 is for tasks of two labels, this one has 3"):
         bench([tmp_path], TEST, "single_label", BenchConfig(metric="f1"))
@@ -235,36 +236,41 @@ from compress.benchmark import interleave
 from compress.benchmark.measure import bench
 from compress.config import BenchConfig
 from compress.data import Split
-turns.settled = lambda *_: False  # so that only Ctrl-C ends it
+
+def never_settled(*_):
+    print("timed", flush=True)
+    return False
+
+interleave.settled = never_settled  # so that only Ctrl-C ends it
 texts = Split(["a text"] * 9, [("positive",)] * 9)
-results = bench([Path(sys.argv[1])] * 2, texts, "single_label", BenchConfig(seconds=float(sys.argv[2]), threads=[1]))
+results = bench([Path(sys.argv[1])] * 2, texts, "single_label", BenchConfig(seconds=600, threads=[1]))
 print(json.dumps([results["partial"], [len(model["latency"]) for model in results["models"]]]))
 """
 
 
-def interrupt(model: Path, after_s: float) -> tuple[str, str]:
-    """Ctrl-C so long after both workers are there; what was printed, on both streams."""
-    command = [sys.executable, "-c", INTERRUPTED, str(model), "600"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    listing = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    while process.poll() is None and len(workers := listing.read_text().split()) < 2:
-        time.sleep(0.01)
-    time.sleep(after_s)
-    assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()
-    process.send_signal(signal.SIGINT)
-    printed = process.communicate(timeout=60)
-    deadline = time.monotonic() + 20  # one that was just being started ends when it sees that nobody asks
-    while any(Path(f"/proc/{pid}").exists() for pid in workers):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return printed
+def interrupt(model: Path, *, timed: bool) -> tuple[str, str]:
+    """Ctrl-C once both workers are there, or once they have been timed; the last line of stdout, and stderr."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with start_interruptible([sys.executable, "-c", INTERRUPTED, str(model)], **pipes) as process:
+        listing = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        wait_until(lambda: process.poll() is not None or len(listing.read_text().split()) == 2)
+        workers = listing.read_text().split()
+        if timed:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "timed\n"
+        assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()
+        process.send_signal(signal.SIGINT)
+        printed, errors = process.communicate(timeout=60)
+    # One that was just being started ends when it sees that its stdin is closed.
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    return printed.rpartition("timed\n")[2], errors
 
 
 def test_ctrl_c_ends_the_workers_and_the_parent_never_imports_torch(tiny_onnx: Path) -> None:
-    _, errors = interrupt(tiny_onnx, after_s=0)
+    _, errors = interrupt(tiny_onnx, timed=False)
     assert "KeyboardInterrupt" in errors
 
 
 def test_ctrl_c_while_timing_returns_what_is_known_until_then(tiny_onnx: Path) -> None:
-    printed, errors = interrupt(tiny_onnx, after_s=15)
+    printed, errors = interrupt(tiny_onnx, timed=True)
     assert json.loads(printed) == [True, [1, 1]], errors

@@ -5,12 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from compress.cli.main import main
+from tests.processes import start_interruptible
 
 QUICK = ("--seconds", "0.2", "--threads", "1", "--quiet")
 
@@ -44,14 +44,15 @@ def test_a_file_of_texts_alone_is_benched_for_speed(
 
 def test_ctrl_c_leaves_a_report_marked_partial(tiny_onnx: Path, tiny_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    # A rate keeps it busy for all of its seconds after the first load is timed.
-    settings = ("--seconds", "120", "--rate", "5", "--threads", "1")
-    given = ("--data", str(tiny_data), "--out", str(out), *settings)
-    command = [sys.executable, "-m", "compress", "bench", str(tiny_onnx), *given]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    time.sleep(25)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    settings = ("--seconds", "120", "--threads", "1", "--batch", "64,128,256", "--length", "128")  # for minutes
+    command = [sys.executable, "-m", "compress", "bench", str(tiny_onnx), "--data", str(tiny_data), "--out", str(out)]
+    with start_interruptible([*command, *settings], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.endswith("threads 1\n"):  # the progress of a workload: the first one has been timed
+                break
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"{out} has a report of what was measured until then" in errors
     assert json.loads((out / "results.json").read_text())["partial"]

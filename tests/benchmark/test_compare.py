@@ -3,18 +3,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compress.benchmark.backends.opening import Row
 from compress.benchmark.compare import Measured, compare
-from compress.benchmark.rows import Row
-from compress.benchmark.workers.client import Opened
+from compress.benchmark.model_worker import ModelInfo
 from compress.benchmark.workload import REAL, summarise
 from compress.config import BenchConfig
 from compress.data import Split
 
 
 def measured(task: str, labels: tuple[str, ...], logits: list[list[float]], p50_ms: float, size: int) -> Measured:
-    opened = Opened(labels, task, 64, "torch", None, "fp32", size, 10)
+    info = ModelInfo(labels, task, 64, 4096, "torch", None, "fp32", size, 10)
     latency = [summarise(REAL, 1, [np.array([p50_ms] * 3)])]
-    return Measured(Row(Path("nowhere")), opened, np.asarray(logits, dtype=np.float32), latency)
+    return Measured(Row(Path("nowhere")), info, np.asarray(logits, dtype=np.float32), latency)
 
 
 def test_models_with_their_labels_in_another_order_are_matched_by_name() -> None:

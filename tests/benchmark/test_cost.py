@@ -8,8 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from compress.benchmark.macs import ProductSizes, macs_per_text, sizes_of_graph, sizes_of_model
 from compress.benchmark.measure import bench
-from compress.benchmark.workers.energy import Counter, EnergyMeter, cpu_counters, gpu_counters
-from compress.benchmark.workers.memory import peak_memory_bytes
+from compress.benchmark.resources import Counter, EnergyMeter, cpu_counters, gpu_counters, peak_memory_bytes
 from compress.config import BenchConfig
 from compress.graph.build import build_graph
 from compress.graph.weights import read_weights
@@ -51,7 +50,7 @@ def test_weights_of_another_model_are_not_guessed_at() -> None:
 
 def test_peak_memory_is_of_this_process_alone_and_grows_with_it() -> None:
     code = """
-from compress.benchmark.workers.memory import peak_memory_bytes
+from compress.benchmark.resources import peak_memory_bytes
 before = peak_memory_bytes()
 held = b"1" * 50_000_000
 print(before, peak_memory_bytes())
@@ -76,23 +75,31 @@ def packages(folder: Path, *energies_uj: int) -> Path:
 
 def test_energy_is_of_all_packages_and_survives_a_counter_that_wraps(tmp_path: Path) -> None:
     meter = EnergyMeter(cpu_counters(packages(tmp_path, 1_000_000, 9_000_000)))
-    meter.start()
-    packages(tmp_path, 3_500_000, 500_000)
-    assert meter.joules() == pytest.approx(2.5 + 1.5)
+    with meter:
+        packages(tmp_path, 3_500_000, 500_000)
+    packages(tmp_path, 9_000_000, 9_000_000)  # between two turns
+    with meter:
+        packages(tmp_path, 9_000_000, 9_100_000)
+    assert meter.joules == pytest.approx(2.5 + 1.5 + 0.1)
 
 
 def test_what_the_gpu_used_is_added_to_what_the_packages_used(tmp_path: Path) -> None:
     gpu_uj = iter([7_000_000, 9_500_000])
     meter = EnergyMeter([*cpu_counters(packages(tmp_path, 1_000_000)), Counter(lambda: next(gpu_uj))])
-    meter.start()
-    packages(tmp_path, 2_000_000)
-    assert meter.joules() == pytest.approx(1 + 2.5)
+    with meter:
+        packages(tmp_path, 2_000_000)
+    assert meter.joules == pytest.approx(1 + 2.5)
 
 
 def test_energy_that_cannot_be_read_is_unknown(tmp_path: Path) -> None:
-    meter = EnergyMeter(cpu_counters(tmp_path))
-    meter.start()
-    assert meter.joules() is None
+    def fail() -> int:
+        raise OSError
+
+    for counters in (cpu_counters(tmp_path), [Counter(lambda: 1), Counter(fail)]):
+        meter = EnergyMeter(counters)
+        with meter:
+            pass
+        assert meter.joules is None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

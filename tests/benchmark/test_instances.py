@@ -7,8 +7,7 @@ import pytest
 
 from compress.benchmark.instances import cpu_splits, summarise_split
 from compress.benchmark.measure import bench
-from compress.benchmark.report.instances import split_words
-from compress.benchmark.report.markdown import as_markdown
+from compress.benchmark.report.markdown import as_markdown, split_words
 from compress.benchmark.report.page import as_html
 from compress.config import BenchConfig
 from compress.errors import CompressError

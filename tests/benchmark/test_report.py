@@ -10,8 +10,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from compress.benchmark.machine_report import describe_machine
-from compress.benchmark.report.bars import latency_bars
+from compress.benchmark.report.charts import latency_bars
 from compress.benchmark.report.label_placement import box_of, place_labels
 from compress.benchmark.report.markdown import as_markdown
 from compress.benchmark.report.page import as_html, steps, write_report
@@ -21,6 +20,7 @@ from compress.benchmark.workload import REAL, Workload, summarise
 from compress.evaluation.comparison import measure_change
 from compress.evaluation.metrics import Indicators
 from compress.evaluation.quality import measure_accuracy
+from compress.machine import describe_machine
 
 # name, share right, p50_ms, megabytes
 MODELS = [

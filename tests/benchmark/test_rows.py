@@ -5,15 +5,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import compress
-from compress.benchmark.backends.opening import open_row
-from compress.benchmark.rows import Row, plan
+from compress import folder
+from compress.benchmark.backends.opening import Row, open_row
+from compress.benchmark.measure import bench
+from compress.benchmark.report.page import as_html
+from compress.benchmark.rows import plan
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.runtime.encoding import Feeds, pad
-from compress.runtime.predictor import Predictor
+from compress.runtime.predictor import BATCH_TOKENS, Predictor
+from tests.benchmark.test_bench import TEST
 
 
 def feeds_of(predictor: Predictor, *words: int) -> Feeds:
@@ -22,8 +27,8 @@ def feeds_of(predictor: Predictor, *words: int) -> Feeds:
 
 
 def rows(models: dict[str, Path], **settings: object) -> tuple[list[tuple[str, str | None]], dict[str, str]]:
-    sides, left_out = plan(models, BenchConfig.parse(settings))
-    return [(name, side.backend) for name, side in sides.items()], left_out
+    found, left_out = plan(models, BenchConfig.parse(settings))
+    return [(name, row.backend) for name, row in found.items()], left_out
 
 
 def test_each_model_has_a_row_for_each_backend_that_fits_it(tiny_torch: Path, tiny_onnx: Path) -> None:
@@ -49,9 +54,74 @@ def test_a_layout_for_servers_is_left_out_whatever_the_backends(
 
 def test_a_worker_imports_a_runtime_only_on_the_clock() -> None:
     """``load_ms`` holds the import of onnxruntime as it holds that of PyTorch."""
-    told = "import sys, compress.benchmark.workers.server; print({'onnxruntime', 'torch'} & set(sys.modules))"
+    told = "import sys, compress.benchmark.model_server; print({'onnxruntime', 'torch'} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "set()"
+
+
+SERVED = """
+import sys
+from compress.benchmark.model_server import ModelServer
+server = ModelServer(1, sys.argv[1], backend=None, device="cpu", provider="CPU")
+server.first_answer("good")
+server.logits(["good", "bad film"])
+server.prepare(["good", "bad film"], 1, "real")
+server.turn(2, 0.0)
+server.cost()
+print("torch" in sys.modules, "onnxruntime" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("model", "loaded"), [("tiny_torch", "True False"), ("tiny_onnx", "False True")])
+def test_a_worker_loads_no_runtime_but_its_own(model: str, loaded: str, request: pytest.FixtureRequest) -> None:
+    """Another one would be part of its peak memory."""
+    command = [sys.executable, "-c", SERVED, str(request.getfixturevalue(model))]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == loaded
+
+
+@pytest.mark.parametrize("backend", [None, "torch", "torch-bf16", "onnxruntime", "openvino"])
+def test_the_files_of_a_model_are_hashed_once_while_it_loads(
+    backend: str | None, tiny_torch: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    hashed: list[Path] = []
+    digest = folder._sha256
+
+    def noted(path: Path) -> str:
+        hashed.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(folder, "_sha256", noted)
+    engines = {"torch": tiny_torch, "onnxruntime": tiny_onnx, "openvino": tiny_onnx}
+    for path in {engines[backend.split("-")[0]]} if backend else {tiny_torch, tiny_onnx}:
+        hashed.clear()
+        open_row(Row(path, backend), 1)
+        files = [file for file in path.rglob("*") if file.is_file() and file.name != folder.MANIFEST]
+        assert sorted(hashed) == sorted(files)
+
+
+def test_only_dynamic_int8_is_answered_one_text_at_a_time(
+    tiny_torch: Path, tiny_onnx: Path, tiny_int8: Path, tiny_static: Path
+) -> None:
+    """Its answers depend on what shares the batch, those of static int8 do not."""
+    tokens = {path: open_row(Row(path), 1).batch_tokens for path in (tiny_torch, tiny_onnx, tiny_int8, tiny_static)}
+    assert tokens.pop(tiny_int8) == 1
+    assert set(tokens.values()) == {BATCH_TOKENS}
+    static = open_row(Row(tiny_static), 1)
+    together = static.run(feeds_of(static, 4, 9, 2))
+    alone = np.concatenate([static.run(feeds_of(static, words)) for words in (4, 9, 2)])
+    assert abs(together - alone).max() < 1e-4
+
+
+def test_the_report_says_which_models_answered_one_text_at_a_time(tiny_int8: Path, tiny_static: Path) -> None:
+    results = bench([tiny_static, tiny_int8], TEST, "single_label", BenchConfig(seconds=0.2, threads=[1]))
+    assert [model["throughput"]["batch_tokens"] for model in results["models"]] == [BATCH_TOKENS, 1]
+    section = as_html(results).partition("<h2>Throughput</h2>")[2].partition("</table>")[0]
+    static, int8 = section.partition("<tbody>")[2].split("<tr")[1:]
+    assert "one text at a time" in int8
+    assert "one text at a time" not in static
 
 
 def test_a_gpu_leaves_out_what_it_has_no_kernels_for(tiny_torch: Path, tiny_onnx: Path, tiny_int8: Path) -> None:
@@ -61,8 +131,8 @@ def test_a_gpu_leaves_out_what_it_has_no_kernels_for(tiny_torch: Path, tiny_onnx
     assert backends[0] == "torch"  # fp32 eager is what all else is compared with
     assert {"torch-tf32", "torch-bf16", "torch-fp16", "torch-fp16-compiled", "torch-fp16-graphs"} < set(backends)
     assert "dynamic int8 is a format for CPUs" in left_out["int8"]
-    sides, _ = plan(models, BenchConfig(device="cuda"))
-    assert {side.device for side in sides.values()} == {"cuda"}
+    found_rows, _ = plan(models, BenchConfig(device="cuda"))
+    assert {row.device for row in found_rows.values()} == {"cuda"}
 
 
 def test_onnx_is_left_out_on_a_gpu_that_onnxruntime_cannot_use(tiny_torch: Path, tiny_onnx: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_an_export_has_the_same_answers(tmp_path: Path) -> None:
 
 def test_a_teacher_is_not_asked_again_for_what_an_old_cache_holds(then: Path, tmp_path: Path) -> None:
     before = {path.relative_to(then) for path in (then / "cache").rglob("*.npy")}
-    settings = {"layers": 1, "epochs": 1, "precision": "fp32", "hidden_weight": 1.0, "threads": 1}
+    settings: dict[str, Any] = {"layers": 1, "epochs": 1, "precision": "fp32", "hidden_weight": 1.0, "threads": 1}
     compress.distill(
         then / "teacher", then / "data", tmp_path / "student", teacher_cache=str(then / "cache"), **settings
     )

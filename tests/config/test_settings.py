@@ -1,11 +1,12 @@
 """What a setting says of its value: what it names, and whether a step's result depends on it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from compress.config import BenchConfig, DataConfig, DistillConfig, FinetuneConfig, Names, PruneConfig, QuantizeConfig
-from compress.training.checkpointing import identity_of
+from compress.training.checkpointing import RunFiles, identity_of
 
 TRAINING = {"threads", "checkpoint_seconds", "track"}
 GIVEN: dict[str, Any] = {
@@ -29,7 +30,7 @@ def test_settings_say_how_to_compute_or_what() -> None:
 @pytest.mark.parametrize("name", GIVEN)
 def test_a_training_goes_on_from_its_checkpoints_with_another_way_to_compute(name: str) -> None:
     def identity(**settings: Any) -> str:
-        return identity_of([], [], DistillConfig(**settings), "", 1)
+        return identity_of([], [], DistillConfig(**settings), RunFiles(Path(), Path()), 1)
 
     assert identity(**{name: GIVEN[name]}) == identity()
     assert identity(temperature=3.0) != identity()

@@ -132,7 +132,7 @@ def excel(rows: Sequence[Sequence[Any]], sheets: Sequence[str] = ("Sheet1",)) ->
         import openpyxl
 
         book = openpyxl.Workbook()
-        book.remove(book.active)
+        del book[book.sheetnames[0]]
         for name in sheets:
             sheet = book.create_sheet(name)
             for row in rows:

@@ -16,7 +16,6 @@ import pytest
 import torch
 from filelock import FileLock
 
-from compress.distillation.teacher import answers
 from compress.distillation.teacher_cache import precompute as fill
 from compress.distillation.teacher_cache.cache import teacher_digest, text_keys
 from compress.errors import CompressError
@@ -24,7 +23,7 @@ from compress.machine import cache_root
 from compress.modeling.checkpoint import Checkpoint, load_classifier, save_checkpoint
 from compress.runtime.encoding import Encoding
 from compress.training.encodings import Encodings
-from tests.distillation.test_teacher import batch_of, logits_of, settings, shown_by, subset, texts_read, unlike
+from tests.distillation.test_teacher import answers, batch_of, logits_of, settings, shown_by, subset, texts_read, unlike
 from tests.tiny import make_bert, make_checkpoint, read
 
 LABELS = ("negative", "positive")

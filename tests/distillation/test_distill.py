@@ -77,6 +77,21 @@ def test_soft_labels_alone_bring_the_student_to_agree_with_its_teacher(
     assert same_weights(weights_of(teacher.model), before)
 
 
+def test_the_teachers_weights_are_hashed_once(
+    tiny_torch: Path, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = load_classifier(str(tiny_torch))
+    student, weights, reads = student_of(teacher, layers=1), teacher.model.state_dict, []
+
+    def counted() -> dict[str, Any]:
+        reads.append(1)
+        return weights()
+
+    monkeypatch.setattr(teacher.model, "state_dict", counted)
+    learn(teacher, student, data, tmp_path, epochs=1)
+    assert len(reads) == 1
+
+
 def test_the_columns_of_a_teacher_with_its_labels_in_another_order_are_matched_by_name(
     tiny_torch: Path, data: Dataset, tmp_path: Path
 ) -> None:

@@ -203,8 +203,8 @@ def test_maps_lead_from_the_students_width_to_the_teachers_and_learn() -> None:
     assert torch.equal(torch.get_rng_state(), before)
     maps = dict(objective.named_parameters())
     assert {name: tuple(weight.shape) for name, weight in maps.items()} == {
-        "parts.embedding.map.weight": (64, 32),
-        "parts.hidden.map.weight": (64, 32),
+        "maps.embedding.weight": (64, 32),
+        "maps.hidden.weight": (64, 32),
     }
     for weight in maps.values():  # lengths and angles of the student's states stay at first
         torch.testing.assert_close(weight.T @ weight, torch.eye(32), atol=1e-5, rtol=0)
@@ -244,7 +244,7 @@ def test_maps_are_the_same_for_the_same_seed_and_others_for_another() -> None:
 def test_layers_are_matched_evenly_and_the_last_with_the_last(student: int, teacher: int, expected: list[int]) -> None:
     small, large = small_bert(layers=student), make_bert((4,) * teacher, (128,) * teacher)
     objective = Distillation(small, large, weights(hidden_weight=1), multi_label=False)
-    assert objective.parts["hidden"].pairs == [(f"hidden.{own}", f"hidden.{its}") for own, its in enumerate(expected)]
+    assert objective.pairs["hidden"] == [(f"hidden.{own}", f"hidden.{its}") for own, its in enumerate(expected)]
 
 
 @pytest.mark.parametrize("part", ["hidden", "attention"])

@@ -11,8 +11,11 @@ import pytest
 import torch
 
 from compress.config import DistillConfig
-from compress.distillation.teacher import CachedOutputs, LiveOutputs, answers
+from compress.distillation.distill import teacher_outputs
 from compress.distillation.teacher_cache import precompute as fill
+from compress.distillation.teacher_cache.cache import teacher_digest
+from compress.distillation.teacher_cache.forward import LiveOutputs
+from compress.distillation.teacher_cache.reader import CachedOutputs
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.states import Batch, recording
@@ -42,6 +45,13 @@ def config(tmp_path: Path) -> DistillConfig:
 
 def settings(cache: Path, **changes: Any) -> DistillConfig:
     return DistillConfig.parse({"device": "cpu", "precision": "fp32", "teacher_cache": str(cache), **changes})
+
+
+def answers(
+    teacher: Checkpoint, encodings: Encodings, labels: tuple[str, ...], wanted: frozenset[str], config: DistillConfig
+) -> TeacherOutputs:
+    """The outputs of the teacher as its weights are now."""
+    return teacher_outputs(teacher, teacher_digest(teacher), encodings, labels, wanted, config)
 
 
 def subset(encodings: Encodings, rows: range) -> Encodings:

@@ -7,11 +7,10 @@ import numpy as np
 import onnx
 import pytest
 
-import compress
 from compress.doctor import Finding, examine
 from compress.doctor.floor import floor_ms
-from compress.doctor.profile import INT8_KERNELS, Product, profile
 from compress.graph.names import WORDS
+from compress.graph.profile import INT8_KERNELS, Product, profile
 from compress.machine import usable_cpus
 from compress.quantization.dynamic import quantizable
 from tests.tiny import make_feeds
@@ -23,14 +22,7 @@ def found(folder: Path) -> dict[str, Finding]:
     return {finding.about: finding for finding in examine(folder)}
 
 
-@pytest.fixture(scope="module")
-def static(tiny_onnx: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("models") / "static"
-    compress.quantize(tiny_onnx, tiny_data, out, calibrate="percentile", threads=1)
-    return out
-
-
-@pytest.mark.parametrize("model", ["tiny_onnx", "tiny_int8", "static"])
+@pytest.mark.parametrize("model", ["tiny_onnx", "tiny_int8", "tiny_static"])
 def test_every_weights_kernel_and_shape_is_told(model: str, tiny_onnx: Path, request: pytest.FixtureRequest) -> None:
     kernels = found(request.getfixturevalue(model))["kernels"]
     products: list[dict[str, Any]] = kernels.figures["products"]
@@ -67,7 +59,7 @@ def test_times_add_up_and_lie_above_the_floor(tiny_int8: Path) -> None:
 
 
 def test_a_profile_has_every_node_once_and_in_order(tiny_int8: Path) -> None:
-    nodes = profile(tiny_int8 / "onnx" / "model_quantized.onnx", make_feeds(1, 9))
+    nodes = profile(tiny_int8 / "onnx" / "model_quantized.onnx", make_feeds(1, 9), calls=2)
     names = [node.name for node in nodes]
     assert len(set(names)) == len(names)
     layers = [name.split(".")[1] for name in names if name.startswith("layer.")]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import compress
-from compress.benchmark.backends.folders import open_predictor
+from compress.benchmark.backends.opening import Row, open_row
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.graph.build import build_graph
@@ -69,7 +69,7 @@ def test_half_precision_throughout_stays_within_the_bound(tiny_torch: Path, fp16
     model = load_classifier(str(tiny_torch)).model.half()
     classifier = compress.load(fp16, threads=1)
     texts = read(tiny_data).test.texts
-    encodings = open_predictor(tiny_torch, 1).encoder(texts)
+    encodings = open_row(Row(tiny_torch), 1).encoder(texts)
     with torch.inference_mode():
         halves = [model(input_ids=torch.tensor([one.ids])).logits[0].float().numpy() for one in encodings]
     assert np.abs(classifier.logits(texts) - np.stack(halves)).max() < PARITY_TOLERANCE["fp16"]
@@ -92,7 +92,7 @@ def test_an_fp16_folder_is_loaded_answered_and_says_what_it_is(fp16: Path, tiny_
     assert "dtype: 'fp16'" in card
     assert "`onnx/model_fp16.onnx`" in card
     assert "- fp16\n" in card
-    assert open_predictor(fp16, 1).precision == "fp16"  # what bench shows
+    assert open_row(Row(fp16), 1).precision == "fp16"  # what bench shows
 
 
 def test_quantize_asks_for_the_fp32_model(fp16: Path, tiny_data: Path, tmp_path: Path) -> None:

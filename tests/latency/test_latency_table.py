@@ -1,6 +1,10 @@
 """A table says of whole models what their parts were measured to cost, and is measured once."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,7 @@ from compress.families.view import EncoderView
 from compress.latency.deployment import Deployment, typical_lengths
 from compress.latency.random_models import random_graph, random_model
 from compress.latency.table import LatencyTable, fit_table, models_to_time
+from compress.latency.timer import GraphTimer
 from compress.latency.timings import Timing, latency_table, read_timings, take_turns, write_timings
 from compress.modeling.widths import Architecture, Widths, parameters
 from tests.tiny import make_bert
@@ -151,6 +156,14 @@ def test_a_model_against_itself_takes_as_long_and_a_deep_one_longer() -> None:
 
 def test_a_process_that_dies_is_told() -> None:
     with SERVED.timer(TINY, Widths.even(1, 4, 128)) as model:
-        model._process.kill()  # type: ignore[attr-defined]
-        with pytest.raises(CompressError, match="ended with status -9"):
+        assert isinstance(model, GraphTimer)
+        os.kill(model.session, signal.SIGKILL)
+        with pytest.raises(CompressError, match=r"^prune: .*probably out of memory: .*signal 9"):
             model.turn(4)
+
+
+def test_the_process_that_times_a_graph_starts_with_no_more_than_serves_a_model() -> None:
+    code = "import sys, compress.latency.timer, compress.runtime.session; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "onnxruntime" in loaded
+    assert not {"torch", "transformers", "onnx", "scipy", "pydantic"}.intersection(loaded)

@@ -1,5 +1,7 @@
 """The prune step: layers, hidden size and rounds, alone and together; what it refuses; killed, it goes on."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,13 @@ from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_classifier
+from compress.pruning.prune import Start
 from compress.pruning.prune import prune as core
-from compress.pruning.rounds import plan_rounds
+from compress.pruning.recovery import plan_rounds
 from compress.pruning.selection import Budget
+from compress.runtime.encoding import Encoding, Text, TextEncoder
 from compress.training.checkpointing import RunFiles
-from compress.training.run import Run
+from compress.training.optimizer import Optimizer
 from tests.tiny import read, same_weights, weights_of
 
 FAST: dict[str, Any] = {"precision": "fp32", "threads": 1, "batch_size": 16, "learning_rate": 5e-4}
@@ -96,26 +100,65 @@ def test_killed_in_any_round_it_goes_on_and_ends_as_if_it_had_not_been(
     def run(name: str) -> Any:
         for part in (name, f"{name}/unfinished"):
             (tmp_path / part).mkdir(exist_ok=True)
-        return core(whole, whole, data, config, RunFiles(tmp_path / name, tmp_path / name / "unfinished"))
+        start = Start.of(whole, data, config)
+        return core(start, whole, data, config, RunFiles(tmp_path / name, tmp_path / name / "unfinished"))
 
-    expected, training = run("whole")
+    expected, metrics = run("whole")
     steps: list[int] = []
-    take = Run._step
+    take = Optimizer.step
 
-    def killed(self: Run, batches: Any) -> Any:
+    def killed(self: Optimizer, accelerator: Any) -> None:
         steps.append(0)
         if len(steps) == killed_in * 12:  # a round has 15 or so
             raise KeyboardInterrupt
-        return take(self, batches)
+        take(self, accelerator)
 
-    monkeypatch.setattr(Run, "_step", killed)
+    monkeypatch.setattr(Optimizer, "step", killed)
     with pytest.raises(KeyboardInterrupt):
         run("killed")
+    (tmp_path / "killed" / "metrics.jsonl").unlink(missing_ok=True)  # the step's new folder has none
     before = len(steps)
     found, again = run("killed")
-    assert len(steps) - before < training.steps * 2 - 5
+    assert len(steps) - before < metrics["steps"] - 5
     assert same_weights(weights_of(found.model), weights_of(expected.model))
-    assert again == training
+    assert again == metrics
+    logs = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "killed")]
+    assert logs[0] == logs[1]
+
+
+def test_steps_are_counted_on_over_the_rounds_and_the_curve_holds_them_all(
+    tiny_torch: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    rounds = {**FAST, "heads": 0.5, "epochs": 3, "rounds": 3, "eval_steps": 4, "patience": 2}
+    result = compress.prune(tiny_torch, tiny_data, tmp_path / "pruned", **rounds)
+    records = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
+    steps = [record["step"] for record in records]
+    assert steps == sorted(steps)
+    told = [(record["step"], record["validation_accuracy"]) for record in records if "validation_accuracy" in record]
+    metrics = read_manifest(result.folder).history[-1]["metrics"]
+    assert [(point["step"], point["accuracy"]) for point in metrics["curve"]] == told
+    assert metrics["steps"] == steps[-1]
+    rates = [record["learning_rate"] for record in records if "learning_rate" in record]
+    starts = [at for at in range(1, len(rates)) if rates[at] > rates[at - 1]]
+    assert len(starts) >= 2  # each round warms up anew
+    last = [value for step, value in told if step >= metrics["best_step"]]
+    assert metrics["validation_accuracy"] == last[0] == max(last)
+
+
+def test_the_train_split_is_tokenized_once(
+    tiny_torch: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For importance, least squares and both rounds of the recovery together."""
+    train, read_at_once = read(tiny_data).train.texts, []
+    encode = TextEncoder.__call__
+
+    def counted(self: TextEncoder, texts: Sequence[Text]) -> list[Encoding]:
+        read_at_once.append(list(texts))
+        return encode(self, texts)
+
+    monkeypatch.setattr(TextEncoder, "__call__", counted)
+    compress.prune(tiny_torch, tiny_data, tmp_path / "pruned", heads=0.5, epochs=2, rounds=2, **FAST)
+    assert read_at_once.count(train) == 1
 
 
 @pytest.mark.parametrize(

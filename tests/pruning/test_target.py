@@ -2,21 +2,26 @@
 
 import json
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
+from transformers import BertTokenizer
 
 import compress
 from compress.cli.main import main
 from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.folder import digest_tree, read_manifest
-from compress.latency.deployment import Deployment, Turns
-from compress.modeling.checkpoint import load_classifier
+from compress.latency.deployment import Deployment
+from compress.latency.timer import Timer
+from compress.modeling.checkpoint import load_classifier, save_checkpoint
 from compress.modeling.surgery import cut_model
 from compress.modeling.widths import Architecture, Widths, parameters
+from compress.pruning import prune as core
+from compress.pruning import vocabulary
 from compress.pruning.importance.ranking import random_importance
 from compress.pruning.planning import find_plan
 from tests.tiny import make_bert, make_checkpoint
@@ -114,13 +119,16 @@ def test_a_model_that_is_pruned_already_is_planned_too(tiny_encoder: Path) -> No
 class ByParameters(Deployment):
     """A runtime in which a model takes a millisecond for so many parameters, its embedding tables aside."""
 
-    def timer(self, architecture: Architecture, widths: Widths) -> AbstractContextManager[Turns]:
+    def timer(self, architecture: Architecture, widths: Widths) -> AbstractContextManager[Timer]:
         rows = architecture.vocabulary + architecture.positions + architecture.segments
         return Steady((parameters(architecture, widths) - rows * architecture.hidden_size) / 1000)
 
+    def timer_of(self, model: nn.Module) -> AbstractContextManager[Timer]:
+        return self.timer(Architecture.of(model), Widths.of(model))
+
 
 @dataclass(frozen=True)
-class Steady(AbstractContextManager[Turns]):
+class Steady(AbstractContextManager[Timer]):
     """Takes the same time for every call."""
 
     latency_ms: float
@@ -154,3 +162,30 @@ def test_a_hidden_size_that_is_asked_for_is_planned_with(tiny_torch: Path, tiny_
     pruned = load_classifier(str(out))
     assert pruned.model.config.hidden_size == metrics["hidden_size"] == 32
     assert pruned.parameters == metrics["parameters"]
+
+
+@pytest.fixture
+def wordy(tiny_torch: Path, tmp_path: Path) -> Path:
+    """The tiny classifier with 3,000 more words, which are in no text."""
+    checkpoint = load_classifier(str(tiny_torch))
+    words = checkpoint.tokenizer.get_vocab()
+    words |= {f"word{number}": len(words) + number for number in range(3000)}
+    checkpoint.model.resize_token_embeddings(len(words))
+    tokenizer: Any = BertTokenizer(vocab=words, model_max_length=128)
+    save_checkpoint(replace(checkpoint, tokenizer=tokenizer), tmp_path / "wordy")
+    return tmp_path / "wordy"
+
+
+def test_a_plan_is_for_the_model_whose_vocabulary_is_cut(
+    wordy: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vocabulary, "COMMON", 0)
+    monkeypatch.setattr(core, "deployment_of", lambda *_: ByParameters("int8", 1, 1, (23,)))
+    out, settings = tmp_path / "fast", SMALL | {"epochs": 0, "samples": 64, "speedup": 1.5}
+    metrics = compress.prune(wordy, tiny_data, out, vocabulary=True, **settings).metrics
+    assert metrics["vocabulary"]["tokens"] < metrics["vocabulary"]["tokens_before"] - 2999
+    assert metrics["parameters"] == load_classifier(str(out)).parameters == read_manifest(out).parameters
+    compress.export(out, tmp_path / "onnx", threads=1)
+    int8 = compress.quantize(tmp_path / "onnx", tiny_data, tmp_path / "int8", max_drop=100, threads=1)
+    served_bytes = (int8.folder / "onnx" / "model_quantized.onnx").stat().st_size
+    assert metrics["size_bytes"] == pytest.approx(served_bytes, rel=0.1)  # the words are as much as all the rest

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compress.config import FinetuneConfig
-from compress.training.schedule import BatchSchedule
+from compress.training.batches import BatchSchedule
 
 LENGTHS = np.random.default_rng(0).integers(2, 40, 300)
 
@@ -46,4 +46,4 @@ def test_processes_and_accumulation_share_the_batches_of_an_epoch(processes: int
 
 
 def test_a_batch_holds_as_many_texts_as_was_asked_for_on_average() -> None:
-    assert plan().texts_a_batch == pytest.approx(8, rel=0.15)
+    assert plan().texts_per_batch == pytest.approx(8, rel=0.15)

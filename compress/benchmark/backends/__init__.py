@@ -1,1 +1,1 @@
-"""What runs a model: a backend a file."""
+"""The backends that run a model, one file each."""

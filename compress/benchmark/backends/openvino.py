@@ -1,14 +1,13 @@
-"""OpenVINO on its own, reading our ONNX graphs."""
+"""OpenVINO by itself, which reads our ONNX graphs."""
 
 from pathlib import Path
 
 import numpy as np
 
 from compress.folder import Manifest, read_manifest
-from compress.runtime.choice import choose_graph
+from compress.runtime.choice import batch_tokens_of, choose_graph, precision_of
 from compress.runtime.encoding import Feeds, TextEncoder
-from compress.runtime.names import GRAPHS
-from compress.runtime.predictor import BATCH_TOKENS, Logits
+from compress.runtime.predictor import Logits
 
 
 class OpenVinoPredictor:
@@ -28,10 +27,9 @@ class OpenVinoPredictor:
 
         self.task, self.labels, self.parameters = manifest.task, manifest.labels, manifest.parameters
         self.encoder = encoder
-        self.precision = next(precision for name, precision in GRAPHS.items() if name.endswith(graph.name))
-        self.batch_tokens = 1 if self.precision == "int8" else BATCH_TOKENS  # as onnxruntime has it
+        self.precision, self.batch_tokens = precision_of(graph), batch_tokens_of(graph)
         self.size_bytes = graph.stat().st_size
-        # Left to itself it would compute fp32 in bf16 where the CPU can, which is another precision than the report's.
+        # By default it computes fp32 in bf16 where the CPU can, which is another precision than the report's.
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",

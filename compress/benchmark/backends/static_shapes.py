@@ -63,7 +63,7 @@ class StaticShapes:
 
 
 def capture_cuda(forward: Forward, inputs: Tensors) -> Replay:
-    """The replay of a CUDA graph; the warm-up before it, on a stream of its own, is what PyTorch asks for."""
+    """The replay of a CUDA graph; the warm-up before it, on a stream of its own, is what PyTorch recommends."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -82,7 +82,7 @@ def capture_cuda(forward: Forward, inputs: Tensors) -> Replay:
 
 
 def _fill(inputs: Tensors, tensors: Tensors) -> None:
-    """Copy ``tensors`` into the corner of ``inputs``; what is left is padding."""
+    """Copy ``tensors`` into the corner of ``inputs``; the rest is padding."""
     for name, tensor in tensors.items():
         rows, length = tensor.shape
         inputs[name].zero_()

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from compress.benchmark.report import formatting
-from compress.benchmark.report.style import ACCENT, INK, QUIET, as_svg, inline
+from compress.benchmark.report.charts import ACCENT, INK, QUIET, as_svg, inline
 
 _METRIC_PX, _LOSS_PX = 110, 60
 _PREFIX = "validation_"
@@ -15,10 +15,10 @@ _PREFIX = "validation_"
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """How a training went.
+    """The learning curve of a training step.
 
     Attributes:
-        metric: what the validation split was judged by.
+        metric: the validation metric that the checkpoint was chosen by.
         best_step: optimiser steps that the kept checkpoint had taken.
         points: one mapping a validation, at least two: ``step``, ``loss`` and the metric as a fraction.
     """
@@ -67,13 +67,13 @@ def draw(curve: Curve, width: int) -> str:
 
 
 def metric_domain(percents: Sequence[float]) -> list[float]:
-    """From below the least to above the largest, at least two points apart: less is noise and should look like it."""
+    """From below the smallest to above the largest, at least two points: less is noise and should look small."""
     low, high = min(percents), max(percents)
     middle, half = (low + high) / 2, max(0.55 * (high - low), 1.0)
     return [max(middle - half, 0.0), min(middle + half, 100.0)]
 
 
 def _name(text: str) -> alt.Chart:
-    """What a panel shows, above its left corner."""
+    """A panel's title, above its left corner."""
     label: alt.Chart = alt.Chart(inline([{"text": text}])).mark_text(align="left", color=QUIET, fontSize=11)
     return label.encode(text="text:N", x=alt.value(0), y=alt.value(-9))

@@ -1,4 +1,4 @@
-"""Figures as the report writes them: units, signs and decimals in one place."""
+"""Numbers as the report writes them: units, signs and decimals in one place."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,12 @@ _EVEN = 1.05
 
 def milliseconds(ms: float) -> str:
     """``3.21 ms``."""
-    return f"{_digits(ms)} ms"
+    return f"{bare_ms(ms)} ms"
 
 
 def bare_ms(ms: float) -> str:
     """``3.21``, for a column whose head has the unit."""
-    return _digits(ms)
+    return f"{ms:.2f}" if ms < 10 else f"{ms:.1f}" if ms < 100 else f"{ms:,.0f}"
 
 
 def megabytes(size_bytes: float) -> str:
@@ -64,7 +64,7 @@ def times(ratio: float) -> str:
 
 
 def compared(ratio: float, better: str, worse: str, even: str) -> str:
-    """A ratio in words: so many times ``better``, so many times ``worse``, or ``even`` within 5%."""
+    """A ratio in words: ``8.1x faster``, ``8.1x slower``, or ``as fast`` within 5%."""
     if ratio >= _EVEN:
         return f"{times(ratio)} {better}"
     return f"{times(1 / ratio)} {worse}" if ratio <= 1 / _EVEN else even
@@ -88,7 +88,3 @@ def metric_name(metric: str) -> str:
 def capital(text: str) -> str:
     """``text`` as a heading begins: ``Macro-F1``, where str.capitalize would make ``Macro-f1``."""
     return text[:1].upper() + text[1:]
-
-
-def _digits(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from compress.benchmark.report import formatting
-from compress.benchmark.report.instances import split_words
 from compress.benchmark.report.recommend import Entry, p50_ms, texts_of
 
 
@@ -34,13 +33,30 @@ def as_markdown(results: Mapping[str, Any]) -> str:
 
 
 def _notes(results: Mapping[str, Any]) -> list[str]:
-    """What is missing from the table, and how to share out the CPUs."""
+    """What is missing from the table, and how to divide the CPUs."""
     return [
         *(f"Not measured: {failure['name']}: {failure['reason']}" for failure in results["failed"]),
         *(f"Left out: {model['name']}: {model['reason']}" for model in results.get("left_out", ())),
         *(f"Skipped: {skip['name']}, {skip['load']}: {skip['reason']}" for skip in results.get("skipped", ())),
         *(split_words(entry) for entry in results["models"] if entry.get("instances")),
     ]
+
+
+def split_words(entry: Entry) -> str:
+    """The best split in a sentence, and what it gains over the worst."""
+    ranked = sorted(entry["instances"], key=lambda split: -float(split["texts_per_s"]))
+    best, worst = ranked[0], ranked[-1]
+    sentence = f"{entry['name']} answers most as {split_name(best)}: {formatting.rate(best['texts_per_s'])} texts/s"
+    if best is worst:
+        return f"{sentence}."
+    gain = formatting.compared(best["texts_per_s"] / worst["texts_per_s"], "as many", "as few", "about as many")
+    return f"{sentence}, {gain} as {split_name(worst)}."
+
+
+def split_name(split: Mapping[str, Any]) -> str:
+    """``2 instances of 1 thread``."""
+    instances, threads = split["instances"], split["threads"]
+    return f"{instances} instance{'s' * (instances != 1)} of {threads} thread{'s' * (threads != 1)}"
 
 
 def _row(entry: Entry) -> str:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.benchmark.report import formatting
-from compress.benchmark.report.instances import split_bars, split_words
-from compress.benchmark.report.markdown import as_markdown
+from compress.benchmark.report.markdown import as_markdown, split_words
 from compress.benchmark.report.recommend import Entry, p50_ms, texts_of
 from compress.clock import in_words
 
@@ -22,8 +21,8 @@ def write_report(results: Mapping[str, Any], folder: Path) -> None:
     The raw times go into ``samples.jsonl``, one line a model and load: each call of each round in milliseconds.
 
     Args:
-        results: The document that :func:`compress.bench.bench` returns, or one read back from a results.json.
-        folder: Where to write.
+        results: the document that :func:`compress.benchmark.measure.bench` returns, or one read from a results.json.
+        folder: where to write.
     """
     if "samples" in results:
         lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in results["samples"]]
@@ -76,23 +75,23 @@ def as_html(results: Mapping[str, Any]) -> str:
 
 def _charts(entries: Sequence[Entry], chosen: str) -> dict[str, dict[str, str]]:
     """Each chart drawn twice, so that its text is as large on a phone as on a desk."""
-    from compress.benchmark.report import bars
+    from compress.benchmark.report import charts
     from compress.benchmark.report.scatter import scatter
 
-    sizes, latencies = bars.size_bars(entries, chosen), bars.latency_bars(entries, chosen)
+    sizes, latencies = charts.size_bars(entries, chosen), charts.latency_bars(entries, chosen)
     widths = {"wide": _WIDE_PX, "narrow": _NARROW_PX}
     half = {"wide": _HALF_PX, "narrow": _NARROW_PX}
     judged = entries[0]["accuracy"] is not None
     plots = {kind: scatter(entries, chosen, width - _AXIS_PX, 320) for kind, width in widths.items()} if judged else {}
-    stages = bars.stage_bars(entries, chosen) if all(entry.get("cost") for entry in entries) else []
+    stages = charts.stage_bars(entries, chosen) if all(entry.get("cost") for entry in entries) else []
     best = next(entry for entry in entries if entry["name"] == chosen)
-    shared = split_bars(best) if best.get("instances") else []
+    shared = charts.split_bars(best) if best.get("instances") else []
     return {
         "scatter": plots,
-        "latency": {kind: bars.bars(latencies, width) for kind, width in half.items()},
-        "size": {kind: bars.bars(sizes, width) for kind, width in half.items()},
-        "stages": {kind: bars.bars(stages, width) for kind, width in half.items() if stages},
-        "instances": {kind: bars.bars(shared, width) for kind, width in half.items() if shared},
+        "latency": {kind: charts.bars(latencies, width) for kind, width in half.items()},
+        "size": {kind: charts.bars(sizes, width) for kind, width in half.items()},
+        "stages": {kind: charts.bars(stages, width) for kind, width in half.items() if stages},
+        "instances": {kind: charts.bars(shared, width) for kind, width in half.items() if shared},
     }
 
 

@@ -26,7 +26,7 @@ class Recommendation:
 
 
 def recommend(entries: Sequence[Entry]) -> Recommendation:
-    """Apply the rule; what is lost is said beside what is won."""
+    """Apply the rule; the reason names the loss beside the gain."""
     first = entries[0]
     if first["accuracy"] is None:
         return _fastest(entries)

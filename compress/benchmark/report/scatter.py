@@ -6,9 +6,9 @@ from typing import Any
 
 import altair as alt
 
+from compress.benchmark.report.charts import ACCENT, INK, QUIET, as_svg, inline
 from compress.benchmark.report.label_placement import Box, place_labels
 from compress.benchmark.report.recommend import Entry, p50_ms
-from compress.benchmark.report.style import ACCENT, INK, QUIET, as_svg, inline
 
 _WHISKER_PX = 3.0
 _LEFT_ROOM_PX, _RIGHT_ROOM_PX = 24, 70

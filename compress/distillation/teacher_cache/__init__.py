@@ -1,1 +1,1 @@
-"""A teacher's answers on disk, for every run, student and process that asks again."""
+"""The teacher's states on disk, computed once for every later run, student and process."""

@@ -1,7 +1,7 @@
-"""The teacher cache: the answers of teachers for texts, on disk, for every run, student and process that asks again.
+"""The teacher cache: teachers' states for texts, kept on disk for every later run, student and process.
 
-``root/TEACHER-PRECISION/SHARD/STATE.npy``. A text is known by a digest of its token ids, so tokenizer and truncation
-are part of it, and the same text of another data set is found too.
+The files are ``root/TEACHER-PRECISION/SHARD/STATE.npy``. A text is found by a digest of its token ids. So the digest
+depends on tokenizer and truncation, and the same text in another data set is found too.
 """
 
 import errno
@@ -19,11 +19,11 @@ import numpy.typing as npt
 import torch
 from filelock import FileLock, Timeout
 
-from compress.distillation.teacher_cache.reader import Rows
 from compress.distillation.teacher_cache.shard import INDEX, LOGITS, PARTIAL, find, find_shards, is_sound, open_array
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
+from compress.training.batches import Rows
 from compress.training.encodings import Encodings
 
 Keys = npt.NDArray[np.bytes_]
@@ -33,13 +33,13 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def teacher_digest(teacher: Checkpoint) -> str:
-    """sha256 over a teacher's weights and config: what it answers depends on nothing else.
+    """sha256 over a teacher's weights and config, on which alone its states depend.
 
-    Not the digest of the folder that it came from: training changes the weights in memory and leaves that as it was.
+    It is not the digest of the folder that it came from: training changes the weights in memory and not that digest.
     """
     config = teacher.model.config.to_dict()
-    told = {name: config[name] for name in config.keys() - {"_name_or_path", "transformers_version"}}
-    sha256 = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode())
+    relevant = {name: config[name] for name in config.keys() - {"_name_or_path", "transformers_version"}}
+    sha256 = hashlib.sha256(json.dumps(relevant, sort_keys=True, default=str).encode())
     for name, weight in teacher.model.state_dict().items():
         sha256.update(f"{name} {weight.dtype} {list(weight.shape)}".encode())
         sha256.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy())
@@ -56,11 +56,11 @@ def text_keys(encodings: Encodings, rows: Rows) -> Keys:
 
 
 class Cache:
-    """The answers of one teacher, computed in one precision.
+    """The states of one teacher, computed in one precision.
 
     Args:
-        root: of the answers of all teachers.
-        teacher: what :func:`teacher_digest` says of it.
+        root: the folder of all teachers' states.
+        teacher: its :func:`teacher_digest`.
         precision: ``fp32`` or ``bf16``.
     """
 
@@ -68,8 +68,8 @@ class Cache:
         self.root = root
         self.folder = root / f"{teacher[:16]}-{precision}"
 
-    def made_otherwise(self, keys: Keys) -> str | None:
-        """Where the answers for any of these texts are another's, whose: another teacher, or another precision."""
+    def other_maker(self, keys: Keys) -> str | None:
+        """Who computed states of any of these texts, if another teacher did, or this one in another precision."""
         for other in self.root.glob("*-*/"):
             for shard in find_shards(other, LOGITS) if other != self.folder else ():
                 if is_sound(shard, INDEX) and (find(open_array(shard, INDEX), keys) >= 0).any():
@@ -79,13 +79,13 @@ class Cache:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One process at a time computes and writes here; what a killed one left half-written is removed."""
+        """One process at a time computes and writes; the unfinished shard of a killed process is removed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / _LOCK)
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            say(f"teacher cache: another process is at work in {self.folder}; waiting for its answers")
+            say(f"teacher cache: another process is writing to {self.folder}; waiting for it")
             lock.acquire()
         try:
             for left in self.folder.glob(f"*{PARTIAL}"):
@@ -96,7 +96,7 @@ class Cache:
 
     @contextmanager
     def room_for(self, needed_bytes: int, remedy: str) -> Iterator[None]:
-        """Have a full disk, before or while ``needed_bytes`` are written, end in one line; ``remedy`` ends the line."""
+        """Report a full disk, before or while ``needed_bytes`` are written, in one line that ends with ``remedy``."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             if shutil.disk_usage(self.root).free < needed_bytes:

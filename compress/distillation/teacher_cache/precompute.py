@@ -1,4 +1,4 @@
-"""Looks up what the teacher cache has and has the teacher answer the rest, a shard at a time."""
+"""Finds the states that the teacher cache has, and runs the teacher on the other texts, a shard at a time."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,69 +9,69 @@ import torch
 
 from compress.distillation.teacher_cache.cache import Cache, Keys, text_keys
 from compress.distillation.teacher_cache.forward import TeacherForward
-from compress.distillation.teacher_cache.reader import Rows, StateReader
+from compress.distillation.teacher_cache.reader import StateReader
 from compress.distillation.teacher_cache.shard import LOGITS, Array, new_shard, size_bytes
 from compress.errors import CompressError
 from compress.progress import Advance, progress, say
 from compress.runtime.encoding import pad
-from compress.training.batches import LengthBatches
+from compress.training.batches import LengthBatches, Rows
 from compress.training.encodings import Encodings
 
 _BATCH_TOKENS = {"cpu": 4096, "cuda": 32768}
-# What is lost where the process is killed: a few minutes of a large teacher on a CPU.
+# A killed process loses at most a shard: a few minutes of a large teacher on a CPU.
 _SHARD_TEXTS, _SHARD_TOKENS = 50_000, 2_000_000
 
 
 def precompute(
     forward: TeacherForward, encodings: Encodings, widths: Mapping[str, int], cache: Cache
 ) -> dict[str, StateReader]:
-    """Each state of all texts, from the cache; the teacher reads the texts that it has not read before.
+    """Readers of each state of all texts; the teacher reads the texts that the cache does not have.
 
     Args:
-        forward: the teacher's.
+        forward: runs the teacher.
         encodings: the texts.
-        widths: the columns of each state.
-        cache: where the answers of this teacher are.
+        widths: of each state, by name.
+        cache: the teacher's.
 
     Raises:
-        CompressError: an answer is not finite, or the cache cannot be written.
+        CompressError: a state is not finite, or the cache cannot be written.
     """
-    columns = {state: StateReader(cache.folder, state, len(encodings)) for state in widths}
-    filling = _Filling(forward, encodings, widths, cache, columns)
-    everything = np.arange(len(encodings))
-    for rows in _chunks(encodings, everything):
-        filling.look_up(rows, text_keys(encodings, rows))
-    missing = everything[filling.missing(everything)]
+    readers = {state: StateReader(cache.folder, state, len(encodings)) for state in widths}
+    writer = _Writer(forward, encodings, widths, cache, readers)
+    all_rows = np.arange(len(encodings))
+    for rows in _chunks(encodings, all_rows):
+        writer.look_up(rows, text_keys(encodings, rows))
+    missing = all_rows[writer.missing(all_rows)]
     size_gb = size_bytes(widths, len(encodings), int(encodings.offsets[-1])) / 1e9
     say(f"teacher cache: {cache.folder}, {size_gb:.2g} GB for {len(encodings):,} texts, {len(missing):,} to answer")
     if len(missing):
         forward.ready()
         with progress("teacher", len(missing)) as advance:
-            filling.answer(missing, advance)
+            writer.compute(missing, advance)
         forward.model.cpu()
-    return columns
+    return readers
 
 
 @dataclass(frozen=True)
-class _Filling:
+class _Writer:
     forward: TeacherForward
     encodings: Encodings
     widths: Mapping[str, int]
     cache: Cache
-    columns: Mapping[str, StateReader]
+    readers: Mapping[str, StateReader]
 
     def look_up(self, rows: Rows, keys: Keys) -> None:
-        for column in self.columns.values():
-            column.look_up(rows, keys)
+        for reader in self.readers.values():
+            reader.look_up(rows, keys)
 
     def missing(self, rows: Rows) -> npt.NDArray[np.bool_]:
         """Which of ``rows`` lack a state."""
-        lacking: npt.NDArray[np.bool_] = np.logical_or.reduce([one.missing(rows) for one in self.columns.values()])
+        lacking: npt.NDArray[np.bool_] = np.logical_or.reduce([one.missing(rows) for one in self.readers.values()])
         return lacking
 
-    def answer(self, missing: Rows, advance: Advance) -> None:
-        """Complete the columns at ``missing``; each shard that is written is there for everybody at once."""
-        # Cut by all texts, not by those that are missing: a shard holds the same after a kill, and so do its answers.
+    def compute(self, missing: Rows, advance: Advance) -> None:
+        """Write the states of the texts ``missing``; every process can read a shard as soon as it is written."""
+        # Shards are cut by all texts, not by the missing ones: after a kill the teacher's batches are the same again.
         chunks = [rows[self.missing(rows)] for rows in _chunks(self.encodings, np.arange(len(self.encodings)))]
         left_bytes = self._size_bytes(missing)
         remedy = "free some space, or choose another folder with --teacher-cache"
@@ -79,10 +79,10 @@ class _Filling:
             remedy += ", or a smaller --cache-gb"
         for number, rows in enumerate(rows for rows in chunks if len(rows)):
             keys = text_keys(self.encodings, rows)
-            if number == 0 and (maker := self.cache.made_otherwise(keys)):
+            if number == 0 and (maker := self.cache.other_maker(keys)):
                 say(f"teacher cache: the answers in {self.cache.root} were made {maker}; computing them again")
             with self.cache.room_for(left_bytes, remedy), self.cache.locked():
-                self.look_up(rows, keys)  # another process may have answered them meanwhile
+                self.look_up(rows, keys)  # another process may have written them meanwhile
                 lacking = self.missing(rows)
                 _, first = np.unique(keys[lacking], return_index=True)
                 advance(len(rows) - len(first))
@@ -90,23 +90,21 @@ class _Filling:
                     self._write_shard(rows[lacking][first], keys[lacking][first], advance)
             self.look_up(rows, keys)
             if self.missing(rows).any():
-                raise CompressError(
-                    f"teacher cache {self.cache.folder}: what was written cannot be read back; check the disk"
-                )
+                raise CompressError(f"teacher cache {self.cache.folder}: a new shard cannot be read; check the disk")
             left_bytes -= self._size_bytes(rows)
 
     def _write_shard(self, rows: Rows, keys: Keys, advance: Advance) -> None:
-        """Answer the texts ``rows``, which are all different; the states that some of them lack are written."""
+        """Run the teacher on the texts ``rows``, which all differ, and write each state that any of them lacks."""
         lengths = _lengths(self.encodings, rows)
-        widths = {name: width for name, width in self.widths.items() if self.columns[name].missing(rows).any()}
+        widths = {name: width for name, width in self.widths.items() if self.readers[name].missing(rows).any()}
         batch_size = max(1, int(_BATCH_TOKENS[self.forward.device.type] / lengths.mean()))
         with new_shard(self.cache.folder, widths, len(rows), int(lengths.sum())) as shard:
             for at in LengthBatches(lengths, batch_size, seed=0).epoch(0):
                 feeds = pad([self.encodings[row] for row in rows[at]])
                 inputs = {name: torch.from_numpy(array) for name, array in feeds.items()}
-                shown = self.forward(inputs, widths)
+                found = self.forward(inputs, widths)
                 real = inputs["attention_mask"].bool().to(self.forward.device)
-                states = {name: shown[name] if name == LOGITS else shown[name][real] for name in widths}
+                states = {name: found[name] if name == LOGITS else found[name][real] for name in widths}
                 shard.append(keys[at], lengths[at], {name: _stored(name, state) for name, state in states.items()})
                 advance(len(at))
 
@@ -121,17 +119,17 @@ def _stored(name: str, state: torch.Tensor) -> Array:
     if name == LOGITS:
         raise CompressError("teacher: its logits are not finite numbers; train it again, or use --precision fp32")
     raise CompressError(
-        f"teacher: its {name} is beyond what 16 bits hold; use --cache-gb 0, which computes it anew for each batch"
+        f"teacher: its {name} is beyond what 16 bits hold; use --cache-gb 0, which stores no hidden states"
     )
 
 
 def _chunks(encodings: Encodings, rows: Rows) -> Iterator[Rows]:
-    """``rows`` in groups, each as large as a shard may be."""
+    """``rows`` in groups, each of at most a shard's texts and about a shard's tokens."""
     for start in range(0, len(rows), _SHARD_TEXTS):
         some = rows[start : start + _SHARD_TEXTS]
         shard_of = np.cumsum(_lengths(encodings, some)) // _SHARD_TOKENS
         yield from np.split(some, np.flatnonzero(np.diff(shard_of)) + 1)
 
 
-def _lengths(encodings: Encodings, rows: Rows) -> npt.NDArray[np.int64]:
+def _lengths(encodings: Encodings, rows: Rows) -> Rows:
     return encodings.offsets[rows + 1] - encodings.offsets[rows]

@@ -1,19 +1,28 @@
-"""One state of the texts of a data set, read from the shards of a teacher cache."""
+"""The teacher's states of the texts of a data set, read from the shards of a teacher cache."""
 
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from compress.distillation.teacher_cache.shard import INDEX, LOGITS, Array, find, find_shards, is_sound, open_array
+from compress.modeling.states import Batch, States
 from compress.progress import say
-
-Rows = npt.NDArray[np.int64]
+from compress.training.batches import Rows
 
 
 class StateReader:
-    """One state (``logits``, ``hidden.5``, ...) of the ``texts`` texts of a data set, as far as the cache has it."""
+    """One state (``logits``, ``hidden.5``, ...) of the texts of a data set, as far as the cache has it.
+
+    Args:
+        folder: of the shards.
+        state: its name.
+        texts: how many the data set has.
+    """
 
     def __init__(self, folder: Path, state: str, texts: int) -> None:
         self.state = state
@@ -21,15 +30,15 @@ class StateReader:
         self._array_of = np.full(texts, -1, dtype=np.int32)
         self._start_of = np.zeros(texts, dtype=np.int64)
         self._arrays: list[Array] = []
-        self._numbers: dict[Path, int] = {}  # of each open shard's array
-        self._verdicts: dict[tuple[Path, str], bool] = {}
+        self._numbers: dict[Path, int] = {}  # the place of each open shard's array in the list
+        self._sound: dict[tuple[Path, str], bool] = {}  # what was checked already
 
     def missing(self, rows: Rows) -> npt.NDArray[np.bool_]:
-        """Which of the texts ``rows`` are not there, bool ``[rows]``."""
+        """Which of the texts ``rows`` the cache does not have, bool ``[rows]``."""
         return self._array_of[rows] < 0
 
     def look_up(self, rows: Rows, keys: Array) -> None:
-        """Find the texts ``rows``, whose keys are ``keys``, in the shards that are there now."""
+        """Find the texts ``rows``, whose keys are ``keys``, in the present shards."""
         for shard in find_shards(self._folder, self.state):
             wanted = np.flatnonzero(self.missing(rows))
             if len(wanted) == 0:
@@ -61,16 +70,40 @@ class StateReader:
         return states
 
     def _is_sound(self, shard: Path, name: str) -> bool:
-        """Read the whole file once; a damaged shard is told of and removed."""
-        if (shard, name) not in self._verdicts:
-            self._verdicts[shard, name] = is_sound(shard, name)
-            if not self._verdicts[shard, name]:
-                say(f"teacher cache: {shard} is damaged and removed; what it held is computed again")
+        """Compare the file with its checksum, once; a damaged shard is reported and removed."""
+        if (shard, name) not in self._sound:
+            self._sound[shard, name] = is_sound(shard, name)
+            if not self._sound[shard, name]:
+                say(f"teacher cache: {shard} is damaged and was removed; its states are computed again")
                 shutil.rmtree(shard, ignore_errors=True)
-        return self._verdicts[shard, name]
+        return self._sound[shard, name]
 
     def _open(self, shard: Path) -> int:
         if shard not in self._numbers:
             self._numbers[shard] = len(self._arrays)
             self._arrays.append(open_array(shard, self.state))
         return self._numbers[shard]
+
+
+@dataclass(frozen=True)
+class CachedOutputs:
+    """States read from disk; those of tokens are float16, and zeros where the batch is padded.
+
+    Attributes:
+        readers: of each state, by name.
+        order: for each label of the student the column of the teacher's logits.
+    """
+
+    readers: Mapping[str, StateReader]
+    order: list[int]
+
+    def __call__(self, rows: Sequence[int], batch: Batch) -> States:
+        """See :class:`compress.training.batches.TeacherOutputs`."""
+        at, lengths = np.asarray(rows, dtype=np.int64), batch["attention_mask"].sum(dim=1).cpu().numpy()
+        states = {
+            name: reader.of_texts(at)[:, self.order]
+            if name == LOGITS
+            else reader.of_tokens(at, lengths, batch["input_ids"].shape[1])
+            for name, reader in self.readers.items()
+        }
+        return {name: torch.from_numpy(state).to(batch["input_ids"].device) for name, state in states.items()}

@@ -1,7 +1,7 @@
-"""One shard of the teacher cache: a folder of flat arrays on disk, written whole or not at all.
+"""One shard of the teacher cache: a folder of flat arrays on disk, which is complete or absent.
 
-``index.npy`` tells where each text's states begin, sorted by the texts' keys; ``STATE.npy`` holds a state of all its
-texts, one after the other; ``shard.json`` the checksums of both, so that damage is seen.
+``index.npy`` says where each text's states begin, sorted by the texts' keys; ``STATE.npy`` holds a state of all texts,
+one after the other; ``shard.json`` holds the checksums of these files.
 """
 
 import io
@@ -24,19 +24,19 @@ Array = npt.NDArray[Any]
 LOGITS = "logits"
 INDEX = "index"
 PARTIAL = ".partial"
-# A key of 16 bytes; where the text's logits are, and where its first token's states are.
+# A key of 16 bytes; the row of the text's logits, and the row of its first token's states.
 _ENTRY = np.dtype([("key", "S16"), ("text", "<i8"), ("token", "<i8")])
 _MANIFEST = "shard.json"
 _BLOCK_BYTES = 1 << 20
 
 
 def dtype_of(state: str) -> np.dtype[Any]:
-    """Logits are few and are kept as they are, float32; a token's states are float16, where rounding costs 0.05%."""
+    """float32 for logits, which are few; float16 for the states of tokens, which rounding changes by 0.05%."""
     return np.dtype("<f4" if state == LOGITS else "<f2")
 
 
 def size_bytes(widths: Mapping[str, int], texts: int, tokens: int) -> int:
-    """The disk that a shard takes, file headers aside; ``widths`` are the columns of each state."""
+    """The size of a shard without file headers; ``widths`` are those of its states."""
     data = sum(_rows(state, texts, tokens) * width * dtype_of(state).itemsize for state, width in widths.items())
     return data + texts * _ENTRY.itemsize
 
@@ -47,7 +47,7 @@ def _rows(state: str, texts: int, tokens: int) -> int:
 
 @dataclass
 class _File:
-    """A ``.npy`` file that grows from front to back; the shape it will have is said first."""
+    """A ``.npy`` file that is written from front to back; its final shape is known at the start."""
 
     file: BinaryIO
     shape: tuple[int, ...]
@@ -64,7 +64,7 @@ class _File:
         self._write(np.ascontiguousarray(rows, dtype=self.dtype).tobytes())
 
     def _write(self, content: bytes) -> None:
-        # Not through a memory map: where the disk is full, that is not an error but the end of the process.
+        # Not through a memory map: on a full disk that would kill the process instead of raising an error.
         self.file.write(content)
         self.crc32 = zlib.crc32(content, self.crc32)
 
@@ -84,7 +84,7 @@ class NewShard:
         Args:
             keys: 16 bytes a text, ``[batch]``.
             lengths: tokens of each text, ``[batch]``.
-            states: logits ``[batch, labels]``; states of tokens ``[sum(lengths), width]``, one text after the other.
+            states: logits ``[batch, labels]``; states of tokens ``[sum(lengths), width]``, in the order of the texts.
         """
         entries = np.zeros(len(keys), dtype=_ENTRY)
         entries["key"] = keys
@@ -97,20 +97,20 @@ class NewShard:
             file.append(states[name])
 
     def sorted_index(self) -> Array:
-        """What ``index.npy`` holds."""
+        """The content of ``index.npy``."""
         index = np.concatenate(self._index)
         return index[np.argsort(index["key"])]
 
 
 @contextmanager
 def new_shard(folder: Path, widths: Mapping[str, int], texts: int, tokens: int) -> Iterator[NewShard]:
-    """A shard to append ``texts`` texts of ``tokens`` tokens to; it is in ``folder`` at the end, or gone on any error.
+    """A new shard to append texts to; it is in ``folder`` at the end, and removed on any error.
 
     Args:
         folder: of all shards.
-        widths: the columns of each state.
-        texts: to come.
-        tokens: of all of them.
+        widths: of each state, by name.
+        texts: how many will be appended.
+        tokens: of all these texts.
     """
     partial = folder / f"{uuid4().hex}{PARTIAL}"
     partial.mkdir()
@@ -131,7 +131,7 @@ def new_shard(folder: Path, widths: Mapping[str, int], texts: int, tokens: int) 
             written = files | {INDEX: index}
             for one in written.values():
                 one.file.flush()
-                os.fsync(one.file.fileno())  # else a power cut after the renaming could leave holes
+                os.fsync(one.file.fileno())  # or a power cut after the renaming could leave holes
         checksums = {name: one.crc32 for name, one in written.items()}
         (partial / _MANIFEST).write_text(json.dumps(checksums), encoding="utf-8")
         partial.rename(partial.with_suffix(""))
@@ -140,20 +140,20 @@ def new_shard(folder: Path, widths: Mapping[str, int], texts: int, tokens: int) 
 
 
 def find_shards(folder: Path, state: str) -> list[Path]:
-    """The whole shards in ``folder`` that hold ``state``."""
+    """The complete shards in ``folder`` that hold ``state``."""
     shards = (path.parent for path in folder.glob(f"*/{state}.npy"))
     return sorted(shard for shard in shards if shard.suffix != PARTIAL)
 
 
 def find(index: Array, keys: Array) -> npt.NDArray[np.int64]:
-    """The entry of each key in a shard's index, ``[keys]``; -1 where it has none."""
+    """The entry of each key in a shard's index, ``[keys]``; -1 for keys that it does not have."""
     known = np.ascontiguousarray(index["key"])
     at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
     return np.where(known[at] == keys, at, -1)
 
 
 def is_sound(shard: Path, name: str) -> bool:
-    """Whether the array ``name`` of a shard is as it was written."""
+    """Whether the array ``name`` of a shard has its checksum."""
     try:
         checksums = json.loads((shard / _MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

@@ -1,15 +1,55 @@
-"""Bar charts of latency, its stages and size."""
+"""How all charts look, and bar charts of latency, its stages, size and throughput.
 
-from collections.abc import Sequence
+SVG takes its colours from the page, so that a chart follows dark mode and print.
+"""
+
+import re
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 
 from compress.benchmark.report import formatting
+from compress.benchmark.report.markdown import split_name
 from compress.benchmark.report.recommend import Entry, p50_ms
-from compress.benchmark.report.style import ACCENT, INK, QUIET, TRACK, as_svg, inline
 
+# Set by the page's style sheet.
+INK, QUIET, ACCENT, TRACK = "var(--ink)", "var(--quiet)", "var(--accent)", "var(--track)"
 _ROW_PX = 40
+_FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
+
+
+def inline(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
+    """Rows as data that a chart holds itself."""
+    return alt.InlineData(values=[dict(row) for row in rows])
+
+
+def as_svg(chart: alt.LayerChart | alt.FacetChart | alt.VConcatChart) -> str:
+    """Render to SVG that scales with its place and whose ids clash with no other chart's."""
+    import vl_convert
+
+    axis = {"labelColor": QUIET, "titleColor": QUIET, "domainColor": TRACK, "tickColor": TRACK, "gridColor": TRACK}
+    fonts = {"labelFont": _FONT, "titleFont": _FONT, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": 400}
+    spec = (
+        chart.configure(background="transparent", padding=2, aria=False)
+        .configure_view(stroke=None)
+        .configure_axis(**axis, **fonts, titlePadding=8)
+        .configure_text(font=_FONT, fontSize=12, baseline="middle")
+        .to_dict()
+    )
+    svg: str = vl_convert.vegalite_to_svg(spec)
+    svg = re.sub(r'(<svg[^>]*?) width="[\d.]+" height="[\d.]+"', r"\1", svg, count=1)
+    return _own_ids(svg)
+
+
+def _own_ids(svg: str) -> str:
+    """Ids that depend on the chart alone; the renderer counts them up over a process, and a page holds many charts."""
+    names = list(dict.fromkeys(re.findall(r'\bid="([^"]+)"', svg)))
+    places = re.compile("|".join(rf'(?<=\bid="){name}(?=")|(?<=url\(#){name}(?=\))' for name in map(re.escape, names)))
+    chart = zlib.crc32(places.sub("", svg).encode())
+    return places.sub(lambda found: f"c{chart:x}-{names.index(found.group())}", svg) if names else svg
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +111,24 @@ def latency_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
 
 
 def stage_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
-    """What a text costs from string to answer: the tokenizer's median, paler, and the model's."""
+    """The time of a text from string to answer: the tokenizer's median, paler, and the model's."""
     rows = []
     for entry in entries:
         tokenizer, model = float(entry["cost"]["tokenizer_p50_ms"]), p50_ms(entry)
         text = f"{formatting.bare_ms(tokenizer)} + {formatting.milliseconds(model)}"
         rows.append(Bar(entry["name"], tokenizer + model, text, entry["name"] == chosen, quiet=tokenizer))
     return rows
+
+
+def split_bars(entry: Entry) -> list[Bar]:
+    """Texts a second of each split, the best one marked."""
+    best = max(split["texts_per_s"] for split in entry["instances"])
+    return [
+        Bar(
+            split_name(split),
+            split["texts_per_s"],
+            f"{formatting.rate(split['texts_per_s'])} texts/s, p95 {formatting.milliseconds(split['p95_ms'])}",
+            split["texts_per_s"] == best,
+        )
+        for split in entry["instances"]
+    ]

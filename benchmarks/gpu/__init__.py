@@ -1,0 +1,1 @@
+"""What compressed models gain on a GPU, in one command: ``python -m benchmarks.gpu``."""

@@ -1,0 +1,62 @@
+"""Measures everything that is said of GPUs, in one command; without a GPU, a miniature of it.
+
+    python -m benchmarks.gpu [--out benchmarks/results/gpu.json] [--minutes 8]
+
+The results are written after every part. See README.md beside this file for a machine without a package index.
+"""
+
+import argparse
+import json
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu.parts import PARTS
+from benchmarks.gpu.runner import run_parts
+from benchmarks.gpu.setting import setting_for
+from benchmarks.gpu.table import goals, table
+from compress.machine import describe_machine, usable_cpus
+
+RESULTS = Path(__file__).parents[1] / "results" / "gpu.json"
+
+
+def main() -> None:
+    """Measure, print a line for each part and the table at the end, write the results."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="speed on a GPU, all of it")
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results/gpu.json, or on a CPU gpu-miniature.json")
+    parser.add_argument("--minutes", type=float, default=8.0, help="time for all parts together")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        setting = setting_for(Path(folder))
+        out = given.out or (RESULTS if setting.on_gpu else Path("gpu-miniature.json"))
+        document: dict[str, Any] = {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": describe_machine([usable_cpus()]),
+            "miniature": not setting.on_gpu,
+            "minutes": given.minutes,
+            "parts": {},
+        }
+
+        def report(name: str, outcome: dict[str, Any]) -> None:
+            document["parts"][name] = outcome
+            document["goals"] = goals(document)
+            write_whole(out, document)
+            reason = f": {outcome['reason']}" if "reason" in outcome else ""
+            print(f"{name}: {outcome['status']}, {len(outcome['rows'])} rows, {outcome.get('seconds', 0)} s{reason}")
+
+        run_parts(PARTS, setting, 60 * given.minutes, report)
+    print(table(document))
+    print(f"written: {out}")
+
+
+def write_whole(path: Path, document: dict[str, Any]) -> None:
+    """Write ``document`` so that the file is never half there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    main()

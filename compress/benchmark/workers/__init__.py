@@ -1,1 +1,0 @@
-"""A model in a process of its own, and its parent's side."""

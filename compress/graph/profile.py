@@ -1,0 +1,82 @@
+"""Which kernels ONNX Runtime runs for a graph, and how long each takes: read from the profile that it writes."""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from compress.runtime.encoding import Feeds
+from compress.runtime.session import open_session
+
+INT8_KERNELS = frozenset({"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "QLinearMatMul", "QGemm"})
+_FP32_KERNELS = frozenset({"MatMul", "FusedMatMul", "Gemm", "FusedGemm"})
+_SUFFIX = "_kernel_time"
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product with a weight ``[inner, outer]``, for ``rows`` tokens."""
+
+    rows: int
+    inner: int
+    outer: int
+    int8: bool
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """A node as ONNX Runtime runs it.
+
+    Attributes:
+        name: in the graph; fused nodes have the name of one of their parts.
+        kernel: its operator after ONNX Runtime's own optimisation.
+        p50_us: median time of a run, in microseconds.
+        product: its shape where it multiplies with a weight.
+    """
+
+    name: str
+    kernel: str
+    p50_us: float
+    product: Product | None
+
+
+def profile(graph: Path, feeds: Feeds, calls: int, untimed_calls: int = 0) -> list[NodeTime]:
+    """Every node of ``graph`` on one thread of the CPU, in the order in which they run.
+
+    Args:
+        graph: the ONNX file.
+        feeds: its inputs.
+        calls: runs that the times are medians of.
+        untimed_calls: runs before those.
+    """
+    with TemporaryDirectory() as temporary:
+        session = open_session(graph, 1, profile_prefix=str(Path(temporary) / "profile"))
+        for _ in range(untimed_calls + calls):
+            session.run(None, feeds)
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    runs = defaultdict(list)
+    for event in events:
+        if event["cat"] == "Node" and event["name"].endswith(_SUFFIX):
+            runs[event["args"]["node_index"]].append(event)
+    return [_node_time(events[untimed_calls:]) for events in runs.values()]
+
+
+def _node_time(events: list[dict[str, Any]]) -> NodeTime:
+    name, details = events[0]["name"].removesuffix(_SUFFIX), events[0]["args"]
+    p50_us = float(np.median([event["dur"] for event in events]))
+    return NodeTime(name, details["op_name"], p50_us, _product(details["op_name"], details))
+
+
+def _product(kernel: str, details: dict[str, Any]) -> Product | None:
+    """None for other kernels, and for products of two activations, as in attention."""
+    if kernel not in INT8_KERNELS | _FP32_KERNELS:
+        return None
+    reads = [shape for typed in details["input_type_shape"] for shape in typed.values()]
+    (result,) = (shape for typed in details["output_type_shape"][:1] for shape in typed.values())
+    if len(result) > 3:
+        return None
+    return Product(int(np.prod(result[:-1])), reads[0][-1], result[-1], kernel in INT8_KERNELS)

@@ -1,0 +1,127 @@
+"""How calls are timed, in workers and elsewhere, and the order in which several models take their turns."""
+
+import gc
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import cycle
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from compress.clock import CudaStopwatch, Stopwatch
+
+_UNTIMED_CALLS = 3
+_UNTIMED_S = 0.01
+_STEADY = 1.05
+_WARM_UP_INPUTS = 32
+_WARM_UP_AT_MOST_S = 2.0
+
+T = TypeVar("T")
+
+
+class TimedCalls(Generic[T]):
+    """Times ``call`` over ``inputs``, which come in this order, over and over.
+
+    Args:
+        call: what is timed.
+        inputs: its arguments, one a call.
+        clock: ``CudaStopwatch`` for work that a GPU does.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[T], object],
+        inputs: Sequence[T],
+        clock: type[Stopwatch | CudaStopwatch] = Stopwatch,
+    ) -> None:
+        self._call, self._inputs, self._clock = call, inputs, clock
+        self._next = 0
+
+    def warm_up(self) -> float:
+        """Call until the times no longer fall, for two seconds at most; the last pass's median in milliseconds.
+
+        For a process that lives for what it times: objects that exist now are never looked at by the garbage collector
+        again, so that it does not fill the caches with them between two calls.
+        """
+        gc.collect()
+        gc.freeze()
+        block = self._block(min(_WARM_UP_INPUTS, len(self._inputs)))
+        self._median_ms(block)  # a compiler may have worked for a minute, which must not count
+        watch = Stopwatch()
+        before_ms, now_ms = float("inf"), self._median_ms(block)
+        while before_ms > now_ms * _STEADY and watch.seconds < _WARM_UP_AT_MOST_S:
+            before_ms, now_ms = now_ms, self._median_ms(block)
+        return now_ms
+
+    def turn(
+        self, calls: int, at_least_s: float = 0.0, during: AbstractContextManager[object] | None = None
+    ) -> list[float]:
+        """Times in milliseconds of the next ``calls`` calls, all of them repeated until ``at_least_s`` has passed.
+
+        Args:
+            calls: how many inputs are used.
+            at_least_s: the least time to spend.
+            during: entered for the timed calls alone, which follow some that are not timed.
+        """
+        block = self._block(calls)
+        self._next += calls
+        self._wake(block)
+        with during or nullcontext():
+            watch = Stopwatch()
+            times_ms = self._times_ms(block)
+            while watch.seconds < at_least_s:
+                times_ms += self._times_ms(block)
+        return times_ms
+
+    def _block(self, calls: int) -> list[T]:
+        return [self._inputs[(self._next + step) % len(self._inputs)] for step in range(calls)]
+
+    def _wake(self, block: list[T]) -> None:
+        """At least 3 calls and 0.01 s: another process had the CPU's caches, and threads may sleep."""
+        watch = Stopwatch()
+        for number, each in enumerate(cycle(reversed(block))):
+            if number >= _UNTIMED_CALLS and watch.seconds > _UNTIMED_S:
+                return
+            self._call(each)
+
+    def _median_ms(self, block: list[T]) -> float:
+        """Of the block's calls, or of those that fit into two seconds: a batch of a thousand texts takes its time."""
+        watch, times_ms = Stopwatch(), []
+        for each in block:
+            times_ms += self._times_ms([each])
+            if watch.seconds > _WARM_UP_AT_MOST_S:
+                break
+        return float(np.median(times_ms))
+
+    def _times_ms(self, block: list[T]) -> list[float]:
+        times_ms = []
+        gc.disable()
+        for each in block:
+            watch = self._clock()
+            self._call(each)
+            times_ms.append(watch.milliseconds)
+        gc.enable()
+        return times_ms
+
+
+def median_ms(call: Callable[[T], object], inputs: Sequence[T], calls: int) -> float:
+    """The median time in milliseconds of ``calls`` calls after a warm-up."""
+    timed = TimedCalls(call, inputs)
+    timed.warm_up()
+    return float(np.median(timed.turn(calls)))
+
+
+def calls_per_turn(turn_s: float, call_ms: float, at_least: int, at_most: int) -> int:
+    """How many calls of ``call_ms`` fill a turn of ``turn_s``, within bounds."""
+    return int(np.clip(round(1000 * turn_s / max(call_ms, 1e-3)), at_least, at_most))
+
+
+def in_turn(members: Sequence[T], number: int) -> list[T]:
+    """The order of round ``number``: first as given, then reversed, then both again from the second on, and so on.
+
+    So none is always in the middle, where the caches are another one's, or always at an end, and a drift of the machine
+    hits all alike.
+    """
+    start = number // 2 % len(members) if members else 0
+    order = [*members[start:], *members[:start]]
+    return order[::-1] if number % 2 else order

@@ -1,0 +1,73 @@
+"""A BERT without padding answers as the padded one, whatever the widths, lengths, pairs and attention."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from compress.benchmark.backends.opening import Row, open_row
+from compress.benchmark.backends.varlen import DTYPES, PackedBert, VarlenBackend
+from compress.benchmark.backends.varlen_attention import ATTENTIONS, attention_for, pack
+from compress.errors import CompressError
+from compress.graph.weights import read_weights
+from compress.modeling.checkpoint import load_classifier
+from compress.runtime.predictor import predict_logits
+from tests.tiny import make_bert, make_feeds, torch_logits
+
+ON_CPU = [name for name in ATTENTIONS if name != "flash"]
+UNEVEN = {"heads": (2, 0, 3), "neurons": (32, 96, 0)}
+
+
+@pytest.mark.parametrize("attention", ON_CPU)
+@pytest.mark.parametrize("widths", [{}, UNEVEN], ids=["even", "uneven"])
+def test_answers_are_those_of_the_padded_model(attention: str, widths: dict[str, tuple[int, ...]]) -> None:
+    model = make_bert(**widths, labels=3)  # type: ignore[arg-type]  # mypy cannot tell which keys the dict has
+    feeds = make_feeds(9, 24, padded=True)
+    for first_token_only in (True, False):
+        packed = PackedBert(read_weights(model), attention, first_token_only=first_token_only)
+        with torch.inference_mode():
+            found = packed(pack(feeds, "cpu")).numpy()
+        np.testing.assert_allclose(found, torch_logits(model, feeds), atol=1e-4)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu_new"])
+def test_activations_are_the_models_own(activation: str) -> None:
+    model = make_bert((4, 2), (64, 128), activation=activation)
+    feeds = make_feeds(4, 12, padded=True)
+    with torch.inference_mode():
+        found = PackedBert(read_weights(model), "grouped")(pack(feeds, "cpu")).numpy()
+    np.testing.assert_allclose(found, torch_logits(model, feeds), atol=1e-4)
+
+
+def test_a_text_without_tokens_is_refused() -> None:
+    feeds = make_feeds(3, 10)
+    feeds["attention_mask"][1] = 0
+    with pytest.raises(CompressError, match="text 1 of the batch has no tokens"):
+        pack(feeds, "cpu")
+
+
+def test_bench_opens_it_as_a_backend(tiny_torch: Path) -> None:
+    predictor = open_row(Row(tiny_torch, "torch-varlen-bf16"), threads=1)
+    assert (predictor.backend, predictor.precision) == ("torch-varlen", "bf16")
+    texts = ["good film", "a bad and boring story with a number of dull things", "fine"]
+    found = predict_logits(predictor, texts)
+    expected = predict_logits(open_row(Row(tiny_torch), threads=1), texts)
+    np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
+    assert (found.argmax(1) == expected.argmax(1)).all()
+    exact = predict_logits(VarlenBackend(load_classifier(str(tiny_torch)), "cpu", "fp32"), texts)
+    np.testing.assert_allclose(exact, expected, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_every_attention_answers_alike_on_a_gpu(attention: str, precision: str) -> None:
+    model, feeds = make_bert(**UNEVEN), make_feeds(9, 24, padded=True)  # type: ignore[arg-type]
+    packed = PackedBert(read_weights(model), attention).to("cuda", DTYPES[precision])
+    with torch.inference_mode():
+        found = packed(pack(feeds, "cuda")).float().cpu().numpy()
+    expected = torch_logits(model, feeds)
+    np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
+    assert attention_for("cuda", precision) == "flash"

@@ -1,0 +1,86 @@
+"""A worker answers requests, says why one failed, and always ends."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from compress.workers.process import Worker, WorkerError
+from compress.workers.serving import is_out_of_memory
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker("tests.workers.echo", threads=3)
+
+
+def test_replies_are_kept_apart_from_what_is_printed(worker: Worker) -> None:
+    with worker:
+        assert worker.ask(greeting="hello") == {"greeting": "hello", "threads": "3"}
+        for text in ("one", "\N{SNOWMAN}\nand more"):
+            assert worker.ask(do="say", text=text) == {"said": f"hello {text}"}
+
+
+def test_a_refusal_is_an_error_of_one_line(worker: Worker) -> None:
+    with worker, pytest.raises(WorkerError, match=r"^refused: no such greeting$") as refusal:
+        worker.ask(greeting="refuse")
+    assert not refusal.value.out_of_memory
+
+
+def test_a_request_that_fails_for_memory_says_so_and_the_worker_goes_on(worker: Worker) -> None:
+    with worker:
+        worker.ask(greeting="hello")
+        with pytest.raises(WorkerError, match=r"^out of memory \(MemoryError\)$") as failure:
+            worker.ask(do="fill_memory")
+        assert failure.value.out_of_memory
+        with pytest.raises(WorkerError, match=r"^refused: not now$"):
+            worker.ask(do="refuse")
+        assert worker.ask(do="say", text="again") == {"said": "hello again"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        ("crash", r"^IndexError: .* \(exit status 1\)$"),
+        ("leave", r"\(exit status 3\)$"),
+    ],
+)
+def test_a_worker_that_dies_leaves_its_last_line(worker: Worker, request_: str, reason: str) -> None:
+    with worker:
+        worker.ask(greeting="hello")
+        for _ in range(2):  # the second finds nobody to ask
+            with pytest.raises(WorkerError, match=reason) as death:
+                worker.ask(do=request_)
+            assert not death.value.out_of_memory
+
+
+def test_a_worker_that_is_killed_has_probably_run_out_of_memory(worker: Worker) -> None:
+    with worker:
+        worker.ask(greeting="hello")
+        os.kill(worker.session, signal.SIGKILL)
+        with pytest.raises(WorkerError, match=r"^probably out of memory: .*signal 9") as death:
+            worker.ask(do="say", text="?")
+    assert death.value.out_of_memory
+
+
+def test_linux_ends_a_worker_before_any_other_process(worker: Worker) -> None:
+    with worker:
+        worker.ask(greeting="hello")
+        assert Path(f"/proc/{worker.session}/oom_score_adj").read_text().strip() == "1000"
+
+
+def test_a_worker_ends_with_its_block_whatever_it_is_doing(worker: Worker) -> None:
+    with worker:
+        assert Path(f"/proc/{worker.session}").exists()
+    assert not Path(f"/proc/{worker.session}").exists()
+
+
+def test_only_a_lack_of_memory_is_taken_for_one() -> None:
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    with pytest.raises(RuntimeError) as torchs:
+        torch.empty(1 << 60)
+    assert is_out_of_memory(torchs.value)
+    assert not is_out_of_memory(RuntimeError("shapes do not match"))
