@@ -58,18 +58,8 @@ class LayerWeights:
 class EncoderWeights:
     """Everything the graph is built from.
 
-    Attributes:
-        words: table of tokens ``[vocabulary, hidden]``.
-        positions: table of positions ``[positions, hidden]``, the first token's first.
-        segments: table of first and second texts ``[segments, hidden]``; None where the graph does not read them.
-        embedding_norm: after the sum of these.
-        layers: from the lowest to the highest.
-        pooler: the head's first layer, for the first token.
-        pooler_activation: after it, by its Hugging Face name.
-        classifier: the head's last layer.
-        head_size: of each attention head.
-        norm_epsilon: of all layer norms.
-        activation: of the FFNs, by its Hugging Face name.
+    Tables are ``[rows, hidden]``, that of positions beginning with the first token's row; ``segments`` is None for a
+    family that has none. ``pooler`` and ``classifier`` are the head's layers; activations have Hugging Face's names.
     """
 
     words: Array

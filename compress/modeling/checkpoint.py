@@ -134,7 +134,7 @@ def _load(name: str) -> Checkpoint:
         config = AutoConfig.from_pretrained(source)
         if config.problem_type == "regression":
             raise CompressError(f"{source}: is a regression model; compress works on classifiers")
-        family = _family(source, config)
+        family = family_of(config, source)
         tokenizer = AutoTokenizer.from_pretrained(source)
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             source, output_loading_info=True, dtype=torch.float32
@@ -181,13 +181,6 @@ def _manifest(source: str) -> Manifest | None:
     if path.is_file():
         raise CompressError(f"{source}: is a file; give the folder that holds it")
     return None
-
-
-def _family(source: str, config: Any) -> Family:
-    try:
-        return family_of(config)
-    except CompressError as error:
-        raise CompressError(f"{source}: {error}") from None
 
 
 def _check_weights(source: str, loading: dict[str, Any], family: Family, has_head: bool) -> None:
