@@ -1,12 +1,11 @@
 """Settings of prune."""
 
-from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, ImportString, ModelWrapValidatorHandler, Tag, field_serializer, model_validator
+from pydantic import Discriminator, ModelWrapValidatorHandler, Tag, model_validator
 
-from compress.config.distillation import DistillationConfig
-from compress.config.settings import Effect, LayerChoice, Names, function_by_name, setting
+from compress.config.settings import Effect, LayerChoice, Names, OwnFunction, setting
+from compress.config.training import DistillationConfig
 
 _MOST_EPOCHS = 1000
 
@@ -16,8 +15,7 @@ def _named_or_own(value: object) -> str:
 
 
 ImportanceChoice = Annotated[
-    Annotated[Literal["surgeon", "fisher", "magnitude", "random"], Tag("named")]
-    | Annotated[ImportString[Callable[..., Any]], Tag("own")],
+    Annotated[Literal["surgeon", "fisher", "magnitude", "random"], Tag("named")] | Annotated[OwnFunction, Tag("own")],
     Discriminator(_named_or_own),
 ]
 
@@ -87,10 +85,6 @@ class PruneConfig(DistillationConfig):
     def without_effect(self) -> set[str]:
         """As for any step, but the latency to reach is measured with ``threads``."""
         return super().without_effect() - ({"threads"} if self.has_target else set())
-
-    @field_serializer("importance", when_used="json")
-    def _importance_by_name(self, importance: str | Callable[..., Any]) -> str:
-        return importance if isinstance(importance, str) else function_by_name(importance)
 
     @model_validator(mode="wrap")
     @classmethod
