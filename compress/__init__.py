@@ -13,12 +13,12 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with __all__
     from compress.runtime.classifier import Classifier as Classifier
     from compress.runtime.classifier import Prediction as Prediction
     from compress.runtime.classifier import load as load
-    from compress.steps.benching import bench as bench
-    from compress.steps.exporting import export as export
-    from compress.steps.exporting import quantize as quantize
-    from compress.steps.pruning import prune as prune
+    from compress.steps.deployment import bench as bench
+    from compress.steps.deployment import export as export
+    from compress.steps.deployment import quantize as quantize
     from compress.steps.training import distill as distill
     from compress.steps.training import finetune as finetune
+    from compress.steps.training import prune as prune
 
 _OTHERS = {
     **dict.fromkeys(("Classifier", "Prediction", "load"), "compress.runtime.classifier"),
