@@ -103,6 +103,12 @@ class Settings(BaseModel):
         given = {name: getattr(self, name) for name in type(self).model_fields if name in self.marked(*kinds)}
         return {name: one_or_more(value) for name, value in given.items() if value is not None}
 
+    def renamed(self, rename: Callable[[str], str], *kinds: Names) -> Self:
+        """A copy with another name for each thing of these kinds that the settings name."""
+        lists = {name: [rename(value) for value in values] for name, values in self.named(*kinds).items()}
+        lone = {name: values[0] for name, values in lists.items() if isinstance(getattr(self, name), str)}
+        return self.model_copy(update=lists | lone)
+
     def sources(self) -> dict[str, list[str]]:
         """The models, files and data that the settings name, by setting; their content decides the step's result."""
         return self.named(Names.DATA, Names.FILE, Names.MODEL)

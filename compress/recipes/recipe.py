@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 else:
     Step = Annotated[reduce(or_, STEP_CLASSES.values()), Field(discriminator="step")]
 StepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Group = TypeVar("Group", bound=Settings)
 _RESERVED = ("data", "run.json")
 
 
@@ -140,22 +139,15 @@ def _explain(error: ValidationError) -> str:
             return explain(Recipe, first, place)
 
 
-def _located(settings: Group, folder: Path, steps: Collection[str]) -> Group:
+def _located(settings: Settings, folder: Path, steps: Collection[str]) -> Settings:
     """Inputs that exist beside the recipe and folders to write, made independent of the working directory."""
 
-    def locate(value: str, *, new: bool) -> str:
+    def locate(value: str, *, new: bool = False) -> str:
         beside = (folder / local_path(value)).resolve()
         return str(beside) if value not in steps and (new or beside.exists()) else value
 
-    update: dict[str, Any] = {}
-    for name in settings.marked(Names.DATA, Names.FILE, Names.FOLDER, Names.MODEL) & settings.model_fields_set:
-        new = name in settings.marked(Names.FOLDER)
-        match getattr(settings, name):
-            case str(value):
-                update[name] = locate(value, new=new)
-            case list(values):
-                update[name] = [locate(value, new=new) for value in values]
-    return settings.model_copy(update=update)
+    located = settings.renamed(locate, Names.DATA, Names.FILE, Names.MODEL)
+    return located.renamed(lambda value: locate(value, new=True), Names.FOLDER)
 
 
 def _refuse_misspelt(recipe: Recipe, path: Path) -> None:

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from compress.config import BenchConfig, DataConfig, ExportConfig, QuantizeConfig
+from compress.config import BenchConfig, ExportConfig, QuantizeConfig
 from compress.errors import CompressError
 from compress.evaluation.metrics import training_metric
 from compress.folder import MANIFEST, Manifest, read_manifest
@@ -15,9 +15,6 @@ from compress.paths import local_path
 from compress.progress import say
 from compress.runtime.names import FP16_GRAPH, FP32_GRAPH, INT8_GRAPH
 from compress.steps.step import Job, StepResult, check_labels, data_step, step
-
-if TYPE_CHECKING:
-    from compress.data import Split
 
 # fp16 keeps 11 bits of each number. Two trained MiniLMs moved by 0.0013 on a CPU, where weights alone are rounded; on a
 # GPU every operation rounds. 0.05 in a logit is 1.25 points of probability at most.
@@ -140,15 +137,24 @@ def bench(
     """
     models = [models] if isinstance(models, str | Path) else list(models)
     with data_step(BenchConfig, settings, data, out, overwrite, inputs=tuple(models)) as job:
+        from compress.benchmark.backends.baselines import fit_baselines
         from compress.benchmark.measure import bench as core
         from compress.benchmark.report.page import write_report
-        from compress.data import read_test
+        from compress.data import read_dataset, read_test
 
         test, task = read_test(job.data)
         if not test.labels:
             say("bench: the test texts have no labels, so accuracy is left out; --label COL names their column")
         paths = [local_path(model) for model in models]
-        with _baselines(job.config, job.data, test, paths) as floors:
+        with TemporaryDirectory() as temporary:
+            floors = []
+            if job.config.baselines:
+                if not test.labels:
+                    raise CompressError(
+                        "--baselines: the data have no labels to train on; name their column with --label"
+                    )
+                say("bench: training the baselines")
+                floors = fit_baselines(read_dataset(job.data), paths[0], Path(temporary))
             results = core([*paths, *floors], test, task, job.config)
         for entry in results["models"]:
             if Path(entry["path"]) in floors:
@@ -185,19 +191,3 @@ def _exported(model: str | Path, job: Job[Any], *, pairs: bool) -> Iterator[tupl
     with TemporaryDirectory() as temporary:
         folder = export(model, Path(temporary) / "onnx", pairs=pairs, threads=job.threads).folder
         yield folder, read_manifest(folder)
-
-
-@contextmanager
-def _baselines(config: BenchConfig, data: DataConfig, test: "Split", models: Sequence[Path]) -> Iterator[list[Path]]:
-    """The folders of the baselines, if ``config`` wants them; they are removed afterwards."""
-    if not config.baselines:
-        yield []
-        return
-    from compress.benchmark.backends.baselines import fit_baselines
-    from compress.data import read_dataset
-
-    if not test.labels:
-        raise CompressError("--baselines: the data have no labels to train on; name their column with --label")
-    say("bench: training the baselines")
-    with TemporaryDirectory() as temporary:
-        yield fit_baselines(read_dataset(data), models[0], Path(temporary))
