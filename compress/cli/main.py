@@ -2,14 +2,13 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from compress import recipes
 from compress.cli.arguments import CommandParser, OneLineParser, add_settings, whole_number
-from compress.cli.output import print_findings, print_lines, print_result, print_run
+from compress.cli.output import print_findings, print_result, print_run
 from compress.errors import CompressError
 from compress.machine import usable_cpus
 from compress.progress import be_quiet
@@ -32,13 +31,12 @@ A model is a folder; every step reads one and writes a new one:
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its usage and summary, what adds its flags, what it does with them, and what prints the result."""
+    """One command: its usage and summary, what adds its flags, and what does the work and prints the result."""
 
     usage: str
     summary: str
     add_flags: Callable[[argparse.ArgumentParser], None]
-    call: Callable[[argparse.Namespace], Any]
-    show: Callable[[Any, argparse.Namespace], None]
+    call: Callable[[argparse.Namespace], None]
 
 
 def _step(spec: StepSpec) -> Command:
@@ -48,12 +46,13 @@ def _step(spec: StepSpec) -> Command:
         _add_out(parser)
         add_settings(parser, *spec.groups)
 
-    def call(arguments: argparse.Namespace) -> Any:
+    def call(arguments: argparse.Namespace) -> None:
         of_every_command = ("command", "json", "quiet")
         given = {name: value for name, value in vars(arguments).items() if name not in of_every_command}
-        return spec.call(**{name: value for name, value in given.items() if value is not None})
+        result = spec.call(**{name: value for name, value in given.items() if value is not None})
+        print_result(result, arguments.json)
 
-    return Command(spec.usage_line, spec.summary, add_flags, call, print_result)
+    return Command(spec.usage_line, spec.summary, add_flags, call)
 
 
 def _add_out(parser: argparse.ArgumentParser, required: bool = True) -> None:
@@ -74,16 +73,18 @@ def _demo_flags(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(recipe=str(Path(recipes.__file__).with_name("demo.yaml")), schema=False)
 
 
-def _run(arguments: argparse.Namespace) -> Any:
+def _run(arguments: argparse.Namespace) -> None:
     if arguments.schema:
         from compress.recipes.recipe import json_schema
 
-        return json_schema()
+        print(json_schema(), end="")
+        return
     if arguments.recipe is None or arguments.out is None:
         raise CompressError("run: needs RECIPE and --out DIR; see 'compress run --help'")
     from compress.recipes.run import run
 
-    return run(arguments.recipe, arguments.out, seed=arguments.seed, overwrite=arguments.overwrite)
+    results = run(arguments.recipe, arguments.out, seed=arguments.seed, overwrite=arguments.overwrite)
+    print_run(results, arguments)
 
 
 def _predict_flags(parser: argparse.ArgumentParser) -> None:
@@ -101,40 +102,38 @@ def _predict_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _predict(arguments: argparse.Namespace) -> Iterator[str]:
+def _predict(arguments: argparse.Namespace) -> None:
     if arguments.json and arguments.format:
         raise CompressError(f"predict: takes --json or --format {arguments.format}, not both")
     threads = arguments.threads or usable_cpus()
     instances = 1 if arguments.texts else threads  # few texts want one quick answer, many want throughput
     with load(arguments.model, threads=threads, instances=instances) as classifier:
         answers = predict(classifier, arguments.texts or lines_of(sys.stdin))
-        yield from formatted(answers, "json" if arguments.json else arguments.format or "tsv")
+        for line in formatted(answers, "json" if arguments.json else arguments.format or "tsv"):
+            print(line)
 
 
 def _doctor_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", nargs="?", help="a model folder to look at as well")
 
 
-def _doctor(arguments: argparse.Namespace) -> Any:
+def _doctor(arguments: argparse.Namespace) -> None:
     from compress.doctor import examine
 
-    return examine(Path(arguments.model) if arguments.model else None)
+    print_findings(examine(Path(arguments.model) if arguments.model else None), arguments.json)
 
 
 COMMANDS = {
-    "demo": Command("--out DIR", "run the whole pipeline on the embedded BERT and text", _demo_flags, _run, print_run),
+    "demo": Command("--out DIR", "run the whole pipeline on the embedded BERT and text", _demo_flags, _run),
     **{name: _step(spec) for name, spec in STEPS.items()},
     "run": Command(
         "RECIPE --out DIR",
         "run every step of a recipe; started again, it goes on where it stopped",
         _run_flags,
         _run,
-        print_run,
     ),
-    "predict": Command("MODEL [TEXT ...]", "label texts with an exported model", _predict_flags, _predict, print_lines),
-    "doctor": Command(
-        "[MODEL]", "say what this machine and a model can do, and what to fix", _doctor_flags, _doctor, print_findings
-    ),
+    "predict": Command("MODEL [TEXT ...]", "label texts with an exported model", _predict_flags, _predict),
+    "doctor": Command("[MODEL]", "say what this machine and a model can do, and what to fix", _doctor_flags, _doctor),
 }
 
 
@@ -145,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.path.append(str(Path.cwd()))  # --loss may name a module of the user's own
         parsed = _parse(given or ["--help"])
         be_quiet(parsed.quiet)
-        parsed.command.show(parsed.command.call(parsed), parsed)
+        parsed.command.call(parsed)
     except CompressError as error:
         print(f"compress: {error}", file=sys.stderr)
         return 2

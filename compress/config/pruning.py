@@ -96,16 +96,12 @@ class PruneConfig(DistillationConfig):
         return handler({**values, "epochs": max(2, config.rounds) if config.narrows else 0})
 
     @model_validator(mode="after")
-    def _something_to_remove(self) -> Self:
+    def _settings_fit_together(self) -> Self:
         if not self.narrows and not self.vocabulary:
             raise ValueError(
                 "needs heads or ffn above 0, layers, hidden_size, speedup, target_latency_ms or vocabulary; heads=0.25 "
                 "removes a quarter of the attention heads, speedup=2 leaves what takes half the time"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _one_goal(self) -> Self:
         goals = ("target_latency_ms", "speedup", "heads", "ffn")
         given = [name for name in goals if getattr(self, name)]
         if self.has_target and len(given) > 1:
@@ -117,10 +113,6 @@ class PruneConfig(DistillationConfig):
                 f"takes {min(idle)} with speedup or target_latency_ms alone, which are measured with it; "
                 "training has batch_size"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _an_epoch_a_round(self) -> Self:
         if self.rounds > 1 and self.rounds > self.epochs:
             raise ValueError(
                 f"needs an epoch for each of {self.rounds} rounds, got epochs={self.epochs}; give epochs={self.rounds}"

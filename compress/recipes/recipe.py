@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from functools import reduce
 from operator import or_
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 else:
     Step = Annotated[reduce(or_, STEP_CLASSES.values()), Field(discriminator="step")]
 StepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-_RESERVED = ("data", "run.json")
+_RESERVED = {"data", "run.json"}
 
 
 def _data_by_name(value: object) -> object:
@@ -64,15 +64,19 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _names_are_free_and_inputs_come_first(self) -> Self:
-        later = set(self.steps)
-        for name, step in self.steps.items():
-            if name in _RESERVED:
-                raise ValueError(f"cannot have a step named {name}; that name is taken in the output folder")
-            for field, values in step.named(Names.MODEL).items():
-                for value in later.intersection(values):
-                    raise ValueError(f"steps.{name}.{field} names {value}, which is not an earlier step; move it up")
-            later.remove(name)
+        for name in _RESERVED & self.steps.keys():
+            raise ValueError(f"cannot have a step named {name}; that name is taken in the output folder")
+        for where, model, earlier in self.models():
+            if model in self.steps and model not in earlier:
+                raise ValueError(f"{where} names {model}, which is not an earlier step; move it up")
         return self
+
+    def models(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Each model that a step names: where it does so, the model, and the steps before it."""
+        names = list(self.steps)
+        for number, (name, step) in enumerate(self.steps.items()):
+            for field, models in step.named(Names.MODEL).items():
+                yield from ((f"steps.{name}.{field}", model, names[:number]) for model in models)
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -152,13 +156,7 @@ def _located(settings: Settings, folder: Path, steps: Collection[str]) -> Settin
 
 def _refuse_misspelt(recipe: Recipe, path: Path) -> None:
     """A misspelt step's name would be taken for a hub id, which fails only when its turn comes, hours later."""
-    earlier: list[str] = []
-    for name, step in recipe.steps.items():
-        for field, values in step.named(Names.MODEL).items():
-            for value in values:
-                near = get_close_matches(value, earlier, n=1, cutoff=0.8)
-                if near and value not in earlier and not Path(value).exists():
-                    raise CompressError(
-                        f"{path}: steps.{name}.{field}: there is no step {value}; did you mean {near[0]}?"
-                    )
-        earlier.append(name)
+    for where, model, earlier in recipe.models():
+        near = get_close_matches(model, earlier, n=1, cutoff=0.8)
+        if near and model not in earlier and not Path(model).exists():
+            raise CompressError(f"{path}: {where}: there is no step {model}; did you mean {near[0]}?")

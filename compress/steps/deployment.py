@@ -94,7 +94,9 @@ def quantize(
 
         dataset = job.dataset
         with _exported(model, job, pairs=dataset.pairs) as (parent, manifest):
-            _check_has_fp32(parent, str(model))
+            if not (parent / FP32_GRAPH).is_file():
+                form = "in fp16" if (parent / FP16_GRAPH).is_file() else "quantized already"
+                raise CompressError(f"{model}: is {form}; give the fp32 ONNX folder or the PyTorch one")
             check_labels(manifest, dataset, str(model))
             encoder = TextEncoder.from_file(parent / "tokenizer.json", manifest.max_length)
             fp32 = OnnxPredictor(parent / FP32_GRAPH, manifest, encoder, job.threads)
@@ -164,12 +166,6 @@ def bench(
     if results["partial"]:
         raise KeyboardInterrupt(f"{out} has a report of what was measured until then")
     return result
-
-
-def _check_has_fp32(folder: Path, name: str) -> None:
-    if not (folder / FP32_GRAPH).is_file():
-        form = "in fp16" if (folder / FP16_GRAPH).is_file() else "quantized already"
-        raise CompressError(f"{name}: is {form}; give the fp32 ONNX folder or the PyTorch one")
 
 
 def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
