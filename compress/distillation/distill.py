@@ -8,27 +8,27 @@ from tempfile import TemporaryDirectory
 
 from compress.config import DistillationConfig
 from compress.data import Dataset
-from compress.distillation.augment import augmented
-from compress.distillation.corpus import build_corpus
 from compress.distillation.objective import Distillation
-from compress.distillation.students import check_tokenizers
+from compress.distillation.students import check_tokenizers, has_table_of, require_same_positions, same_tokens
 from compress.distillation.teacher_cache.cache import Cache, teacher_digest
-from compress.distillation.teacher_cache.forward import LiveOutputs, TeacherForward, widths_of
-from compress.distillation.teacher_cache.precompute import precompute
-from compress.distillation.teacher_cache.reader import CachedOutputs
+from compress.distillation.teacher_cache.outputs import (
+    CachedOutputs,
+    LiveOutputs,
+    TeacherForward,
+    precompute,
+    widths_of,
+)
 from compress.distillation.teacher_cache.shard import LOGITS, size_bytes
-from compress.distillation.unlabeled import read_unlabeled
-from compress.distillation.vocabularies import has_table_of, require_same_positions, same_tokens
+from compress.distillation.texts import augmented, build_corpus, read_unlabeled
 from compress.machine import cache_root
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
 from compress.runtime.encoding import Text, TextEncoder
 from compress.task import is_multi_label
-from compress.training.batches import Examples, TeacherOutputs
-from compress.training.checkpointing import RunFiles
-from compress.training.encodings import Encodings
+from compress.training.batches import Encodings, Examples, TeacherOutputs
 from compress.training.finetune import EncodedSplits
 from compress.training.loop import train
+from compress.training.run_files import RunFiles
 from compress.training.validator import TrainingResult
 
 

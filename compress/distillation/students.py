@@ -1,16 +1,21 @@
-"""Students: some of the teacher's layers, narrower where told so, or a model of the user's own with its tokenizer."""
+"""Students: layers of the teacher, perhaps narrower, or a model of the user's own with its tokenizer."""
 
 import copy
 
+import numpy as np
+import torch
+
 from compress.config import DistillConfig
+from compress.distillation.teacher_cache.shard import LOGITS
 from compress.errors import CompressError
-from compress.families.tokenizers.wordpiece import components, knows_fewer_tokens
+from compress.families.tokenizers.wordpiece import components, ids_in, knows_fewer_tokens
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.layers import choose_layers, keep_layers
 from compress.modeling.narrow import narrow
 from compress.modeling.widths import Widths
 from compress.task import reads_pairs
+from compress.training.batches import Encodings
 
 _IN_WORDS = {
     "normalizer": "normalizer",
@@ -94,3 +99,36 @@ def _id(token_id: int | None) -> str:
 
 def _case(lower: bool | None) -> str:
     return "lower-cases" if lower else "keeps upper case"
+
+
+def same_tokens(teacher: Checkpoint, student: Checkpoint) -> bool:
+    """Whether both know the same tokens, by the same ids."""
+    return teacher.tokenizer.get_vocab() == student.tokenizer.get_vocab()
+
+
+def has_table_of(teacher: Checkpoint, student: Checkpoint) -> bool:
+    """Whether the student's embeddings are the teacher's own, of all the tokens that it knows."""
+    table, own = (EncoderView(model.model).words.weight for model in (teacher, student))
+    if not same_tokens(teacher, student):
+        table = table[torch.from_numpy(ids_in(teacher.tokenizer, student.tokenizer))]
+    return torch.equal(table, own)
+
+
+def require_same_positions(
+    teacher: Checkpoint, its: Encodings, student: Checkpoint, own: Encodings, states: frozenset[str], command: str
+) -> None:
+    """Refuse to compare states token by token where the two split a text into different tokens.
+
+    Raises:
+        CompressError: a state other than the logits is wanted, and there is such a text.
+    """
+    if not states - {LOGITS}:
+        return
+    ids = ids_in(teacher.tokenizer, student.tokenizer)
+    differs = sum(not np.array_equal(one.ids, ids[other.ids]) for one, other in zip(its, own, strict=True))
+    if differs:
+        raise CompressError(
+            f"{command}: {differs:,} of {len(own):,} texts to learn from are split into other tokens than the "
+            f"teacher's, so {min(states - {LOGITS})} cannot be compared token by token; give a teacher that was cut to "
+            "the same tokens, or only soft_weight and hard_weight"
+        )

@@ -27,8 +27,8 @@ from compress.pruning.selection import Budget, choose
 from compress.pruning.vocabulary import compare_reading, cut_vocabulary, texts_to_read
 from compress.task import reads_pairs
 from compress.training.batches import Examples
-from compress.training.checkpointing import RunFiles
 from compress.training.finetune import EncodedSplits, encode
+from compress.training.run_files import RunFiles
 from compress.training.validator import TrainingResult
 
 

@@ -11,7 +11,7 @@ from compress.modeling.torch_predictor import TorchPredictor
 from compress.pruning.selection import Budget
 from compress.runtime.predictor import encoded_logits
 from compress.training.batches import Examples
-from compress.training.checkpointing import RunFiles
+from compress.training.run_files import RunFiles
 from compress.training.validator import TrainingResult
 
 

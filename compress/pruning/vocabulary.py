@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from compress.config import PruneConfig
 from compress.data import Dataset
-from compress.distillation.unlabeled import read_unlabeled
+from compress.distillation.texts import read_unlabeled
 from compress.errors import CompressError
 from compress.families.tokenizers.wordpiece import describe, ids_in, require_word_pieces, with_tokens
 from compress.families.view import EncoderView
@@ -21,7 +21,7 @@ from compress.modeling.checkpoint import Checkpoint
 from compress.paths import local_path
 from compress.progress import say
 from compress.runtime.encoding import Text, TextEncoder
-from compress.training.encodings import Encodings
+from compress.training.batches import Encodings
 
 Counts = npt.NDArray[np.int64]
 

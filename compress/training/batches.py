@@ -1,6 +1,6 @@
 """What a training step reads: encoded texts with their targets, in batches whose order is known in advance."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
@@ -11,15 +11,55 @@ import torch
 
 from compress.config import TrainingConfig
 from compress.modeling.states import Batch, States
-from compress.runtime.encoding import pad
-from compress.training.encodings import Encodings
-from compress.training.objective import TEACHER
+from compress.runtime.encoding import Encoding, pad
+from compress.training.optimization import TEACHER
 
 # Texts are sorted by length only within a pool of 50 batches, so that the order stays random overall.
 _POOL_BATCHES = 50
 
 Rows = npt.NDArray[np.int64]
 Targets = npt.NDArray[np.int64] | npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Encodings:
+    """Token ids of ``n`` texts, one after the other.
+
+    Attributes:
+        ids: int32 ``[tokens]``.
+        type_ids: uint8 ``[tokens]``, the segment of each token.
+        offsets: int64 ``[n + 1]``; text ``i`` is ``ids[offsets[i]:offsets[i + 1]]``.
+    """
+
+    ids: npt.NDArray[np.int32]
+    type_ids: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+
+    @classmethod
+    def pack(cls, encodings: Iterable[Encoding]) -> "Encodings":
+        """The same texts as arrays in memory."""
+        whole = list(encodings)
+        lengths = [len(encoding) for encoding in whole]
+        return cls(
+            np.fromiter((token for encoding in whole for token in encoding.ids), np.int32, sum(lengths)),
+            np.fromiter((kind for encoding in whole for kind in encoding.type_ids), np.uint8, sum(lengths)),
+            np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> Encoding:
+        start, end = self.offsets[row], self.offsets[row + 1]
+        return Encoding(self.ids[start:end].tolist(), self.type_ids[start:end].tolist())
+
+    def __iter__(self) -> Iterator[Encoding]:
+        return (self[row] for row in range(len(self)))
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each text, special ones included, ``[n]``."""
+        return np.diff(self.offsets)
 
 
 class TeacherOutputs(Protocol):

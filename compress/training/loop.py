@@ -18,10 +18,8 @@ from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.states import Batch, States, recording
 from compress.progress import progress, say
 from compress.training.batches import BatchSchedule, Examples, Rows
-from compress.training.checkpointing import Checkpoints, RunFiles, State, identity_of
-from compress.training.metrics_log import MetricsLog
-from compress.training.objective import Losses, Objective
-from compress.training.optimizer import Optimizer
+from compress.training.optimization import Losses, Objective, Optimizer
+from compress.training.run_files import Checkpoints, MetricsLog, RunFiles, State, identity_of
 from compress.training.validator import TrainingResult, Validator
 
 # Losses are checked, shown and written down every 10 steps: reading them makes a GPU wait.

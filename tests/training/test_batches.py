@@ -9,8 +9,7 @@ import torch
 
 from compress.modeling.states import Batch, States
 from compress.runtime.encoding import Encoding
-from compress.training.batches import Examples, LengthBatches
-from compress.training.encodings import Encodings
+from compress.training.batches import Encodings, Examples, LengthBatches
 
 
 def lengths_of(count: int, seed: int = 0) -> npt.NDArray[np.int64]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from compress.families.view import EncoderView
 from compress.modeling.states import Batch
-from compress.training.objective import hard_labels
+from compress.training.optimization import hard_labels
 
 
 @dataclass(frozen=True)
