@@ -14,8 +14,7 @@ from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_classifier
 from compress.pruning.prune import Start
 from compress.pruning.prune import prune as core
-from compress.pruning.recovery import plan_rounds
-from compress.pruning.selection import Budget
+from compress.pruning.rounds import Budget, plan_rounds
 from compress.runtime.encoding import Encoding, Text, TextEncoder
 from compress.training.optimization import Optimizer
 from compress.training.run_files import RunFiles

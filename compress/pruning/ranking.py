@@ -9,9 +9,8 @@ from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.widths import Widths
-from compress.pruning.importance import Importance
-from compress.pruning.importance.fisher import fisher_importance
-from compress.pruning.importance.surgeon import surgeon_importance
+from compress.pruning.importance import Importance, fisher_importance
+from compress.pruning.surgeon import surgeon_importance
 from compress.training.batches import Examples
 
 Scores = list[torch.Tensor]

@@ -1,18 +1,21 @@
-"""Gradual pruning: the cuts and their shares of the training, and how a model does that is not trained."""
+"""Gradual pruning: what each round may keep, which heads and neurons those are, and its share of the training."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+
+import torch
 
 from compress.config import PruneConfig
-from compress.evaluation.metrics import choose_metric, positive_column, score
-from compress.machine import torch_device
-from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.torch_predictor import TorchPredictor
-from compress.pruning.selection import Budget
-from compress.runtime.predictor import encoded_logits
-from compress.training.batches import Examples
+from compress.modeling.widths import NEURON_BLOCK, Cut
+from compress.pruning.importance import Importance
 from compress.training.run_files import RunFiles
-from compress.training.validator import TrainingResult
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many heads and neurons may stay, over all layers."""
+
+    heads: int
+    neurons: int
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Round:
 
     def run_files(self, run_files: RunFiles, steps_before: int) -> RunFiles:
         """Where its training writes. Its checkpoints stay until the last round ends, in a folder of their own."""
-        own = Path(run_files.unfinished, f"round-{self.number}") if self.of > 1 else run_files.unfinished
+        own = run_files.unfinished / f"round-{self.number}" if self.of > 1 else run_files.unfinished
         return replace(run_files, unfinished=own, steps_before=steps_before)
 
 
@@ -67,10 +70,25 @@ def plan_rounds(heads: int, neurons: int, config: PruneConfig) -> list[Round]:
     ]
 
 
-def untrained(model: Checkpoint, validation: Examples, config: PruneConfig) -> TrainingResult:
-    """The result of a training of no steps: the metric of ``model`` as it is on the validation texts."""
-    logits = encoded_logits(TorchPredictor(model, torch_device(config.device)), list(validation.encodings))
-    model.model.cpu()
-    metric = choose_metric(config.metric, model.task, len(model.labels))
-    best = score(metric, logits, validation.targets, positive=positive_column(model.labels))
-    return TrainingResult(metric, best=best)
+def choose(importance: Importance, budget: Budget) -> Cut:
+    """The cut that keeps as much as ``budget`` allows, and removes what matters least."""
+    return Cut(
+        heads=_keep(importance.heads, budget.heads, block=1),
+        neurons=_keep(importance.neurons, budget.neurons, block=NEURON_BLOCK),
+    )
+
+
+def _keep(scores: list[torch.Tensor], budget: int, block: int) -> list[list[int]]:
+    """Units to keep: within a layer the most important ones, by the block; every layer keeps at least a block."""
+    ranked = [torch.argsort(layer, descending=True, stable=True) for layer in scores]
+    first_kept = [min(block, len(layer)) for layer in scores]
+    candidates = [
+        (float(layer[order[at : at + block]].mean()), index, min(block, len(layer) - at))
+        for index, (layer, order) in enumerate(zip(scores, ranked, strict=True))
+        for at in range(first_kept[index], len(layer), block)
+    ]
+    kept = list(first_kept)
+    for _, index, units in sorted(candidates, key=lambda candidate: -candidate[0]):
+        if sum(kept) + units <= budget:
+            kept[index] += units
+    return [sorted(order[:count].tolist()) for order, count in zip(ranked, kept, strict=True)]
