@@ -47,7 +47,7 @@ def distill(
 
     Args:
         teacher: a classifier with the student's labels, in any order, and its tokenizer, which may know more tokens.
-        student: any BERT classifier.
+        student: any classifier.
         data: texts and labels.
         config: losses and their weights, more texts, and the settings of the training.
         run_files: where metrics and checkpoints are written.
@@ -55,7 +55,8 @@ def distill(
         encoded: train and validation split as the student reads them, if the caller has them.
     """
     check_tokenizers(teacher, student)
-    config = _with_frozen_embeddings(config, teacher, student)
+    if config.freeze_embeddings is None:  # by default the teacher's own embeddings are not trained
+        config = config.model_copy(update={"freeze_embeddings": has_table_of(teacher, student)})
     objective = Distillation(student.model, teacher.model, config, multi_label=is_multi_label(student.task))
     encoded, digest = encoded or EncodedSplits.of(student, data), teacher_digest(teacher)
     with TemporaryDirectory(dir=run_files.folder) as folder:  # if the process is killed, it goes with the step's folder
@@ -68,9 +69,9 @@ def distill(
             encoder = TextEncoder(teacher.tokenizer.backend_tokenizer, student.max_length)
             its = with_more_texts(Encodings.pack(encoder(data.train.texts)), encoder, "teacher")
             require_same_positions(teacher, its, student, own, objective.teacher_wanted, config.command)
-        train_set = Examples(own, encoded.train.targets)
-        if wanted := objective.teacher_wanted:
-            train_set = train_set.with_teacher(teacher_outputs(teacher, digest, its, student.labels, wanted, config))
+        wanted = objective.teacher_wanted
+        outputs = teacher_outputs(teacher, digest, its, student.labels, wanted, config) if wanted else None
+        train_set = Examples(own, encoded.train.targets, outputs)
         run_files = replace(run_files, inputs=digest)
         result = train(student, train_set, encoded.validation, objective, config, run_files)
     teacher.model.cpu()  # it may have run on a GPU beside the student, and the caller may use it again
@@ -90,13 +91,8 @@ def teacher_outputs(
     States of up to ``config.cache_gb`` are computed once for each text, by the first run that needs them, and read from
     disk after that. If they take more, the teacher reads each batch during the training.
 
-    Args:
-        teacher: its network is not changed, but set to evaluation mode.
-        digest: of the teacher, by which the cache knows it.
-        encodings: the texts, as the teacher's tokenizer reads them.
-        labels: the student's labels, the same set as the teacher's, in the order of the logits' columns.
-        wanted: names of states.
-        config: device, precision and where the cache is.
+    ``digest`` is that of the teacher; ``encodings`` are the texts as the teacher's tokenizer reads them; ``labels`` are
+    the student's, the same set as the teacher's, in the order of the logits' columns.
 
     Raises:
         CompressError: the teacher has no such state, its states are not finite, or the cache cannot be written.
@@ -123,10 +119,3 @@ def _more_texts(
     altered = augmented(data.train.texts, config.augment, mask, config.seed) if config.augment else ()
     unlabeled = read_unlabeled(config.unlabeled, text_columns, data.pairs) if config.unlabeled else ()
     return chain(altered, unlabeled)
-
-
-def _with_frozen_embeddings(config: DistillationConfig, teacher: Checkpoint, student: Checkpoint) -> DistillationConfig:
-    """By default the embeddings are not trained if they are the teacher's own."""
-    if config.freeze_embeddings is not None:
-        return config
-    return config.model_copy(update={"freeze_embeddings": has_table_of(teacher, student)})

@@ -108,12 +108,10 @@ class Distillation(nn.Module):
 
 
 class CustomLoss(nn.Module):
-    """A loss of the user's own, which reads the logits and the states that it names.
+    """A loss of the user's own, called with the student's states, the teacher's and the batch.
 
-    Args:
-        loss: called with the student's states, the teacher's and the batch; may have attributes ``wanted`` and
-            ``teacher_wanted``, names of states, and may be a module with weights to learn.
-        setting: the setting that names it, for errors.
+    It reads the logits, and the states that its attributes ``wanted`` and ``teacher_wanted`` name, if it has them. It
+    may be a module with weights to learn. ``setting`` names it in errors.
     """
 
     def __init__(self, loss: Callable[..., Any], setting: str) -> None:

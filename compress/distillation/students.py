@@ -52,8 +52,7 @@ def student_from_layers(teacher: Checkpoint, layers: int | list[int] | None) -> 
 
 def check_tokenizers(teacher: Checkpoint, student: Checkpoint) -> None:
     """Refuse a student that splits texts by other rules than its teacher; it may know fewer of the same tokens."""
-    difference = _difference(teacher, student)
-    if difference:
+    if difference := _difference(teacher, student):
         raise CompressError(
             f"{student.source}: its tokenizer is not that of {teacher.source}: {difference}; "
             "choose a student with the teacher's tokenizer"

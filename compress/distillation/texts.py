@@ -26,12 +26,7 @@ _ALLOWED = "give JSONL, Parquet, or a plain file of one text a line"
 def read_unlabeled(path: str, text_columns: Sequence[str], pairs: bool) -> Iterator[Text]:
     """The texts of a JSONL or Parquet file, or the lines of any other file, where a tab separates the texts of a pair.
 
-    Empty lines, and rows with empty texts, are left out.
-
-    Args:
-        path: the file.
-        text_columns: names of the columns that hold the texts; default: columns with a usual name, as in labelled data.
-        pairs: whether the model reads pairs of texts.
+    Empty lines, and rows with empty texts, are left out. Without ``text_columns``, columns with a usual name are read.
 
     Raises:
         CompressError: the file cannot be opened; or, while it is read, it is malformed or has no texts.
@@ -58,9 +53,13 @@ def _texts(file: BinaryIO, rows: Iterator[Row]) -> Iterator[Text]:
             texts = [_checked(place, value) for value in values]
             if any(text.strip() for text in texts):
                 found = True
-                yield texts[0] if len(texts) == 1 else (texts[0], texts[1])
+                yield _text_or_pair(texts)
     if not found:
         raise CompressError(f"--unlabeled {file.name}: there are no texts; {_ALLOWED}")
+
+
+def _text_or_pair(texts: list[str]) -> Text:
+    return texts[0] if len(texts) == 1 else (texts[0], texts[1])
 
 
 def _checked(place: str, value: Any) -> str:
@@ -148,8 +147,6 @@ _MASK_PROBABILITY = 0.1
 _NGRAM_PROBABILITY = 0.25
 _LONGEST_NGRAM = 5
 
-Words = tuple[str, ...]
-
 
 def augmented(texts: Sequence[Text], copies: int, mask_token: str, seed: int) -> Iterator[Text]:
     """Altered copies of each text: some words are masked, and some copies keep only 1 to 5 words in a row.
@@ -157,12 +154,6 @@ def augmented(texts: Sequence[Text], copies: int, mask_token: str, seed: int) ->
     "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks" (Tang et al. 2019). Of a pair, one of
     its two texts is altered. A copy that equals the text or an earlier copy is left out. The copies depend on the text
     and ``seed`` alone, so that the teacher cache has them for other data sets too.
-
-    Args:
-        texts: texts or pairs.
-        copies: of each text, at most.
-        mask_token: the tokenizer's, such as ``[MASK]``.
-        seed: of the choices.
     """
     for text in texts:
         sides = (text,) if isinstance(text, str) else text
@@ -171,16 +162,13 @@ def augmented(texts: Sequence[Text], copies: int, mask_token: str, seed: int) ->
         seen = {source}
         for _ in range(copies):
             altered = rng.randrange(len(source))
-            copy = tuple(
-                _alter(words, mask_token, rng) if side == altered else words for side, words in enumerate(source)
-            )
+            copy = (*source[:altered], _alter(source[altered], mask_token, rng), *source[altered + 1 :])
             if copy not in seen:
                 seen.add(copy)
-                joined = [" ".join(words) for words in copy]
-                yield joined[0] if len(joined) == 1 else (joined[0], joined[1])
+                yield _text_or_pair([" ".join(words) for words in copy])
 
 
-def _alter(words: Words, mask_token: str, rng: random.Random) -> Words:
+def _alter(words: tuple[str, ...], mask_token: str, rng: random.Random) -> tuple[str, ...]:
     masked = tuple(mask_token if rng.random() < _MASK_PROBABILITY else word for word in words)
     if rng.random() >= _NGRAM_PROBABILITY:
         return masked
@@ -195,11 +183,7 @@ _TEXTS_AT_ONCE = 2_000
 def build_corpus(labelled: Encodings, more: Iterable[Text], encoder: TextEncoder, folder: Path) -> Encodings:
     """``labelled`` and after it ``more``, mapped from files in ``folder``; ``labelled`` itself if there is no more.
 
-    Args:
-        labelled: texts that are encoded already.
-        more: texts or pairs; only a few are in memory at a time.
-        encoder: encodes them as it did the labelled ones.
-        folder: where the files stay as long as the texts are read; it is made if needed.
+    Only a few of ``more`` are in memory at a time. The files must stay as long as the texts are read.
 
     Raises:
         CompressError: the files cannot be written; they are removed.
@@ -208,22 +192,18 @@ def build_corpus(labelled: Encodings, more: Iterable[Text], encoder: TextEncoder
     first = next(texts, None)
     if first is None:
         return labelled
-    paths = {name: folder / f"{name}.bin" for name in ("ids", "type_ids", "offsets")}
+    dtypes = {"ids": np.int32, "type_ids": np.uint8, "offsets": np.int64}
+    paths = {name: folder / f"{name}.bin" for name in dtypes}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(chain([labelled], _encoded(chain([first], texts), encoder)), paths)
+        _write(chain([labelled], encoded(chain([first], texts), encoder)), paths)
     except BaseException as error:
         for path in paths.values():
             path.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise CompressError(f"{folder}: cannot be written ({error.strerror}); free some space") from None
         raise
-    return Encodings(
-        *(
-            np.asarray(np.memmap(paths[name], dtype, mode="r"))
-            for name, dtype in (("ids", np.int32), ("type_ids", np.uint8), ("offsets", np.int64))
-        )
-    )
+    return Encodings(*(np.asarray(np.memmap(paths[name], dtype, mode="r")) for name, dtype in dtypes.items()))
 
 
 def _write(parts: Iterable[Encodings], paths: dict[str, Path]) -> None:
@@ -237,6 +217,8 @@ def _write(parts: Iterable[Encodings], paths: dict[str, Path]) -> None:
             end += len(part.ids)
 
 
-def _encoded(texts: Iterator[Text], encoder: TextEncoder) -> Iterator[Encodings]:
-    while some := list(islice(texts, _TEXTS_AT_ONCE)):
+def encoded(texts: Iterable[Text], encoder: TextEncoder) -> Iterator[Encodings]:
+    """The token ids of any number of texts, some of them at a time."""
+    source = iter(texts)
+    while some := list(islice(source, _TEXTS_AT_ONCE)):
         yield Encodings.pack(encoder(some))

@@ -53,13 +53,7 @@ class Start:
 
     @classmethod
     def of(cls, given: Checkpoint, data: Dataset, config: PruneConfig, text_columns: Sequence[str] = ()) -> "Start":
-        """Cut the vocabulary of ``given`` and tokenize the data, once.
-
-        Args:
-            given: a fine-tuned classifier, which stays as it is.
-            data: texts and labels.
-            config: of the step.
-            text_columns: of ``config.unlabeled``; default: columns with a usual name.
+        """Cut the vocabulary of a copy of ``given`` and tokenize the data, once.
 
         Raises:
             CompressError: ``config`` names layers or a hidden size that ``given`` does not have.

@@ -19,11 +19,6 @@ Scores = list[torch.Tensor]
 def rank(checkpoint: Checkpoint, examples: Examples, config: PruneConfig) -> Importance:
     """The importance of all heads and neurons of ``checkpoint``, as ``config.importance`` says.
 
-    Args:
-        checkpoint: its network stays as it is.
-        examples: a sample of the data, with labels.
-        config: names the importance; its seed and batch size.
-
     Raises:
         CompressError: a function of the user's own gives something else than a finite score for each unit.
     """

@@ -20,14 +20,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Round:
-    """One cut and the training after it.
-
-    Attributes:
-        number: from 1.
-        of: the number of rounds.
-        budget: the units that may stay after the cut.
-        epochs: of the training.
-    """
+    """One cut and the training after it; ``number`` counts from 1."""
 
     number: int
     of: int
@@ -47,12 +40,7 @@ def plan_rounds(heads: int, neurons: int, config: PruneConfig) -> list[Round]:
     """Rounds that each remove the same number of units and together as many as a single one would.
 
     The epochs are shared evenly. If they cannot be, later rounds get more, because their cuts are harder to recover
-    from.
-
-    Args:
-        heads: in all layers before the first cut.
-        neurons: in all layers before the first cut.
-        config: shares to remove, rounds and epochs.
+    from. ``heads`` and ``neurons`` are those of all layers before the first cut.
     """
     rounds, epochs = config.rounds, config.epochs
 

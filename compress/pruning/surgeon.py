@@ -100,17 +100,11 @@ def removal(gram: torch.Tensor, weight: torch.Tensor, unit: int, step: int) -> t
         inverse = inverse[stays][:, stays] - inverse[stays][:, columns] @ change
         left = left[torch.isin(torch.arange(len(left)), going, invert=True)]
     # Scores rise in the order in which units go: whoever keeps the largest keeps what was left at that point.
-    for rank, (group, score) in enumerate(zip(groups, _rising(errors, groups), strict=True)):
+    # Where an error is below those before it, they share what they add up to.
+    rising = isotonic_regression(errors, weights=[len(group) for group in groups]).x.tolist() if errors else []
+    for rank, (group, score) in enumerate(zip(groups, rising, strict=True)):
         scores[group] = score * (1 + 1e-9 * rank)
     return scores
-
-
-def _rising(errors: list[float], groups: list[torch.Tensor]) -> list[float]:
-    """The same errors by unit; where one is below those before it, they share what they add up to."""
-    if not errors:
-        return []
-    rising: list[float] = isotonic_regression(errors, weights=[len(group) for group in groups]).x.tolist()
-    return rising
 
 
 def _alone(inverse: torch.Tensor, weight: torch.Tensor, unit: int) -> torch.Tensor:

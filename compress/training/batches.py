@@ -1,7 +1,7 @@
 """What a training step reads: encoded texts with their targets, in batches whose order is known in advance."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -13,9 +13,6 @@ from compress.config import TrainingConfig
 from compress.modeling.states import Batch, States
 from compress.runtime.encoding import Encoding, pad
 from compress.training.optimization import TEACHER
-
-# Texts are sorted by length only within a pool of 50 batches, so that the order stays random overall.
-_POOL_BATCHES = 50
 
 Rows = npt.NDArray[np.int64]
 Targets = npt.NDArray[np.int64] | npt.NDArray[np.float32]
@@ -88,10 +85,6 @@ class Examples:
     def __len__(self) -> int:
         return len(self.encodings)
 
-    def with_teacher(self, teacher: TeacherOutputs) -> "Examples":
-        """The same examples with a teacher's states."""
-        return replace(self, teacher=teacher)
-
     def sample(self, rows: Rows) -> "Examples":
         """The examples ``rows``, which all have a label, without a teacher."""
         return Examples(Encodings.pack(self.encodings[row] for row in rows), self.targets[rows])
@@ -113,18 +106,14 @@ class Examples:
 class LengthBatches:
     """Random batches of texts of similar length. All have about as many tokens, so long texts come in smaller batches.
 
-    The batches are the same for the same seed and epoch; every text comes once an epoch.
-
-    Args:
-        lengths: tokens of each text, ``[n]``.
-        batch_size: texts in a batch of texts of mean length, which sets the tokens of all batches.
-        seed: of the order.
+    The batches are the same for the same seed and epoch; every text comes once an epoch. ``lengths`` holds the tokens
+    of each text, ``[n]``; ``batch_size`` texts of mean length set the tokens of all batches.
     """
 
     def __init__(self, lengths: Rows, batch_size: int, seed: int) -> None:
         self._lengths = lengths
         self._seed = seed
-        self._pool = batch_size * _POOL_BATCHES
+        self._pool = batch_size * 50  # texts are sorted by length only within it, so the order stays random overall
         self.batch_tokens = int(np.ceil(lengths.mean() * batch_size))
 
     def epoch(self, number: int) -> list[Rows]:
@@ -153,12 +142,6 @@ class BatchSchedule:
 
     A step takes ``gradient_accumulation`` batches in every process. If an epoch's last step lacks batches, it takes the
     epoch's first ones again.
-
-    Args:
-        lengths: tokens of each train text.
-        config: epochs, batch size, accumulation and seed.
-        processes: how many train together.
-        process: the number of this one.
     """
 
     def __init__(self, lengths: Rows, config: TrainingConfig, processes: int = 1, process: int = 0) -> None:

@@ -51,10 +51,7 @@ def hard_labels(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 class Optimizer:
     """The optimizer and its schedule (AdamW: Loshchilov and Hutter 2019; the schedule: Devlin et al. 2019).
 
-    Args:
-        model: its weights that require a gradient are trained; matrices decay, biases and norms do not.
-        config: learning rate, warm-up, decay and clipping.
-        steps: of the whole training.
+    It trains the weights that require a gradient; matrices decay, biases and norms do not.
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig, steps: int) -> None:

@@ -36,7 +36,6 @@ from compress.training.batches import Encodings, Rows
 
 Keys = npt.NDArray[np.bytes_]
 
-_LOCK = "lock"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -64,13 +63,7 @@ def text_keys(encodings: Encodings, rows: Rows) -> Keys:
 
 
 class Cache:
-    """The states of one teacher, computed in one precision.
-
-    Args:
-        root: the folder of all teachers' states.
-        teacher: its :func:`teacher_digest`.
-        precision: ``fp32`` or ``bf16``.
-    """
+    """The states of one teacher, known by its :func:`teacher_digest`, in one precision: ``fp32`` or ``bf16``."""
 
     def __init__(self, root: Path, teacher: str, precision: str) -> None:
         self.root = root
@@ -89,18 +82,16 @@ class Cache:
     def locked(self) -> Iterator[None]:
         """One process at a time computes and writes; the unfinished shard of a killed process is removed."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / _LOCK)
+        lock = FileLock(self.folder / "lock")
         try:
-            lock.acquire(blocking=False)
+            held = lock.acquire(blocking=False)
         except Timeout:
             say(f"teacher cache: another process is writing to {self.folder}; waiting for it")
-            lock.acquire()
-        try:
+            held = lock.acquire()
+        with held:
             for left in self.folder.glob(f"*{PARTIAL}"):
                 shutil.rmtree(left, ignore_errors=True)
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def room_for(self, needed_bytes: int, remedy: str) -> Iterator[None]:
@@ -124,13 +115,7 @@ class Cache:
 
 
 class StateReader:
-    """One state (``logits``, ``hidden.5``, ...) of the texts of a data set, as far as the cache has it.
-
-    Args:
-        folder: of the shards.
-        state: its name.
-        texts: how many the data set has.
-    """
+    """One state (``logits``, ``hidden.5``, ...) of the ``texts`` texts of a data set, as far as ``folder`` has it."""
 
     def __init__(self, folder: Path, state: str, texts: int) -> None:
         self.state = state

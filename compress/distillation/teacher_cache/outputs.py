@@ -23,13 +23,7 @@ from compress.training.batches import Encodings, LengthBatches, Rows
 
 @dataclass(frozen=True)
 class TeacherForward:
-    """Runs a teacher without gradients and without dropout.
-
-    Attributes:
-        model: its network, which is moved to ``device`` by :meth:`ready`.
-        device: where it computes.
-        precision: ``fp32``, or ``bf16`` for autocast.
-    """
+    """Runs a teacher without gradients and without dropout; with ``bf16`` under autocast."""
 
     model: nn.Module
     device: torch.device
@@ -70,11 +64,8 @@ def widths_of(model: nn.Module, states: Iterable[str]) -> Mapping[str, int]:
 class LiveOutputs:
     """A teacher that reads each batch beside the student; its states have the precision in which it computes.
 
-    Attributes:
-        forward: runs the teacher.
-        states: names of the states.
-        order: for each label of the student the column of the teacher's logits.
-        encodings: the texts, as the teacher's tokenizer reads them.
+    ``order`` names for each label of the student the column of the teacher's logits; ``encodings`` are the texts as the
+    teacher's tokenizer reads them.
     """
 
     forward: TeacherForward
@@ -92,12 +83,7 @@ class LiveOutputs:
 
 @dataclass(frozen=True)
 class CachedOutputs:
-    """States read from disk; those of tokens are float16, and zeros where the batch is padded.
-
-    Attributes:
-        readers: of each state, by name.
-        order: for each label of the student the column of the teacher's logits.
-    """
+    """States read from disk; those of tokens are float16, and zeros where the batch is padded."""
 
     readers: Mapping[str, StateReader]
     order: list[int]
@@ -122,13 +108,7 @@ _SHARD_TEXTS, _SHARD_TOKENS = 50_000, 2_000_000
 def precompute(
     forward: TeacherForward, encodings: Encodings, widths: Mapping[str, int], cache: Cache
 ) -> dict[str, StateReader]:
-    """Readers of each state of all texts; the teacher reads the texts that the cache does not have.
-
-    Args:
-        forward: runs the teacher.
-        encodings: the texts.
-        widths: of each state, by name.
-        cache: the teacher's.
+    """Readers of each state of all texts, by name; the teacher reads the texts that the cache does not have.
 
     Raises:
         CompressError: a state is not finite, or the cache cannot be written.
