@@ -22,7 +22,7 @@ from compress.progress import be_quiet
 if TYPE_CHECKING:
     from compress.data import Dataset
     from compress.modeling.checkpoint import Checkpoint
-    from compress.training.checkpointing import RunFiles
+    from compress.training.run_files import RunFiles
 
 _PACKAGES = ("compress-bert", "torch", "transformers", "accelerate", "torch-pruning", "onnx", "onnxruntime", "numpy")
 
@@ -65,7 +65,7 @@ class Job(Generic[Config]):
 
     def run_files(self) -> "RunFiles":
         """Where the step's training keeps its metrics and its checkpoints."""
-        from compress.training.checkpointing import RunFiles
+        from compress.training.run_files import RunFiles
 
         return RunFiles(self.folder, _unfinished(self.out))
 
