@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from compress.modeling.checkpoint import Checkpoint
     from compress.training.run_files import RunFiles
 
-_PACKAGES = ("compress-bert", "torch", "transformers", "accelerate", "torch-pruning", "onnx", "onnxruntime", "numpy")
+_PACKAGES = ("compress-bert", "torch", "transformers", "accelerate", "onnx", "onnxruntime", "numpy")
 
 Config = TypeVar("Config", bound=Settings)
 
