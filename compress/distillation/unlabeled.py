@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-from compress.data.columns import text_columns as find_columns
 from compress.data.tables import Table
+from compress.data.tables import text_columns as find_columns
 from compress.errors import CompressError
 from compress.paths import local_path
 from compress.runtime.encoding import Text
