@@ -4,21 +4,19 @@ import codecs
 import gzip
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from compress.data.binary_files import is_saved_dataset, read_arrow, read_excel, read_parquet, read_saved_dataset
 from compress.data.tables import Table
-from compress.data.text_files import read_csv, read_json, read_jsonl, read_tsv
+from compress.data.text_files import read_delimited, read_json, read_jsonl
 from compress.errors import CompressError
 from compress.progress import say_before_work
 
 _TEXT_READERS: dict[str, Callable[[Path, str], Table]] = {
-    ".csv": read_csv,
-    ".tsv": read_tsv,
-    ".tab": read_tsv,
-    ".txt": read_tsv,
-    ".jsonl": read_jsonl,
-    ".ndjson": read_jsonl,
+    ".csv": partial(read_delimited, usual=","),
+    **dict.fromkeys((".tsv", ".tab", ".txt"), partial(read_delimited, usual="\t")),
+    **dict.fromkeys((".jsonl", ".ndjson"), read_jsonl),
     ".json": read_json,
 }
 _BINARY_READERS = {".parquet": read_parquet, ".arrow": read_arrow, ".xlsx": read_excel}

@@ -41,7 +41,7 @@ def read_dataset(config: DataConfig) -> Dataset:
     task = _task(rows)
     splits: dict[SplitName, Split] = {}
     labels: tuple[str, ...] = ()
-    for split, found in rows.items():  # train first
+    for split, found in rows.items():  # train comes first: the other splits may have only its labels
         splits[split] = Split(found.texts, read_labels(found.cells, found.places, is_multi_label(task)))
         labels = labels or _train_labels(splits["train"], found.names, indicated)
         _refuse_unknown(splits[split], found.places, labels)
@@ -147,7 +147,7 @@ def _complete(splits: Mapping[SplitName, Split], seed: int, source: str) -> tupl
         parts[-1] = sorted(spare + parts[-1])
     if not all(parts):
         raise CompressError(f"{source}: {_why_too_few(train)}; give --validation FILE and --test FILE")
-    *held_out, rest = [_pick(train, part) for part in parts]
+    *held_out, rest = [Split([train.texts[row] for row in part], [train.labels[row] for row in part]) for part in parts]
     missing = [name for name in ("validation", "test") if name not in splits]
     whole = dict(splits) | dict(zip(missing, held_out, strict=True))
     return rest, whole["validation"], whole["test"]
@@ -161,10 +161,6 @@ def _why_too_few(train: Split) -> str:
         f"no split can be held out of {len(train)} rows: they have {different} different texts, and {spare} of "
         f"{len(counts)} labels have a row to spare (a label's last row stays for training)"
     )
-
-
-def _pick(split: Split, rows: Sequence[int]) -> Split:
-    return Split([split.texts[row] for row in rows], [split.labels[row] for row in rows])
 
 
 def _names(tables: Sequence[Table]) -> list[str]:

@@ -27,17 +27,8 @@ _FORMS = 'write an array of objects such as [{"text": "...", "label": "..."}]'
 Record = tuple[int, list[str]]  # the line that it begins on, and its fields
 
 
-def read_csv(path: Path, text: str) -> Table:
-    """A table whose columns are separated by commas, unless the line of column names says otherwise."""
-    return _read_delimited(path, text, ",")
-
-
-def read_tsv(path: Path, text: str) -> Table:
-    """A table whose columns are separated by tabs, unless the line of column names has none."""
-    return _read_delimited(path, text, "\t")
-
-
-def _read_delimited(path: Path, text: str, usual: str) -> Table:
+def read_delimited(path: Path, text: str, usual: str) -> Table:
+    """A table whose columns are separated by ``usual``, unless the line of column names says otherwise."""
     csv.field_size_limit(_FIELD_CHARACTERS)
     if "\n" not in text:
         text = text.replace("\r", "\n")  # the line ends of an old Macintosh
@@ -148,7 +139,7 @@ def read_jsonl(path: Path, text: str) -> Table:
                 f"found {_kind(row)}; write one object a line"
             )
         rows[number] = row
-    return Table(str(path), _columns(rows.values()), list(rows))
+    return Table(str(path), _columns(list(rows.values())), list(rows))
 
 
 def read_json(path: Path, text: str) -> Table:
@@ -178,9 +169,9 @@ def read_json(path: Path, text: str) -> Table:
     return Table(str(path), _columns(document), range(1, len(document) + 1), "row")
 
 
-def _columns(rows: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
-    rows = list(rows)
-    return {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def _column(values: Any) -> list[Any] | None:
