@@ -27,7 +27,7 @@ from compress.benchmark.workload import REAL, Times
 from compress.config import DataConfig
 from compress.data import read_test
 from compress.folder import read_manifest
-from compress.runtime.choice import choose_graph
+from compress.runtime.graph_file import choose_graph
 from compress.workers.timing import in_turn
 
 RESULTS = Path(__file__).parent / "results" / "outside_clock.jsonl"

@@ -13,7 +13,6 @@ from compress.errors import CompressError
 from compress.paths import local_path
 from compress.version import __version__
 
-_SPINS = "10000"
 # Instruction sets that decide which kernels run: vector width, int8 dot products, matrix units, Arm's counterparts.
 _KERNEL_FLAGS = (
     *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16"),
@@ -72,7 +71,7 @@ def use_threads(threads: int | None) -> None:
     """
     ours = not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys()
     if ours:
-        os.environ["GOMP_SPINCOUNT"] = _SPINS
+        os.environ["GOMP_SPINCOUNT"] = "10000"
     try:
         import torch
     finally:
@@ -146,18 +145,12 @@ def package_versions(packages: Iterable[str]) -> dict[str, str | None]:
 
 def choose_precision(wanted: str, device: str) -> str:
     """``bf16`` or ``fp32`` for ``auto``, ``bf16`` or ``fp32``; auto is bf16 where ``device`` is faster with it."""
-    if wanted == "auto":
-        return "bf16" if _has_fast_bf16(device) else "fp32"
-    return wanted
-
-
-def _has_fast_bf16(device: str) -> bool:
-    """AMX or AVX512-BF16 on CPUs; on GPUs as PyTorch says."""
+    if wanted != "auto":
+        return wanted
     import torch
 
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return not cpu_flags().isdisjoint(("amx_bf16", "avx512_bf16"))
+    fast = torch.cuda.is_bf16_supported() if device == "cuda" else cpu_flags() & {"amx_bf16", "avx512_bf16"}
+    return "bf16" if fast else "fp32"
 
 
 def cache_root(folder: str | None) -> Path:

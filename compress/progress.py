@@ -101,16 +101,11 @@ def _plain(title: str, total: int, before: int) -> Advance:
         state["done"] += steps
         done, elapsed_s = int(state["done"]), watch.seconds
         finished = done >= total
-        if done == before:
-            return
-        if elapsed_s - state["said_s"] < _PLAIN_EVERY_S and not finished:
+        if done == before or (elapsed_s - state["said_s"] < _PLAIN_EVERY_S and not finished):
             return
         state["said_s"] = elapsed_s
-        left = (
-            "done in " + in_words(elapsed_s)
-            if finished
-            else in_words(elapsed_s / (done - before) * (total - done)) + " left"
-        )
+        left_s = elapsed_s / (done - before) * (total - done)
+        left = f"done in {in_words(elapsed_s)}" if finished else f"{in_words(left_s)} left"
         say(f"{title}: {done}/{total}, {left}" + (f", {note}" if note else ""))
 
     return advance

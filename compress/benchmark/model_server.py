@@ -17,7 +17,7 @@ from compress.benchmark.resources import EnergyMeter, gpu_memory_bytes, peak_mem
 from compress.benchmark.workload import Workload
 from compress.clock import CudaStopwatch, Stopwatch
 from compress.runtime.encoding import Encoding, Feeds, Text, pad
-from compress.runtime.names import GRAPHS
+from compress.runtime.graph_file import GRAPHS
 from compress.runtime.predictor import encoded_logits, predict_logits
 from compress.workers.serving import serve
 from compress.workers.timing import TimedCalls

@@ -1,16 +1,16 @@
-"""What every step reads: texts, label names and splits, whatever they came from."""
+"""What every step reads: texts, label names and splits, where they came from, and how they are written as files."""
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from compress.data.source import DataSource, some
 from compress.errors import CompressError
 from compress.runtime.encoding import Text
 from compress.task import is_multi_label, reads_pairs
@@ -58,6 +58,50 @@ class Split:
 
 
 @dataclass(frozen=True)
+class DataSource:
+    """What was read to make a data set, for the line that every step prints and for the manifest."""
+
+    data: str  # the file, folder or hub id that was given
+    files: dict[str, list[str]]  # the files, or the hub's splits, of each split that the source has
+    unused: list[str]  # what else is in the folder
+    text: list[str]  # the columns that hold the text
+    label: list[str]  # the columns that hold the label; none where no labels were read
+    rows: dict[str, int]  # how many each split has
+    held_out: list[str] = field(default_factory=list)  # the splits that were made from train rows
+    labels: list[str] = field(default_factory=list)
+    lacking: dict[str, list[str]] = field(default_factory=dict)  # by split, the labels of train that it has no row of
+    repeated: int = 0  # how many test texts are in the train split too
+
+    def describe(self) -> str:
+        """All of it in one line, lists cut at five names."""
+        named = [f"{split} from {some(names)}" for split, names in self.files.items()]
+        columns = f"text from {_quoted(self.text)}" + (f", label from {_quoted(self.label)}" if self.label else "")
+        rows = [
+            f"{count:,} {split}{' (held out from train)' if split in self.held_out else ''}"
+            for split, count in self.rows.items()
+        ]
+        parts = [
+            f"{self.data}: {', '.join(named)}",
+            *([f"not used: {some(self.unused)}"] if self.unused else []),
+            columns,
+            f"rows: {', '.join(rows)}",
+            f"{len(self.labels)} labels: {some(self.labels)}" if self.labels else "no labels",
+            *(f"no {split} row has {some(names, 'or')}" for split, names in self.lacking.items()),
+            *([f"{self.repeated:,} test texts are in train too"] if self.repeated else []),
+        ]
+        return "; ".join(parts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it for a manifest, which has the labels' names elsewhere; lists of files and labels cut at five."""
+        return asdict(self) | {
+            "files": {split: some(names) for split, names in self.files.items()},
+            "unused": some(self.unused),
+            "labels": {"count": len(self.labels), "first": self.labels[:5]},
+            "lacking": {split: some(names) for split, names in self.lacking.items()},
+        }
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A task and its splits.
 
@@ -78,6 +122,11 @@ class Dataset:
     source: DataSource | None = field(default=None, compare=False)
 
     @property
+    def splits(self) -> dict[str, Split]:
+        """The three splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
     def pairs(self) -> bool:
         """Whether a row is a pair of texts."""
         return reads_pairs(self.task)
@@ -86,6 +135,39 @@ class Dataset:
     def digest(self) -> str:
         """The sha256 of task, labels and all rows of all splits: equal exactly if the data are."""
         sha256 = hashlib.sha256(json.dumps([self.task, self.labels]).encode())
-        for split in (self.train, self.validation, self.test):
+        for split in self.splits.values():
             sha256.update(json.dumps([split.texts, split.labels]).encode())
         return sha256.hexdigest()
+
+
+def write_dataset(dataset: Dataset, folder: Path) -> None:
+    """Write ``train.jsonl``, ``validation.jsonl`` and ``test.jsonl``, from which the same data set is read back.
+
+    Raises:
+        CompressError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, split in dataset.splits.items():
+            (folder / f"{name}.jsonl").write_text(_jsonl(split, dataset.task), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise CompressError(f"{folder}: {error.strerror}; choose a folder that can be written") from None
+
+
+def _jsonl(split: Split, task: str) -> str:
+    lines = []
+    for text, labels in zip(split.texts, split.labels, strict=True):
+        row = {"text": text} if isinstance(text, str) else {"text": text[0], "text_pair": text[1]}
+        answer = {"labels": labels} if is_multi_label(task) else {"label": labels[0]}
+        lines.append(json.dumps(row | answer, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
+def some(names: Sequence[str], word: str = "and", most: int = 5) -> str:
+    """The first names, and how many more there are."""
+    more = f" {word} {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return some([f'"{name}"' for name in names])

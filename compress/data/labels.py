@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from compress.data.tables import Table, shown
+from compress.data.tables import shown
 from compress.errors import CompressError
 from compress.progress import say_before_work
 
@@ -16,7 +16,6 @@ _WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
 _FRACTION = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # line breaks, tabs and other control characters
 _INDICATORS = re.compile(r"\[[\s,]*[01]\.?0*(?:[\s,;]+[01]\.?0*)*[\s,]*\]|[01](?:[\s,;]+[01])+")
-_TRUTH = {"true": True, "false": False, "0": False, "1": True, "0.0": False, "1.0": True}
 _DOUBTS_SHOWN = 5
 
 
@@ -26,11 +25,7 @@ def holds_lists(cells: Iterable[Any]) -> bool:
 
 
 def indicator_width(cells: Sequence[Any], name: str) -> int | None:
-    """How many labels each cell has a 0 or 1 for; None where cells are not such rows of numbers.
-
-    Raises:
-        CompressError: the cells hold 0 and 1 in lists that cannot be told from lists of class numbers.
-    """
+    """How many labels each cell has a 0 or 1 for; None where cells are not such rows of numbers."""
     vectors = [_indicators(cell) for cell in cells]
     found = [vector for vector in vectors if vector is not None]
     if len(found) < len(vectors) or not any(found):
@@ -52,11 +47,7 @@ def indicator_width(cells: Sequence[Any], name: str) -> int | None:
 
 
 def named_indicators(cells: Sequence[Any], places: Sequence[str], width: int) -> list[list[str]]:
-    """Rows of ``width`` zeros and ones as lists of names, ``label_0`` for the first.
-
-    Raises:
-        CompressError: a cell is not such a row; the message has its place.
-    """
+    """Rows of ``width`` zeros and ones as lists of names, ``label_0`` for the first."""
     named = []
     for cell, place in zip(cells, places, strict=True):
         vector = _indicators(cell)
@@ -69,34 +60,11 @@ def named_indicators(cells: Sequence[Any], places: Sequence[str], width: int) ->
     return named
 
 
-def indicated_labels(table: Table, columns: Sequence[str]) -> list[list[str]]:
-    """The names of the columns that hold 1 (or true) in each row.
-
-    Raises:
-        CompressError: a cell holds neither 0 nor 1.
-    """
-    found: list[list[str]] = [[] for _ in table.numbers]
-    for column in columns:
-        for row, cell in enumerate(table.columns[column]):
-            truth = _TRUTH.get(str(cell).strip().lower())
-            if truth is None:
-                raise CompressError(
-                    f'{table.place(row)}: column "{column}" holds {shown(cell)}; '
-                    f"with several --label columns, each holds 0 or 1"
-                )
-            if truth:
-                found[row].append(column)
-    return found
-
-
 def read_labels(cells: Sequence[Any], places: Sequence[str], multi_label: bool) -> list[tuple[str, ...]]:
     """The label names of each row: one for a single-label task, sorted and without repeats for a multi-label task.
 
     Names are strings whatever the format: 1, 1.0, "1" and "1.0" are the label "1", true and "True" are "true", and
     names that Unicode holds to be equal are one. A line break or tab inside a name becomes a blank, and is said.
-
-    Raises:
-        CompressError: a label is missing, or is neither a name nor a whole number, or a list stands where none should.
     """
     read = _label_list if multi_label else _single_label
     broken = next((place for cell, place in zip(cells, places, strict=True) if _has_break(cell)), None)
@@ -168,7 +136,8 @@ def _label_name(value: Any, place: str) -> str:
         return str(value).lower()
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         return str(int(value))
-    name = _clean(value) if isinstance(value, str) else None
+    # Composed and without blanks around it: one behind a name in some rows would make another label of them.
+    name = unicodedata.normalize("NFC", _BREAKS.sub(" ", value.strip())).strip() if isinstance(value, str) else None
     if value is None or name == "":
         raise CompressError(f"{place}: the label is missing; mend or remove the row")
     if name is None or (_FRACTION.fullmatch(name) and not _WHOLE.fullmatch(name)):
@@ -181,13 +150,6 @@ def _label_name(value: Any, place: str) -> str:
     if whole:
         return str(int(whole[1])) if len(whole[1]) < 20 else whole[1]
     return name.lower() if name.lower() in {"true", "false"} else name
-
-
-def _clean(name: str) -> str:
-    """Composed as NFC, without control characters, and without blanks around: one behind a name in some rows would
-    make another label of them.
-    """
-    return unicodedata.normalize("NFC", _BREAKS.sub(" ", name.strip())).strip()
 
 
 def _has_break(cell: Any) -> bool:

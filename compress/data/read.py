@@ -6,15 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from compress.config import DataConfig
-from compress.data.columns import is_labelled, other_label_columns, text_columns
-from compress.data.dataset import Dataset, Split, Task
-from compress.data.groups import identical
+from compress.data.dataset import Dataset, DataSource, Split, Task, some
 from compress.data.labels import holds_lists, indicator_width, label_doubts, named_indicators, read_labels
-from compress.data.rows import Rows, read_rows, read_texts
-from compress.data.source import DataSource, some
 from compress.data.sources import SplitName, find_tables, unused_files
-from compress.data.split import hold_out
-from compress.data.tables import Table
+from compress.data.split import hold_out, identical
+from compress.data.tables import Rows, Table, is_labelled, read_rows, read_texts, text_columns, usual_label_columns
 from compress.errors import CompressError
 from compress.progress import say, say_before_work
 from compress.task import is_multi_label
@@ -38,22 +34,20 @@ def read_dataset(config: DataConfig) -> Dataset:
         names = ", ".join(table.name for table in tables.pop("test"))
         say(f"data: {names} has no labels, so it is left out; a test split is held out from the train rows")
     rows = {split: read_rows(found, config.text, config.label) for split, found in tables.items()}
-    others = [] if config.label else other_label_columns(tables["train"][0], rows["train"].label)
-    if others:
-        used, other = rows["train"].label[0], others[0]
-        say_before_work(f'data: the label is read from column "{used}"; for "{other}" give --label {other}')
+    usual = [] if config.label else usual_label_columns(tables["train"][0])
+    if len(usual) > 1:
+        say_before_work(f'data: the label is read from column "{usual[0]}"; for "{usual[1]}" give --label {usual[1]}')
     rows, indicated = _read_indicators(rows, config.label)
     task = _task(rows)
-    train = _split(rows["train"], task)
-    labels = _train_labels(train, rows["train"].names, indicated)
-    splits: dict[SplitName, Split] = {"train": train}
-    for split in [split for split in rows if split != "train"]:
-        splits[split] = _split(rows[split], task)
-        _refuse_unknown(splits[split], rows[split].places, labels)
+    splits: dict[SplitName, Split] = {}
+    labels: tuple[str, ...] = ()
+    for split, found in rows.items():  # train comes first: the other splits may have only its labels
+        splits[split] = Split(found.texts, read_labels(found.cells, found.places, is_multi_label(task)))
+        labels = labels or _train_labels(splits["train"], found.names, indicated)
+        _refuse_unknown(splits[split], found.places, labels)
     for doubt in label_doubts(labels):
         say_before_work(f"data: {doubt}")
-    train, validation, test = _complete(splits, config.split_seed, config.data)
-    dataset = Dataset(task, labels, train, validation, test)
+    dataset = Dataset(task, labels, *_complete(splits, config.split_seed, config.data))
     source = _source(config, dataset, tables, rows["train"])
     say_before_work(f"data: {source.describe()}")
     return replace(dataset, source=source)
@@ -111,10 +105,6 @@ def _task(rows: Mapping[SplitName, Rows]) -> Task:
     return "multi_label" if multi_label else "single_label"
 
 
-def _split(rows: Rows, task: Task) -> Split:
-    return Split(rows.texts, read_labels(rows.cells, rows.places, is_multi_label(task)))
-
-
 def _train_labels(train: Split, tables: Sequence[str], indicated: Sequence[str]) -> tuple[str, ...]:
     labels = tuple(sorted({label for names in train.labels for label in names}))
     if len(labels) < 2:
@@ -132,12 +122,12 @@ def _train_labels(train: Split, tables: Sequence[str], indicated: Sequence[str])
 def _refuse_unknown(split: Split, places: Sequence[str], labels: Sequence[str]) -> None:
     known = set(labels)
     for names, place in zip(split.labels, places, strict=True):
-        for name in names:
-            if name not in known:
-                raise CompressError(
-                    f'{place}: the label "{name}" is not in the train split, which has {some(labels)}; '
-                    f"mend the label, or add train rows that have it"
-                )
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise CompressError(
+                f'{place}: the label "{unknown[0]}" is not in the train split, which has {some(labels)}; '
+                f"mend the label, or add train rows that have it"
+            )
 
 
 def _complete(splits: Mapping[SplitName, Split], seed: int, source: str) -> tuple[Split, Split, Split]:
@@ -157,7 +147,7 @@ def _complete(splits: Mapping[SplitName, Split], seed: int, source: str) -> tupl
         parts[-1] = sorted(spare + parts[-1])
     if not all(parts):
         raise CompressError(f"{source}: {_why_too_few(train)}; give --validation FILE and --test FILE")
-    *held_out, rest = [_pick(train, part) for part in parts]
+    *held_out, rest = [Split([train.texts[row] for row in part], [train.labels[row] for row in part]) for part in parts]
     missing = [name for name in ("validation", "test") if name not in splits]
     whole = dict(splits) | dict(zip(missing, held_out, strict=True))
     return rest, whole["validation"], whole["test"]
@@ -173,10 +163,6 @@ def _why_too_few(train: Split) -> str:
     )
 
 
-def _pick(split: Split, rows: Sequence[int]) -> Split:
-    return Split([split.texts[row] for row in rows], [split.labels[row] for row in rows])
-
-
 def _names(tables: Sequence[Table]) -> list[str]:
     """The files' names without their folder; the hub's as they are."""
     return [Path(table.name).name if Path(table.name).exists() else table.name for table in tables]
@@ -185,9 +171,7 @@ def _names(tables: Sequence[Table]) -> list[str]:
 def _source(
     config: DataConfig, dataset: Dataset, tables: Mapping[SplitName, Sequence[Table]], train: Rows
 ) -> DataSource:
-    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    made = [split for split in splits if split not in tables]
-    seen = {name: {label for names in split.labels for label in names} for name, split in splits.items()}
+    seen = {name: {label for names in split.labels for label in names} for name, split in dataset.splits.items()}
     lacking = {name: [label for label in dataset.labels if label not in found] for name, found in seen.items()}
     texts = set(dataset.train.texts)
     return DataSource(
@@ -196,8 +180,8 @@ def _source(
         unused=unused_files(config, tables),
         text=list(train.text),
         label=list(train.label),
-        rows={name: len(split) for name, split in splits.items()},
-        held_out=made,
+        rows={name: len(split) for name, split in dataset.splits.items()},
+        held_out=[split for split in dataset.splits if split not in tables],
         labels=list(dataset.labels),
         lacking={name: labels for name, labels in lacking.items() if labels},
         repeated=sum(text in texts for text in dataset.test.texts),

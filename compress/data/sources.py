@@ -1,5 +1,6 @@
-"""Which files, or which hub data set, each split comes from."""
+"""Which files, or which data set of the Hugging Face hub, each split comes from."""
 
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -7,11 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from compress.config import DataConfig
-from compress.data.columns import label_columns
+from compress.data.binary_files import arrow_table
+from compress.data.dataset import some
 from compress.data.files import FORMATS, is_readable, read_table
-from compress.data.hub import hub_tables
-from compress.data.source import some
-from compress.data.tables import Table
+from compress.data.tables import Table, label_columns
 from compress.demo_assets import BBC_NEWS, bbc_news
 from compress.errors import CompressError
 from compress.paths import local_path
@@ -36,9 +36,6 @@ def find_tables(config: DataConfig) -> dict[SplitName, list[Table]]:
 
     A file is a train split to be divided; in a folder and on the hub a split is known by a word of its name, as in
     ``msr_paraphrase_train.txt``, ``dev.jsonl`` or ``train-00000-of-00001.parquet``.
-
-    Raises:
-        CompressError: nothing is found, two files claim one split, or a file cannot be read.
     """
     given: dict[SplitName, str | None] = {"train": config.train, "validation": config.validation, "test": config.test}
     files: dict[SplitName, list[Path]] = {
@@ -125,11 +122,34 @@ def _refuse_missing_shards(path: Path, files: list[Path]) -> None:
     count = max(total for _, total in numbers)
     missing = sorted(set(range(count)) - {number for number, _ in numbers})
     if missing or len(numbers) != count:
-        which = some([f"{number:05}" for number in missing]) if missing else "some are there twice"
+        which = f"missing: {some([f'{number:05}' for number in missing])}" if missing else "some are there twice"
         raise CompressError(
             f"{path}: {len(numbers)} shards of {files[0].name.split('-')[0]} where there should be {count} "
-            f"({which if not missing else 'missing: ' + which}); download them again"
+            f"({which}); download them again"
         )
+
+
+def hub_tables(name: str) -> dict[str, Table]:
+    """The splits of a data set by its id, or by ``id/config`` as in ``glue/sst2``."""
+    import datasets
+    import huggingface_hub
+
+    huggingface_hub.logging.set_verbosity(logging.ERROR)  # five lines of "Retrying" would bury the one that helps
+    path, _, config = name.rpartition("/")
+    reasons = []
+    for arguments in ((name,), (path, config)) if path else ((name,),):
+        try:
+            splits = datasets.load_dataset(*arguments)
+        except Exception as error:  # noqa: BLE001 - the hub's HTTP library raises errors of its own, and it changes
+            reasons.append(error)
+        else:
+            return {
+                split: arrow_table(f"{name} ({split})", rows.with_format("arrow")[:]) for split, rows in splits.items()
+            }
+    raise CompressError(
+        f"{name}: no such file or folder here, and the hub gives no data set of that name ({reasons[0]}); "
+        f"check the spelling and the network, or give a local path"
+    )
 
 
 def _hub_splits(found: Mapping[str, Table], label: Sequence[str]) -> dict[SplitName, list[Table]]:
@@ -138,17 +158,11 @@ def _hub_splits(found: Mapping[str, Table], label: Sequence[str]) -> dict[SplitN
     for name, table in found.items():
         split = _split_named(name)
         # MNLI has two validation splits, matched and mismatched: the first is the one that papers use.
-        if split and split not in tables and not all(map(_withheld, _columns(table, label))):
-            tables[split] = [table]
+        if split and split not in tables:
+            cells = [cell for column in label_columns(table, label) for cell in table.columns[column]]
+            if any(cell is not None for cell in cells):
+                tables[split] = [table]
     return tables
-
-
-def _columns(table: Table, label: Sequence[str]) -> list[list[object]]:
-    return [table.columns[name] for name in label_columns(table, label)]
-
-
-def _withheld(labels: list[object]) -> bool:
-    return all(label is None for label in labels)
 
 
 def _split_named(name: str) -> SplitName | None:

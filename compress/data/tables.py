@@ -1,40 +1,168 @@
-"""A table: columns of values, and where in its file each row stands."""
+"""A table of a data file, and the columns of it that hold texts and labels: those named, or else the usual names."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from compress.errors import CompressError
+from compress.runtime.encoding import Text
+
+# The first entry whose columns are all there wins, whatever its case; a pair wins over a single text.
+_TEXTS = (
+    ("text", "text_pair"),
+    ("sentence1", "sentence2"),
+    ("text1", "text2"),
+    ("question1", "question2"),
+    ("premise", "hypothesis"),
+    ("question", "sentence"),
+    ("#1 string", "#2 string"),
+    *(("text",), ("sentence",), ("review",), ("utterance",), ("query",), ("question",)),
+    *(("comment",), ("message",), ("tweet",), ("content",)),
+)
+_LABELS = ("label", "labels", "category", "intent", "class", "sentiment", "emotion", "topic", "target", "quality")
+_TRUTH = {"true": True, "false": False, "0": False, "1": True, "0.0": False, "1.0": True}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of equal length, with what is needed to say where a value stands.
+    """Columns of equal length, with what is needed to say where a value stands."""
 
-    Attributes:
-        name: the file, or the data set and split, as the user knows it.
-        columns: the values of each column, in row order.
-        numbers: the line or row number of each row.
-        unit: ``line`` for text files, ``row`` for the rest.
-    """
-
-    name: str
+    name: str  # the file, or the data set and split, as the user knows it
     columns: dict[str, list[Any]]
-    numbers: Sequence[int]
-    unit: str = "line"
+    numbers: Sequence[int]  # the line or row number of each row
+    unit: str = "line"  # "row" for files that are not text
 
     def place(self, row: int) -> str:
         """Where ``row`` stands: ``train.csv, line 7``."""
         return f"{self.name}, {self.unit} {self.numbers[row]}"
 
 
-def refuse_duplicates(name: str, header: Sequence[str]) -> None:
-    """Refuse a table in which two columns have one name.
+@dataclass(frozen=True)
+class Rows:
+    """The texts and labels of one split, before labels are read: the task decides how a cell is to be read."""
 
-    Raises:
-        CompressError: they do; the message names the column.
-    """
+    texts: list[Text]
+    cells: list[Any]  # what is in the label column, or the list of the label columns that hold 1
+    places: list[str]  # where each row stands
+    names: list[str]  # of the tables
+    text: tuple[str, ...]  # the text columns of the first table
+    label: tuple[str, ...]  # and its label columns
+
+
+def read_rows(tables: Sequence[Table], text: Sequence[str], label: Sequence[str]) -> Rows:
+    """The text and label columns of a split's tables, one table after the other."""
+    first = tables[0]
+    rows = Rows([], [], [], [table.name for table in tables], text_columns(first, text), label_columns(first, label))
+    for table in tables:
+        rows.texts.extend(read_texts(table, text))
+        columns = label_columns(table, label)
+        both = set(columns) & set(text_columns(table, text))
+        if both:
+            raise CompressError(f'{table.name}: column "{both.pop()}" cannot be text and label; name two columns')
+        rows.cells.extend(table.columns[columns[0]] if len(columns) == 1 else _indicated_labels(table, columns))
+        rows.places.extend(map(table.place, range(len(table.numbers))))
+    return rows
+
+
+def read_texts(table: Table, text: Sequence[str]) -> list[Text]:
+    """The text of each row: a string or a pair of strings."""
+    columns = text_columns(table, text)
+    for column in columns:
+        for row, value in enumerate(table.columns[column]):
+            if not isinstance(value, str):
+                what = "the text is missing" if value is None else f"the text is {shown(value)}, which is not a string"
+                raise CompressError(f'{table.place(row)}: {what} in column "{column}"; mend or remove the row')
+            if _SURROGATE.search(value):  # JSON can spell half a character, which no tokenizer accepts
+                raise CompressError(
+                    f"{table.place(row)}: half of a surrogate pair is not a character; mend or remove the row"
+                )
+    texts = [table.columns[column] for column in columns]
+    return list(texts[0]) if len(texts) == 1 else list(zip(*texts, strict=True))
+
+
+def _indicated_labels(table: Table, columns: Sequence[str]) -> list[list[str]]:
+    """The names of the columns that hold 1 (or true) in each row."""
+    found: list[list[str]] = [[] for _ in table.numbers]
+    for column in columns:
+        for row, cell in enumerate(table.columns[column]):
+            truth = _TRUTH.get(str(cell).strip().lower())
+            if truth is None:
+                raise CompressError(
+                    f'{table.place(row)}: column "{column}" holds {shown(cell)}; '
+                    f"with several --label columns, each holds 0 or 1"
+                )
+            if truth:
+                found[row].append(column)
+    return found
+
+
+def text_columns(table: Table, named: Sequence[str], flag: str = "--text") -> tuple[str, ...]:
+    """The one or two columns that hold the text; ``flag`` is the setting that names them."""
+    if named:
+        return _existing(table, named, flag)
+    there = _by_usual_spelling(table)
+    for names in _TEXTS:
+        if all(name in there for name in names):
+            return tuple(there[name] for name in names)
+    raise _not_recognised(table, "text", f"{flag} COLUMN (twice for a pair of texts)")
+
+
+def label_columns(table: Table, named: Sequence[str]) -> tuple[str, ...]:
+    """The column that holds the label or the list of labels, or several named ones that hold 0 and 1."""
+    if named:
+        return _existing(table, named, "--label")
+    usual = usual_label_columns(table)
+    if usual:
+        return usual[:1]
+    indicators = [name for name, cells in table.columns.items() if {str(cell) for cell in cells} == {"0", "1"}]
+    if len(indicators) > 1:
+        flags = " ".join(f"--label {name}" for name in indicators[:5])
+        raise CompressError(
+            f"{table.name}: no column has a usual name for the label; {len(indicators)} columns hold 0 and 1: "
+            f"where each is a label, name them all: {flags}{' ...' if len(indicators) > 5 else ''}"
+        )
+    raise _not_recognised(table, "label", "--label COLUMN")
+
+
+def usual_label_columns(table: Table) -> tuple[str, ...]:
+    """The columns that have a usual name for the label, the first of which is read."""
+    there = _by_usual_spelling(table)
+    return tuple(there[name] for name in _LABELS if name in there)
+
+
+def is_labelled(table: Table, named: Sequence[str]) -> bool:
+    """Whether there is a label column, and in it a label: not all are missing or the -1 of withheld labels."""
+    columns = [name for name in named if name in table.columns] if named else usual_label_columns(table)[:1]
+    return any(cell not in (None, -1, "-1") and str(cell).strip() for name in columns for cell in table.columns[name])
+
+
+def _by_usual_spelling(table: Table) -> dict[str, str]:
+    return {name.strip().lower(): name for name in reversed(table.columns)}
+
+
+def _existing(table: Table, names: Sequence[str], flag: str) -> tuple[str, ...]:
+    for name in names:
+        if name not in table.columns:
+            raise CompressError(f'{table.name}: no column "{name}"; give {flag} one of {_names(table)}')
+    return tuple(names)
+
+
+def _not_recognised(table: Table, what: str, flag: str) -> CompressError:
+    return CompressError(
+        f"{table.name}: no column has a usual name for the {what}; name it with {flag}: {_names(table)}"
+    )
+
+
+def _names(table: Table) -> str:
+    """The names of all columns; a file without a header has whole texts for names, so they are cut."""
+    return ", ".join(f'"{name if len(name) <= 40 else name[:39] + "…"}"' for name in table.columns)
+
+
+def refuse_duplicates(name: str, header: Sequence[str]) -> None:
+    """Refuse a table in which two columns have one name."""
     twice = [column for column, count in Counter(header).items() if count > 1]
     if twice:
         raise CompressError(f'{name}: column "{twice[0]}" appears twice; give each column a name of its own')

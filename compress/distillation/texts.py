@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from compress.data.columns import text_columns as find_columns
 from compress.data.tables import Table
+from compress.data.tables import text_columns as find_columns
 from compress.errors import CompressError
 from compress.paths import local_path
 from compress.runtime.encoding import Text, TextEncoder

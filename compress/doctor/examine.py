@@ -79,7 +79,7 @@ def _speed(folder: Path, manifest: Manifest) -> list[Finding]:
                 "serving", f"a PyTorch model; make one to serve with: compress quantize {folder} --data D --out DIR"
             )
         ]
-    from compress.runtime.choice import choose_graph
+    from compress.runtime.graph_file import choose_graph
     from compress.runtime.session import OnnxPredictor
 
     watch = Stopwatch()

@@ -1,7 +1,7 @@
 """BERT (Devlin et al. 2019)."""
 
 from compress.families.family import Dense, Embeddings, Family, Parts
-from compress.runtime.names import INPUTS
+from compress.runtime.graph_file import INPUTS
 
 BERT = Family(
     name="BERT",

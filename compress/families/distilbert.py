@@ -1,7 +1,7 @@
 """DistilBERT (Sanh et al. 2019): BERT without segments, and a head of its own."""
 
 from compress.families.family import Dense, Embeddings, Family, Parts
-from compress.runtime.names import REQUIRED_INPUTS
+from compress.runtime.graph_file import REQUIRED_INPUTS
 
 DISTILBERT = Family(
     name="DistilBERT",

@@ -11,7 +11,7 @@ import onnx
 from compress.graph.names import MASKED, WORDS
 from compress.graph.weights import ACTIVATIONS, HEAD_ACTIVATIONS, EncoderWeights, LayerWeights, Linear, Norm
 from compress.graph.writer import GraphWriter
-from compress.runtime.names import INPUTS, OUTPUT, REQUIRED_INPUTS
+from compress.runtime.graph_file import INPUTS, OUTPUT, REQUIRED_INPUTS
 
 # Added to the scores of padding: exp() of it is exactly 0, and a row of nothing else still sums to a finite number.
 _MASKED = -1e9

@@ -3,7 +3,7 @@
 A layer's tensors are ``layer.N.attention...`` and ``layer.N.ffn...``; a product's weight ends in ``.weight``.
 """
 
-from compress.runtime.names import OUTPUT
+from compress.runtime.graph_file import OUTPUT
 
 WORDS = "words"  # the word embeddings, [vocabulary, hidden]
 MASKED = "masked"  # the number that is added to the attention scores of padding

@@ -9,7 +9,7 @@ from typing import Any
 from compress.evaluation.intervals import wilson_interval
 from compress.folder import Manifest
 from compress.packaging.loading import how_to_load
-from compress.runtime.names import GRAPHS, INPUTS
+from compress.runtime.graph_file import GRAPHS, INPUTS
 from compress.task import is_multi_label, reads_pairs
 
 _TEMPLATE = """---

@@ -8,8 +8,7 @@ from pathlib import Path
 from compress.errors import CompressError
 from compress.folder import Manifest
 from compress.packaging.layout import copy_side_files
-from compress.runtime.graph_file import graph_inputs
-from compress.runtime.names import FP32_GRAPH, INT8_GRAPH, OUTPUT
+from compress.runtime.graph_file import FP32_GRAPH, INT8_GRAPH, OUTPUT, graph_inputs
 
 _TRITON_INPUT = '  {{ name: "{name}" data_type: TYPE_INT64 dims: [ -1 ] }}'
 # Triton's protobuf text format (model_config.proto). Without a name, which Triton takes from the folder, so that it may

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from compress.folder import Manifest
 from compress.graph.text.tokens import DOMAIN, write_pair_tokens, write_tokens
 from compress.graph.writer import GraphWriter, Shape, model_of
-from compress.runtime.names import INPUTS, OUTPUT
+from compress.runtime.graph_file import INPUTS, OUTPUT
 from compress.task import is_multi_label, reads_pairs
 
 if TYPE_CHECKING:

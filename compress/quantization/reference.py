@@ -14,7 +14,7 @@ from compress.evaluation.metrics import default_metric
 from compress.graph.rewrite import rewrite
 from compress.progress import progress
 from compress.runtime.encoding import Encoding, Feeds
-from compress.runtime.names import OUTPUT
+from compress.runtime.graph_file import OUTPUT
 from compress.runtime.predictor import Logits, Predictor, encoded_logits
 from compress.runtime.session import inputs_of, open_session
 

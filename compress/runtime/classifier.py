@@ -12,10 +12,9 @@ import numpy as np
 from compress.errors import CompressError
 from compress.machine import usable_cpus
 from compress.paths import local_path
-from compress.runtime.encoding import Text
+from compress.runtime.encoding import Text, checked, is_one
 from compress.runtime.predictor import Logits, predict_logits
 from compress.runtime.session import OnnxPredictor
-from compress.runtime.texts import checked, is_one
 from compress.task import is_multi_label, reads_pairs
 
 _MULTI_LABEL_THRESHOLD = 0.5
@@ -87,7 +86,7 @@ class Classifier:
             TextError: an item is not a text (or, for a task on pairs, not a pair of texts); names its position.
             UnreadableTextError: a text has a lone surrogate; names its position.
         """
-        if self._is_one(texts):
+        if is_one(texts, pairs=reads_pairs(self.task)):
             return next(self.stream([cast(Text, texts)]))
         return list(self.stream(texts))
 
@@ -108,7 +107,7 @@ class Classifier:
         ``quantize`` has divided them by the temperature that it fitted, so their softmax (for multi-label tasks their
         sigmoid) is the score, here as in every other client.
         """
-        if self._is_one(texts):
+        if is_one(texts, pairs=reads_pairs(self.task)):
             row: Logits = next(self._windows([cast(Text, texts)]))[0]
             return row
         return np.concatenate([np.empty((0, len(self.labels)), dtype=np.float32), *self._windows(texts)])
@@ -129,9 +128,6 @@ class Classifier:
 
     def __repr__(self) -> str:
         return f"Classifier({self.task}, {len(self.labels)} labels, {self.precision}: {self.reason})"
-
-    def _is_one(self, texts: object) -> bool:
-        return is_one(texts, pairs=reads_pairs(self.task))
 
     def _windows(self, texts: Iterable[Text]) -> Iterator[Logits]:
         predictor = self._predictor

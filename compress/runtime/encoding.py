@@ -1,6 +1,6 @@
-"""Texts to token ids and padded batches: one path for training, measuring and serving."""
+"""Texts, checked, to token ids and padded batches: one path for training, measuring and serving."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from compress.errors import CompressError
-from compress.runtime.names import INPUTS
+from compress.errors import CompressError, TextError, UnreadableTextError
+from compress.runtime.graph_file import INPUTS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -51,11 +51,7 @@ class TextEncoder:
 
     @classmethod
     def from_file(cls, path: Path, max_length: int) -> "TextEncoder":
-        """The tokenizer in a ``tokenizer.json``.
-
-        Raises:
-            CompressError: there is none, or none that can be read.
-        """
+        """The tokenizer in a ``tokenizer.json``."""
         from tokenizers import Tokenizer
 
         try:
@@ -85,3 +81,40 @@ def pad(encodings: Sequence[Encoding]) -> Feeds:
         feeds["token_type_ids"][row, : len(encoding)] = encoding.type_ids
         feeds["attention_mask"][row, : len(encoding)] = 1
     return feeds
+
+
+def is_one(texts: object, *, pairs: bool) -> bool:
+    """Whether this is one text (for tasks on pairs: one tuple of two texts) rather than many."""
+    return is_pair(texts) and isinstance(texts, tuple) if pairs else isinstance(texts, str)
+
+
+def is_pair(item: object) -> bool:
+    """Whether this is two texts in a tuple or a list."""
+    return isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(text, str) for text in item)
+
+
+def checked(texts: Iterable[Text], encoder: TextEncoder, *, pairs: bool) -> Iterator[Text]:
+    """Each item, once it is known to be a text or a pair; characters that the model cannot see are cut off.
+
+    A wrong one is refused by its position and none is dropped.
+    """
+    wanted = "a pair of texts" if pairs else "a text"
+    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+        raise TextError(f"texts must be {wanted} or an iterable of them, got {texts!r:.60}")
+    for position, item in enumerate(texts):
+        if not (is_pair(item) if pairs else isinstance(item, str)):
+            raise TextError(f"texts[{position}] must be {wanted if pairs else 'a str'}, got {item!r:.60}")
+        text = encoder.cut((item[0], item[1]) if pairs else item)
+        for part in (text,) if isinstance(text, str) else text:
+            _check_unicode(part, position)
+        yield text
+
+
+def _check_unicode(text: str, position: int) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UnreadableTextError(
+            f"texts[{position}] has a lone surrogate ({text[error.start]!a}) at character {error.start}, which is no "
+            "character; replace it, for example by text.encode('utf-8', 'replace').decode()"
+        ) from None

@@ -1,14 +1,28 @@
-"""Is a file a graph of ours, and which operators has it? Read without the onnx package, which apps do not have.
+"""The graphs of an ONNX folder: their names, which one to run here, and whether a file is one of ours, and whole.
 
-An ONNX file is a protobuf message: fields, each with a number and a value or a length to skip (onnx.proto names them).
-Only the few fields that matter are read, so a large file costs a millisecond.
+They are read without the onnx package, which apps do not have. An ONNX file is a protobuf message: fields, each with a
+number and a value or a length to skip (onnx.proto names them). Only the few fields that matter are read, so a large
+file costs a millisecond.
 """
 
 import mmap
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from compress.errors import CompressError
+from compress.machine import cpu_flags, int8_flags
+
+FP32_GRAPH = "onnx/model.onnx"
+FP16_GRAPH = "onnx/model_fp16.onnx"
+INT8_GRAPH = "onnx/model_quantized.onnx"
+# In order of preference: int8 is what the folder was made for.
+GRAPHS = {INT8_GRAPH: "int8", FP32_GRAPH: "fp32", FP16_GRAPH: "fp16"}
+
+# What a tokenizer gives, int64 [batch, sequence]. Every graph reads the first two, and the third where its family does.
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+REQUIRED_INPUTS = INPUTS[:2]
+OUTPUT = "logits"  # float32 [batch, labels]
 
 PRODUCER = "compress"
 NEWEST_IR = 10
@@ -24,12 +38,44 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 _Field = tuple[int, int | memoryview]
 
 
-def check_graph(path: Path) -> None:
-    """Refuse what is not a whole ONNX file written by this package, all in one piece and of a known version.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The ONNX file to run, and why, in words."""
 
-    Raises:
-        CompressError: says what is wrong with it.
+    graph: Path
+    reason: str
+
+
+def choose_graph(folder: Path, flags: frozenset[str] | None = None) -> Choice:
+    """The folder's graph for a CPU with ``flags`` (default: this one), as the kernel names them.
+
+    Without int8 dot products an int8 graph is hardly faster than fp32, and its sums can saturate, so that it answers a
+    little differently than elsewhere. A CPU that does not tell its flags (macOS, Windows) is taken for a modern one.
     """
+    flags = cpu_flags() if flags is None else flags
+    found = {precision: folder / name for name, precision in GRAPHS.items() if (folder / name).is_file()}
+    if not found:
+        raise CompressError(f"{folder}: has none of {', '.join(GRAPHS)}; export the model again")
+    fast = int8_flags(flags)
+    if fast:
+        about = f"this CPU has int8 dot products ({', '.join(fast)})"
+    else:
+        about = "this CPU has no int8 dot products (VNNI)" if flags else "this system does not tell what its CPU has"
+    if found.keys() == {"fp16"}:
+        about = "fp16 is for GPUs, a CPU computes it in fp32 and slower than an fp32 graph"
+    if len(found) == 1:
+        return Choice(next(iter(found.values())), f"the folder's only graph; {about}")
+    preferred = ("int8", "fp32") if fast or not flags else ("fp32", "int8")
+    return Choice(next(found[precision] for precision in preferred if precision in found), about)
+
+
+def precision_of(graph: Path) -> str:
+    """``int8``, ``fp32`` or ``fp16``, by the file's name."""
+    return next(precision for name, precision in GRAPHS.items() if name.endswith(graph.name))
+
+
+def check_graph(path: Path) -> None:
+    """Refuse what is not a whole ONNX file written by this package, all in one piece and of a known version."""
     if path.stat().st_size == 0:
         raise CompressError(f"{path}: is empty; make or copy the folder again")
     try:
@@ -42,22 +88,19 @@ def check_graph(path: Path) -> None:
 
 def graph_inputs(path: Path) -> tuple[str, ...]:
     """Names of the inputs of a graph that :func:`check_graph` accepts, in order."""
-    return tuple(
-        bytes(name).decode()
-        for graph in _messages(_content(path), _GRAPH)
-        for value in _messages(graph, _INPUT)
-        for name in _messages(value, _NAME)
-    )
+    return tuple(_strings(path, _INPUT, _NAME))
 
 
 def operators(path: Path) -> set[str]:
     """The operators of a graph that :func:`check_graph` accepts, by their ONNX names."""
-    return {
-        bytes(name).decode()
-        for graph in _messages(_content(path), _GRAPH)
-        for node in _messages(graph, _NODE)
-        for name in _messages(node, _OP_TYPE)
-    }
+    return set(_strings(path, _NODE, _OP_TYPE))
+
+
+def _strings(path: Path, part: int, name: int) -> Iterator[str]:
+    """The strings with the field number ``name`` in all parts of a graph with the field number ``part``."""
+    for graph in _messages(_content(path), _GRAPH):
+        for one in _messages(graph, part):
+            yield from (bytes(value).decode() for value in _messages(one, name))
 
 
 def _content(path: Path) -> memoryview:

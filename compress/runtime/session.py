@@ -9,11 +9,9 @@ import onnxruntime as ort
 from compress.errors import CompressError
 from compress.folder import Manifest, read_manifest
 from compress.machine import usable_cpus
-from compress.runtime.choice import batch_tokens_of, choose_graph, precision_of
 from compress.runtime.encoding import Feeds, TextEncoder
-from compress.runtime.graph_file import check_graph
-from compress.runtime.names import INPUTS, OUTPUT, REQUIRED_INPUTS
-from compress.runtime.predictor import Logits
+from compress.runtime.graph_file import INPUTS, OUTPUT, REQUIRED_INPUTS, check_graph, choose_graph, precision_of
+from compress.runtime.predictor import Logits, batch_tokens_of
 
 _PROVIDER = "ExecutionProvider"
 
@@ -21,14 +19,8 @@ _PROVIDER = "ExecutionProvider"
 class OnnxPredictor:
     """Runs one graph of ours.
 
-    Args:
-        graph: the ONNX file, one of :data:`compress.runtime.names.GRAPHS`.
-        manifest: what its folder says of task, labels and size.
-        encoder: its tokenizer.
-        threads: CPU threads in all; default: all CPUs that this process may use.
-        instances: how many batches can be computed at once, each on ``threads / instances`` threads.
-        reason: why this graph, in words.
-        provider: what onnxruntime runs it on; one that it lacks, or leaves for another, is an error.
+    It uses ``threads`` CPU threads in all (default: all CPUs that this process may use). ``instances`` batches can be
+    computed at once, each on ``threads / instances`` of them. ``reason`` says why this graph was chosen.
     """
 
     backend = "onnxruntime"
@@ -90,11 +82,7 @@ class OnnxPredictor:
 
 
 def find_provider(name: str) -> str:
-    """Onnxruntime's own name of the execution provider ``name``, which may be short: ``CPU``, ``OpenVINO``.
-
-    Raises:
-        CompressError: the onnxruntime that is installed lacks it; says what it has.
-    """
+    """Onnxruntime's own name of the execution provider ``name``, which may be short: ``CPU``, ``OpenVINO``."""
     there: dict[str, str] = {one.removesuffix(_PROVIDER).lower(): one for one in ort.get_available_providers()}
     found = there.get(name.removesuffix(_PROVIDER).lower())
     if found is None:
@@ -106,16 +94,9 @@ def find_provider(name: str) -> str:
 def open_session(
     graph: Path | bytes, threads: int, provider: str = "CPU", profile_prefix: str | None = None
 ) -> ort.InferenceSession:
-    """A session for a graph in a file or in memory.
+    """A session for a graph in a file or in memory; a provider that onnxruntime lacks or leaves is an error.
 
-    Args:
-        graph: the ONNX file or its bytes.
-        threads: CPU threads.
-        provider: what onnxruntime runs it on.
-        profile_prefix: where the name of a profile begins that onnxruntime writes; default: it writes none.
-
-    Raises:
-        CompressError: onnxruntime lacks the provider or would run the graph on another, or cannot load it.
+    With a ``profile_prefix``, onnxruntime writes a profile whose name begins so.
     """
     wanted = find_provider(provider)
     options = ort.SessionOptions()
@@ -130,14 +111,15 @@ def open_session(
         session = ort.InferenceSession(graph, options, providers=[wanted])
     except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class of their own
         name = graph if isinstance(graph, Path) else "the graph"
-        raise CompressError(f"{name}: onnxruntime {ort.__version__} cannot load it ({_first_line(error)})") from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CompressError(f"{name}: onnxruntime {ort.__version__} cannot load it ({reason})") from None
     if (ran := session.get_providers()[0]) != wanted:  # onnxruntime goes on without one that cannot start
         raise CompressError(f"provider {provider} was asked for, but onnxruntime would run the graph on {ran}")
     return session
 
 
 def inputs_of(session: ort.InferenceSession) -> tuple[str, ...]:
-    """Names of the inputs that the graph reads: those of :data:`compress.runtime.names.INPUTS` that its family has."""
+    """Names of the inputs that the graph reads: those of ``INPUTS`` that its family has."""
     return tuple(value.name for value in session.get_inputs())
 
 
@@ -150,7 +132,3 @@ def _check_signature(graph: Path, session: ort.InferenceSession, labels: int) ->
             f"{graph}: reads {', '.join(sorted(reads))} and answers {answers}, a classifier of {labels} labels reads "
             f"{', '.join(sorted(INPUTS))} and answers {{'{OUTPUT}': [{labels}]}}; export the model again"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

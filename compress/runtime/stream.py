@@ -24,24 +24,14 @@ def lines_of(stream: TextIO) -> Iterator[str]:
 
 
 def predict(classifier: "Classifier", texts: Iterable[str]) -> Iterator[tuple[str, "Prediction"]]:
-    """Each text with its prediction, in order; for a task on pairs, a text is two with a tab between them.
-
-    Raises:
-        CompressError: a text is not UTF-8, or not a pair where one is needed; says which.
-    """
-    pairs = reads_pairs(classifier.task)
-    numbered = enumerate(texts, start=1)
-    shown, asked = tee(_readable(text, number) for number, text in numbered)
-    yield from zip(shown, classifier.stream(map(_pair, asked) if pairs else asked), strict=True)
+    """Each text with its prediction, in order; for a task on pairs, a text is two with a tab between them."""
+    shown, read = tee(_readable(text, number) for number, text in enumerate(texts, start=1))
+    yield from zip(shown, classifier.stream(map(_pair, read) if reads_pairs(classifier.task) else read), strict=True)
 
 
 def formatted(predictions: Iterable[tuple[str, "Prediction"]], form: str) -> Iterator[str]:
-    """Lines to print.
-
-    Args:
-        predictions: texts with their answers.
-        form: ``tsv`` (labels, score and text, whose line breaks are escaped), ``jsonl`` (an object a line), or ``json``
-            (one array of the same objects).
+    """Lines to print: as ``tsv`` (labels, score and text, whose line breaks are escaped), ``jsonl`` (an object a line)
+    or ``json`` (one array of the same objects).
     """
     if form == "tsv":
         for text, prediction in predictions:

@@ -13,7 +13,7 @@ from compress.evaluation.metrics import training_metric
 from compress.folder import MANIFEST, Manifest, read_manifest
 from compress.paths import local_path
 from compress.progress import say
-from compress.runtime.names import FP16_GRAPH, FP32_GRAPH, INT8_GRAPH
+from compress.runtime.graph_file import FP16_GRAPH, FP32_GRAPH, INT8_GRAPH
 from compress.steps.step import Job, StepResult, check_labels, data_step, step
 
 # fp16 keeps 11 bits of each number. Two trained MiniLMs moved by 0.0013 on a CPU, where weights alone are rounded; on a

@@ -27,9 +27,8 @@ from compress.modeling.checkpoint import load_for_finetuning
 from compress.packaging.layout import finish_onnx_folder, write_side_files
 from compress.quantization.dynamic import quantize_weights
 from compress.quantization.temperature import fold_temperature
-from compress.runtime.choice import Choice
 from compress.runtime.encoding import Text, TextEncoder
-from compress.runtime.names import FP32_GRAPH, INT8_GRAPH
+from compress.runtime.graph_file import FP32_GRAPH, INT8_GRAPH, Choice
 from tests.clients.setup import PEERS, is_set_up
 from tests.tiny import parts
 

@@ -1,17 +1,18 @@
-"""Hub data sets, without the hub: real ``datasets`` objects in memory, and a process that may not go online."""
+"""Hub data sets, without the hub: a folder, which ``datasets`` loads likewise, and a process that may not go online."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import datasets
+import pytest
 
-from compress.data.hub import _table
-from compress.data.sources import _hub_splits
+from compress.data.sources import _hub_splits, hub_tables
 from compress.data.tables import Table
 
 ASK = """
-from compress.data.hub import hub_tables
+from compress.data.sources import hub_tables
 from compress.errors import CompressError
 try:
     hub_tables("glue/no-such-set")
@@ -20,11 +21,14 @@ except CompressError as error:
 """
 
 
-def test_class_numbers_become_names_and_withheld_ones_nothing() -> None:
+def test_class_numbers_become_names_and_withheld_ones_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = datasets.ClassLabel(names=["negative", "positive"])
     features = datasets.Features({"text": datasets.Value("string"), "label": names, "labels": datasets.List(names)})
     rows = {"text": ["a", "b"], "label": [1, -1], "labels": [[0, 1], []]}
-    table = _table("reviews (test)", datasets.Dataset.from_dict(rows, features=features))
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "reviews" / "test.parquet")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    table = hub_tables("reviews")["test"]
     assert table.columns == {
         "text": ["a", "b"],
         "label": ["positive", None],

@@ -7,7 +7,7 @@ import pytest
 
 from compress.config import DataConfig
 from compress.data import read_dataset
-from compress.data.groups import kindred
+from compress.data.split import kindred
 
 pytestmark = pytest.mark.shared
 

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress.data import Dataset
-from compress.data.groups import identical, kindred
-from compress.data.split import hold_out
+from compress.data.split import hold_out, identical, kindred
 
 Read = Callable[..., Dataset]
 Refusal = Callable[..., str]

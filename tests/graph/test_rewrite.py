@@ -17,8 +17,7 @@ from compress.packaging.packages import single_file, triton
 from compress.packaging.single_file import TEXTS
 from compress.quantization.dynamic import quantize_weights
 from compress.quantization.reference import Candidate
-from compress.runtime.graph_file import graph_inputs
-from compress.runtime.names import FP32_GRAPH, REQUIRED_INPUTS
+from compress.runtime.graph_file import FP32_GRAPH, REQUIRED_INPUTS, graph_inputs
 from compress.runtime.session import OnnxPredictor
 from tests.graph.test_build import onnx_logits, session
 from tests.tiny import make_bert, make_checkpoint, make_feeds

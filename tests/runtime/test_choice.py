@@ -8,7 +8,7 @@ import pytest
 import compress
 from compress.errors import CompressError
 from compress.folder import read_manifest, write_manifest
-from compress.runtime.choice import choose_graph
+from compress.runtime.graph_file import choose_graph
 
 VNNI = frozenset({"avx2", "avx512_vnni"})
 OLD = frozenset({"avx2"})

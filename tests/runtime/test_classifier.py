@@ -15,8 +15,7 @@ from compress.data import Dataset
 from compress.errors import CompressError
 from compress.modeling.checkpoint import save_checkpoint
 from compress.runtime.classifier import Classifier
-from compress.runtime.encoding import Text
-from compress.runtime.texts import checked
+from compress.runtime.encoding import Text, checked
 from tests.tiny import make_bert, make_checkpoint, parts, read
 
 TEXTS = [

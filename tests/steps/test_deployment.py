@@ -18,7 +18,7 @@ from compress.evaluation.metrics import score
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import Checkpoint, load_classifier, save_checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
-from compress.runtime.names import FP32_GRAPH, INT8_GRAPH
+from compress.runtime.graph_file import FP32_GRAPH, INT8_GRAPH
 from compress.runtime.predictor import predict_logits
 from tests.tiny import make_bert, make_checkpoint, parts, read, write_rows
 

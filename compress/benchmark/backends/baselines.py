@@ -109,7 +109,7 @@ def pooled(table: npt.NDArray[Any], ids: Sequence[int]) -> Floats:
 
 def word_embeddings(model: Path) -> npt.NDArray[np.float32]:
     """The word embedding table of a PyTorch or fp32 ONNX folder, float32 ``[vocabulary, hidden]``."""
-    from compress.runtime.names import GRAPHS
+    from compress.runtime.graph_file import GRAPHS
 
     if (weights := model / "model.safetensors").is_file():
         from safetensors import safe_open

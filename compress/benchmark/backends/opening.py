@@ -7,7 +7,7 @@ from compress.benchmark.backends.baselines import ABOUT, BaselinePredictor
 from compress.errors import CompressError
 from compress.folder import manifest_kind, read_manifest
 from compress.runtime.encoding import TextEncoder
-from compress.runtime.names import GRAPHS
+from compress.runtime.graph_file import GRAPHS
 from compress.runtime.predictor import MeasuredPredictor
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from compress.folder import Manifest, read_manifest
-from compress.runtime.choice import batch_tokens_of, choose_graph, precision_of
 from compress.runtime.encoding import Feeds, TextEncoder
-from compress.runtime.predictor import Logits
+from compress.runtime.graph_file import choose_graph, precision_of
+from compress.runtime.predictor import Logits, batch_tokens_of
 
 
 class OpenVinoPredictor:

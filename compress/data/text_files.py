@@ -1,17 +1,19 @@
-"""CSV and TSV: separators and quoting found by the file's own evidence, every bad row named by its line.
+"""CSV, TSV and JSON, every bad row named by its line.
 
 The standard library reads CSV here because pandas and ``datasets`` take the texts "NA", "null" and "" for missing
-values and cannot name the line of a bad row. Its Sniffer guesses from letters inside texts, so it is not used.
+values and cannot name the line of a bad row. Its Sniffer guesses from letters inside texts, so it is not used: the
+separator and the quoting are found by the file's own evidence.
 """
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from compress.data.content import decode
-from compress.data.tables import Table, refuse_duplicates
+from compress.data.tables import Table, refuse_duplicates, shown
 from compress.errors import CompressError
 from compress.progress import say_before_work
 
@@ -20,33 +22,25 @@ _FIELD_CHARACTERS = 2**31 - 1
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n')  # Excel's own first line
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_FORMS = 'write an array of objects such as [{"text": "...", "label": "..."}]'
 
 Record = tuple[int, list[str]]  # the line that it begins on, and its fields
 
 
-def read_csv(path: Path, content: bytes, encoding: str | None) -> Table:
-    """A table whose columns are separated by commas, unless the line of column names says otherwise."""
-    return _read(path, decode(path, content, encoding), ",")
-
-
-def read_tsv(path: Path, content: bytes, encoding: str | None) -> Table:
-    """A table whose columns are separated by tabs, unless the line of column names has none."""
-    return _read(path, decode(path, content, encoding), "\t")
-
-
-def _read(path: Path, text: str, usual: str) -> Table:
+def read_delimited(path: Path, text: str, usual: str) -> Table:
+    """A table whose columns are separated by ``usual``, unless the line of column names says otherwise."""
     csv.field_size_limit(_FIELD_CHARACTERS)
     if "\n" not in text:
         text = text.replace("\r", "\n")  # the line ends of an old Macintosh
     found = _SEPARATOR_LINE.match(text)
     separator = found[1] if found else _separator(text, usual)
-    skipped = 1 if found else 0
     text = text[found.end() :] if found else text
     if separator == "\t" and not _has_quoting(text):
-        records, remedy = _plain_records(text, separator), "a tab separates columns and cannot be part of a text"
+        records, remedy = _plain_records(text), "a tab separates columns and cannot be part of a text"
     else:
         records = _quoted_records(path, text, separator)
         remedy = f"quote the fields that hold {_NAMES.get(separator, repr(separator))}"
+    skipped = 1 if found else 0
     return _tabulate(path, ((number + skipped, fields) for number, fields in records), remedy)
 
 
@@ -65,28 +59,24 @@ def _has_quoting(text: str) -> bool:
     A writer quotes every field that has a quote in it, doubles those inside, and quotes no other field unless it
     quotes all. Where the lines are of one width without quoting, one line that breaks these rules decides for text.
     """
-    lines = [fields for _, fields in _plain_records(text, "\t")]
+    lines = [fields for _, fields in _plain_records(text)]
     fields = [field for line in lines for field in line if '"' in field]
     if not fields:
         return False
     if len({len(line) for line in lines}) > 1:  # a quoted field may hold a tab or a line break
-        return _is_strict_csv(text)
+        try:
+            widths = {len(record) for record in csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)}
+        except csv.Error:
+            return False
+        return len(widths - {0}) == 1
     all_quoted = all(_QUOTED.fullmatch(name) for name in lines[0])
     return all(_QUOTED.fullmatch(field) and (all_quoted or '""' in field[1:-1]) for field in fields)
 
 
-def _is_strict_csv(text: str) -> bool:
-    try:
-        widths = {len(record) for record in csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)}
-    except csv.Error:
-        return False
-    return len(widths - {0}) == 1
-
-
-def _plain_records(text: str, separator: str) -> Iterator[Record]:
+def _plain_records(text: str) -> Iterator[Record]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip("\r"):
-            yield number, line.removesuffix("\r").split(separator)
+            yield number, line.removesuffix("\r").split("\t")
 
 
 def _quoted_records(path: Path, text: str, separator: str) -> Iterator[Record]:
@@ -131,3 +121,66 @@ def _tabulate(path: Path, records: Iterable[Record], remedy: str) -> Table:
             )
     columns = {name: [row[column] for row in values] for column, name in enumerate(header) if name.strip()}
     return Table(str(path), columns, numbers)
+
+
+def read_jsonl(path: Path, text: str) -> Table:
+    """A table of one object a line; a key that an object lacks is a missing value."""
+    rows: dict[int, dict[str, Any]] = {}
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: U+2028 is text in JSON
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CompressError(f"{path}, line {number}: not JSON ({error}); write one object a line") from None
+        if not isinstance(row, dict):
+            raise CompressError(
+                f'{path}, line {number}: expected an object such as {{"text": "...", "label": "..."}}, '
+                f"found {_kind(row)}; write one object a line"
+            )
+        rows[number] = row
+    return Table(str(path), _columns(list(rows.values())), list(rows))
+
+
+def read_json(path: Path, text: str) -> Table:
+    """A table of one document: an array of objects, also under "data", or columns; or of one object a line."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        lines = [line for line in text.split("\n") if line.strip()]
+        if len(lines) > 1 and lines[0].lstrip().startswith("{") and lines[0].rstrip().endswith("}"):
+            return read_jsonl(path, text)  # JSONL under the name of JSON, as pandas and the hub's exports write it
+        raise CompressError(f"{path}: not JSON ({error}); {_FORMS}") from None
+    if isinstance(document, dict) and isinstance(document.get("data"), list):
+        document = document["data"]
+    if isinstance(document, dict) and document:
+        whole = {name: _column(values) for name, values in document.items()}
+        lengths = {None if values is None else len(values) for values in whole.values()}
+        if len(lengths) == 1 and None not in lengths:
+            columns = {name: values or [] for name, values in whole.items()}
+            return Table(str(path), columns, range(1, max(filter(None, lengths), default=0) + 1), "row")
+        if lengths == {None}:
+            document = [document]  # one row
+    if not isinstance(document, list):
+        raise CompressError(f"{path}: found {_kind(document)} where rows are needed; {_FORMS}")
+    for number, row in enumerate(document, 1):
+        if not isinstance(row, dict):
+            raise CompressError(f"{path}, row {number}: expected an object, found {_kind(row)}; {_FORMS}")
+    return Table(str(path), _columns(document), range(1, len(document) + 1), "row")
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _column(values: Any) -> list[Any] | None:
+    """A column of a document of columns, a list or pandas' object by row number; None for anything else."""
+    if isinstance(values, dict) and all(name.isdecimal() for name in values):
+        return list(values.values())
+    return values if isinstance(values, list) else None
+
+
+def _kind(value: object) -> str:
+    kinds = {list: "a list", dict: "an object", str: "a string", type(None): "null"}
+    return kinds.get(type(value), shown(value))
