@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import torch
 
-from compress.benchmark.backends.static_shapes import StaticShapes, capture_cuda
-from compress.benchmark.backends.varlen import DTYPES, PackedBert
+from compress.benchmark.backends.torch_modes import DTYPES, StaticShapes, capture_cuda
+from compress.benchmark.backends.varlen import PackedBert
 from compress.benchmark.backends.varlen_attention import pack
 from compress.graph.weights import read_weights
 from compress.modeling.checkpoint import load_classifier

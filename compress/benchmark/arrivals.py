@@ -5,12 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from compress.benchmark.workload import Times
 from compress.clock import Stopwatch
-
-Seconds = npt.NDArray[np.float64]
 
 _KEPT_UP = 0.9
 _AT_MOST = 2.0
@@ -19,14 +16,10 @@ _SPUN_S = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Latencies from arrival to answer, waiting, tokenizer and model together.
+    """Latencies from arrival to answer, waiting, tokenizer and model together, of one server with ``threads``.
 
-    Attributes:
-        rate_per_s: arrivals a second.
-        threads: CPU threads of the one server.
-        answered_per_s: answers a second; below 90% of the arrivals the server is ``overloaded``: its queue grows
-            without end, and the latencies only show how long was measured.
-        texts: how many were answered.
+    Below 90% of the arrivals the server is ``overloaded``: its queue grows without end, and the latencies only show how
+    long was measured.
     """
 
     rate_per_s: float
@@ -40,14 +33,14 @@ class Served:
     texts: int
 
 
-def poisson_arrivals(rate_per_s: float, seconds: float, seed: int) -> Seconds:
+def poisson_arrivals(rate_per_s: float, seconds: float, seed: int) -> Times:
     """Times of arrival in seconds of a Poisson process, ``[n]``, at least one."""
     rng = np.random.default_rng(seed)
     n = max(1, int(rng.poisson(rate_per_s * seconds)))
     return np.sort(rng.random(n) * seconds)  # given their number, arrivals are uniform
 
 
-def serve_arrivals(arrivals_s: Seconds, answer: Callable[[int], None]) -> tuple[Times, float]:
+def serve_arrivals(arrivals_s: Times, answer: Callable[[int], None]) -> tuple[Times, float]:
     """Answer each arrival in order, none before its time, until all are answered or twice their time has passed.
 
     Returns:
@@ -58,17 +51,12 @@ def serve_arrivals(arrivals_s: Seconds, answer: Callable[[int], None]) -> tuple[
     for number, arrival_s in enumerate(arrivals_s.tolist()):
         if watch.seconds > _AT_MOST * arrivals_s[-1]:
             break
-        _wait_until(watch, arrival_s)
+        while (left_s := arrival_s - watch.seconds) > 0:
+            if left_s > _SPUN_S:  # the last millisecond is spun, since sleep would overshoot it
+                time.sleep(left_s - _SPUN_S)
         answer(number)
         times_ms.append(1000 * (watch.seconds - arrival_s))
     return np.asarray(times_ms), watch.seconds
-
-
-def _wait_until(watch: Stopwatch, moment_s: float) -> None:
-    """Sleep, and spin for the last millisecond, which sleep would overshoot."""
-    while (left_s := moment_s - watch.seconds) > 0:
-        if left_s > _SPUN_S:
-            time.sleep(left_s - _SPUN_S)
 
 
 def summarise_served(rate_per_s: float, threads: int, stretches: Sequence[tuple[Times, float, float]]) -> Served:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Self, TypeVar
 
-from compress.benchmark.backends.opening import Row
 from compress.benchmark.model_worker import ModelWorker
+from compress.benchmark.rows import Row
 from compress.benchmark.workload import REAL, Times, Workload, settled
 from compress.errors import CompressError
 from compress.runtime.encoding import Text

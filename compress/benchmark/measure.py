@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.benchmark.compare import compare
-from compress.benchmark.instances import cpu_splits
 from compress.benchmark.protocol import Findings, check_reference, measure
 from compress.benchmark.report.recommend import recommend
 from compress.benchmark.rows import plan
+from compress.benchmark.throughput import cpu_splits
 from compress.benchmark.warnings import warnings_of
 from compress.config import BenchConfig
 from compress.errors import CompressError

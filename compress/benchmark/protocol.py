@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.benchmark.backends.opening import Row
 from compress.benchmark.compare import Measured, all_labels
-from compress.benchmark.instances import cpu_splits, measure_split
 from compress.benchmark.interleave import WorkerPool, take_turns
 from compress.benchmark.model_worker import ModelInfo, ModelWorker
-from compress.benchmark.throughput import measure_served, measure_throughput
+from compress.benchmark.rows import Row
+from compress.benchmark.throughput import cpu_splits, measure_served, measure_split, measure_throughput
 from compress.benchmark.warnings import CpuWatch
 from compress.benchmark.workload import REAL, Times, Workload, summarise
 from compress.config import BenchConfig

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from compress.benchmark.arrivals import poisson_arrivals, serve_arrivals, summarise_served
-from compress.benchmark.backends.opening import Row
 from compress.benchmark.interleave import WorkerPool
 from compress.benchmark.measure import bench
 from compress.benchmark.model_worker import ModelWorker
+from compress.benchmark.rows import Row
 from compress.benchmark.throughput import measure_served, measure_throughput
 from compress.benchmark.workload import REAL
 from compress.config import BenchConfig

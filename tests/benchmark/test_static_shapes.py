@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from compress.benchmark.backends.static_shapes import Bucket, StaticShapes, bucket_of
+from compress.benchmark.backends.torch_modes import Bucket, StaticShapes, bucket_of
 from tests.tiny import make_bert, make_feeds, parts, torch_logits
 
 Tensors = dict[str, torch.Tensor]

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from compress.benchmark.backends.opening import Row, open_row
-from compress.benchmark.backends.varlen import DTYPES, PackedBert, VarlenBackend
+from compress.benchmark.backends.torch_modes import DTYPES
+from compress.benchmark.backends.varlen import PackedBert, VarlenBackend
 from compress.benchmark.backends.varlen_attention import ATTENTIONS, attention_for, pack
+from compress.benchmark.rows import Row, open_row
 from compress.errors import CompressError
 from compress.graph.weights import read_weights
 from compress.modeling.checkpoint import load_classifier

@@ -5,6 +5,7 @@ where one text ends and the next begins (variable-length attention, as in FlashA
 layer's attention only the first token of each text is computed, since the classifier reads nothing else.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from compress.benchmark.backends.torch_modes import DTYPES, TorchBackend
 from compress.benchmark.backends.varlen_attention import ATTENTIONS, Attend, Packed, attention_for, pack
 from compress.graph.weights import ACTIVATIONS, Array, EncoderWeights, LayerWeights, Linear, Norm, read_weights
 from compress.machine import torch_device
 from compress.modeling.checkpoint import Checkpoint, load_classifier
-from compress.runtime.encoding import Feeds, TextEncoder
-from compress.runtime.predictor import BATCH_TOKENS, Logits
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_GPU_BATCH_TOKENS = 16 * BATCH_TOKENS
+from compress.runtime.encoding import Feeds
 
 
 class PackedBert(nn.Module):
@@ -113,42 +111,21 @@ class PackedBert(nn.Module):
         self.register_buffer(name, torch.from_numpy(array.copy()))
 
 
-class VarlenBackend:
-    """A checkpoint without padding, as a predictor.
-
-    Args:
-        checkpoint: the classifier.
-        device: ``cpu`` or ``cuda``.
-        precision: ``fp32``, ``bf16`` or ``fp16``, of the weights too.
-    """
-
-    provider: str | None = None
-    backend = "torch-varlen"
+class VarlenBackend(TorchBackend):
+    """A checkpoint without padding: ``fp32``, ``bf16`` or ``fp16`` weights, ``cpu`` or ``cuda``."""
 
     def __init__(self, checkpoint: Checkpoint, device: str, precision: str) -> None:
-        self.task, self.labels = checkpoint.task, checkpoint.labels
-        self.encoder: TextEncoder = checkpoint.encoder
-        self.parameters = checkpoint.parameters
-        self.size_bytes = 4 * checkpoint.parameters
-        self.precision = precision
-        self.batch_tokens = _GPU_BATCH_TOKENS if device == "cuda" else BATCH_TOKENS
-        self.model: nn.Module = checkpoint.model  # whose shapes bench counts operations by; it does not run
-        packed = PackedBert(read_weights(checkpoint.model), attention_for(device, precision))
-        self._packed: nn.Module = packed.to(device=torch.device(device), dtype=DTYPES[precision])
-        self._device = device
+        super().__init__(checkpoint, device, precision, "varlen")
 
-    def run(self, feeds: Feeds) -> Logits:
-        """Logits, float32 ``[batch, labels]``, of a batch padded or not; packing and copying are part of it."""
-        with torch.inference_mode():
-            logits: Logits = self._packed(pack(feeds, self._device)).float().cpu().numpy()
-        return logits
+    def _in_mode(self) -> Callable[[Feeds], torch.Tensor]:
+        """``self.model`` stays where it is: bench counts operations by its shapes, and it does not run."""
+        packed = PackedBert(read_weights(self.model), attention_for(self._device, self.precision))
+        packed.to(device=torch.device(self._device), dtype=DTYPES[self.precision])
+        return lambda feeds: packed(pack(feeds, self._device))
 
 
 def open_varlen(folder: str | Path, device: str, precision: str, threads: int | None = None) -> VarlenBackend:
-    """The checkpoint in ``folder`` without padding, in ``precision``, on so many CPU threads (default: PyTorch's)."""
+    """The checkpoint in ``folder`` without padding, in ``precision``, on some CPU threads (default: PyTorch's own)."""
     if threads is not None:
         torch.set_num_threads(threads)
-    predictor = VarlenBackend(load_classifier(str(folder)), torch_device(device), precision)
-    files = Path(folder).glob("*.safetensors")
-    predictor.size_bytes = sum(file.stat().st_size for file in files) or predictor.size_bytes
-    return predictor
+    return VarlenBackend(load_classifier(str(folder)), torch_device(device), precision)

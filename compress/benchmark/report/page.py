@@ -97,11 +97,11 @@ def _charts(entries: Sequence[Entry], chosen: str) -> dict[str, dict[str, str]]:
 
 def _trained(made: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The steps that trained something, each with its learning curve drawn twice."""
-    from compress.benchmark.report.curves import draw
+    from compress.benchmark.report.charts import draw_curve
 
     widths = {"wide": _HALF_PX, "narrow": _NARROW_PX}
     return [
-        {**row, "chart": {kind: draw(row["curve"], width - _AXIS_PX) for kind, width in widths.items()}}
+        {**row, "chart": {kind: draw_curve(row["curve"], width - _AXIS_PX) for kind, width in widths.items()}}
         for row in made
         if row["curve"] is not None
     ]
@@ -143,7 +143,7 @@ def _shape(latency: Mapping[str, Any]) -> tuple[int, int | str, int]:
 
 def steps(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Every step in the models' histories once: the model that it made, time and metrics in words, learning curve."""
-    from compress.benchmark.report.curves import curve_of
+    from compress.benchmark.report.charts import curve_of
 
     found: dict[str, dict[str, Any]] = {}
     for entry in entries:
