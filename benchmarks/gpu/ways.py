@@ -9,8 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from compress.benchmark.backends.torch_modes import DTYPES, StaticShapes, capture_cuda
-from compress.benchmark.backends.varlen import PackedBert
-from compress.benchmark.backends.varlen_attention import pack
+from compress.benchmark.backends.varlen import PackedBert, pack
 from compress.graph.weights import read_weights
 from compress.modeling.checkpoint import load_classifier
 from compress.runtime.encoding import Feeds
@@ -73,7 +72,7 @@ class Unpadded:
 
     Attributes:
         precision: of weights and products.
-        attention: a name in ``compress.benchmark.backends.varlen_attention.ATTENTIONS``.
+        attention: a name in ``compress.benchmark.backends.varlen.ATTENTIONS``.
         first_token_only: whether the last layer computes no more than the classifier reads.
         compiled: whether torch.compile fuses what is between the products.
     """

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.benchmark.arrivals import Served
 from compress.benchmark.cost import Cost
 from compress.benchmark.model_worker import ModelInfo
 from compress.benchmark.rows import Row
-from compress.benchmark.throughput import CpuSplit, Throughput
+from compress.benchmark.throughput import CpuSplit, Served, Throughput
 from compress.benchmark.workload import Latency, Times, speedup_interval
 from compress.config import BenchConfig
 from compress.evaluation.comparison import measure_change

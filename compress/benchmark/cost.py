@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_POWERCAP = Path("/sys/class/powercap")
 _ATTENTION = re.compile(r"layer\.(\d+)\.attention\.output\.weight(?:\.int8)?$")
 _FFN = re.compile(r"layer\.(\d+)\.ffn\.input\.weight(?:\.int8)?$")
 _HEAD = re.compile(r"^(?:pooler|logits)\.weight(?:\.int8)?$")
@@ -14,49 +13,29 @@ _HEAD = re.compile(r"^(?:pooler|logits)\.weight(?:\.int8)?$")
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """None where this machine or model does not show a figure.
+    """What a model costs besides its latency; None where this machine or model does not show a figure."""
 
-    Attributes:
-        macs: multiply-accumulates of a text of ``mean_tokens`` tokens.
-        mean_tokens: the mean length of the timed texts.
-        tokenizer_p50_ms: the median time to make a text's token ids; not part of the latency.
-        load_ms: importing the runtime and opening the model, with its files in the system's cache or not.
-        first_answer_ms: the first text through tokenizer and model.
-        peak_memory_bytes: the most that the worker held, answering the test split in batches included.
-        peak_gpu_memory_bytes: the most that its tensors held on the GPU.
-        joules_per_text: of all CPU packages whose counters may be read, and of the GPU of a model that ran there, while
-            this model answered texts one at a time; idle cores are included.
-        price_per_million_texts: at the best throughput measured, in the currency of the price that was given.
-    """
-
-    macs: int | None
-    mean_tokens: float
-    tokenizer_p50_ms: float
-    load_ms: float
-    first_answer_ms: float
-    peak_memory_bytes: int | None
-    peak_gpu_memory_bytes: int | None
+    macs: int | None  # multiply-accumulates of a text of mean_tokens tokens
+    mean_tokens: float  # the mean length of the timed texts
+    tokenizer_p50_ms: float  # to make a text's token ids; not part of the latency
+    load_ms: float  # importing the runtime and opening the model, with its files in the system's cache or not
+    first_answer_ms: float  # the first text through tokenizer and model
+    peak_memory_bytes: int | None  # the most that the worker held, answering the test split in batches included
+    peak_gpu_memory_bytes: int | None  # the most that its tensors held on the GPU
+    # Of all CPU packages, idle cores included, and of the GPU of a model that ran there, for texts one at a time.
     joules_per_text: float | None
-    price_per_million_texts: float | None = None
+    price_per_million_texts: float | None = None  # at the best throughput, in the currency of the price that was given
 
 
 @dataclass(frozen=True, slots=True)
 class ProductSizes:
-    """The sizes that decide the work.
+    """The sizes that decide the work."""
 
-    Attributes:
-        hidden: the width of a token.
-        attention: of each layer, the width of all its heads together.
-        neurons: of each layer, its FFN neurons.
-        head: weights of the classification head, each used once a text.
-        first_token_only: whether the last layer computes queries, output and FFN for the first token alone.
-    """
-
-    hidden: int
-    attention: tuple[int, ...]
-    neurons: tuple[int, ...]
-    head: int
-    first_token_only: bool
+    hidden: int  # the width of a token
+    attention: tuple[int, ...]  # of each layer, the width of all its heads together
+    neurons: tuple[int, ...]  # of each layer, in its FFN
+    head: int  # weights of the classification head, each used once a text
+    first_token_only: bool  # whether the last layer computes queries, output and FFN for the first token alone
 
 
 def product_sizes(predictor: Any, graph: Path | None) -> ProductSizes | None:
@@ -119,15 +98,10 @@ def _by_layer(pattern: re.Pattern[str], shapes: Mapping[str, Sequence[int]], axi
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """A counter of energy, which only rises.
+    """A counter of energy, which only rises."""
 
-    Attributes:
-        read_uj: microjoules since some time in the past; raises OSError where it may not be read.
-        wraps_at_uj: where it starts again from 0; 0: never.
-    """
-
-    read_uj: Callable[[], int]
-    wraps_at_uj: int = 0
+    read_uj: Callable[[], int]  # microjoules since some time in the past; raises OSError where it may not be read
+    wraps_at_uj: int = 0  # where it starts again from 0; 0: never
 
 
 class EnergyMeter:
@@ -163,12 +137,8 @@ class EnergyMeter:
             return []
 
 
-def cpu_counters(powercap: Path = _POWERCAP) -> list[Counter]:
-    """RAPL counters of the packages that this process may read; since 2020 kernels keep them for root (CVE-2020-8694).
-
-    Args:
-        powercap: where Linux shows the counters.
-    """
+def cpu_counters(powercap: Path = Path("/sys/class/powercap")) -> list[Counter]:
+    """RAPL counters that this process may read; since 2020 kernels keep them for root (CVE-2020-8694)."""
     # intel-rapl:0 is a package, intel-rapl:0:1 a part of it that the package's own counter includes.
     packages = sorted(powercap.glob("intel-rapl:[0-9]"))
     try:

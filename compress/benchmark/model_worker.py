@@ -5,14 +5,14 @@ the model; the others ask for logits, for the inputs of a workload and for turns
 """
 
 import base64
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compress.benchmark.arrivals import serve_arrivals
 from compress.benchmark.cost import Cost, EnergyMeter, gpu_memory_bytes, macs_per_text, peak_memory_bytes, product_sizes
 from compress.benchmark.rows import Row, open_row
 from compress.benchmark.workload import REAL, Times, Workload
@@ -25,6 +25,8 @@ from compress.workers.timing import TimedCalls
 
 _FIXED_FEEDS = 16
 _UNTIMED_ANSWERS = 3
+_AT_MOST = 2.0
+_SPUN_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,25 @@ class ModelServer:
         self._tokenizer_p50_ms = float(np.median(times_ms)) if times_ms else 0.0
         self._mean_tokens = float(np.mean([len(each) for each in encodings])) if encodings else 0.0
         return encodings
+
+
+def serve_arrivals(arrivals_s: Times, answer: Callable[[int], None]) -> tuple[Times, float]:
+    """Answer each arrival in order, none before its time, until all are answered or twice their time has passed.
+
+    Returns:
+        Milliseconds from arrival to answer of each that was answered, and the seconds that all took.
+    """
+    times_ms = []
+    watch = Stopwatch()
+    for number, arrival_s in enumerate(arrivals_s.tolist()):
+        if watch.seconds > _AT_MOST * arrivals_s[-1]:
+            break
+        while (left_s := arrival_s - watch.seconds) > 0:
+            if left_s > _SPUN_S:  # the last millisecond is spun, since sleep would overshoot it
+                time.sleep(left_s - _SPUN_S)
+        answer(number)
+        times_ms.append(1000 * (watch.seconds - arrival_s))
+    return np.asarray(times_ms), watch.seconds
 
 
 def fixed_feeds(tokens: Sequence[int], batch: int, length: int) -> list[Feeds]:

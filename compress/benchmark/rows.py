@@ -23,20 +23,12 @@ _GPU_BACKENDS = ("torch", "torch-tf32", "torch-bf16", "torch-fp16", "torch-fp16-
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the report.
-
-    Attributes:
-        path: the model's folder.
-        backend: what runs it, one of the setting ``backends``; None for PyTorch in fp32 eager, or onnxruntime for ONNX
-            folders.
-        device: ``cpu`` or ``cuda``.
-        provider: onnxruntime's execution provider, for ONNX models.
-    """
+    """A row of the report: a model's folder and what runs it."""
 
     path: Path
-    backend: str | None = None
-    device: str = "cpu"
-    provider: str = "CPU"
+    backend: str | None = None  # of the setting ``backends``; None: PyTorch in fp32 eager, onnxruntime for ONNX folders
+    device: str = "cpu"  # or ``cuda``
+    provider: str = "CPU"  # onnxruntime's execution provider, for ONNX models
 
 
 def open_row(row: Row, threads: int) -> MeasuredPredictor:
@@ -52,7 +44,7 @@ def open_row(row: Row, threads: int) -> MeasuredPredictor:
     if engine == "openvino":
         from compress.benchmark.backends.openvino import OpenVinoPredictor
 
-        return OpenVinoPredictor.open(row.path, threads)
+        return OpenVinoPredictor(row.path, threads)
     if engine == "onnxruntime":
         from compress.runtime.session import OnnxPredictor
 

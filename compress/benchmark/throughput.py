@@ -1,4 +1,7 @@
-"""Texts a second: of the whole test set, of texts that arrive at random, and of several processes side by side."""
+"""Texts a second: of the whole test set, of texts that arrive at random, and of several processes side by side.
+
+Texts that arrive at random and wait their turn are MLPerf's server scenario (Reddi et al. 2020), with one server.
+"""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compress.benchmark.arrivals import Served, poisson_arrivals, summarise_served
 from compress.benchmark.interleave import WorkerPool
 from compress.benchmark.model_worker import ModelInfo, ModelWorker
 from compress.benchmark.rows import Row
@@ -17,6 +19,7 @@ from compress.runtime.encoding import Text
 from compress.workers.timing import calls_per_turn
 
 _PASSES_AT_MOST = 3
+_KEPT_UP = 0.9
 _SERVED_STRETCHES, _SPLIT_STRETCHES = 2, 3
 
 
@@ -33,6 +36,25 @@ class Throughput:
     threads: int
     passes_texts_per_s: tuple[float, ...]
     batch_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Latencies from arrival to answer, waiting, tokenizer and model together, of one server with ``threads``.
+
+    Below 90% of the arrivals the server is ``overloaded``: its queue grows without end, and the latencies only show how
+    long was measured.
+    """
+
+    rate_per_s: float
+    threads: int
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    answered_per_s: float
+    overloaded: bool
+    texts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +94,13 @@ def measure_throughput(
     }
 
 
+def poisson_arrivals(rate_per_s: float, seconds: float, seed: int) -> Times:
+    """Times of arrival in seconds of a Poisson process, ``[n]``, at least one."""
+    rng = np.random.default_rng(seed)
+    n = max(1, int(rng.poisson(rate_per_s * seconds)))
+    return np.sort(rng.random(n) * seconds)  # given their number, arrivals are uniform
+
+
 def measure_served(pool: WorkerPool, rate_per_s: float, budget_s: float, seed: int) -> dict[str, Served]:
     """Every model answers the same Poisson arrivals, in two stretches, in turns, while the others rest."""
     stretches: dict[str, list[tuple[Times, float, float]]] = {worker.name: [] for worker in pool.workers}
@@ -80,6 +109,17 @@ def measure_served(pool: WorkerPool, rate_per_s: float, budget_s: float, seed: i
         served = pool.each(lambda worker, at=arrivals_s: worker.serve(at), number)  # type: ignore[misc]
         stretches = {name: [*stretches[name], (*found, float(arrivals_s[-1]))] for name, found in served.items()}
     return {name: summarise_served(rate_per_s, pool.threads, each) for name, each in stretches.items()}
+
+
+def summarise_served(rate_per_s: float, threads: int, stretches: Sequence[tuple[Times, float, float]]) -> Served:
+    """The figures of several stretches: times in ms, seconds until the last answer, seconds until the last arrival."""
+    times_ms = np.concatenate([times for times, _, _ in stretches])
+    took_s = sum(took for _, took, _ in stretches)
+    p50_ms, p90_ms, p95_ms, p99_ms = np.percentile(times_ms, [50, 90, 95, 99]).tolist()
+    overloaded = sum(arriving for _, _, arriving in stretches) < _KEPT_UP * took_s
+    return Served(
+        rate_per_s, threads, p50_ms, p90_ms, p95_ms, p99_ms, len(times_ms) / took_s, overloaded, len(times_ms)
+    )
 
 
 def cpu_splits(instances: Sequence[int], cpus: int) -> list[tuple[int, int]]:

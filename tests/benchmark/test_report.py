@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from compress.benchmark.report.charts import latency_bars
-from compress.benchmark.report.markdown import as_markdown
-from compress.benchmark.report.page import as_html, steps, write_report
+from compress.benchmark.report.page import as_html, as_markdown, steps, write_report
 from compress.benchmark.report.recommend import recommend
 from compress.benchmark.report.scatter import box_of, log_ticks, pareto_front, place_labels
 from compress.benchmark.workload import REAL, Workload, summarise

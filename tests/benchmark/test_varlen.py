@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from compress.benchmark.backends.torch_modes import DTYPES
-from compress.benchmark.backends.varlen import PackedBert, VarlenBackend
-from compress.benchmark.backends.varlen_attention import ATTENTIONS, attention_for, pack
+from compress.benchmark.backends.varlen import ATTENTIONS, PackedBert, VarlenBackend, attention_for, pack
 from compress.benchmark.rows import Row, open_row
 from compress.errors import CompressError
 from compress.graph.weights import read_weights

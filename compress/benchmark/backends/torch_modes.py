@@ -29,13 +29,10 @@ Capture = Callable[[Forward, Tensors], Replay]
 
 
 class TorchBackend:
-    """A checkpoint in one precision and one mode.
+    """A checkpoint on ``cpu`` or ``cuda`` in one precision and one mode.
 
-    Args:
-        checkpoint: the classifier.
-        device: ``cpu`` or ``cuda``.
-        precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``; the last two hold the weights in it too.
-        mode: ``eager``, ``compiled`` (torch.compile), ``graphs`` (CUDA graphs of static shapes) or a subclass's own.
+    The precision is ``fp32``, ``tf32``, ``bf16`` or ``fp16``, of which the last two hold the weights in it too; the
+    mode is ``eager``, ``compiled`` (torch.compile), ``graphs`` (CUDA graphs of static shapes) or a subclass's own.
     """
 
     provider: str | None = None
@@ -97,20 +94,16 @@ class Bucket:
 def bucket_of(batch: int, length: int, longest: int) -> Bucket:
     """The smallest bucket that holds ``batch`` texts of ``length`` tokens, in a model that takes ``longest`` at most.
 
-    Lengths are those of ``LENGTHS``, which waste a quarter on average less than powers of two; batches are powers of
-    two.
+    Batches are powers of two; the lengths of ``LENGTHS`` waste a quarter less on average than those would.
     """
     up_to = min((bucket for bucket in LENGTHS if bucket >= length), default=length)
     return Bucket(1 << (batch - 1).bit_length(), max(length, min(up_to, longest)))
 
 
 class StaticShapes:
-    """Calls ``forward`` through a captured replay a bucket.
+    """Calls ``forward``, of a model that takes ``longest`` tokens, through a captured replay a bucket.
 
-    Args:
-        forward: tensors ``[batch, length]`` by name to logits ``[batch, labels]``.
-        longest: tokens that the model takes.
-        capture: makes the replay of ``forward`` on inputs whose memory stays where it is.
+    ``capture`` makes the replay of ``forward`` on inputs ``[batch, length]`` whose memory stays where it is.
     """
 
     def __init__(self, forward: Forward, longest: int, capture: Capture) -> None:

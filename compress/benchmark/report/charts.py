@@ -12,7 +12,6 @@ from typing import Any
 import altair as alt
 
 from compress.benchmark.report import formatting
-from compress.benchmark.report.markdown import split_name
 from compress.benchmark.report.recommend import Entry, p50_ms
 
 # Set by the page's style sheet.
@@ -126,7 +125,7 @@ def split_bars(entry: Entry) -> list[Bar]:
     best = max(split["texts_per_s"] for split in entry["instances"])
     return [
         Bar(
-            split_name(split),
+            formatting.split_name(split),
             split["texts_per_s"],
             f"{formatting.rate(split['texts_per_s'])} texts/s, p95 {formatting.milliseconds(split['p95_ms'])}",
             split["texts_per_s"] == best,
