@@ -137,7 +137,13 @@ class ModelServer:
     def prepare(self, texts: list[Any], batch: int, length: Any) -> dict[str, Any]:
         """Make a workload's inputs and run them until the times are steady; the reply is the last pass's median."""
         self._texts = _as_texts(texts)
-        encodings = self._encoded(self._texts)
+        encodings, times_ms = [], []
+        for text in self._texts:  # one at a time, as a server makes their token ids
+            watch = Stopwatch()
+            encodings += self._predictor.encoder([text])
+            times_ms.append(watch.milliseconds)
+        self._tokenizer_p50_ms = float(np.median(times_ms)) if times_ms else 0.0
+        self._mean_tokens = float(np.mean([len(each) for each in encodings])) if encodings else 0.0
         workload = Workload(batch, length)
         if workload.length == "real":
             feeds = [pad([encoding]) for encoding in encodings]
@@ -186,17 +192,6 @@ class ModelServer:
             "peak_gpu_memory_bytes": gpu_memory_bytes() if self._on_gpu else None,
             "joules_per_text": joules / self._answered if joules is not None and self._answered else None,
         }
-
-    def _encoded(self, texts: list[Text]) -> list[Encoding]:
-        """The texts' token ids, made one text at a time, as a server makes them, and timed."""
-        encodings, times_ms = [], []
-        for text in texts:
-            watch = Stopwatch()
-            encodings += self._predictor.encoder([text])
-            times_ms.append(watch.milliseconds)
-        self._tokenizer_p50_ms = float(np.median(times_ms)) if times_ms else 0.0
-        self._mean_tokens = float(np.mean([len(each) for each in encodings])) if encodings else 0.0
-        return encodings
 
 
 def serve_arrivals(arrivals_s: Times, answer: Callable[[int], None]) -> tuple[Times, float]:

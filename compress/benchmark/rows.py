@@ -70,6 +70,19 @@ def gpu_graph(folder: Path) -> Path | None:
     return next((graph for graph in graphs if graph.is_file()), None)
 
 
+def unique_names(models: Sequence[Path]) -> dict[str, Path]:
+    """A name for each model folder: the folder's own, with its parent's or a number where two are equal."""
+    if not models:
+        raise CompressError("bench needs at least one model folder")
+    named: dict[str, Path] = {}
+    tails = [path.resolve().name for path in models]
+    for path, tail in zip(models, tails, strict=True):
+        wanted = tail if tails.count(tail) == 1 else f"{path.resolve().parent.name}/{tail}"
+        copies = (wanted, *(f"{wanted} ({number})" for number in range(2, len(models) + 1)))
+        named[next(name for name in copies if name not in named)] = path
+    return named
+
+
 def plan(named: Mapping[str, Path], config: "BenchConfig") -> tuple[dict[str, Row], dict[str, str]]:
     """Every row of the report by its name, and the models that have none with the reason.
 

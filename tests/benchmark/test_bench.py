@@ -13,10 +13,10 @@ from sklearn.metrics import f1_score
 
 from compress import load
 from compress.benchmark.interleave import WorkerPool, take_turns
-from compress.benchmark.measure import bench, unique_names
+from compress.benchmark.measure import bench
 from compress.benchmark.model_worker import ModelWorker, fixed_feeds
 from compress.benchmark.report.page import write_report
-from compress.benchmark.rows import Row
+from compress.benchmark.rows import Row, unique_names
 from compress.benchmark.workload import REAL, Times, Workload
 from compress.config import BenchConfig
 from compress.data import Split

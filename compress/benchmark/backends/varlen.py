@@ -6,8 +6,8 @@ layer's attention only the first token of each text is computed, since the class
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from compress.benchmark.backends.torch_modes import DTYPES, TorchBackend
 from compress.errors import CompressError
-from compress.graph.weights import ACTIVATIONS, Array, EncoderWeights, LayerWeights, Linear, Norm, read_weights
+from compress.graph.weights import ACTIVATIONS, EncoderWeights, LayerWeights, Linear, Norm, read_weights
 from compress.machine import torch_device
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.runtime.encoding import Feeds
@@ -155,19 +155,17 @@ class PackedBert(nn.Module):
         self._attention = ATTENTIONS[attention]
         self._first_token_only = first_token_only
         self._head_size, self._epsilon = weights.head_size, weights.norm_epsilon
-        self._approximate = ACTIVATIONS[weights.activation][1].get("approximate", "none")
-        self._relu = ACTIVATIONS[weights.activation][0] == "Relu"
+        kind, options = ACTIVATIONS[weights.activation]
+        gelu = partial(functional.gelu, approximate=options.get("approximate", "none"))
+        self._activate: Callable[[torch.Tensor], torch.Tensor] = torch.relu if kind == "Relu" else gelu
         self._heads = [layer.heads for layer in weights.layers]
         self._pool = {"tanh": torch.tanh, "relu": torch.relu}[weights.pooler_activation]
         segments = np.zeros((2, weights.words.shape[1]), np.float32) if weights.segments is None else weights.segments
-        tables = {"words": weights.words, "positions": weights.positions, "segments": segments}
-        for name, table in tables.items():
-            self._hold(name, table)
-        self._hold_norm("embedding_norm", weights.embedding_norm)
+        for name, table in {"words": weights.words, "positions": weights.positions, "segments": segments}.items():
+            self.register_buffer(name, torch.from_numpy(table.copy()))
+        self._hold(embedding_norm=weights.embedding_norm, pooler=weights.pooler, classifier=weights.classifier)
         for number, layer in enumerate(weights.layers):
             self._hold_layer(number, layer)
-        self._hold_linear("pooler", weights.pooler)
-        self._hold_linear("classifier", weights.classifier)
 
     def forward(self, packed: Packed) -> torch.Tensor:
         """Logits ``[batch, labels]``."""
@@ -199,32 +197,24 @@ class PackedBert(nn.Module):
         scale, shift = getattr(self, f"{name}_scale"), getattr(self, f"{name}_shift")
         return functional.layer_norm(rows, scale.shape, scale, shift, self._epsilon)
 
-    def _activate(self, rows: torch.Tensor) -> torch.Tensor:
-        return functional.relu(rows) if self._relu else functional.gelu(rows, approximate=self._approximate)
-
     def _hold_layer(self, number: int, layer: LayerWeights) -> None:
         # Every attention here scales scores by 1/sqrt(head_size) itself, which the graph's query already holds.
         unscaled = np.float32(self._head_size**0.5)
         query = Linear(layer.query.weight * unscaled, layer.query.bias * unscaled)
-        parts = (query, layer.key, layer.value)
-        qkv = Linear(np.hstack([part.weight for part in parts]), np.hstack([part.bias for part in parts]))
-        products = {"qkv": qkv, "output": layer.attention_output}
-        products |= {"ffn_input": layer.ffn_input, "ffn_output": layer.ffn_output}
-        for name, linear in products.items():
-            self._hold_linear(f"{number}_{name}", linear)
-        self._hold_norm(f"{number}_attention_norm", layer.attention_norm)
-        self._hold_norm(f"{number}_ffn_norm", layer.ffn_norm)
+        projections = query, layer.key, layer.value
+        qkv = Linear(np.hstack([each.weight for each in projections]), np.hstack([each.bias for each in projections]))
+        parts: dict[str, Linear | Norm] = {
+            "qkv": qkv,
+            "output": layer.attention_output,
+            "attention_norm": layer.attention_norm,
+        }
+        parts |= {"ffn_input": layer.ffn_input, "ffn_output": layer.ffn_output, "ffn_norm": layer.ffn_norm}
+        self._hold(**{f"{number}_{name}": part for name, part in parts.items()})
 
-    def _hold_linear(self, name: str, linear: Linear) -> None:
-        self._hold(f"{name}_weight", linear.weight)
-        self._hold(f"{name}_bias", linear.bias)
-
-    def _hold_norm(self, name: str, norm: Norm) -> None:
-        self._hold(f"{name}_scale", norm.scale)
-        self._hold(f"{name}_shift", norm.shift)
-
-    def _hold(self, name: str, array: Array) -> None:
-        self.register_buffer(name, torch.from_numpy(array.copy()))
+    def _hold(self, **parts: Linear | Norm) -> None:
+        for name, part in parts.items():
+            for of, array in asdict(part).items():  # copies
+                self.register_buffer(f"{name}_{of}", torch.from_numpy(array))
 
 
 class VarlenBackend(TorchBackend):
