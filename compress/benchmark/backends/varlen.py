@@ -7,9 +7,8 @@ layer's attention only the first token of each text is computed, since the class
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +25,7 @@ from compress.runtime.encoding import Feeds
 
 # Query, key and value, each [tokens, heads, head_size], to the context of the same shape.
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Attention = Callable[["Packed"], Attend]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,52 +67,6 @@ def flash(packed: Packed) -> Attend:
     return attend
 
 
-def nested(packed: Packed) -> Attend:
-    """Nested tensors in the jagged layout, whose scaled dot product attention picks a kernel itself."""
-    offsets, shortest, longest = packed.starts.long(), int(packed.lengths.min()), packed.longest
-
-    def jagged(tokens: torch.Tensor) -> torch.Tensor:
-        made: torch.Tensor = torch.nested.nested_tensor_from_jagged(
-            tokens.contiguous(), offsets, min_seqlen=shortest, max_seqlen=longest
-        )
-        return made.transpose(1, 2)
-
-    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        context = functional.scaled_dot_product_attention(jagged(query), jagged(key), jagged(value))
-        return context.transpose(1, 2).contiguous().values()
-
-    return attend
-
-
-def flex(packed: Packed) -> Attend:
-    """FlexAttention with a document mask, compiled on a GPU; on a CPU it runs as it is written, slowly."""
-    from torch.nn.attention.flex_attention import create_block_mask
-
-    texts, tokens = packed.texts, len(packed.texts)
-    on_gpu = texts.is_cuda
-
-    def same_text(_: Any, __: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        return texts[query] == texts[key]
-
-    # Uncompiled, making the mask would hold [tokens, tokens] at once.
-    mask = create_block_mask(same_text, None, None, tokens, tokens, device=texts.device, _compile=on_gpu)
-    run = _flex_attention(on_gpu)
-
-    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        heads_first = [each.transpose(0, 1).unsqueeze(0) for each in (query, key, value)]
-        context: torch.Tensor = run(*heads_first, block_mask=mask)
-        return context[0].transpose(0, 1)
-
-    return attend
-
-
-@cache
-def _flex_attention(compiled: bool) -> Any:
-    from torch.nn.attention.flex_attention import flex_attention
-
-    return torch.compile(flex_attention, dynamic=True) if compiled else flex_attention
-
-
 def grouped(packed: Packed) -> Attend:
     """Plain attention over the texts of each length together: any device and precision."""
     starts = packed.starts[:-1].long()
@@ -131,28 +85,25 @@ def grouped(packed: Packed) -> Attend:
     return attend
 
 
-ATTENTIONS: dict[str, Callable[[Packed], Attend]] = {"flash": flash, "nested": nested, "flex": flex, "grouped": grouped}
-
-
-def attention_for(device: str, precision: str) -> str:
-    """The name in :data:`ATTENTIONS` of what serves best there."""
-    return "flash" if device == "cuda" and precision != "fp32" else "grouped"
+def attention_for(device: str, precision: str) -> Attention:
+    """What serves best there."""
+    return flash if device == "cuda" and precision != "fp32" else grouped
 
 
 class PackedBert(nn.Module):
     """A classifier over packed tokens, of any widths, from the weights that graphs are built from.
 
-    ``attention`` is a name in :data:`ATTENTIONS`; with ``first_token_only`` the last layer computes no more than the
-    classifier reads, and the logits are the same.
+    ``attention`` is :func:`flash`, :func:`grouped` or another one. With ``first_token_only`` the last layer computes no
+    more than the classifier reads, and the logits are the same.
     """
 
     words: torch.Tensor
     positions: torch.Tensor
     segments: torch.Tensor
 
-    def __init__(self, weights: EncoderWeights, attention: str, *, first_token_only: bool = True) -> None:
+    def __init__(self, weights: EncoderWeights, attention: Attention, *, first_token_only: bool = True) -> None:
         super().__init__()
-        self._attention = ATTENTIONS[attention]
+        self._attention = attention
         self._first_token_only = first_token_only
         self._head_size, self._epsilon = weights.head_size, weights.norm_epsilon
         kind, options = ACTIVATIONS[weights.activation]
