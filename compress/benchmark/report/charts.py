@@ -77,12 +77,11 @@ def bars(rows: Sequence[Bar], width: int) -> str:
         y=alt.Y("row:O", axis=None),
         color=alt.condition("datum.accent", alt.value(ACCENT), alt.value(INK)),
     )
+    thick = base.mark_bar(height=8, cornerRadius=2, yOffset=6)
     layers = [
-        base.mark_bar(height=8, cornerRadius=2, yOffset=6).encode(
-            x=alt.X("most:Q", scale=x_scale, axis=None), color=alt.value(TRACK)
-        ),
-        base.mark_bar(height=8, cornerRadius=2, yOffset=6).encode(x=alt.X("value:Q", scale=x_scale, axis=None)),
-        base.mark_bar(height=8, cornerRadius=2, yOffset=6).encode(x="quiet:Q", color=alt.value(QUIET)),
+        thick.encode(x=alt.X("most:Q", scale=x_scale, axis=None), color=alt.value(TRACK)),
+        thick.encode(x=alt.X("value:Q", scale=x_scale, axis=None)),
+        thick.encode(x="quiet:Q", color=alt.value(QUIET)),
         base.mark_bar(height=2, yOffset=6).encode(x="value:Q", x2="until:Q"),
         base.mark_text(align="left", fontWeight=600, dy=-12).encode(text="name:N", x=alt.value(0)),
         base.mark_text(align="right", dy=-12).encode(text="text:N", x=alt.value(width), color=alt.value(INK)),
@@ -92,12 +91,8 @@ def bars(rows: Sequence[Bar], width: int) -> str:
 
 def size_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
     """Each model's size in MB."""
-    return [
-        Bar(
-            entry["name"], entry["size_bytes"] / 1e6, formatting.megabytes(entry["size_bytes"]), entry["name"] == chosen
-        )
-        for entry in entries
-    ]
+    named = ((entry["name"], entry["size_bytes"]) for entry in entries)
+    return [Bar(name, size / 1e6, formatting.megabytes(size), name == chosen) for name, size in named]
 
 
 def latency_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
@@ -123,30 +118,21 @@ def stage_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
 def split_bars(entry: Entry) -> list[Bar]:
     """Texts a second of each split, the best one marked."""
     best = max(split["texts_per_s"] for split in entry["instances"])
-    return [
-        Bar(
-            formatting.split_name(split),
-            split["texts_per_s"],
-            f"{formatting.rate(split['texts_per_s'])} texts/s, p95 {formatting.milliseconds(split['p95_ms'])}",
-            split["texts_per_s"] == best,
-        )
-        for split in entry["instances"]
-    ]
+    rows = []
+    for split in entry["instances"]:
+        rate = split["texts_per_s"]
+        text = f"{formatting.rate(rate)} texts/s, p95 {formatting.milliseconds(split['p95_ms'])}"
+        rows.append(Bar(formatting.split_name(split), rate, text, rate == best))
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The learning curve of a training step.
+    """The learning curve of a training step."""
 
-    Attributes:
-        metric: the validation metric that the checkpoint was chosen by.
-        best_step: optimiser steps that the kept checkpoint had taken.
-        points: one mapping a validation, at least two: ``step``, ``loss`` and the metric as a fraction.
-    """
-
-    metric: str
-    best_step: int
-    points: tuple[Mapping[str, float], ...]
+    metric: str  # the validation metric that the checkpoint was chosen by
+    best_step: int  # optimiser steps that the kept checkpoint had taken
+    points: tuple[Mapping[str, float], ...]  # one a validation, at least two: step, loss and the metric as a fraction
 
     @property
     def in_words(self) -> str:

@@ -66,15 +66,9 @@ def log_ticks(low: float, high: float) -> list[float]:
 def _point(entry: Entry, accent: bool) -> dict[str, Any]:
     left, right = entry["latency"][0]["p50_ci95"]
     low, high = entry["accuracy"]["ci95"]
-    figures = {"x": p50_ms(entry), "y": 100 * entry["accuracy"]["value"]}
-    return figures | {
-        "name": entry["name"],
-        "accent": accent,
-        "left": left,
-        "right": right,
-        "low": 100 * low,
-        "high": 100 * high,
-    }
+    place = {"x": p50_ms(entry), "y": 100 * entry["accuracy"]["value"]}
+    interval = {"left": left, "right": right, "low": 100 * low, "high": 100 * high}
+    return place | {"name": entry["name"], "accent": accent} | interval
 
 
 def _x_domain(data: Sequence[Mapping[str, Any]], width: int) -> list[float]:
@@ -160,7 +154,11 @@ def place_labels(
     labels = []
     for name, point in zip(names, points, strict=True):
         boxes = {label: box_of(label, name) for label in _around(point)}
-        label = min(boxes, key=lambda label: _cost(boxes[label], taken, width, height))
+        in_the_way = {
+            label: sum(box.overlap(other) for other in taken) + 1000 * box.outside(width, height)
+            for label, box in boxes.items()
+        }
+        label = min(in_the_way, key=in_the_way.__getitem__)
         taken.append(boxes[label])
         labels.append(label)
     return labels
@@ -180,7 +178,3 @@ def _around(point: tuple[float, float]) -> Iterator[Label]:
         far = abs(down) > _LINE_PX
         yield Label(x + _POINT_PX + 1, y + down, "left", far)
         yield Label(x - _POINT_PX - 1, y + down, "right", far)
-
-
-def _cost(box: Box, taken: Sequence[Box], width: float, height: float) -> float:
-    return sum(box.overlap(other) for other in taken) + 1000 * box.outside(width, height)
