@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,6 @@ class EnergyMeter:
         self._before_uj: list[int] = []
         self.joules: float | None = 0.0 if counters else None  # None once a counter could not be read
 
-    @classmethod
-    def of(cls, device: str) -> "EnergyMeter":
-        """All CPU packages, and on ``cuda`` the GPU that PyTorch calls its first."""
-        return cls(cpu_counters() + (gpu_counters() if device == "cuda" else []))
-
     def __enter__(self) -> None:
         self._before_uj = self._read()
 
@@ -143,9 +139,9 @@ def cpu_counters(powercap: Path = Path("/sys/class/powercap")) -> list[Counter]:
     packages = sorted(powercap.glob("intel-rapl:[0-9]"))
     try:
         for package in packages:
-            _number(package / "energy_uj")
+            _number_in(package / "energy_uj")
         return [
-            Counter(lambda file=package / "energy_uj": _number(file), _number(package / "max_energy_range_uj"))  # type: ignore[misc]
+            Counter(partial(_number_in, package / "energy_uj"), _number_in(package / "max_energy_range_uj"))
             for package in packages
         ]
     except OSError:
@@ -171,7 +167,7 @@ def gpu_counters() -> list[Counter]:
     return [Counter(lambda: 1000 * int(pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu)))]  # it counts millijoules
 
 
-def _number(file: Path) -> int:
+def _number_in(file: Path) -> int:
     return int(file.read_text())
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from compress.benchmark.protocol import Findings, Measured, all_labels, check_reference, measure
 from compress.benchmark.report.recommend import recommend
@@ -94,34 +95,30 @@ def compare(measured: dict[str, Measured], test: "Split", config: BenchConfig) -
     entries = []
     for name, model in measured.items():
         answers = _answers(model, labels)
-        judged = {
-            "accuracy": _accuracy(metric, model, labels, answers, true, config.seed),
-            "versus_first": _change(metric, first_answers, answers, true, config.seed) | _ratios(first, model),
+        if true is None:
+            agreement = float((first_answers == answers).all(axis=1).mean())
+            accuracy, change = None, {"accuracy_delta": None, "ci95": None, "agreement": agreement, "mcnemar_p": None}
+        else:
+            accuracy = asdict(measure_accuracy(metric, answers, true, config.seed))
+            accuracy |= asdict(measure_quality(labels, answers, true, _sureness(model, labels)))
+            change = asdict(measure_change(metric, first_answers, answers, true, config.seed))
+        compared = {
+            "accuracy": accuracy,
+            "versus_first": change | _ratios(first, model),
             "flips": asdict(find_flips(test.texts, labels, first_answers, answers, true)),
         }
-        entries.append(_entry(name, model, config) | judged)
+        entries.append(_entry(name, model, config) | compared)
     return entries
 
 
-def _accuracy(
-    metric: str, model: Measured, labels: tuple[str, ...], answers: Indicators, true: Indicators | None, seed: int
-) -> dict[str, Any] | None:
-    if true is None:
-        return None
-    own = [labels.index(label) for label in model.info.labels]
+def _sureness(model: Measured, labels: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    """How sure the model is; of a label that it does not know it is sure that it does not apply."""
     sureness = confidence(model.info.task, model.logits)
-    if sureness.ndim == 2:  # of a label that the model does not know it is sure that it does not apply
-        known, sureness = sureness, np.ones(answers.shape)
-        sureness[:, own] = known
-    quality = measure_quality(labels, answers, true, sureness)
-    return asdict(measure_accuracy(metric, answers, true, seed)) | asdict(quality)
-
-
-def _change(metric: str, first: Indicators, other: Indicators, true: Indicators | None, seed: int) -> dict[str, Any]:
-    if true is None:
-        agreement = float((first == other).all(axis=1).mean())
-        return {"accuracy_delta": None, "ci95": None, "agreement": agreement, "mcnemar_p": None}
-    return asdict(measure_change(metric, first, other, true, seed))
+    if sureness.ndim == 1:
+        return sureness
+    placed = np.ones((len(sureness), len(labels)))
+    placed[:, [labels.index(label) for label in model.info.labels]] = sureness
+    return placed
 
 
 def _ratios(first: Measured, model: Measured) -> dict[str, Any]:

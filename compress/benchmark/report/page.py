@@ -158,6 +158,12 @@ def as_markdown(results: Mapping[str, Any]) -> str:
     if judged:
         metric = formatting.capital(formatting.metric_name(entries[0]["accuracy"]["metric"]))
         heads[1:1] = [f"{metric} (95%)", "Points (95%)"]
+    notes = [
+        *(f"Not measured: {failure['name']}: {failure['reason']}" for failure in results["failed"]),
+        *(f"Left out: {model['name']}: {model['reason']}" for model in results.get("left_out", ())),
+        *(f"Skipped: {skip['name']}, {skip['load']}: {skip['reason']}" for skip in results.get("skipped", ())),
+        *(formatting.split_words(entry) for entry in entries if entry.get("instances")),
+    ]
     lines = [
         f"**{results['recommendation']['headline']}**",
         "",
@@ -169,20 +175,10 @@ def as_markdown(results: Mapping[str, Any]) -> str:
         f"|---|{'---:|' * (len(heads) - 1)}",
         *(_table_row(entry) for entry in entries),
         "",
-        *(line for note in _notes(results) for line in (note, "")),
+        *(line for note in notes for line in (note, "")),
         _conditions(results),
     ]
     return "\n".join(lines) + "\n"
-
-
-def _notes(results: Mapping[str, Any]) -> list[str]:
-    """What is missing from the table, and how to divide the CPUs."""
-    return [
-        *(f"Not measured: {failure['name']}: {failure['reason']}" for failure in results["failed"]),
-        *(f"Left out: {model['name']}: {model['reason']}" for model in results.get("left_out", ())),
-        *(f"Skipped: {skip['name']}, {skip['load']}: {skip['reason']}" for skip in results.get("skipped", ())),
-        *(formatting.split_words(entry) for entry in results["models"] if entry.get("instances")),
-    ]
 
 
 def _table_row(entry: Entry) -> str:

@@ -20,7 +20,9 @@ def scatter(entries: Sequence[Entry], chosen: str, width: int, height: int) -> s
     """Accuracy against the median latency, with 95% intervals of both and the Pareto front."""
     data = [_point(entry, entry["name"] == chosen) for entry in entries]
     x_domain = _x_domain(data, width)
-    y_domain = _y_domain(data)
+    lowest, highest = min(point["low"] for point in data), max(point["high"] for point in data)
+    margin = max(0.08 * (highest - lowest), 0.5)
+    y_domain = [lowest - margin, highest + margin]
     x = alt.X("x:Q", scale=alt.Scale(type="log", domain=x_domain, nice=False)).axis(
         values=log_ticks(*x_domain), format="~g", title="median latency, ms a text (log scale)", grid=False
     )
@@ -77,12 +79,6 @@ def _x_domain(data: Sequence[Mapping[str, Any]], width: int) -> list[float]:
     span = max(high - low, math.log(2))
     a_pixel = span / (width - _LEFT_ROOM_PX - _RIGHT_ROOM_PX)
     return [math.exp(low - _LEFT_ROOM_PX * a_pixel), math.exp(low + span + _RIGHT_ROOM_PX * a_pixel)]
-
-
-def _y_domain(data: Sequence[Mapping[str, Any]]) -> list[float]:
-    low, high = min(point["low"] for point in data), max(point["high"] for point in data)
-    margin = max(0.08 * (high - low), 0.5)
-    return [low - margin, high + margin]
 
 
 def _labels(
