@@ -206,8 +206,7 @@ class ModelServer:
 def serve_arrivals(arrivals_s: Times, answer: Callable[[int], None]) -> tuple[Times, float]:
     """Answer each arrival in order, none before its time, until all are answered or twice their time has passed.
 
-    Returns:
-        Milliseconds from arrival to answer of each that was answered, and the seconds that all took.
+    Returns milliseconds from arrival to answer of each that was answered, and the seconds that all took.
     """
     times_ms = []
     watch = Stopwatch()

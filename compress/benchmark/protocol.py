@@ -92,12 +92,7 @@ class Findings:
 
 
 def measure(
-    rows: Mapping[str, Row],
-    test: "Split",
-    task: str,
-    threads: list[int],
-    config: BenchConfig,
-    findings: Findings,
+    rows: Mapping[str, Row], test: "Split", task: str, threads: list[int], config: BenchConfig, findings: Findings
 ) -> None:
     """Measure all ``rows``, one thread count after the other, into ``findings``, which Ctrl-C leaves whole."""
     workloads = workloads_of(config)

@@ -32,11 +32,7 @@ class Row:
 
 
 def open_row(row: Row, threads: int) -> MeasuredPredictor:
-    """The classifier of ``row`` on some CPU threads. Its runtime is imported here, as part of loading.
-
-    Raises:
-        CompressError: it cannot be loaded, or not run on that device, backend or provider.
-    """
+    """The classifier of ``row`` on some CPU threads. Its runtime is imported here, as part of loading."""
     if (row.path / ABOUT).is_file():
         return BaselinePredictor(row.path)
     own = "onnxruntime" if manifest_kind(row.path) == "onnx" else "torch"
@@ -86,11 +82,7 @@ def unique_names(models: Sequence[Path]) -> dict[str, Path]:
 def plan(named: Mapping[str, Path], config: "BenchConfig") -> tuple[dict[str, Row], dict[str, str]]:
     """Every row of the report by its name, and the models that have none with the reason.
 
-    A model with several rows has the backend in their names.
-
-    Raises:
-        CompressError: this machine or device lacks a backend or provider of ``config``, or the first model, which is
-            the reference, has no row.
+    A model with several rows has the backend in their names. The first model, which is the reference, must have a row.
     """
     for backend in config.backends:
         _check_backend(backend, config.device)

@@ -133,11 +133,7 @@ def cpu_splits(instances: Sequence[int], cpus: int) -> list[tuple[int, int]]:
 def measure_split(
     name: str, row: Row, instances: int, threads: int, texts: Sequence[Text], budget_s: float
 ) -> CpuSplit:
-    """One split of one model by itself, while nothing else of ours runs.
-
-    Raises:
-        WorkerError: one of its processes refused the model or died.
-    """
+    """One split of one model, while nothing else of ours runs; WorkerError where a process refused it or died."""
     with ExitStack() as ends, ThreadPoolExecutor(instances) as all_at_once:
         workers = [ends.enter_context(ModelWorker(name, row, threads)) for _ in range(instances)]
         list(all_at_once.map(ModelWorker.open, workers))

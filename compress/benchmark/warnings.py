@@ -67,10 +67,7 @@ class CpuWatch:
 
 
 def warnings_of(entries: Sequence[Mapping[str, Any]], chosen: str, contention: Contention | None) -> list[str]:
-    """Warnings for the top of the report; ``chosen`` is the recommended model, whose speed-up is the headline.
-
-    There are none for a quiet machine and a headline with a narrow interval.
-    """
+    """Warnings for the top of the report; ``chosen`` is the recommended model, whose speed-up is the headline."""
     found = []
     if contention is not None and contention.other_cpus > _BUSY_CPUS:
         found.append(

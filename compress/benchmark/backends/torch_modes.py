@@ -5,7 +5,6 @@ A CUDA graph replays the same kernels on the same memory, which saves the CPU's 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -83,21 +82,13 @@ def open_torch(folder: Path, threads: int, device: str, options: Sequence[str]) 
     return TorchBackend(load_classifier(str(folder)), torch_device(device), precision, mode)
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """A shape that is captured: rows, and tokens of each."""
-
-    batch: int
-    length: int
-
-
-def bucket_of(batch: int, length: int, longest: int) -> Bucket:
-    """The smallest bucket that holds ``batch`` texts of ``length`` tokens, in a model that takes ``longest`` at most.
+def bucket_of(batch: int, length: int, longest: int) -> tuple[int, int]:
+    """The smallest shape that holds ``batch`` texts of ``length`` tokens, in a model that takes ``longest`` at most.
 
     Batches are powers of two; the lengths of ``LENGTHS`` waste a quarter less on average than those would.
     """
     up_to = min((bucket for bucket in LENGTHS if bucket >= length), default=length)
-    return Bucket(1 << (batch - 1).bit_length(), max(length, min(up_to, longest)))
+    return 1 << (batch - 1).bit_length(), max(length, min(up_to, longest))
 
 
 class StaticShapes:
@@ -108,14 +99,14 @@ class StaticShapes:
 
     def __init__(self, forward: Forward, longest: int, capture: Capture) -> None:
         self._forward, self._longest, self._capture = forward, longest, capture
-        self._captured: dict[Bucket, tuple[Tensors, Replay]] = {}
+        self._captured: dict[tuple[int, int], tuple[Tensors, Replay]] = {}
 
     def __call__(self, tensors: Tensors) -> torch.Tensor:
         """Logits ``[batch, labels]``, good until the next call."""
         batch, length = tensors["input_ids"].shape
         bucket = bucket_of(batch, length, self._longest)
         if bucket not in self._captured:
-            inputs = {name: tensor.new_zeros(bucket.batch, bucket.length) for name, tensor in tensors.items()}
+            inputs = {name: tensor.new_zeros(bucket) for name, tensor in tensors.items()}
             _fill(inputs, tensors)
             self._captured[bucket] = inputs, self._capture(self._forward, inputs)
         inputs, replay = self._captured[bucket]

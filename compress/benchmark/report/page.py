@@ -114,10 +114,7 @@ def recall_rows(entries: Sequence[Entry], chosen: Entry) -> dict[str, Any] | Non
 
 
 def grid_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """One row for each load and thread count, with the models' latencies in order, None where a load did not fit.
-
-    There are no rows for the first load alone.
-    """
+    """For each load and thread count, if there are several, the models' latencies; None where a load did not fit."""
     shape = ("batch", "length", "threads")
     found = [{tuple(each[name] for name in shape): each for each in entry["latency"]} for entry in entries]
     shapes = dict.fromkeys(key for each in found for key in each)
