@@ -113,6 +113,11 @@ class EnergyMeter:
         self._before_uj: list[int] = []
         self.joules: float | None = 0.0 if counters else None  # None once a counter could not be read
 
+    @classmethod
+    def of(cls, *, gpu: bool) -> "EnergyMeter":
+        """All CPU packages, and the GPU that PyTorch calls its first where it counts too."""
+        return cls(cpu_counters() + (gpu_counters() if gpu else []))
+
     def __enter__(self) -> None:
         self._before_uj = self._read()
 

@@ -13,16 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.benchmark.cost import (
-    Cost,
-    EnergyMeter,
-    cpu_counters,
-    gpu_counters,
-    gpu_memory_bytes,
-    macs_per_text,
-    peak_memory_bytes,
-    product_sizes,
-)
+from compress.benchmark.cost import Cost, EnergyMeter, gpu_memory_bytes, macs_per_text, peak_memory_bytes, product_sizes
 from compress.benchmark.rows import Row, open_row
 from compress.benchmark.workload import REAL, Times, Workload
 from compress.clock import CudaStopwatch, Stopwatch
@@ -119,7 +110,7 @@ class ModelServer:
         self._graph = next((file for name in GRAPHS if (file := Path(path, name)).is_file()), None)
         self._on_gpu = row["device"] == "cuda" and self._predictor.backend.startswith("torch")
         self._first_answer_ms = self._tokenizer_p50_ms = self._mean_tokens = 0.0
-        self._energy = EnergyMeter(cpu_counters() + (gpu_counters() if self._on_gpu else []))
+        self._energy = EnergyMeter.of(gpu=self._on_gpu)
         self._answered = 0
         self._all: list[Encoding] = []
         self._texts: list[Text] = []

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from compress.data import Dataset
 
 ABOUT, WEIGHTS = "baseline.json", "baseline.npz"
-TF_IDF, STATIC = "tf-idf", "static"
 
 _BIGRAM = 1 << 32
 _SMOOTHING = 1e-3
@@ -84,8 +83,8 @@ def fit_baselines(dataset: "Dataset", model: Path, out: Path) -> list[Path]:
     targets = dataset.train.targets(dataset.labels, dataset.task)
     about = {"task": dataset.task, "labels": dataset.labels, "max_length": max_length}
     arrays = {
-        TF_IDF: _fit_tf_idf(encodings, targets),
-        STATIC: _fit_static(encodings, targets, word_embeddings(model)),
+        "tf-idf": _fit_tf_idf(encodings, targets),
+        "static": _fit_static(encodings, targets, word_embeddings(model)),
     }
     for name, weights in arrays.items():
         folder = out / name
