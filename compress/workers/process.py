@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 from compress.errors import CompressError
 
@@ -107,7 +107,8 @@ def serve(open_server: Callable[..., Any]) -> None:
     other one names a method in ``do`` and holds its arguments. A :class:`CompressError` and a lack of memory are
     replies; any other exception ends the process with its traceback, whose last line the parent reports.
     """
-    replies = _keep_stdout_for_replies()
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever libraries print goes to stderr from now on
     with suppress(OSError):  # when memory runs out, Linux ends a process of its choice: let it be this one
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     server: Any = None
@@ -135,10 +136,3 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is PyTorch's
         return True
     return any(message in str(error).lower() for message in _OUT_OF_MEMORY)
-
-
-def _keep_stdout_for_replies() -> TextIO:
-    """The stream for replies; whatever libraries print goes to stderr from now on."""
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return replies

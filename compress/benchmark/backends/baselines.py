@@ -69,11 +69,7 @@ class BaselinePredictor:
 
 
 def fit_baselines(dataset: "Dataset", model: Path, out: Path) -> list[Path]:
-    """Train both on the train split with the tokens, and the word embeddings, of ``model``; their folders in ``out``.
-
-    Raises:
-        CompressError: ``model`` is no local folder with a tokenizer.json.
-    """
+    """Train both on the train split with ``model``'s tokens and word embeddings; their folders in ``out``."""
     tokenizer = model / "tokenizer.json"
     if not tokenizer.is_file():
         raise CompressError(f"--baselines: {model} has no tokenizer.json to take the tokens from; give a local folder")

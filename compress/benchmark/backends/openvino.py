@@ -25,11 +25,7 @@ class OpenVinoPredictor:
         self.precision, self.batch_tokens = precision_of(graph), batch_tokens_of(graph)
         self.size_bytes = graph.stat().st_size
         # By default it computes fp32 in bf16 where the CPU can, which is another precision than the report's.
-        settings = {
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
-        }
+        settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         self._model = openvino.Core().compile_model(str(graph), "CPU", settings)
 
     def run(self, feeds: Feeds) -> Logits:

@@ -140,11 +140,8 @@ def steps(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 def _metrics(past: Mapping[str, Any]) -> str:
     numbers = {name: value for name, value in past.get("metrics", {}).items() if isinstance(value, int | float)}
-    return ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in numbers.items())
-
-
-def _shown(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    shown = {name: f"{value:,}" if isinstance(value, int) else f"{value:.4g}" for name, value in numbers.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
 
 
 def as_markdown(results: Mapping[str, Any]) -> str:
