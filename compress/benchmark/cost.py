@@ -123,11 +123,9 @@ class EnergyMeter:
 
     def __exit__(self, *_: object) -> None:
         now_uj = self._read()
-        if self.joules is None or len(now_uj) != len(self._before_uj):
-            self.joules = None
-            return
-        for counter, before, now in zip(self._counters, self._before_uj, now_uj, strict=True):
-            self.joules += (now - before + (counter.wraps_at_uj if now < before else 0)) / 1e6
+        if self.joules is not None:  # then every counter could be read, now and before
+            for counter, before, now in zip(self._counters, self._before_uj, now_uj, strict=True):
+                self.joules += (now - before + (counter.wraps_at_uj if now < before else 0)) / 1e6
 
     def _read(self) -> list[int]:
         """Every counter; empty where one cannot be read."""

@@ -25,7 +25,7 @@ from compress.workers.timing import TimedCalls
 
 _FIXED_FEEDS = 16
 _UNTIMED_ANSWERS = 3
-_AT_MOST = 2.0
+_SERVED_AT_MOST = 2.0  # of the time until the last arrival
 _SPUN_S = 0.001
 
 
@@ -202,7 +202,7 @@ def serve_arrivals(arrivals_s: Times, answer: Callable[[int], None]) -> tuple[Ti
     times_ms = []
     watch = Stopwatch()
     for number, arrival_s in enumerate(arrivals_s.tolist()):
-        if watch.seconds > _AT_MOST * arrivals_s[-1]:
+        if watch.seconds > _SERVED_AT_MOST * arrivals_s[-1]:
             break
         while (left_s := arrival_s - watch.seconds) > 0:
             if left_s > _SPUN_S:  # the last millisecond is spun, since sleep would overshoot it
