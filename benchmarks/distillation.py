@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import compress
-from compress.benchmark.backends.opening import Row, open_row
+from compress.benchmark.rows import Row, open_row
 from compress.config import DataConfig
 from compress.data import Dataset, read_dataset
 from compress.errors import CompressError

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from compress.benchmark.backends.opening import Row
 from compress.benchmark.model_worker import ModelWorker
+from compress.benchmark.rows import Row
 from compress.benchmark.workload import REAL, Times
 from compress.config import DataConfig
 from compress.data import read_test

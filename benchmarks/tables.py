@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import distillation, pruning
 from benchmarks.gpu.table import table as gpu_table
-from compress.benchmark.report.markdown import as_markdown
+from compress.benchmark.report.page import as_markdown
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

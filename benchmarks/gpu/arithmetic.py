@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.benchmark.macs import ProductSizes, macs_per_text, sizes_of_model
+from compress.benchmark.cost import ProductSizes, macs_per_text, sizes_of_model
 from compress.modeling.widths import Widths
 from compress.runtime.encoding import Feeds
 

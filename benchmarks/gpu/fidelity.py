@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.gpu.attentions import ATTENTIONS
 from benchmarks.gpu.material import ragged_batch
 from benchmarks.gpu.serving import Emit, fixed_load, reason_of, sst2_loads
 from benchmarks.gpu.setting import Setting, sst2_lengths
 from benchmarks.gpu.timing import median_ms
 from benchmarks.gpu.ways import Padded, Unpadded, Way, load_model
-from compress.benchmark.backends.varlen_attention import ATTENTIONS
 from compress.runtime.encoding import Feeds
 
 _TEXTS = 256

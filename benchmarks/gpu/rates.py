@@ -10,7 +10,7 @@ from benchmarks.gpu.serving import Emit, reason_of
 from benchmarks.gpu.setting import Setting
 from benchmarks.gpu.timing import median_ms
 from benchmarks.gpu.ways import load_model
-from compress.benchmark.backends.varlen import DTYPES
+from compress.benchmark.backends.torch_modes import DTYPES
 
 
 def rates(setting: Setting, emit: Emit, _: float) -> None:

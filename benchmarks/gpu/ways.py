@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import torch
 
-from compress.benchmark.backends.static_shapes import StaticShapes, capture_cuda
-from compress.benchmark.backends.varlen import DTYPES, PackedBert
-from compress.benchmark.backends.varlen_attention import pack
+from benchmarks.gpu.attentions import ATTENTIONS
+from compress.benchmark.backends.torch_modes import DTYPES, StaticShapes, capture_cuda
+from compress.benchmark.backends.varlen import PackedBert, pack
 from compress.graph.weights import read_weights
 from compress.modeling.checkpoint import load_classifier
 from compress.runtime.encoding import Feeds
@@ -73,7 +73,7 @@ class Unpadded:
 
     Attributes:
         precision: of weights and products.
-        attention: a name in ``compress.benchmark.backends.varlen_attention.ATTENTIONS``.
+        attention: a name in ``benchmarks.gpu.attentions.ATTENTIONS``.
         first_token_only: whether the last layer computes no more than the classifier reads.
         compiled: whether torch.compile fuses what is between the products.
     """
@@ -91,7 +91,8 @@ class Unpadded:
 
     def opened(self, model: Any, device: str) -> Callable[[Feeds], tuple[Call, Call]]:
         """See :class:`Way`."""
-        packed_model = PackedBert(read_weights(model), self.attention, first_token_only=self.first_token_only)
+        attention = ATTENTIONS[self.attention]
+        packed_model = PackedBert(read_weights(model), attention, first_token_only=self.first_token_only)
         moved = packed_model.to(device=torch.device(device), dtype=DTYPES[self.precision])
         forward: Any = torch.compile(moved, dynamic=True) if self.compiled else moved
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Self, TypeVar
 
-from compress.benchmark.backends.opening import Row
 from compress.benchmark.model_worker import ModelWorker
+from compress.benchmark.rows import Row
 from compress.benchmark.workload import REAL, Times, Workload, settled
 from compress.errors import CompressError
 from compress.runtime.encoding import Text
@@ -42,12 +42,9 @@ class WorkerPool:
     ) -> dict[str, T]:
         """Ask the workers one after the other; the answers of those that gave one, by model, in the models' order.
 
-        A worker that lacks the memory for a workload of a fixed shape rests until :meth:`rested`.
-
-        Args:
-            ask: the question.
-            number: of the round, which decides who comes first, see :func:`compress.workers.timing.in_turn`.
-            done: called with the model's name after each worker, whether it answered or failed.
+        The round's ``number`` decides who comes first; ``done`` is called with the model's name after each worker,
+        whether it answered or failed. One that lacks the memory for a workload of a fixed shape rests until
+        :meth:`rested`.
         """
         answers: dict[str, T] = {}
         for worker in in_turn(self.workers, number):
@@ -111,15 +108,9 @@ def take_turns(
 
     All models get the same texts in the same order and the same rounds. A round is as many texts as the slowest
     model does in 0.3 s; a fast one goes over them again until it has worked for 0.05 s. The rounds end when every
-    median and its ratio to the first model's is settled, or when the slowest model has spent ``budget_s``.
-
-    Args:
-        pool: the workers.
-        workload: what to time.
-        texts: where the workload's texts or tokens come from.
-        budget_s: seconds for each model, including those of the rounds that ``rounds_ms`` already holds.
-        advance: called after each round with the share of the budget that is spent.
-        rounds_ms: gets the times; it holds whole rounds whenever this ends, by Ctrl-C too.
+    median and its ratio to the first model's is settled, or when the slowest model has spent ``budget_s``, including
+    the rounds that ``rounds_ms`` already holds; it holds whole rounds whenever this ends, by Ctrl-C too. ``advance`` is
+    called after each round with the share of the budget that is spent.
     """
     slowest_ms = max(pool.each(lambda worker: worker.prepare(workload, texts)).values(), default=0.0)
     if not slowest_ms:  # it fits no model

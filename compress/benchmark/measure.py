@@ -1,20 +1,28 @@
 """bench: every model's accuracy, latency and size, side by side."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.benchmark.compare import compare
-from compress.benchmark.instances import cpu_splits
-from compress.benchmark.protocol import Findings, check_reference, measure
+import numpy as np
+import numpy.typing as npt
+
+from compress.benchmark.protocol import Findings, Measured, all_labels, check_reference, measure
 from compress.benchmark.report.recommend import recommend
-from compress.benchmark.rows import plan
+from compress.benchmark.rows import plan, unique_names
+from compress.benchmark.throughput import cpu_splits
 from compress.benchmark.warnings import warnings_of
+from compress.benchmark.workload import speedup_interval
 from compress.config import BenchConfig
 from compress.errors import CompressError
+from compress.evaluation.comparison import measure_change
+from compress.evaluation.flips import find_flips
 from compress.evaluation.intervals import RESAMPLES
+from compress.evaluation.metrics import Indicators, choose_metric, predictions, truth
+from compress.evaluation.quality import confidence, measure_accuracy, measure_quality
+from compress.folder import MANIFEST, read_manifest
 from compress.machine import describe_machine, gpu_name, usable_cpus
 
 if TYPE_CHECKING:
@@ -77,14 +85,86 @@ def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig)
     }
 
 
-def unique_names(models: Sequence[Path]) -> dict[str, Path]:
-    """A name for each model folder: the folder's own, with its parent's or a number where two are equal."""
-    if not models:
-        raise CompressError("bench needs at least one model folder")
-    named: dict[str, Path] = {}
-    tails = [path.resolve().name for path in models]
-    for path, tail in zip(models, tails, strict=True):
-        wanted = tail if tails.count(tail) == 1 else f"{path.resolve().parent.name}/{tail}"
-        copies = (wanted, *(f"{wanted} ({number})" for number in range(2, len(models) + 1)))
-        named[next(name for name in copies if name not in named)] = path
-    return named
+def compare(measured: dict[str, Measured], test: "Split", config: BenchConfig) -> list[dict[str, Any]]:
+    """One entry of results.json for each model, compared with the first; without test labels accuracies are None."""
+    first = next(iter(measured.values()))
+    labels = all_labels(model.info for model in measured.values())
+    true = truth(test.targets(labels, first.info.task), len(labels)) if test.labels else None
+    metric = choose_metric(config.metric, first.info.task, len(labels))
+    first_answers = _answers(first, labels)
+    entries = []
+    for name, model in measured.items():
+        answers = _answers(model, labels)
+        if true is None:
+            agreement = float((first_answers == answers).all(axis=1).mean())
+            accuracy, change = None, {"accuracy_delta": None, "ci95": None, "agreement": agreement, "mcnemar_p": None}
+        else:
+            accuracy = asdict(measure_accuracy(metric, answers, true, config.seed))
+            accuracy |= asdict(measure_quality(labels, answers, true, _sureness(model, labels)))
+            change = asdict(measure_change(metric, first_answers, answers, true, config.seed))
+        compared = {
+            "accuracy": accuracy,
+            "versus_first": change | _ratios(first, model),
+            "flips": asdict(find_flips(test.texts, labels, first_answers, answers, true)),
+        }
+        entries.append(_entry(name, model, config) | compared)
+    return entries
+
+
+def _sureness(model: Measured, labels: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    """How sure the model is; of a label that it does not know it is sure that it does not apply."""
+    sureness = confidence(model.info.task, model.logits)
+    if sureness.ndim == 1:
+        return sureness
+    placed = np.ones((len(sureness), len(labels)))
+    placed[:, [labels.index(label) for label in model.info.labels]] = sureness
+    return placed
+
+
+def _ratios(first: Measured, model: Measured) -> dict[str, Any]:
+    in_step = 0 < len(first.rounds_ms) == len(model.rounds_ms)
+    return {
+        "speedup_p50": first.latency[0].p50_ms / model.latency[0].p50_ms,
+        "speedup_ci95": speedup_interval(first.rounds_ms, model.rounds_ms) if in_step else None,
+        "size_ratio": first.info.size_bytes / model.info.size_bytes,
+    }
+
+
+def _answers(model: Measured, labels: tuple[str, ...]) -> Indicators:
+    """The model's predictions with its columns in the order of ``labels``."""
+    predicted = predictions(model.info.task, model.logits)
+    placed = np.zeros((len(predicted), len(labels)), dtype=np.bool_)
+    placed[:, [labels.index(label) for label in model.info.labels]] = predicted
+    return placed
+
+
+def _priced(model: Measured, price_per_hour: float | None) -> dict[str, Any] | None:
+    """The model's cost with the price at its best throughput: a machine paid by the hour would be used so."""
+    if model.cost is None:
+        return None
+    offline = [model.throughput.texts_per_s] if model.throughput else []
+    side_by_side = [split.texts_per_s for split in model.splits]
+    best = max([latency.texts_per_s for latency in model.latency] + offline + side_by_side)
+    price = None if price_per_hour is None else price_per_hour / 3600 / best * 1e6
+    return asdict(replace(model.cost, price_per_million_texts=price))
+
+
+def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
+    info, path = model.info, model.row.path
+    return {
+        "name": name,
+        "path": str(path),
+        "backend": info.backend,
+        "device": model.row.device,
+        "provider": info.provider,
+        "precision": info.precision,
+        "size_bytes": info.size_bytes,
+        "parameters": info.parameters,
+        "labels": list(info.labels),
+        "latency": [asdict(latency) for latency in model.latency],
+        "throughput": asdict(model.throughput) if model.throughput else None,
+        "served": asdict(model.served) if model.served else None,
+        "instances": [asdict(split) for split in model.splits],
+        "cost": _priced(model, config.price_per_hour),
+        "history": list(read_manifest(path).history) if (path / MANIFEST).is_file() else [],
+    }

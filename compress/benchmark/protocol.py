@@ -1,6 +1,6 @@
 """The order in which everything is measured, and the findings, which an early end leaves whole."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
@@ -8,20 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.benchmark.backends.opening import Row
-from compress.benchmark.compare import Measured, all_labels
-from compress.benchmark.instances import cpu_splits, measure_split
+from compress.benchmark.cost import Cost
 from compress.benchmark.interleave import WorkerPool, take_turns
 from compress.benchmark.model_worker import ModelInfo, ModelWorker
-from compress.benchmark.throughput import measure_served, measure_throughput
+from compress.benchmark.rows import Row
+from compress.benchmark.throughput import (
+    CpuSplit,
+    Served,
+    Throughput,
+    cpu_splits,
+    measure_served,
+    measure_split,
+    measure_throughput,
+)
 from compress.benchmark.warnings import CpuWatch
-from compress.benchmark.workload import REAL, Times, Workload, summarise
+from compress.benchmark.workload import REAL, Latency, Times, Workload, summarise
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.evaluation.metrics import choose_metric
 from compress.machine import usable_cpus
 from compress.progress import Advance, progress
 from compress.runtime.encoding import Text
+from compress.runtime.predictor import Logits
 from compress.task import reads_pairs
 from compress.workers.process import WorkerError
 
@@ -30,6 +38,21 @@ if TYPE_CHECKING:
 
 _TIMED_TEXTS = 512
 _GPU_BATCHES, _GPU_LENGTH = (1, 8, 64, 256, 1024), 128
+
+
+@dataclass(slots=True)
+class Measured:
+    """Everything that was measured of one model."""
+
+    row: Row
+    info: ModelInfo
+    logits: Logits
+    latency: list[Latency] = field(default_factory=list)
+    rounds_ms: list[Times] = field(default_factory=list)  # of the first latency
+    cost: Cost | None = None
+    throughput: Throughput | None = None
+    served: Served | None = None
+    splits: list[CpuSplit] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -69,20 +92,12 @@ class Findings:
 
 
 def measure(
-    rows: Mapping[str, Row],
-    test: "Split",
-    task: str,
-    threads: list[int],
-    config: BenchConfig,
-    findings: Findings,
+    rows: Mapping[str, Row], test: "Split", task: str, threads: list[int], config: BenchConfig, findings: Findings
 ) -> None:
-    """Measure all ``rows``, one thread count after the other, into ``findings``.
-
-    Raises:
-        CompressError: see :func:`compress.benchmark.measure.bench`.
-        KeyboardInterrupt: on Ctrl-C; what was measured until then is in ``findings``.
-    """
-    workloads, texts = workloads_of(config), sample(test.texts, config.seed)
+    """Measure all ``rows``, one thread count after the other, into ``findings``, which Ctrl-C leaves whole."""
+    workloads = workloads_of(config)
+    # The texts that are timed, the same for every model.
+    texts = [test.texts[row] for row in np.random.default_rng(config.seed).permutation(len(test.texts))[:_TIMED_TEXTS]]
     steps = max(1, round(config.seconds * len(rows)))
     total = len(threads) * (len(rows) + len(workloads) * steps) + len(rows) * (1 + len(config.instances))
     with progress("bench", total=total) as advance:
@@ -110,6 +125,11 @@ def check_reference(rows: Mapping[str, Row], failed: Mapping[str, str]) -> None:
         raise CompressError(
             f"{rows[first].path}: the first model is the reference and cannot be measured ({failed[first]})"
         )
+
+
+def all_labels(models: Iterable[ModelInfo]) -> tuple[str, ...]:
+    """Every label that a model knows, sorted: of two, F1 is of the second."""
+    return tuple(sorted({label for model in models for label in model.labels}))
 
 
 def _check(
@@ -191,22 +211,11 @@ def _side_by_side(texts: Sequence[Text], config: BenchConfig, findings: Findings
 
 
 def workloads_of(config: BenchConfig, longest: int = _GPU_LENGTH) -> list[Workload]:
-    """Real texts first, then the grid; on a GPU, which batches are for, there is always a grid.
-
-    Args:
-        config: bench's settings.
-        longest: tokens that all models take.
-    """
+    """Real texts first, then the grid; on a GPU there always is one, as far as the ``longest`` text of all models."""
     batches, lengths = config.batch, config.length
     if config.device == "cuda":
         batches, lengths = batches or list(_GPU_BATCHES), lengths or [min(longest, _GPU_LENGTH)]
     return [REAL, *(Workload(batch, length) for batch, length in product(batches, lengths))]
-
-
-def sample(texts: Sequence[Text], seed: int) -> list[Text]:
-    """The texts that are timed, the same for every model, in a seeded order."""
-    order = np.random.default_rng(seed).permutation(len(texts))[:_TIMED_TEXTS]
-    return [texts[index] for index in order]
 
 
 @contextmanager

@@ -1,28 +1,88 @@
-"""The rows of a benchmark: each model folder with each backend that can run it."""
+"""The rows of a benchmark: each model folder with each backend that can run it, and how one is opened."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from compress.benchmark.backends.baselines import ABOUT
-from compress.benchmark.backends.opening import Row, gpu_graph
-from compress.config import BenchConfig
+from compress.benchmark.backends.baselines import ABOUT, BaselinePredictor
 from compress.errors import CompressError
-from compress.folder import manifest_kind
+from compress.folder import manifest_kind, read_manifest
+from compress.runtime.encoding import TextEncoder
+from compress.runtime.graph_file import GRAPHS
+from compress.runtime.predictor import MeasuredPredictor
+
+if TYPE_CHECKING:
+    from compress.config import BenchConfig
 
 _ON_GPU_ONLY = ("tf32", "fp16", "graphs")
 _WITH_ARTICLE: Mapping[str, str] = {"torch": "a PyTorch", "onnx": "an ONNX"}
 _GPU_BACKENDS = ("torch", "torch-tf32", "torch-bf16", "torch-fp16", "torch-fp16-compiled", "torch-fp16-graphs")
 
 
-def plan(named: Mapping[str, Path], config: BenchConfig) -> tuple[dict[str, Row], dict[str, str]]:
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the report: a model's folder and what runs it."""
+
+    path: Path
+    backend: str | None = None  # of the setting ``backends``; None: PyTorch in fp32 eager, onnxruntime for ONNX folders
+    device: str = "cpu"  # or ``cuda``
+    provider: str = "CPU"  # onnxruntime's execution provider, for ONNX models
+
+
+def open_row(row: Row, threads: int) -> MeasuredPredictor:
+    """The classifier of ``row`` on some CPU threads. Its runtime is imported here, as part of loading."""
+    if (row.path / ABOUT).is_file():
+        return BaselinePredictor(row.path)
+    own = "onnxruntime" if manifest_kind(row.path) == "onnx" else "torch"
+    engine, *options = (row.backend or own).split("-")
+    if engine == "openvino":
+        from compress.benchmark.backends.openvino import OpenVinoPredictor
+
+        return OpenVinoPredictor(row.path, threads)
+    if engine == "onnxruntime":
+        from compress.runtime.session import OnnxPredictor
+
+        if row.device == "cpu":
+            return OnnxPredictor.open(row.path, threads, provider=row.provider)
+        graph, manifest = gpu_graph(row.path), read_manifest(row.path)
+        if graph is None:
+            raise CompressError(f"{row.path}: has no graph for a GPU; export it in fp32")
+        encoder = TextEncoder.from_file(row.path / "tokenizer.json", manifest.max_length)
+        return OnnxPredictor(graph, manifest, encoder, threads, provider=row.provider)
+    if "varlen" in options:
+        from compress.benchmark.backends.varlen import open_varlen
+
+        return open_varlen(row.path, row.device, options[-1], threads)
+    from compress.benchmark.backends.torch_modes import open_torch
+
+    return open_torch(row.path, threads, row.device, options)
+
+
+def gpu_graph(folder: Path) -> Path | None:
+    """The ONNX folder's graph for a GPU, which is any but int8; None where it has none."""
+    graphs = (folder / name for name, precision in GRAPHS.items() if precision != "int8")
+    return next((graph for graph in graphs if graph.is_file()), None)
+
+
+def unique_names(models: Sequence[Path]) -> dict[str, Path]:
+    """A name for each model folder: the folder's own, with its parent's or a number where two are equal."""
+    if not models:
+        raise CompressError("bench needs at least one model folder")
+    named: dict[str, Path] = {}
+    tails = [path.resolve().name for path in models]
+    for path, tail in zip(models, tails, strict=True):
+        wanted = tail if tails.count(tail) == 1 else f"{path.resolve().parent.name}/{tail}"
+        copies = (wanted, *(f"{wanted} ({number})" for number in range(2, len(models) + 1)))
+        named[next(name for name in copies if name not in named)] = path
+    return named
+
+
+def plan(named: Mapping[str, Path], config: "BenchConfig") -> tuple[dict[str, Row], dict[str, str]]:
     """Every row of the report by its name, and the models that have none with the reason.
 
-    A model with several rows has the backend in their names.
-
-    Raises:
-        CompressError: this machine or device lacks a backend or provider of ``config``, or the first model, which is
-            the reference, has no row.
+    A model with several rows has the backend in their names. The first model, which is the reference, must have a row.
     """
     for backend in config.backends:
         _check_backend(backend, config.device)
@@ -58,7 +118,7 @@ def _check_provider(name: str) -> None:
     find_provider(name)
 
 
-def _rows_of(path: Path, config: BenchConfig) -> list[Row] | str:
+def _rows_of(path: Path, config: "BenchConfig") -> list[Row] | str:
     """The rows of one model, or the reason why there are none."""
     if (path / ABOUT).is_file():  # a baseline has one way to run
         return [Row(path)]

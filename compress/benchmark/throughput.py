@@ -1,30 +1,34 @@
-"""Texts a second: offline, where only the whole test set counts, and online, where texts arrive at random."""
+"""Texts a second: of the whole test set, of texts that arrive at random, and of several processes side by side.
+
+Texts that arrive at random and wait their turn are MLPerf's server scenario (Reddi et al. 2020), with one server.
+"""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 
-from compress.benchmark.arrivals import Served, poisson_arrivals, summarise_served
 from compress.benchmark.interleave import WorkerPool
 from compress.benchmark.model_worker import ModelInfo, ModelWorker
+from compress.benchmark.rows import Row
+from compress.benchmark.workload import REAL, Times
+from compress.errors import CompressError
 from compress.runtime.encoding import Text
+from compress.workers.timing import calls_per_turn
 
 _PASSES_AT_MOST = 3
-_STRETCHES = 2
+_KEPT_UP = 0.9
+_SERVED_STRETCHES, _SPLIT_STRETCHES = 2, 3
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Offline throughput over the whole test set; the tokenizer is not included.
+    """Offline throughput of one process over the whole test set, of the median pass; the tokenizer is not included.
 
-    Attributes:
-        texts_per_s: of the median pass.
-        texts: in the test set.
-        threads: CPU threads of the one process.
-        passes_texts_per_s: of each pass over the test set.
-        batch_tokens: what a batch of texts of like length held at most, padding included; 1: one text at a time, as
-            dynamic int8 is run, whose answers depend on what shares the batch.
+    ``batch_tokens`` is what a batch of texts of like length held at most, padding included; 1: one text at a time, as
+    dynamic int8 is run, whose answers depend on what shares the batch.
     """
 
     texts_per_s: float
@@ -32,6 +36,40 @@ class Throughput:
     threads: int
     passes_texts_per_s: tuple[float, ...]
     batch_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Latencies from arrival to answer, waiting, tokenizer and model together, of one server with ``threads``.
+
+    Below 90% of the arrivals the server is ``overloaded``: its queue grows without end, and the latencies only show how
+    long was measured.
+    """
+
+    rate_per_s: float
+    threads: int
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    answered_per_s: float
+    overloaded: bool
+    texts: int
+
+
+@dataclass(frozen=True, slots=True)
+class CpuSplit:
+    """Processes with ``threads`` each, all answering real texts one at a time, at the same time.
+
+    ``texts_per_s`` is of all together, the median of the stretches; ``p50_ms`` and ``p95_ms`` are of a text.
+    """
+
+    instances: int
+    threads: int
+    texts_per_s: float
+    p50_ms: float
+    p95_ms: float
+    stretches_texts_per_s: tuple[float, ...]
 
 
 def measure_throughput(
@@ -56,11 +94,62 @@ def measure_throughput(
     }
 
 
+def poisson_arrivals(rate_per_s: float, seconds: float, seed: int) -> Times:
+    """Times of arrival in seconds of a Poisson process, ``[n]``, at least one."""
+    rng = np.random.default_rng(seed)
+    n = max(1, int(rng.poisson(rate_per_s * seconds)))
+    return np.sort(rng.random(n) * seconds)  # given their number, arrivals are uniform
+
+
 def measure_served(pool: WorkerPool, rate_per_s: float, budget_s: float, seed: int) -> dict[str, Served]:
     """Every model answers the same Poisson arrivals, in two stretches, in turns, while the others rest."""
-    stretches: dict[str, list[tuple[np.ndarray, float, float]]] = {worker.name: [] for worker in pool.workers}
-    for number in range(_STRETCHES):
-        arrivals_s = poisson_arrivals(rate_per_s, budget_s / _STRETCHES, seed + number)
+    stretches: dict[str, list[tuple[Times, float, float]]] = {worker.name: [] for worker in pool.workers}
+    for number in range(_SERVED_STRETCHES):
+        arrivals_s = poisson_arrivals(rate_per_s, budget_s / _SERVED_STRETCHES, seed + number)
         served = pool.each(lambda worker, at=arrivals_s: worker.serve(at), number)  # type: ignore[misc]
         stretches = {name: [*stretches[name], (*found, float(arrivals_s[-1]))] for name, found in served.items()}
     return {name: summarise_served(rate_per_s, pool.threads, each) for name, each in stretches.items()}
+
+
+def summarise_served(rate_per_s: float, threads: int, stretches: Sequence[tuple[Times, float, float]]) -> Served:
+    """The figures of several stretches: times in ms, seconds until the last answer, seconds until the last arrival."""
+    times_ms = np.concatenate([times for times, _, _ in stretches])
+    took_s = sum(took for _, took, _ in stretches)
+    p50_ms, p90_ms, p95_ms, p99_ms = np.percentile(times_ms, [50, 90, 95, 99]).tolist()
+    overloaded = sum(arriving for _, _, arriving in stretches) < _KEPT_UP * took_s
+    return Served(
+        rate_per_s, threads, p50_ms, p90_ms, p95_ms, p99_ms, len(times_ms) / took_s, overloaded, len(times_ms)
+    )
+
+
+def cpu_splits(instances: Sequence[int], cpus: int) -> list[tuple[int, int]]:
+    """Each number of processes with the threads of one: an even share of the CPUs, rounded down."""
+    for count in instances:
+        if count > cpus:
+            raise CompressError(f"bench.instances {count} is more than the {cpus} CPUs that this process may use")
+    return [(count, cpus // count) for count in instances]
+
+
+def measure_split(
+    name: str, row: Row, instances: int, threads: int, texts: Sequence[Text], budget_s: float
+) -> CpuSplit:
+    """One split of one model, while nothing else of ours runs; WorkerError where a process refused it or died."""
+    with ExitStack() as ends, ThreadPoolExecutor(instances) as all_at_once:
+        workers = [ends.enter_context(ModelWorker(name, row, threads)) for _ in range(instances)]
+        list(all_at_once.map(ModelWorker.open, workers))
+        slowest_ms = max(all_at_once.map(lambda worker: worker.prepare(REAL, texts), workers))
+        stretch_s = budget_s / _SPLIT_STRETCHES
+        # A process that ended a stretch early would leave the others more of the machine, so all go on until its end.
+        calls = calls_per_turn(stretch_s, slowest_ms, 2, len(texts))
+        rounds = [
+            list(all_at_once.map(lambda worker: worker.turn(calls, stretch_s), workers))
+            for _ in range(_SPLIT_STRETCHES)
+        ]
+    return summarise_split(instances, threads, rounds)
+
+
+def summarise_split(instances: int, threads: int, stretches: Sequence[Sequence[Times]]) -> CpuSplit:
+    """The figures of raw times in milliseconds, one array a stretch and process."""
+    rates = tuple(sum(1000 * len(times) / float(times.sum()) for times in stretch) for stretch in stretches)
+    p50_ms, p95_ms = np.percentile(np.concatenate([times for each in stretches for times in each]), [50, 95]).tolist()
+    return CpuSplit(instances, threads, float(np.median(rates)), p50_ms, p95_ms, rates)

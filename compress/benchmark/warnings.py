@@ -21,17 +21,11 @@ _WORKING = ("user", "nice", "system", "irq", "softirq", "steal")
 
 @dataclass(frozen=True, slots=True)
 class Contention:
-    """How much others used the machine.
+    """How much others used the machine."""
 
-    Attributes:
-        other_cpus: CPUs' worth of work that other processes did, on average, on the CPUs that bench may use.
-        cpus: that bench may use.
-        seconds: how long this was watched.
-    """
-
-    other_cpus: float
-    cpus: int
-    seconds: float
+    other_cpus: float  # CPUs' worth of work that other processes did, on average, on the CPUs that bench may use
+    cpus: int  # that bench may use
+    seconds: float  # how long this was watched
 
 
 class CpuWatch:
@@ -73,13 +67,7 @@ class CpuWatch:
 
 
 def warnings_of(entries: Sequence[Mapping[str, Any]], chosen: str, contention: Contention | None) -> list[str]:
-    """Warnings for the top of the report; none for a quiet machine and a headline with a narrow interval.
-
-    Args:
-        entries: those of results.json.
-        chosen: the recommended model, whose speed-up is the headline.
-        contention: of the CPUs while the times were measured.
-    """
+    """Warnings for the top of the report; ``chosen`` is the recommended model, whose speed-up is the headline."""
     found = []
     if contention is not None and contention.other_cpus > _BUSY_CPUS:
         found.append(

@@ -9,7 +9,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from compress.graph.profile import INT8_KERNELS, NodeTime, profile
+import numpy as np
+
+from compress.graph.profile import INT8_KERNELS, NodeTime, Product, profile
 from compress.machine import usable_cpus
 from compress.runtime.encoding import Encoding, Feeds, pad
 from compress.runtime.graph_file import graph_inputs
@@ -26,19 +28,12 @@ _SHOWN_KERNELS = 6
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that doctor looked at.
-
-    Attributes:
-        about: what was looked at.
-        text: what was found, and what to do where it is not ok.
-        ok: whether nothing needs to be done.
-        figures: the same in numbers, for ``--json``; empty where the text says it all.
-    """
+    """One thing that doctor looked at."""
 
     about: str
-    text: str
+    text: str  # what was found, and what to do where it is not ok
     ok: bool = True
-    figures: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)  # for --json; empty where the text says it all
 
 
 def explain_speed(graph: Path, precision: str, max_length: int) -> Iterator[Finding]:
@@ -53,7 +48,7 @@ def explain_speed(graph: Path, precision: str, max_length: int) -> Iterator[Find
 
 def _kernels(nodes: Sequence[NodeTime], precision: str) -> Finding:
     products = [node for node in nodes if node.product]
-    by_part = [(part, _counted(group)) for part, group in groupby(products, key=lambda node: _part(node.name))]
+    by_part = [(part, _counted(group)) for part, group in groupby(products, key=_part)]
     runs = [[part for part, _ in same] for _, same in groupby(by_part, key=lambda each: each[1])]
     kernels = dict(by_part)
     shown = "; ".join(
@@ -72,8 +67,8 @@ def _kernels(nodes: Sequence[NodeTime], precision: str) -> Finding:
     )  # fmt: skip
 
 
-def _part(name: str) -> str:
-    found = re.match(r"layer\.(\d+)\.", name)
+def _part(node: NodeTime) -> str:
+    found = re.match(r"layer\.(\d+)\.", node.name)
     return f"layer {found[1]}" if found else "classifier"
 
 
@@ -102,8 +97,6 @@ def _times(nodes: Sequence[NodeTime], tokens: int) -> Finding:
 def _floor(graph: Path, nodes: Sequence[NodeTime], feeds: Feeds) -> Finding:
     if find_spec("onnx") is None:
         return Finding("floor", "not measured: it needs the onnx package; pip install 'compress-bert[train]'")
-    from compress.doctor.floor import floor_ms
-
     products = [node.product for node in nodes if node.product]
     least_ms = floor_ms(products)
     p50_ms = _p50_ms(graph, 1, [feeds])
@@ -113,6 +106,29 @@ def _floor(graph: Path, nodes: Sequence[NodeTime], feeds: Feeds) -> Finding:
         f"{p50_ms:.2f} ms that {feeds['input_ids'].size} tokens take on one thread",
         figures={"floor_ms": least_ms, "p50_ms": p50_ms, "share": least_ms / p50_ms},
     )
+
+
+def floor_ms(products: Sequence[Product]) -> float:
+    """The least time that a model can take here: all ``products`` on one thread, their inputs quantized already."""
+    from onnx import TensorProto
+
+    from compress.graph.writer import GraphWriter, Shape, model_of
+
+    writer = GraphWriter()
+    feeds: Feeds = {}
+    inputs: dict[str, Shape] = {}
+    outputs: dict[str, Shape] = {}
+    for index, product in enumerate(products):
+        read = f"{'uint8' if product.int8 else 'fp32'}.{product.rows}.{product.inner}"
+        feeds[read] = np.ones((product.rows, product.inner), np.uint8 if product.int8 else np.float32)
+        inputs[read] = TensorProto.UINT8 if product.int8 else TensorProto.FLOAT, [product.rows, product.inner]
+        # A weight of its own for each product, as in the model: they come from memory, not from a cache.
+        weight = np.ones((product.inner, product.outer), np.int8 if product.int8 else np.float32)
+        kind = "MatMulInteger" if product.int8 else "MatMul"
+        result = writer.op(kind, read, writer.constant(f"weight.{index}", weight), name=f"result.{index}")
+        outputs[result] = TensorProto.INT32 if product.int8 else TensorProto.FLOAT, [product.rows, product.outer]
+    session = open_session(model_of(writer.graph("floor", inputs, outputs)).SerializeToString(), 1)
+    return median_ms(lambda each: session.run(None, each), [feeds], _CALLS)
 
 
 def _threads(graph: Path, max_length: int) -> Finding:

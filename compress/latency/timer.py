@@ -14,8 +14,7 @@ import numpy as np
 from compress.clock import CudaStopwatch
 from compress.errors import CompressError
 from compress.runtime.encoding import Feeds
-from compress.workers.process import Worker, WorkerError
-from compress.workers.serving import serve
+from compress.workers.process import Worker, WorkerError, serve
 from compress.workers.timing import TimedCalls
 
 if TYPE_CHECKING:

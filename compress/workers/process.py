@@ -1,4 +1,4 @@
-"""The parent's side of a worker: a process that is started, asked in JSON lines over stdin, and always ended.
+"""A worker: a process that is started, asked in JSON lines over stdin, and always ended; and what it runs itself.
 
 Models that share a process spoil each other's times (their threads spin), so each one that is timed gets a worker.
 """
@@ -9,20 +9,21 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Self
 
 from compress.errors import CompressError
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _GRACE_S = 5.0
+# PyTorch on a CPU and onnxruntime have no exception class of their own for this.
+_OUT_OF_MEMORY = ("can't allocate memory", "failed to allocate memory", "bad_alloc", "bad allocation", "out of memory")
 
 
 class WorkerError(CompressError):
-    """A worker refused a request or died; the message is its reason in one line.
-
-    Attributes:
-        out_of_memory: whether memory ran out; a worker that died of it was ended by Linux, which sends SIGKILL.
-    """
+    """A worker refused a request or died, perhaps for lack of memory; the message is its reason in one line."""
 
     def __init__(self, reason: str, *, out_of_memory: bool = False) -> None:
         super().__init__(reason)
@@ -30,13 +31,9 @@ class WorkerError(CompressError):
 
 
 class Worker:
-    """A process that runs ``module``, which calls :func:`compress.workers.serving.serve`.
+    """A process that runs ``module``, which calls :func:`serve`, with ``threads`` CPU threads for its libraries.
 
     The process starts at once; what it serves is opened by the first request.
-
-    Args:
-        module: the child's main module.
-        threads: CPU threads of the libraries in it.
     """
 
     def __init__(self, module: str, threads: int) -> None:
@@ -98,6 +95,44 @@ class Worker:
         written = [line.strip() for line in lines if line.strip()]
         ending = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
         reason = f"{written[-1]} ({ending})" if written else f"its process ended without a message ({ending})"
-        if status == -signal.SIGKILL:
+        if status == -signal.SIGKILL:  # which Linux sends when memory runs out
             return WorkerError(f"probably out of memory: {reason}", out_of_memory=True)
         return WorkerError(reason)
+
+
+def serve(open_server: Callable[..., Any]) -> None:
+    """The child's side: answer each line on stdin with one on stdout, until stdin ends.
+
+    The first request holds the arguments of ``open_server``, and what its ``describe()`` returns is the reply; every
+    other one names a method in ``do`` and holds its arguments. A :class:`CompressError` and a lack of memory are
+    replies; any other exception ends the process with its traceback, whose last line the parent reports.
+    """
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever libraries print goes to stderr from now on
+    with suppress(OSError):  # when memory runs out, Linux ends a process of its choice: let it be this one
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    server: Any = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if server is None:
+                server = open_server(**request)
+                reply = server.describe()
+            else:
+                reply = getattr(server, request.pop("do"))(**request)
+        except CompressError as error:
+            reply = {"error": str(error), "out_of_memory": False}
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            reply = {"error": f"out of memory ({reason})", "out_of_memory": True}
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the memory of the machine or of its GPU ran out."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is PyTorch's
+        return True
+    return any(message in str(error).lower() for message in _OUT_OF_MEMORY)

@@ -20,13 +20,7 @@ T = TypeVar("T")
 
 
 class TimedCalls(Generic[T]):
-    """Times ``call`` over ``inputs``, which come in this order, over and over.
-
-    Args:
-        call: what is timed.
-        inputs: its arguments, one a call.
-        clock: ``CudaStopwatch`` for work that a GPU does.
-    """
+    """Times ``call`` over ``inputs``, one a call, over and over in this order; ``CudaStopwatch`` times a GPU's work."""
 
     def __init__(
         self,
@@ -56,12 +50,9 @@ class TimedCalls(Generic[T]):
     def turn(
         self, calls: int, at_least_s: float = 0.0, during: AbstractContextManager[object] | None = None
     ) -> list[float]:
-        """Times in milliseconds of the next ``calls`` calls, all of them repeated until ``at_least_s`` has passed.
+        """Times in milliseconds of the next ``calls`` inputs, all of them repeated until ``at_least_s`` has passed.
 
-        Args:
-            calls: how many inputs are used.
-            at_least_s: the least time to spend.
-            during: entered for the timed calls alone, which follow some that are not timed.
+        ``during`` is entered for the timed calls alone, which follow some that are not timed.
         """
         block = self._block(calls)
         self._next += calls

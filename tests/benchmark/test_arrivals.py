@@ -4,12 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.benchmark.arrivals import poisson_arrivals, serve_arrivals, summarise_served
-from compress.benchmark.backends.opening import Row
 from compress.benchmark.interleave import WorkerPool
 from compress.benchmark.measure import bench
-from compress.benchmark.model_worker import ModelWorker
-from compress.benchmark.throughput import measure_served, measure_throughput
+from compress.benchmark.model_worker import ModelWorker, serve_arrivals
+from compress.benchmark.rows import Row
+from compress.benchmark.throughput import measure_served, measure_throughput, poisson_arrivals, summarise_served
 from compress.benchmark.workload import REAL
 from compress.config import BenchConfig
 from tests.benchmark.test_bench import TEST, TEXTS

@@ -6,9 +6,18 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from compress.benchmark.macs import ProductSizes, macs_per_text, sizes_of_graph, sizes_of_model
+from compress.benchmark.cost import (
+    Counter,
+    EnergyMeter,
+    ProductSizes,
+    cpu_counters,
+    gpu_counters,
+    macs_per_text,
+    peak_memory_bytes,
+    sizes_of_graph,
+    sizes_of_model,
+)
 from compress.benchmark.measure import bench
-from compress.benchmark.resources import Counter, EnergyMeter, cpu_counters, gpu_counters, peak_memory_bytes
 from compress.config import BenchConfig
 from compress.graph.build import build_graph
 from compress.graph.weights import read_weights
@@ -50,7 +59,7 @@ def test_weights_of_another_model_are_not_guessed_at() -> None:
 
 def test_peak_memory_is_of_this_process_alone_and_grows_with_it() -> None:
     code = """
-from compress.benchmark.resources import peak_memory_bytes
+from compress.benchmark.cost import peak_memory_bytes
 before = peak_memory_bytes()
 held = b"1" * 50_000_000
 print(before, peak_memory_bytes())

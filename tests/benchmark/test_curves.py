@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.benchmark.report.curves import curve_of, draw, metric_domain
+from compress.benchmark.report.charts import curve_of, draw_curve, metric_domain
 from compress.benchmark.report.page import as_html
 from compress.folder import read_manifest
 from tests.benchmark.test_report import document, parse
@@ -51,7 +51,7 @@ def straight(pixels: npt.NDArray[np.float64], values: Sequence[float]) -> tuple[
 def test_both_lines_go_through_every_validation_on_one_axis_of_steps() -> None:
     curve = curve_of(past())
     assert curve is not None
-    metric, loss = lines(draw(curve, 336))
+    metric, loss = lines(draw_curve(curve, 336))
     assert metric[:, 0].tolist() == loss[:, 0].tolist()
     assert straight(metric[:, 0], STEPS) == pytest.approx((336 / 56, 0), abs=1e-3)
     assert straight(metric[:, 1], VALUES)[0] < 0  # up is better
@@ -63,7 +63,7 @@ def test_both_lines_go_through_every_validation_on_one_axis_of_steps() -> None:
 def test_the_dot_is_on_the_checkpoint_that_was_kept() -> None:
     curve = curve_of(past())
     assert curve is not None
-    svg = draw(curve, 336)
+    svg = draw_curve(curve, 336)
     dots = re.findall(r'symbol mark container"\s*><path[^>]*translate\(([\d.]+),([\d.]+)\)', svg)
     assert [[float(pixel) for pixel in dot] for dot in dots] == [pytest.approx(lines(svg)[0][2], abs=0.01)]
     assert curve.in_words == "accuracy 95.5%, step 42 of 56"
@@ -84,7 +84,7 @@ def test_what_a_step_records_can_be_drawn(tiny_torch: Path, tiny_int8: Path) -> 
     finetuned, *others = map(curve_of, read_manifest(tiny_int8).history)
     assert finetuned == curve_of(read_manifest(tiny_torch).history[-1])
     assert finetuned is not None
-    assert len(lines(draw(finetuned, 300))[0]) == len(finetuned.points)
+    assert len(lines(draw_curve(finetuned, 300))[0]) == len(finetuned.points)
     assert set(others) == {None}
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.benchmark.instances import cpu_splits, summarise_split
 from compress.benchmark.measure import bench
-from compress.benchmark.report.markdown import as_markdown, split_words
-from compress.benchmark.report.page import as_html
+from compress.benchmark.report.formatting import split_words
+from compress.benchmark.report.page import as_html, as_markdown
+from compress.benchmark.throughput import cpu_splits, summarise_split
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.machine import usable_cpus

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from compress.benchmark.backends.opening import Row
 from compress.benchmark.interleave import WorkerPool, take_turns
 from compress.benchmark.model_worker import ModelWorker
+from compress.benchmark.rows import Row
 from compress.benchmark.workload import REAL, Times, Workload
 from tests.benchmark.test_bench import TEXTS
 

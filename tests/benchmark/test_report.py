@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 
 from compress.benchmark.report.charts import latency_bars
-from compress.benchmark.report.label_placement import box_of, place_labels
-from compress.benchmark.report.markdown import as_markdown
-from compress.benchmark.report.page import as_html, steps, write_report
+from compress.benchmark.report.page import as_html, as_markdown, steps, write_report
 from compress.benchmark.report.recommend import recommend
-from compress.benchmark.report.scatter import log_ticks, pareto_front
+from compress.benchmark.report.scatter import box_of, log_ticks, pareto_front, place_labels
 from compress.benchmark.workload import REAL, Workload, summarise
 from compress.evaluation.comparison import measure_change
 from compress.evaluation.metrics import Indicators

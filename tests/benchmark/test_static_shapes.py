@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from compress.benchmark.backends.static_shapes import Bucket, StaticShapes, bucket_of
+from compress.benchmark.backends.torch_modes import StaticShapes, bucket_of
 from tests.tiny import make_bert, make_feeds, parts, torch_logits
 
 Tensors = dict[str, torch.Tensor]
@@ -17,7 +17,7 @@ Tensors = dict[str, torch.Tensor]
     [(1, 1, (1, 16)), (1, 16, (1, 16)), (1, 17, (1, 32)), (5, 33, (8, 48)), (1024, 100, (1024, 100)), (3, 65, (4, 96))],
 )
 def test_the_smallest_bucket_that_holds_it(batch: int, length: int, bucket: tuple[int, int]) -> None:
-    assert bucket_of(batch, length, longest=100) == Bucket(*bucket)
+    assert bucket_of(batch, length, longest=100) == bucket
 
 
 def test_padding_to_a_bucket_changes_no_answer_and_each_bucket_is_captured_once() -> None:

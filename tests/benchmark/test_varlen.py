@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from compress.benchmark.backends.opening import Row, open_row
-from compress.benchmark.backends.varlen import DTYPES, PackedBert, VarlenBackend
-from compress.benchmark.backends.varlen_attention import ATTENTIONS, attention_for, pack
+from benchmarks.gpu.attentions import ATTENTIONS
+from compress.benchmark.backends.torch_modes import DTYPES
+from compress.benchmark.backends.varlen import PackedBert, VarlenBackend, attention_for, flash, grouped, pack
+from compress.benchmark.rows import Row, open_row
 from compress.errors import CompressError
 from compress.graph.weights import read_weights
 from compress.modeling.checkpoint import load_classifier
@@ -25,7 +26,7 @@ def test_answers_are_those_of_the_padded_model(attention: str, widths: dict[str,
     model = make_bert(**widths, labels=3)  # type: ignore[arg-type]  # mypy cannot tell which keys the dict has
     feeds = make_feeds(9, 24, padded=True)
     for first_token_only in (True, False):
-        packed = PackedBert(read_weights(model), attention, first_token_only=first_token_only)
+        packed = PackedBert(read_weights(model), ATTENTIONS[attention], first_token_only=first_token_only)
         with torch.inference_mode():
             found = packed(pack(feeds, "cpu")).numpy()
         np.testing.assert_allclose(found, torch_logits(model, feeds), atol=1e-4)
@@ -36,7 +37,7 @@ def test_activations_are_the_models_own(activation: str) -> None:
     model = make_bert((4, 2), (64, 128), activation=activation)
     feeds = make_feeds(4, 12, padded=True)
     with torch.inference_mode():
-        found = PackedBert(read_weights(model), "grouped")(pack(feeds, "cpu")).numpy()
+        found = PackedBert(read_weights(model), grouped)(pack(feeds, "cpu")).numpy()
     np.testing.assert_allclose(found, torch_logits(model, feeds), atol=1e-4)
 
 
@@ -65,9 +66,9 @@ def test_bench_opens_it_as_a_backend(tiny_torch: Path) -> None:
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_every_attention_answers_alike_on_a_gpu(attention: str, precision: str) -> None:
     model, feeds = make_bert(**UNEVEN), make_feeds(9, 24, padded=True)  # type: ignore[arg-type]
-    packed = PackedBert(read_weights(model), attention).to("cuda", DTYPES[precision])
+    packed = PackedBert(read_weights(model), ATTENTIONS[attention]).to("cuda", DTYPES[precision])
     with torch.inference_mode():
         found = packed(pack(feeds, "cuda")).float().cpu().numpy()
     expected = torch_logits(model, feeds)
     np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
-    assert attention_for("cuda", precision) == "flash"
+    assert attention_for("cuda", precision) is flash

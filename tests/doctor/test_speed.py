@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from compress.doctor import Finding, examine
-from compress.doctor.floor import floor_ms
+from compress.doctor.speed import explain_speed, floor_ms
 from compress.graph.names import WORDS
 from compress.graph.profile import INT8_KERNELS, Product, profile
 from compress.machine import usable_cpus
@@ -75,8 +75,6 @@ def test_the_floor_grows_with_the_work() -> None:
 
 
 def test_a_graph_that_calls_itself_int8_and_is_not_is_told(tiny_onnx: Path) -> None:
-    from compress.doctor.speed import explain_speed
-
     first = next(iter(explain_speed(tiny_onnx / "onnx" / "model.onnx", "int8", 128)))
     assert not first.ok
     assert "nothing runs in int8" in first.text

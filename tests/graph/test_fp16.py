@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import compress
-from compress.benchmark.backends.opening import Row, open_row
+from compress.benchmark.rows import Row, open_row
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.graph.build import build_graph

@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from compress.errors import CompressError
-from compress.workers.serving import serve
+from compress.workers.process import serve
 
 
 class Echo:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress.workers.process import Worker, WorkerError
-from compress.workers.serving import is_out_of_memory
+from compress.workers.process import Worker, WorkerError, is_out_of_memory
 
 
 @pytest.fixture

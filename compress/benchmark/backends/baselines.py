@@ -14,14 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.errors import CompressError
+from compress.folder import MANIFEST
 from compress.runtime.encoding import Encoding, Feeds, TextEncoder
+from compress.runtime.graph_file import GRAPHS
 from compress.runtime.predictor import BATCH_TOKENS, Logits
 
 if TYPE_CHECKING:
     from compress.data import Dataset
 
 ABOUT, WEIGHTS = "baseline.json", "baseline.npz"
-TF_IDF, STATIC = "tf-idf", "static"
 
 _BIGRAM = 1 << 32
 _SMOOTHING = 1e-3
@@ -68,13 +69,7 @@ class BaselinePredictor:
 
 
 def fit_baselines(dataset: "Dataset", model: Path, out: Path) -> list[Path]:
-    """Train both on the train split with the tokens, and the word embeddings, of ``model``; their folders in ``out``.
-
-    Raises:
-        CompressError: ``model`` is no local folder with a tokenizer.json.
-    """
-    from compress.folder import MANIFEST
-
+    """Train both on the train split with ``model``'s tokens and word embeddings; their folders in ``out``."""
     tokenizer = model / "tokenizer.json"
     if not tokenizer.is_file():
         raise CompressError(f"--baselines: {model} has no tokenizer.json to take the tokens from; give a local folder")
@@ -84,8 +79,8 @@ def fit_baselines(dataset: "Dataset", model: Path, out: Path) -> list[Path]:
     targets = dataset.train.targets(dataset.labels, dataset.task)
     about = {"task": dataset.task, "labels": dataset.labels, "max_length": max_length}
     arrays = {
-        TF_IDF: _fit_tf_idf(encodings, targets),
-        STATIC: _fit_static(encodings, targets, word_embeddings(model)),
+        "tf-idf": _fit_tf_idf(encodings, targets),
+        "static": _fit_static(encodings, targets, word_embeddings(model)),
     }
     for name, weights in arrays.items():
         folder = out / name
@@ -109,8 +104,6 @@ def pooled(table: npt.NDArray[Any], ids: Sequence[int]) -> Floats:
 
 def word_embeddings(model: Path) -> npt.NDArray[np.float32]:
     """The word embedding table of a PyTorch or fp32 ONNX folder, float32 ``[vocabulary, hidden]``."""
-    from compress.runtime.graph_file import GRAPHS
-
     if (weights := model / "model.safetensors").is_file():
         from safetensors import safe_open
 
@@ -155,23 +148,19 @@ def _regress(features: Any, targets: npt.NDArray[Any]) -> dict[str, npt.NDArray[
     """Logistic regression's coefficients ``[labels, features]`` and intercepts ``[labels]``."""
     from sklearn.linear_model import LogisticRegression
 
+    def fit(column: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+        fitted = LogisticRegression(C=10.0, max_iter=1000).fit(features, column)
+        return fitted.coef_, fitted.intercept_
+
+    def fit_one_label(applies: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+        if len(np.unique(applies)) == 1:
+            return np.zeros((1, features.shape[1])), np.array([_SURE if applies[0] else -_SURE])
+        return fit(applies)
+
     if targets.ndim == 1:
-        fitted = LogisticRegression(C=10.0, max_iter=1000).fit(features, targets)
-        coefficients, intercepts = fitted.coef_, fitted.intercept_
+        coefficients, intercepts = fit(targets)
         if len(coefficients) == 1:  # of two labels scikit-learn has the second one's alone
-            coefficients = np.concatenate([0 * coefficients, coefficients])
-            intercepts = np.array([0.0, *intercepts])
+            coefficients, intercepts = np.vstack([0 * coefficients, coefficients]), np.array([0.0, *intercepts])
     else:
-        rows = [_one_label(features, column) for column in targets.T]
-        coefficients = np.concatenate([row for row, _ in rows])
-        intercepts = np.array([intercept for _, intercept in rows])
+        coefficients, intercepts = map(np.concatenate, zip(*map(fit_one_label, targets.T), strict=True))
     return {"coefficients": coefficients.astype(np.float32), "intercepts": intercepts.astype(np.float32)}
-
-
-def _one_label(features: Any, applies: npt.NDArray[Any]) -> tuple[Floats, float]:
-    from sklearn.linear_model import LogisticRegression
-
-    if len(np.unique(applies)) == 1:
-        return np.zeros((1, features.shape[1])), _SURE if applies[0] else -_SURE
-    fitted = LogisticRegression(C=10.0, max_iter=1000).fit(features, applies)
-    return fitted.coef_, float(fitted.intercept_[0])

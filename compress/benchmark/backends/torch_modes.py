@@ -1,12 +1,14 @@
-"""PyTorch as its users run it besides fp32 eager: in other precisions, compiled, and in CUDA graphs."""
+"""PyTorch as its users run it besides fp32 eager: in other precisions, compiled, and in CUDA graphs.
+
+A CUDA graph replays the same kernels on the same memory, which saves the CPU's work of launching each of them (see
+"CUDA Graphs" in PyTorch's CUDA semantics). So its model only ever sees a few shapes: inputs are padded up to the next.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from compress.benchmark.backends.static_shapes import StaticShapes, capture_cuda
 from compress.families import family_of
 from compress.families.view import EncoderView
 from compress.machine import torch_device
@@ -14,20 +16,22 @@ from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.runtime.encoding import Feeds, TextEncoder
 from compress.runtime.predictor import BATCH_TOKENS, Logits
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+_WARM_UPS = 3
 _GPU_BATCH_TOKENS = 16 * BATCH_TOKENS  # what a CPU's caches hold leaves a GPU idle
 
-Forward = Callable[[dict[str, torch.Tensor]], torch.Tensor]
+Tensors = dict[str, torch.Tensor]
+Forward = Callable[[Tensors], torch.Tensor]
+Replay = Callable[[], torch.Tensor]
+Capture = Callable[[Forward, Tensors], Replay]
 
 
 class TorchBackend:
-    """A checkpoint in one precision and one mode.
+    """A checkpoint on ``cpu`` or ``cuda`` in one precision and one mode.
 
-    Args:
-        checkpoint: the classifier.
-        device: ``cpu`` or ``cuda``.
-        precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``; the last two hold the weights in it too.
-        mode: ``eager``, ``compiled`` (torch.compile) or ``graphs`` (CUDA graphs of static shapes).
+    The precision is ``fp32``, ``tf32``, ``bf16`` or ``fp16``, of which the last two hold the weights in it too; the
+    mode is ``eager``, ``compiled`` (torch.compile), ``graphs`` (CUDA graphs of static shapes) or a subclass's own.
     """
 
     provider: str | None = None
@@ -36,46 +40,104 @@ class TorchBackend:
         self.task, self.labels = checkpoint.task, checkpoint.labels
         self.encoder: TextEncoder = checkpoint.encoder
         self.parameters = checkpoint.parameters
-        self.size_bytes = 4 * checkpoint.parameters
+        files = Path(checkpoint.source).glob("*.safetensors")
+        self.size_bytes = sum(file.stat().st_size for file in files) or 4 * checkpoint.parameters
         self.precision = precision
         self.backend = "torch" if mode == "eager" else f"torch-{mode}"
         self.batch_tokens = _GPU_BATCH_TOKENS if device == "cuda" else BATCH_TOKENS
         # One switch for the process, which has but this model. Where the hardware has no TF32 it changes nothing.
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         self.model: torch.nn.Module = checkpoint.model.eval().requires_grad_(False)
-        self.model.to(device=torch.device(device), dtype=_DTYPES.get(precision))
-        self._device = device
-        self._inputs = family_of(checkpoint.model.config).inputs
-        self._forward = self._in_mode(mode)
+        self._device, self._mode = device, mode
+        self._answer = self._in_mode()
 
     def run(self, feeds: Feeds) -> Logits:
         """Logits, float32 ``[batch, labels]``; copying to and from the GPU is part of it."""
         with torch.inference_mode():
-            tensors = {name: torch.from_numpy(feeds[name]).to(self._device) for name in self._inputs}
-            logits: Logits = self._forward(tensors).float().cpu().numpy()
+            logits: Logits = self._answer(feeds).float().cpu().numpy()
         return logits
 
-    def _in_mode(self, mode: str) -> Forward:
-        model: Any = self.model
+    def _in_mode(self) -> Callable[[Feeds], torch.Tensor]:
+        model = self.model.to(device=torch.device(self._device), dtype=DTYPES.get(self.precision))
+        inputs = family_of(model.config).inputs
 
-        def eager(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+        def eager(tensors: Tensors) -> torch.Tensor:
             logits: torch.Tensor = model(**tensors).logits
             return logits
 
-        if mode == "compiled":
+        forward: Forward = eager
+        if self._mode == "compiled":
             # One graph for all lengths: real texts would otherwise have it compile again and again.
-            compiled: Forward = torch.compile(eager, dynamic=True)
-            return compiled
-        if mode == "graphs":
-            return StaticShapes(eager, EncoderView(model).longest, capture_cuda)
-        return eager
+            forward = torch.compile(eager, dynamic=True)
+        elif self._mode == "graphs":
+            forward = StaticShapes(eager, EncoderView(model).longest, capture_cuda)
+        return lambda feeds: forward({name: torch.from_numpy(feeds[name]).to(self._device) for name in inputs})
 
 
 def open_torch(folder: Path, threads: int, device: str, options: Sequence[str]) -> TorchBackend:
     """The checkpoint in ``folder``, with ``options`` such as ``bf16`` and ``compiled``, or none for fp32 eager."""
     torch.set_num_threads(threads)
-    precision = next((option for option in options if option in ("tf32", *_DTYPES)), "fp32")
+    precision = next((option for option in options if option in ("tf32", *DTYPES)), "fp32")
     mode = next((option for option in options if option in ("compiled", "graphs")), "eager")
-    predictor = TorchBackend(load_classifier(str(folder)), torch_device(device), precision, mode)
-    predictor.size_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors")) or predictor.size_bytes
-    return predictor
+    return TorchBackend(load_classifier(str(folder)), torch_device(device), precision, mode)
+
+
+def bucket_of(batch: int, length: int, longest: int) -> tuple[int, int]:
+    """The smallest shape that holds ``batch`` texts of ``length`` tokens, in a model that takes ``longest`` at most.
+
+    Batches are powers of two; the lengths of ``LENGTHS`` waste a quarter less on average than those would.
+    """
+    up_to = min((bucket for bucket in LENGTHS if bucket >= length), default=length)
+    return 1 << (batch - 1).bit_length(), max(length, min(up_to, longest))
+
+
+class StaticShapes:
+    """Calls ``forward``, of a model that takes ``longest`` tokens, through a captured replay a bucket.
+
+    ``capture`` makes the replay of ``forward`` on inputs ``[batch, length]`` whose memory stays where it is.
+    """
+
+    def __init__(self, forward: Forward, longest: int, capture: Capture) -> None:
+        self._forward, self._longest, self._capture = forward, longest, capture
+        self._captured: dict[tuple[int, int], tuple[Tensors, Replay]] = {}
+
+    def __call__(self, tensors: Tensors) -> torch.Tensor:
+        """Logits ``[batch, labels]``, good until the next call."""
+        batch, length = tensors["input_ids"].shape
+        bucket = bucket_of(batch, length, self._longest)
+        if bucket not in self._captured:
+            inputs = {name: tensor.new_zeros(bucket) for name, tensor in tensors.items()}
+            _fill(inputs, tensors)
+            self._captured[bucket] = inputs, self._capture(self._forward, inputs)
+        inputs, replay = self._captured[bucket]
+        _fill(inputs, tensors)
+        return replay()[:batch]
+
+
+def capture_cuda(forward: Forward, inputs: Tensors) -> Replay:
+    """The replay of a CUDA graph; the warm-up before it, on a stream of its own, is what PyTorch recommends."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(_WARM_UPS):
+            forward(inputs)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        logits = forward(inputs)
+
+    def replay() -> torch.Tensor:
+        graph.replay()
+        return logits
+
+    return replay
+
+
+def _fill(inputs: Tensors, tensors: Tensors) -> None:
+    """Copy ``tensors`` into the corner of ``inputs``; the rest is padding."""
+    for name, tensor in tensors.items():
+        rows, length = tensor.shape
+        inputs[name].zero_()
+        inputs[name][:rows, :length].copy_(tensor)
+        if name == "attention_mask":
+            inputs[name][rows:, 0] = 1  # a row that attends to nothing would be NaN

@@ -5,55 +5,118 @@ where one text ends and the next begins (variable-length attention, as in FlashA
 layer's attention only the first token of each text is computed, since the classifier reads nothing else.
 """
 
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
 
-from compress.benchmark.backends.varlen_attention import ATTENTIONS, Attend, Packed, attention_for, pack
-from compress.graph.weights import ACTIVATIONS, Array, EncoderWeights, LayerWeights, Linear, Norm, read_weights
+from compress.benchmark.backends.torch_modes import DTYPES, TorchBackend
+from compress.errors import CompressError
+from compress.graph.weights import ACTIVATIONS, EncoderWeights, LayerWeights, Linear, Norm, read_weights
 from compress.machine import torch_device
 from compress.modeling.checkpoint import Checkpoint, load_classifier
-from compress.runtime.encoding import Feeds, TextEncoder
-from compress.runtime.predictor import BATCH_TOKENS, Logits
+from compress.runtime.encoding import Feeds
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_GPU_BATCH_TOKENS = 16 * BATCH_TOKENS
+# Query, key and value, each [tokens, heads, head_size], to the context of the same shape.
+Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Attention = Callable[["Packed"], Attend]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A batch without its padding."""
+
+    ids: torch.Tensor  # token ids [tokens], int64, one text after the other
+    positions: torch.Tensor  # of each token in its text
+    segments: torch.Tensor  # of each token
+    texts: torch.Tensor  # the row of the batch that each token is of
+    starts: torch.Tensor  # where each text starts, and where the last one ends, int32 [batch + 1]
+    lengths: npt.NDArray[np.int64]  # tokens of each text
+    longest: int  # the largest of them
+
+
+def pack(feeds: Feeds, device: str) -> Packed:
+    """The tokens of ``feeds`` that the attention mask keeps; each text needs at least one."""
+    texts, positions = np.nonzero(feeds["attention_mask"])
+    lengths = np.bincount(texts, minlength=len(feeds["attention_mask"]))
+    if not lengths.all():
+        raise CompressError(f"unpadded attention: text {int(lengths.argmin())} of the batch has no tokens")
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    kept = (feeds["input_ids"][texts, positions], positions, feeds["token_type_ids"][texts, positions], texts)
+    ids, place, segments, rows = torch.from_numpy(np.stack(kept)).to(device).unbind()  # one copy instead of four
+    return Packed(ids, place, segments, rows, torch.from_numpy(starts).to(device), lengths, int(lengths.max()))
+
+
+def flash(packed: Packed) -> Attend:
+    """FlashAttention's kernel for variable lengths: CUDA, fp16 or bf16, PyTorch 2.10 or newer."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    starts, longest = packed.starts, packed.longest
+
+    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        context = varlen_attn(query, key, value, starts, starts, longest, longest)
+        assert isinstance(context, torch.Tensor)  # a pair only where more is asked for
+        return context
+
+    return attend
+
+
+def grouped(packed: Packed) -> Attend:
+    """Plain attention over the texts of each length together: any device and precision."""
+    starts = packed.starts[:-1].long()
+    groups = []
+    for length in np.unique(packed.lengths).tolist():
+        rows = torch.from_numpy(np.flatnonzero(packed.lengths == length)).to(starts.device)
+        groups.append(starts[rows, None] + torch.arange(length, device=starts.device))
+
+    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        context = torch.empty_like(query)
+        for tokens in groups:
+            same = [each[tokens].transpose(1, 2) for each in (query, key, value)]
+            context[tokens] = functional.scaled_dot_product_attention(same[0], same[1], same[2]).transpose(1, 2)
+        return context
+
+    return attend
+
+
+def attention_for(device: str, precision: str) -> Attention:
+    """What serves best there."""
+    return flash if device == "cuda" and precision != "fp32" else grouped
 
 
 class PackedBert(nn.Module):
     """A classifier over packed tokens, of any widths, from the weights that graphs are built from.
 
-    Args:
-        weights: of a classifier, even or uneven.
-        attention: a name in :data:`ATTENTIONS`.
-        first_token_only: whether the last layer computes no more than the classifier reads; the logits are the same.
+    ``attention`` is :func:`flash`, :func:`grouped` or another one. With ``first_token_only`` the last layer computes no
+    more than the classifier reads, and the logits are the same.
     """
 
     words: torch.Tensor
     positions: torch.Tensor
     segments: torch.Tensor
 
-    def __init__(self, weights: EncoderWeights, attention: str, *, first_token_only: bool = True) -> None:
+    def __init__(self, weights: EncoderWeights, attention: Attention, *, first_token_only: bool = True) -> None:
         super().__init__()
-        self._attention = ATTENTIONS[attention]
+        self._attention = attention
         self._first_token_only = first_token_only
         self._head_size, self._epsilon = weights.head_size, weights.norm_epsilon
-        self._approximate = ACTIVATIONS[weights.activation][1].get("approximate", "none")
-        self._relu = ACTIVATIONS[weights.activation][0] == "Relu"
+        kind, options = ACTIVATIONS[weights.activation]
+        gelu = partial(functional.gelu, approximate=options.get("approximate", "none"))
+        self._activate: Callable[[torch.Tensor], torch.Tensor] = torch.relu if kind == "Relu" else gelu
         self._heads = [layer.heads for layer in weights.layers]
         self._pool = {"tanh": torch.tanh, "relu": torch.relu}[weights.pooler_activation]
         segments = np.zeros((2, weights.words.shape[1]), np.float32) if weights.segments is None else weights.segments
-        tables = {"words": weights.words, "positions": weights.positions, "segments": segments}
-        for name, table in tables.items():
-            self._hold(name, table)
-        self._hold_norm("embedding_norm", weights.embedding_norm)
+        for name, table in {"words": weights.words, "positions": weights.positions, "segments": segments}.items():
+            self.register_buffer(name, torch.from_numpy(table.copy()))
+        self._hold(embedding_norm=weights.embedding_norm, pooler=weights.pooler, classifier=weights.classifier)
         for number, layer in enumerate(weights.layers):
             self._hold_layer(number, layer)
-        self._hold_linear("pooler", weights.pooler)
-        self._hold_linear("classifier", weights.classifier)
 
     def forward(self, packed: Packed) -> torch.Tensor:
         """Logits ``[batch, labels]``."""
@@ -85,70 +148,41 @@ class PackedBert(nn.Module):
         scale, shift = getattr(self, f"{name}_scale"), getattr(self, f"{name}_shift")
         return functional.layer_norm(rows, scale.shape, scale, shift, self._epsilon)
 
-    def _activate(self, rows: torch.Tensor) -> torch.Tensor:
-        return functional.relu(rows) if self._relu else functional.gelu(rows, approximate=self._approximate)
-
     def _hold_layer(self, number: int, layer: LayerWeights) -> None:
         # Every attention here scales scores by 1/sqrt(head_size) itself, which the graph's query already holds.
         unscaled = np.float32(self._head_size**0.5)
         query = Linear(layer.query.weight * unscaled, layer.query.bias * unscaled)
-        parts = (query, layer.key, layer.value)
-        qkv = Linear(np.hstack([part.weight for part in parts]), np.hstack([part.bias for part in parts]))
-        products = {"qkv": qkv, "output": layer.attention_output}
-        products |= {"ffn_input": layer.ffn_input, "ffn_output": layer.ffn_output}
-        for name, linear in products.items():
-            self._hold_linear(f"{number}_{name}", linear)
-        self._hold_norm(f"{number}_attention_norm", layer.attention_norm)
-        self._hold_norm(f"{number}_ffn_norm", layer.ffn_norm)
+        projections = query, layer.key, layer.value
+        qkv = Linear(np.hstack([each.weight for each in projections]), np.hstack([each.bias for each in projections]))
+        parts: dict[str, Linear | Norm] = {
+            "qkv": qkv,
+            "output": layer.attention_output,
+            "attention_norm": layer.attention_norm,
+        }
+        parts |= {"ffn_input": layer.ffn_input, "ffn_output": layer.ffn_output, "ffn_norm": layer.ffn_norm}
+        self._hold(**{f"{number}_{name}": part for name, part in parts.items()})
 
-    def _hold_linear(self, name: str, linear: Linear) -> None:
-        self._hold(f"{name}_weight", linear.weight)
-        self._hold(f"{name}_bias", linear.bias)
-
-    def _hold_norm(self, name: str, norm: Norm) -> None:
-        self._hold(f"{name}_scale", norm.scale)
-        self._hold(f"{name}_shift", norm.shift)
-
-    def _hold(self, name: str, array: Array) -> None:
-        self.register_buffer(name, torch.from_numpy(array.copy()))
+    def _hold(self, **parts: Linear | Norm) -> None:
+        for name, part in parts.items():
+            for of, array in asdict(part).items():  # copies
+                self.register_buffer(f"{name}_{of}", torch.from_numpy(array))
 
 
-class VarlenBackend:
-    """A checkpoint without padding, as a predictor.
-
-    Args:
-        checkpoint: the classifier.
-        device: ``cpu`` or ``cuda``.
-        precision: ``fp32``, ``bf16`` or ``fp16``, of the weights too.
-    """
-
-    provider: str | None = None
-    backend = "torch-varlen"
+class VarlenBackend(TorchBackend):
+    """A checkpoint without padding: ``fp32``, ``bf16`` or ``fp16`` weights, ``cpu`` or ``cuda``."""
 
     def __init__(self, checkpoint: Checkpoint, device: str, precision: str) -> None:
-        self.task, self.labels = checkpoint.task, checkpoint.labels
-        self.encoder: TextEncoder = checkpoint.encoder
-        self.parameters = checkpoint.parameters
-        self.size_bytes = 4 * checkpoint.parameters
-        self.precision = precision
-        self.batch_tokens = _GPU_BATCH_TOKENS if device == "cuda" else BATCH_TOKENS
-        self.model: nn.Module = checkpoint.model  # whose shapes bench counts operations by; it does not run
-        packed = PackedBert(read_weights(checkpoint.model), attention_for(device, precision))
-        self._packed: nn.Module = packed.to(device=torch.device(device), dtype=DTYPES[precision])
-        self._device = device
+        super().__init__(checkpoint, device, precision, "varlen")
 
-    def run(self, feeds: Feeds) -> Logits:
-        """Logits, float32 ``[batch, labels]``, of a batch padded or not; packing and copying are part of it."""
-        with torch.inference_mode():
-            logits: Logits = self._packed(pack(feeds, self._device)).float().cpu().numpy()
-        return logits
+    def _in_mode(self) -> Callable[[Feeds], torch.Tensor]:
+        """``self.model`` stays where it is: bench counts operations by its shapes, and it does not run."""
+        packed = PackedBert(read_weights(self.model), attention_for(self._device, self.precision))
+        packed.to(device=torch.device(self._device), dtype=DTYPES[self.precision])
+        return lambda feeds: packed(pack(feeds, self._device))
 
 
 def open_varlen(folder: str | Path, device: str, precision: str, threads: int | None = None) -> VarlenBackend:
-    """The checkpoint in ``folder`` without padding, in ``precision``, on so many CPU threads (default: PyTorch's)."""
+    """The checkpoint in ``folder`` without padding, in ``precision``, on some CPU threads (default: PyTorch's own)."""
     if threads is not None:
         torch.set_num_threads(threads)
-    predictor = VarlenBackend(load_classifier(str(folder)), torch_device(device), precision)
-    files = Path(folder).glob("*.safetensors")
-    predictor.size_bytes = sum(file.stat().st_size for file in files) or predictor.size_bytes
-    return predictor
+    return VarlenBackend(load_classifier(str(folder)), torch_device(device), precision)

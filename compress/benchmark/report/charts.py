@@ -1,4 +1,4 @@
-"""How all charts look, and bar charts of latency, its stages, size and throughput.
+"""How all charts look, bar charts of latency, its stages, size and throughput, and learning curves.
 
 SVG takes its colours from the page, so that a chart follows dark mode and print.
 """
@@ -12,12 +12,12 @@ from typing import Any
 import altair as alt
 
 from compress.benchmark.report import formatting
-from compress.benchmark.report.markdown import split_name
 from compress.benchmark.report.recommend import Entry, p50_ms
 
 # Set by the page's style sheet.
 INK, QUIET, ACCENT, TRACK = "var(--ink)", "var(--quiet)", "var(--accent)", "var(--track)"
-_ROW_PX = 40
+_ROW_PX, _METRIC_PX, _LOSS_PX = 40, 110, 60
+_PREFIX = "validation_"
 _FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 
 
@@ -77,12 +77,11 @@ def bars(rows: Sequence[Bar], width: int) -> str:
         y=alt.Y("row:O", axis=None),
         color=alt.condition("datum.accent", alt.value(ACCENT), alt.value(INK)),
     )
+    thick = base.mark_bar(height=8, cornerRadius=2, yOffset=6)
     layers = [
-        base.mark_bar(height=8, cornerRadius=2, yOffset=6).encode(
-            x=alt.X("most:Q", scale=x_scale, axis=None), color=alt.value(TRACK)
-        ),
-        base.mark_bar(height=8, cornerRadius=2, yOffset=6).encode(x=alt.X("value:Q", scale=x_scale, axis=None)),
-        base.mark_bar(height=8, cornerRadius=2, yOffset=6).encode(x="quiet:Q", color=alt.value(QUIET)),
+        thick.encode(x=alt.X("most:Q", scale=x_scale, axis=None), color=alt.value(TRACK)),
+        thick.encode(x=alt.X("value:Q", scale=x_scale, axis=None)),
+        thick.encode(x="quiet:Q", color=alt.value(QUIET)),
         base.mark_bar(height=2, yOffset=6).encode(x="value:Q", x2="until:Q"),
         base.mark_text(align="left", fontWeight=600, dy=-12).encode(text="name:N", x=alt.value(0)),
         base.mark_text(align="right", dy=-12).encode(text="text:N", x=alt.value(width), color=alt.value(INK)),
@@ -92,12 +91,8 @@ def bars(rows: Sequence[Bar], width: int) -> str:
 
 def size_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
     """Each model's size in MB."""
-    return [
-        Bar(
-            entry["name"], entry["size_bytes"] / 1e6, formatting.megabytes(entry["size_bytes"]), entry["name"] == chosen
-        )
-        for entry in entries
-    ]
+    named = ((entry["name"], entry["size_bytes"]) for entry in entries)
+    return [Bar(name, size / 1e6, formatting.megabytes(size), name == chosen) for name, size in named]
 
 
 def latency_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
@@ -123,12 +118,69 @@ def stage_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
 def split_bars(entry: Entry) -> list[Bar]:
     """Texts a second of each split, the best one marked."""
     best = max(split["texts_per_s"] for split in entry["instances"])
-    return [
-        Bar(
-            split_name(split),
-            split["texts_per_s"],
-            f"{formatting.rate(split['texts_per_s'])} texts/s, p95 {formatting.milliseconds(split['p95_ms'])}",
-            split["texts_per_s"] == best,
-        )
-        for split in entry["instances"]
+    rows = []
+    for split in entry["instances"]:
+        rate = split["texts_per_s"]
+        text = f"{formatting.rate(rate)} texts/s, p95 {formatting.milliseconds(split['p95_ms'])}"
+        rows.append(Bar(formatting.split_name(split), rate, text, rate == best))
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The learning curve of a training step."""
+
+    metric: str  # the validation metric that the checkpoint was chosen by
+    best_step: int  # optimiser steps that the kept checkpoint had taken
+    points: tuple[Mapping[str, float], ...]  # one a validation, at least two: step, loss and the metric as a fraction
+
+    @property
+    def in_words(self) -> str:
+        """The kept checkpoint: ``accuracy 95.9%, step 112 of 168``."""
+        best = next(point[self.metric] for point in self.points if point["step"] == self.best_step)
+        last = self.points[-1]["step"]
+        return f"{formatting.metric_name(self.metric)} {formatting.percent(best)}, step {self.best_step:,} of {last:,}"
+
+
+def curve_of(past: Mapping[str, Any]) -> Curve | None:
+    """The curve of a step in a model's history; None for a step that trained nothing or validated only once."""
+    metrics = past.get("metrics", {})
+    points = tuple(metrics.get("curve", ()))
+    metric = next((name.removeprefix(_PREFIX) for name in metrics if name.startswith(_PREFIX)), "")
+    return Curve(metric, metrics["best_step"], points) if len(points) > 1 else None
+
+
+def draw_curve(curve: Curve, width: int) -> str:
+    """The metric above the loss, on one axis of steps, ``width`` pixels wide without the scales."""
+    rows = [
+        {"step": point["step"], "metric": 100 * point[curve.metric], "loss": point["loss"]}
+        | {"kept": point["step"] == curve.best_step}
+        for point in curve.points
     ]
+    base = alt.Chart(inline(rows)).properties(width=width)
+    x_scale = alt.Scale(domain=[0, rows[-1]["step"]], nice=False)
+    bare_x = alt.X("step:Q", scale=x_scale).axis(labels=False, ticks=False, domain=False, title=None, grid=False)
+    x = alt.X("step:Q", scale=x_scale).axis(title="training steps", tickCount=5, format="d", grid=False)
+    metric_scale = alt.Scale(domain=metric_domain([row["metric"] for row in rows]), nice=False)
+    metric_y = alt.Y("metric:Q", scale=metric_scale).axis(title=None, tickCount=4, labelExpr="datum.label + '%'")
+    loss_y = alt.Y("loss:Q", scale=alt.Scale(zero=True, nice=True)).axis(title=None, tickCount=2)
+    metric = alt.layer(
+        base.mark_line(color=INK, strokeWidth=1.5).encode(x=bare_x, y=metric_y),
+        base.transform_filter("datum.kept").mark_circle(size=70, color=ACCENT, opacity=1).encode(x=bare_x, y=metric_y),
+        _name(formatting.metric_name(curve.metric)),
+    )
+    loss = alt.layer(base.mark_line(color=QUIET, strokeWidth=1.5).encode(x=x, y=loss_y), _name("loss"))
+    return as_svg(alt.vconcat(metric.properties(height=_METRIC_PX), loss.properties(height=_LOSS_PX), spacing=26))
+
+
+def metric_domain(percents: Sequence[float]) -> list[float]:
+    """From below the smallest to above the largest, at least two points: less is noise and should look small."""
+    low, high = min(percents), max(percents)
+    middle, half = (low + high) / 2, max(0.55 * (high - low), 1.0)
+    return [max(middle - half, 0.0), min(middle + half, 100.0)]
+
+
+def _name(text: str) -> alt.Chart:
+    """A panel's title, above its left corner."""
+    label: alt.Chart = alt.Chart(inline([{"text": text}])).mark_text(align="left", color=QUIET, fontSize=11)
+    return label.encode(text="text:N", x=alt.value(0), y=alt.value(-9))

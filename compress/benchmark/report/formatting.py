@@ -1,6 +1,7 @@
-"""Numbers as the report writes them: units, signs and decimals in one place."""
+"""Numbers and names as the report writes them: units, signs and decimals in one place."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -88,3 +89,20 @@ def metric_name(metric: str) -> str:
 def capital(text: str) -> str:
     """``text`` as a heading begins: ``Macro-F1``, where str.capitalize would make ``Macro-f1``."""
     return text[:1].upper() + text[1:]
+
+
+def split_words(entry: Mapping[str, Any]) -> str:
+    """The best split in a sentence, and what it gains over the worst."""
+    ranked = sorted(entry["instances"], key=lambda split: -float(split["texts_per_s"]))
+    best, worst = ranked[0], ranked[-1]
+    sentence = f"{entry['name']} answers most as {split_name(best)}: {rate(best['texts_per_s'])} texts/s"
+    if best is worst:
+        return f"{sentence}."
+    gain = compared(best["texts_per_s"] / worst["texts_per_s"], "as many", "as few", "about as many")
+    return f"{sentence}, {gain} as {split_name(worst)}."
+
+
+def split_name(split: Mapping[str, Any]) -> str:
+    """``2 instances of 1 thread``."""
+    instances, threads = split["instances"], split["threads"]
+    return f"{instances} instance{'s' * (instances != 1)} of {threads} thread{'s' * (threads != 1)}"

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from compress.benchmark.report import formatting
-from compress.benchmark.report.markdown import as_markdown, split_words
 from compress.benchmark.report.recommend import Entry, p50_ms, texts_of
 from compress.clock import in_words
 
-_WIDE_PX, _HALF_PX, _NARROW_PX = 890, 420, 350
+_FULL_PX, _HALF_PX = {"wide": 890, "narrow": 350}, {"wide": 420, "narrow": 350}
 _AXIS_PX = 40
 _MOST_LABELS, _MOST_FLIPS = 20, 20
 
@@ -18,11 +17,8 @@ _MOST_LABELS, _MOST_FLIPS = 20, 20
 def write_report(results: Mapping[str, Any], folder: Path) -> None:
     """Write ``report.html``, ``report.md`` and ``results.json`` into ``folder``, which must exist.
 
-    The raw times go into ``samples.jsonl``, one line a model and load: each call of each round in milliseconds.
-
-    Args:
-        results: the document that :func:`compress.benchmark.measure.bench` returns, or one read from a results.json.
-        folder: where to write.
+    ``results`` is what :func:`compress.benchmark.measure.bench` returns, or the content of a results.json. The raw
+    times go into ``samples.jsonl``, one line a model and load: each call of each round in milliseconds.
     """
     if "samples" in results:
         lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in results["samples"]]
@@ -56,10 +52,9 @@ def as_html(results: Mapping[str, Any]) -> str:
         metric=formatting.metric_name(entries[0]["accuracy"]["metric"]) if entries[0]["accuracy"] else None,
         texts=texts_of(results),
         partial=results.get("partial"),
-        charts=_charts(entries, chosen["name"]),
+        charts=_charts(entries, chosen),
         throughputs=[entry for entry in entries if entry.get("throughput")],
         divided=[entry for entry in entries if entry.get("instances")],
-        split_words=split_words,
         costs=[entry for entry in entries if entry.get("cost")],
         recalls=recall_rows(entries, chosen),
         flips=[entry for entry in entries if entry.get("flips", {}).get("count")],
@@ -73,35 +68,31 @@ def as_html(results: Mapping[str, Any]) -> str:
     return page + "\n"
 
 
-def _charts(entries: Sequence[Entry], chosen: str) -> dict[str, dict[str, str]]:
+def _charts(entries: Sequence[Entry], chosen: Entry) -> dict[str, dict[str, str]]:
     """Each chart drawn twice, so that its text is as large on a phone as on a desk."""
     from compress.benchmark.report import charts
     from compress.benchmark.report.scatter import scatter
 
-    sizes, latencies = charts.size_bars(entries, chosen), charts.latency_bars(entries, chosen)
-    widths = {"wide": _WIDE_PX, "narrow": _NARROW_PX}
-    half = {"wide": _HALF_PX, "narrow": _NARROW_PX}
-    judged = entries[0]["accuracy"] is not None
-    plots = {kind: scatter(entries, chosen, width - _AXIS_PX, 320) for kind, width in widths.items()} if judged else {}
-    stages = charts.stage_bars(entries, chosen) if all(entry.get("cost") for entry in entries) else []
-    best = next(entry for entry in entries if entry["name"] == chosen)
-    shared = charts.split_bars(best) if best.get("instances") else []
-    return {
-        "scatter": plots,
-        "latency": {kind: charts.bars(latencies, width) for kind, width in half.items()},
-        "size": {kind: charts.bars(sizes, width) for kind, width in half.items()},
-        "stages": {kind: charts.bars(stages, width) for kind, width in half.items() if stages},
-        "instances": {kind: charts.bars(shared, width) for kind, width in half.items() if shared},
+    name, judged = chosen["name"], entries[0]["accuracy"] is not None
+    plots = {kind: scatter(entries, name, width - _AXIS_PX, 320) for kind, width in _FULL_PX.items() if judged}
+    bars = {
+        "latency": charts.latency_bars(entries, name),
+        "size": charts.size_bars(entries, name),
+        "stages": charts.stage_bars(entries, name) if all(entry.get("cost") for entry in entries) else [],
+        "instances": charts.split_bars(chosen) if chosen.get("instances") else [],
+    }
+    return {"scatter": plots} | {
+        chart: {kind: charts.bars(rows, width) for kind, width in _HALF_PX.items() if rows}
+        for chart, rows in bars.items()
     }
 
 
 def _trained(made: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The steps that trained something, each with its learning curve drawn twice."""
-    from compress.benchmark.report.curves import draw
+    from compress.benchmark.report.charts import draw_curve
 
-    widths = {"wide": _HALF_PX, "narrow": _NARROW_PX}
     return [
-        {**row, "chart": {kind: draw(row["curve"], width - _AXIS_PX) for kind, width in widths.items()}}
+        {**row, "chart": {kind: draw_curve(row["curve"], width - _AXIS_PX) for kind, width in _HALF_PX.items()}}
         for row in made
         if row["curve"] is not None
     ]
@@ -123,27 +114,17 @@ def recall_rows(entries: Sequence[Entry], chosen: Entry) -> dict[str, Any] | Non
 
 
 def grid_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """One row for each load and thread count, with the models' latencies in order, None where a load did not fit.
-
-    There are no rows for the first load alone.
-    """
-    found = [{_shape(each): each for each in entry["latency"]} for entry in entries]
-    shapes = dict.fromkeys(shape for each in found for shape in each)
-    rows = [
-        {"batch": batch, "length": length, "threads": threads}
-        | {"cells": [each.get((batch, length, threads)) for each in found]}
-        for batch, length, threads in shapes
-    ]
+    """For each load and thread count, if there are several, the models' latencies; None where a load did not fit."""
+    shape = ("batch", "length", "threads")
+    found = [{tuple(each[name] for name in shape): each for each in entry["latency"]} for entry in entries]
+    shapes = dict.fromkeys(key for each in found for key in each)
+    rows = [dict(zip(shape, key, strict=True)) | {"cells": [each.get(key) for each in found]} for key in shapes]
     return rows if len(rows) > 1 else []
-
-
-def _shape(latency: Mapping[str, Any]) -> tuple[int, int | str, int]:
-    return latency["batch"], latency["length"], latency["threads"]
 
 
 def steps(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Every step in the models' histories once: the model that it made, time and metrics in words, learning curve."""
-    from compress.benchmark.report.curves import curve_of
+    from compress.benchmark.report.charts import curve_of
 
     found: dict[str, dict[str, Any]] = {}
     for entry in entries:
@@ -159,8 +140,66 @@ def steps(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 def _metrics(past: Mapping[str, Any]) -> str:
     numbers = {name: value for name, value in past.get("metrics", {}).items() if isinstance(value, int | float)}
-    return ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in numbers.items())
+    shown = {name: f"{value:,}" if isinstance(value, int) else f"{value:.4g}" for name, value in numbers.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
 
 
-def _shown(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+def as_markdown(results: Mapping[str, Any]) -> str:
+    """Headline, one table, and the machine."""
+    entries = results["models"]
+    judged = entries[0]["accuracy"] is not None
+    heads = ["Model", "Same answer", "p50 ms", "p95 ms", "Texts/s", "Size", "Speed-up"]
+    if judged:
+        metric = formatting.capital(formatting.metric_name(entries[0]["accuracy"]["metric"]))
+        heads[1:1] = [f"{metric} (95%)", "Points (95%)"]
+    notes = [
+        *(f"Not measured: {failure['name']}: {failure['reason']}" for failure in results["failed"]),
+        *(f"Left out: {model['name']}: {model['reason']}" for model in results.get("left_out", ())),
+        *(f"Skipped: {skip['name']}, {skip['load']}: {skip['reason']}" for skip in results.get("skipped", ())),
+        *(formatting.split_words(entry) for entry in entries if entry.get("instances")),
+    ]
+    lines = [
+        f"**{results['recommendation']['headline']}**",
+        "",
+        results["recommendation"]["why"],
+        "",
+        *(["Partial: interrupted before everything was measured.", ""] if results.get("partial") else []),
+        *(line for warning in results.get("warnings", ()) for line in (f"Careful: {warning}", "")),
+        f"| {' | '.join(heads)} |",
+        f"|---|{'---:|' * (len(heads) - 1)}",
+        *(_table_row(entry) for entry in entries),
+        "",
+        *(line for note in notes for line in (note, "")),
+        _conditions(results),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table_row(entry: Entry) -> str:
+    accuracy, change, real = entry["accuracy"], entry["versus_first"], entry["latency"][0]
+    judged = accuracy and (
+        f"{formatting.percent(accuracy['value'])} ({formatting.percents(accuracy['ci95'])})",
+        f"{formatting.points(change['accuracy_delta'])} ({formatting.points_range(change['ci95'])})",
+    )
+    cells = (
+        entry["name"].replace("|", "\\|"),
+        *(judged or ()),
+        formatting.percent(change["agreement"]),
+        formatting.bare_ms(p50_ms(entry)),
+        formatting.bare_ms(real["p95_ms"]),
+        formatting.rate(real["texts_per_s"]),
+        formatting.megabytes(entry["size_bytes"]),
+        formatting.times(change["speedup_p50"]),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _conditions(results: Mapping[str, Any]) -> str:
+    machine, first = results["machine"], results["models"][0]
+    device = machine["gpu"] if first["device"] == "cuda" else machine["cpu"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    return (
+        f"Batch 1 on {texts_of(results)} test texts as they come, {first['latency'][0]['threads']} threads, model"
+        f" time only (token ids in, logits out). {device}"
+        f" ({', '.join(machine['cpu_flags'])}); {versions}."
+    )

@@ -8,10 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compress.benchmark.report import formatting
+from compress.benchmark.report.formatting import (
+    compared,
+    megabytes,
+    metric_name,
+    milliseconds,
+    percent,
+    points,
+    points_range,
+)
 
-_ALLOWED_LOSS = 0.01
-_ROUNDING = 1e-9  # 0.97 - 0.98 is a little less than -0.01
+_WORST_CHANGE = -0.01 - 1e-9  # 0.97 - 0.98 is a little less than -0.01
 
 Entry = Mapping[str, Any]
 
@@ -30,14 +37,11 @@ def recommend(entries: Sequence[Entry]) -> Recommendation:
     first = entries[0]
     if first["accuracy"] is None:
         return _fastest(entries)
-    chosen = min(filter(_close_enough, entries), key=p50_ms)
+    close_enough = (entry for entry in entries if entry["versus_first"]["accuracy_delta"] >= _WORST_CHANGE)
+    chosen = min(close_enough, key=p50_ms)
     if len(entries) == 1:
-        accuracy = (
-            f"{formatting.percent(first['accuracy']['value'])} {formatting.metric_name(first['accuracy']['metric'])}"
-        )
-        figures = (
-            f"{accuracy}, {formatting.milliseconds(p50_ms(first))} a text, {formatting.megabytes(first['size_bytes'])}"
-        )
+        accuracy = f"{percent(first['accuracy']['value'])} {metric_name(first['accuracy']['metric'])}"
+        figures = f"{accuracy}, {milliseconds(p50_ms(first))} a text, {megabytes(first['size_bytes'])}"
         return Recommendation(first["name"], f"{first['name']}: {figures}", "Only this model was measured.")
     if chosen is first:
         return _keep_first(entries)
@@ -57,10 +61,10 @@ def texts_of(results: Mapping[str, Any]) -> int:
 def gains(entry: Entry) -> str:
     """Speed, size and points against the first model, in a few words."""
     change = entry["versus_first"]
-    speed = formatting.compared(change["speedup_p50"], "faster", "slower", "as fast")
-    size = formatting.compared(change["size_ratio"], "smaller", "larger", "as large")
-    points = "" if change["accuracy_delta"] is None else f", {formatting.points(change['accuracy_delta'])} points"
-    return f"{speed}, {size}{points}"
+    speed = compared(change["speedup_p50"], "faster", "slower", "as fast")
+    size = compared(change["size_ratio"], "smaller", "larger", "as large")
+    loss = "" if change["accuracy_delta"] is None else f", {points(change['accuracy_delta'])} points"
+    return f"{speed}, {size}{loss}"
 
 
 def _fastest(entries: Sequence[Entry]) -> Recommendation:
@@ -68,48 +72,39 @@ def _fastest(entries: Sequence[Entry]) -> Recommendation:
     first, fastest = entries[0], min(entries, key=p50_ms)
     why = "The test texts have no labels, so accuracy is not known: choose by speed only what is known to be right."
     if fastest is first:
-        return Recommendation(first["name"], f"{first['name']}: {formatting.milliseconds(p50_ms(first))} a text", why)
-    agreement = formatting.percent(fastest["versus_first"]["agreement"])
+        return Recommendation(first["name"], f"{first['name']}: {milliseconds(p50_ms(first))} a text", why)
+    agreement = percent(fastest["versus_first"]["agreement"])
     why += f" {fastest['name']} is the fastest and answers as {first['name']} on {agreement} of the texts."
     return Recommendation(fastest["name"], f"{fastest['name']}: {gains(fastest)}", why)
 
 
-def _close_enough(entry: Entry) -> bool:
-    return bool(entry["versus_first"]["accuracy_delta"] >= -_ALLOWED_LOSS - _ROUNDING)
-
-
 def _keep_first(entries: Sequence[Entry]) -> Recommendation:
-    first = entries[0]
-    fastest = min(entries, key=p50_ms)
-    headline = f"{first['name']}: keep it, nothing faster is as accurate"
+    first, fastest = entries[0], min(entries, key=p50_ms)
+    why = f"The fastest, {fastest['name']}, is {gains(fastest)}."
     if fastest is first:
-        return Recommendation(
-            first["name"], headline, f"It is the fastest, at {formatting.milliseconds(p50_ms(first))} a text."
-        )
-    return Recommendation(first["name"], headline, f"The fastest, {fastest['name']}, is {gains(fastest)}.")
+        why = f"It is the fastest, at {milliseconds(p50_ms(first))} a text."
+    return Recommendation(first["name"], f"{first['name']}: keep it, nothing faster is as accurate", why)
 
 
 def _why(chosen: Entry, entries: Sequence[Entry]) -> str:
     first, change = entries[0], chosen["versus_first"]
-    metric = formatting.metric_name(chosen["accuracy"]["metric"])
+    metric = metric_name(chosen["accuracy"]["metric"])
     lead = "The price" if change["accuracy_delta"] < 0 else "What changes"
     sentences = [
         f"Take {chosen['name']}: it is the fastest model within one point of {first['name']},"
-        f" with {formatting.milliseconds(p50_ms(chosen))} a text against {formatting.milliseconds(p50_ms(first))} and"
-        f" {formatting.megabytes(chosen['size_bytes'])} against {formatting.megabytes(first['size_bytes'])}.",
-        f"{lead}: {formatting.points(change['accuracy_delta'])} points of {metric} (95% interval"
-        f" {formatting.points_range(change['ci95'])}), and another answer than {first['name']} on"
-        f" {formatting.percent(1 - change['agreement'])} of the texts.",
+        f" with {milliseconds(p50_ms(chosen))} a text against {milliseconds(p50_ms(first))} and"
+        f" {megabytes(chosen['size_bytes'])} against {megabytes(first['size_bytes'])}.",
+        f"{lead}: {points(change['accuracy_delta'])} points of {metric} (95% interval"
+        f" {points_range(change['ci95'])}), and another answer than {first['name']} on"
+        f" {percent(1 - change['agreement'])} of the texts.",
     ]
-    if change["ci95"][0] < -_ALLOWED_LOSS - _ROUNDING:
+    if change["ci95"][0] < _WORST_CHANGE:
         sentences.append(
             f"{chosen['accuracy']['n']} test texts cannot rule out a loss of"
-            f" {formatting.points(-change['ci95'][0]).lstrip('+')} points; test on more to be sure."
+            f" {points(-change['ci95'][0]).lstrip('+')} points; test on more to be sure."
         )
     fastest = min(entries, key=p50_ms)
     if fastest is not chosen:
-        loss = formatting.points(fastest["versus_first"]["accuracy_delta"])
-        sentences.append(
-            f"The faster {fastest['name']} ({formatting.milliseconds(p50_ms(fastest))}) is at {loss} points."
-        )
+        loss = points(fastest["versus_first"]["accuracy_delta"])
+        sentences.append(f"The faster {fastest['name']} ({milliseconds(p50_ms(fastest))}) is at {loss} points.")
     return " ".join(sentences)

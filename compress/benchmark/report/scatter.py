@@ -1,24 +1,28 @@
-"""The chart of accuracy against latency, with intervals and the Pareto front."""
+"""The chart of accuracy against latency, with intervals, the Pareto front, and labels that do not overlap."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import altair as alt
 
 from compress.benchmark.report.charts import ACCENT, INK, QUIET, as_svg, inline
-from compress.benchmark.report.label_placement import Box, place_labels
 from compress.benchmark.report.recommend import Entry, p50_ms
 
 _WHISKER_PX = 3.0
 _LEFT_ROOM_PX, _RIGHT_ROOM_PX = 24, 70
+_CHARACTER_PX, _LINE_PX, _POINT_PX = 6.6, 14.0, 7.0
+_OFFSETS_PX = (-10, 10, -24, 24, -38, 38, -52, 52, -66, 66, -80, 80)
 
 
 def scatter(entries: Sequence[Entry], chosen: str, width: int, height: int) -> str:
     """Accuracy against the median latency, with 95% intervals of both and the Pareto front."""
     data = [_point(entry, entry["name"] == chosen) for entry in entries]
     x_domain = _x_domain(data, width)
-    y_domain = _y_domain(data)
+    lowest, highest = min(point["low"] for point in data), max(point["high"] for point in data)
+    margin = max(0.08 * (highest - lowest), 0.5)
+    y_domain = [lowest - margin, highest + margin]
     x = alt.X("x:Q", scale=alt.Scale(type="log", domain=x_domain, nice=False)).axis(
         values=log_ticks(*x_domain), format="~g", title="median latency, ms a text (log scale)", grid=False
     )
@@ -64,15 +68,9 @@ def log_ticks(low: float, high: float) -> list[float]:
 def _point(entry: Entry, accent: bool) -> dict[str, Any]:
     left, right = entry["latency"][0]["p50_ci95"]
     low, high = entry["accuracy"]["ci95"]
-    figures = {"x": p50_ms(entry), "y": 100 * entry["accuracy"]["value"]}
-    return figures | {
-        "name": entry["name"],
-        "accent": accent,
-        "left": left,
-        "right": right,
-        "low": 100 * low,
-        "high": 100 * high,
-    }
+    place = {"x": p50_ms(entry), "y": 100 * entry["accuracy"]["value"]}
+    interval = {"left": left, "right": right, "low": 100 * low, "high": 100 * high}
+    return place | {"name": entry["name"], "accent": accent} | interval
 
 
 def _x_domain(data: Sequence[Mapping[str, Any]], width: int) -> list[float]:
@@ -81,12 +79,6 @@ def _x_domain(data: Sequence[Mapping[str, Any]], width: int) -> list[float]:
     span = max(high - low, math.log(2))
     a_pixel = span / (width - _LEFT_ROOM_PX - _RIGHT_ROOM_PX)
     return [math.exp(low - _LEFT_ROOM_PX * a_pixel), math.exp(low + span + _RIGHT_ROOM_PX * a_pixel)]
-
-
-def _y_domain(data: Sequence[Mapping[str, Any]]) -> list[float]:
-    low, high = min(point["low"] for point in data), max(point["high"] for point in data)
-    margin = max(0.08 * (high - low), 0.5)
-    return [low - margin, high + margin]
 
 
 def _labels(
@@ -118,3 +110,67 @@ def _labels(
         text = base.mark_text(fontWeight=600, align=label.align)
         layers.append(text.encode(text="name:N", x=alt.value(label.x), y=alt.value(label.y)))
     return layers
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in pixels, y downwards."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def overlap(self, other: "Box") -> float:
+        """The shared area, in square pixels."""
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return max(width, 0.0) * max(height, 0.0)
+
+    def outside(self, width: float, height: float) -> float:
+        """How far it reaches out of a chart, in pixels."""
+        return sum(max(0.0, over) for over in (-self.left, -self.top, self.right - width, self.bottom - height))
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Where a label begins (align ``left``) or ends (``right``), and whether a line from its point leads there."""
+
+    x: float
+    y: float
+    align: Literal["left", "right"]
+    leader: bool
+
+
+def place_labels(
+    names: Sequence[str], points: Sequence[tuple[float, float]], obstacles: Sequence[Box], width: float, height: float
+) -> list[Label]:
+    """A place for each name: of those around its point, the one with the least in its way."""
+    taken = [*obstacles, *(Box(x - _POINT_PX, y - _POINT_PX, x + _POINT_PX, y + _POINT_PX) for x, y in points)]
+    labels = []
+    for name, point in zip(names, points, strict=True):
+        boxes = {label: box_of(label, name) for label in _around(point)}
+        in_the_way = {
+            label: sum(box.overlap(other) for other in taken) + 1000 * box.outside(width, height)
+            for label, box in boxes.items()
+        }
+        label = min(in_the_way, key=in_the_way.__getitem__)
+        taken.append(boxes[label])
+        labels.append(label)
+    return labels
+
+
+def box_of(label: Label, name: str) -> Box:
+    """The room that ``name`` takes at most at ``label``."""
+    width = len(name) * _CHARACTER_PX
+    left = label.x if label.align == "left" else label.x - width
+    return Box(left, label.y - _LINE_PX / 2, left + width, label.y + _LINE_PX / 2)
+
+
+def _around(point: tuple[float, float]) -> Iterator[Label]:
+    """Places, the best liked first: right and left of the point, close by and further off."""
+    x, y = point
+    for down in _OFFSETS_PX:
+        far = abs(down) > _LINE_PX
+        yield Label(x + _POINT_PX + 1, y + down, "left", far)
+        yield Label(x - _POINT_PX - 1, y + down, "right", far)

@@ -1,0 +1,191 @@
+"""What a model costs besides time: multiply-accumulates, peak memory, and energy where its counters may be read."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+_ATTENTION = re.compile(r"layer\.(\d+)\.attention\.output\.weight(?:\.int8)?$")
+_FFN = re.compile(r"layer\.(\d+)\.ffn\.input\.weight(?:\.int8)?$")
+_HEAD = re.compile(r"^(?:pooler|logits)\.weight(?:\.int8)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a model costs besides its latency; None where this machine or model does not show a figure."""
+
+    macs: int | None  # multiply-accumulates of a text of mean_tokens tokens
+    mean_tokens: float  # the mean length of the timed texts
+    tokenizer_p50_ms: float  # to make a text's token ids; not part of the latency
+    load_ms: float  # importing the runtime and opening the model, with its files in the system's cache or not
+    first_answer_ms: float  # the first text through tokenizer and model
+    peak_memory_bytes: int | None  # the most that the worker held, answering the test split in batches included
+    peak_gpu_memory_bytes: int | None  # the most that its tensors held on the GPU
+    # Of all CPU packages, idle cores included, and of the GPU of a model that ran there, for texts one at a time.
+    joules_per_text: float | None
+    price_per_million_texts: float | None = None  # at the best throughput, in the currency of the price that was given
+
+
+@dataclass(frozen=True, slots=True)
+class ProductSizes:
+    """The sizes that decide the work."""
+
+    hidden: int  # the width of a token
+    attention: tuple[int, ...]  # of each layer, the width of all its heads together
+    neurons: tuple[int, ...]  # of each layer, in its FFN
+    head: int  # weights of the classification head, each used once a text
+    first_token_only: bool  # whether the last layer computes queries, output and FFN for the first token alone
+
+
+def product_sizes(predictor: Any, graph: Path | None) -> ProductSizes | None:
+    """Those of a predictor, or of its ONNX file ``graph``; None for a model that is not laid out as ours are."""
+    if graph is not None:
+        import onnx
+
+        return sizes_of_graph({each.name: tuple(each.dims) for each in onnx.load(graph).graph.initializer})
+    return None if predictor.backend == "numpy" else sizes_of_model(predictor.model)
+
+
+def sizes_of_model(model: Any) -> ProductSizes:
+    """Those of a PyTorch model, which computes all tokens in every layer."""
+    from compress.families.view import EncoderView
+
+    view = EncoderView(model)
+    return ProductSizes(
+        hidden=view.hidden_size,
+        attention=tuple(layer.heads * layer.head_size for layer in view.layers),
+        neurons=tuple(layer.neurons for layer in view.layers),
+        head=sum(linear.weight.numel() for linear in view.head),
+        first_token_only=False,
+    )
+
+
+def sizes_of_graph(shapes: Mapping[str, Sequence[int]]) -> ProductSizes | None:
+    """Those of a graph, read off the shapes ``[in, out]`` of its initializers; None where it is not one of ours."""
+    attention = _by_layer(_ATTENTION, shapes, axis=0)
+    hidden, neurons = (_by_layer(_FFN, shapes, axis) for axis in (0, 1))
+    head = [shape[0] * shape[1] for name, shape in shapes.items() if _HEAD.search(name)]
+    if not neurons or attention.keys() - neurons.keys() or len(head) != 2:
+        return None
+    layers = range(max(neurons) + 1)
+    return ProductSizes(
+        hidden=max(hidden.values()),
+        attention=tuple(attention.get(layer, 0) for layer in layers),  # none of a layer without heads
+        neurons=tuple(neurons.get(layer, 0) for layer in layers),
+        head=sum(head),
+        first_token_only=True,
+    )
+
+
+def macs_per_text(sizes: ProductSizes, tokens: float) -> int:
+    """Multiply-accumulates of all matrix products for one text of ``tokens`` tokens."""
+    total = float(sizes.head)
+    last = len(sizes.attention) - 1
+    for layer, (attention, neurons) in enumerate(zip(sizes.attention, sizes.neurons, strict=True)):
+        rows = 1.0 if sizes.first_token_only and layer == last else tokens
+        keys_and_values = 2 * tokens * sizes.hidden * attention
+        query_and_output = 2 * rows * sizes.hidden * attention
+        scores_and_context = 2 * rows * tokens * attention
+        ffn = 2 * rows * sizes.hidden * neurons
+        total += keys_and_values + query_and_output + scores_and_context + ffn
+    return round(total)
+
+
+def _by_layer(pattern: re.Pattern[str], shapes: Mapping[str, Sequence[int]], axis: int) -> dict[int, int]:
+    return {int(found[1]): shape[axis] for name, shape in shapes.items() if (found := pattern.search(name))}
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A counter of energy, which only rises."""
+
+    read_uj: Callable[[], int]  # microjoules since some time in the past; raises OSError where it may not be read
+    wraps_at_uj: int = 0  # where it starts again from 0; 0: never
+
+
+class EnergyMeter:
+    """Adds up the joules that were used inside ``with`` by all that the counters count, whichever process ran there."""
+
+    def __init__(self, counters: Sequence[Counter]) -> None:
+        self._counters = counters
+        self._before_uj: list[int] = []
+        self.joules: float | None = 0.0 if counters else None  # None once a counter could not be read
+
+    @classmethod
+    def of(cls, *, gpu: bool) -> "EnergyMeter":
+        """All CPU packages, and the GPU that PyTorch calls its first where it counts too."""
+        return cls(cpu_counters() + (gpu_counters() if gpu else []))
+
+    def __enter__(self) -> None:
+        self._before_uj = self._read()
+
+    def __exit__(self, *_: object) -> None:
+        now_uj = self._read()
+        if self.joules is not None:  # then every counter could be read, now and before
+            for counter, before, now in zip(self._counters, self._before_uj, now_uj, strict=True):
+                self.joules += (now - before + (counter.wraps_at_uj if now < before else 0)) / 1e6
+
+    def _read(self) -> list[int]:
+        """Every counter; empty where one cannot be read."""
+        try:
+            return [counter.read_uj() for counter in self._counters]
+        except OSError:
+            self.joules = None
+            return []
+
+
+def cpu_counters(powercap: Path = Path("/sys/class/powercap")) -> list[Counter]:
+    """RAPL counters that this process may read; since 2020 kernels keep them for root (CVE-2020-8694)."""
+    # intel-rapl:0 is a package, intel-rapl:0:1 a part of it that the package's own counter includes.
+    packages = sorted(powercap.glob("intel-rapl:[0-9]"))
+    try:
+        for package in packages:
+            _number_in(package / "energy_uj")
+        return [
+            Counter(partial(_number_in, package / "energy_uj"), _number_in(package / "max_energy_range_uj"))
+            for package in packages
+        ]
+    except OSError:
+        return []
+
+
+def gpu_counters() -> list[Counter]:
+    """NVML's counter of PyTorch's first GPU, which Volta and newer ones keep; none without ``nvidia-ml-py``."""
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    try:
+        pynvml.nvmlInit()
+        gpu = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu)
+    except pynvml.NVMLError:
+        return []
+    return [Counter(lambda: 1000 * int(pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu)))]  # it counts millijoules
+
+
+def _number_in(file: Path) -> int:
+    return int(file.read_text())
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process held; ``ru_maxrss`` would include what the parent held before the fork."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return 1024 * int(found[1]) if found else None
+
+
+def gpu_memory_bytes() -> int:
+    """The most that PyTorch's tensors held on the GPU."""
+    import torch
+
+    return torch.cuda.max_memory_allocated()
