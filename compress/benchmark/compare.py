@@ -13,8 +13,7 @@ from compress.benchmark.model_worker import Cost, ModelInfo
 from compress.benchmark.throughput import Throughput
 from compress.benchmark.workload import Latency, Times, speedup_interval
 from compress.config import BenchConfig
-from compress.evaluation.comparison import measure_change
-from compress.evaluation.flips import find_flips
+from compress.evaluation.comparison import find_flips, measure_change
 from compress.evaluation.metrics import Indicators, choose_metric, predictions, truth
 from compress.evaluation.quality import confidence, measure_accuracy, measure_quality
 from compress.folder import MANIFEST, read_manifest

@@ -14,7 +14,7 @@ from compress.benchmark.rows import plan
 from compress.benchmark.warnings import warnings_of
 from compress.config import BenchConfig
 from compress.errors import CompressError
-from compress.evaluation.intervals import RESAMPLES
+from compress.evaluation.metrics import RESAMPLES
 from compress.machine import describe_machine, gpu_name, usable_cpus
 
 if TYPE_CHECKING:

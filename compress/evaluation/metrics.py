@@ -1,4 +1,4 @@
-"""From logits to one number, the same way in training and in measuring.
+"""From logits to one number and its 95% interval, the same way in training and in measuring.
 
 Predictions and truth are bool matrices ``[n, labels]`` here, in every task: one True a row where one label is right,
 any number where several may be.
@@ -16,8 +16,10 @@ from compress.task import is_multi_label
 Indicators = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
+Interval = tuple[float, float]
+
+RESAMPLES = 4000
 METRICS = ("accuracy", "macro_f1", "f1")
-_OF_ANY_TASK = "accuracy or macro_f1"
 
 
 def default_metric(task: str) -> str:
@@ -39,7 +41,9 @@ def choose_metric(wanted: str | None, task: str, labels: int) -> str:
     """
     if wanted == "f1" and (is_multi_label(task) or labels != 2):
         several = " of which several may be right" if is_multi_label(task) else ""
-        raise CompressError(f"metric f1 is for tasks of two labels, this one has {labels}{several}; use {_OF_ANY_TASK}")
+        raise CompressError(
+            f"metric f1 is for tasks of two labels, this one has {labels}{several}; use accuracy or macro_f1"
+        )
     return wanted or default_metric(task)
 
 
@@ -98,16 +102,11 @@ def text_counts(metric: str, predicted: Indicators, true: Indicators, *, positiv
 
 
 def from_counts(metric: str, sums: Floats, texts: int, drawn_from: Floats | None = None) -> Floats:
-    """The metric from summed :func:`text_counts`, ``[..., k]`` to ``[...]``; a label that is never true and never
-    predicted has F1 0.
+    """The metric from :func:`text_counts` that were summed over ``texts`` texts, ``[..., k]`` to ``[...]``.
 
-    Args:
-        metric: accuracy, f1 or macro_f1.
-        sums: over ``texts`` texts.
-        texts: how many there were.
-        drawn_from: where ``sums`` are of resamples, the sums ``[k]`` over the whole sample. A resample without any
-            text of a label has no F1 for it, and the mean is over the other labels: with 0 in its place, intervals of
-            many rare labels would lie below the value itself.
+    A label that is never true and never predicted has F1 0. Where ``sums`` are of resamples, ``drawn_from`` are those
+    ``[k]`` over the whole sample: a resample without any text of a label has no F1 for it, and the mean is over the
+    other labels. With 0 in its place, intervals of many rare labels would lie below the value itself.
     """
     if metric == "accuracy":
         return np.asarray(sums[..., 0] / texts)
@@ -119,3 +118,27 @@ def from_counts(metric: str, sums: Floats, texts: int, drawn_from: Floats | None
     there, _, missed = np.split(drawn_from, 3)
     counted = (hits + misses > 0) | (there + missed == 0)
     return np.asarray((f1 * counted).sum(axis=-1) / np.maximum(counted.sum(axis=-1), 1))
+
+
+def wilson_interval(share: float, texts: int) -> Interval:
+    """The 95% interval of a share that was counted on this many texts (Wilson 1927)."""
+    z = 1.959964
+    middle, spread = share + z * z / (2 * texts), z * np.sqrt(share * (1 - share) / texts + (z / (2 * texts)) ** 2)
+    whole = 1 + z * z / texts
+    return max(0.0, float((middle - spread) / whole)), min(1.0, float((middle + spread) / whole))
+
+
+def resampled_sums(counts: Floats, seed: int) -> Floats:
+    """Column sums ``[RESAMPLES, k]`` of ``n`` rows drawn with replacement from ``counts`` ``[n, k]``.
+
+    Texts with equal rows are interchangeable, so how often each distinct row is drawn is one multinomial draw.
+    """
+    rows, times = np.unique(counts, axis=0, return_counts=True)
+    draws = np.random.default_rng(seed).multinomial(len(counts), times / len(counts), size=RESAMPLES)
+    return np.asarray(draws @ rows)
+
+
+def percentile_interval(values: Floats) -> Interval:
+    """The middle 95% of resampled ``values`` ``[RESAMPLES]`` (Efron 1979)."""
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)

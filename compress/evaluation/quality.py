@@ -5,8 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from compress.evaluation.intervals import Interval, percentile_interval, resampled_sums, wilson_interval
-from compress.evaluation.metrics import Floats, Indicators, from_counts, text_counts
+from compress.evaluation.metrics import (
+    Floats,
+    Indicators,
+    Interval,
+    from_counts,
+    percentile_interval,
+    resampled_sums,
+    text_counts,
+    wilson_interval,
+)
 from compress.runtime.predictor import Logits
 from compress.task import is_multi_label
 
@@ -34,16 +42,10 @@ class LabelRecall:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Figures beside the main metric, all as fractions.
-
-    Attributes:
-        macro_f1: the mean of the labels' F1.
-        ece: the expected calibration error.
-        recall: of each label, in the labels' order.
-    """
+    """Figures beside the main metric, all as fractions; recall in the labels' order."""
 
     macro_f1: float
-    ece: float
+    ece: float  # the expected calibration error
     recall: tuple[LabelRecall, ...]
 
 
@@ -91,12 +93,7 @@ def confidence(task: str, logits: Logits) -> Floats:
 
 
 def calibration_error(confidences: Floats, right: npt.NDArray[np.bool_]) -> float:
-    """The expected calibration error over 15 bins of equal width (Naeini et al. 2015; Guo et al. 2017).
-
-    Args:
-        confidences: the probability that each answer was given, ``[n]``.
-        right: whether it was right, ``[n]``.
-    """
+    """The error of ``[n]`` probabilities over 15 bins of equal width (Naeini et al. 2015; Guo et al. 2017)."""
     bins = np.minimum((confidences * _BINS).astype(np.int64), _BINS - 1)
     gaps = np.bincount(bins, weights=confidences - right, minlength=_BINS)
     return float(np.abs(gaps).sum() / len(confidences))

@@ -15,8 +15,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from compress.errors import CompressError
-from compress.graph.names import CLASSIFIER, KEPT_FP32, MASKED
-from compress.graph.rewrite import constants_of, rewrite
+from compress.graph.writer import CLASSIFIER, KEPT_FP32, MASKED, constants_of, rewrite
 from compress.runtime.encoding import Feeds
 from compress.runtime.session import inputs_of, open_session
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from compress.graph.names import KEPT_FP32
 from compress.graph.profile import profile
+from compress.graph.writer import KEPT_FP32
 from compress.progress import say
 from compress.runtime.graph_file import graph_inputs
 
@@ -34,7 +34,9 @@ def check_patterns(graph: Path, expected: Patterns) -> dict[str, Patterns]:
     Where that is not as ``expected``, the model answers rightly but slowly: one line on stderr says so, and
     ``patterns_expected`` holds the numbers that were expected instead.
     """
-    kernels = run_kernels(graph)
+    ids = np.ones((1, 2), dtype=np.int64)
+    feeds = {name: ids if name == "attention_mask" else ids - 1 for name in graph_inputs(graph)}
+    kernels = Counter(node.kernel for node in profile(graph, feeds, calls=1))
     found = {kind: sum(kernels[name] for name in names) for kind, names in _KERNELS.items()}
     missed = {kind: count for kind, count in expected.items() if found[kind] != count}
     if not missed:
@@ -57,10 +59,3 @@ def expected_patterns(model: onnx.ModelProto, kept_fp32: Collection[str] | None 
         "attention_products": factors.count(set()),
         "int8_products": 0 if kept_fp32 is None else len(weights.difference(kept_fp32)),
     }
-
-
-def run_kernels(graph: Path) -> Counter[str]:
-    """The kernels that a session for the file ``graph`` runs for a text."""
-    ids = np.ones((1, 2), dtype=np.int64)
-    feeds = {name: ids if name == "attention_mask" else ids - 1 for name in graph_inputs(graph)}
-    return Counter(node.kernel for node in profile(graph, feeds, calls=1))

@@ -7,7 +7,7 @@ import numpy as np
 
 from compress.errors import CompressError
 from compress.progress import progress
-from compress.runtime.encoding import Encoding, Feeds, Text, TextEncoder, pad
+from compress.runtime.encoding import Feeds, pad
 from compress.runtime.predictor import Predictor
 from compress.task import reads_pairs
 
@@ -36,14 +36,7 @@ _TEXTS = (
 
 @dataclass(frozen=True)
 class Parity:
-    """How far apart two models' logits are at most.
-
-    Attributes:
-        max_logit_difference: over all logits of all batches.
-        logit_tolerance: the largest difference that was allowed.
-        batches: how many batches were compared.
-        longest_tokens: tokens of the longest text.
-    """
+    """How far apart two models' logits are at most, and what was allowed; over how many batches up to what length."""
 
     max_logit_difference: float
     logit_tolerance: float
@@ -75,7 +68,9 @@ def check_parity(reference: Predictor, other: Predictor, vocabulary: int, longes
 
 def parity_batches(predictor: Predictor, vocabulary: int, longest: int) -> Iterator[Feeds]:
     """Real texts, alone and padded together; random tokens in 1 to 32 rows of 2 to ``longest``, padded and not."""
-    encodings = _real_encodings(predictor.encoder, pairs=reads_pairs(predictor.task))
+    texts = [*_TEXTS, " ".join(_TEXTS) * (predictor.encoder.max_length // 100 + 1)]  # the last: more than it reads
+    pairs = list(zip(texts, [*texts[1:], texts[0]], strict=True))
+    encodings = predictor.encoder(pairs if reads_pairs(predictor.task) else texts)
     yield from (pad([encoding]) for encoding in encodings)
     yield pad(encodings)
     yield pad(encodings[:-1])
@@ -88,11 +83,3 @@ def parity_batches(predictor: Predictor, vocabulary: int, longest: int) -> Itera
             yield {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": segments}
             kept = (np.arange(length) < rng.integers(1, length + 1, (batch, 1))).astype(np.int64)
             yield {"input_ids": ids * kept, "attention_mask": kept, "token_type_ids": segments * kept}
-
-
-def _real_encodings(encoder: TextEncoder, *, pairs: bool) -> list[Encoding]:
-    """The texts above (each with its neighbour, for ``pairs``), and one that is longer than the model reads."""
-    longest = " ".join(_TEXTS) * (encoder.max_length // 100 + 1)
-    texts = [*_TEXTS, longest]
-    chosen: list[Text] = list(zip(texts, [*texts[1:], texts[0]], strict=True)) if pairs else [*texts]
-    return encoder(chosen)

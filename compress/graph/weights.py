@@ -56,25 +56,11 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class EncoderWeights:
-    """Everything the graph is built from.
+    """Everything the graph is built from; activations are named as in Hugging Face configs."""
 
-    Attributes:
-        words: table of tokens ``[vocabulary, hidden]``.
-        positions: table of positions ``[positions, hidden]``, the first token's first.
-        segments: table of first and second texts ``[segments, hidden]``; None where the graph does not read them.
-        embedding_norm: after the sum of these.
-        layers: from the lowest to the highest.
-        pooler: the head's first layer, for the first token.
-        pooler_activation: after it, by its Hugging Face name.
-        classifier: the head's last layer.
-        head_size: of each attention head.
-        norm_epsilon: of all layer norms.
-        activation: of the FFNs, by its Hugging Face name.
-    """
-
-    words: Array
-    positions: Array
-    segments: Array | None
+    words: Array  # [vocabulary, hidden]
+    positions: Array  # [positions, hidden], the first token's first
+    segments: Array | None  # [segments, hidden]; None where the graph does not read them
     embedding_norm: Norm
     layers: tuple[LayerWeights, ...]
     pooler: Linear

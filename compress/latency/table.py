@@ -23,21 +23,12 @@ NARROWEST_FFN = 32
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Milliseconds of every block that a model may be made of; all of them rise with the width.
+    """Milliseconds of every block that a model may be made of, by its width; all of them rise with the width."""
 
-    Attributes:
-        base_ms: of what every model has.
-        attention_ms: by heads, ``[heads + 1]``, of any layer but the last; without heads it is what a layer costs that
-            has an FFN alone.
-        ffn_ms: by neurons, ``[neurons + 1]``, of any layer but the last; 0 without neurons.
-        last_attention_ms: as ``attention_ms``, of the last layer; what that costs without heads is in the base.
-        last_ffn_ms: as ``ffn_ms``, of the last layer.
-    """
-
-    base_ms: float
-    attention_ms: Floats
-    ffn_ms: Floats
-    last_attention_ms: Floats
+    base_ms: float  # of what every model has
+    attention_ms: Floats  # [heads + 1], not in the last layer; without heads, the cost of a layer with an FFN alone
+    ffn_ms: Floats  # [neurons + 1], not in the last layer; 0 without neurons
+    last_attention_ms: Floats  # in the last layer; its cost without heads is in the base
     last_ffn_ms: Floats
 
     def latency_ms(self, widths: Widths) -> float:
@@ -76,11 +67,7 @@ def models_to_time(layers: int, heads: int, neurons: int) -> list[Widths]:
 
 
 def fit_table(times_ms: Mapping[Widths, float]) -> LatencyTable:
-    """The table that explains the times of whole models best, relative to each; nothing in it falls with the width.
-
-    Args:
-        times_ms: of models, at best those of :func:`models_to_time`.
-    """
+    """The table that explains the times of whole models best, relative to each; nothing in it falls with the width."""
     heads = max(max(widths.heads) for widths in times_ms)
     neurons = max(max(widths.neurons) for widths in times_ms)
     grids = (

@@ -82,10 +82,6 @@ def settle(model: StartTimer, reference: StartTimer) -> Timing:
 
     One pair of processes was up to a quarter off the next. Over a table of many models that evens out; for the one
     model that a decision rests on it does not.
-
-    Args:
-        model: starts its timer.
-        reference: starts one of the whole model.
     """
     found = []
     for _ in range(_PROCESSES):

@@ -31,30 +31,24 @@ from compress.folder import MANIFEST, Manifest, read_manifest, write_manifest
 from compress.runtime.encoding import TextEncoder
 from compress.task import is_multi_label
 
+_LOADING_ERRORS = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError),
+    SafetensorError,
+)
+
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A classifier in memory.
+    """A classifier in memory."""
 
-    Attributes:
-        model: the network; logits are ``[batch, len(labels)]``.
-        tokenizer: the tokenizer that it was trained with.
-        task: single_label, multi_label, or pair_single_label, pair_multi_label.
-        labels: label names in the order of the logits; empty where the checkpoint is a bare encoder.
-        max_length: tokens kept of a text.
-        history: what was done to it so far, oldest first.
-        digest: digest of the folder that it came from; None where that had no manifest.
-        source: the folder or hub id that it came from.
-    """
-
-    model: PreTrainedModel
+    model: PreTrainedModel  # its logits are [batch, len(labels)]
     tokenizer: PreTrainedTokenizerFast
-    task: str
-    labels: tuple[str, ...]
-    max_length: int
-    history: tuple[dict[str, Any], ...] = ()
-    digest: str | None = None
-    source: str = ""
+    task: str  # single_label, multi_label, or pair_single_label, pair_multi_label
+    labels: tuple[str, ...]  # in the order of the logits; empty where the checkpoint is a bare encoder
+    max_length: int  # tokens kept of a text
+    history: tuple[dict[str, Any], ...] = ()  # the steps so far, oldest first
+    digest: str | None = None  # of the folder that it came from; None where that had no manifest
+    source: str = ""  # the folder or hub id that it came from
 
     @property
     def parameters(self) -> int:
@@ -78,9 +72,7 @@ class Checkpoint:
 def load_classifier(source: str, *, pairs: bool = False) -> Checkpoint:
     """A fine-tuned classifier from a folder of ours, a plain Hugging Face folder or a hub id.
 
-    Args:
-        source: folder or hub id.
-        pairs: whether it reads pairs of texts; only used for models that are not ours, which do not say.
+    ``pairs`` says whether it reads pairs of texts where the model is not ours and does not say so itself.
     """
     checkpoint = _load(source)
     if not checkpoint.labels:
@@ -134,7 +126,10 @@ def _load(name: str) -> Checkpoint:
         config = AutoConfig.from_pretrained(source)
         if config.problem_type == "regression":
             raise CompressError(f"{source}: is a regression model; compress works on classifiers")
-        family = _family(source, config)
+        try:
+            family = family_of(config)
+        except CompressError as error:
+            raise CompressError(f"{source}: {error}") from None
         tokenizer = AutoTokenizer.from_pretrained(source)
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             source, output_loading_info=True, dtype=torch.float32
@@ -183,13 +178,6 @@ def _manifest(source: str) -> Manifest | None:
     return None
 
 
-def _family(source: str, config: Any) -> Family:
-    try:
-        return family_of(config)
-    except CompressError as error:
-        raise CompressError(f"{source}: {error}") from None
-
-
 def _check_weights(source: str, loading: dict[str, Any], family: Family, has_head: bool) -> None:
     """Transformers fills missing weights with random ones and goes on; only those of a new head may be missing."""
     may_lack = () if has_head else tuple(f"{dense.path}." for dense in family.head)
@@ -217,16 +205,7 @@ def _one_line(source: str) -> Iterator[None]:
     """Turn the many ways in which a checkpoint fails to load into one line."""
     try:
         yield
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ImportError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
+    except _LOADING_ERRORS as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CompressError(
             f"{source}: cannot be loaded as a classifier ({reason}); check the name, or get the model again"

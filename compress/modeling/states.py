@@ -27,11 +27,6 @@ def recording(model: nn.Module, wanted: Iterable[str]) -> Iterator[States]:
     """Record the logits and the ``wanted`` states of each forward pass made inside the ``with`` block.
 
     They are the tensors that the pass computed, in its precision and part of its graph; the next pass replaces them.
-    Names and shapes are those of :data:`States`.
-
-    Args:
-        model: a classifier, whole or pruned.
-        wanted: names of states.
 
     Raises:
         CompressError: the model has no such state.
@@ -44,12 +39,7 @@ def recording(model: nn.Module, wanted: Iterable[str]) -> Iterator[States]:
 
 
 def state_modules(model: nn.Module, names: Iterable[str], whose: str) -> dict[str, nn.Module]:
-    """The module whose output each state is.
-
-    Args:
-        model: a classifier, whole or pruned.
-        names: of states.
-        whose: what errors call the model, such as student.
+    """The module whose output each state is; errors call the model ``whose``, such as student.
 
     Raises:
         CompressError: the model has no such state.

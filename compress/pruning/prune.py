@@ -13,9 +13,8 @@ from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.latency.deployment import Deployment, deployment_of
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.layers import choose_layers, spans
 from compress.modeling.narrow import narrow
-from compress.modeling.surgery import cut_model
+from compress.modeling.surgery import choose_layers, cut_model, spans
 from compress.modeling.widths import Cut, Widths
 from compress.progress import say
 from compress.pruning.importance import Importance

@@ -122,7 +122,7 @@ def _check_has_fp32(folder: Path, name: str) -> None:
 
 def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
     """The model as a single file, or in the places where a server looks."""
-    from compress.packaging.packages import PACKAGES
+    from compress.packaging.layout import PACKAGES
 
     with _exported(model, job, pairs=job.config.pairs) as (parent, manifest):
         graph = PACKAGES[job.config.layout](parent, manifest, job.folder)

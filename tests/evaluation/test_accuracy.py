@@ -6,7 +6,6 @@ from sklearn.metrics import f1_score
 
 from compress.errors import CompressError
 from compress.evaluation.comparison import mcnemar_p, measure_change
-from compress.evaluation.intervals import wilson_interval
 from compress.evaluation.metrics import (
     Indicators,
     choose_metric,
@@ -16,6 +15,7 @@ from compress.evaluation.metrics import (
     score,
     training_metric,
     truth,
+    wilson_interval,
 )
 from compress.evaluation.quality import measure_accuracy
 

@@ -3,9 +3,8 @@ import pytest
 from scipy.stats import binom
 from sklearn.metrics import f1_score, recall_score
 
-from compress.evaluation.flips import find_flips
-from compress.evaluation.intervals import wilson_interval
-from compress.evaluation.metrics import predictions, truth
+from compress.evaluation.comparison import find_flips
+from compress.evaluation.metrics import predictions, truth, wilson_interval
 from compress.evaluation.quality import calibration_error, confidence, measure_accuracy, measure_quality
 
 LABELS = ("a", "b", "c")
