@@ -1,6 +1,7 @@
 """The rooms stand on floors: a room imports those below it and none above, also inside functions. So no circle."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,3 +73,11 @@ def test_no_import_runs_up(path: Path) -> None:
     rooms = {room_of(name.removeprefix("compress").removeprefix(".") or "__init__") for name in imported(path)}
     above = {room for room in rooms if FLOORS.index(room) > own}
     assert not above, f"{module_of(path)} stands below {', '.join(sorted(above))}"
+
+
+def test_contributing_shows_the_rooms_in_their_order() -> None:
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:`[\w/]+` ?)+)\|", text, re.MULTILINE)
+    shown = [name.rstrip("/") for row in rows for name in re.findall(r"`([\w/]+)`", row)]
+    rooms = [room for room in FLOORS if "." not in room and not room.startswith("__")]
+    assert shown == rooms

@@ -11,14 +11,18 @@ from compress.data import Dataset
 from compress.distillation.augment import augmented
 from compress.distillation.corpus import build_corpus
 from compress.distillation.objective import Distillation
-from compress.distillation.students import check_tokenizers
+from compress.distillation.students import (
+    check_tokenizers,
+    has_table_of,
+    require_same_positions,
+    same_tokens,
+)
 from compress.distillation.teacher_cache.cache import Cache, teacher_digest
 from compress.distillation.teacher_cache.forward import LiveOutputs, TeacherForward, widths_of
 from compress.distillation.teacher_cache.precompute import precompute
 from compress.distillation.teacher_cache.reader import CachedOutputs
 from compress.distillation.teacher_cache.shard import LOGITS, size_bytes
 from compress.distillation.unlabeled import read_unlabeled
-from compress.distillation.vocabularies import has_table_of, require_same_positions, same_tokens
 from compress.machine import cache_root
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say

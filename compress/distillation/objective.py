@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from compress.config import DistillationConfig
-from compress.distillation.layer_map import layer_map, relation_layer
 from compress.distillation.losses import attention, dot_products, relation, soft_labels, token_mse
 from compress.errors import CompressError
 from compress.families.view import EncoderView
@@ -53,9 +52,9 @@ class Distillation(nn.Module):
         super().__init__()
         self._temperature, self._multi_label = config.temperature, multi_label
         self._heads, self._teacher_heads = Widths.of(student).heads, Widths.of(teacher).heads
-        self._layers = layer_map(config, len(self._heads), len(self._teacher_heads))
+        self._layers = _layer_map(config, len(self._heads), len(self._teacher_heads))
         self.weights = _weights(config)
-        pairs = _pairs(self._layers, relation_layer(config, len(self._teacher_heads)))
+        pairs = _pairs(self._layers, _relation_layer(config, len(self._teacher_heads)))
         self.pairs = {name: pairs[name] for name in self.weights}
         sizes = EncoderView(student).hidden_size, EncoderView(teacher).hidden_size
         mapped = [name for name in ("embedding", "hidden") if name in self.weights]
@@ -156,6 +155,33 @@ def _weights(config: DistillationConfig) -> dict[str, float]:
             f"{config.command} has nothing to learn from, its weights are all 0; set at least one above 0 of {names}"
         )
     return {name: weight for name, weight in weights.items() if weight > 0}
+
+
+def _layer_map(config: DistillationConfig, student_layers: int, teacher_layers: int) -> list[int]:
+    """The teacher layer that each student layer imitates; by default evenly spaced ones, the last for the last.
+
+    Raises:
+        CompressError: the setting names another number of layers than the student has, or one the teacher lacks.
+    """
+    given = config.layer_map
+    if given is None:  # a student deeper than its teacher has layers below the teacher's first share
+        return [max(0, (layer + 1) * teacher_layers // student_layers - 1) for layer in range(student_layers)]
+    if len(given) != student_layers or max(given) >= teacher_layers:
+        raise CompressError(
+            f"{config.command}.layer_map must name {student_layers} teacher layers, one for each student layer, "
+            f"from 0 to {teacher_layers - 1}, got {','.join(map(str, given))}"
+        )
+    return given
+
+
+def _relation_layer(config: DistillationConfig, teacher_layers: int) -> int:
+    """The teacher layer whose relations the student's last layer learns; the teacher must have it."""
+    given = teacher_layers - 1 if config.relation_layer is None else config.relation_layer
+    if given >= teacher_layers:
+        raise CompressError(
+            f"{config.command}.relation_layer must be a teacher layer from 0 to {teacher_layers - 1}, got {given}"
+        )
+    return given
 
 
 def _pairs(layers: list[int], relation_from: int) -> dict[str, Pairs]:

@@ -1,16 +1,21 @@
-"""Students: some of the teacher's layers, narrower where told so, or a model of the user's own with its tokenizer."""
+"""Students: the teacher's layers, narrower if requested, or a model of the user's own; how its tokens may differ."""
 
 import copy
 
+import numpy as np
+import torch
+
 from compress.config import DistillConfig
+from compress.distillation.teacher_cache.shard import LOGITS
 from compress.errors import CompressError
-from compress.families.tokenizers.wordpiece import components, knows_fewer_tokens
+from compress.families.tokenizers.wordpiece import components, ids_in, knows_fewer_tokens
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.narrow import narrow
 from compress.modeling.surgery import choose_layers, keep_layers
 from compress.modeling.widths import Widths
 from compress.task import reads_pairs
+from compress.training.encodings import Encodings
 
 _IN_WORDS = {
     "normalizer": "normalizer",
@@ -22,10 +27,10 @@ _IN_WORDS = {
 
 
 def make_student(teacher: Checkpoint, config: DistillConfig) -> Checkpoint:
-    """A smaller copy of the teacher, its weights all the teacher's own: chosen layers, and what stays of each.
+    """A smaller copy of the teacher, with its own weights: the chosen layers, and as much of each as ``config`` says.
 
     Raises:
-        CompressError: the teacher lacks such layers, or is narrower than ``config`` asks for.
+        CompressError: the teacher lacks such layers, or is narrower than ``config`` says.
     """
     _check_widths(teacher, config)
     student = student_from_layers(teacher, config.layers)
@@ -52,6 +57,39 @@ def check_tokenizers(teacher: Checkpoint, student: Checkpoint) -> None:
         raise CompressError(
             f"{student.source}: its tokenizer is not that of {teacher.source}: {difference}; "
             "choose a student with the teacher's tokenizer"
+        )
+
+
+def same_tokens(teacher: Checkpoint, student: Checkpoint) -> bool:
+    """Whether both know the same tokens, by the same ids."""
+    return teacher.tokenizer.get_vocab() == student.tokenizer.get_vocab()
+
+
+def has_table_of(teacher: Checkpoint, student: Checkpoint) -> bool:
+    """Whether the student's embeddings are the teacher's own, of all the tokens that it knows."""
+    table, own = (EncoderView(model.model).words.weight for model in (teacher, student))
+    if not same_tokens(teacher, student):
+        table = table[torch.from_numpy(ids_in(teacher.tokenizer, student.tokenizer))]
+    return torch.equal(table, own)
+
+
+def require_same_positions(
+    teacher: Checkpoint, its: Encodings, student: Checkpoint, own: Encodings, states: frozenset[str], command: str
+) -> None:
+    """Refuse to compare states token by token where the two split a text into different tokens.
+
+    Raises:
+        CompressError: a state other than the logits is wanted, and there is such a text.
+    """
+    if not states - {LOGITS}:
+        return
+    ids = ids_in(teacher.tokenizer, student.tokenizer)
+    differs = sum(not np.array_equal(one.ids, ids[other.ids]) for one, other in zip(its, own, strict=True))
+    if differs:
+        raise CompressError(
+            f"{command}: {differs:,} of {len(own):,} texts to learn from are split into other tokens than the "
+            f"teacher's, so {min(states - {LOGITS})} cannot be compared token by token; give a teacher that was cut to "
+            "the same tokens, or only soft_weight and hard_weight"
         )
 
 

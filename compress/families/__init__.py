@@ -10,14 +10,14 @@ from compress.families.family import PRUNED, Family
 FAMILIES = {family.model_type: family for family in (BERT, DISTILBERT)}
 
 
-def family_of(config: Any) -> Family:
-    """The family that a Hugging Face ``config`` is of; pruned models are of the family that they were cut from.
+def family_of(config: Any, source: str = "the model") -> Family:
+    """The family of a Hugging Face ``config``, also of a pruned model's; ``source`` is named in errors.
 
     Raises:
-        CompressError: it is of none that is known; names those that are.
+        CompressError: the family is not known; names those that are.
     """
     family = FAMILIES.get(config.model_type.removeprefix(PRUNED))
     if family is None:
         known = ", ".join(f"{family.name} (model_type {name})" for name, family in FAMILIES.items())
-        raise CompressError(f"is a {config.model_type} model; compress works on {known}")
+        raise CompressError(f"{source}: is a {config.model_type} model; compress works on {known}")
     return family

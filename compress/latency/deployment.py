@@ -142,6 +142,7 @@ def random_model(architecture: Architecture, widths: Widths) -> PreTrainedModel:
         "attention_head_size": architecture.head_size,
         "heads_per_layer": list(widths.heads),
         "neurons_per_layer": list(widths.neurons),
+        "intermediate_size": 1,  # of the layers that the class makes first and then replaces
     }
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         model: PreTrainedModel = pruned_classifier(family)(pruned_config(family)(**family.renamed(shape)))

@@ -126,10 +126,7 @@ def _load(name: str) -> Checkpoint:
         config = AutoConfig.from_pretrained(source)
         if config.problem_type == "regression":
             raise CompressError(f"{source}: is a regression model; compress works on classifiers")
-        try:
-            family = family_of(config)
-        except CompressError as error:
-            raise CompressError(f"{source}: {error}") from None
+        family = family_of(config, source)
         tokenizer = AutoTokenizer.from_pretrained(source)
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             source, output_loading_info=True, dtype=torch.float32
