@@ -34,11 +34,7 @@ def training_metric(history: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def choose_metric(wanted: str | None, task: str, labels: int) -> str:
-    """``wanted``, or the task's default.
-
-    Raises:
-        CompressError: f1 is wanted for a task that is not a choice between two labels.
-    """
+    """``wanted``, or the task's default; f1 is refused where there are not two labels to choose from."""
     if wanted == "f1" and (is_multi_label(task) or labels != 2):
         several = " of which several may be right" if is_multi_label(task) else ""
         raise CompressError(
@@ -69,16 +65,10 @@ def truth(targets: npt.NDArray[np.generic], labels: int) -> Indicators:
 def score(
     metric: str, logits: npt.NDArray[np.floating], targets: npt.NDArray[np.generic], *, positive: int = 1
 ) -> float:
-    """``metric`` of ``logits`` ``[n, labels]`` as a fraction.
+    """``metric`` of ``logits`` ``[n, labels]`` as a fraction; accuracy is of the whole label set in multi-label tasks.
 
-    Args:
-        metric: ``accuracy`` (of the whole label set in multi-label tasks), ``macro_f1``, or ``f1``.
-        logits: float ``[n, labels]``.
-        targets: int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks: the shape tells which task it is.
-        positive: the column that f1 is of, :func:`positive_column` of the labels.
-
-    Raises:
-        CompressError: the metric does not exist, or it is f1 and there are not two labels to choose from.
+    ``targets`` are int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks: the shape tells which task it is.
+    ``positive`` is the column that f1 is of, :func:`positive_column` of the labels.
     """
     task = "multi_label" if targets.ndim == 2 else "single_label"
     choose_metric(metric, task, logits.shape[1])

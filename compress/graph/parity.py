@@ -45,11 +45,7 @@ class Parity:
 
 
 def check_parity(reference: Predictor, other: Predictor, vocabulary: int, longest: int, tolerance: float) -> Parity:
-    """Compare logits over :func:`parity_batches`.
-
-    Raises:
-        CompressError: a logit differs by more than ``tolerance``, or is not a number.
-    """
+    """Compare logits over :func:`parity_batches`; one that differs by more than ``tolerance`` is an error."""
     batches = list(parity_batches(reference, vocabulary, longest))
     worst = 0.0
     with progress("parity", len(batches)) as advance:

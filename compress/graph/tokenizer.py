@@ -41,22 +41,14 @@ class Tokens(NamedTuple):
 
 
 def write_tokens(graph: GraphWriter, tokenizer: "Tokenizer", text: str, max_length: int) -> Tokens:
-    """Tokens of the value ``text``, one string ``[1]``, with special tokens, at most ``max_length`` of them.
-
-    Raises:
-        CompressError: the tokenizer is not a BERT's.
-    """
+    """Tokens of the value ``text``, one string ``[1]``, with special tokens, at most ``max_length`` of them."""
     pieces, _ = _pieces(graph, tokenizer, text)
     ids, types, mask = _split_words(graph, tokenizer, _join(graph, pieces, "joined"), max_length)
     return Tokens(ids, mask, types)
 
 
 def write_pair_tokens(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, max_length: int) -> Tokens:
-    """Tokens of the value ``texts``, two strings ``[2]``; the longer one is cut first.
-
-    Raises:
-        CompressError: the tokenizer is not a BERT's.
-    """
+    """Tokens of the value ``texts``, two strings ``[2]``; the longer one is cut first."""
     pieces, rows = _pieces(graph, tokenizer, texts)
     zero, border, end = graph.op("Split", rows, name="bounds", outputs=3, num_outputs=3)
     parts = {"first": (zero, border), "second": (border, end)}

@@ -72,11 +72,7 @@ class EncoderWeights:
 
 
 def read_weights(model: nn.Module) -> EncoderWeights:
-    """The weights of ``model``, even or uneven, as fp32 arrays.
-
-    Raises:
-        CompressError: the graph has no operator for its activation.
-    """
+    """The weights of ``model``, even or uneven, as fp32 arrays."""
     view = EncoderView(model)
     words, positions, *segments = (_array(table.weight) for table in view.tables)
     activation = view.read("hidden_act")

@@ -66,7 +66,7 @@ class Deployment:
         return {
             "cpu": cpu_name(),
             "cpu_flags": sorted(cpu_flags()),
-            "gpu": _gpu() if self.runtime == "cuda" else None,
+            "gpu": torch.cuda.get_device_name() if self.runtime == "cuda" else None,
             "versions": {"compress": __version__} | package_versions(packages),
             "runtime": self.runtime,
             "threads": self.threads,
@@ -93,11 +93,7 @@ class Deployment:
 
 
 def deployment_of(whole: Checkpoint, data: Dataset, config: PruneConfig, threads: int) -> Deployment:
-    """The deployment of ``config``; where it has no length, the lengths are those of the test texts, as in bench.
-
-    Raises:
-        CompressError: several processes, no such GPU, or a length that the model cannot read.
-    """
+    """The deployment of ``config``; where it has no length, the lengths are those of the test texts, as in bench."""
     if processes() > 1:
         raise CompressError("prune: measures latency, which processes side by side would spoil; run it in one process")
     if config.runtime == "cuda" and not torch.cuda.is_available():
@@ -148,7 +144,3 @@ def random_model(architecture: Architecture, widths: Widths) -> PreTrainedModel:
         model: PreTrainedModel = pruned_classifier(family)(pruned_config(family)(**family.renamed(shape)))
     model.train(mode=False)
     return model
-
-
-def _gpu() -> str:
-    return torch.cuda.get_device_name()

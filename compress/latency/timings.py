@@ -40,11 +40,7 @@ class Timing:
 
 
 def latency_table(architecture: Architecture, whole: Widths, deployment: Deployment) -> LatencyTable:
-    """The table for models made of parts of ``whole``; it is measured once and stored in the user's cache.
-
-    Raises:
-        CompressError: the cache cannot be written.
-    """
+    """The table for models made of parts of ``whole``; it is measured once and stored in the user's cache."""
     widest = (len(whole.heads), max(whole.heads), max(whole.neurons))
     place = _place(architecture, widest, deployment)
     timings = read_timings(place)

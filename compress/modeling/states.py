@@ -27,9 +27,6 @@ def recording(model: nn.Module, wanted: Iterable[str]) -> Iterator[States]:
     """Record the logits and the ``wanted`` states of each forward pass made inside the ``with`` block.
 
     They are the tensors that the pass computed, in its precision and part of its graph; the next pass replaces them.
-
-    Raises:
-        CompressError: the model has no such state.
     """
     states: States = {}
     with ExitStack() as hooks:
@@ -39,11 +36,7 @@ def recording(model: nn.Module, wanted: Iterable[str]) -> Iterator[States]:
 
 
 def state_modules(model: nn.Module, names: Iterable[str], whose: str) -> dict[str, nn.Module]:
-    """The module whose output each state is; errors call the model ``whose``, such as student.
-
-    Raises:
-        CompressError: the model has no such state.
-    """
+    """The module whose output each state is; the error for a state that is not there calls the model ``whose``."""
     view = EncoderView(model)
     return {name: _module(view, name, whose) for name in names}
 

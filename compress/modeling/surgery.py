@@ -20,10 +20,7 @@ def cut_model(model: nn.Module, cut: Cut) -> PreTrainedModel:
     """A new model without what ``cut`` leaves out; its logits equal those of ``model`` with the same units masked.
 
     A layer that keeps neurons but no heads, or heads but no neurons, has the missing block's bias in its place. A layer
-    that keeps neither is removed: the next one reads what it read.
-
-    Raises:
-        CompressError: the cut leaves no layer.
+    that keeps neither is removed: the next one reads what it read. The cut must leave a layer.
     """
     if not cut.layers:
         raise CompressError("a cut must leave a head or a block of neurons in at least one layer, got one without any")
@@ -37,11 +34,7 @@ def cut_model(model: nn.Module, cut: Cut) -> PreTrainedModel:
 
 
 def choose_layers(layers: int | list[int] | None, available: int, step: str) -> list[int]:
-    """The numbers of ``layers``: those listed, or that many evenly spaced ones of ``available`` (default: half).
-
-    Raises:
-        CompressError: there are no such layers; names the setting of ``step``.
-    """
+    """The numbers of ``layers``: those listed, or that many evenly spaced ones of ``available`` (default: half)."""
     if layers is None:
         layers = max(1, available // 2)
     if isinstance(layers, int):

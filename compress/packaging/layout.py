@@ -139,10 +139,7 @@ def with_tokenizer(network: onnx.ModelProto, tokenizer: Tokenizer, manifest: Man
     Inputs: ``text``, strings ``[batch]``; for tasks on pairs ``text_pair`` too. Outputs: ``label``, the likeliest,
     strings ``[batch]``; ``score``, its probability, float32 ``[batch]``; ``scores``, float32 ``[batch, labels]``, in
     the order of the metadata's ``labels``. For multi-label tasks the labels that apply are those with a score of at
-    least 0.5.
-
-    Raises:
-        CompressError: the tokenizer is not a BERT's.
+    least 0.5. The tokenizer must be a BERT's.
     """
     texts = TEXTS if reads_pairs(manifest.task) else TEXTS[:1]
     outer = GraphWriter()

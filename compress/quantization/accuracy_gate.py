@@ -75,11 +75,7 @@ class Quantized:
 
 
 def quantize(model: onnx.ModelProto, reference: ReferenceOutputs, config: QuantizeConfig, threads: int) -> Quantized:
-    """The fp32 ``model`` in int8, with at most ``config.max_drop`` points lost on the reference's texts.
-
-    Raises:
-        CompressError: every attempt loses more; says by how much.
-    """
+    """The fp32 ``model`` in int8, with at most ``config.max_drop`` points lost on the texts, or an error."""
     sample = reference.sample(_SAMPLED_TEXTS)
     portable = portable_plan(model)
     rewrite, reaches = choose_rewrite(model, config.calibrate, portable, sample, threads)

@@ -58,14 +58,9 @@ def reference_outputs(parent: Predictor, split: Split, metric: str | None = None
 
 
 class Candidate:
-    """A graph in memory as a predictor, to judge it before anything is written.
+    """A graph in memory as a predictor with its parent's tokenizer, to judge it before anything is written.
 
-    Args:
-        model: the graph.
-        parent: the predictor whose task, labels and tokenizer it has.
-        threads: CPU threads.
-        outputs: values that are read besides the logits.
-        watch: called with the arrays of ``outputs`` after each batch.
+    ``watch`` is called after each batch with the arrays of ``outputs``, values that are read besides the logits.
     """
 
     batch_tokens = 1  # as it will be served: dynamic int8 scales activations over the whole batch

@@ -34,11 +34,8 @@ def fit_temperature(logits: Logits, targets: npt.NDArray[np.generic], task: str)
 
     The labels are softened by what ``n`` texts can show (Platt 1999), so that a model that is right on all of them is
     not made certain of everything. The likelihood's slope in ``1 / temperature`` only rises, so halving finds its zero.
-
-    Args:
-        logits: float ``[n, labels]``; multi-label tasks have one temperature for all labels too.
-        targets: int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks.
-        task: ``single_label``, ``multi_label`` or one of them for pairs.
+    Logits are ``[n, labels]``, targets int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks, which have one
+    temperature for all labels too.
     """
     z, multi_label = logits.astype(np.float64), is_multi_label(task)
     right = truth(targets, logits.shape[1])
