@@ -24,7 +24,7 @@ _HIDES_PADDING = -1e4
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of an fp32 model of ours in fp16: token ids in, float32 logits out; fp16 must be able to hold its weights."""
+    """A copy of an fp32 model of ours in fp16: token ids in, float32 logits out; fp16 must hold its weights."""
     constants = constants_of(model) | {MASKED: np.array(_HIDES_PADDING, np.float32)}
     for name, array in constants.items():
         if array.dtype == np.float32 and name not in CLASSIFIER:
