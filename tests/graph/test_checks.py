@@ -33,7 +33,7 @@ def test_both_graphs_of_every_kind_run_as_they_are_laid_out(name: str, tmp_path:
         "attention_products": 2 * attending,
         "packed_projections": attending,
         "int8_products": 2 * attending + last + 2 * feeding + 1,
-        "activations": feeding + 1,  # one in the head
+        "activations": feeding + 1,  # and the head's
         "layer_norms": 2 * len(heads) + 1,
         "gathers": 3,
     }
