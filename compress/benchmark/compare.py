@@ -14,8 +14,15 @@ from compress.benchmark.throughput import Throughput
 from compress.benchmark.workload import Latency, Times, speedup_interval
 from compress.config import BenchConfig
 from compress.evaluation.comparison import find_flips, measure_change
-from compress.evaluation.metrics import Indicators, choose_metric, predictions, truth
-from compress.evaluation.quality import confidence, measure_accuracy, measure_quality
+from compress.evaluation.metrics import (
+    Indicators,
+    choose_metric,
+    confidence,
+    measure_accuracy,
+    measure_quality,
+    predictions,
+    truth,
+)
 from compress.folder import MANIFEST, read_manifest
 from compress.runtime.predictor import Logits
 

@@ -18,8 +18,7 @@ from compress.benchmark.report.recommend import recommend
 from compress.benchmark.report.scatter import log_ticks, pareto_front
 from compress.benchmark.workload import REAL, Workload, summarise
 from compress.evaluation.comparison import measure_change
-from compress.evaluation.metrics import Indicators
-from compress.evaluation.quality import measure_accuracy
+from compress.evaluation.metrics import Indicators, measure_accuracy
 from compress.machine import describe_machine
 
 # name, share right, p50_ms, megabytes

@@ -10,6 +10,7 @@ from compress.evaluation.metrics import (
     Indicators,
     choose_metric,
     default_metric,
+    measure_accuracy,
     positive_column,
     predictions,
     score,
@@ -17,7 +18,6 @@ from compress.evaluation.metrics import (
     truth,
     wilson_interval,
 )
-from compress.evaluation.quality import measure_accuracy
 
 RNG = np.random.default_rng(0)
 

@@ -16,9 +16,17 @@ from compress.families.view import EncoderView
 from compress.graph.build import build_graph
 from compress.graph.weights import read_weights
 from compress.latency.deployment import Deployment, random_model, typical_lengths
-from compress.latency.table import LatencyTable, fit_table, models_to_time
+from compress.latency.table import (
+    LatencyTable,
+    Timing,
+    fit_table,
+    latency_table,
+    models_to_time,
+    read_timings,
+    take_turns,
+    write_timings,
+)
 from compress.latency.timer import GraphTimer
-from compress.latency.timings import Timing, latency_table, read_timings, take_turns, write_timings
 from compress.modeling.widths import Architecture, Widths, parameters
 from tests.tiny import make_bert
 
