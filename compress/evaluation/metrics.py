@@ -17,7 +17,6 @@ from compress.task import is_multi_label
 
 Indicators = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
-
 Interval = tuple[float, float]
 
 RESAMPLES = 4000
