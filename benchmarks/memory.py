@@ -30,13 +30,11 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
 from compress.config import DistillConfig
-from compress.distillation.corpus import build_corpus
 from compress.distillation.distill import teacher_outputs
 from compress.distillation.teacher_cache.cache import teacher_digest
-from compress.distillation.unlabeled import read_unlabeled
+from compress.distillation.texts import build_corpus, read_unlabeled
 from compress.modeling.checkpoint import Checkpoint
-from compress.training.batches import Examples
-from compress.training.encodings import Encodings
+from compress.training.batches import Encodings, Examples
 
 RESULTS = Path(__file__).parent / "results" / "memory.jsonl"
 SIZES = (10_000, 100_000, 1_000_000)

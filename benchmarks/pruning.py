@@ -32,8 +32,8 @@ from compress.machine import describe_machine, int8_flags
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.widths import Architecture, Widths
 from compress.pruning.importance import Importance
-from compress.pruning.importance.ranking import magnitude_importance
 from compress.pruning.planning import measured
+from compress.pruning.ranking import magnitude_importance
 from compress.training.batches import Examples
 
 RESULTS = Path(__file__).parent / "results" / "pruning"

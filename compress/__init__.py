@@ -13,27 +13,26 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with __all__
     from compress.runtime.classifier import Classifier as Classifier
     from compress.runtime.classifier import Prediction as Prediction
     from compress.runtime.classifier import load as load
-    from compress.steps.benching import bench as bench
-    from compress.steps.exporting import export as export
-    from compress.steps.exporting import quantize as quantize
-    from compress.steps.pruning import prune as prune
+    from compress.steps.deployment import bench as bench
+    from compress.steps.deployment import export as export
+    from compress.steps.deployment import quantize as quantize
     from compress.steps.training import distill as distill
     from compress.steps.training import finetune as finetune
+    from compress.steps.training import prune as prune
 
-_OTHERS = {
+_MODULES = {
     **dict.fromkeys(("Classifier", "Prediction", "load"), "compress.runtime.classifier"),
+    **{name: spec.module for name, spec in STEPS.items()},
     "run": "compress.recipes.run",
 }
-__all__ = sorted(("errors", *_OTHERS, *STEPS))  # noqa: PLE0605 - a step is public by its declaration alone
+__all__ = sorted(("errors", *_MODULES))  # noqa: PLE0605 - a step is public by its declaration alone
 
 
 def __getattr__(name: str) -> Any:
     # Lazy: an app that only loads a model must not wait for anything else to be imported.
-    if name in STEPS:
-        return STEPS[name].call
-    if name not in _OTHERS:
+    if name not in _MODULES:
         raise AttributeError(f"module 'compress' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_OTHERS[name]), name)
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
     return value
 
 

@@ -25,7 +25,7 @@ from compress.folder import (
     read_manifest,
     write_manifest,
 )
-from compress.recipes.fingerprints import digest_source
+from compress.recipes.run import digest_source
 
 OURS = json.dumps({"format_version": 1, "files": []})
 FILES = {"config.json": "{}", "onnx/model.onnx": "graph", "vocab.txt": "[PAD]\n"}

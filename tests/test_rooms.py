@@ -28,7 +28,7 @@ FLOORS = (
     "latency",
     "training",
     *("distillation.teacher_cache", "distillation"),
-    *("pruning.importance", "pruning"),
+    "pruning",
     *("benchmark.backends", "benchmark.report", "benchmark"),
     "steps",
     "recipes",

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MISSING = ("pydantic", "pydantic-core", "annotated-types", "typing-inspection", "typing-extensions", "torch-pruning")
+MISSING = ("pydantic", "pydantic-core", "annotated-types", "typing-inspection", "typing-extensions")
 # What the package declares and the command does without: reports' charts, baselines, the hub, and the recipes.
 LEFT_OUT = ("altair", "vl-convert-python", "jinja2", "scikit-learn", "datasets")
 MOST_MB = 60

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 class OneLineParser(argparse.ArgumentParser):
     """A parser whose errors are one line, like all others."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options, allow_abbrev=False)
-
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing usage and exiting."""
         where = self.prog.removeprefix("compress").strip()
@@ -62,12 +59,6 @@ def add_settings(parser: argparse.ArgumentParser, *groups: "type[Settings]") -> 
                 options["action"] = "append"
             flag = "--" + (field.alias or name).replace("_", "-")
             section.add_argument(flag, dest=name, help=_help(field), **options)
-
-
-def given_settings(arguments: argparse.Namespace, *groups: "type[Settings]") -> dict[str, Any]:
-    """The settings that the command line gives, by name."""
-    names = [name for group in groups for name in group.model_fields]
-    return {name: value for name in names if (value := getattr(arguments, name)) is not None}
 
 
 def _help(field: "FieldInfo") -> str:

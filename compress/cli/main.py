@@ -1,14 +1,20 @@
-"""The command line. Results go to stdout, progress and errors to stderr."""
+"""The command line: its commands, and one run of one. Results go to stdout, progress and errors to stderr."""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from compress.cli.arguments import CommandParser, OneLineParser
-from compress.cli.commands import COMMANDS
+from compress import recipes
+from compress.cli.arguments import CommandParser, OneLineParser, add_settings, whole_number
+from compress.cli.output import print_findings, print_result, print_run
 from compress.errors import CompressError
+from compress.machine import usable_cpus
 from compress.progress import be_quiet
+from compress.runtime.classifier import load
+from compress.runtime.stream import FORMATS, formatted, lines_of, predict
+from compress.steps.spec import STEPS, StepSpec
 from compress.version import __version__
 
 _DESCRIPTION = """Make a fine-tuned BERT small and fast, and prove it.
@@ -23,6 +29,114 @@ A model is a folder; every step reads one and writes a new one:
 """
 
 
+@dataclass(frozen=True)
+class Command:
+    """One command: its usage and summary, what adds its flags, and what does the work and prints the result."""
+
+    usage: str
+    summary: str
+    add_flags: Callable[[argparse.ArgumentParser], None]
+    call: Callable[[argparse.Namespace], None]
+
+
+def _step(spec: StepSpec) -> Command:
+    def add_flags(parser: argparse.ArgumentParser) -> None:
+        for model in spec.inputs:
+            parser.add_argument(model.name, metavar=model.metavar, help=model.help, nargs="+" if model.many else None)
+        _add_out(parser)
+        add_settings(parser, *spec.groups)
+
+    def call(arguments: argparse.Namespace) -> None:
+        of_every_command = ("command", "json", "quiet")
+        given = {name: value for name, value in vars(arguments).items() if name not in of_every_command}
+        result = spec.call(**{name: value for name, value in given.items() if value is not None})
+        print_result(result, arguments.json)
+
+    return Command(spec.usage_line, spec.summary, add_flags, call)
+
+
+def _add_out(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument("--out", metavar="DIR", required=required, help="the folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run wrote there")
+
+
+def _run_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML or TOML file; see the README")
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of recipes, for editors, and stop")
+    _add_out(parser, required=False)
+    parser.add_argument("--seed", metavar="N", help="replaces the recipe's own seed")
+
+
+def _demo_flags(parser: argparse.ArgumentParser) -> None:
+    _add_out(parser)
+    parser.add_argument("--seed", metavar="N", help="seed of everything random (default: 0)")
+    parser.set_defaults(recipe=str(Path(recipes.__file__).with_name("demo.yaml")), schema=False)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    if arguments.schema:
+        from compress.recipes.recipe import json_schema
+
+        print(json_schema(), end="")
+        return
+    if arguments.recipe is None or arguments.out is None:
+        raise CompressError("run: needs RECIPE and --out DIR; see 'compress run --help'")
+    from compress.recipes.run import run
+
+    results = run(arguments.recipe, arguments.out, seed=arguments.seed, overwrite=arguments.overwrite)
+    print_run(results, arguments)
+
+
+def _predict_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a folder that export or quantize wrote")
+    parser.add_argument(
+        "texts", metavar="TEXT", nargs="*", help="texts; without any, one a line from stdin; a pair has a tab"
+    )
+    parser.add_argument(
+        "--threads", metavar="N", type=whole_number, help="CPU threads; default: all that this process may use"
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="tsv: labels, score, text; jsonl: an object a line, with the scores of all labels (default: tsv)",
+    )
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    if arguments.json and arguments.format:
+        raise CompressError(f"predict: takes --json or --format {arguments.format}, not both")
+    threads = arguments.threads or usable_cpus()
+    instances = 1 if arguments.texts else threads  # few texts want one quick answer, many want throughput
+    with load(arguments.model, threads=threads, instances=instances) as classifier:
+        answers = predict(classifier, arguments.texts or lines_of(sys.stdin))
+        for line in formatted(answers, "json" if arguments.json else arguments.format or "tsv"):
+            print(line)
+
+
+def _doctor_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="a model folder to look at as well")
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from compress.doctor import examine
+
+    print_findings(examine(Path(arguments.model) if arguments.model else None), arguments.json)
+
+
+COMMANDS = {
+    "demo": Command("--out DIR", "run the whole pipeline on the embedded BERT and text", _demo_flags, _run),
+    **{name: _step(spec) for name, spec in STEPS.items()},
+    "run": Command(
+        "RECIPE --out DIR",
+        "run every step of a recipe; started again, it goes on where it stopped",
+        _run_flags,
+        _run,
+    ),
+    "predict": Command("MODEL [TEXT ...]", "label texts with an exported model", _predict_flags, _predict),
+    "doctor": Command("[MODEL]", "say what this machine and a model can do, and what to fix", _doctor_flags, _doctor),
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 2 something for the user to mend, 130 interrupted."""
     try:
@@ -30,8 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.path.append(str(Path.cwd()))  # --loss may name a module of the user's own
         parsed = _parse(given or ["--help"])
         be_quiet(parsed.quiet)
-        call = parsed.command.prepare(parsed)
-        parsed.command.show(call(), parsed)
+        parsed.command.call(parsed)
     except CompressError as error:
         print(f"compress: {error}", file=sys.stderr)
         return 2
@@ -53,16 +166,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = OneLineParser(
-        prog="compress", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = OneLineParser(prog="compress", description=_DESCRIPTION, formatter_class=layout, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"compress {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=CommandParser)
     wanted = next((word for word in arguments if not word.startswith("-")), None)
     for name, command in COMMANDS.items():
-        own = commands.add_parser(name, help=command.summary)
-        own.description = command.summary[0].upper() + command.summary[1:] + "."
-        own.usage = f"compress {name} {command.usage}"
+        usage, about = f"compress {name} {command.usage}", command.summary[0].upper() + command.summary[1:] + "."
+        own = commands.add_parser(name, usage=usage, description=about, help=command.summary, allow_abbrev=False)
         if name == wanted:  # importing the settings takes time, so only this command gets its flags
             command.add_flags(own)
             own.add_argument("--json", action="store_true", help="print the result as one JSON document")

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from compress.steps.step import StepResult
 
 
-def print_result(result: "StepResult", arguments: argparse.Namespace) -> None:
+def print_result(result: "StepResult", as_json: bool) -> None:
     """A step's result, from one process of several."""
     if is_main_process():
-        if arguments.json:
+        if as_json:
             print(json.dumps(_as_json(result), indent=2))
         elif not _print_report(result.folder):
             for name, value in result.metrics.items():
@@ -29,13 +29,10 @@ def print_result(result: "StepResult", arguments: argparse.Namespace) -> None:
     _refuse_failures(result)
 
 
-def print_run(found: "str | Mapping[str, StepResult]", arguments: argparse.Namespace) -> None:
-    """The results of a recipe's steps, its reports and its last model; or the schema of recipes."""
-    if isinstance(found, str):
-        print(found, end="")
-        return
+def print_run(results: "Mapping[str, StepResult]", arguments: argparse.Namespace) -> None:
+    """The results of a recipe's steps, its reports and its last model."""
     if arguments.json:
-        print(json.dumps({name: _as_json(result) for name, result in found.items()}, indent=2))
+        print(json.dumps({name: _as_json(result) for name, result in results.items()}, indent=2))
     else:
         from compress.recipes.recipe import read_recipe
 
@@ -44,19 +41,13 @@ def print_run(found: "str | Mapping[str, StepResult]", arguments: argparse.Names
             _print_report(folder)
         for folder in [folder for folder in folders if (folder / "onnx").is_dir()][-1:]:
             print(f"model:  {folder}")
-    for result in found.values():
+    for result in results.values():
         _refuse_failures(result)
 
 
-def print_lines(lines: Iterable[str], _: argparse.Namespace) -> None:
-    """Each line as soon as it is there."""
-    for line in lines:
-        print(line)
-
-
-def print_findings(findings: "Iterable[Finding]", arguments: argparse.Namespace) -> None:
+def print_findings(findings: "Iterable[Finding]", as_json: bool) -> None:
     """What doctor found."""
-    if arguments.json:
+    if as_json:
         print(json.dumps([vars(finding) for finding in findings], indent=2))
     else:
         for finding in findings:

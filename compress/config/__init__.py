@@ -4,13 +4,10 @@ The Python keyword, the command-line flag, the recipe key, the JSON Schema and t
 pydantic parses and checks the values wherever they come from, so an error reads the same everywhere.
 """
 
-from compress.config.bench import BenchConfig
-from compress.config.data import DataConfig
-from compress.config.distillation import DistillationConfig, DistillConfig
-from compress.config.export import ExportConfig, QuantizeConfig
+from compress.config.deployment import BenchConfig, ExportConfig, QuantizeConfig
 from compress.config.pruning import PruneConfig
-from compress.config.settings import Effect, LayerChoice, Names, Settings, explain
-from compress.config.training import FinetuneConfig, ThreadsConfig, TrainingConfig
+from compress.config.settings import DataConfig, Effect, Names, Settings, ThreadsConfig, explain
+from compress.config.training import DistillationConfig, DistillConfig, FinetuneConfig, TrainingConfig
 
 __all__ = [
     "BenchConfig",
@@ -20,7 +17,6 @@ __all__ = [
     "Effect",
     "ExportConfig",
     "FinetuneConfig",
-    "LayerChoice",
     "Names",
     "PruneConfig",
     "QuantizeConfig",

@@ -1,12 +1,11 @@
 """Settings of prune."""
 
-from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, ImportString, ModelWrapValidatorHandler, Tag, field_serializer, model_validator
+from pydantic import Discriminator, ModelWrapValidatorHandler, Tag, model_validator
 
-from compress.config.distillation import DistillationConfig
-from compress.config.settings import Effect, LayerChoice, Names, function_by_name, setting
+from compress.config.settings import Effect, LayerChoice, Names, OwnFunction, setting
+from compress.config.training import DistillationConfig
 
 _MOST_EPOCHS = 1000
 
@@ -16,8 +15,7 @@ def _named_or_own(value: object) -> str:
 
 
 ImportanceChoice = Annotated[
-    Annotated[Literal["surgeon", "fisher", "magnitude", "random"], Tag("named")]
-    | Annotated[ImportString[Callable[..., Any]], Tag("own")],
+    Annotated[Literal["surgeon", "fisher", "magnitude", "random"], Tag("named")] | Annotated[OwnFunction, Tag("own")],
     Discriminator(_named_or_own),
 ]
 
@@ -88,10 +86,6 @@ class PruneConfig(DistillationConfig):
         """As for any step, but the latency to reach is measured with ``threads``."""
         return super().without_effect() - ({"threads"} if self.has_target else set())
 
-    @field_serializer("importance", when_used="json")
-    def _importance_by_name(self, importance: str | Callable[..., Any]) -> str:
-        return importance if isinstance(importance, str) else function_by_name(importance)
-
     @model_validator(mode="wrap")
     @classmethod
     def _epochs_that_suit(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -102,16 +96,12 @@ class PruneConfig(DistillationConfig):
         return handler({**values, "epochs": max(2, config.rounds) if config.narrows else 0})
 
     @model_validator(mode="after")
-    def _something_to_remove(self) -> Self:
+    def _settings_fit_together(self) -> Self:
         if not self.narrows and not self.vocabulary:
             raise ValueError(
                 "needs heads or ffn above 0, layers, hidden_size, speedup, target_latency_ms or vocabulary; heads=0.25 "
                 "removes a quarter of the attention heads, speedup=2 leaves what takes half the time"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _one_goal(self) -> Self:
         goals = ("target_latency_ms", "speedup", "heads", "ffn")
         given = [name for name in goals if getattr(self, name)]
         if self.has_target and len(given) > 1:
@@ -123,10 +113,6 @@ class PruneConfig(DistillationConfig):
                 f"takes {min(idle)} with speedup or target_latency_ms alone, which are measured with it; "
                 "training has batch_size"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _an_epoch_a_round(self) -> Self:
         if self.rounds > 1 and self.rounds > self.epochs:
             raise ValueError(
                 f"needs an epoch for each of {self.rounds} rounds, got epochs={self.epochs}; give epochs={self.rounds}"

@@ -1,13 +1,13 @@
-"""What all groups of settings share: kinds of values, what a value names, and errors that say what is allowed."""
+"""What all groups of settings share, the groups that many steps take, and errors that say what is allowed."""
 
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ImportString, PlainSerializer, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -28,15 +28,8 @@ def as_list(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
-Positive = Annotated[int, Gt(0)]
-Weight = Annotated[float, Ge(0), Le(1e6)]
-Counted = Annotated[list[Annotated[int, Ge(0)]], BeforeValidator(as_list)]
-Counts = Annotated[list[Positive], BeforeValidator(as_list)]
-LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)], BeforeValidator(_split_commas)]
-
-
 def setting(default: Any, description: str, **bounds: Any) -> Any:
-    """A field that need not be given; the description serves help texts, the schema and errors."""
+    """A field with what help texts, the schema and errors say of it; it must be given where ``default`` is ``...``."""
     return Field(default=default, description=description, **bounds)
 
 
@@ -45,14 +38,23 @@ def one_or_more(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def function_by_name(function: Callable[..., Any]) -> str:
-    """Its name, and a digest of its source: with another source under the same name it is another function."""
+def _name_and_digest(function: Callable[..., Any]) -> str:
+    """With another source under the same name it is another function."""
     named: Any = function if hasattr(function, "__qualname__") else type(function)
     try:
         source = inspect.getsource(named)
     except (OSError, TypeError):  # made where there is no file, or not in Python
         source = ""
     return f"{named.__module__}.{named.__qualname__} ({hashlib.sha256(source.encode()).hexdigest()[:12]})"
+
+
+Positive = Annotated[int, Gt(0)]
+Weight = Annotated[float, Ge(0), Le(1e6)]
+Counted = Annotated[list[Annotated[int, Ge(0)]], BeforeValidator(as_list)]
+Counts = Annotated[list[Positive], BeforeValidator(as_list)]
+LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)], BeforeValidator(_split_commas)]
+Metric = Literal["accuracy", "macro_f1", "f1"]
+OwnFunction = Annotated[ImportString[Callable[..., Any]], PlainSerializer(_name_and_digest, when_used="json")]
 
 
 class Names(Enum):
@@ -101,6 +103,12 @@ class Settings(BaseModel):
         given = {name: getattr(self, name) for name in type(self).model_fields if name in self.marked(*kinds)}
         return {name: one_or_more(value) for name, value in given.items() if value is not None}
 
+    def renamed(self, rename: Callable[[str], str], *kinds: Names) -> Self:
+        """A copy with another name for each thing of these kinds that the settings name."""
+        lists = {name: [rename(value) for value in values] for name, values in self.named(*kinds).items()}
+        lone = {name: values[0] for name, values in lists.items() if isinstance(getattr(self, name), str)}
+        return self.model_copy(update=lists | lone)
+
     def sources(self) -> dict[str, list[str]]:
         """The models, files and data that the settings name, by setting; their content decides the step's result."""
         return self.named(Names.DATA, Names.FILE, Names.MODEL)
@@ -115,14 +123,40 @@ class Settings(BaseModel):
         return any(getattr(self, name) for name in self.marked(Effect.DRY_RUN))
 
 
-def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | str, ...]) -> str:
-    """One line for a mistake: the setting, what is allowed, what was given, what the setting is for.
+class DataConfig(Settings):
+    """Where the texts and labels are."""
 
-    Args:
-        settings: the group of settings that the mistake is in.
-        error: what pydantic says of it.
-        place: where it is in the group: the setting's name, and what lies inside.
-    """
+    command: ClassVar[str] = "data"
+    data: Annotated[str, Names.DATA] = setting(
+        ..., "hub id, folder with train, validation and test files, or one file, such as CSV, JSONL or Parquet"
+    )
+    text: Annotated[
+        list[str],
+        Names.COLUMN,
+        BeforeValidator(one_or_more, json_schema_input_type=str | Annotated[list[str], Len(0, 2)]),
+    ] = setting([], "column with the text; give it twice for a pair of texts", max_length=2)
+    label: Annotated[list[str], Names.COLUMN, BeforeValidator(one_or_more, json_schema_input_type=str | list[str])] = (
+        setting([], "column with the label; give several that hold 0 and 1, one a label, for many labels a text")
+    )
+    encoding: Annotated[str | None, Names.OTHER] = setting(
+        None, "encoding of text files that are not UTF-8, such as cp1252"
+    )
+    train: Annotated[str | None, Names.FILE] = setting(None, "file to use as the train split")
+    validation: Annotated[str | None, Names.FILE] = setting(None, "file to use as the validation split")
+    test: Annotated[str | None, Names.FILE] = setting(None, "file to use as the test split")
+    split_seed: int = setting(0, "seed of the splits that are made for you", ge=0, le=2**31 - 1)
+
+
+class ThreadsConfig(Settings):
+    """For steps that compute on the CPU in this process."""
+
+    threads: Annotated[int | None, Effect.NONE] = setting(
+        None, "CPU threads; default: all that this process may use", gt=0
+    )
+
+
+def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | str, ...]) -> str:
+    """One line for a mistake: the setting, what is allowed, what was given, what the setting is for."""
     if not place:  # a rule over several settings
         return f"{settings.command} {error['msg'].removeprefix('Value error, ')}"
     name = str(place[0]).removesuffix("_")

@@ -8,31 +8,27 @@ from tempfile import TemporaryDirectory
 
 from compress.config import DistillationConfig
 from compress.data import Dataset
-from compress.distillation.augment import augmented
-from compress.distillation.corpus import build_corpus
 from compress.distillation.objective import Distillation
-from compress.distillation.students import (
-    check_tokenizers,
-    has_table_of,
-    require_same_positions,
-    same_tokens,
-)
+from compress.distillation.students import check_tokenizers, has_table_of, require_same_positions, same_tokens
 from compress.distillation.teacher_cache.cache import Cache, teacher_digest
-from compress.distillation.teacher_cache.forward import LiveOutputs, TeacherForward, widths_of
-from compress.distillation.teacher_cache.precompute import precompute
-from compress.distillation.teacher_cache.reader import CachedOutputs
+from compress.distillation.teacher_cache.outputs import (
+    CachedOutputs,
+    LiveOutputs,
+    TeacherForward,
+    precompute,
+    widths_of,
+)
 from compress.distillation.teacher_cache.shard import LOGITS, size_bytes
-from compress.distillation.unlabeled import read_unlabeled
+from compress.distillation.texts import augmented, build_corpus, read_unlabeled
 from compress.machine import cache_root
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
 from compress.runtime.encoding import Text, TextEncoder
 from compress.task import is_multi_label
-from compress.training.batches import Examples, TeacherOutputs
-from compress.training.checkpointing import RunFiles
-from compress.training.encodings import Encodings
+from compress.training.batches import Encodings, Examples, TeacherOutputs
 from compress.training.finetune import EncodedSplits
 from compress.training.loop import train
+from compress.training.run_files import RunFiles
 from compress.training.validator import TrainingResult
 
 
@@ -51,7 +47,7 @@ def distill(
 
     Args:
         teacher: a classifier with the student's labels, in any order, and its tokenizer, which may know more tokens.
-        student: any BERT classifier.
+        student: any classifier.
         data: texts and labels.
         config: losses and their weights, more texts, and the settings of the training.
         run_files: where metrics and checkpoints are written.
@@ -59,7 +55,8 @@ def distill(
         encoded: train and validation split as the student reads them, if the caller has them.
     """
     check_tokenizers(teacher, student)
-    config = _with_frozen_embeddings(config, teacher, student)
+    if config.freeze_embeddings is None:  # by default the teacher's own embeddings are not trained
+        config = config.model_copy(update={"freeze_embeddings": has_table_of(teacher, student)})
     objective = Distillation(student.model, teacher.model, config, multi_label=is_multi_label(student.task))
     encoded, digest = encoded or EncodedSplits.of(student, data), teacher_digest(teacher)
     with TemporaryDirectory(dir=run_files.folder) as folder:  # if the process is killed, it goes with the step's folder
@@ -72,9 +69,9 @@ def distill(
             encoder = TextEncoder(teacher.tokenizer.backend_tokenizer, student.max_length)
             its = with_more_texts(Encodings.pack(encoder(data.train.texts)), encoder, "teacher")
             require_same_positions(teacher, its, student, own, objective.teacher_wanted, config.command)
-        train_set = Examples(own, encoded.train.targets)
-        if wanted := objective.teacher_wanted:
-            train_set = train_set.with_teacher(teacher_outputs(teacher, digest, its, student.labels, wanted, config))
+        wanted = objective.teacher_wanted
+        outputs = teacher_outputs(teacher, digest, its, student.labels, wanted, config) if wanted else None
+        train_set = Examples(own, encoded.train.targets, outputs)
         run_files = replace(run_files, inputs=digest)
         result = train(student, train_set, encoded.validation, objective, config, run_files)
     teacher.model.cpu()  # it may have run on a GPU beside the student, and the caller may use it again
@@ -94,13 +91,8 @@ def teacher_outputs(
     States of up to ``config.cache_gb`` are computed once for each text, by the first run that needs them, and read from
     disk after that. If they take more, the teacher reads each batch during the training.
 
-    Args:
-        teacher: its network is not changed, but set to evaluation mode.
-        digest: of the teacher, by which the cache knows it.
-        encodings: the texts, as the teacher's tokenizer reads them.
-        labels: the student's labels, the same set as the teacher's, in the order of the logits' columns.
-        wanted: names of states.
-        config: device, precision and where the cache is.
+    ``digest`` is that of the teacher; ``encodings`` are the texts as the teacher's tokenizer reads them; ``labels`` are
+    the student's, the same set as the teacher's, in the order of the logits' columns.
 
     Raises:
         CompressError: the teacher has no such state, its states are not finite, or the cache cannot be written.
@@ -127,10 +119,3 @@ def _more_texts(
     altered = augmented(data.train.texts, config.augment, mask, config.seed) if config.augment else ()
     unlabeled = read_unlabeled(config.unlabeled, text_columns, data.pairs) if config.unlabeled else ()
     return chain(altered, unlabeled)
-
-
-def _with_frozen_embeddings(config: DistillationConfig, teacher: Checkpoint, student: Checkpoint) -> DistillationConfig:
-    """By default the embeddings are not trained if they are the teacher's own."""
-    if config.freeze_embeddings is not None:
-        return config
-    return config.model_copy(update={"freeze_embeddings": has_table_of(teacher, student)})

@@ -12,24 +12,17 @@ from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.modeling.states import Batch, States, state_modules
 from compress.modeling.widths import Widths
-from compress.training.objective import TEACHER, Losses, hard_labels
+from compress.training.optimization import TEACHER, Losses, hard_labels
 
 Pairs = list[tuple[str, str]]
 """Names of states: the student's, and the teacher's that it is compared with."""
 
 
 class Distillation(nn.Module):
-    """What a student learns from its teacher and the data; a :class:`compress.training.objective.Objective`.
+    """What a student learns from its teacher and the data; a :class:`compress.training.optimization.Objective`.
 
     Its parameters are the maps between hidden sizes, which are trained with the student and then dropped, and those of
     the user's own loss.
-
-    Attributes:
-        weights: of the loss terms, by name; terms of weight 0 are left out and not computed.
-        pairs: the states that each of these terms compares.
-        wanted: states that the student must show beside the logits.
-        teacher_wanted: states of the teacher that a batch must hold, each under ``teacher.`` and its name; ``logits``
-            is among them only if a term reads them.
 
     Args:
         student: the model that learns; only its shape is read.
@@ -41,13 +34,20 @@ class Distillation(nn.Module):
         CompressError: all weights are 0, or a term needs a layer or a state that a model does not have.
     """
 
+    weights: dict[str, float]
+    """Of the loss terms, by name; terms of weight 0 are left out and not computed."""
+
+    pairs: dict[str, Pairs]
+    """The states that each of these terms compares."""
+
+    wanted: frozenset[str]
+    """The states that the student must show beside the logits."""
+
+    teacher_wanted: frozenset[str]
+    """The states that a batch must hold, each under ``teacher.`` and its name; logits only if a term reads them."""
+
     def __init__(
-        self,
-        student: nn.Module,
-        teacher: nn.Module,
-        config: DistillationConfig,
-        *,
-        multi_label: bool,
+        self, student: nn.Module, teacher: nn.Module, config: DistillationConfig, *, multi_label: bool
     ) -> None:
         super().__init__()
         self._temperature, self._multi_label = config.temperature, multi_label
@@ -108,12 +108,10 @@ class Distillation(nn.Module):
 
 
 class CustomLoss(nn.Module):
-    """A loss of the user's own, which reads the logits and the states that it names.
+    """A loss of the user's own, called with the student's states, the teacher's and the batch.
 
-    Args:
-        loss: called with the student's states, the teacher's and the batch; may have attributes ``wanted`` and
-            ``teacher_wanted``, names of states, and may be a module with weights to learn.
-        setting: the setting that names it, for errors.
+    It reads the logits, and the states that its attributes ``wanted`` and ``teacher_wanted`` name, if it has them. It
+    may be a module with weights to learn. ``setting`` names it in errors.
     """
 
     def __init__(self, loss: Callable[..., Any], setting: str) -> None:
@@ -223,3 +221,34 @@ def _labelled_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 def _mean(losses: Iterable[torch.Tensor]) -> torch.Tensor:
     return torch.stack(list(losses)).mean()
+
+
+def layer_map(config: DistillationConfig, student_layers: int, teacher_layers: int) -> list[int]:
+    """One teacher layer a student layer: those asked for, else evenly spaced ones, the last imitating the last.
+
+    Raises:
+        CompressError: another number of layers than the student has, or one that the teacher has not.
+    """
+    asked = config.layer_map
+    if asked is None:  # a student deeper than its teacher has layers below the teacher's first share
+        return [max(0, (layer + 1) * teacher_layers // student_layers - 1) for layer in range(student_layers)]
+    if len(asked) != student_layers or max(asked) >= teacher_layers:
+        raise CompressError(
+            f"{config.command}.layer_map must name {student_layers} teacher layers, one for each student layer, "
+            f"from 0 to {teacher_layers - 1}, got {','.join(map(str, asked))}"
+        )
+    return asked
+
+
+def relation_layer(config: DistillationConfig, teacher_layers: int) -> int:
+    """The teacher layer whose relations the student's last layer takes.
+
+    Raises:
+        CompressError: the teacher has no such layer.
+    """
+    asked = teacher_layers - 1 if config.relation_layer is None else config.relation_layer
+    if asked >= teacher_layers:
+        raise CompressError(
+            f"{config.command}.relation_layer must be a teacher layer from 0 to {teacher_layers - 1}, got {asked}"
+        )
+    return asked

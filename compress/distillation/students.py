@@ -1,4 +1,4 @@
-"""Students: the teacher's layers, narrower if requested, or a model of the user's own; how its tokens may differ."""
+"""Students: layers of the teacher, perhaps narrower, or a model of the user's own with its tokenizer."""
 
 import copy
 
@@ -15,7 +15,7 @@ from compress.modeling.narrow import narrow
 from compress.modeling.surgery import choose_layers, keep_layers
 from compress.modeling.widths import Widths
 from compress.task import reads_pairs
-from compress.training.encodings import Encodings
+from compress.training.batches import Encodings
 
 _IN_WORDS = {
     "normalizer": "normalizer",
@@ -52,8 +52,7 @@ def student_from_layers(teacher: Checkpoint, layers: int | list[int] | None) -> 
 
 def check_tokenizers(teacher: Checkpoint, student: Checkpoint) -> None:
     """Refuse a student that splits texts by other rules than its teacher; it may know fewer of the same tokens."""
-    difference = _difference(teacher, student)
-    if difference:
+    if difference := _difference(teacher, student):
         raise CompressError(
             f"{student.source}: its tokenizer is not that of {teacher.source}: {difference}; "
             "choose a student with the teacher's tokenizer"

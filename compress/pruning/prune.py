@@ -10,24 +10,27 @@ from compress.config import PruneConfig
 from compress.data import Dataset
 from compress.distillation.distill import distill
 from compress.errors import CompressError
+from compress.evaluation.metrics import choose_metric, positive_column, score
 from compress.families.view import EncoderView
 from compress.latency.deployment import Deployment, deployment_of
+from compress.machine import torch_device
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.narrow import narrow
 from compress.modeling.surgery import choose_layers, cut_model, spans
+from compress.modeling.torch_predictor import TorchPredictor
 from compress.modeling.widths import Cut, Widths
 from compress.progress import say
 from compress.pruning.importance import Importance
-from compress.pruning.importance.ranking import rank
 from compress.pruning.planning import PruningPlan, find_plan, measured
+from compress.pruning.ranking import rank
 from compress.pruning.reconstruct import reconstruct
-from compress.pruning.recovery import plan_rounds, untrained
-from compress.pruning.selection import Budget, choose
+from compress.pruning.rounds import Budget, choose, plan_rounds
 from compress.pruning.vocabulary import compare_reading, cut_vocabulary, texts_to_read
+from compress.runtime.predictor import encoded_logits
 from compress.task import reads_pairs
 from compress.training.batches import Examples
-from compress.training.checkpointing import RunFiles
 from compress.training.finetune import EncodedSplits, encode
+from compress.training.run_files import RunFiles
 from compress.training.validator import TrainingResult
 
 
@@ -49,13 +52,7 @@ class Start:
 
     @classmethod
     def of(cls, given: Checkpoint, data: Dataset, config: PruneConfig, text_columns: Sequence[str] = ()) -> "Start":
-        """Cut the vocabulary of ``given`` and tokenize the data, once.
-
-        Args:
-            given: a fine-tuned classifier, which stays as it is.
-            data: texts and labels.
-            config: of the step.
-            text_columns: of ``config.unlabeled``; default: columns with a usual name.
+        """Cut the vocabulary of a copy of ``given`` and tokenize the data, once.
 
         Raises:
             CompressError: ``config`` names layers or a hidden size that ``given`` does not have.
@@ -123,7 +120,7 @@ def prune(
             result = found.after(result) if result else found
         else:
             say("prune: nothing is trained; --epochs 2 would train for 2 passes over the train split")
-            result = untrained(pruned, start.encoded.validation, config)
+            result = _untrained(pruned, start.encoded.validation, config)
     assert result is not None  # there is at least one round
     return pruned, _metrics(start, pruned, data, config, result, target)
 
@@ -139,7 +136,7 @@ def _metrics(
     """The entry in the model's history."""
     metrics = result.as_metrics() | {"parameters_before": start.given.parameters}
     if result.steps == 0:
-        before = untrained(start.given, encode(start.given, data.validation), config)
+        before = _untrained(start.given, encode(start.given, data.validation), config)
         metrics[f"validation_{before.metric}_before"] = before.best
     if config.vocabulary:
         tokens_before, tokens = (model.model.config.vocab_size for model in (start.given, pruned))
@@ -200,3 +197,12 @@ def _cut(model: Checkpoint, cut: Cut, sample: Examples, config: PruneConfig) -> 
     say(f"cut: {cut}")
     pruned = cut_model(model.model, cut)
     return model.with_model(reconstruct(pruned, model.model, cut.layers, sample, config.batch_size, config.seed))
+
+
+def _untrained(model: Checkpoint, validation: Examples, config: PruneConfig) -> TrainingResult:
+    """The result of a training of no steps: the metric of ``model`` as it is on the validation texts."""
+    logits = encoded_logits(TorchPredictor(model, torch_device(config.device)), list(validation.encodings))
+    model.model.cpu()
+    metric = choose_metric(config.metric, model.task, len(model.labels))
+    best = score(metric, logits, validation.targets, positive=positive_column(model.labels))
+    return TrainingResult(metric, best=best)

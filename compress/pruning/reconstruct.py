@@ -25,12 +25,7 @@ Block = tuple[nn.Linear, nn.LayerNorm]
 
 @torch.no_grad()
 def reconstruct(
-    pruned: PreTrainedModel,
-    whole: PreTrainedModel,
-    layers: list[int],
-    examples: Examples,
-    batch_size: int,
-    seed: int,
+    pruned: PreTrainedModel, whole: PreTrainedModel, layers: list[int], examples: Examples, batch_size: int, seed: int
 ) -> PreTrainedModel:
     """A copy of ``pruned`` whose output projections are refitted, so that each layer gives what it gave in ``whole``.
 
@@ -39,13 +34,8 @@ def reconstruct(
     layers above it were removed, its FFN gives what the last of these gave, under that one's layer norm. Kwon et al.
     (2022) fit a factor for each unit; here all weights are fitted, as in ZipLM (Kurtic et al. 2023).
 
-    Args:
-        pruned: cut out of ``whole``.
-        whole: the model before the cut.
-        layers: the number in ``whole`` of each layer of ``pruned``.
-        examples: a sample of the data; the first of its batches that hold 32,768 tokens are read.
-        batch_size: of that sample.
-        seed: of the order of the batches.
+    ``layers`` holds the number in ``whole`` of each layer of ``pruned``. Of the examples, the first batches that hold
+    32,768 tokens are read; ``seed`` decides their order.
     """
     fitted = copy.deepcopy(pruned)
     stack, own = EncoderView(whole).layers, EncoderView(fitted).layers
@@ -110,44 +100,31 @@ def _imitate(own: LayerView, span: list[LayerView], batches: list[_Batch]) -> No
         batch.step_pruned(own)
 
 
-class _LeastSquares:
-    """The change of a linear layer that its outputs need, from sums over tokens in float64."""
-
-    def __init__(self, linear: nn.Linear) -> None:
-        self._linear = linear
-        inputs, outputs = linear.in_features, linear.out_features
-        self._tokens = 0
-        self._input_sum, self._error_sum = (torch.zeros(width, dtype=torch.float64) for width in (inputs, outputs))
-        self._gram = torch.zeros(inputs, inputs, dtype=torch.float64)
-        self._cross = torch.zeros(inputs, outputs, dtype=torch.float64)
-
-    def add(self, inputs: torch.Tensor, errors: torch.Tensor) -> None:
-        """Inputs ``[tokens, in]``, and what its outputs lack, ``[tokens, out]``."""
-        self._tokens += len(inputs)
-        self._input_sum += inputs.sum(dim=0)
-        self._error_sum += errors.sum(dim=0)
-        self._gram += inputs.T @ inputs  # of a batch in float32, which is twice as fast; the ridge hides the rounding
-        self._cross += inputs.T @ errors
-
-    def solve(self) -> None:
-        """Change weights and bias; the ridge pulls towards the weights as they are, not towards 0."""
-        input_mean, error_mean = self._input_sum / self._tokens, self._error_sum / self._tokens
-        gram = self._gram - self._tokens * input_mean.outer(input_mean)
-        cross = self._cross - self._tokens * input_mean.outer(error_mean)
-        if len(gram):
-            gram.diagonal().add_((_RIDGE * gram.diagonal().mean()).clamp(min=torch.finfo(torch.float64).tiny))
-        change = torch.linalg.solve(gram, cross)
-        self._linear.weight.add_(change.T.float())
-        self._linear.bias.add_((error_mean - input_mean @ change).float())
-
-
 def _refit(layer: LayerView, block: Block, batches: list[_Batch], wanted: list[torch.Tensor]) -> None:
-    """Fit the projection that ends ``block`` of ``layer`` to the sums that are wanted after it."""
-    fit = _LeastSquares(block[0])
+    """Fit the projection that ends ``block`` of ``layer`` to the sums that are wanted after it, in float64.
+
+    The ridge pulls towards the weights as they are, not towards 0.
+    """
+    linear, tokens = block[0], 0
+    inputs_size, outputs_size = linear.in_features, linear.out_features
+    input_sum, error_sum = (torch.zeros(size, dtype=torch.float64) for size in (inputs_size, outputs_size))
+    gram, cross = (torch.zeros(inputs_size, size, dtype=torch.float64) for size in (inputs_size, outputs_size))
     for batch, sums in zip(batches, wanted, strict=True):
         inputs, own = batch.look(layer, block)
-        fit.add(inputs, sums - own)
-    fit.solve()
+        errors = sums - own
+        tokens += len(inputs)
+        input_sum += inputs.sum(dim=0)
+        error_sum += errors.sum(dim=0)
+        gram += inputs.T @ inputs  # of a batch in float32, which is twice as fast; the ridge hides the rounding
+        cross += inputs.T @ errors
+    input_mean, error_mean = input_sum / tokens, error_sum / tokens
+    gram -= tokens * input_mean.outer(input_mean)
+    cross -= tokens * input_mean.outer(error_mean)
+    if len(gram):
+        gram.diagonal().add_((_RIDGE * gram.diagonal().mean()).clamp(min=torch.finfo(torch.float64).tiny))
+    change = torch.linalg.solve(gram, cross)
+    linear.weight.add_(change.T.float())
+    linear.bias.add_((error_mean - input_mean @ change).float())
 
 
 def _batches(pruned: nn.Module, whole: nn.Module, examples: Examples, batch_size: int, seed: int) -> Iterator[_Batch]:

@@ -39,11 +39,6 @@ def search(importance: Importance, table: LatencyTable, budget_ms: float) -> Cut
     Each layer keeps its most important heads and blocks of neurons, or is removed. The last layer that stays has the
     latency of a last layer.
 
-    Args:
-        importance: of the units of each layer.
-        table: latency of each block.
-        budget_ms: latency of the pruned model at most.
-
     Raises:
         OutOfReachError: no cut is fast enough.
     """

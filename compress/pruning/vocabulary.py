@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from compress.config import PruneConfig
 from compress.data import Dataset
-from compress.distillation.unlabeled import read_unlabeled
+from compress.distillation.texts import encoded, read_unlabeled
 from compress.errors import CompressError
 from compress.families.tokenizers.wordpiece import describe, ids_in, require_word_pieces, with_tokens
 from compress.families.view import EncoderView
@@ -21,12 +21,11 @@ from compress.modeling.checkpoint import Checkpoint
 from compress.paths import local_path
 from compress.progress import say
 from compress.runtime.encoding import Text, TextEncoder
-from compress.training.encodings import Encodings
+from compress.training.batches import Encodings
 
 Counts = npt.NDArray[np.int64]
 
 COMMON = 8_000
-_TEXTS_AT_ONCE = 2_000
 _TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id")
 
 
@@ -73,9 +72,9 @@ def texts_to_read(data: Dataset, config: PruneConfig, text_columns: Sequence[str
 
 def count_tokens(encoder: TextEncoder, texts: Iterable[Text]) -> Counts:
     """How often each token is read in ``texts``, ``[highest id + 1]``."""
-    source, counts = iter(texts), np.zeros(0, dtype=np.int64)
-    while some := list(islice(source, _TEXTS_AT_ONCE)):
-        found = np.bincount(Encodings.pack(encoder(some)).ids, minlength=len(counts))
+    counts = np.zeros(0, dtype=np.int64)
+    for some in encoded(texts, encoder):
+        found = np.bincount(some.ids, minlength=len(counts))
         found[: len(counts)] += counts
         counts = found
     return counts

@@ -2,12 +2,12 @@
 
 import json
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 else:
     Step = Annotated[reduce(or_, STEP_CLASSES.values()), Field(discriminator="step")]
 StepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Group = TypeVar("Group", bound=Settings)
-_RESERVED = ("data", "run.json")
+_RESERVED = {"data", "run.json"}
 
 
 def _data_by_name(value: object) -> object:
@@ -65,15 +64,19 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _names_are_free_and_inputs_come_first(self) -> Self:
-        later = set(self.steps)
-        for name, step in self.steps.items():
-            if name in _RESERVED:
-                raise ValueError(f"cannot have a step named {name}; that name is taken in the output folder")
-            for field, values in step.named(Names.MODEL).items():
-                for value in later.intersection(values):
-                    raise ValueError(f"steps.{name}.{field} names {value}, which is not an earlier step; move it up")
-            later.remove(name)
+        for name in _RESERVED & self.steps.keys():
+            raise ValueError(f"cannot have a step named {name}; that name is taken in the output folder")
+        for where, model, earlier in self.models():
+            if model in self.steps and model not in earlier:
+                raise ValueError(f"{where} names {model}, which is not an earlier step; move it up")
         return self
+
+    def models(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Each model that a step names: where it does so, the model, and the steps before it."""
+        names = list(self.steps)
+        for number, (name, step) in enumerate(self.steps.items()):
+            for field, models in step.named(Names.MODEL).items():
+                yield from ((f"steps.{name}.{field}", model, names[:number]) for model in models)
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -140,33 +143,20 @@ def _explain(error: ValidationError) -> str:
             return explain(Recipe, first, place)
 
 
-def _located(settings: Group, folder: Path, steps: Collection[str]) -> Group:
+def _located(settings: Settings, folder: Path, steps: Collection[str]) -> Settings:
     """Inputs that exist beside the recipe and folders to write, made independent of the working directory."""
 
-    def locate(value: str, *, new: bool) -> str:
+    def locate(value: str, *, new: bool = False) -> str:
         beside = (folder / local_path(value)).resolve()
         return str(beside) if value not in steps and (new or beside.exists()) else value
 
-    update: dict[str, Any] = {}
-    for name in settings.marked(Names.DATA, Names.FILE, Names.FOLDER, Names.MODEL) & settings.model_fields_set:
-        new = name in settings.marked(Names.FOLDER)
-        match getattr(settings, name):
-            case str(value):
-                update[name] = locate(value, new=new)
-            case list(values):
-                update[name] = [locate(value, new=new) for value in values]
-    return settings.model_copy(update=update)
+    located = settings.renamed(locate, Names.DATA, Names.FILE, Names.MODEL)
+    return located.renamed(lambda value: locate(value, new=True), Names.FOLDER)
 
 
 def _refuse_misspelt(recipe: Recipe, path: Path) -> None:
     """A misspelt step's name would be taken for a hub id, which fails only when its turn comes, hours later."""
-    earlier: list[str] = []
-    for name, step in recipe.steps.items():
-        for field, values in step.named(Names.MODEL).items():
-            for value in values:
-                near = get_close_matches(value, earlier, n=1, cutoff=0.8)
-                if near and value not in earlier and not Path(value).exists():
-                    raise CompressError(
-                        f"{path}: steps.{name}.{field}: there is no step {value}; did you mean {near[0]}?"
-                    )
-        earlier.append(name)
+    for where, model, earlier in recipe.models():
+        near = get_close_matches(model, earlier, n=1, cutoff=0.8)
+        if near and model not in earlier and not Path(model).exists():
+            raise CompressError(f"{path}: {where}: there is no step {model}; did you mean {near[0]}?")

@@ -1,5 +1,6 @@
-"""The recipe's loop: run the steps in order, skip those that are up to date, go on where it stopped."""
+"""The recipe's loop: run the steps in order, and skip those whose folder is still what the recipe would make."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -11,16 +12,16 @@ from compress.clock import Stopwatch, in_words
 from compress.config import DataConfig, Names
 from compress.data import read_dataset, write_dataset
 from compress.errors import CompressError
-from compress.folder import new_folder
+from compress.folder import MANIFEST, digest_tree, is_ours, new_folder, read_manifest
 from compress.machine import processes
 from compress.paths import local_path
 from compress.progress import say
-from compress.recipes.fingerprints import STATE, RunState, digest_source, fingerprint_of
 from compress.recipes.recipe import Recipe, Step, read_recipe
 from compress.steps.spec import STEPS
 from compress.steps.step import StepResult
 from compress.version import __version__
 
+STATE = "run.json"
 LOCK = ".lock"
 
 
@@ -50,14 +51,15 @@ def run(
     try:
         with FileLock(folder / LOCK, timeout=0):
             try:
-                return _run(recipe, RunState(folder, forget=overwrite))
+                return _run(recipe, _RunState(folder, forget=overwrite))
             finally:
-                _remove_if_unused(folder)
+                if {path.name for path in folder.iterdir()} <= {STATE, LOCK}:  # it failed before it wrote anything
+                    shutil.rmtree(folder)
     except Timeout:
         raise CompressError(f"--out {out}: another run is writing there; wait for it or choose another") from None
 
 
-def _run(recipe: Recipe, state: RunState) -> dict[str, StepResult]:
+def _run(recipe: Recipe, state: "_RunState") -> dict[str, StepResult]:
     watch, done = Stopwatch(), {}
     _prepare_data(recipe.data, state)
     for number, (name, wanted) in enumerate(recipe.steps.items(), start=1):
@@ -82,33 +84,31 @@ def _run(recipe: Recipe, state: RunState) -> dict[str, StepResult]:
 
 def _resolved(step: Step, recipe: Recipe, folder: Path) -> Step:
     """The step with the folders of earlier steps for their names, and with the recipe's seed if it has none."""
-    update: dict[str, Any] = {}
-    for field, models in step.named(Names.MODEL).items():
-        found = [str(folder / model) if model in recipe.steps else model for model in models]
-        update[field] = found if isinstance(getattr(step, field), list) else found[0]
     inherited: dict[str, Any] = {"seed": recipe.seed}
     if getattr(step, "unlabeled", None) and recipe.data.text:
         inherited["unlabeled_text"] = recipe.data.text
     lacking = set(type(step).model_fields) - step.model_fields_set
-    return step.model_copy(update=update | {name: value for name, value in inherited.items() if name in lacking})
+    step = step.model_copy(update={name: value for name, value in inherited.items() if name in lacking})
+    return step.renamed(lambda model: str(folder / model) if model in recipe.steps else model, Names.MODEL)
 
 
 def _fingerprint(step: Step, data: str | None) -> str:
     """Digest of all that decides a step's result; models and files count by their content, not by their names."""
     sources = step.sources()
-    whole = {
-        "settings": step.model_dump(mode="json", exclude={*sources, *step.without_effect()}),
-        "inputs": {name: [digest_source(source) for source in found] for name, found in sources.items()},
-        "data": data,
-        "version": __version__,
-    }
-    return fingerprint_of(whole)
+    return _fingerprint_of(
+        {
+            "settings": step.model_dump(mode="json", exclude={*sources, *step.without_effect()}),
+            "inputs": {name: [digest_source(source) for source in found] for name, found in sources.items()},
+            "data": data,
+            "version": __version__,
+        }
+    )
 
 
-def _prepare_data(config: DataConfig, state: RunState) -> None:
+def _prepare_data(config: DataConfig, state: "_RunState") -> None:
     """The splits as used, written once for all steps."""
     sources = [digest_source(source) for found in config.sources().values() for source in found]
-    fingerprint = fingerprint_of([config.model_dump(mode="json"), sources, __version__])
+    fingerprint = _fingerprint_of([config.model_dump(mode="json"), sources, __version__])
     if state.is_fresh("data", fingerprint):
         return
     dataset = read_dataset(config)
@@ -120,6 +120,19 @@ def _prepare_data(config: DataConfig, state: RunState) -> None:
         about = {"task": dataset.task, "labels": dataset.labels, "rows": rows, "read": read}
         (folder / "dataset.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     state.record("data", fingerprint)
+
+
+def _fingerprint_of(whole: object) -> str:
+    """sha256 of anything that JSON can hold; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
+def digest_source(source: str) -> str:
+    """Digest of a model's, folder's or file's content; the name itself where there is no such path, as for a hub id."""
+    path = local_path(source)
+    if (path / MANIFEST).is_file():
+        return read_manifest(path).digest  # of the files it lists; the manifest has times in it, which always differ
+    return digest_tree(path) if path.exists() else source
 
 
 def _open(out: Path) -> Path:
@@ -134,7 +147,45 @@ def _open(out: Path) -> Path:
     return out
 
 
-def _remove_if_unused(folder: Path) -> None:
-    """A run that failed before it wrote anything leaves no folder behind."""
-    if {path.name for path in folder.iterdir()} <= {STATE, LOCK}:
-        shutil.rmtree(folder)
+class _RunState:
+    """The memory of a run, ``run.json``: for each step the fingerprint of its inputs and the digest of its output."""
+
+    def __init__(self, folder: Path, *, forget: bool) -> None:
+        self.folder = folder
+        self._steps: dict[str, dict[str, str]] = {}
+        if not forget:
+            try:
+                remembered = json.loads((folder / STATE).read_text(encoding="utf-8")).get("steps", {})
+                self._steps = {name: dict(entry) for name, entry in remembered.items()}
+            except (ValueError, AttributeError, TypeError):
+                say(f"{folder / STATE}: damaged, every step runs again")
+
+    def is_fresh(self, name: str, fingerprint: str) -> bool:
+        """Whether the folder ``name`` is whole, unchanged, and was made from inputs with this ``fingerprint``."""
+        known = self._steps.get(name, {})
+        return known.get("fingerprint") == fingerprint and known.get("output") == _output(self.folder / name)
+
+    def clear_damaged(self, name: str) -> None:
+        """Remove the folder ``name`` if a run made it and the file that marks it as ours is lost."""
+        folder = self.folder / name
+        if name in self._steps and folder.is_dir() and not is_ours(folder):
+            shutil.rmtree(folder)
+
+    def output(self, name: str) -> str:
+        """The digest of the folder ``name`` as it was recorded."""
+        return self._steps[name]["output"]
+
+    def record(self, name: str, fingerprint: str) -> None:
+        """Remember the folder ``name`` as it is now; the file changes whole or not at all."""
+        self._steps[name] = {"fingerprint": fingerprint, "output": _output(self.folder / name) or ""}
+        partial = self.folder / f".{STATE}"
+        partial.write_text(json.dumps({"format_version": 1, "steps": self._steps}, indent=2) + "\n", encoding="utf-8")
+        partial.replace(self.folder / STATE)
+
+
+def _output(folder: Path) -> str | None:
+    """The digest of a step's whole folder; None where it is missing, damaged or changed."""
+    try:
+        return digest_source(str(folder)) if folder.is_dir() else None
+    except CompressError:
+        return None

@@ -1,7 +1,6 @@
 """Every step, declared once: its command, its help, its recipe class, its schema and its public name come from here.
 
-Light to import, since ``compress --help`` must work where neither pydantic nor torch is installed: the module of a step
-is named here, and imported when it is needed.
+A step's module is imported when it is needed: ``compress --help`` must work without pydantic and torch.
 """
 
 from collections.abc import Callable
@@ -15,34 +14,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelInput:
-    """An argument of a step that is a model: positional on the command line, a keyword in Python and in recipes.
-
-    Attributes:
-        name: the keyword.
-        help: which models it may be.
-        metavar: its name in the command's usage line.
-        many: whether it is a list of models.
-    """
+    """An argument of a step that is a model: positional on the command line, a keyword in Python and in recipes."""
 
     name: str
     help: str
     metavar: str = "MODEL"
-    many: bool = False
+    many: bool = False  # a list of models
 
 
 @dataclass(frozen=True)
 class StepSpec:
-    """One step.
+    """One step, the function ``name`` of ``module``, whose settings are the ``NameConfig`` there.
 
-    Attributes:
-        name: of the command, of the function in ``compress``, and of the step in recipes.
-        summary: one line of help.
-        inputs: the models that it reads, in the order of the command line.
-        module: where the function ``name`` and its settings ``NameConfig`` are. The function takes as keywords the
-            ``inputs``, ``data`` if ``takes_data``, ``out``, ``overwrite`` and the settings, and returns a
-            :class:`compress.steps.step.StepResult`.
-        takes_data: whether it reads labelled texts.
-        usage: settings of which the user must give one, for the usage line.
+    The function takes as keywords the ``inputs``, ``data`` if ``takes_data``, ``out``, ``overwrite`` and the settings,
+    and returns a :class:`compress.steps.step.StepResult`.
     """
 
     name: str
@@ -50,7 +35,7 @@ class StepSpec:
     inputs: tuple[ModelInput, ...]
     module: str
     takes_data: bool = True
-    usage: str = ""
+    usage: str = ""  # settings of which the user must give one
 
     @property
     def call(self) -> Callable[..., Any]:
@@ -78,7 +63,7 @@ class StepSpec:
 
 
 _CLASSIFIER = "folder or hub id of a fine-tuned BERT classifier"
-_DECLARED = (
+_STEPS = (
     StepSpec(
         "finetune",
         "train a classifier on labelled texts",
@@ -95,27 +80,27 @@ _DECLARED = (
         "prune",
         "remove layers, attention heads, FFN neurons and unused tokens, and train to recover",
         (ModelInput("model", _CLASSIFIER),),
-        "compress.steps.pruning",
+        "compress.steps.training",
         usage="(--speedup X | --target-latency-ms X | --heads R --ffn R | --vocabulary)",
     ),
     StepSpec(
         "export",
         "write the model as ONNX, checked against PyTorch, or laid out for a server or as one file",
         (ModelInput("model", f"{_CLASSIFIER}; with --single-file or --for also an ONNX folder of export or quantize"),),
-        "compress.steps.exporting",
+        "compress.steps.deployment",
         takes_data=False,
     ),
     StepSpec(
         "quantize",
         "write the model as int8 ONNX, checked on validation texts",
         (ModelInput("model", "folder that export wrote, or a PyTorch one, which is exported first"),),
-        "compress.steps.exporting",
+        "compress.steps.deployment",
     ),
     StepSpec(
         "bench",
         "measure accuracy, latency and size of models side by side",
         (ModelInput("models", "models, PyTorch or ONNX; the first is the reference", many=True),),
-        "compress.steps.benching",
+        "compress.steps.deployment",
     ),
 )
-STEPS = {spec.name: spec for spec in _DECLARED}
+STEPS = {spec.name: spec for spec in _STEPS}

@@ -22,9 +22,9 @@ from compress.progress import be_quiet
 if TYPE_CHECKING:
     from compress.data import Dataset
     from compress.modeling.checkpoint import Checkpoint
-    from compress.training.checkpointing import RunFiles
+    from compress.training.run_files import RunFiles
 
-_PACKAGES = ("compress-bert", "torch", "transformers", "accelerate", "torch-pruning", "onnx", "onnxruntime", "numpy")
+_PACKAGES = ("compress-bert", "torch", "transformers", "accelerate", "onnx", "onnxruntime", "numpy")
 
 Config = TypeVar("Config", bound=Settings)
 
@@ -65,7 +65,7 @@ class Job(Generic[Config]):
 
     def run_files(self) -> "RunFiles":
         """Where the step's training keeps its metrics and its checkpoints."""
-        from compress.training.checkpointing import RunFiles
+        from compress.training.run_files import RunFiles
 
         return RunFiles(self.folder, _unfinished(self.out))
 
@@ -120,10 +120,21 @@ class DataJob(Job[Config]):
 
     @cached_property
     def dataset(self) -> "Dataset":
-        """The data, read when first needed; the history says what was read."""
+        """The data, read when first needed, and the metric must suit them; the history says what was read."""
         from compress.data import read_dataset
+        from compress.evaluation.metrics import choose_metric
 
-        return read_dataset(self.data)
+        dataset = read_dataset(self.data)
+        choose_metric(getattr(self.config, "metric", None), dataset.task, len(dataset.labels))
+        return dataset
+
+    def classifier(self, source: str | Path) -> "Checkpoint":
+        """The classifier in ``source``, whose task and labels must be the data's."""
+        from compress.modeling.checkpoint import load_classifier
+
+        checkpoint = load_classifier(str(source), pairs=self.dataset.pairs)
+        check_labels(checkpoint, self.dataset, checkpoint.source)
+        return checkpoint
 
     def _about(self) -> dict[str, Any]:
         source = self.dataset.source if "dataset" in vars(self) else None
@@ -142,7 +153,7 @@ def step(
     if isinstance(config, TrainingConfig):
         _check_tracker(config.track)
     sources = tuple(map(local_path, (*inputs, *chain(*config.sources().values()))))
-    with _temporary() if config.is_dry_run else _own_folder(place, overwrite, sources) as folder:
+    with _folder(place, overwrite, sources, temporary=config.is_dry_run or not is_main_process()) as folder:
         if isinstance(config, ThreadsConfig):
             use_threads(config.threads)
         yield Job(config, folder, place, watch)
@@ -175,16 +186,17 @@ def _check_tracker(name: str | None) -> None:
 
 
 @contextmanager
-def _own_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...]) -> Iterator[Path]:
-    """The folder that becomes ``out``; of processes that train together only the main one has it, and prints."""
-    if is_main_process():
+def _folder(out: Path, overwrite: bool, inputs: tuple[Path, ...], *, temporary: bool) -> Iterator[Path]:
+    """The folder that becomes ``out``, or a temporary one; of processes that train together the main one prints."""
+    if temporary:
+        if not is_main_process():
+            be_quiet(True)
+        with TemporaryDirectory() as folder:
+            yield Path(folder)
+    else:
         with new_folder(out, overwrite=overwrite, inputs=inputs) as folder:
             if being_written(out):
                 raise CompressError(f"--out {out}: another process is writing it; wait for it, or choose another")
-            yield folder
-    else:
-        be_quiet(True)
-        with _temporary() as folder:
             yield folder
     if processes() > 1:
         from accelerate import PartialState
@@ -192,20 +204,13 @@ def _own_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...]) -> Iterato
         PartialState().wait_for_everyone()  # nobody goes on before ``out`` is there
 
 
-@contextmanager
-def _temporary() -> Iterator[Path]:
-    with TemporaryDirectory() as folder:
-        yield Path(folder)
-
-
 def _unfinished(out: Path) -> Path:
     """Where checkpoints stay when a step is killed: beside ``out``, which is complete or absent."""
     return out.parent / f".{out.name}.unfinished"
 
 
-def check_labels(model: "Checkpoint | Manifest", dataset: "Dataset", name: str = "") -> None:
+def check_labels(model: "Checkpoint | Manifest", dataset: "Dataset", name: str) -> None:
     """A model's task and set of labels must be the data's; their order may differ, since names are compared."""
-    name = name or getattr(model, "source", "")
     if model.task != dataset.task:
         raise CompressError(
             f"{name}: is for {model.task} tasks, but the data is {dataset.task}; give the data it was trained on"

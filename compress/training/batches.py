@@ -1,7 +1,7 @@
 """What a training step reads: encoded texts with their targets, in batches whose order is known in advance."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -11,15 +11,52 @@ import torch
 
 from compress.config import TrainingConfig
 from compress.modeling.states import Batch, States
-from compress.runtime.encoding import pad
-from compress.training.encodings import Encodings
-from compress.training.objective import TEACHER
-
-# Texts are sorted by length only within a pool of 50 batches, so that the order stays random overall.
-_POOL_BATCHES = 50
+from compress.runtime.encoding import Encoding, pad
+from compress.training.optimization import TEACHER
 
 Rows = npt.NDArray[np.int64]
 Targets = npt.NDArray[np.int64] | npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Encodings:
+    """Token ids of ``n`` texts, one after the other.
+
+    Attributes:
+        ids: int32 ``[tokens]``.
+        type_ids: uint8 ``[tokens]``, the segment of each token.
+        offsets: int64 ``[n + 1]``; text ``i`` is ``ids[offsets[i]:offsets[i + 1]]``.
+    """
+
+    ids: npt.NDArray[np.int32]
+    type_ids: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+
+    @classmethod
+    def pack(cls, encodings: Iterable[Encoding]) -> "Encodings":
+        """The same texts as arrays in memory."""
+        whole = list(encodings)
+        lengths = [len(encoding) for encoding in whole]
+        return cls(
+            np.fromiter((token for encoding in whole for token in encoding.ids), np.int32, sum(lengths)),
+            np.fromiter((kind for encoding in whole for kind in encoding.type_ids), np.uint8, sum(lengths)),
+            np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> Encoding:
+        start, end = self.offsets[row], self.offsets[row + 1]
+        return Encoding(self.ids[start:end].tolist(), self.type_ids[start:end].tolist())
+
+    def __iter__(self) -> Iterator[Encoding]:
+        return (self[row] for row in range(len(self)))
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each text, special ones included, ``[n]``."""
+        return np.diff(self.offsets)
 
 
 class TeacherOutputs(Protocol):
@@ -48,10 +85,6 @@ class Examples:
     def __len__(self) -> int:
         return len(self.encodings)
 
-    def with_teacher(self, teacher: TeacherOutputs) -> "Examples":
-        """The same examples with a teacher's states."""
-        return replace(self, teacher=teacher)
-
     def sample(self, rows: Rows) -> "Examples":
         """The examples ``rows``, which all have a label, without a teacher."""
         return Examples(Encodings.pack(self.encodings[row] for row in rows), self.targets[rows])
@@ -73,18 +106,14 @@ class Examples:
 class LengthBatches:
     """Random batches of texts of similar length. All have about as many tokens, so long texts come in smaller batches.
 
-    The batches are the same for the same seed and epoch; every text comes once an epoch.
-
-    Args:
-        lengths: tokens of each text, ``[n]``.
-        batch_size: texts in a batch of texts of mean length, which sets the tokens of all batches.
-        seed: of the order.
+    The batches are the same for the same seed and epoch; every text comes once an epoch. ``lengths`` holds the tokens
+    of each text, ``[n]``; ``batch_size`` texts of mean length set the tokens of all batches.
     """
 
     def __init__(self, lengths: Rows, batch_size: int, seed: int) -> None:
         self._lengths = lengths
         self._seed = seed
-        self._pool = batch_size * _POOL_BATCHES
+        self._pool = batch_size * 50  # texts are sorted by length only within it, so the order stays random overall
         self.batch_tokens = int(np.ceil(lengths.mean() * batch_size))
 
     def epoch(self, number: int) -> list[Rows]:
@@ -113,12 +142,6 @@ class BatchSchedule:
 
     A step takes ``gradient_accumulation`` batches in every process. If an epoch's last step lacks batches, it takes the
     epoch's first ones again.
-
-    Args:
-        lengths: tokens of each train text.
-        config: epochs, batch size, accumulation and seed.
-        processes: how many train together.
-        process: the number of this one.
     """
 
     def __init__(self, lengths: Rows, config: TrainingConfig, processes: int = 1, process: int = 0) -> None:

@@ -10,11 +10,10 @@ from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
-from compress.training.batches import Examples
-from compress.training.checkpointing import RunFiles
-from compress.training.encodings import Encodings
+from compress.training.batches import Encodings, Examples
 from compress.training.loop import train
-from compress.training.objective import HardLabels
+from compress.training.optimization import HardLabels
+from compress.training.run_files import RunFiles
 from compress.training.validator import TrainingResult
 
 

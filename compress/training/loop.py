@@ -18,10 +18,8 @@ from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.states import Batch, States, recording
 from compress.progress import progress, say
 from compress.training.batches import BatchSchedule, Examples, Rows
-from compress.training.checkpointing import Checkpoints, RunFiles, State, identity_of
-from compress.training.metrics_log import MetricsLog
-from compress.training.objective import Losses, Objective
-from compress.training.optimizer import Optimizer
+from compress.training.optimization import Losses, Objective, Optimizer
+from compress.training.run_files import Checkpoints, MetricsLog, RunFiles, State, identity_of
 from compress.training.validator import TrainingResult, Validator
 
 # Losses are checked, shown and written down every 10 steps: reading them makes a GPU wait.
@@ -40,14 +38,6 @@ def train(
 
     Killed and called again with the same arguments, it goes on from its newest checkpoint and ends with the same
     weights. Under ``torchrun`` or ``accelerate launch`` the processes share each step's batches.
-
-    Args:
-        checkpoint: the model to train.
-        train_set: texts to learn from; some may have no label.
-        validation_set: decides which weights are kept.
-        objective: turns the model's states into the loss.
-        config: the settings of the training.
-        run_files: where metrics and checkpoints are written.
 
     Raises:
         CompressError: the loss is not a number.
@@ -72,15 +62,10 @@ def train(
 
 
 class TrainedModel(nn.Module):
-    """The model in training: from a batch to its states.
+    """The model in training: from a batch to the states that the objective reads; logits are float32.
 
     The objective's own weights are part of the module, so that processes that train together average their gradients
-    too.
-
-    Args:
-        model: a classifier.
-        objective: names the states that it reads.
-        precision: ``bf16`` for autocast of the model; the states' losses are always computed in fp32.
+    too. With ``bf16`` the model runs under autocast; the losses are always computed in fp32.
     """
 
     def __init__(self, model: nn.Module, objective: Objective, precision: str) -> None:
@@ -90,7 +75,6 @@ class TrainedModel(nn.Module):
         self._bf16 = precision == "bf16"
 
     def forward(self, batch: Batch) -> States:
-        """The states that the objective reads; logits are float32."""
         autocast = torch.autocast(batch["input_ids"].device.type, torch.bfloat16, enabled=self._bf16)
         with recording(self.model, self.objective.wanted) as states, autocast:
             logits = self.model(**EncoderView(self.model).inputs(batch)).logits
@@ -115,7 +99,8 @@ class _Run:
         identity = identity_of(modules, (train_set, validation_set), config, run_files, accelerator.num_processes)
         self._checkpoints = Checkpoints(run_files, identity, config.checkpoint_seconds, accelerator)
         set_seed(config.seed, device_specific=True)
-        _freeze(checkpoint.model, bool(config.freeze_embeddings))
+        for table in EncoderView(checkpoint.model).tables:
+            table.requires_grad_(not config.freeze_embeddings)
         lengths = train_set.encodings.lengths
         self.schedule = BatchSchedule(lengths, config, accelerator.num_processes, accelerator.process_index)
         precision = choose_precision(config.precision, accelerator.device.type)
@@ -197,7 +182,11 @@ class _Run:
         *means, dues = self.accelerator.reduce(torch.stack([*rows, due]), "mean").tolist()
         losses = [mean[names.index("loss")] for mean in means]
         for at, loss in enumerate(losses, start=step - len(losses) + 1):
-            self._require_finite(at, loss)
+            if not math.isfinite(loss):
+                raise CompressError(
+                    f"training: the loss is {loss} at step {at}, at learning rate {self.optimizer.rate(at):.1e}; "
+                    "no model was written, try a lower --learning-rate or --precision fp32"
+                )
         self._unlogged.clear()
         self._since_validation += losses
         latest = {name: sum(column) / len(means) for name, column in zip(names, zip(*means, strict=True), strict=True)}
@@ -213,13 +202,6 @@ class _Run:
         self.metrics_log.write(step, {f"validation_{self.validator.result.metric}": value})
         return mean_loss
 
-    def _require_finite(self, step: int, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise CompressError(
-                f"training: the loss is {loss} at step {step}, at learning rate {self.optimizer.rate(step):.1e}; "
-                "no model was written, try a lower --learning-rate or --precision fp32"
-            )
-
 
 def _accelerator(config: TrainingConfig, run_files: RunFiles) -> Accelerator:
     # accelerate keeps one state for the process; a pipeline may train twice with different settings.
@@ -230,8 +212,3 @@ def _accelerator(config: TrainingConfig, run_files: RunFiles) -> Accelerator:
         log_with=config.track,
         project_dir=run_files.folder / "tracking" if config.track else None,
     )
-
-
-def _freeze(model: nn.Module, frozen: bool) -> None:
-    for table in EncoderView(model).tables:
-        table.requires_grad_(not frozen)

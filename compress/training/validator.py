@@ -44,12 +44,8 @@ class TrainingResult:
 
     def as_metrics(self) -> dict[str, Any]:
         """The entry in the model's history."""
-        return {
-            f"validation_{self.metric}": self.best,
-            "best_step": self.best_step,
-            "steps": self.steps,
-            "curve": self.curve,
-        }
+        best = {f"validation_{self.metric}": self.best, "best_step": self.best_step}
+        return {**best, "steps": self.steps, "curve": self.curve}
 
 
 class Validator:
@@ -82,11 +78,12 @@ class Validator:
                 "no model was written, try a lower --learning-rate or --precision fp32"
             )
         self._model.train()
-        value = score(self.result.metric, logits, self._examples.targets, positive=self._positive)
-        self.result.steps = step
-        self.result.curve.append({"step": step, "loss": mean_loss, self.result.metric: value})
-        if value > self.result.best:
-            self.result.best, self.result.best_step, self._waited = value, step, 0
+        result = self.result
+        value = score(result.metric, logits, self._examples.targets, positive=self._positive)
+        result.steps = step
+        result.curve.append({"step": step, "loss": mean_loss, result.metric: value})
+        if value > result.best:
+            result.best, result.best_step, self._waited = value, step, 0
             self._best_weights = {name: weight.detach().clone() for name, weight in self._trained()}
         else:
             self._waited += 1

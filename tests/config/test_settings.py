@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from compress.config import BenchConfig, DataConfig, DistillConfig, FinetuneConfig, Names, PruneConfig, QuantizeConfig
-from compress.training.checkpointing import RunFiles, identity_of
+from compress.training.run_files import RunFiles, identity_of
 
 TRAINING = {"threads", "checkpoint_seconds", "track"}
 GIVEN: dict[str, Any] = {

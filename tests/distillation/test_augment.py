@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from compress.distillation.augment import augmented
+from compress.distillation.texts import augmented
 from compress.runtime.encoding import Text, TextEncoder
 
 MASK = "[MASK]"

@@ -16,13 +16,13 @@ import pytest
 import torch
 from filelock import FileLock
 
-from compress.distillation.teacher_cache import precompute as fill
+from compress.distillation.teacher_cache import outputs as fill
 from compress.distillation.teacher_cache.cache import teacher_digest, text_keys
 from compress.errors import CompressError
 from compress.machine import cache_root
 from compress.modeling.checkpoint import Checkpoint, load_classifier, save_checkpoint
 from compress.runtime.encoding import Encoding
-from compress.training.encodings import Encodings
+from compress.training.batches import Encodings
 from tests.distillation.test_teacher import answers, batch_of, logits_of, settings, shown_by, subset, texts_read, unlike
 from tests.tiny import make_bert, make_checkpoint, read
 
@@ -162,9 +162,9 @@ def test_a_damaged_shard_is_computed_again_and_said(
 ASK = """
 import os, signal, sys
 from pathlib import Path
-from compress.distillation.teacher_cache import precompute as fill
+from compress.distillation.teacher_cache import outputs as fill
 from compress.modeling.checkpoint import load_classifier
-from compress.training.encodings import Encodings
+from compress.training.batches import Encodings
 from tests.distillation.test_teacher import answers, settings, texts_read
 from tests.tiny import read
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from compress.distillation import corpus
-from compress.distillation.corpus import build_corpus
+from compress.distillation import texts
+from compress.distillation.texts import build_corpus
 from compress.errors import CompressError
 from compress.runtime.encoding import Encoding, Text, TextEncoder
-from compress.training.encodings import Encodings
+from compress.training.batches import Encodings
 from tests.conftest import FILLERS
 
 
@@ -72,7 +72,7 @@ class Watched(TextEncoder):
 def test_texts_are_read_only_as_they_are_needed(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpus, "_TEXTS_AT_ONCE", 100)
+    monkeypatch.setattr(texts, "_TEXTS_AT_ONCE", 100)
     encoder = Watched(AutoTokenizer.from_pretrained(tiny_encoder).backend_tokenizer, max_length=16)
     built = build_corpus(Encodings.pack([]), encoder.counted(some_texts(950)), encoder, tmp_path)
     assert (len(built), encoder.waiting) == (950, 0)

@@ -22,7 +22,7 @@ from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.states import Batch, States
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import predict_logits
-from compress.training.checkpointing import RunFiles
+from compress.training.run_files import RunFiles
 from compress.training.validator import TrainingResult
 from tests.conftest import FILLERS, WORDS
 from tests.tiny import (

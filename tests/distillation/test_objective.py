@@ -14,7 +14,7 @@ from compress.distillation.losses import attention, dot_products, relation, soft
 from compress.distillation.objective import Distillation
 from compress.errors import CompressError
 from compress.modeling.states import Batch, States, recording
-from compress.training.objective import TEACHER, Objective
+from compress.training.optimization import TEACHER, Objective
 from tests.tiny import VOCABULARY, make_bert, make_feeds
 
 PARTS = ("soft", "hard", "embedding", "hidden", "attention", "relation")

@@ -12,16 +12,14 @@ import torch
 
 from compress.config import DistillConfig
 from compress.distillation.distill import teacher_outputs
-from compress.distillation.teacher_cache import precompute as fill
+from compress.distillation.teacher_cache import outputs as fill
 from compress.distillation.teacher_cache.cache import teacher_digest
-from compress.distillation.teacher_cache.forward import LiveOutputs
-from compress.distillation.teacher_cache.reader import CachedOutputs
+from compress.distillation.teacher_cache.outputs import CachedOutputs, LiveOutputs
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.states import Batch, recording
-from compress.training.batches import Examples, TeacherOutputs
-from compress.training.encodings import Encodings
-from compress.training.objective import TEACHER
+from compress.training.batches import Encodings, Examples, TeacherOutputs
+from compress.training.optimization import TEACHER
 from tests.tiny import make_bert, make_checkpoint, parts, read
 
 LABELS = ("negative", "positive")

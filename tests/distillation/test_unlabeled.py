@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from compress.distillation.unlabeled import read_unlabeled
+from compress.distillation.texts import read_unlabeled
 from compress.errors import CompressError
 from compress.runtime.encoding import Text
 

@@ -16,7 +16,7 @@ from compress.graph.build import build_graph
 from compress.graph.fp16 import LARGEST, check_range, to_fp16
 from compress.graph.weights import read_weights
 from compress.modeling.checkpoint import load_classifier, save_checkpoint
-from compress.steps.exporting import PARITY_TOLERANCE
+from compress.steps.deployment import PARITY_TOLERANCE
 from tests.graph.test_build import MODELS, onnx_logits, session
 from tests.tiny import make_bert, make_checkpoint, make_feeds, parts, read, torch_logits
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch_pruning
 from torch import nn
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
@@ -147,3 +148,19 @@ def test_the_prune_step_cuts_the_shares_and_recovers(tiny_torch: Path, tiny_data
     assert sum(twice.model.config.heads_per_layer) == 6
     assert [entry["step"] for entry in twice.history] == ["finetune", "prune", "prune"]
     assert again.metrics["validation_accuracy"] > 0.85
+
+
+def test_a_cut_is_what_torch_pruning_makes_of_it() -> None:
+    """Its dependency groups are traced through the forward pass; ours are read off the family's table."""
+    model = make_bert()
+    cut = Cut(heads=[[0, 2], [1], [0, 1, 2, 3], [3]], neurons=[[*range(32)], [5, 9, 64], [*range(128)], [7]])
+    reference = deepcopy(model).eval()
+    ids = torch.arange(8).reshape(2, 4)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    graph = torch_pruning.DependencyGraph().build_dependency(reference, example_inputs=inputs)
+    for layer, heads, neurons in zip(parts(reference).bert.encoder.layer, cut.heads, cut.neurons, strict=True):
+        columns = {head * HEAD_SIZE + offset for head in heads for offset in range(HEAD_SIZE)}
+        for linear, kept in ((layer.attention.self.query, columns), (layer.intermediate.dense, set(neurons))):
+            if removed := sorted(set(range(linear.out_features)) - kept):
+                graph.get_pruning_group(linear, torch_pruning.prune_linear_out_channels, removed).prune()
+    assert same_weights(weights_of(cut_model(model, cut)), weights_of(reference))

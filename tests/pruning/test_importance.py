@@ -9,10 +9,9 @@ import torch
 
 from compress.data import Split
 from compress.modeling.checkpoint import Checkpoint
-from compress.pruning.importance import Importance
-from compress.pruning.importance.fisher import fisher_importance
+from compress.pruning.importance import Importance, fisher_importance
 from compress.training.finetune import encode
-from compress.training.objective import hard_labels
+from compress.training.optimization import hard_labels
 from tests.tiny import HEAD_SIZE, make_bert, make_checkpoint, make_feeds, parts, same_weights, torch_logits, weights_of
 
 SPLIT = Split(

@@ -14,11 +14,10 @@ from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_classifier
 from compress.pruning.prune import Start
 from compress.pruning.prune import prune as core
-from compress.pruning.recovery import plan_rounds
-from compress.pruning.selection import Budget
+from compress.pruning.rounds import Budget, plan_rounds
 from compress.runtime.encoding import Encoding, Text, TextEncoder
-from compress.training.checkpointing import RunFiles
-from compress.training.optimizer import Optimizer
+from compress.training.optimization import Optimizer
+from compress.training.run_files import RunFiles
 from tests.tiny import read, same_weights, weights_of
 
 FAST: dict[str, Any] = {"precision": "fp32", "threads": 1, "batch_size": 16, "learning_rate": 5e-4}

@@ -12,8 +12,8 @@ from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.pruning.importance import Importance
-from compress.pruning.importance.ranking import magnitude_importance, rank
-from compress.pruning.importance.surgeon import surgeon_importance
+from compress.pruning.ranking import magnitude_importance, rank
+from compress.pruning.surgeon import surgeon_importance
 from compress.training.batches import Examples
 from tests.pruning.conftest import HEADS, NEURONS
 from tests.tiny import HEAD_SIZE, parts, same_weights, weights_of

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from compress.modeling.widths import NEURON_BLOCK
 from compress.pruning.importance import Importance
-from compress.pruning.selection import Budget, choose
+from compress.pruning.rounds import Budget, choose
 
 shares = st.floats(0, 0.99)
 layers = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 6), st.floats(1e-6, 1e3)), min_size=1, max_size=8)

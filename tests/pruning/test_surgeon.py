@@ -12,10 +12,10 @@ from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.surgery import cut_model
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.modeling.widths import NEURON_BLOCK
-from compress.pruning.importance.ranking import rank
-from compress.pruning.importance.surgeon import removal, surgeon_importance
+from compress.pruning.ranking import rank
 from compress.pruning.reconstruct import reconstruct
-from compress.pruning.selection import Budget, choose
+from compress.pruning.rounds import Budget, choose
+from compress.pruning.surgeon import removal, surgeon_importance
 from compress.runtime.predictor import predict_logits
 from compress.training.batches import Examples
 from compress.training.finetune import encode

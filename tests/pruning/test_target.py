@@ -22,8 +22,8 @@ from compress.modeling.surgery import cut_model
 from compress.modeling.widths import Architecture, Widths, parameters
 from compress.pruning import prune as core
 from compress.pruning import vocabulary
-from compress.pruning.importance.ranking import random_importance
 from compress.pruning.planning import find_plan
+from compress.pruning.ranking import random_importance
 from tests.tiny import make_bert, make_checkpoint
 
 SMALL: dict[str, Any] = {"threads": 1, "length": 32, "precision": "fp32", "batch_size": 8, "epochs": 1}

@@ -13,6 +13,7 @@ from transformers import BertTokenizer
 
 import compress
 from compress.config import PruneConfig
+from compress.distillation import texts
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.graph.build import build_graph
@@ -129,7 +130,7 @@ def test_seen_common_and_needed_tokens_stay() -> None:
 
 
 def test_counts_are_of_what_the_model_reads(whole: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vocabulary, "_TEXTS_AT_ONCE", 2)
+    monkeypatch.setattr(texts, "_TEXTS_AT_ONCE", 2)
     ids = whole.tokenizer.get_vocab()
     counts = count_tokens(whole.encoder, ["good good film", "bad", "good " * 500 + "rich", "dull"])
     assert counts[ids["good"]] == 2 + 126  # of 128 tokens two are special

@@ -1,6 +1,7 @@
 """The order in which examples come, and the tensors that they become."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +10,7 @@ import torch
 
 from compress.modeling.states import Batch, States
 from compress.runtime.encoding import Encoding
-from compress.training.batches import Examples, LengthBatches
-from compress.training.encodings import Encodings
+from compress.training.batches import Encodings, Examples, LengthBatches
 
 
 def lengths_of(count: int, seed: int = 0) -> npt.NDArray[np.int64]:
@@ -96,7 +96,7 @@ def test_batches_are_padded_tensors_with_targets_and_answers_of_the_same_rows() 
     def answers(rows: Sequence[int], batch: Batch) -> States:
         return {"logits": 2.0 * torch.tensor(rows), "hidden.0": batch["input_ids"].float()}
 
-    data = examples(50).with_teacher(answers)
+    data = replace(examples(50), teacher=answers)
     for rows in order(LengthBatches(data.encodings.lengths, 8, seed=0), 0):
         batch = data.batch(rows)
         numbers = torch.tensor(rows)

@@ -21,10 +21,10 @@ from compress.modeling.states import Batch, States
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import encoded_logits
 from compress.training.batches import BatchSchedule
-from compress.training.checkpointing import RunFiles
 from compress.training.finetune import encode
 from compress.training.loop import train
-from compress.training.objective import hard_labels
+from compress.training.optimization import hard_labels
+from compress.training.run_files import RunFiles
 from compress.training.validator import TrainingResult
 from tests.tiny import parts, read, same_weights, weights_of
 

@@ -19,16 +19,23 @@ import numpy.typing as npt
 import torch
 from filelock import FileLock, Timeout
 
-from compress.distillation.teacher_cache.shard import INDEX, LOGITS, PARTIAL, find, find_shards, is_sound, open_array
+from compress.distillation.teacher_cache.shard import (
+    INDEX,
+    LOGITS,
+    PARTIAL,
+    Array,
+    find,
+    find_shards,
+    is_sound,
+    open_array,
+)
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
-from compress.training.batches import Rows
-from compress.training.encodings import Encodings
+from compress.training.batches import Encodings, Rows
 
 Keys = npt.NDArray[np.bytes_]
 
-_LOCK = "lock"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -56,13 +63,7 @@ def text_keys(encodings: Encodings, rows: Rows) -> Keys:
 
 
 class Cache:
-    """The states of one teacher, computed in one precision.
-
-    Args:
-        root: the folder of all teachers' states.
-        teacher: its :func:`teacher_digest`.
-        precision: ``fp32`` or ``bf16``.
-    """
+    """The states of one teacher, known by its :func:`teacher_digest`, in one precision: ``fp32`` or ``bf16``."""
 
     def __init__(self, root: Path, teacher: str, precision: str) -> None:
         self.root = root
@@ -81,18 +82,16 @@ class Cache:
     def locked(self) -> Iterator[None]:
         """One process at a time computes and writes; the unfinished shard of a killed process is removed."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / _LOCK)
+        lock = FileLock(self.folder / "lock")
         try:
-            lock.acquire(blocking=False)
+            held = lock.acquire(blocking=False)
         except Timeout:
             say(f"teacher cache: another process is writing to {self.folder}; waiting for it")
-            lock.acquire()
-        try:
+            held = lock.acquire()
+        with held:
             for left in self.folder.glob(f"*{PARTIAL}"):
                 shutil.rmtree(left, ignore_errors=True)
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def room_for(self, needed_bytes: int, remedy: str) -> Iterator[None]:
@@ -113,3 +112,67 @@ class Cache:
                 f"teacher cache {self.root}: {error.strerror}; it needs {math.ceil(needed_bytes / 10**6)} MB and has "
                 f"{free_mb} MB; {remedy}"
             ) from None
+
+
+class StateReader:
+    """One state (``logits``, ``hidden.5``, ...) of the ``texts`` texts of a data set, as far as ``folder`` has it."""
+
+    def __init__(self, folder: Path, state: str, texts: int) -> None:
+        self.state = state
+        self._folder = folder
+        self._array_of = np.full(texts, -1, dtype=np.int32)
+        self._start_of = np.zeros(texts, dtype=np.int64)
+        self._arrays: list[Array] = []
+        self._numbers: dict[Path, int] = {}  # the place of each open shard's array in the list
+        self._sound: dict[tuple[Path, str], bool] = {}  # what was checked already
+
+    def missing(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Which of the texts ``rows`` the cache does not have, bool ``[rows]``."""
+        return self._array_of[rows] < 0
+
+    def look_up(self, rows: Rows, keys: Array) -> None:
+        """Find the texts ``rows``, whose keys are ``keys``, in the present shards."""
+        for shard in find_shards(self._folder, self.state):
+            wanted = np.flatnonzero(self.missing(rows))
+            if len(wanted) == 0:
+                return
+            if not self._is_sound(shard, INDEX):
+                continue
+            index = open_array(shard, INDEX)
+            at = find(index, keys[wanted])
+            hits = at >= 0
+            if hits.any() and self._is_sound(shard, self.state):
+                found = rows[wanted[hits]]
+                self._array_of[found] = self._open(shard)
+                self._start_of[found] = index["text" if self.state == LOGITS else "token"][at[hits]]
+
+    def of_texts(self, rows: Rows) -> Array:
+        """The states of the texts ``rows``, ``[rows, width]``."""
+        states = np.empty((len(rows), self._arrays[0].shape[1]), dtype=self._arrays[0].dtype)
+        for number in np.unique(self._array_of[rows]):
+            here = self._array_of[rows] == number
+            states[here] = self._arrays[number][self._start_of[rows[here]]]
+        return states
+
+    def of_tokens(self, rows: Rows, lengths: Rows, padded_length: int) -> Array:
+        """The states of the tokens of the texts ``rows``, ``[rows, padded_length, width]``, padded with zeros."""
+        states = np.zeros((len(rows), padded_length, self._arrays[0].shape[1]), dtype=self._arrays[0].dtype)
+        places = zip(self._array_of[rows], self._start_of[rows], lengths, strict=True)
+        for at, (number, start, length) in enumerate(places):
+            states[at, :length] = self._arrays[number][start : start + length]
+        return states
+
+    def _is_sound(self, shard: Path, name: str) -> bool:
+        """Compare the file with its checksum, once; a damaged shard is reported and removed."""
+        if (shard, name) not in self._sound:
+            self._sound[shard, name] = is_sound(shard, name)
+            if not self._sound[shard, name]:
+                say(f"teacher cache: {shard} is damaged and was removed; its states are computed again")
+                shutil.rmtree(shard, ignore_errors=True)
+        return self._sound[shard, name]
+
+    def _open(self, shard: Path) -> int:
+        if shard not in self._numbers:
+            self._numbers[shard] = len(self._arrays)
+            self._arrays.append(open_array(shard, self.state))
+        return self._numbers[shard]

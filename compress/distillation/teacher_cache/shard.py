@@ -11,7 +11,7 @@ import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
@@ -27,7 +27,6 @@ PARTIAL = ".partial"
 # A key of 16 bytes; the row of the text's logits, and the row of its first token's states.
 _ENTRY = np.dtype([("key", "S16"), ("text", "<i8"), ("token", "<i8")])
 _MANIFEST = "shard.json"
-_BLOCK_BYTES = 1 << 20
 
 
 def dtype_of(state: str) -> np.dtype[Any]:
@@ -69,14 +68,13 @@ class _File:
         self.crc32 = zlib.crc32(content, self.crc32)
 
 
-@dataclass
 class NewShard:
     """A shard that is being written."""
 
-    _files: dict[str, _File]
-    _index: list[Array] = field(default_factory=list)
-    _texts: int = 0
-    _tokens: int = 0
+    def __init__(self, files: dict[str, _File]) -> None:
+        self._files = files
+        self._index: list[Array] = []
+        self._texts = self._tokens = 0
 
     def append(self, keys: Array, lengths: npt.NDArray[np.int64], states: Mapping[str, Array]) -> None:
         """Add texts.
@@ -104,14 +102,7 @@ class NewShard:
 
 @contextmanager
 def new_shard(folder: Path, widths: Mapping[str, int], texts: int, tokens: int) -> Iterator[NewShard]:
-    """A new shard to append texts to; it is in ``folder`` at the end, and removed on any error.
-
-    Args:
-        folder: of all shards.
-        widths: of each state, by name.
-        texts: how many will be appended.
-        tokens: of all these texts.
-    """
+    """A new shard in ``folder``, to append so many texts and tokens to; it is complete at the end, or removed."""
     partial = folder / f"{uuid4().hex}{PARTIAL}"
     partial.mkdir()
     try:
@@ -170,6 +161,6 @@ def open_array(shard: Path, name: str) -> Array:
 def _crc32(path: Path) -> int:
     crc32 = 0
     with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
+        while block := file.read(1 << 20):
             crc32 = zlib.crc32(block, crc32)
     return crc32

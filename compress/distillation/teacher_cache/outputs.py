@@ -1,21 +1,104 @@
-"""Finds the states that the teacher cache has, and runs the teacher on the other texts, a shard at a time."""
+"""The teacher's states of each batch: computed beside the student, or once, a shard at a time, and read from disk."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
-from compress.distillation.teacher_cache.cache import Cache, Keys, text_keys
-from compress.distillation.teacher_cache.forward import TeacherForward
-from compress.distillation.teacher_cache.reader import StateReader
+from compress.config import DistillationConfig
+from compress.distillation.teacher_cache.cache import Cache, Keys, StateReader, text_keys
 from compress.distillation.teacher_cache.shard import LOGITS, Array, new_shard, size_bytes
 from compress.errors import CompressError
+from compress.families.view import EncoderView
+from compress.machine import choose_precision, torch_device
+from compress.modeling.states import Batch, States, recording, state_modules
 from compress.progress import Advance, progress, say
 from compress.runtime.encoding import pad
-from compress.training.batches import LengthBatches, Rows
-from compress.training.encodings import Encodings
+from compress.training.batches import Encodings, LengthBatches, Rows
+
+
+@dataclass(frozen=True)
+class TeacherForward:
+    """Runs a teacher without gradients and without dropout; with ``bf16`` under autocast."""
+
+    model: nn.Module
+    device: torch.device
+    precision: str
+
+    @classmethod
+    def of(cls, model: nn.Module, config: DistillationConfig) -> "TeacherForward":
+        """With the device and precision that ``config`` names."""
+        kind = torch_device(config.device)
+        # With its number: "cuda" alone changes its meaning when accelerate gives this process one of several GPUs.
+        device = torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
+        return cls(model, device, choose_precision(config.precision, kind))
+
+    def ready(self) -> "TeacherForward":
+        """Move the network to its device."""
+        nn.Module.to(self.model, self.device).eval()
+        return self
+
+    def __call__(self, inputs: Batch, states: Iterable[str]) -> States:
+        """The ``states`` of padded texts, on the teacher's device; logits are float32."""
+        autocast = torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        with torch.no_grad(), autocast, recording(self.model, states) as recorded:
+            self.model(**{name: ids.to(self.device) for name, ids in EncoderView(self.model).inputs(inputs).items()})
+        return recorded | {LOGITS: recorded[LOGITS].float()}
+
+
+def widths_of(model: nn.Module, states: Iterable[str]) -> Mapping[str, int]:
+    """The width of each state: labels for the logits, else values of a token.
+
+    Raises:
+        CompressError: the model has no such state.
+    """
+    modules = state_modules(model, sorted(states), "teacher")
+    return {name: getattr(module, "out_features", EncoderView(model).hidden_size) for name, module in modules.items()}
+
+
+@dataclass(frozen=True)
+class LiveOutputs:
+    """A teacher that reads each batch beside the student; its states have the precision in which it computes.
+
+    ``order`` names for each label of the student the column of the teacher's logits; ``encodings`` are the texts as the
+    teacher's tokenizer reads them.
+    """
+
+    forward: TeacherForward
+    states: frozenset[str]
+    order: list[int]
+    encodings: Encodings
+
+    def __call__(self, rows: Sequence[int], batch: Batch) -> States:
+        """See :class:`compress.training.batches.TeacherOutputs`."""
+        device = batch["input_ids"].device
+        feeds = {name: torch.from_numpy(ids) for name, ids in pad([self.encodings[row] for row in rows]).items()}
+        states = {name: state.to(device) for name, state in self.forward(feeds, self.states).items()}
+        return states | {LOGITS: states[LOGITS][:, self.order]}
+
+
+@dataclass(frozen=True)
+class CachedOutputs:
+    """States read from disk; those of tokens are float16, and zeros where the batch is padded."""
+
+    readers: Mapping[str, StateReader]
+    order: list[int]
+
+    def __call__(self, rows: Sequence[int], batch: Batch) -> States:
+        """See :class:`compress.training.batches.TeacherOutputs`."""
+        at, lengths = np.asarray(rows, dtype=np.int64), batch["attention_mask"].sum(dim=1).cpu().numpy()
+        states = {
+            name: reader.of_texts(at)[:, self.order]
+            if name == LOGITS
+            else reader.of_tokens(at, lengths, batch["input_ids"].shape[1])
+            for name, reader in self.readers.items()
+        }
+        return {name: torch.from_numpy(state).to(batch["input_ids"].device) for name, state in states.items()}
+
 
 _BATCH_TOKENS = {"cpu": 4096, "cuda": 32768}
 # A killed process loses at most a shard: a few minutes of a large teacher on a CPU.
@@ -25,13 +108,7 @@ _SHARD_TEXTS, _SHARD_TOKENS = 50_000, 2_000_000
 def precompute(
     forward: TeacherForward, encodings: Encodings, widths: Mapping[str, int], cache: Cache
 ) -> dict[str, StateReader]:
-    """Readers of each state of all texts; the teacher reads the texts that the cache does not have.
-
-    Args:
-        forward: runs the teacher.
-        encodings: the texts.
-        widths: of each state, by name.
-        cache: the teacher's.
+    """Readers of each state of all texts, by name; the teacher reads the texts that the cache does not have.
 
     Raises:
         CompressError: a state is not finite, or the cache cannot be written.

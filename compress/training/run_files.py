@@ -1,4 +1,4 @@
-"""Checkpoints of a training: killed at any moment, the same command goes on from the newest one."""
+"""What a training writes: its metrics, and checkpoints from which the same command goes on if it was killed."""
 
 import hashlib
 import json
@@ -46,14 +46,50 @@ class RunFiles:
     steps_before: int = 0
 
 
-class Checkpoints:
-    """Writes the training's whole state from time to time, and finds the newest checkpoint.
+class MetricsLog:
+    """Losses, learning rates and metrics by step, in ``metrics.jsonl`` and in a tracker if the settings name one.
 
-    Args:
-        run_files: names the folder.
-        identity: of the training; checkpoints of another training are thrown away.
-        every_s: seconds between two checkpoints.
-        accelerator: of the processes that train together; the main one writes.
+    It holds no times: equal trainings write equal files. Only the main process writes.
+    """
+
+    def __init__(self, run_files: RunFiles, config: TrainingConfig, accelerator: Accelerator) -> None:
+        self.records: list[dict[str, float]] = []
+        self._steps_before = run_files.steps_before
+        self._accelerator = accelerator
+        self._file = run_files.folder / "metrics.jsonl" if accelerator.is_main_process else None
+        if config.track is not None:
+            accelerator.init_trackers("compress", config=_flat(config.model_dump(mode="json")))
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Log ``values`` of step ``step`` of this training."""
+        self.load([{"step": self._steps_before + step, **values}])
+
+    def load(self, records: list[dict[str, float]]) -> None:
+        """Log records, of a checkpoint too: what the killed process wrote may be lost with it."""
+        self.records += records
+        if self._file is not None:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(record) + "\n" for record in records)
+        for record in records:
+            values = {name: value for name, value in record.items() if name != "step"}
+            self._accelerator.log(values, step=int(record["step"]))
+
+    def close(self) -> None:
+        """Let the tracker finish."""
+        for tracker in self._accelerator.trackers:
+            tracker.finish()
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as trackers take them: lists become text, and None is left out."""
+    flat = {name: ",".join(map(str, value)) if isinstance(value, list) else value for name, value in settings.items()}
+    return {name: value for name, value in flat.items() if value is not None}
+
+
+class Checkpoints:
+    """Writes the training's whole state every ``every_s`` seconds, and finds the newest checkpoint.
+
+    Checkpoints of a training with another ``identity`` are thrown away.
     """
 
     def __init__(self, run_files: RunFiles, identity: str, every_s: float, accelerator: Accelerator) -> None:
@@ -154,12 +190,7 @@ def identity_of(
 ) -> str:
     """Digest of everything that decides a training's result: it may go on only from checkpoints with the same one.
 
-    Args:
-        modules: the modules to train, with the weights that they start from.
-        sets: train and validation texts.
-        config: the settings of the training.
-        run_files: its ``inputs`` count too.
-        processes: how many train together.
+    The modules count with the weights that they start from; ``sets`` are the train and validation texts.
     """
     settings = config.model_dump(mode="json", exclude=config.without_effect())
     parts = [settings, run_files.inputs, processes, __version__, _LAYOUT]

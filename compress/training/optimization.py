@@ -1,22 +1,57 @@
-"""AdamW with clipped gradients and a learning rate with linear warm-up and decay."""
+"""What a training minimises, and how: the objective, and AdamW with linear warm-up and decay."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import nn
+from torch.nn import functional
 from transformers import get_linear_schedule_with_warmup
 
 from compress.config import TrainingConfig
+from compress.modeling.states import Batch, States
+
+Losses = dict[str, torch.Tensor]
+"""Scalars by name: ``loss``, which is minimised, and its terms before weighting, which are logged."""
+
+TEACHER = "teacher."
+
+
+class Objective(Protocol):
+    """Turns a model's states and a batch into losses. It may be an ``nn.Module`` with weights of its own to train."""
+
+    wanted: frozenset[str]
+    """The states that it reads beside the logits."""
+
+    def __call__(self, states: States, batch: Batch) -> Losses: ...
+
+
+class HardLabels:
+    """The objective of fine-tuning: the data's labels alone."""
+
+    wanted: frozenset[str] = frozenset()
+
+    def __call__(self, states: States, batch: Batch) -> Losses:
+        return {"loss": hard_labels(states["logits"], batch["targets"])}
+
+
+def hard_labels(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy against the data's labels, a mean over the batch.
+
+    Args:
+        logits: ``[batch, labels]``.
+        targets: int64 ``[batch]``, or float ``[batch, labels]`` of zeros and ones for multi-label tasks, whose
+            cross-entropy is computed for each label and averaged over labels.
+    """
+    if targets.dtype.is_floating_point:
+        return functional.binary_cross_entropy_with_logits(logits, targets)
+    return functional.cross_entropy(logits, targets)
 
 
 class Optimizer:
     """The optimizer and its schedule (AdamW: Loshchilov and Hutter 2019; the schedule: Devlin et al. 2019).
 
-    Args:
-        model: its weights that require a gradient are trained; matrices decay, biases and norms do not.
-        config: learning rate, warm-up, decay and clipping.
-        steps: of the whole training.
+    It trains the weights that require a gradient; matrices decay, biases and norms do not.
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig, steps: int) -> None:

@@ -1,14 +1,20 @@
-"""Texts without labels, read one after the other from a file of any size."""
+"""More texts for a student to learn from: unlabeled ones, altered copies, and all of them tokenized once into files."""
 
 import json
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from compress.data.columns import text_columns as find_columns
 from compress.data.tables import Table
 from compress.errors import CompressError
 from compress.paths import local_path
-from compress.runtime.encoding import Text
+from compress.runtime.encoding import Text, TextEncoder
+from compress.training.batches import Encodings
 
 Row = tuple[str, Sequence[Any]]
 """Its place in the file, for errors, and the values of its text columns."""
@@ -20,12 +26,7 @@ _ALLOWED = "give JSONL, Parquet, or a plain file of one text a line"
 def read_unlabeled(path: str, text_columns: Sequence[str], pairs: bool) -> Iterator[Text]:
     """The texts of a JSONL or Parquet file, or the lines of any other file, where a tab separates the texts of a pair.
 
-    Empty lines, and rows with empty texts, are left out.
-
-    Args:
-        path: the file.
-        text_columns: names of the columns that hold the texts; default: columns with a usual name, as in labelled data.
-        pairs: whether the model reads pairs of texts.
+    Empty lines, and rows with empty texts, are left out. Without ``text_columns``, columns with a usual name are read.
 
     Raises:
         CompressError: the file cannot be opened; or, while it is read, it is malformed or has no texts.
@@ -52,9 +53,13 @@ def _texts(file: BinaryIO, rows: Iterator[Row]) -> Iterator[Text]:
             texts = [_checked(place, value) for value in values]
             if any(text.strip() for text in texts):
                 found = True
-                yield texts[0] if len(texts) == 1 else (texts[0], texts[1])
+                yield _text_or_pair(texts)
     if not found:
         raise CompressError(f"--unlabeled {file.name}: there are no texts; {_ALLOWED}")
+
+
+def _text_or_pair(texts: list[str]) -> Text:
+    return texts[0] if len(texts) == 1 else (texts[0], texts[1])
 
 
 def _checked(place: str, value: Any) -> str:
@@ -135,3 +140,85 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
             ) from None
         if line.strip():
             yield number, line
+
+
+# The paper's. Its third rule, another word of the same part of speech, needs a tagger and is left out.
+_MASK_PROBABILITY = 0.1
+_NGRAM_PROBABILITY = 0.25
+_LONGEST_NGRAM = 5
+
+
+def augmented(texts: Sequence[Text], copies: int, mask_token: str, seed: int) -> Iterator[Text]:
+    """Altered copies of each text: some words are masked, and some copies keep only 1 to 5 words in a row.
+
+    "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks" (Tang et al. 2019). Of a pair, one of
+    its two texts is altered. A copy that equals the text or an earlier copy is left out. The copies depend on the text
+    and ``seed`` alone, so that the teacher cache has them for other data sets too.
+    """
+    for text in texts:
+        sides = (text,) if isinstance(text, str) else text
+        source = tuple(tuple(side.split()) for side in sides)
+        rng = random.Random(repr((seed, sides)))
+        seen = {source}
+        for _ in range(copies):
+            altered = rng.randrange(len(source))
+            copy = (*source[:altered], _alter(source[altered], mask_token, rng), *source[altered + 1 :])
+            if copy not in seen:
+                seen.add(copy)
+                yield _text_or_pair([" ".join(words) for words in copy])
+
+
+def _alter(words: tuple[str, ...], mask_token: str, rng: random.Random) -> tuple[str, ...]:
+    masked = tuple(mask_token if rng.random() < _MASK_PROBABILITY else word for word in words)
+    if rng.random() >= _NGRAM_PROBABILITY:
+        return masked
+    length = rng.randint(1, _LONGEST_NGRAM)
+    start = rng.randint(0, max(0, len(masked) - length))
+    return masked[start : start + length]
+
+
+_TEXTS_AT_ONCE = 2_000
+
+
+def build_corpus(labelled: Encodings, more: Iterable[Text], encoder: TextEncoder, folder: Path) -> Encodings:
+    """``labelled`` and after it ``more``, mapped from files in ``folder``; ``labelled`` itself if there is no more.
+
+    Only a few of ``more`` are in memory at a time. The files must stay as long as the texts are read.
+
+    Raises:
+        CompressError: the files cannot be written; they are removed.
+    """
+    texts = iter(more)
+    first = next(texts, None)
+    if first is None:
+        return labelled
+    dtypes = {"ids": np.int32, "type_ids": np.uint8, "offsets": np.int64}
+    paths = {name: folder / f"{name}.bin" for name in dtypes}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(chain([labelled], encoded(chain([first], texts), encoder)), paths)
+    except BaseException as error:
+        for path in paths.values():
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CompressError(f"{folder}: cannot be written ({error.strerror}); free some space") from None
+        raise
+    return Encodings(*(np.asarray(np.memmap(paths[name], dtype, mode="r")) for name, dtype in dtypes.items()))
+
+
+def _write(parts: Iterable[Encodings], paths: dict[str, Path]) -> None:
+    end = 0
+    with paths["ids"].open("wb") as ids, paths["type_ids"].open("wb") as type_ids, paths["offsets"].open("wb") as ends:
+        ends.write(np.int64(0).tobytes())
+        for part in parts:
+            ids.write(part.ids.tobytes())
+            type_ids.write(part.type_ids.tobytes())
+            ends.write((part.offsets[1:] + end).tobytes())
+            end += len(part.ids)
+
+
+def encoded(texts: Iterable[Text], encoder: TextEncoder) -> Iterator[Encodings]:
+    """The token ids of any number of texts, some of them at a time."""
+    source = iter(texts)
+    while some := list(islice(source, _TEXTS_AT_ONCE)):
+        yield Encodings.pack(encoder(some))

@@ -1,17 +1,18 @@
-"""The steps that write ONNX: export and quantize."""
+"""The steps that make a model ready to serve, export and quantize, and the one that measures models, bench."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from compress.config import ExportConfig, QuantizeConfig
+from compress.config import BenchConfig, ExportConfig, QuantizeConfig
 from compress.errors import CompressError
-from compress.evaluation.metrics import choose_metric, training_metric
+from compress.evaluation.metrics import training_metric
 from compress.folder import MANIFEST, Manifest, read_manifest
 from compress.paths import local_path
+from compress.progress import say
 from compress.runtime.names import FP16_GRAPH, FP32_GRAPH, INT8_GRAPH
 from compress.steps.step import Job, StepResult, check_labels, data_step, step
 
@@ -91,9 +92,10 @@ def quantize(
         from compress.runtime.session import OnnxPredictor
 
         dataset = job.dataset
-        choose_metric(job.config.metric, dataset.task, len(dataset.labels))
         with _exported(model, job, pairs=dataset.pairs) as (parent, manifest):
-            _check_has_fp32(parent, str(model))
+            if not (parent / FP32_GRAPH).is_file():
+                form = "in fp16" if (parent / FP16_GRAPH).is_file() else "quantized already"
+                raise CompressError(f"{model}: is {form}; give the fp32 ONNX folder or the PyTorch one")
             check_labels(manifest, dataset, str(model))
             encoder = TextEncoder.from_file(parent / "tokenizer.json", manifest.max_length)
             fp32 = OnnxPredictor(parent / FP32_GRAPH, manifest, encoder, job.threads)
@@ -113,10 +115,56 @@ def quantize(
         return job.save_onnx(manifest, metrics | sizes, manifest.digest, str(model))
 
 
-def _check_has_fp32(folder: Path, name: str) -> None:
-    if not (folder / FP32_GRAPH).is_file():
-        form = "in fp16" if (folder / FP16_GRAPH).is_file() else "quantized already"
-        raise CompressError(f"{name}: is {form}; give the fp32 ONNX folder or the PyTorch one")
+def bench(
+    models: Sequence[str | Path] | str | Path,
+    data: str | Path,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    **settings: Any,
+) -> StepResult:
+    """Measure accuracy, latency and size of models side by side, and write the report.
+
+    Args:
+        models: folders of models, PyTorch or ONNX; the first is the reference.
+        data: texts and labels, as for :func:`finetune`; the test split is used. Where nothing has labels, the report is
+            of speed and size alone.
+        out: the folder to write: ``report.html``, ``report.md``, ``results.json``, ``samples.jsonl``.
+        overwrite: replace ``out`` if compress made it.
+        **settings: those of :class:`compress.config.BenchConfig`.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C, after a report of what was measured until then, marked partial, is written.
+    """
+    models = [models] if isinstance(models, str | Path) else list(models)
+    with data_step(BenchConfig, settings, data, out, overwrite, inputs=tuple(models)) as job:
+        from compress.benchmark.backends.baselines import fit_baselines
+        from compress.benchmark.measure import bench as core
+        from compress.benchmark.report.page import write_report
+        from compress.data import read_dataset, read_test
+
+        test, task = read_test(job.data)
+        if not test.labels:
+            say("bench: the test texts have no labels, so accuracy is left out; --label COL names their column")
+        paths = [local_path(model) for model in models]
+        with TemporaryDirectory() as temporary:
+            floors = []
+            if job.config.baselines:
+                if not test.labels:
+                    raise CompressError(
+                        "--baselines: the data have no labels to train on; name their column with --label"
+                    )
+                say("bench: training the baselines")
+                floors = fit_baselines(read_dataset(job.data), paths[0], Path(temporary))
+            results = core([*paths, *floors], test, task, job.config)
+        for entry in results["models"]:
+            if Path(entry["path"]) in floors:
+                entry["path"] = None  # its folder is removed
+        write_report(results, job.folder)
+        result = job.result({name: value for name, value in results.items() if name != "samples"})
+    if results["partial"]:
+        raise KeyboardInterrupt(f"{out} has a report of what was measured until then")
+    return result
 
 
 def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:

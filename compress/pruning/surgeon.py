@@ -6,19 +6,14 @@ least squares cannot make up for when it is removed after all units that matter 
 structures ZipLM, Kurtic et al. 2023).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from scipy.optimize import isotonic_regression
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
-from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.widths import NEURON_BLOCK
-from compress.progress import progress
-from compress.pruning.importance.scores import Importance, frozen, loss_sum
-from compress.training.batches import Examples, LengthBatches
+from compress.pruning.importance import Importance, Site, measure
+from compress.training.batches import Examples
 
 # The products of all pairs of inputs are dear, and known well enough from ten tokens for each input of BERT-base's FFN.
 _TOKENS = 32_768
@@ -32,55 +27,32 @@ def surgeon_importance(checkpoint: Checkpoint, examples: Examples, batch_size: i
     weighted by the mean outer product of the loss's gradients there. The last unit to be removed has the largest score,
     and the scores of a block add up to the loss of removing all of it.
     """
-    model = checkpoint.model.eval()
-    sites = [
-        _Site(linear, unit, step)
-        for layer in EncoderView(model).layers
-        for linear, unit, step in ((layer.attention_output, layer.head_size, 1), (layer.ffn_output, 1, NEURON_BLOCK))
-    ]
-    batches = LengthBatches(examples.encodings.lengths, batch_size, seed).epoch(0)
-    with frozen(model), _watched(sites), progress("importance", len(batches)) as advance:
-        for batch in map(examples.batch, batches):
-            loss_sum(model, batch).backward()
-            for site in sites:
-                site.collect()
-            advance()
-    scores = [site.scores() for site in sites]
-    return Importance(scores[0::2], scores[1::2])
+    return measure(_Projection, checkpoint, examples, batch_size, seed)
 
 
-class _Site:
-    """The inputs of one output projection, and the gradients at its outputs, summed over tokens.
-
-    Args:
-        linear: the projection.
-        unit: columns of a unit.
-        step: units that go at a time.
-    """
+class _Projection(Site):
+    """The inputs of an output projection, and the gradients at its outputs, summed over tokens."""
 
     def __init__(self, linear: nn.Linear, unit: int, step: int) -> None:
-        self.linear, self._unit, self._step = linear, unit, step
+        super().__init__(linear, unit, step)
         inputs, outputs = linear.in_features, linear.out_features
         self._gram = torch.zeros(inputs, inputs, dtype=torch.float64)
         self._input_sum = torch.zeros(inputs, dtype=torch.float64)
         self._gradients = torch.zeros(outputs, outputs, dtype=torch.float64)
         self._tokens = 0  # that the gram matrix is of
-        self._seen: tuple[torch.Tensor, torch.Tensor] | None = None
 
-    def look(self, _: nn.Module, given: tuple[torch.Tensor], outputs: torch.Tensor) -> torch.Tensor:
-        """A forward hook: the outputs as they are, with a place for their gradients."""
-        nothing = torch.zeros_like(outputs, requires_grad=True)
-        self._seen = given[0].detach(), nothing
-        return outputs + nothing
+    def hook(self) -> RemovableHandle:
+        return self.linear.register_forward_hook(self._look)
+
+    def _look(self, _: nn.Module, given: tuple[torch.Tensor], outputs: torch.Tensor) -> torch.Tensor:
+        """The outputs as they are, with a place for their gradients."""
+        self._inputs, self._zeros = given[0].detach(), torch.zeros_like(outputs, requires_grad=True)
+        return outputs + self._zeros
 
     def collect(self) -> None:
-        """Add what the last batch gave, but for tokens that the loss does not depend on."""
-        assert self._seen is not None
-        inputs, nothing = self._seen
-        self._seen = None
-        assert nothing.grad is not None
-        counted = nothing.grad.abs().amax(dim=-1) > 0
-        inputs, gradients = inputs[counted], nothing.grad[counted]
+        assert self._zeros.grad is not None
+        counted = self._zeros.grad.abs().amax(dim=-1) > 0  # the loss does not depend on the other tokens
+        inputs, gradients = self._inputs[counted], self._zeros.grad[counted]
         self._gradients += gradients.T @ gradients
         if self._tokens < _TOKENS:
             self._tokens += len(inputs)
@@ -88,15 +60,13 @@ class _Site:
             self._gram += inputs.T @ inputs
 
     def scores(self) -> torch.Tensor:
-        """Importance of each unit, float64 ``[units]``."""
         mean = self._input_sum / max(1, self._tokens)
         covariance = self._gram / max(1, self._tokens) - mean.outer(mean)
         if len(covariance):
             ridge = (_RIDGE * covariance.diagonal().mean()).clamp(min=torch.finfo(torch.float64).tiny)
             covariance.diagonal().add_(ridge)
-        return removal(
-            covariance, _root(self._gradients) @ self.linear.weight.detach().double(), self._unit, self._step
-        )
+        weight = _root(self._gradients) @ self.linear.weight.detach().double()
+        return removal(covariance, weight, self.unit, self.step)
 
 
 def removal(gram: torch.Tensor, weight: torch.Tensor, unit: int, step: int) -> torch.Tensor:
@@ -130,17 +100,11 @@ def removal(gram: torch.Tensor, weight: torch.Tensor, unit: int, step: int) -> t
         inverse = inverse[stays][:, stays] - inverse[stays][:, columns] @ change
         left = left[torch.isin(torch.arange(len(left)), going, invert=True)]
     # Scores rise in the order in which units go: whoever keeps the largest keeps what was left at that point.
-    for rank, (group, score) in enumerate(zip(groups, _rising(errors, groups), strict=True)):
+    # Where an error is below those before it, they share what they add up to.
+    rising = isotonic_regression(errors, weights=[len(group) for group in groups]).x.tolist() if errors else []
+    for rank, (group, score) in enumerate(zip(groups, rising, strict=True)):
         scores[group] = score * (1 + 1e-9 * rank)
     return scores
-
-
-def _rising(errors: list[float], groups: list[torch.Tensor]) -> list[float]:
-    """The same errors by unit; where one is below those before it, they share what they add up to."""
-    if not errors:
-        return []
-    rising: list[float] = isotonic_regression(errors, weights=[len(group) for group in groups]).x.tolist()
-    return rising
 
 
 def _alone(inverse: torch.Tensor, weight: torch.Tensor, unit: int) -> torch.Tensor:
@@ -158,13 +122,3 @@ def _root(matrix: torch.Tensor) -> torch.Tensor:
     values, vectors = torch.linalg.eigh(matrix)
     root: torch.Tensor = values.clamp(min=0).sqrt()[:, None] * vectors.T
     return root
-
-
-@contextmanager
-def _watched(sites: list[_Site]) -> Iterator[None]:
-    handles = [site.linear.register_forward_hook(site.look) for site in sites]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

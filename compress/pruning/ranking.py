@@ -9,9 +9,8 @@ from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.widths import Widths
-from compress.pruning.importance import Importance
-from compress.pruning.importance.fisher import fisher_importance
-from compress.pruning.importance.surgeon import surgeon_importance
+from compress.pruning.importance import Importance, fisher_importance
+from compress.pruning.surgeon import surgeon_importance
 from compress.training.batches import Examples
 
 Scores = list[torch.Tensor]
@@ -19,11 +18,6 @@ Scores = list[torch.Tensor]
 
 def rank(checkpoint: Checkpoint, examples: Examples, config: PruneConfig) -> Importance:
     """The importance of all heads and neurons of ``checkpoint``, as ``config.importance`` says.
-
-    Args:
-        checkpoint: its network stays as it is.
-        examples: a sample of the data, with labels.
-        config: names the importance; its seed and batch size.
 
     Raises:
         CompressError: a function of the user's own gives something else than a finite score for each unit.
