@@ -15,9 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from compress.evaluation.comparison import measure_change
-from compress.evaluation.intervals import Interval
-from compress.evaluation.metrics import Indicators, from_counts, text_counts, truth
-from compress.evaluation.quality import measure_accuracy
+from compress.evaluation.metrics import Indicators, Interval, from_counts, measure_accuracy, text_counts, truth
 
 RESULTS = Path(__file__).parent / "results" / "coverage.jsonl"
 SETS = 2_000

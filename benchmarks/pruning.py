@@ -27,8 +27,7 @@ from benchmarks.distillation import METRICS, TEACHERS, TO_THE_END, compress_thre
 from compress.config import DataConfig, PruneConfig
 from compress.data import Dataset, read_dataset
 from compress.latency.deployment import Deployment, deployment_of
-from compress.latency.table import LatencyTable
-from compress.latency.timings import latency_table
+from compress.latency.table import LatencyTable, latency_table
 from compress.machine import describe_machine, int8_flags
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.widths import Architecture, Widths

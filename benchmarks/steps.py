@@ -16,7 +16,7 @@ from benchmarks.latency_table import arguments
 from compress.config import DataConfig, PruneConfig
 from compress.data import read_dataset
 from compress.latency.deployment import deployment_of
-from compress.latency.timings import take_turns
+from compress.latency.table import take_turns
 from compress.machine import describe_machine
 from compress.modeling.checkpoint import load_classifier
 from compress.modeling.widths import Architecture, Widths

@@ -21,7 +21,7 @@ FLOORS = (
     "evaluation",
     *("families.tokenizers", "families"),
     "modeling",
-    *("graph", "graph.text"),
+    "graph",
     "quantization",
     "packaging",
     "workers",

@@ -17,11 +17,17 @@ from compress.benchmark.warnings import warnings_of
 from compress.benchmark.workload import speedup_interval
 from compress.config import BenchConfig
 from compress.errors import CompressError
-from compress.evaluation.comparison import measure_change
-from compress.evaluation.flips import find_flips
-from compress.evaluation.intervals import RESAMPLES
-from compress.evaluation.metrics import Indicators, choose_metric, predictions, truth
-from compress.evaluation.quality import confidence, measure_accuracy, measure_quality
+from compress.evaluation.comparison import find_flips, measure_change
+from compress.evaluation.metrics import (
+    RESAMPLES,
+    Indicators,
+    choose_metric,
+    confidence,
+    measure_accuracy,
+    measure_quality,
+    predictions,
+    truth,
+)
 from compress.folder import MANIFEST, read_manifest
 from compress.machine import describe_machine, gpu_name, usable_cpus
 

@@ -11,8 +11,8 @@ from compress.errors import CompressError
 from compress.families.tokenizers.wordpiece import components, ids_in, knows_fewer_tokens
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.layers import choose_layers, keep_layers
 from compress.modeling.narrow import narrow
+from compress.modeling.surgery import choose_layers, keep_layers
 from compress.modeling.widths import Widths
 from compress.task import reads_pairs
 from compress.training.batches import Encodings

@@ -1,60 +1,51 @@
 """Two models on the same texts: the paired difference of a metric, how sure it is, and which answers changed."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from compress.evaluation.flips import count_flips
-from compress.evaluation.intervals import Interval, percentile_interval, resampled_sums
 from compress.evaluation.metrics import (
     Floats,
     Indicators,
+    Interval,
     from_counts,
+    percentile_interval,
     positive_column,
     predictions,
+    resampled_sums,
     score,
     text_counts,
     truth,
 )
+from compress.runtime.encoding import Text
 from compress.runtime.predictor import Logits
+from compress.task import is_multi_label
+
+_MOST_TEXTS = 100
+_MOST_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a model's answers change against another model's, on the same texts.
+    """A model's answers against another model's, on the same texts; all numbers are fractions."""
 
-    Attributes:
-        accuracy_delta: this model's metric minus the other's, a fraction; below 0 where it lost.
-        ci95: 95% interval of the delta, from a paired bootstrap over the texts.
-        agreement: share of texts to which both give the same answer.
-        mcnemar_p: the chance of so uneven a split of the texts that only one of the two gets right, were both equally
-            good.
-    """
-
-    accuracy_delta: float
-    ci95: Interval
-    agreement: float
-    mcnemar_p: float
+    accuracy_delta: float  # this model's metric minus the other's
+    ci95: Interval  # of the delta, from a paired bootstrap over the texts
+    agreement: float  # share of texts to which both give the same answer
+    mcnemar_p: float  # see mcnemar_p
 
 
 @dataclass(frozen=True)
 class Agreement(Change):
-    """A quantized model against its parent.
-
-    Attributes:
-        metric: the metric that both are judged by.
-        parent: the parent's metric, a fraction.
-        quantized: the quantized model's metric.
-        flips: answers that changed and on how many texts, see :func:`compress.evaluation.flips.count_flips`.
-        texts: how many texts were compared.
-    """
+    """A quantized model against its parent, with the metric of each."""
 
     metric: str
     parent: float
     quantized: float
-    flips: dict[str, int]
+    flips: dict[str, int]  # see count_flips
     texts: int
 
     @property
@@ -77,13 +68,28 @@ class Agreement(Change):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """One text with another answer, as the labels of each."""
+
+    text: str  # of a pair both, with a bar between them; cut where it is long
+    right: tuple[str, ...] | None  # None where the data have no labels
+    first: tuple[str, ...]
+    now: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """How many answers changed, and the first hundred of them: new mistakes come first."""
+
+    count: int
+    became_wrong: int | None
+    became_right: int | None
+    texts: tuple[Flip, ...]
+
+
 def compare_logits(
-    metric: str,
-    task: str,
-    labels: Sequence[str],
-    before: Logits,
-    after: Logits,
-    targets: npt.NDArray[np.generic],
+    metric: str, task: str, labels: Sequence[str], before: Logits, after: Logits, targets: npt.NDArray[np.generic]
 ) -> Agreement:
     """The parent's logits ``before`` and the quantized model's ``after`` (float ``[n, labels]``) on the same texts.
 
@@ -130,9 +136,57 @@ def measure_change(
 
 
 def mcnemar_p(first_right: npt.NDArray[np.bool_], other_right: npt.NDArray[np.bool_]) -> float:
-    """McNemar's exact test: two-sided binomial over the texts that only one of the two gets right."""
+    """McNemar's exact test, two-sided binomial over the texts that only one of the two gets right.
+
+    It is the chance of a split at least as uneven if both were equally good.
+    """
     from scipy.stats import binomtest
 
     only_first = int((first_right & ~other_right).sum())
     discordant = int((first_right != other_right).sum())
     return float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
+
+
+def count_flips(task: str, labels: Sequence[str], before: Indicators, after: Indicators) -> dict[str, int]:
+    """How often each label gave way to each other, the most frequent first.
+
+    Keys are ``"from -> to"``, or in multi-label tasks ``"label -> not label"`` and ``"not label -> label"``.
+    """
+    if is_multi_label(task):
+        lost, won = (before & ~after).sum(axis=0).tolist(), (~before & after).sum(axis=0).tolist()
+        counts = {f"{label} -> not {label}": count for label, count in zip(labels, lost, strict=True)}
+        counts |= {f"not {label} -> {label}": count for label, count in zip(labels, won, strict=True)}
+        return dict((+Counter(counts)).most_common())
+    rows = np.flatnonzero((before != after).any(axis=1))
+    pairs = zip(before[rows].argmax(axis=1).tolist(), after[rows].argmax(axis=1).tolist(), strict=True)
+    return dict(Counter(f"{labels[one]} -> {labels[other]}" for one, other in pairs).most_common())
+
+
+def find_flips(
+    texts: Sequence[Text], labels: tuple[str, ...], first: Indicators, other: Indicators, true: Indicators | None
+) -> Flips:
+    """The texts where ``other`` differs from ``first``; all are ``[n, labels]``, ``true`` is None without labels."""
+
+    def named(answer: Indicators) -> tuple[str, ...]:
+        return tuple(label for label, applies in zip(labels, answer, strict=True) if applies)
+
+    flipped = np.flatnonzero((first != other).any(axis=1))
+    worse = better = None
+    if true is not None:
+        was_right, is_right = ((answers[flipped] == true[flipped]).all(axis=1) for answers in (first, other))
+        worse, better = was_right & ~is_right, is_right & ~was_right
+        flipped = flipped[np.argsort(np.where(worse, 0, np.where(better, 1, 2)), kind="stable")]
+    return Flips(
+        count=len(flipped),
+        became_wrong=None if worse is None else int(worse.sum()),
+        became_right=None if better is None else int(better.sum()),
+        texts=tuple(
+            Flip(_shown(texts[row]), None if true is None else named(true[row]), named(first[row]), named(other[row]))
+            for row in flipped[:_MOST_TEXTS]
+        ),
+    )
+
+
+def _shown(text: Text) -> str:
+    whole = " ".join((text if isinstance(text, str) else " | ".join(text)).split())
+    return whole if len(whole) <= _MOST_CHARACTERS else whole[:_MOST_CHARACTERS].rstrip() + "..."

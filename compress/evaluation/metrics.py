@@ -1,23 +1,55 @@
-"""From logits to one number, the same way in training and in measuring.
+"""How good one model is: from logits to a metric, its 95% interval, and figures that one metric hides.
 
 Predictions and truth are bool matrices ``[n, labels]`` here, in every task: one True a row where one label is right,
 any number where several may be.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from compress.errors import CompressError
+from compress.runtime.predictor import Logits
 from compress.task import is_multi_label
 
 Indicators = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+Interval = tuple[float, float]
 
+RESAMPLES = 4000
 METRICS = ("accuracy", "macro_f1", "f1")
-_OF_ANY_TASK = "accuracy or macro_f1"
+_BINS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """A metric as a fraction, with its 95% interval over the ``n`` test texts: see :func:`measure_accuracy`."""
+
+    metric: str
+    value: float
+    ci95: Interval
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRecall:
+    """The share of a label's ``n`` test texts that were given it; None where there are none."""
+
+    label: str
+    n: int
+    recall: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Figures beside the main metric, all as fractions; recall in the labels' order."""
+
+    macro_f1: float
+    ece: float  # the expected calibration error
+    recall: tuple[LabelRecall, ...]
 
 
 def default_metric(task: str) -> str:
@@ -32,14 +64,12 @@ def training_metric(history: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def choose_metric(wanted: str | None, task: str, labels: int) -> str:
-    """``wanted``, or the task's default.
-
-    Raises:
-        CompressError: f1 is wanted for a task that is not a choice between two labels.
-    """
+    """``wanted``, or the task's default; f1 is refused where there are not two labels to choose from."""
     if wanted == "f1" and (is_multi_label(task) or labels != 2):
         several = " of which several may be right" if is_multi_label(task) else ""
-        raise CompressError(f"metric f1 is for tasks of two labels, this one has {labels}{several}; use {_OF_ANY_TASK}")
+        raise CompressError(
+            f"metric f1 is for tasks of two labels, this one has {labels}{several}; use accuracy or macro_f1"
+        )
     return wanted or default_metric(task)
 
 
@@ -65,16 +95,10 @@ def truth(targets: npt.NDArray[np.generic], labels: int) -> Indicators:
 def score(
     metric: str, logits: npt.NDArray[np.floating], targets: npt.NDArray[np.generic], *, positive: int = 1
 ) -> float:
-    """``metric`` of ``logits`` ``[n, labels]`` as a fraction.
+    """``metric`` of ``logits`` ``[n, labels]`` as a fraction; accuracy is of the whole label set in multi-label tasks.
 
-    Args:
-        metric: ``accuracy`` (of the whole label set in multi-label tasks), ``macro_f1``, or ``f1``.
-        logits: float ``[n, labels]``.
-        targets: int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks: the shape tells which task it is.
-        positive: the column that f1 is of, :func:`positive_column` of the labels.
-
-    Raises:
-        CompressError: the metric does not exist, or it is f1 and there are not two labels to choose from.
+    ``targets`` are int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks: the shape tells which task it is.
+    ``positive`` is the column that f1 is of, :func:`positive_column` of the labels.
     """
     task = "multi_label" if targets.ndim == 2 else "single_label"
     choose_metric(metric, task, logits.shape[1])
@@ -98,16 +122,11 @@ def text_counts(metric: str, predicted: Indicators, true: Indicators, *, positiv
 
 
 def from_counts(metric: str, sums: Floats, texts: int, drawn_from: Floats | None = None) -> Floats:
-    """The metric from summed :func:`text_counts`, ``[..., k]`` to ``[...]``; a label that is never true and never
-    predicted has F1 0.
+    """The metric from :func:`text_counts` that were summed over ``texts`` texts, ``[..., k]`` to ``[...]``.
 
-    Args:
-        metric: accuracy, f1 or macro_f1.
-        sums: over ``texts`` texts.
-        texts: how many there were.
-        drawn_from: where ``sums`` are of resamples, the sums ``[k]`` over the whole sample. A resample without any
-            text of a label has no F1 for it, and the mean is over the other labels: with 0 in its place, intervals of
-            many rare labels would lie below the value itself.
+    A label that is never true and never predicted has F1 0. Where ``sums`` are of resamples, ``drawn_from`` are those
+    ``[k]`` over the whole sample: a resample without any text of a label has no F1 for it, and the mean is over the
+    other labels. With 0 in its place, intervals of many rare labels would lie below the value itself.
     """
     if metric == "accuracy":
         return np.asarray(sums[..., 0] / texts)
@@ -119,3 +138,77 @@ def from_counts(metric: str, sums: Floats, texts: int, drawn_from: Floats | None
     there, _, missed = np.split(drawn_from, 3)
     counted = (hits + misses > 0) | (there + missed == 0)
     return np.asarray((f1 * counted).sum(axis=-1) / np.maximum(counted.sum(axis=-1), 1))
+
+
+def wilson_interval(share: float, texts: int) -> Interval:
+    """The 95% interval of a share that was counted on this many texts (Wilson 1927)."""
+    z = 1.959964
+    middle, spread = share + z * z / (2 * texts), z * np.sqrt(share * (1 - share) / texts + (z / (2 * texts)) ** 2)
+    whole = 1 + z * z / texts
+    return max(0.0, float((middle - spread) / whole)), min(1.0, float((middle + spread) / whole))
+
+
+def resampled_sums(counts: Floats, seed: int) -> Floats:
+    """Column sums ``[RESAMPLES, k]`` of ``n`` rows drawn with replacement from ``counts`` ``[n, k]``.
+
+    Texts with equal rows are interchangeable, so how often each distinct row is drawn is one multinomial draw.
+    """
+    rows, times = np.unique(counts, axis=0, return_counts=True)
+    draws = np.random.default_rng(seed).multinomial(len(counts), times / len(counts), size=RESAMPLES)
+    return np.asarray(draws @ rows)
+
+
+def percentile_interval(values: Floats) -> Interval:
+    """The middle 95% of resampled ``values`` ``[RESAMPLES]`` (Efron 1979)."""
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def measure_accuracy(metric: str, predicted: Indicators, true: Indicators, seed: int) -> Accuracy:
+    """The metric of ``predicted`` against ``true`` (both ``[n, labels]``) and its interval.
+
+    Accuracy is a proportion and gets Wilson's score interval (Wilson 1927), which keeps its coverage near 100%, where
+    a bootstrap of no mistakes has no width (Brown, Cai and DasGupta 2001). F1 and macro-F1 get the percentile
+    bootstrap (Efron 1979), and Wilson's where all resamples agree: mistakes spread evenly over the labels would cost
+    F1 what they cost accuracy.
+    """
+    counts = text_counts(metric, predicted, true)
+    n = len(counts)
+    whole = counts.sum(axis=0)
+    value = float(from_counts(metric, whole, n))
+    if metric == "accuracy":
+        return Accuracy(metric, value, wilson_interval(value, n), n)
+    low, high = percentile_interval(from_counts(metric, resampled_sums(counts, seed), n, whole))
+    return Accuracy(metric, value, (low, high) if low < high else wilson_interval(value, n), n)
+
+
+def measure_quality(labels: tuple[str, ...], predicted: Indicators, true: Indicators, confidences: Floats) -> Quality:
+    """Figures of answers ``[n, labels]`` given with ``confidences`` (:func:`confidence`)."""
+    sums = text_counts("macro_f1", predicted, true).sum(axis=0)
+    # One answer a text, or in multi-label tasks one a text and label.
+    right = (predicted == true).all(axis=1) if confidences.ndim == 1 else predicted == true
+    return Quality(
+        macro_f1=float(from_counts("macro_f1", sums, len(true))),
+        ece=calibration_error(confidences.ravel(), right.ravel()),
+        recall=tuple(
+            LabelRecall(label, int(has_it.sum()), float(given[has_it].mean()) if has_it.any() else None)
+            for label, has_it, given in zip(labels, true.T, predicted.T, strict=True)
+        ),
+    )
+
+
+def confidence(task: str, logits: Logits) -> Floats:
+    """The probability that a model gives its own answer: ``[n]``, or ``[n, labels]`` in multi-label tasks."""
+    from scipy.special import expit, softmax
+
+    exact = logits.astype(np.float64)
+    if is_multi_label(task):
+        return np.asarray(expit(np.abs(exact)))
+    return np.asarray(softmax(exact, axis=1).max(axis=1))
+
+
+def calibration_error(confidences: Floats, right: npt.NDArray[np.bool_]) -> float:
+    """The error of ``[n]`` probabilities over 15 bins of equal width (Naeini et al. 2015; Guo et al. 2017)."""
+    bins = np.minimum((confidences * _BINS).astype(np.int64), _BINS - 1)
+    gaps = np.bincount(bins, weights=confidences - right, minlength=_BINS)
+    return float(np.abs(gaps).sum() / len(confidences))

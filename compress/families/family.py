@@ -10,21 +10,13 @@ PRUNED = "pruned_"
 
 @dataclass(frozen=True)
 class Embeddings:
-    """The modules that turn token ids into what the first layer reads, as paths from the classifier.
+    """The modules that turn token ids into the first layer's input, as paths from the classifier."""
 
-    Attributes:
-        output: the module whose output that is.
-        words: the table of tokens.
-        positions: the table of positions.
-        norm: the layer norm after the sum.
-        segments: the table of first and second texts; None where the family has none.
-    """
-
-    output: str
+    output: str  # the module whose output that is
     words: str
     positions: str
-    norm: str
-    segments: str | None = None
+    norm: str  # after the sum of the tables' rows
+    segments: str | None = None  # the table of first and second texts; None where the family has none
 
 
 @dataclass(frozen=True)
@@ -60,33 +52,19 @@ class Dense:
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """Everything that is known of a family; nothing outside its table names its modules.
+    """Everything that is known of a family; nothing outside its table names its modules."""
 
-    Attributes:
-        name: as people write it.
-        model_type: in ``config.json``.
-        config: transformers' class for its config.
-        classifier: transformers' class for its classifiers.
-        inputs: what its forward pass and its graph read.
-        layers: path of the list of layers.
-        parts: of each layer; each part is followed by the sum with its input and a layer norm.
-        embeddings: what comes before the first layer.
-        head: what comes after the last layer's first token, its last layer giving the logits.
-        config_names: settings that its config calls otherwise than BERT's does.
-        first_position: the row of the position table that the first token reads.
-    """
-
-    name: str
-    model_type: str
-    config: str
-    classifier: str
-    inputs: tuple[str, ...]
-    layers: str
-    parts: Parts
+    name: str  # as people write it
+    model_type: str  # in config.json
+    config: str  # transformers' class for its config
+    classifier: str  # transformers' class for its classifiers
+    inputs: tuple[str, ...]  # of its forward pass and its graph
+    layers: str  # path of the list of layers
+    parts: Parts  # of each layer; each block's sum with its input is followed by a layer norm
     embeddings: Embeddings
-    head: tuple[Dense, ...]
-    config_names: Mapping[str, str]
-    first_position: int = 0
+    head: tuple[Dense, ...]  # reads the last layer's first token; its own last layer gives the logits
+    config_names: Mapping[str, str]  # settings that its config calls otherwise than BERT's does
+    first_position: int = 0  # the row of the position table that the first token reads
 
     def read(self, config: Any, setting: str) -> Any:
         """A setting of one of its configs, by the name that BERT's has for it."""

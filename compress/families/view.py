@@ -65,11 +65,7 @@ class LayerView:
 
 
 class EncoderView:
-    """A classifier of a known family, whole or pruned.
-
-    Raises:
-        CompressError: its family is not known.
-    """
+    """A classifier of a known family, whole or pruned."""
 
     words = _Part[nn.Embedding]()
     positions = _Part[nn.Embedding]()

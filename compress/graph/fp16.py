@@ -15,8 +15,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from compress.errors import CompressError
-from compress.graph.names import CLASSIFIER, KEPT_FP32, MASKED
-from compress.graph.rewrite import constants_of, rewrite
+from compress.graph.writer import CLASSIFIER, KEPT_FP32, MASKED, constants_of, rewrite
 from compress.runtime.encoding import Feeds
 from compress.runtime.session import inputs_of, open_session
 
@@ -25,11 +24,7 @@ _HIDES_PADDING = -1e4
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of an fp32 model of ours in fp16: token ids in, float32 logits out.
-
-    Raises:
-        CompressError: a weight is too large for fp16; names it.
-    """
+    """A copy of an fp32 model of ours in fp16: token ids in, float32 logits out; fp16 must hold its weights."""
     constants = constants_of(model) | {MASKED: np.array(_HIDES_PADDING, np.float32)}
     for name, array in constants.items():
         if array.dtype == np.float32 and name not in CLASSIFIER:
@@ -40,12 +35,9 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def check_range(model: onnx.ModelProto, batches: Iterable[Feeds], threads: int) -> float:
-    """The largest magnitude that any layer of the fp32 ``model`` gives on ``batches``.
+    """The largest magnitude that any layer of the fp32 ``model`` gives on ``batches``; fp16 must be able to hold it.
 
     A CPU computes an fp16 graph in fp32, so running the fp16 graph here would not show what overflows on a GPU.
-
-    Raises:
-        CompressError: it is too large for fp16; names the layer.
     """
     # Padding is not masked here: the number that masks it would be the largest value of all.
     unmasked = rewrite(model, constants=constants_of(model) | {MASKED: np.array(0, np.float32)})

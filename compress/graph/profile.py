@@ -29,29 +29,18 @@ class Product:
 
 @dataclass(frozen=True)
 class NodeTime:
-    """A node as ONNX Runtime runs it.
+    """A node as ONNX Runtime runs it, with its median time in microseconds."""
 
-    Attributes:
-        name: in the graph; fused nodes have the name of one of their parts.
-        kernel: its operator after ONNX Runtime's own optimisation.
-        p50_us: median time of a run, in microseconds.
-        product: its shape where it multiplies with a weight.
-    """
-
-    name: str
-    kernel: str
+    name: str  # in the graph; fused nodes have the name of one of their parts
+    kernel: str  # its operator after ONNX Runtime's own optimisation
     p50_us: float
-    product: Product | None
+    product: Product | None  # its shape where it multiplies with a weight
 
 
 def profile(graph: Path, feeds: Feeds, calls: int, untimed_calls: int = 0) -> list[NodeTime]:
-    """Every node of ``graph`` on one thread of the CPU, in the order in which they run.
+    """Every node of the file ``graph`` on one thread of the CPU, in the order in which they run.
 
-    Args:
-        graph: the ONNX file.
-        feeds: its inputs.
-        calls: runs that the times are medians of.
-        untimed_calls: runs before those.
+    Times are medians over ``calls`` runs with the inputs ``feeds``, after ``untimed_calls`` others.
     """
     with TemporaryDirectory() as temporary:
         session = open_session(graph, 1, profile_prefix=str(Path(temporary) / "profile"))
@@ -62,17 +51,20 @@ def profile(graph: Path, feeds: Feeds, calls: int, untimed_calls: int = 0) -> li
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith(_SUFFIX):
             runs[event["args"]["node_index"]].append(event)
-    return [_node_time(events[untimed_calls:]) for events in runs.values()]
+    return [
+        NodeTime(
+            name=events[0]["name"].removesuffix(_SUFFIX),
+            kernel=events[0]["args"]["op_name"],
+            p50_us=float(np.median([event["dur"] for event in events[untimed_calls:]])),
+            product=_product(events[0]["args"]),
+        )
+        for events in runs.values()
+    ]
 
 
-def _node_time(events: list[dict[str, Any]]) -> NodeTime:
-    name, details = events[0]["name"].removesuffix(_SUFFIX), events[0]["args"]
-    p50_us = float(np.median([event["dur"] for event in events]))
-    return NodeTime(name, details["op_name"], p50_us, _product(details["op_name"], details))
-
-
-def _product(kernel: str, details: dict[str, Any]) -> Product | None:
+def _product(details: dict[str, Any]) -> Product | None:
     """None for other kernels, and for products of two activations, as in attention."""
+    kernel = details["op_name"]
     if kernel not in INT8_KERNELS | _FP32_KERNELS:
         return None
     reads = [shape for typed in details["input_type_shape"] for shape in typed.values()]

@@ -56,15 +56,11 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class EncoderWeights:
-    """Everything the graph is built from.
+    """Everything the graph is built from; activations are named as in Hugging Face configs."""
 
-    Tables are ``[rows, hidden]``, that of positions beginning with the first token's row; ``segments`` is None for a
-    family that has none. ``pooler`` and ``classifier`` are the head's layers; activations have Hugging Face's names.
-    """
-
-    words: Array
-    positions: Array
-    segments: Array | None
+    words: Array  # [vocabulary, hidden]
+    positions: Array  # [positions, hidden], the first token's first
+    segments: Array | None  # [segments, hidden]; None where the graph does not read them
     embedding_norm: Norm
     layers: tuple[LayerWeights, ...]
     pooler: Linear
@@ -76,11 +72,7 @@ class EncoderWeights:
 
 
 def read_weights(model: nn.Module) -> EncoderWeights:
-    """The weights of ``model``, even or uneven, as fp32 arrays.
-
-    Raises:
-        CompressError: the graph has no operator for its activation.
-    """
+    """The weights of ``model``, even or uneven, as fp32 arrays."""
     view = EncoderView(model)
     words, positions, *segments = (_array(table.weight) for table in view.tables)
     activation = view.read("hidden_act")

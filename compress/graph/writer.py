@@ -1,20 +1,29 @@
-"""A small writer of ONNX graphs: nodes in order, constants by name, one inline file."""
+"""How our ONNX graphs are written and rewritten, and the names in them that others look for.
 
-from collections.abc import Mapping, Sequence
+A layer's tensors are ``layer.N.attention...`` and ``layer.N.ffn...``; a product's weight ends in ``.weight``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
-from compress.runtime.graph_file import PRODUCER
+from compress.runtime.graph_file import OUTPUT, PRODUCER
+
+WORDS = "words"  # the word embeddings, [vocabulary, hidden]
+MASKED = "masked"  # the number that is added to the attention scores of padding
+CLASSIFIER = (f"{OUTPUT}.weight", f"{OUTPUT}.bias")  # the last layer
+KEPT_FP32 = CLASSIFIER[0]  # the one product that is never reduced: it is tiny, and every answer depends on it
 
 # onnx would stamp its newest versions, which the runtimes that people have refuse.
 IR_VERSION = 10
 OPSET = 20
 
 Shape = tuple[int, list[str | int | None]]  # the type of an element (of TensorProto), and the dimensions
+Constants = dict[str, npt.NDArray[Any]]
 
 
 class GraphWriter:
@@ -42,21 +51,12 @@ class GraphWriter:
         self._nodes += graph.node
         self._constants |= {tensor.name: tensor for tensor in graph.initializer}
 
-    def scalar(self, name: str, value: float) -> str:
-        """Add a float32 scalar."""
-        return self.constant(name, np.array(value, dtype=np.float32))
-
     def graph(self, name: str, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> onnx.GraphProto:
-        """What was collected, as a graph with these inputs and outputs."""
+        """The collected nodes as a graph with these inputs and outputs."""
         reads, gives = (
             [helper.make_tensor_value_info(value, *of) for value, of in each.items()] for each in (inputs, outputs)
         )
         return helper.make_graph(self._nodes, name, reads, gives, list(self._constants.values()))
-
-    def finish(self, inputs: Sequence[str], output: str, labels: int) -> onnx.ModelProto:
-        """The model: int64 ``inputs`` ``[batch, sequence]``, one float32 ``output`` ``[batch, labels]``."""
-        reads: dict[str, Shape] = {name: (TensorProto.INT64, ["batch", "sequence"]) for name in inputs}
-        return model_of(self.graph("bert-classifier", reads, {output: (TensorProto.FLOAT, ["batch", labels])}))
 
 
 def model_of(graph: onnx.GraphProto, *domains: str) -> onnx.ModelProto:
@@ -65,3 +65,30 @@ def model_of(graph: onnx.GraphProto, *domains: str) -> onnx.ModelProto:
     model = helper.make_model(graph, producer_name=PRODUCER, opset_imports=opsets)
     model.ir_version = IR_VERSION
     return model
+
+
+def constants_of(model: onnx.ModelProto) -> Constants:
+    """The model's constants by name, in order."""
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def rewrite(
+    model: onnx.ModelProto,
+    nodes: Iterable[onnx.NodeProto] | None = None,
+    constants: Mapping[str, npt.NDArray[Any]] | None = None,
+    outputs: Iterable[str] = (),
+) -> onnx.ModelProto:
+    """A copy of ``model`` with these ``nodes`` and ``constants`` for its own, where given.
+
+    It also returns the values ``outputs``, whose types ONNX Runtime infers.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    if nodes is not None:
+        del copy.graph.node[:]
+        copy.graph.node.extend(nodes)
+    if constants is not None:
+        del copy.graph.initializer[:]
+        copy.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    return copy

@@ -1,5 +1,6 @@
 """How a model will be served: the runtime, the shapes and the threads that its latency is meant for."""
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -7,7 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import onnx
+import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from compress.config import PruneConfig
 from compress.data import Dataset
@@ -15,10 +19,10 @@ from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.graph.build import build_graph
 from compress.graph.weights import read_weights
-from compress.latency.random_models import random_graph, random_model
 from compress.latency.timer import CudaTimer, GraphTimer, Timer
 from compress.machine import cpu_flags, cpu_name, package_versions, processes
-from compress.modeling.checkpoint import Checkpoint
+from compress.modeling.checkpoint import Checkpoint, quiet_transformers
+from compress.modeling.pruned import pruned_classifier, pruned_config
 from compress.modeling.widths import Architecture, Widths, parameters
 from compress.quantization.dynamic import quantize_weights
 from compress.runtime.encoding import Feeds
@@ -32,41 +36,29 @@ _TEXTS = 4096
 
 @dataclass(frozen=True)
 class Deployment:
-    """The conditions under which models are timed.
+    """The conditions under which models are timed."""
 
-    Attributes:
-        runtime: ``int8`` and ``fp32`` are ONNX Runtime on the CPU, ``cuda`` is PyTorch on a GPU.
-        threads: CPU threads.
-        batch: texts in a call.
-        lengths: tokens of each call, in order; that of a batch is its longest text's.
-    """
-
-    runtime: Runtime
+    runtime: Runtime  # int8 and fp32 are ONNX Runtime on the CPU, cuda is PyTorch on a GPU
     threads: int
     batch: int
-    lengths: tuple[int, ...]
+    lengths: tuple[int, ...]  # tokens of each call, in order; that of a batch is its longest text's
 
     def timer(self, architecture: Architecture, widths: Widths) -> AbstractContextManager[Timer]:
         """A model of these widths with random weights."""
-        if self.runtime == "cuda":
-            return CudaTimer(random_model(architecture, widths), self._feeds(architecture))
-        graph = random_graph(architecture, widths, int8=self.runtime == "int8")
-        return GraphTimer(graph.SerializeToString(), self._feeds(architecture), self.threads)
+        return self.timer_of(random_model(architecture, widths))
 
     def timer_of(self, model: nn.Module) -> AbstractContextManager[Timer]:
         """``model`` itself."""
         feeds = self._feeds(Architecture.of(model))
         if self.runtime == "cuda":
             return CudaTimer(model, feeds)
-        graph = build_graph(read_weights(model))
-        graph = quantize_weights(graph) if self.runtime == "int8" else graph
-        return GraphTimer(graph.SerializeToString(), feeds, self.threads)
+        return GraphTimer(self._graph(model).SerializeToString(), feeds, self.threads)
 
     def size_bytes(self, architecture: Architecture, widths: Widths) -> int:
         """Size of the file that would be served."""
         if self.runtime == "cuda":
             return 4 * parameters(architecture, widths)
-        return int(random_graph(architecture, widths, int8=self.runtime == "int8").ByteSize())
+        return int(self._graph(random_model(architecture, widths)).ByteSize())
 
     def as_key(self) -> dict[str, Any]:
         """Everything that the time of a given model depends on: the machine, its software, and the work."""
@@ -74,13 +66,17 @@ class Deployment:
         return {
             "cpu": cpu_name(),
             "cpu_flags": sorted(cpu_flags()),
-            "gpu": _gpu() if self.runtime == "cuda" else None,
+            "gpu": torch.cuda.get_device_name() if self.runtime == "cuda" else None,
             "versions": {"compress": __version__} | package_versions(packages),
             "runtime": self.runtime,
             "threads": self.threads,
             "batch": self.batch,
             "lengths": sorted(self.lengths),
         }
+
+    def _graph(self, model: nn.Module) -> onnx.ModelProto:
+        graph = build_graph(read_weights(model))
+        return quantize_weights(graph) if self.runtime == "int8" else graph
 
     def _feeds(self, architecture: Architecture) -> list[Feeds]:
         """Inputs of these shapes; which tokens they hold does not matter."""
@@ -97,18 +93,11 @@ class Deployment:
 
 
 def deployment_of(whole: Checkpoint, data: Dataset, config: PruneConfig, threads: int) -> Deployment:
-    """The deployment of ``config``; where it has no length, the lengths are those of the test texts, as in bench.
-
-    Raises:
-        CompressError: several processes, no such GPU, or a length that the model cannot read.
-    """
+    """The deployment of ``config``; where it has no length, the lengths are those of the test texts, as in bench."""
     if processes() > 1:
         raise CompressError("prune: measures latency, which processes side by side would spoil; run it in one process")
-    if config.runtime == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise CompressError("prune.runtime is cuda, but PyTorch sees no CUDA GPU here; use int8 or fp32")
+    if config.runtime == "cuda" and not torch.cuda.is_available():
+        raise CompressError("prune.runtime is cuda, but PyTorch sees no CUDA GPU here; use int8 or fp32")
     if config.length is not None:
         if config.length > whole.max_length:
             raise CompressError(
@@ -121,12 +110,7 @@ def deployment_of(whole: Checkpoint, data: Dataset, config: PruneConfig, threads
 
 
 def typical_lengths(lengths: Sequence[int] | npt.NDArray[np.int64], batch: int) -> tuple[int, ...]:
-    """Lengths of a few calls that stand for all: quantiles, in random order.
-
-    Args:
-        lengths: tokens of each text, as they come.
-        batch: texts in a call, which is as long as the longest of them.
-    """
+    """Lengths of a few calls that stand for all: quantiles, in random order. A batch is as long as its longest text."""
     rng = np.random.default_rng(0)
     calls = np.asarray(lengths)
     if batch > 1:
@@ -135,7 +119,28 @@ def typical_lengths(lengths: Sequence[int] | npt.NDArray[np.int64], batch: int) 
     return tuple(rng.permutation(np.quantile(calls, middles, method="nearest").astype(int)).tolist())
 
 
-def _gpu() -> str:
-    import torch
+def random_model(architecture: Architecture, widths: Widths) -> PreTrainedModel:
+    """A model of these widths with random weights, which do not matter to its speed.
 
-    return torch.cuda.get_device_name()
+    No two layers are alike: ONNX Runtime would keep equal weights once, and read them from a nearer cache.
+    """
+    family = FAMILIES[architecture.family]
+    shape: dict[str, Any] = {
+        "vocab_size": architecture.vocabulary,
+        "max_position_embeddings": architecture.positions,
+        "type_vocab_size": architecture.segments,
+        "hidden_size": architecture.hidden_size,
+        "num_labels": architecture.labels,
+        "hidden_act": architecture.activation,
+        "num_hidden_layers": len(widths.heads),
+        # Transformers wants a number of heads that divides the hidden size; the numbers that count are per layer.
+        "num_attention_heads": math.gcd(architecture.hidden_size, architecture.hidden_size // architecture.head_size),
+        "attention_head_size": architecture.head_size,
+        "heads_per_layer": list(widths.heads),
+        "neurons_per_layer": list(widths.neurons),
+        "intermediate_size": 1,  # of the layers that the class makes first and then replaces
+    }
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
+        model: PreTrainedModel = pruned_classifier(family)(pruned_config(family)(**family.renamed(shape)))
+    model.train(mode=False)
+    return model

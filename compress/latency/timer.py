@@ -30,13 +30,7 @@ class Timer(Protocol):
 
 
 class GraphTimer(Worker):
-    """A process that holds ``graph``.
-
-    Args:
-        graph: the model, serialized.
-        feeds: its inputs; every timer takes them in this order, over and over.
-        threads: CPU threads.
-    """
+    """A process that holds a serialized ``graph``, and its inputs ``feeds``, which it takes over and over in order."""
 
     def __init__(self, graph: bytes, feeds: Sequence[Feeds], threads: int) -> None:
         super().__init__("compress.latency.timer", threads)
@@ -66,12 +60,7 @@ class GraphTimer(Worker):
 
 
 class CudaTimer:
-    """A PyTorch model on CUDA, timed by the GPU's own events, one call after the other.
-
-    Args:
-        model: is moved to the GPU, and back in the end.
-        feeds: its inputs, over and over in this order.
-    """
+    """A PyTorch model on CUDA, timed by the GPU's own events, one call after the other; it is moved back in the end."""
 
     def __init__(self, model: "nn.Module", feeds: Sequence[Feeds]) -> None:
         import torch

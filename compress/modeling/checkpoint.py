@@ -31,30 +31,24 @@ from compress.folder import MANIFEST, Manifest, read_manifest, write_manifest
 from compress.runtime.encoding import TextEncoder
 from compress.task import is_multi_label
 
+_LOADING_ERRORS = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError),
+    SafetensorError,
+)
+
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A classifier in memory.
+    """A classifier in memory."""
 
-    Attributes:
-        model: the network; logits are ``[batch, len(labels)]``.
-        tokenizer: the tokenizer that it was trained with.
-        task: single_label, multi_label, or pair_single_label, pair_multi_label.
-        labels: label names in the order of the logits; empty where the checkpoint is a bare encoder.
-        max_length: tokens kept of a text.
-        history: what was done to it so far, oldest first.
-        digest: digest of the folder that it came from; None where that had no manifest.
-        source: the folder or hub id that it came from.
-    """
-
-    model: PreTrainedModel
+    model: PreTrainedModel  # its logits are [batch, len(labels)]
     tokenizer: PreTrainedTokenizerFast
-    task: str
-    labels: tuple[str, ...]
-    max_length: int
-    history: tuple[dict[str, Any], ...] = ()
-    digest: str | None = None
-    source: str = ""
+    task: str  # single_label, multi_label, or pair_single_label, pair_multi_label
+    labels: tuple[str, ...]  # in the order of the logits; empty where the checkpoint is a bare encoder
+    max_length: int  # tokens kept of a text
+    history: tuple[dict[str, Any], ...] = ()  # the steps so far, oldest first
+    digest: str | None = None  # of the folder that it came from; None where that had no manifest
+    source: str = ""  # the folder or hub id that it came from
 
     @property
     def parameters(self) -> int:
@@ -78,9 +72,7 @@ class Checkpoint:
 def load_classifier(source: str, *, pairs: bool = False) -> Checkpoint:
     """A fine-tuned classifier from a folder of ours, a plain Hugging Face folder or a hub id.
 
-    Args:
-        source: folder or hub id.
-        pairs: whether it reads pairs of texts; only used for models that are not ours, which do not say.
+    ``pairs`` says whether it reads pairs of texts where the model is not ours and does not say so itself.
     """
     checkpoint = _load(source)
     if not checkpoint.labels:
@@ -210,16 +202,7 @@ def _one_line(source: str) -> Iterator[None]:
     """Turn the many ways in which a checkpoint fails to load into one line."""
     try:
         yield
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ImportError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
+    except _LOADING_ERRORS as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CompressError(
             f"{source}: cannot be loaded as a classifier ({reason}); check the name, or get the model again"

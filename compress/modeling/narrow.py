@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from compress.families.view import EncoderView, LayerView
+from compress.families.view import EncoderView
 from compress.modeling.surgery import head_columns, keep_heads, keep_hidden, keep_neurons, rebuilt
 from compress.modeling.widths import Widths
 
@@ -21,50 +21,41 @@ _PROBES, _PROBE_LENGTH = 64, 32
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a linear layer was given over the tokens of a probe.
-
-    Attributes:
-        mean: of each input, float64 ``[in]``.
-        spread: variance of what each input adds to the outputs, summed over these, float64 ``[in]``.
-    """
+    """The inputs of a linear layer over the tokens of a probe, float64 ``[in]``."""
 
     mean: torch.Tensor
-    spread: torch.Tensor
+    spread: torch.Tensor  # variance of what each input adds to the outputs, summed over these
 
 
 @torch.no_grad()
 def narrow(
-    model: nn.Module,
-    heads: int | None,
-    ffn_size: int | None,
-    hidden_size: int | None,
-    *,
-    pairs: bool = False,
+    model: nn.Module, heads: int | None, ffn_size: int | None, hidden_size: int | None, *, pairs: bool = False
 ) -> PreTrainedModel:
-    """A copy that keeps the most important units of ``model``; None keeps them all. The head size stays.
+    """A copy with this many heads and neurons in each layer and hidden dimensions, the most important; None keeps all.
+
+    A layer that has fewer keeps those; the head size stays. With ``pairs`` the probe has second texts too. The copy is
+    of the family's own class where all layers are alike and the heads fill the hidden size, else of the pruned one.
 
     Heads and neurons are kept by how much what they add varies, and what the others add on average goes into the bias:
     input variance times squared weight norm, after Wanda (Sun et al. 2023). The inputs come from a probe of random
     tokens, as no data is at hand. Hidden dimensions are kept, the same through the whole model, by how much of what
     layers read comes from them, judged by layer norms and weights.
-
-    Args:
-        model: even or uneven in its layers.
-        heads: of each layer; a layer that has fewer keeps those.
-        ffn_size: neurons of each layer; a layer that has fewer keeps those.
-        hidden_size: at most the model's.
-        pairs: whether it reads pairs of texts, so that the probe has second texts too.
-
-    Returns:
-        The family's own class where all layers are alike and the heads fill the hidden size, else the pruned one.
     """
     narrower = copy.deepcopy(model).cpu().eval()
     view = EncoderView(narrower)
     hidden, pooled = _hidden_dimensions(view, hidden_size)  # judged before anything is cut
     inputs = _probe(view, pairs)
     for layer in view.layers:
-        _keep_best_heads(layer, inputs[layer.attention_output], heads)
-        _keep_best_neurons(layer, inputs[layer.ffn_output], ffn_size)
+        seen = inputs[layer.attention_output]
+        kept = _strongest(seen.spread.reshape(-1, layer.head_size).sum(dim=1), heads)
+        if len(kept) < layer.heads:
+            _adjust(layer.attention_output, seen, head_columns(kept, layer.head_size))
+            keep_heads(layer, kept)
+        seen = inputs[layer.ffn_output]
+        kept = _strongest(seen.spread, ffn_size)
+        if len(kept) < layer.neurons:
+            _adjust(layer.ffn_output, seen, kept)
+            keep_neurons(layer, kept)
     keep_hidden(narrower, hidden, pooled)
     view.write(intermediate_size=max(Widths.of(narrower).neurons))
     return rebuilt(narrower, stock=True)
@@ -94,20 +85,6 @@ def _probe(view: EncoderView, pairs: bool) -> dict[nn.Module, Inputs]:
 def _strongest(importance: torch.Tensor, count: int | None) -> torch.Tensor:
     """The ``count`` most important units, as rising indices."""
     return torch.argsort(importance, descending=True, stable=True)[:count].sort().values
-
-
-def _keep_best_heads(layer: LayerView, inputs: Inputs, count: int | None) -> None:
-    heads = _strongest(inputs.spread.reshape(-1, layer.head_size).sum(dim=1), count)
-    if len(heads) < layer.heads:
-        _adjust(layer.attention_output, inputs, head_columns(heads, layer.head_size))
-        keep_heads(layer, heads)
-
-
-def _keep_best_neurons(layer: LayerView, inputs: Inputs, count: int | None) -> None:
-    neurons = _strongest(inputs.spread, count)
-    if len(neurons) < layer.neurons:
-        _adjust(layer.ffn_output, inputs, neurons)
-        keep_neurons(layer, neurons)
 
 
 def _adjust(linear: nn.Linear, inputs: Inputs, kept: torch.Tensor) -> None:

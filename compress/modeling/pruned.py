@@ -22,18 +22,12 @@ def pruned_config(family: Family) -> Any:
     base: Any = getattr(transformers, family.config)
 
     class Pruned(base):  # type: ignore[misc]  # a class that is only known at run time
-        """Settings beside those of the family.
-
-        Args:
-            attention_head_size: width of one head; the same in all layers.
-            heads_per_layer: attention heads of each layer, 0 or more.
-            neurons_per_layer: FFN neurons (intermediate size) of each layer, 0 or more.
-        """
+        """Settings beside those of the family."""
 
         model_type = PRUNED + family.model_type
         attention_head_size: int = 64
-        heads_per_layer: list[int] | None = None
-        neurons_per_layer: list[int] | None = None
+        heads_per_layer: list[int] | None = None  # each 0 or more
+        neurons_per_layer: list[int] | None = None  # each 0 or more
 
         def __post_init__(self, **kwargs: Any) -> None:
             super().__post_init__(**kwargs)
@@ -70,9 +64,7 @@ def pruned_classifier(family: Family) -> Any:
 class NoHeads(nn.Module):
     """Stands in for the attention of a layer without heads: a context of width 0.
 
-    Args:
-        output: the output projection, where it is a part of the attention and not beside it.
-        name: its path there.
+    Where the output projection is a part of the attention and not beside it, it is ``output``, under the path ``name``.
     """
 
     def __init__(self, name: str = "", output: nn.Module | None = None) -> None:

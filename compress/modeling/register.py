@@ -8,7 +8,7 @@ those half-way through others, where a BERT class cannot be made yet.
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from types import ModuleType
@@ -27,28 +27,20 @@ def _register() -> None:
         import_module("compress.modeling.pruned")
 
 
-class _Loader(Loader):
-    """Runs a module's own loader, then the registration that waited for it."""
-
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
-        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
-        _register()
-
-
 class _Finder(MetaPathFinder):
+    """Finds transformers with a loader that registers pruned models once it has run."""
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != "transformers":
-            return None
-        spec = PathFinder.find_spec(fullname, path, target)
+        spec = PathFinder.find_spec(fullname, path, target) if fullname == "transformers" else None
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
+            run_module = spec.loader.exec_module
+
+            def run_and_register(module: ModuleType) -> None:
+                run_module(module)
+                sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
+                _register()
+
+            spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
         return spec

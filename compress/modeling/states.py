@@ -27,14 +27,6 @@ def recording(model: nn.Module, wanted: Iterable[str]) -> Iterator[States]:
     """Record the logits and the ``wanted`` states of each forward pass made inside the ``with`` block.
 
     They are the tensors that the pass computed, in its precision and part of its graph; the next pass replaces them.
-    Names and shapes are those of :data:`States`.
-
-    Args:
-        model: a classifier, whole or pruned.
-        wanted: names of states.
-
-    Raises:
-        CompressError: the model has no such state.
     """
     states: States = {}
     with ExitStack() as hooks:
@@ -44,16 +36,7 @@ def recording(model: nn.Module, wanted: Iterable[str]) -> Iterator[States]:
 
 
 def state_modules(model: nn.Module, names: Iterable[str], whose: str) -> dict[str, nn.Module]:
-    """The module whose output each state is.
-
-    Args:
-        model: a classifier, whole or pruned.
-        names: of states.
-        whose: what errors call the model, such as student.
-
-    Raises:
-        CompressError: the model has no such state.
-    """
+    """The module whose output each state is; the error for a state that is not there calls the model ``whose``."""
     view = EncoderView(model)
     return {name: _module(view, name, whose) for name in names}
 

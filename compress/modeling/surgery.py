@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Sequence
 
 import torch
 import transformers
@@ -11,7 +12,6 @@ from transformers import PreTrainedModel
 from compress.errors import CompressError
 from compress.families.view import EncoderView, LayerView
 from compress.modeling.checkpoint import quiet_transformers
-from compress.modeling.layers import keep_layers
 from compress.modeling.pruned import PRUNED_SETTINGS, pruned_classifier, pruned_config, set_heads
 from compress.modeling.widths import Cut, Widths
 
@@ -20,10 +20,7 @@ def cut_model(model: nn.Module, cut: Cut) -> PreTrainedModel:
     """A new model without what ``cut`` leaves out; its logits equal those of ``model`` with the same units masked.
 
     A layer that keeps neurons but no heads, or heads but no neurons, has the missing block's bias in its place. A layer
-    that keeps neither is removed: the next one reads what it read.
-
-    Raises:
-        CompressError: the cut leaves no layer.
+    that keeps neither is removed: the next one reads what it read. The cut must leave a layer.
     """
     if not cut.layers:
         raise CompressError("a cut must leave a head or a block of neurons in at least one layer, got one without any")
@@ -34,6 +31,36 @@ def cut_model(model: nn.Module, cut: Cut) -> PreTrainedModel:
         keep_neurons(layers[index], torch.tensor(cut.neurons[index], dtype=torch.int64))
     keep_layers(whole, cut.layers)
     return rebuilt(whole)
+
+
+def choose_layers(layers: int | list[int] | None, available: int, step: str) -> list[int]:
+    """The numbers of ``layers``: those listed, or that many evenly spaced ones of ``available`` (default: half)."""
+    if layers is None:
+        layers = max(1, available // 2)
+    if isinstance(layers, int):
+        if layers > available:
+            raise CompressError(f"{step}.layers must be at most {available}, the model's layers, got {layers}")
+        return [index * available // layers for index in range(layers)]
+    if max(layers) >= available or len(set(layers)) < len(layers) or sorted(layers) != layers:
+        raise CompressError(
+            f"{step}.layers must be rising layer numbers from 0 to {available - 1}, got {','.join(map(str, layers))}"
+        )
+    return layers
+
+
+def keep_layers(model: nn.Module, kept: Sequence[int]) -> None:
+    """Remove all other layers from ``model`` and from its config."""
+    view = EncoderView(model)
+    view.stack = nn.ModuleList(view.stack[index] for index in kept)
+    view.write(num_hidden_layers=len(kept))
+    for name in ("heads_per_layer", "neurons_per_layer"):
+        if hasattr(view.config, name):
+            setattr(view.config, name, [getattr(view.config, name)[index] for index in kept])
+
+
+def spans(layers: Sequence[int], depth: int) -> list[range]:
+    """For each of the ``layers`` that stay, itself and the removed ones above it, whose work it does from then on."""
+    return [range(start, end) for start, end in zip(layers, [*layers[1:], depth], strict=True)]
 
 
 def head_columns(heads: torch.Tensor, head_size: int) -> torch.Tensor:
@@ -79,9 +106,8 @@ def keep_hidden(model: nn.Module, hidden: torch.Tensor, pooled: torch.Tensor) ->
 def rebuilt(model: nn.Module, *, stock: bool = False) -> PreTrainedModel:
     """The cut weights of ``model`` in a class whose config describes them, so that they save and reload.
 
-    Args:
-        model: its config still says what it was before the cut, but for layers that were removed.
-        stock: use the family's own class where all layers are alike and their heads fill the hidden size.
+    The config of ``model`` still describes it before the cut, but for layers that were removed. With ``stock`` the
+    class is the family's own where all layers are alike and their heads fill the hidden size.
     """
     view, widths = EncoderView(model), Widths.of(model)
     family, hidden_size = view.family, view.words.weight.shape[1]

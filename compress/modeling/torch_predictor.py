@@ -12,13 +12,7 @@ from compress.runtime.predictor import BATCH_TOKENS, Logits
 
 
 class TorchPredictor:
-    """Runs a checkpoint in PyTorch eager mode.
-
-    Args:
-        checkpoint: the classifier; its network is moved to ``device``.
-        device: ``cpu`` or ``cuda``.
-        precision: ``fp32``, or ``bf16`` for autocast.
-    """
+    """Runs a checkpoint in PyTorch eager mode, on ``cpu`` or ``cuda``; ``bf16`` is by autocast."""
 
     backend = "torch"
     provider: str | None = None

@@ -1,17 +1,54 @@
-"""The files around the graph, under the names and in the places where other runtimes look for them."""
+"""An exported folder: the files around the graph, and the folder laid out for others, as one file or for a server.
+
+A single file has the tokenizer inside. The operators for text are those of onnxruntime-extensions, which an app
+registers once (it has builds for C#, Java, mobile and Python). Each text is answered alone, in a loop: nothing is
+padded, and no text shifts another's int8 scores.
+"""
 
 import json
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+from tokenizers import Tokenizer
+
+from compress.errors import CompressError
 from compress.families import family_of
 from compress.folder import Manifest, write_manifest
+from compress.graph.tokenizer import DOMAIN, write_pair_tokens, write_tokens
+from compress.graph.writer import GraphWriter, Shape, model_of
 from compress.modeling.checkpoint import Checkpoint, save_tokenizer, set_label_config
 from compress.modeling.pruned import PRUNED_SETTINGS
 from compress.packaging.card import model_card
-from compress.runtime.graph_file import graph_inputs
+from compress.runtime.graph_file import FP32_GRAPH, INPUTS, INT8_GRAPH, OUTPUT, graph_inputs
+from compress.task import is_multi_label, reads_pairs
 
+TEXTS = ("text", "text_pair")
 _SIDE_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+_TRITON_INPUT = '  {{ name: "{name}" data_type: TYPE_INT64 dims: [ -1 ] }}'
+# Triton's protobuf text format (model_config.proto). Without a name, which Triton takes from the folder, so that it may
+# be renamed. The server batches requests of one shape only, so nothing is padded.
+_TRITON_CONFIG = """# Token ids in, logits out; the tokenizer is beside this file, texts are cut at {max_length} tokens.
+backend: "onnxruntime"
+max_batch_size: 64
+input [
+{inputs}
+]
+output [
+  {{ name: "{output}" data_type: TYPE_FP32 dims: [ {labels} ] label_filename: "labels.txt" }}
+]
+{batching}
+# One thread an instance: set count to the number of cores.
+instance_group [ {{ kind: KIND_CPU count: 1 }} ]
+parameters {{ key: "intra_op_thread_count" value: {{ string_value: "1" }} }}
+parameters {{ key: "inter_op_thread_count" value: {{ string_value: "1" }} }}
+"""
+_BATCHING = "dynamic_batching { max_queue_delay_microseconds: 1000 }"
+_ALONE = "# No dynamic_batching: in int8 a text's scores shift with what shares its batch."
 
 
 def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
@@ -42,3 +79,116 @@ def finish_onnx_folder(folder: Path, name: str, manifest: Manifest) -> Manifest:
     model_type = json.loads(config.read_text(encoding="utf-8"))["model_type"] if config else None
     (folder / "README.md").write_text(model_card(name, manifest, inputs, model_type), encoding="utf-8")
     return write_manifest(folder, manifest)
+
+
+def single_file(parent: Path, manifest: Manifest, folder: Path) -> Path:
+    """One ONNX file, the tokenizer inside."""
+    network = onnx.load(_graph(parent))
+    tokenizer = Tokenizer.from_file(str(parent / "tokenizer.json"))
+    graph = folder / "model.onnx"
+    onnx.save(with_tokenizer(network, tokenizer, manifest), graph)
+    return graph
+
+
+def tei(parent: Path, manifest: Manifest, folder: Path) -> Path:
+    """What Hugging Face's text-embeddings-inference opens with ``--model-id DIR``, in its builds for CPUs.
+
+    It reads ``onnx/model.onnx`` whatever the precision, ``config.json`` for the labels, ``tokenizer.json``; and the
+    length at which texts are cut from sentence-transformers' file, without which it would be the position table's.
+    """
+    graph = folder / FP32_GRAPH
+    graph.parent.mkdir()
+    shutil.copyfile(_graph(parent), graph)
+    copy_side_files(parent, folder)
+    limits = {"max_seq_length": manifest.max_length, "do_lower_case": False}  # the tokenizer lower-cases by itself
+    (folder / "sentence_bert_config.json").write_text(json.dumps(limits, indent=2) + "\n", encoding="utf-8")
+    return graph
+
+
+def triton(parent: Path, manifest: Manifest, folder: Path) -> Path:
+    """A model repository for NVIDIA's Triton, whose only model may be renamed or moved into another repository."""
+    model, source = folder / "classifier", _graph(parent)
+    graph = model / "1" / "model.onnx"
+    graph.parent.mkdir(parents=True)
+    shutil.copyfile(source, graph)
+    copy_side_files(parent, model)
+    (model / "labels.txt").write_text("".join(f"{label}\n" for label in manifest.labels), encoding="utf-8")
+    config = _TRITON_CONFIG.format(
+        max_length=manifest.max_length,
+        inputs=",\n".join(_TRITON_INPUT.format(name=name) for name in graph_inputs(graph)),
+        output=OUTPUT,
+        labels=len(manifest.labels),
+        batching=_ALONE if source == parent / INT8_GRAPH else _BATCHING,
+    )
+    (model / "config.pbtxt").write_text(config, encoding="utf-8")
+    return graph
+
+
+def _graph(parent: Path) -> Path:
+    """The int8 graph of a folder that has one, else the fp32 one."""
+    for graph in (parent / INT8_GRAPH, parent / FP32_GRAPH):
+        if graph.is_file():
+            return graph
+    raise CompressError(f"{parent}: has no fp32 or int8 graph to lay out; give the fp32 ONNX folder, int8 or PyTorch")
+
+
+def with_tokenizer(network: onnx.ModelProto, tokenizer: Tokenizer, manifest: Manifest) -> onnx.ModelProto:
+    """``network``, a graph of ours from token ids to logits, with ``tokenizer`` before it and labels after it.
+
+    Inputs: ``text``, strings ``[batch]``; for tasks on pairs ``text_pair`` too. Outputs: ``label``, the likeliest,
+    strings ``[batch]``; ``score``, its probability, float32 ``[batch]``; ``scores``, float32 ``[batch, labels]``, in
+    the order of the metadata's ``labels``. For multi-label tasks the labels that apply are those with a score of at
+    least 0.5. The tokenizer must be a BERT's.
+    """
+    texts = TEXTS if reads_pairs(manifest.task) else TEXTS[:1]
+    outer = GraphWriter()
+    count = outer.op("Squeeze", outer.op("Shape", texts[0], name="count.shape"), name="count")
+    body = _answer_one(network, tokenizer, texts, manifest)
+    logits = outer.op("Loop", count, "", name=OUTPUT, body=body)
+    squash = "Sigmoid" if is_multi_label(manifest.task) else "Softmax"
+    scores = outer.op(squash, logits, name="scores")
+    best = outer.op("ArgMax", scores, name="best", axis=1, keepdims=0)
+    outer.op("ReduceMax", scores, outer.constant("axis", [1]), name="score", keepdims=0)
+    outer.op("Gather", outer.constant("labels", np.array(manifest.labels, dtype=object)), best, name="label")
+    answers: dict[str, Shape] = {
+        "label": (TensorProto.STRING, ["batch"]),
+        "score": (TensorProto.FLOAT, ["batch"]),
+        "scores": (TensorProto.FLOAT, ["batch", len(manifest.labels)]),
+    }
+    reads: dict[str, Shape] = {name: (TensorProto.STRING, ["batch"]) for name in texts}
+    model = model_of(outer.graph("bert-classifier-of-texts", reads, answers), DOMAIN)
+    about = {"task": manifest.task, "labels": json.dumps(manifest.labels, ensure_ascii=False)}
+    helper.set_model_props(model, about | {"max_length": str(manifest.max_length)})
+    return model
+
+
+def _answer_one(network: onnx.ModelProto, tokenizer: Tokenizer, texts: Sequence[str], manifest: Manifest) -> Any:
+    """The loop's body: tokens of one text or pair, then the network's own nodes and weights; gives a row of logits."""
+    graph = GraphWriter()
+    axis = graph.constant("axis.0", [0])
+    at = graph.op("Unsqueeze", "number", axis, name="at")
+    chosen = [graph.op("Gather", text, at, name=f"{text}.one") for text in texts]
+    if len(chosen) == 1:
+        tokens = write_tokens(graph, tokenizer, chosen[0], manifest.max_length)
+    else:
+        pair = graph.op("Concat", *chosen, name="pair", axis=0)
+        tokens = write_pair_tokens(graph, tokenizer, pair, manifest.max_length)
+    found = dict(zip(INPUTS, tokens, strict=True))
+    for value in network.graph.input:
+        graph.op("Unsqueeze", found[value.name], axis, name=value.name)
+    graph.extend(network.graph)
+    graph.op("Squeeze", network.graph.output[0].name, axis, name="row")
+    graph.op("Identity", "going", name="going.on")
+    return graph.graph(
+        "answer-one",
+        {"number": (TensorProto.INT64, []), "going": (TensorProto.BOOL, [])},
+        {"going.on": (TensorProto.BOOL, []), "row": (TensorProto.FLOAT, [len(manifest.labels)])},
+    )
+
+
+# (ONNX folder of ours, its manifest, folder to write into) -> the graph that was written.
+PACKAGES: Mapping[str, Callable[[Path, Manifest, Path], Path]] = {
+    "single_file": single_file,
+    "tei": tei,
+    "triton": triton,
+}

@@ -6,8 +6,7 @@ from typing import Any
 from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.latency.deployment import Deployment
-from compress.latency.table import LatencyTable
-from compress.latency.timings import latency_table, settle
+from compress.latency.table import LatencyTable, latency_table, settle
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.widths import NEURON_BLOCK, Architecture, Cut, Widths, parameters
 from compress.progress import say

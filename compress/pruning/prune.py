@@ -15,9 +15,8 @@ from compress.families.view import EncoderView
 from compress.latency.deployment import Deployment, deployment_of
 from compress.machine import torch_device
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.layers import choose_layers, spans
 from compress.modeling.narrow import narrow
-from compress.modeling.surgery import cut_model
+from compress.modeling.surgery import choose_layers, cut_model, spans
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.modeling.widths import Cut, Widths
 from compress.progress import say

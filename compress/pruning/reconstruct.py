@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from compress.families.view import EncoderView, LayerView
-from compress.modeling.layers import spans
+from compress.modeling.surgery import spans
 from compress.progress import progress
 from compress.training.batches import Examples, LengthBatches
 

@@ -7,26 +7,35 @@
 A scale for the whole matrix, or 7 bits for all of it, is not tried: each is one of these, only coarser.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import onnx
 
 from compress.config import QuantizeConfig
 from compress.errors import CompressError
 from compress.evaluation.comparison import Agreement
-from compress.progress import say
-from compress.quantization.activations import collect, products, ranges
+from compress.evaluation.metrics import predictions
+from compress.progress import progress, say
 from compress.quantization.dynamic import QuantizationPlan, Rewrite, quantizable, quantize_weights
 from compress.quantization.reference import Candidate, ReferenceOutputs
 from compress.quantization.saturation import Reach, SaturationRisk, count_risk, observe, observed_plan, portable_plan
-from compress.quantization.sensitivity import Sensitivity, sweep, table
-from compress.quantization.static import quantize_static
-from compress.runtime.predictor import Logits
+from compress.quantization.static import collect, products, quantize_static, ranges
+from compress.runtime.predictor import Logits, encoded_logits
 
 _SAMPLED_TEXTS = 256
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The effect of quantizing one weight alone: on the logits, and on how many answers."""
+
+    weight: str
+    rms_logit_change: float
+    changed_answers: int
 
 
 @dataclass(frozen=True)
@@ -45,16 +54,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Quantized:
-    """The first attempt that passed.
-
-    Attributes:
-        model: the int8 graph.
-        logits: its logits on the validation texts, float32 ``[n, labels]``.
-        agreement: these against the parent's.
-        accepted: the attempt.
-        failed: the attempts before it, with their numbers.
-        risk: which weights could saturate on CPUs without VNNI, and what was done about it.
-    """
+    """The first attempt that passed, its logits on the validation texts ``[n, labels]``, and the attempts before it."""
 
     model: onnx.ModelProto
     logits: Logits
@@ -75,11 +75,7 @@ class Quantized:
 
 
 def quantize(model: onnx.ModelProto, reference: ReferenceOutputs, config: QuantizeConfig, threads: int) -> Quantized:
-    """The fp32 ``model`` in int8, with at most ``config.max_drop`` points lost on the reference's texts.
-
-    Raises:
-        CompressError: every attempt loses more; says by how much.
-    """
+    """The fp32 ``model`` in int8, with at most ``config.max_drop`` points lost on the texts, or an error."""
     sample = reference.sample(_SAMPLED_TEXTS)
     portable = portable_plan(model)
     rewrite, reaches = choose_rewrite(model, config.calibrate, portable, sample, threads)
@@ -143,3 +139,33 @@ def _attempts(
 def _doubling(most: int) -> list[int]:
     """1, 2, 4, ... and ``most`` at last."""
     return [*(2**power for power in range(most.bit_length()) if 2**power < most), *([most] if most else [])]
+
+
+def sweep(
+    model: onnx.ModelProto, reference: ReferenceOutputs, plan: QuantizationPlan, rewrite: Rewrite, threads: int
+) -> list[Sensitivity]:
+    """Every weight of the fp32 ``model`` that ``plan`` would quantize, the most sensitive first."""
+    everything = frozenset(quantizable(model))
+    names = everything - plan.kept_fp32
+    found = []
+    with progress("sensitivity", len(names)) as advance:
+        for name in sorted(names):
+            alone = rewrite(model, replace(plan, kept_fp32=everything - {name}))
+            logits = encoded_logits(Candidate(alone, reference.parent, threads), reference.encodings)
+            before, after = (predictions(reference.parent.task, each) for each in (reference.logits, logits))
+            changed = int((before != after).any(axis=1).sum())
+            found.append(Sensitivity(name, float(np.sqrt(np.mean((logits - reference.logits) ** 2))), changed))
+            advance(note=name)
+    return sorted(found, key=lambda one: (-one.rms_logit_change, one.weight))
+
+
+def table(ranked: Sequence[Sensitivity], sizes: Mapping[str, int]) -> str:
+    """The ranking in lines, each with its share of all quantizable weights."""
+    total = sum(sizes.values())
+    width = max(len(one.weight) for one in ranked)
+    shares = {name: size / total for name, size in sizes.items()}
+    rows = [
+        f"  {one.weight:{width}}  {one.rms_logit_change:11.5f}  {one.changed_answers:7}  {shares[one.weight]:6.1%}"
+        for one in ranked
+    ]
+    return "\n".join([f"  {'quantized alone':{width}}  logits, rms  answers  weights", *rows])

@@ -18,8 +18,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from compress.graph.names import KEPT_FP32, WORDS
-from compress.graph.rewrite import Constants, constants_of, rewrite
+from compress.graph.writer import KEPT_FP32, WORDS, Constants, constants_of, rewrite
 
 FULL_RANGE = 127
 
@@ -28,11 +27,9 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class QuantizationPlan:
-    """How to quantize which weights.
+    """Names of weights that stay as they are, and the largest integer of each column ``[columns]`` of the others.
 
-    Attributes:
-        kept_fp32: names of weights that stay as they are.
-        largest: the largest integer that each column of a weight may use, ``[columns]``; 127 for weights not in it.
+    Weights that ``largest`` does not name use the whole range, up to 127.
     """
 
     kept_fp32: frozenset[str] = frozenset()
@@ -66,13 +63,13 @@ def replace_products(
     quantize: Callable[[str, Constants], Iterator[onnx.NodeProto]],
     multiply: Callable[[onnx.NodeProto], Iterator[onnx.NodeProto]],
 ) -> onnx.ModelProto:
-    """A copy of an fp32 model of ours with int8 weights.
+    """A copy of an fp32 model of ours with int8 weights, the constants ``NAME.int8`` and ``NAME.scale``.
 
     Args:
         model: the fp32 model.
         plan: which weights, in which range of integers.
         quantize: nodes that quantize the value of this name, once for all products that read it; may add constants.
-        multiply: nodes in place of a ``MatMul`` whose weight is now the constants ``NAME.int8`` and ``NAME.scale``.
+        multiply: nodes in place of a ``MatMul``.
     """
     weights = {name: weight for name, weight in quantizable(model).items() if name not in plan.kept_fp32}
     constants, nodes, quantized = constants_of(model), list[onnx.NodeProto](), set[str]()
@@ -97,9 +94,7 @@ def quantize_columns(
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Symmetric int8 by column: ``weight ~ int8 * scale``, ``[rows, columns]`` and ``[columns]``.
 
-    Args:
-        weight: fp32 ``[rows, columns]``.
-        largest: the largest integer to use, at most 127; for all columns or for each.
+    ``largest`` is the largest integer to use, at most 127, for all columns or for each.
     """
     reach = np.abs(weight).max(axis=0)
     scale = (np.where(reach == 0, 1, reach) / largest).astype(np.float32)

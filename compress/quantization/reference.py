@@ -11,7 +11,7 @@ import onnx
 from compress.data import Split
 from compress.evaluation.comparison import Agreement, compare_logits
 from compress.evaluation.metrics import default_metric
-from compress.graph.rewrite import rewrite
+from compress.graph.writer import rewrite
 from compress.progress import progress
 from compress.runtime.encoding import Encoding, Feeds
 from compress.runtime.graph_file import OUTPUT
@@ -23,20 +23,12 @@ Watch = Callable[[Sequence[npt.NDArray[Any]]], None]
 
 @dataclass(frozen=True)
 class ReferenceOutputs:
-    """Texts with the parent's answers, to compare quantized models with.
-
-    Attributes:
-        parent: the fp32 model.
-        encodings: the texts as token ids.
-        targets: their labels, int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks.
-        logits: the parent's, float32 ``[n, labels]``.
-        metric: the metric that models are compared by.
-    """
+    """Texts with the fp32 parent's answers, to compare quantized models with by ``metric``."""
 
     parent: Predictor
     encodings: Sequence[Encoding]
-    targets: npt.NDArray[np.generic]
-    logits: Logits
+    targets: npt.NDArray[np.generic]  # int64 [n], or float32 [n, labels] in multi-label tasks
+    logits: Logits  # the parent's, float32 [n, labels]
     metric: str
 
     def sample(self, texts: int) -> "ReferenceOutputs":
@@ -66,14 +58,9 @@ def reference_outputs(parent: Predictor, split: Split, metric: str | None = None
 
 
 class Candidate:
-    """A graph in memory as a predictor, to judge it before anything is written.
+    """A graph in memory as a predictor with its parent's tokenizer, to judge it before anything is written.
 
-    Args:
-        model: the graph.
-        parent: the predictor whose task, labels and tokenizer it has.
-        threads: CPU threads.
-        outputs: values that are read besides the logits.
-        watch: called with the arrays of ``outputs`` after each batch.
+    ``watch`` is called after each batch with the arrays of ``outputs``, values that are read besides the logits.
     """
 
     batch_tokens = 1  # as it will be served: dynamic int8 scales activations over the whole batch

@@ -14,8 +14,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from compress.graph.names import WORDS
-from compress.graph.rewrite import constants_of, rewrite
+from compress.graph.writer import WORDS, constants_of, rewrite
 from compress.quantization.dynamic import (
     FULL_RANGE,
     Integers,
@@ -49,25 +48,15 @@ class Reach:
 
 @dataclass(frozen=True)
 class SaturationRisk:
-    """How much of a model could saturate on a CPU without VNNI.
-
-    Attributes:
-        matrices: int8 weight matrices.
-        columns: their columns in all.
-        at_risk_matrices: matrices with a pair of weights that the observed activations could saturate in full range.
-        at_risk_columns: columns with such a pair.
-        narrowed_columns: columns that were given a smaller range to prevent it.
-        left_columns: columns that activations outside the observed reach could still saturate.
-        texts: on how many texts the activations were observed.
-    """
+    """How much of a model could saturate on a CPU without VNNI, counted over its int8 weight matrices."""
 
     matrices: int
     columns: int
-    at_risk_matrices: int
+    at_risk_matrices: int  # with a pair of weights that the observed activations could saturate in full range
     at_risk_columns: int
-    narrowed_columns: int
-    left_columns: int
-    texts: int
+    narrowed_columns: int  # given a smaller range to prevent it
+    left_columns: int  # activations outside the observed reach could still saturate them
+    texts: int  # on which the activations were observed
 
     def __str__(self) -> str:
         left = (
@@ -88,13 +77,9 @@ def saturating(integers: npt.NDArray[np.int8], reach: Reach) -> npt.NDArray[np.b
     The bound is exact: each activation lies anywhere in its reach, independently of the other.
     """
     ends = np.stack([integers * reach.low[:, None], integers * reach.high[:, None]])
-    highest, lowest = _pairs(ends.max(axis=0)), _pairs(ends.min(axis=0))
+    pairs = np.arange(0, len(integers), 2)  # a last row without a partner stays alone
+    highest, lowest = (np.add.reduceat(end, pairs, axis=0) for end in (ends.max(axis=0), ends.min(axis=0)))
     return np.asarray(((highest > _HIGHEST) | (lowest < _LOWEST)).any(axis=0))
-
-
-def _pairs(rows: Integers) -> Integers:
-    """Rows 2k and 2k+1 added; a last one without a partner stays."""
-    return np.add.reduceat(rows, np.arange(0, len(rows), 2), axis=0)
 
 
 def safe_range(weight: npt.NDArray[np.float32], reach: Reach) -> Integers:
@@ -110,9 +95,7 @@ def safe_range(weight: npt.NDArray[np.float32], reach: Reach) -> Integers:
 
 def portable_plan(model: onnx.ModelProto) -> QuantizationPlan:
     """All weights in int8, none of which any activations can saturate."""
-    return QuantizationPlan(
-        largest={name: safe_range(weight, Reach.anything(len(weight))) for name, weight in _matrices(model)}
-    )
+    return observed_plan(model, {name: Reach.anything(len(weight)) for name, weight in _matrices(model)})
 
 
 def observed_plan(model: onnx.ModelProto, reaches: Mapping[str, Reach]) -> QuantizationPlan:

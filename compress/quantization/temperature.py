@@ -12,8 +12,7 @@ import onnx
 from scipy.special import log_expit, log_softmax
 
 from compress.evaluation.metrics import Floats, truth
-from compress.graph.names import CLASSIFIER
-from compress.graph.rewrite import constants_of, rewrite
+from compress.graph.writer import CLASSIFIER, constants_of, rewrite
 from compress.runtime.predictor import Logits
 from compress.task import is_multi_label
 
@@ -23,16 +22,10 @@ _HALVINGS = 40
 
 @dataclass(frozen=True)
 class FittedTemperature:
-    """A temperature and its effect on the texts that it was fitted on.
+    """A temperature and its effect on the texts that it was fitted on."""
 
-    Attributes:
-        temperature: the number that the logits are divided by.
-        nll_before: mean negative log-likelihood of the right labels, in nats, at temperature 1.
-        nll_after: the same at ``temperature``.
-    """
-
-    temperature: float
-    nll_before: float
+    temperature: float  # the logits are divided by it
+    nll_before: float  # mean negative log-likelihood of the right labels, in nats, at temperature 1
     nll_after: float
 
 
@@ -41,11 +34,8 @@ def fit_temperature(logits: Logits, targets: npt.NDArray[np.generic], task: str)
 
     The labels are softened by what ``n`` texts can show (Platt 1999), so that a model that is right on all of them is
     not made certain of everything. The likelihood's slope in ``1 / temperature`` only rises, so halving finds its zero.
-
-    Args:
-        logits: float ``[n, labels]``; multi-label tasks have one temperature for all labels too.
-        targets: int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks.
-        task: ``single_label``, ``multi_label`` or one of them for pairs.
+    Logits are ``[n, labels]``, targets int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks, which have one
+    temperature for all labels too.
     """
     z, multi_label = logits.astype(np.float64), is_multi_label(task)
     right = truth(targets, logits.shape[1])

@@ -39,9 +39,8 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
 
         from compress.families.view import EncoderView
         from compress.graph.build import build_graph
+        from compress.graph.checks import check_parity, check_patterns, expected_patterns, parity_batches
         from compress.graph.fp16 import check_range, to_fp16
-        from compress.graph.kernels import check_patterns, expected_patterns
-        from compress.graph.parity import check_parity, parity_batches
         from compress.graph.weights import read_weights
         from compress.modeling.checkpoint import load_classifier
         from compress.modeling.torch_predictor import TorchPredictor
@@ -84,7 +83,7 @@ def quantize(
     with data_step(QuantizeConfig, settings, data, out, overwrite, inputs=(model,)) as job:
         import onnx
 
-        from compress.graph.kernels import check_patterns, expected_patterns
+        from compress.graph.checks import check_patterns, expected_patterns
         from compress.packaging import layout
         from compress.quantization.accuracy_gate import quantize as core
         from compress.quantization.reference import reference_outputs
@@ -170,7 +169,7 @@ def bench(
 
 def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
     """The model as a single file, or in the places where a server looks."""
-    from compress.packaging.packages import PACKAGES
+    from compress.packaging.layout import PACKAGES
 
     with _exported(model, job, pairs=job.config.pairs) as (parent, manifest):
         graph = PACKAGES[job.config.layout](parent, manifest, job.folder)

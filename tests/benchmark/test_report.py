@@ -16,8 +16,7 @@ from compress.benchmark.report.recommend import recommend
 from compress.benchmark.report.scatter import box_of, log_ticks, pareto_front, place_labels
 from compress.benchmark.workload import REAL, Workload, summarise
 from compress.evaluation.comparison import measure_change
-from compress.evaluation.metrics import Indicators
-from compress.evaluation.quality import measure_accuracy
+from compress.evaluation.metrics import Indicators, measure_accuracy
 from compress.machine import describe_machine
 
 # name, share right, p50_ms, megabytes

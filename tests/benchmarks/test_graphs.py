@@ -5,8 +5,8 @@ import onnx
 from benchmarks.graphs import OURS, Row, as_table, merge, summarise
 from benchmarks.graphs_models import floor_graph
 from compress.graph.build import build_graph
-from compress.graph.names import KEPT_FP32, WORDS
 from compress.graph.weights import read_weights
+from compress.graph.writer import KEPT_FP32, WORDS
 from compress.quantization.dynamic import quantize_weights
 from tests.tiny import make_bert
 

@@ -9,8 +9,8 @@ import pytest
 
 from compress.doctor import Finding, examine
 from compress.doctor.speed import explain_speed, floor_ms
-from compress.graph.names import WORDS
 from compress.graph.profile import INT8_KERNELS, Product, profile
+from compress.graph.writer import WORDS
 from compress.machine import usable_cpus
 from compress.quantization.dynamic import quantizable
 from tests.tiny import make_feeds

@@ -6,18 +6,18 @@ from sklearn.metrics import f1_score
 
 from compress.errors import CompressError
 from compress.evaluation.comparison import mcnemar_p, measure_change
-from compress.evaluation.intervals import wilson_interval
 from compress.evaluation.metrics import (
     Indicators,
     choose_metric,
     default_metric,
+    measure_accuracy,
     positive_column,
     predictions,
     score,
     training_metric,
     truth,
+    wilson_interval,
 )
-from compress.evaluation.quality import measure_accuracy
 
 RNG = np.random.default_rng(0)
 

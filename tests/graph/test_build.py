@@ -13,7 +13,7 @@ import pytest
 
 from compress.errors import CompressError
 from compress.graph.build import build_graph
-from compress.graph.parity import check_parity
+from compress.graph.checks import check_parity
 from compress.graph.weights import ACTIVATIONS, read_weights
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.torch_predictor import TorchPredictor

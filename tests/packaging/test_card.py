@@ -9,7 +9,7 @@ import yaml
 from huggingface_hub import ModelCard
 from scipy.stats import binomtest
 
-from compress.evaluation.intervals import wilson_interval
+from compress.evaluation.metrics import wilson_interval
 from compress.folder import Manifest
 from compress.packaging.card import model_card
 

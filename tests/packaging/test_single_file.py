@@ -17,8 +17,7 @@ from tokenizers import Tokenizer, models
 import compress
 from compress.errors import CompressError
 from compress.folder import read_manifest
-from compress.graph.text.characters import character_table, treated
-from compress.graph.text.tokens import DOMAIN, write_pair_tokens, write_tokens
+from compress.graph.tokenizer import DOMAIN, character_table, treated, write_pair_tokens, write_tokens
 from compress.graph.writer import GraphWriter, Shape, model_of
 from compress.modeling.checkpoint import save_checkpoint
 from compress.runtime.encoding import Text, TextEncoder

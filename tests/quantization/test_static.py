@@ -14,12 +14,10 @@ from compress.graph.build import build_graph
 from compress.graph.weights import read_weights
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.quantization.accuracy_gate import choose_rewrite
-from compress.quantization.activations import collect, products, ranges
 from compress.quantization.dynamic import QuantizationPlan, quantizable
-from compress.quantization.ranges import RANGES
 from compress.quantization.reference import ReferenceOutputs, reference_outputs
 from compress.quantization.saturation import Reach, portable_plan, saturating
-from compress.quantization.static import quantize_static
+from compress.quantization.static import RANGES, collect, products, quantize_static, ranges
 from compress.runtime.encoding import Encoding, pad
 from compress.runtime.session import OnnxPredictor
 from tests.graph.test_build import MODELS, onnx_logits, session

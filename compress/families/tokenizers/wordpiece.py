@@ -29,11 +29,7 @@ def describe(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
 
 
 def require_word_pieces(tokenizer: PreTrainedTokenizerFast, source: str) -> None:
-    """Refuse a tokenizer that splits words by other rules.
-
-    Raises:
-        CompressError: it is not WordPiece.
-    """
+    """Refuse a tokenizer that splits words by other rules."""
     kind = describe(tokenizer)["model"]["type"]
     if kind != "WordPiece":
         raise CompressError(f"{source}: its tokenizer is {kind}; --vocabulary works on BERT's WordPiece, leave it out")

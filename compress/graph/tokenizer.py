@@ -4,12 +4,12 @@ The words are split by the ``BertTokenizer`` operator of onnxruntime-extensions.
 accents and the punctuation of all scripts, because the operator knows Western European letters only.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from compress.errors import CompressError
-from compress.graph.text.characters import character_table, drops_private_use
 from compress.graph.writer import GraphWriter
 
 if TYPE_CHECKING:
@@ -17,6 +17,19 @@ if TYPE_CHECKING:
 
 DOMAIN = "ai.onnx.contrib"
 _PIECE = "([^a-z0-9 ])"  # what the table may change; BERT keeps a-z, 0-9 and the space with any options
+# Written where a character vanishes: the table cannot hold an empty value, and the operator that splits words drops it.
+_NOTHING = "\u200b"
+# Where a character may change: without surrogates, which are no characters, those for private use, which are many (see
+# ``_pieces``), and the ideographs and the unassigned above, none of which change.
+_CODES = (range(1, 0xD800), range(0xF900, 0x20000), range(0x2F800, 0x2FA20), range(0xE0000, 0xE0200))
+_AT_ONCE = 4096
+# BERT's CJK characters; the operator splits these off itself.
+_CJK = (
+    *(range(0x4E00, 0xA000), range(0x3400, 0x4DC0), range(0x20000, 0x2A6E0), range(0x2A700, 0x2B740)),
+    *(range(0x2B740, 0x2B820), range(0x2B820, 0x2CEB0), range(0xF900, 0xFB00), range(0x2F800, 0x2FA20)),
+)
+# They cannot stand in a table of lines; the operator treats them as spaces, as BERT does.
+_LINES = frozenset("\t\n\r")
 
 
 class Tokens(NamedTuple):
@@ -28,22 +41,14 @@ class Tokens(NamedTuple):
 
 
 def write_tokens(graph: GraphWriter, tokenizer: "Tokenizer", text: str, max_length: int) -> Tokens:
-    """Tokens of the value ``text``, one string ``[1]``, with special tokens, at most ``max_length`` of them.
-
-    Raises:
-        CompressError: the tokenizer is not a BERT's.
-    """
+    """Tokens of the value ``text``, one string ``[1]``, with special tokens, at most ``max_length`` of them."""
     pieces, _ = _pieces(graph, tokenizer, text)
     ids, types, mask = _split_words(graph, tokenizer, _join(graph, pieces, "joined"), max_length)
     return Tokens(ids, mask, types)
 
 
 def write_pair_tokens(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, max_length: int) -> Tokens:
-    """Tokens of the value ``texts``, two strings ``[2]``; the longer one is cut first.
-
-    Raises:
-        CompressError: the tokenizer is not a BERT's.
-    """
+    """Tokens of the value ``texts``, two strings ``[2]``; the longer one is cut first."""
     pieces, rows = _pieces(graph, tokenizer, texts)
     zero, border, end = graph.op("Split", rows, name="bounds", outputs=3, num_outputs=3)
     parts = {"first": (zero, border), "second": (border, end)}
@@ -59,7 +64,7 @@ def write_pair_tokens(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, ma
 def _pieces(graph: GraphWriter, tokenizer: "Tokenizer", texts: str) -> tuple[str, str]:
     """Runs of plain letters, replacements of all other characters, and where the pieces of each text begin and end."""
     _require_berts(tokenizer)
-    if drops_private_use(tokenizer):
+    if next(treated(tokenizer, ["\ue000"])) == "":  # private use, such as a word processor's bullets, vanishes in BERT
         private, nothing = _string(graph, r"\p{Co}"), _string(graph, "")
         texts = _text_op(graph, "StringRegexReplace", texts, private, nothing, name="kept")
     piece = _string(graph, _PIECE)
@@ -132,3 +137,33 @@ def _require_berts(tokenizer: "Tokenizer") -> None:
             "export --single-file: the tokenizer is not a BERT's (WordPiece, with [CLS] and [SEP] around a text), the "
             "only kind that the operators for graphs can run; leave --single-file out"
         )
+
+
+def character_table(tokenizer: "Tokenizer") -> dict[str, str]:
+    """Characters and their replacements: lower-cased, without accents, with spaces around what is split off.
+
+    The entries are the tokenizer's own output, so they follow all its options. Characters that do not change have none.
+    """
+    table: dict[str, str] = {}
+    for codes in _CODES:
+        for start in codes[::_AT_ONCE]:
+            characters = [chr(code) for code in range(start, min(start + _AT_ONCE, codes.stop))]
+            table.update(zip(characters, treated(tokenizer, characters), strict=True))
+    return {
+        character: replacement or _NOTHING
+        for character, replacement in table.items()
+        if replacement != character and character not in _LINES and not _is_split_off(character, replacement)
+    }
+
+
+def treated(tokenizer: "Tokenizer", characters: list[str]) -> Iterator[str]:
+    """Each character as the tokenizer changes it between two letters, with a space wherever it splits words."""
+    text = " ".join(f"x{character}q" for character in characters)
+    if tokenizer.normalizer is not None:
+        text = tokenizer.normalizer.normalize_str(text)
+    words = " ".join(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text))
+    return iter(words[1:-1].split("q x"))
+
+
+def _is_split_off(character: str, replacement: str) -> bool:
+    return replacement == f" {character} " and any(ord(character) in block for block in _CJK)

@@ -1,1 +1,0 @@
-"""The tokenizer as nodes of a graph."""
