@@ -43,16 +43,9 @@ def distill(
 ) -> TrainingResult:
     """Train ``student`` in place on the teacher's states and the data's labels, weighted as ``config`` says.
 
-    The teacher reads each text once for all epochs, students and runs.
-
-    Args:
-        teacher: a classifier with the student's labels, in any order, and its tokenizer, which may know more tokens.
-        student: any classifier.
-        data: texts and labels.
-        config: losses and their weights, more texts, and the settings of the training.
-        run_files: where metrics and checkpoints are written.
-        text_columns: of ``config.unlabeled``; default: columns with a usual name.
-        encoded: train and validation split as the student reads them, if the caller has them.
+    The teacher reads each text once for all epochs, students and runs. It has the student's labels, in any order, and
+    its tokenizer, which may know more tokens. ``text_columns`` are those of ``config.unlabeled``; ``encoded`` is the
+    data as the student reads it, if the caller has it.
     """
     check_tokenizers(teacher, student)
     if config.freeze_embeddings is None:  # by default the teacher's own embeddings are not trained

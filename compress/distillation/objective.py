@@ -224,11 +224,7 @@ def _mean(losses: Iterable[torch.Tensor]) -> torch.Tensor:
 
 
 def layer_map(config: DistillationConfig, student_layers: int, teacher_layers: int) -> list[int]:
-    """One teacher layer a student layer: those asked for, else evenly spaced ones, the last imitating the last.
-
-    Raises:
-        CompressError: another number of layers than the student has, or one that the teacher has not.
-    """
+    """For each student layer a teacher layer: the given ones, else evenly spaced ones, so that the last are paired."""
     asked = config.layer_map
     if asked is None:  # a student deeper than its teacher has layers below the teacher's first share
         return [max(0, (layer + 1) * teacher_layers // student_layers - 1) for layer in range(student_layers)]
@@ -241,11 +237,7 @@ def layer_map(config: DistillationConfig, student_layers: int, teacher_layers: i
 
 
 def relation_layer(config: DistillationConfig, teacher_layers: int) -> int:
-    """The teacher layer whose relations the student's last layer takes.
-
-    Raises:
-        CompressError: the teacher has no such layer.
-    """
+    """The teacher layer whose relations the student's last layer imitates."""
     asked = teacher_layers - 1 if config.relation_layer is None else config.relation_layer
     if asked >= teacher_layers:
         raise CompressError(

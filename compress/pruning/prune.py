@@ -36,19 +36,12 @@ from compress.training.validator import TrainingResult
 
 @dataclass(frozen=True)
 class Start:
-    """What the layers are cut out of.
+    """What the layers are cut out of."""
 
-    Attributes:
-        given: the model as the user gave it.
-        model: the same without the tokens that the settings remove.
-        encoded: train and validation split as ``model`` reads them.
-        sample: train texts that importance and least squares are measured on.
-    """
-
-    given: Checkpoint
-    model: Checkpoint
-    encoded: EncodedSplits
-    sample: Examples
+    given: Checkpoint  # as the user gave it
+    model: Checkpoint  # without the tokens that the settings remove
+    encoded: EncodedSplits  # as ``model`` reads them
+    sample: Examples  # train texts that importance and least squares are measured on
 
     @classmethod
     def of(cls, given: Checkpoint, data: Dataset, config: PruneConfig, text_columns: Sequence[str] = ()) -> "Start":

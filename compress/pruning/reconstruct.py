@@ -56,13 +56,11 @@ def reconstruct(
 class _Batch:
     """A batch in the forward passes of both models, which go up layer by layer.
 
-    Attributes:
-        counted: bool ``[batch, length]``: tokens that the fits look at; none is padding.
-        whole: what the whole model's next layer is given: hidden states ``[batch, length, hidden]``, and the rest.
-        pruned: the same of the pruned model.
+    ``whole`` and ``pruned`` are the inputs of each model's next layer: hidden states ``[batch, length, hidden]``, and
+    the rest.
     """
 
-    counted: torch.Tensor
+    counted: torch.Tensor  # bool [batch, length]: tokens that the fits look at; none is padding
     whole: tuple[Any, ...]
     pruned: tuple[Any, ...]
 

@@ -31,11 +31,9 @@ _TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id")
 
 @dataclass(frozen=True)
 class Reading:
-    """How a model with a smaller vocabulary reads some texts.
+    """How a model with a smaller vocabulary reads some texts: the shares of tokens and texts that it reads otherwise.
 
-    Attributes:
-        tokens_changed: share of the tokens that went; special tokens, which stay, are not counted.
-        texts_changed: share of the texts that are split otherwise; to the others the answers are the same bit for bit.
+    Special tokens are not counted. The logits of texts that are split as before are the same bit for bit.
     """
 
     tokens_changed: float

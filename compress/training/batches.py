@@ -20,17 +20,11 @@ Targets = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Encodings:
-    """Token ids of ``n`` texts, one after the other.
+    """Token ids of ``n`` texts, one after the other: text ``i`` is ``ids[offsets[i]:offsets[i + 1]]``."""
 
-    Attributes:
-        ids: int32 ``[tokens]``.
-        type_ids: uint8 ``[tokens]``, the segment of each token.
-        offsets: int64 ``[n + 1]``; text ``i`` is ``ids[offsets[i]:offsets[i + 1]]``.
-    """
-
-    ids: npt.NDArray[np.int32]
-    type_ids: npt.NDArray[np.uint8]
-    offsets: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.int32]  # [tokens]
+    type_ids: npt.NDArray[np.uint8]  # [tokens], the segment of each
+    offsets: npt.NDArray[np.int64]  # [n + 1]
 
     @classmethod
     def pack(cls, encodings: Iterable[Encoding]) -> "Encodings":

@@ -32,18 +32,14 @@ State = dict[str, Any]
 class RunFiles:
     """Where a training writes its metrics and checkpoints.
 
-    Attributes:
-        folder: the step's new folder; gets ``metrics.jsonl``.
-        unfinished: gets the checkpoints, until the step is done.
-        inputs: digest of everything else that decides the result, such as the teacher; a training resumes only from
-            checkpoints with the same one.
-        steps_before: steps of earlier trainings of the same step, from which ``metrics.jsonl`` counts on.
+    ``inputs`` is a digest of all that decides the result beside data and settings, such as the teacher; a training
+    resumes only from checkpoints with the same one.
     """
 
-    folder: Path
-    unfinished: Path
+    folder: Path  # the step's new folder; gets metrics.jsonl
+    unfinished: Path  # gets the checkpoints, until the step is done
     inputs: str = ""
-    steps_before: int = 0
+    steps_before: int = 0  # of earlier trainings of the same step, from which metrics.jsonl counts on
 
 
 class MetricsLog:

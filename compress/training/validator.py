@@ -20,14 +20,9 @@ from compress.training.batches import Examples
 
 @dataclass
 class TrainingResult:
-    """The result of a training.
+    """The result of a training: the best value of the validation metric, whose weights were kept, and how it got there.
 
-    Attributes:
-        metric: name of the validation metric that chose the weights.
-        best: its value for the weights that were kept.
-        best_step: optimizer steps taken by then.
-        steps: optimizer steps taken in all.
-        curve: an entry for each validation: step, mean loss since the last one, metric.
+    ``curve`` has an entry for each validation: step, mean loss since the last one, metric.
     """
 
     metric: str
