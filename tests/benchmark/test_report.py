@@ -262,3 +262,11 @@ def test_latency_bar_reaches_from_the_median_to_the_95th_percentile() -> None:
     bar = latency_bars(models, "student")[1]
     assert (bar.value, bar.until) == (models[1]["latency"][0]["p50_ms"], models[1]["latency"][0]["p95_ms"])
     assert bar.accent
+
+
+@pytest.mark.parametrize("name", ["demo", "sst2"])
+def test_results_of_earlier_versions_are_still_drawn(name: str) -> None:
+    kept = Path(__file__).parents[2] / "benchmarks" / "results" / f"{name}.json"
+    results = json.loads(kept.read_text(encoding="utf-8"))
+    page = as_html(results)
+    assert all(model["name"] in page for model in results["models"])
