@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from compress.cli.main import main
+from compress.latency import table
 from tests.conftest import FILLERS, WORDS
 
 README = Path(__file__).parents[1] / "README.md"
@@ -43,6 +44,9 @@ def workplace(tmp_path: Path, tiny_encoder: Path, tiny_data: Path, monkeypatch: 
     (recipe,) = RECIPE.findall(README.read_text(encoding="utf-8"))
     (tmp_path / "recipe.yaml").write_text(recipe.replace("max_drop: 1.0", "max_drop: 100"), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(table, "_ROUNDS", 2)  # a latency table of tiny models need not be exact
+    monkeypatch.setattr(table, "_TURN_S", 0.005)
+    monkeypatch.setattr(table, "_PROCESSES", 1)
     return tmp_path
 
 
