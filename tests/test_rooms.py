@@ -75,9 +75,11 @@ def test_no_import_runs_up(path: Path) -> None:
     assert not above, f"{module_of(path)} stands below {', '.join(sorted(above))}"
 
 
-def test_contributing_shows_the_rooms_in_their_order() -> None:
+def test_contributing_shows_the_rooms_in_their_order_and_where_to_begin() -> None:
     text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| ((?:`[\w/]+` ?)+)\|", text, re.MULTILINE)
-    shown = [name.rstrip("/") for row in rows for name in re.findall(r"`([\w/]+)`", row)]
-    rooms = [room for room in FLOORS if "." not in room and not room.startswith("__")]
-    assert shown == rooms
+    shown = []
+    for names, first in re.findall(r"^\| ((?:`[\w/]+` ?)+)\|[^|]*\| `([\w.]+)`", text, re.MULTILINE):
+        rooms = [name.rstrip("/") for name in re.findall(r"`([\w/]+)`", names)]
+        shown += rooms
+        assert any((PACKAGE / folder / first).is_file() for folder in ("", *rooms)), f"{rooms}: no {first}"
+    assert shown == [room for room in FLOORS if "." not in room and not room.startswith("__")]
