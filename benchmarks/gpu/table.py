@@ -37,7 +37,8 @@ def table(document: Mapping[str, Any] | None) -> str:
         cells = [f"{alone['whole_ms']:.2f}" if alone else "", f"{batch['whole_texts_per_s']:,.0f}", times]
         cells += [f"{least:.2f}" if least else "not known", f"{batch['ms']:.2f}" if "ms" in batch else ""]
         lines.append(f"| {model} | {way} | {' | '.join(cells)} |")
-    title = f"On {card or 'a CPU, in miniature (these figures mean nothing)'}, {many}, from token ids to logits; the last two columns on the card alone:"
+    where = card or "a CPU, in miniature (these figures mean nothing)"
+    title = f"On {where}, {many}, from token ids to logits; the last two columns on the card alone:"
     reached = [f"- {goal['goal']}: {_said(goal)}" for goal in document.get("goals", [])]
     return "\n".join([title, "", *lines, "", *reached]) + "\n"
 
