@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 
 from compress import recipes
@@ -140,6 +141,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 2 something for the user to mend, 130 interrupted."""
     try:
+        _write_utf8()
         given = sys.argv[1:] if arguments is None else arguments
         sys.path.append(str(Path.cwd()))  # --loss may name a module of the user's own
         parsed = _parse(given or ["--help"])
@@ -163,6 +165,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     return 0
+
+
+def _write_utf8() -> None:
+    """Results and messages are UTF-8 whatever the locale; what no encoding has is escaped, not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

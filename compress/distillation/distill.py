@@ -59,7 +59,7 @@ def distill(
 
         own = its = with_more_texts(encoded.train.encodings, student.encoder, "student")
         if not same_tokens(teacher, student):
-            encoder = TextEncoder(teacher.tokenizer.backend_tokenizer, student.max_length)
+            encoder = replace(teacher, max_length=student.max_length).encoder
             its = with_more_texts(Encodings.pack(encoder(data.train.texts)), encoder, "teacher")
             require_same_positions(teacher, its, student, own, objective.teacher_wanted, config.command)
         wanted = objective.teacher_wanted

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from tokenizers.models import WordPiece
 
 from compress.errors import CompressError
+from compress.families.tokenizers.vocabulary import vocabulary_lines
 from compress.graph.writer import GraphWriter
+from compress.runtime.encoding import side_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -28,6 +31,7 @@ _CJK = (
     *(range(0x4E00, 0xA000), range(0x3400, 0x4DC0), range(0x20000, 0x2A6E0), range(0x2A700, 0x2B740)),
     *(range(0x2B740, 0x2B820), range(0x2B820, 0x2CEB0), range(0xF900, 0xFB00), range(0x2F800, 0x2FA20)),
 )
+_BERTS_OWN = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # They cannot stand in a table of lines; the operator treats them as spaces, as BERT does.
 _LINES = frozenset("\t\n\r")
 
@@ -43,8 +47,9 @@ class Tokens(NamedTuple):
 def write_tokens(graph: GraphWriter, tokenizer: "Tokenizer", text: str, max_length: int) -> Tokens:
     """Tokens of the value ``text``, one string ``[1]``, with special tokens, at most ``max_length`` of them."""
     pieces, _ = _pieces(graph, tokenizer, text)
-    ids, types, mask = _split_words(graph, tokenizer, _join(graph, pieces, "joined"), max_length)
-    return Tokens(ids, mask, types)
+    right = side_of(tokenizer) == "right"  # the only side that the operator knows
+    ids, types, mask = _split_words(graph, tokenizer, _join(graph, pieces, "joined"), max_length if right else -1)
+    return Tokens(ids, mask, types) if right else _cut_beginning(graph, Tokens(ids, mask, types), max_length)
 
 
 def write_pair_tokens(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, max_length: int) -> Tokens:
@@ -58,7 +63,7 @@ def write_pair_tokens(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, ma
     ]
     both = graph.op("Concat", *joined, name="both", axis=0)
     ids, types, mask = _split_words(graph, tokenizer, both, max_length=-1)  # the operator would ignore a limit
-    return _cut_pair(graph, Tokens(ids, mask, types), max_length)
+    return _cut_pair(graph, Tokens(ids, mask, types), max_length, side_of(tokenizer))
 
 
 def _pieces(graph: GraphWriter, tokenizer: "Tokenizer", texts: str) -> tuple[str, str]:
@@ -78,13 +83,27 @@ def _join(graph: GraphWriter, pieces: str, name: str) -> str:
 
 
 def _split_words(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, max_length: int) -> list[str]:
-    vocabulary = "\n".join(token for token, _ in _tokens_by_id(tokenizer))
+    vocabulary = "\n".join(vocabulary_lines(tokenizer) or ())
     options = {"vocab_file": vocabulary, "do_lower_case": 0, "strip_accents": 0, "max_length": max_length}
     found: list[str] = _text_op(graph, "BertTokenizer", texts, name="tokens", outputs=3, **options)
     return found
 
 
-def _cut_pair(graph: GraphWriter, tokens: Tokens, max_length: int) -> Tokens:
+def _cut_beginning(graph: GraphWriter, tokens: Tokens, max_length: int) -> Tokens:
+    """``[CLS]`` and the last ``max_length - 1`` tokens of ``[CLS] text [SEP]``."""
+    zero, one = graph.constant("zero.1", [0]), graph.constant("one.1", [1])
+    start, end = graph.constant("last.start", [1 - max_length]), graph.constant("last.end", [np.iinfo(np.int64).max])
+
+    def cut(value: str) -> str:
+        first = graph.op("Slice", value, zero, one, name=f"{value}.first")
+        rest = graph.op("Slice", value, one, end, name=f"{value}.rest")
+        last = graph.op("Slice", rest, start, end, name=f"{value}.last")
+        return str(graph.op("Concat", first, last, name=f"{value}.cut", axis=0))
+
+    return Tokens(*map(cut, tokens))
+
+
+def _cut_pair(graph: GraphWriter, tokens: Tokens, max_length: int, side: str) -> Tokens:
     """``[CLS] first [SEP] second [SEP]``: the shorter text keeps up to half of the room, the longer gets the rest."""
     one, three = graph.constant("one.1", [1]), graph.constant("three.1", [3])
     room, half = graph.constant("room", [max_length - 3]), graph.constant("half", [(max_length - 3) // 2])
@@ -105,13 +124,25 @@ def _cut_pair(graph: GraphWriter, tokens: Tokens, max_length: int) -> Tokens:
 
     position = graph.op("CumSum", tokens.mask, graph.constant("zero.1", [0]), name="pair.position", exclusive=1)
     separator = graph.op("Add", first, one, name="pair.separator")
-    to_second = graph.op("Add", separator, keep_second, name="pair.to_second")
-    in_first = graph.op("LessOrEqual", position, keep_first, name="pair.in_first")
-    past_first = graph.op("GreaterOrEqual", position, separator, name="pair.past_first")
-    until_second = graph.op("LessOrEqual", position, to_second, name="pair.until_second")
-    in_second = graph.op("And", past_first, until_second, name="pair.in_second")
-    is_last = graph.op("Equal", position, graph.op("Sub", length, one, name="pair.end"), name="pair.is_last")
-    kept = graph.op("Or", graph.op("Or", in_first, in_second, name="pair.in_texts"), is_last, name="pair.kept")
+    end = graph.op("Sub", length, one, name="pair.end")
+    # Three runs of positions are kept, each from one number to another.
+    if side == "right":
+        zero, to_second = graph.constant("zero.1", [0]), graph.op("Add", separator, keep_second, name="pair.to_second")
+        runs = {"first": (zero, keep_first), "second": (separator, to_second), "last": (end, end)}
+    else:
+        zero, from_first = graph.constant("zero.1", [0]), graph.op("Sub", separator, keep_first, name="pair.from_first")
+        from_second = graph.op("Sub", end, keep_second, name="pair.from_second")
+        runs = {"start": (zero, zero), "first": (from_first, separator), "second": (from_second, end)}
+    inside = [
+        graph.op(
+            "And",
+            graph.op("GreaterOrEqual", position, start, name=f"pair.{name}.past"),
+            graph.op("LessOrEqual", position, stop, name=f"pair.{name}.until"),
+            name=f"pair.{name}.inside",
+        )
+        for name, (start, stop) in runs.items()
+    ]
+    kept = graph.op("Or", graph.op("Or", *inside[:2], name="pair.in_two"), inside[2], name="pair.kept")
     return Tokens(*(graph.op("Compress", value, kept, name=f"{value}.cut", axis=0) for value in tokens))
 
 
@@ -123,19 +154,27 @@ def _string(graph: GraphWriter, value: str) -> str:
     return graph.constant(f"string {value}", np.array([value], dtype=object))
 
 
-def _tokens_by_id(tokenizer: "Tokenizer") -> list[tuple[str, int]]:
-    return sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-
-
 def _require_berts(tokenizer: "Tokenizer") -> None:
-    tokens, ids = zip(*_tokens_by_id(tokenizer), strict=True)
-    in_lines = ids == tuple(range(len(ids))) and tuple("\n".join(tokens).split()) == tokens
-    frames = (tokenizer.encode("").tokens, tokenizer.encode("", "").tokens)
-    framed = frames == (["[CLS]", "[SEP]"], ["[CLS]", "[SEP]", "[SEP]"])
-    if not (in_lines and framed and type(tokenizer.model).__name__ == "WordPiece"):
+    """Refuse what the operator would read otherwise, in silence."""
+    lines, model = vocabulary_lines(tokenizer), tokenizer.model
+    text, pair = tokenizer.encode(""), tokenizer.encode("", "")
+    if not (
+        isinstance(model, WordPiece)
+        and lines == "\n".join(lines or ()).split()
+        and (model.unk_token, model.continuing_subword_prefix, model.max_input_chars_per_word) == ("[UNK]", "##", 100)
+        and (text.tokens, pair.tokens) == (["[CLS]", "[SEP]"], ["[CLS]", "[SEP]", "[SEP]"])
+        and pair.type_ids == [0, 0, 1]
+    ):
         raise CompressError(
             "export --single-file: the tokenizer is not a BERT's (WordPiece, with [CLS] and [SEP] around a text), the "
             "only kind that the operators for graphs can run; leave --single-file out"
+        )
+    added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+    if own := [token for token in added if token not in _BERTS_OWN]:
+        shown = ", ".join(own[:5]) + (f" and {len(own) - 5} more" if len(own) > 5 else "")
+        raise CompressError(
+            f"export --single-file: the tokenizer has added tokens ({shown}), which the operators for graphs would "
+            "split; leave --single-file out"
         )
 
 

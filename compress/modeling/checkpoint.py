@@ -26,8 +26,10 @@ from compress.demo_assets import model_source
 from compress.errors import CompressError
 from compress.families import family_of
 from compress.families.family import Family
+from compress.families.tokenizers.vocabulary import normalizer_settings, vocabulary_lines
 from compress.families.view import EncoderView
 from compress.folder import MANIFEST, Manifest, read_manifest, write_manifest
+from compress.modeling.plain import give_second_segment, labels_of, make_plain
 from compress.runtime.encoding import TextEncoder
 from compress.task import is_multi_label
 
@@ -58,7 +60,7 @@ class Checkpoint:
     @cached_property
     def encoder(self) -> TextEncoder:
         """Texts to token ids, as this model wants them."""
-        return TextEncoder(self.tokenizer.backend_tokenizer, self.max_length)
+        return TextEncoder(self.tokenizer.backend_tokenizer, self.max_length, self.tokenizer.truncation_side)
 
     def manifest(self, kind: Literal["torch", "onnx"]) -> Manifest:
         """What a folder that holds this model says of it."""
@@ -93,7 +95,7 @@ def load_for_finetuning(source: str, task: str, labels: tuple[str, ...], seed: i
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Manifest:
-    """Write the model in Hugging Face layout, with safetensors, ``vocab.txt`` and the manifest last."""
+    """Write the model in Hugging Face layout, with safetensors, the tokenizer and the manifest last."""
     set_label_config(checkpoint.model.config, checkpoint)
     with quiet_transformers():
         checkpoint.model.save_pretrained(folder)
@@ -102,13 +104,20 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Manifest:
 
 
 def save_tokenizer(checkpoint: Checkpoint, folder: Path) -> None:
-    """The tokenizer's files, with the ``vocab.txt`` that C#, Java and mobile clients read."""
-    checkpoint.tokenizer.model_max_length = checkpoint.max_length
-    checkpoint.tokenizer.backend_tokenizer.no_padding()
-    checkpoint.tokenizer.backend_tokenizer.no_truncation()  # else the file would carry our own limits
-    checkpoint.tokenizer.save_pretrained(folder)
-    by_id = sorted(checkpoint.tokenizer.get_vocab().items(), key=lambda item: item[1])
-    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in by_id), encoding="utf-8")
+    """The tokenizer's files; for WordPiece also the ``vocab.txt`` that C#, Java and mobile clients read.
+
+    ``tokenizer.json`` is what all our readers read. What the other files say too, they say as it does.
+    """
+    tokenizer, backend = checkpoint.tokenizer, checkpoint.tokenizer.backend_tokenizer
+    tokenizer.model_max_length = checkpoint.max_length
+    backend.no_padding()
+    backend.no_truncation()  # else the file would carry our own limits
+    if tokenizer.truncation_side == "left":  # it can say so only with a limit
+        backend.enable_truncation(checkpoint.max_length, direction="left")
+    tokenizer.init_kwargs |= {"truncation_side": tokenizer.truncation_side, **normalizer_settings(backend)}
+    tokenizer.save_pretrained(folder)
+    if (lines := vocabulary_lines(backend)) is not None:
+        (folder / "vocab.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
 
 def set_label_config(config: Any, checkpoint: Checkpoint) -> None:
@@ -127,19 +136,21 @@ def _load(name: str) -> Checkpoint:
         if config.problem_type == "regression":
             raise CompressError(f"{source}: is a regression model; compress works on classifiers")
         family = family_of(config, source)
+        make_plain(config, source)
         tokenizer = AutoTokenizer.from_pretrained(source)
         model, loading = AutoModelForSequenceClassification.from_pretrained(
-            source, output_loading_info=True, dtype=torch.float32
+            source, config=config, output_loading_info=True, dtype=torch.float32
         )
     *_, classifier = family.head
     has_head = not {f"{classifier.path}.weight", f"{classifier.path}.bias"} <= set(loading["missing_keys"])
     _check_weights(source, loading, family, has_head)
+    give_second_segment(EncoderView(model))
     limit = min(tokenizer.model_max_length, EncoderView(model).longest)
     return Checkpoint(
         model=model.eval(),
         tokenizer=tokenizer,  # type: ignore[arg-type]  # none of our families has the slow kind
         task=manifest.task if manifest else _task(config),
-        labels=manifest.labels if manifest else _labels(config) if has_head else (),
+        labels=manifest.labels if manifest else labels_of(config, source) if has_head else (),
         max_length=manifest.max_length if manifest else limit,
         history=manifest.history if manifest else (),
         digest=manifest.digest if manifest else None,
@@ -181,14 +192,6 @@ def _check_weights(source: str, loading: dict[str, Any], family: Family, has_hea
     missing = sorted(name for name in loading["missing_keys"] if not name.startswith(may_lack))
     if missing:
         raise CompressError(f"{source}: {len(missing)} weights are missing, {missing[0]} for one; get the model again")
-
-
-def _labels(config: Any) -> tuple[str, ...]:
-    """Label names; the placeholders LABEL_0, LABEL_1 that transformers makes up stand for the data's 0, 1."""
-    names = [str(config.id2label[index]) for index in range(config.num_labels)]
-    if all(name == f"LABEL_{index}" for index, name in enumerate(names)):
-        return tuple(map(str, range(len(names))))
-    return tuple(names)
 
 
 def _task(config: Any) -> str:

@@ -64,7 +64,7 @@ model = ORTModelForSequenceClassification.from_pretrained("{name}", subfolder="o
 
 Any other ONNX runtime: the graph is `onnx/{graph}`; inputs {inputs} (int64,
 `[batch, sequence]`), output `logits` (float32, `[batch, {label_count}]`), whose {activation} gives the scores; the
-tokenizer is in `tokenizer.json` and, for clients that want it, `vocab.txt`."""
+tokenizer is in `tokenizer.json` and, if it is a BERT's, in `vocab.txt` for clients that want that."""
 _SINGLE_FILE = """One file, `model.onnx`, reads texts and answers with labels, in any app that has onnxruntime and
 the operators of onnxruntime-extensions (packages for Python, C#, Java, Android and iOS). In Python
 (`pip install onnxruntime onnxruntime-extensions`):
@@ -91,7 +91,7 @@ _TEI = """Hugging Face text-embeddings-inference, in its images for CPUs:
 
 ```sh
 docker run -p 8080:80 -v $PWD/{name}:/model ghcr.io/huggingface/text-embeddings-inference:cpu-1.9 --model-id /model
-curl localhost:8080/predict -H 'Content-Type: application/json' -d '{{"inputs": {tei_example}{tei_raw}}}'
+curl localhost:8080/predict -H 'Content-Type: application/json' -d '{{"inputs": {tei_example}{tei_options}}}'
 ```
 
 {tei_note}"""
@@ -102,7 +102,7 @@ tritonserver --model-repository={name}
 ```
 
 It takes token ids ({inputs}, int64, `[batch, sequence]`), which a client makes
-with `classifier/tokenizer.json`, cut at {max_length} tokens; the {activation} of its `logits` gives the scores. A
+with `classifier/tokenizer.json`, {cut} {max_length} tokens; the {activation} of its `logits` gives the scores. A
 request for the output with `"parameters": {{"classification": 1}}` is answered with labels."""
 _TEI_MULTI_LABEL = """It has no multi-label tasks: request `raw_scores`, as above, and take the sigmoid of each."""
 _LOADINGS = {"onnx": _ONNX, "single_file": _SINGLE_FILE, "tei": _TEI, "triton": _TRITON}
@@ -110,7 +110,13 @@ _HUB_IDS = {"demo:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 _FILES = {precision: Path(name).name for name, precision in GRAPHS.items()}
 
 
-def model_card(name: str, manifest: Manifest, inputs: Sequence[str] = INPUTS, model_type: str | None = None) -> str:
+def model_card(
+    name: str,
+    manifest: Manifest,
+    inputs: Sequence[str] = INPUTS,
+    model_type: str | None = None,
+    truncation_side: str = "right",
+) -> str:
     """Markdown with Hub metadata, for the folder ``name``; ``model_type`` is that of its config, where it has one."""
     precision = _precision(manifest)
     dtype = "q8" if precision == "int8" else precision  # as transformers.js names it
@@ -125,8 +131,8 @@ def model_card(name: str, manifest: Manifest, inputs: Sequence[str] = INPUTS, mo
         max_length=manifest.max_length,
         steps="\n".join(_row(entry) for entry in manifest.history),
         measured=_measured(manifest),
-        limits="\n".join(f"- {limit}" for limit in _limits(manifest, precision)),
-        loading=_how_to_load(name, manifest, inputs, _FILES[precision], dtype),
+        limits="\n".join(f"- {limit}" for limit in _limits(manifest, precision, truncation_side)),
+        loading=_how_to_load(name, manifest, inputs, _FILES[precision], dtype, truncation_side),
     )
 
 
@@ -198,8 +204,14 @@ def _measured(manifest: Manifest) -> str:
     return f"{shown}{100 * found['agreement']:.1f}% of them.\n\n"
 
 
-def _limits(manifest: Manifest, precision: str) -> Iterator[str]:
-    yield f"Of a longer text it reads the first {manifest.max_length} tokens."
+def _limits(manifest: Manifest, precision: str, truncation_side: str) -> Iterator[str]:
+    if truncation_side == "left":
+        yield (
+            f"Of a longer text it reads the last {manifest.max_length} tokens. A client that can only keep the first "
+            "ones gets other answers."
+        )
+    else:
+        yield f"Of a longer text it reads the first {manifest.max_length} tokens."
     yield (
         "It knows only the labels above: a text that fits none of them gets one nevertheless."
         if not is_multi_label(manifest.task)
@@ -230,10 +242,14 @@ def _row(entry: dict[str, Any]) -> str:
     return f"| {entry['step']} | {_data_name(entry) or ''} | {shown} |"
 
 
-def _how_to_load(name: str, manifest: Manifest, inputs: Sequence[str], graph: str, dtype: str) -> str:
+def _how_to_load(
+    name: str, manifest: Manifest, inputs: Sequence[str], graph: str, dtype: str, truncation_side: str
+) -> str:
     """Markdown: the code that loads the folder in each runtime; ``dtype`` is its precision in transformers.js."""
     pairs, multi_label = reads_pairs(manifest.task), is_multi_label(manifest.task)
     words = {"text": ["a text to classify"]} | ({"text_pair": ["another text"]} if pairs else {})
+    left = truncation_side == "left"
+    tei_options = ', "truncate": true, "truncation_direction": "Left"' if left else ""
     return _LOADINGS[manifest.kind].format(
         name=name,
         label_count=len(manifest.labels),
@@ -248,6 +264,7 @@ def _how_to_load(name: str, manifest: Manifest, inputs: Sequence[str], graph: st
         + ", ".join(f'"{key}": np.array({json.dumps(text)})' for key, text in words.items())
         + "}",
         tei_example='["a text", "another text"]' if pairs else '"a text to classify"',
-        tei_raw=', "raw_scores": true' if multi_label else "",
+        tei_options=tei_options + (', "raw_scores": true' if multi_label else ""),
+        cut="of a longer text the last" if left else "cut at",
         tei_note=_TEI_MULTI_LABEL if multi_label else "",
     )

@@ -24,6 +24,7 @@ from compress.graph.writer import GraphWriter, Shape, model_of
 from compress.modeling.checkpoint import Checkpoint, save_tokenizer, set_label_config
 from compress.modeling.pruned import PRUNED_SETTINGS
 from compress.packaging.card import model_card
+from compress.runtime.encoding import side_of
 from compress.runtime.graph_file import FP32_GRAPH, INPUTS, INT8_GRAPH, OUTPUT, graph_inputs
 from compress.task import is_multi_label, reads_pairs
 
@@ -67,9 +68,10 @@ def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def copy_side_files(parent: Path, folder: Path) -> None:
-    """The same files, from another ONNX folder."""
+    """The same files, from another ONNX folder; not all tokenizers have a ``vocab.txt``."""
     for name in _SIDE_FILES:
-        shutil.copyfile(parent / name, folder / name)
+        if (parent / name).is_file():
+            shutil.copyfile(parent / name, folder / name)
 
 
 def finish_onnx_folder(folder: Path, name: str, manifest: Manifest) -> Manifest:
@@ -77,8 +79,17 @@ def finish_onnx_folder(folder: Path, name: str, manifest: Manifest) -> Manifest:
     inputs = graph_inputs(next(folder.rglob("*.onnx")))
     config = next(folder.rglob("config.json"), None)  # a single file has none
     model_type = json.loads(config.read_text(encoding="utf-8"))["model_type"] if config else None
-    (folder / "README.md").write_text(model_card(name, manifest, inputs, model_type), encoding="utf-8")
+    card = model_card(name, manifest, inputs, model_type, _truncation_side(folder))
+    (folder / "README.md").write_text(card, encoding="utf-8")
     return write_manifest(folder, manifest)
+
+
+def _truncation_side(folder: Path) -> str:
+    """By the folder's tokenizer, or what a single file says of the one inside."""
+    for tokenizer in folder.rglob("tokenizer.json"):
+        return side_of(Tokenizer.from_file(str(tokenizer)))
+    about = {entry.key: entry.value for entry in onnx.load(folder / "model.onnx").metadata_props}
+    return str(about["truncation_side"])
 
 
 def single_file(parent: Path, manifest: Manifest, folder: Path) -> Path:
@@ -158,7 +169,8 @@ def with_tokenizer(network: onnx.ModelProto, tokenizer: Tokenizer, manifest: Man
     reads: dict[str, Shape] = {name: (TensorProto.STRING, ["batch"]) for name in texts}
     model = model_of(outer.graph("bert-classifier-of-texts", reads, answers), DOMAIN)
     about = {"task": manifest.task, "labels": json.dumps(manifest.labels, ensure_ascii=False)}
-    helper.set_model_props(model, about | {"max_length": str(manifest.max_length)})
+    limits = {"max_length": str(manifest.max_length), "truncation_side": side_of(tokenizer)}
+    helper.set_model_props(model, about | limits)
     return model
 
 

@@ -1,11 +1,12 @@
 """The app's way in: ``compress.load(folder)`` gives a classifier that answers texts with labels."""
 
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Self, cast, overload
+from typing import NoReturn, Self, cast, overload
 
 import numpy as np
 
@@ -46,8 +47,10 @@ class Classifier:
     """An exported model, ready to answer; made by :func:`load`. Threads may share it.
 
     A text is a ``str``; for tasks on pairs, two of them in a tuple or a list. Empty texts and control characters are
-    answered as the tokenizer sees them. A text is answered by its beginning: the model's ``max_length`` tokens, which
-    are looked for in the first 100 characters for each.
+    answered as the tokenizer sees them. A text is answered by its beginning (by its end, where the model was made so):
+    the model's ``max_length`` tokens, which are looked for in 100 characters for each.
+
+    A process that was forked, or that gets its arguments pickled, loads a classifier of its own.
 
     Attributes:
         labels: names of the labels, in the order of the logits.
@@ -69,6 +72,7 @@ class Classifier:
         self._predictor: OnnxPredictor | None = predictor
         self._batch_tokens = batch_tokens
         self._executor = ThreadPoolExecutor(predictor.instances) if predictor.instances > 1 else None
+        self._process = os.getpid()
 
     @overload
     def __call__(self, texts: str) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is an iterable too
@@ -129,10 +133,16 @@ class Classifier:
     def __repr__(self) -> str:
         return f"Classifier({self.task}, {len(self.labels)} labels, {self.precision}: {self.reason})"
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled."""
+        raise CompressError("a classifier cannot be pickled, it holds open sessions; load the folder in each process")
+
     def _windows(self, texts: Iterable[Text]) -> Iterator[Logits]:
         predictor = self._predictor
         if predictor is None:
             raise CompressError("the classifier is closed; load it again")
+        if os.getpid() != self._process and predictor.threads > 1:  # threads stay behind, so it would wait for ever
+            raise CompressError("the classifier was loaded before this process was forked; load it in each process")
         remaining = checked(texts, predictor.encoder, pairs=reads_pairs(self.task))
         while window := list(islice(remaining, _TEXTS_AT_ONCE)):
             yield predict_logits(predictor, window, batch_tokens=self._batch_tokens, executor=self._executor)

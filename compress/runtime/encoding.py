@@ -1,6 +1,6 @@
 """Texts, checked, to token ids and padded batches: one path for training, measuring and serving."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,23 +35,27 @@ class Encoding:
 
 
 class TextEncoder:
-    """A tokenizer with a truncation of its own, whatever the tokenizer that it is made from has.
+    """A tokenizer with a limit of its own, whatever the tokenizer that it is made from has.
 
     Args:
         tokenizer: it stays as it is.
         max_length: the most tokens of a text or pair, special tokens included.
+        truncation_side: where a longer text loses tokens: its end for ``right``, its beginning for ``left``.
         shared: whether others use ``tokenizer`` too; if not, it is used itself and not a copy.
     """
 
-    def __init__(self, tokenizer: "Tokenizer", max_length: int, *, shared: bool = True) -> None:
+    def __init__(
+        self, tokenizer: "Tokenizer", max_length: int, truncation_side: str = "right", *, shared: bool = True
+    ) -> None:
         self.max_length = max_length
+        self.truncation_side = truncation_side
         self._tokenizer = deepcopy(tokenizer) if shared else tokenizer
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_length)
+        self._tokenizer.enable_truncation(max_length, direction=truncation_side)
 
     @classmethod
     def from_file(cls, path: Path, max_length: int) -> "TextEncoder":
-        """The tokenizer in a ``tokenizer.json``."""
+        """The tokenizer in a ``tokenizer.json``, which says the side too."""
         from tokenizers import Tokenizer
 
         try:
@@ -59,7 +63,7 @@ class TextEncoder:
         except Exception as error:  # noqa: BLE001 - tokenizers raises plain Exception, for a missing file too
             reason = str(error).partition("\n")[0]
             raise CompressError(f"{path}: is no tokenizer ({reason}); make or copy the folder again") from None
-        return cls(tokenizer, max_length, shared=False)
+        return cls(tokenizer, max_length, side_of(tokenizer), shared=False)
 
     def __call__(self, texts: Sequence[Text]) -> list[Encoding]:
         """One encoding a text, in order."""
@@ -67,9 +71,15 @@ class TextEncoder:
         return [Encoding(encoding.ids, encoding.type_ids) for encoding in found]
 
     def cut(self, text: Text) -> Text:
-        """The beginning of ``text`` (of both, for a pair): the characters in which its tokens are looked for."""
+        """The part of ``text`` (of both, for a pair) in which its tokens are looked for."""
         limit = self.max_length * _CHARACTERS_A_TOKEN
-        return text[:limit] if isinstance(text, str) else (text[0][:limit], text[1][:limit])
+        part = slice(limit) if self.truncation_side == "right" else slice(-limit, None)
+        return text[part] if isinstance(text, str) else (text[0][part], text[1][part])
+
+
+def side_of(tokenizer: "Tokenizer") -> str:
+    """Where it cuts by the limit in its file, ``left`` or ``right``; ``right`` where the file has no limit."""
+    return str((tokenizer.truncation or {}).get("direction", "right")).lower()
 
 
 def pad(encodings: Sequence[Encoding]) -> Feeds:
@@ -99,6 +109,9 @@ def checked(texts: Iterable[Text], encoder: TextEncoder, *, pairs: bool) -> Iter
     A wrong one is refused by its position and none is dropped.
     """
     wanted = "a pair of texts" if pairs else "a text"
+    if isinstance(texts, Mapping) or hasattr(texts, "columns") or hasattr(texts, "column_names"):
+        column = "zip(data['one'], data['other'])" if pairs else "data['text']"
+        raise TextError(f"texts are a {type(texts).__name__}, a table of columns; pass its column: {column}")
     if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
         raise TextError(f"texts must be {wanted} or an iterable of them, got {texts!r:.60}")
     for position, item in enumerate(texts):

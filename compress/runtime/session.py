@@ -45,7 +45,8 @@ class OnnxPredictor:
         check_graph(graph)
         self.batch_tokens = batch_tokens_of(graph)
         self.instances = instances
-        threads_each = (threads or usable_cpus()) // instances
+        self.threads = threads or usable_cpus()
+        threads_each = self.threads // instances
         # A run on one thread happens in the caller's own, so one session then serves any number of callers at once.
         sessions = instances if threads_each > 1 else 1
         self._sessions = [open_session(graph, threads_each, provider) for _ in range(sessions)]
