@@ -1,4 +1,4 @@
-"""A checkpoint's own settings, made plain: what only changes how a model is called goes, what changes answers is heard."""
+"""A checkpoint's own settings: those that only change how it is called are undone, those that change answers count."""
 
 import re
 import unicodedata
@@ -32,7 +32,7 @@ def give_second_segment(view: EncoderView) -> None:
     path = view.paths.segments
     if path is None or "token_type_ids" not in view.family.inputs:
         return
-    row: torch.Tensor = view.module.get_submodule(path).weight.detach()  # type: ignore[assignment,union-attr,operator]
+    row: torch.Tensor = view.module.get_submodule(path).weight.detach()  # type: ignore[operator]
     if len(row) == 1:
         view.module.set_submodule(path, nn.Embedding.from_pretrained(row.repeat(2, 1), freeze=False))
         view.write(type_vocab_size=2)

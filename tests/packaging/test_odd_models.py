@@ -8,12 +8,13 @@ The table can be imported: ``CASES`` and :func:`outcome`.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
@@ -29,10 +30,14 @@ from transformers import (
 
 import compress
 from compress.errors import CompressError
-from compress.folder import read_manifest
-from compress.modeling.checkpoint import load_classifier, quiet_transformers, save_checkpoint
+from compress.folder import Manifest, read_manifest
+from compress.graph.build import build_graph
+from compress.graph.weights import read_weights
+from compress.modeling.checkpoint import Checkpoint, load_classifier, quiet_transformers, save_checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
+from compress.packaging.layout import finish_onnx_folder, single_file, write_side_files
 from compress.runtime.encoding import Text, side_of
+from compress.runtime.graph_file import FP32_GRAPH
 from compress.runtime.predictor import predict_logits
 
 Logits = npt.NDArray[np.float32]
@@ -162,6 +167,11 @@ def left(found: Tokenizer) -> None:
     found.enable_truncation(5, direction="left")
 
 
+def limited(found: Tokenizer) -> None:
+    found.enable_truncation(3)
+    found.enable_padding(length=9)
+
+
 def left_out(number: int) -> Change:
     """A vocabulary whose numbers have a gap."""
     return described(lambda content: content["model"]["vocab"].pop(VOCABULARY[number]))
@@ -178,7 +188,7 @@ TOKENIZERS = [
     Case("truncation on the left, for pairs", LEFT, pairs=True, single_file=True),
     Case("truncation on the left, said in tokenizer.json alone", both(tokenizer(left), settings(truncation_side=None))),
     Case("truncation on the right, tokenizer.json says left", both(tokenizer(left), settings(truncation_side="right"))),
-    Case("a limit and padding in tokenizer.json", tokenizer(lambda found: (found.enable_truncation(3), found.enable_padding(length=9)))),
+    Case("a limit and padding in tokenizer.json", tokenizer(limited)),
     Case("a token twice in vocab.txt", vocabulary_file(TWICE), single_file=True),
     Case("Windows' line ends in vocab.txt", vocabulary_file(VOCABULARY, "\r\n")),
     Case("no settings beside vocab.txt", both(vocabulary_file(VOCABULARY), lambda folder: (folder / "tokenizer_config.json").unlink())),
@@ -230,14 +240,14 @@ CASES = [*TOKENIZERS, *CONFIGS]
 def write_model(case: Case, folder: Path) -> Path:
     """The case's checkpoint, with random weights."""
     torch.manual_seed(0)
-    shape = {
+    shape: dict[str, Any] = {
         "hidden_size": 16,
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
         "intermediate_size": 16,
         "max_position_embeddings": 16,
     }
-    labels = {"id2label": {0: "neg", 1: "pos"}, "label2id": {"neg": 0, "pos": 1}}
+    labels: dict[str, Any] = {"id2label": {0: "neg", 1: "pos"}, "label2id": {"neg": 0, "pos": 1}}
     with quiet_transformers():
         model = BertForSequenceClassification(
             BertConfig(vocab_size=len(VOCABULARY) + ROOM, **shape, **labels, **case.config)
@@ -278,17 +288,27 @@ def single_file_scores(folder: Path, texts: Sequence[Text]) -> Logits:
     return scores
 
 
+def export(checkpoint: Checkpoint, folder: Path) -> Manifest:
+    """As the step does, without its checks, which take most of its time."""
+    (folder / "onnx").mkdir(parents=True)
+    onnx.save(build_graph(read_weights(checkpoint.model)), folder / FP32_GRAPH)
+    write_side_files(checkpoint, folder)
+    return finish_onnx_folder(folder, "odd", checkpoint.manifest("onnx"))
+
+
 def answers(case: Case, model: Path, work: Path, texts: Sequence[Text]) -> Iterator[tuple[str, Logits]]:
     """The logits of everything that is made of the model, by what answers."""
     checkpoint = load_classifier(str(model), pairs=case.pairs)
     yield "PyTorch", predict_logits(TorchPredictor(checkpoint), texts)
     save_checkpoint(checkpoint, work / "saved")
     yield "the saved copy", source_logits(Case("saved"), work / "saved", texts)
-    compress.export(model, work / "onnx", pairs=case.pairs, threads=1)
+    manifest = export(checkpoint, work / "onnx")
     with compress.load(work / "onnx", threads=1) as classifier:
         yield "the folder", classifier.logits(texts)
     if case.single_file:
-        compress.export(work / "onnx", work / "single", single_file=True)
+        (work / "single").mkdir()
+        single_file(work / "onnx", manifest, work / "single")
+        finish_onnx_folder(work / "single", "single", replace(manifest, kind="single_file"))
         yield "the single file", np.log(single_file_scores(work / "single", texts))
 
 
@@ -312,6 +332,9 @@ def disagreements(case: Case, folder: Path) -> Iterator[str]:
         "normalizer": said == (normalizer.lowercase, normalizer.strip_accents, normalizer.handle_chinese_chars),
         "vocab.txt": all(lines[number] == token or "\n" in token for token, number in ids.items()) and len(set(lines)) == len(lines) == max(ids.values()) + 1,
     }  # fmt: skip
+    if case.single_file:
+        card = (folder.with_name("single") / "README.md").read_text(encoding="utf-8")
+        agree["the single file's card"] = ("the last" in card) == (side_of(found) == "left")
     yield from (f"{what} of the folder's files differ" for what, holds in agree.items() if not holds)
 
 
