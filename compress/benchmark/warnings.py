@@ -11,6 +11,7 @@ import psutil  # type: ignore[import-untyped]
 from compress.benchmark.report import formatting
 from compress.benchmark.report.speedup import can_be_stated, speedup, speedup_words
 from compress.clock import Stopwatch
+from compress.data.dataset import some
 from compress.machine import cpu_numbers
 
 _BUSY_CPUS = 0.1
@@ -100,6 +101,6 @@ def doubts_of(balance: Mapping[str, Any] | None) -> list[str]:
         )
     if balance is not None and balance["absent"]:
         found.append(
-            f"The accuracies say nothing of labels that no test text has: {formatting.first_of(balance['absent'])}."
+            f"The accuracies say nothing of labels that no test text has: {some(balance['absent'])}."
         )
     return found

@@ -91,12 +91,6 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def first_of(names: Sequence[str], most: int = 5) -> str:
-    """``a, b, c, d, e and 7 more``."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
-
-
 def split_words(entry: Mapping[str, Any]) -> str:
     """The best split in a sentence, and what it gains over the worst."""
     ranked = sorted(entry["instances"], key=lambda split: -float(split["texts_per_s"]))
