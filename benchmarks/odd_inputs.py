@@ -2,9 +2,9 @@
 
 python -m benchmarks.odd_inputs [--against REVISION]
 
-The cases are the tables of the tests, ``tests/*/test_odd_*.py``. Each has ``CASES`` and ``outcome(case, folder, said)``,
-which is ``right``, ``refused``, or what is wrong. With ``--against`` the same cases are also put to the package as it
-was at a git revision; one that cannot be put to the old code, since it needs a name that is new, is not tried.
+The cases are the tables of the tests, ``tests/*/test_odd_*.py``. Each has ``CASES`` and, as a function of a case,
+a folder and what was said, ``outcome``: ``right``, ``refused``, or what is wrong. With ``--against`` the same cases are
+also put to the package as it was at a git revision; one that needs a name or a setting that it lacks is not tried.
 The counts and every outcome go to ``results/odd_inputs.json``.
 """
 
@@ -30,6 +30,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "odd_inputs.json"
 # "other words": a refusal in one line, but not with what the table wants; "fine": what should have been answered.
 KINDS = ("right", "refused", "refused in other words", "refused though fine", "wrong", "traceback", "not tried")
 _OTHER_WORDS = "refused without its words"
+_NEW_SETTING = r"data\.\w+ (is not a setting|should be a valid string, got \[)"
 _LONGEST = 300
 
 Outcomes = dict[str, str]  # by case
@@ -93,10 +94,10 @@ def tried(module: str) -> Iterator[tuple[str, str]]:
             except Exception as error:  # noqa: BLE001 - a traceback is what is counted
                 outcome = _failure(error)
         if outcome.startswith(_OTHER_WORDS):
-            outcome = (
-                f"refused {'in other words' if case.refused else 'though fine'}{outcome.removeprefix(_OTHER_WORDS)}"
-            )
-        yield case.name, outcome[:_LONGEST]
+            kind = "refused in other words" if case.refused else "refused though fine"
+            kind = "not tried" if re.search(_NEW_SETTING, outcome) else kind
+            outcome = kind + outcome.removeprefix(_OTHER_WORDS)
+        yield case.name, outcome.replace(folder, "DIR")[:_LONGEST]
 
 
 def imported(module: str) -> Any:

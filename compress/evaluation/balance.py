@@ -24,7 +24,7 @@ class Balance:
 def measure_balance(metric: str, labels: Sequence[str], true: Indicators) -> Balance:
     """Of the right answers ``true``, bool ``[n, labels]``, under the main ``metric``."""
     answers, counts = np.unique(true, axis=0, return_counts=True)
-    answer, share = answers[counts.argmax()], float(counts.max() / len(true))
+    answer, share = np.asarray(answers[counts.argmax()]), float(counts.max() / len(true))
     sums = text_counts(metric, np.broadcast_to(answer, true.shape), true, positive=positive_column(labels)).sum(axis=0)
     return Balance(
         most_frequent=tuple(label for label, applies in zip(labels, answer, strict=True) if applies),
