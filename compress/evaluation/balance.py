@@ -31,5 +31,5 @@ def measure_balance(metric: str, labels: Sequence[str], true: Indicators) -> Bal
         share=share,
         always=float(from_counts(metric, sums, len(true))),
         lopsided=share > _LOPSIDED,
-        absent=tuple(label for label, applies in zip(labels, true.any(axis=0), strict=True) if not applies),
+        absent=tuple(label for label, applies in zip(labels, np.asarray(true.any(axis=0)), strict=True) if not applies),
     )
