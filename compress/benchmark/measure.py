@@ -13,10 +13,11 @@ from compress.benchmark.protocol import Findings, Measured, all_labels, check_re
 from compress.benchmark.report.recommend import recommend
 from compress.benchmark.rows import plan, unique_names
 from compress.benchmark.throughput import cpu_splits
-from compress.benchmark.warnings import warnings_of
-from compress.benchmark.workload import speedup_interval
+from compress.benchmark.warnings import doubts_of, warnings_of
+from compress.benchmark.workload import Times, speedup_interval
 from compress.config import BenchConfig
 from compress.errors import CompressError
+from compress.evaluation.balance import measure_balance
 from compress.evaluation.comparison import find_flips, measure_change
 from compress.evaluation.metrics import (
     RESAMPLES,
@@ -29,7 +30,7 @@ from compress.evaluation.metrics import (
     truth,
 )
 from compress.folder import MANIFEST, read_manifest
-from compress.machine import describe_machine, gpu_name, usable_cpus
+from compress.machine import brief_spin, describe_machine, gpu_name, usable_cpus
 
 if TYPE_CHECKING:
     from compress.data import Split
@@ -73,17 +74,20 @@ def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig)
     check_reference(rows, findings.failed)
     failed = findings.failed
     entries = compare(findings.timed(), test, config)
-    recommendation, contention = recommend(entries), findings.watch.contention()
+    balance = _balance(findings.timed(), test, config) if test.labels else None
+    recommendation, contention = recommend(entries, balance), findings.watch.contention()
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "partial": partial,
         "machine": describe_machine(threads),
         "settings": config.model_dump() | {"threads": threads, "resamples": RESAMPLES},
+        "spin": brief_spin().get("GOMP_SPINCOUNT"),
         "test_texts": len(test.texts),
+        "balance": balance,
         "models": entries,
         "recommendation": asdict(recommendation),
         "busy": asdict(contention) if contention else None,
-        "warnings": warnings_of(entries, recommendation.name, contention),
+        "warnings": warnings_of(entries, recommendation.name, contention) + doubts_of(balance),
         "failed": [{"name": name, "path": str(rows[name].path), "reason": reason} for name, reason in failed.items()],
         "left_out": [{"name": name, "path": str(named[name]), "reason": why} for name, why in left_out.items()],
         "skipped": findings.skipped,
@@ -127,13 +131,29 @@ def _sureness(model: Measured, labels: tuple[str, ...]) -> npt.NDArray[np.float6
     return placed
 
 
+def _balance(measured: dict[str, Measured], test: "Split", config: BenchConfig) -> dict[str, Any]:
+    labels, task = all_labels(model.info for model in measured.values()), next(iter(measured.values())).info.task
+    metric = choose_metric(config.metric, task, len(labels))
+    return asdict(measure_balance(metric, labels, truth(test.targets(labels, task), len(labels))))
+
+
 def _ratios(first: Measured, model: Measured) -> dict[str, Any]:
-    in_step = 0 < len(first.rounds_ms) == len(model.rounds_ms)
-    return {
+    """The speed-up on the first thread count, that on one thread where it was measured too, and the ratio of sizes."""
+    ratios = {
         "speedup_p50": first.latency[0].p50_ms / model.latency[0].p50_ms,
-        "speedup_ci95": speedup_interval(first.rounds_ms, model.rounds_ms) if in_step else None,
+        "speedup_ci95": _interval(first.rounds_ms, model.rounds_ms),
         "size_ratio": first.info.size_bytes / model.info.size_bytes,
     }
+    if not first.one_thread_ms or not model.one_thread_ms:
+        return ratios
+    medians_ms = [float(np.median(np.concatenate(each.one_thread_ms))) for each in (first, model)]
+    interval = _interval(first.one_thread_ms, model.one_thread_ms)
+    return ratios | {"one_thread": {"speedup_p50": medians_ms[0] / medians_ms[1], "speedup_ci95": interval}}
+
+
+def _interval(first_ms: list[Times], other_ms: list[Times]) -> tuple[float, float] | None:
+    """The speed-up's, where both models took part in the same rounds."""
+    return speedup_interval(first_ms, other_ms) if 0 < len(first_ms) == len(other_ms) else None
 
 
 def _answers(model: Measured, labels: tuple[str, ...]) -> Indicators:

@@ -27,7 +27,7 @@ from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.evaluation.metrics import choose_metric
 from compress.machine import usable_cpus
-from compress.progress import Advance, progress
+from compress.progress import Advance, progress, say
 from compress.runtime.encoding import Text
 from compress.runtime.predictor import Logits
 from compress.task import reads_pairs
@@ -49,6 +49,7 @@ class Measured:
     logits: Logits
     latency: list[Latency] = field(default_factory=list)
     rounds_ms: list[Times] = field(default_factory=list)  # of the first latency
+    one_thread_ms: list[Times] = field(default_factory=list)  # of real texts on one thread, where others use more
     cost: Cost | None = None
     throughput: Throughput | None = None
     served: Served | None = None
@@ -86,6 +87,8 @@ class Findings:
                 model = self.measured[name]
                 if not model.latency:
                     model.rounds_ms = rounds
+                elif workload == REAL and threads == 1:
+                    model.one_thread_ms = rounds
                 model.latency.append(summarise(workload, threads, rounds))
                 raw = [np.round(times, 4).tolist() for times in rounds]
                 self.samples.append({"name": name, **about, "rounds_ms": raw})
@@ -115,7 +118,19 @@ def measure(
                     with _shares(advance, steps, f"{workload}, threads {count}") as share:
                         once = number == 0 and count == threads[0]
                         _time(pool, workload, texts, config, findings, share, test.texts if once else None)
+        if config.device == "cpu" and 1 not in threads and findings.watch.busy():
+            _one_thread(rows, texts, config, findings)
         _side_by_side(texts, config, findings, advance)
+
+
+def _one_thread(rows: Mapping[str, Row], texts: Sequence[Text], config: BenchConfig, findings: Findings) -> None:
+    """Time real texts with one thread too: threads wait for one that a neighbour holds up, some models more."""
+    say("bench: the machine is busy, so every model is timed with one thread as well")
+    living = {name: row for name, row in rows.items() if name not in findings.failed}
+    with WorkerPool(living, 1, findings.failed) as pool:
+        pool.each(ModelWorker.open)
+        check_reference(rows, findings.failed)
+        _time(pool, REAL, texts, config, findings, lambda _: None, None)
 
 
 def check_reference(rows: Mapping[str, Row], failed: Mapping[str, str]) -> None:

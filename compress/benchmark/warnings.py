@@ -1,4 +1,4 @@
-"""Reasons to doubt the figures: other processes that kept the CPUs busy, and a headline with a wide interval."""
+"""Reasons to doubt the figures: busy CPUs, a speed-up with a wide interval, test labels that are badly shared out."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,12 +9,12 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from compress.benchmark.report import formatting
-from compress.benchmark.workload import relative_width
+from compress.benchmark.report.speedup import can_be_stated, speedup, speedup_words
 from compress.clock import Stopwatch
+from compress.data.dataset import some
 from compress.machine import cpu_numbers
 
 _BUSY_CPUS = 0.1
-_WIDE = 0.1
 # The host's share of a virtual machine (steal) counts; guest times are parts of the first two.
 _WORKING = ("user", "nice", "system", "irq", "softirq", "steal")
 
@@ -52,6 +52,11 @@ class CpuWatch:
             return None
         return Contention(self._other_s / self._watched_s, len(self._cpus), self._watched_s)
 
+    def busy(self) -> bool:
+        """Whether other processes took enough of the CPUs to spoil the times."""
+        found = self.contention()
+        return found is not None and found.other_cpus > _BUSY_CPUS
+
     def _others_s(self, ours: frozenset[int]) -> float:
         """Seconds of work on our CPUs since some moment, less our own."""
         times = psutil.cpu_times(percpu=True)
@@ -74,11 +79,28 @@ def warnings_of(entries: Sequence[Mapping[str, Any]], chosen: str, contention: C
             f"The machine was busy: other processes took {contention.other_cpus:.1f} of its {contention.cpus} CPUs"
             " while the times were measured. Stop them and measure again before you rely on the times."
         )
-    entry = next(entry for entry in entries if entry["name"] == chosen)
-    interval = entry["versus_first"].get("speedup_ci95")
-    if entry is not entries[0] and interval is not None and relative_width(interval) > _WIDE:
+    change = next(entry["versus_first"] for entry in entries if entry["name"] == chosen)
+    if not can_be_stated(change):
         found.append(
-            f"The speed-up of {chosen} is uncertain: its 95% interval is {formatting.times(interval[0])} to"
-            f" {formatting.times(interval[1])}. Measure again with more --seconds."
+            f"The speed-up of {chosen} is too uncertain to be stated: its 95% interval is {speedup(change)}."
+            " Measure again on a quiet machine or with more --seconds."
+        )
+    if chosen != entries[0]["name"] and (alone := change.get("one_thread")):
+        found.append(f"With one thread each, which waits for no other, {chosen} is {speedup_words(alone)}.")
+    return found
+
+
+def doubts_of(balance: Mapping[str, Any] | None) -> list[str]:
+    """What the labels of the test texts keep the accuracy from saying; ``balance`` is theirs, None without labels."""
+    found = []
+    if balance is not None and balance["lopsided"]:
+        answer = ", ".join(balance["most_frequent"]) or "no label"
+        found.append(
+            f"{formatting.percent(balance['share'])} of the test texts are {answer}: a model that always gives this"
+            f" answer would score {formatting.percent(balance['always'])}. Compare the accuracies with that."
+        )
+    if balance is not None and balance["absent"]:
+        found.append(
+            f"The accuracies say nothing of labels that no test text has: {some(balance['absent'])}."
         )
     return found

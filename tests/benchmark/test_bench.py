@@ -64,6 +64,9 @@ def test_torch_and_onnx_side_by_side(tiny_torch: Path, tiny_onnx: Path, tmp_path
     speedup = first["latency"][0]["p50_ms"] / second["latency"][0]["p50_ms"]
     assert second["versus_first"]["speedup_p50"] == pytest.approx(speedup)
     assert second["versus_first"]["size_ratio"] == pytest.approx(first["size_bytes"] / second["size_bytes"])
+    assert results["balance"] == {
+        "most_frequent": ("positive",), "share": 0.65, "always": 0.65, "lopsided": False, "absent": ()
+    }  # fmt: skip
     write_report(results, tmp_path)
     assert json.loads((tmp_path / "results.json").read_text())["models"][1]["name"] == second["name"]
 

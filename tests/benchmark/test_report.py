@@ -14,6 +14,7 @@ from compress.benchmark.report.charts import latency_bars
 from compress.benchmark.report.page import as_html, as_markdown, steps, write_report
 from compress.benchmark.report.recommend import recommend
 from compress.benchmark.report.scatter import box_of, log_ticks, pareto_front, place_labels
+from compress.benchmark.warnings import doubts_of, warnings_of
 from compress.benchmark.workload import REAL, Workload, summarise
 from compress.evaluation.comparison import measure_change
 from compress.evaluation.metrics import Indicators, measure_accuracy
@@ -207,6 +208,67 @@ def test_a_loss_of_just_a_point_is_no_more_than_a_point() -> None:
     chosen = recommend([first, other])
     assert chosen.name == other["name"]
     assert "cannot rule out" not in chosen.why
+
+
+@pytest.mark.parametrize("interval", [(1.73, 2.0), (2.0, 2.27), (1.71, 2.29)])
+def test_a_speed_up_whose_interval_is_within_15_percent_is_stated(interval: tuple[float, float]) -> None:
+    results = doubtful(interval)
+    for page in (as_html(results), as_markdown(results)):
+        assert "2.0\N{MULTIPLICATION SIGN} faster" in page
+        assert "measure again" not in page
+
+
+@pytest.mark.parametrize("interval", [(1.69, 2.0), (2.0, 2.31), (0.5, 11.0)])
+def test_a_wider_one_is_nowhere_a_number(interval: tuple[float, float]) -> None:
+    """Not in the title, the headline, the reason, the tiles or the tables: there stand the interval and the advice."""
+    results = doubtful(interval)
+    shown = f"{interval[0]:.1f}\N{MULTIPLICATION SIGN} to {interval[1]:.1f}\N{MULTIPLICATION SIGN}"
+    chosen = results["recommendation"]
+    assert chosen["headline"].startswith(f"student: {shown} the speed (too uncertain: measure again)")
+    assert "Take student" not in chosen["why"]
+    page, markdown = as_html(results), as_markdown(results)
+    assert f"<title>{chosen['headline']}</title>" in page
+    assert page.count(f"<b>{shown}</b>") == 1
+    assert shown in next(line for line in markdown.splitlines() if line.startswith("| student"))
+    assert markdown.startswith(f"**{chosen['headline']}**")
+    for text in (page, markdown):
+        assert "2.0\N{MULTIPLICATION SIGN}" not in re.sub(re.escape(shown), "", text)
+    (warning,) = warnings_of(results["models"], "student", None)
+    assert shown in warning
+
+
+def doubtful(interval: tuple[float, float]) -> dict[str, Any]:
+    """Results of two models, of which the second has a speed-up of 2 with this interval."""
+    results = document(2)
+    change = results["models"][1]["versus_first"]
+    change |= {"speedup_p50": 2.0, "speedup_ci95": interval}
+    return results | {"recommendation": asdict(recommend(results["models"]))}
+
+
+def test_the_front_holds_only_models_whose_speed_up_can_be_stated() -> None:
+    assert "without models whose speed-up is too uncertain" in as_html(doubtful((0.5, 11.0)))
+    assert "without models" not in as_html(doubtful((1.9, 2.1)))
+
+
+def test_the_method_says_how_a_neighbour_is_kept_from_costing_one_model_more() -> None:
+    results = doubtful((1.9, 2.1)) | {"spin": "10000"}
+    assert "GOMP_SPINCOUNT=10000" in as_html(results)
+    assert "with one thread as well" not in as_html(results)
+    results["models"][1]["versus_first"]["one_thread"] = {"speedup_p50": 1.7, "speedup_ci95": (1.6, 1.8)}
+    assert "with one thread as well" in as_html(results)
+    said = warnings_of(results["models"], "student", None)
+    assert said == ["With one thread each, which waits for no other, student is 1.7\N{MULTIPLICATION SIGN} faster."]
+
+
+def test_what_one_answer_for_all_would_score_stands_beside_the_accuracy() -> None:
+    balance = {"most_frequent": ["neg"], "share": 0.99, "always": 0.99, "lopsided": True, "absent": list("abcdefg")}
+    entries = document(1)["models"]
+    assert recommend(entries, balance).headline.endswith("MB (always the same answer: 99.0%)")
+    assert recommend(entries, balance | {"lopsided": False}) == recommend(entries)
+    lopsided, absent = doubts_of(balance)
+    assert "99.0% of the test texts are neg" in lopsided
+    assert absent.endswith("no test text has: a, b, c, d, e and 2 more.")
+    assert doubts_of(balance | {"lopsided": False, "absent": []}) == doubts_of(None) == []
 
 
 def test_the_table_names_what_the_times_are_of() -> None:

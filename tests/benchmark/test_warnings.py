@@ -43,11 +43,11 @@ def test_without_anything_watched_nothing_is_claimed() -> None:
 
 
 def entry(name: str, interval: tuple[float, float] | None) -> dict[str, object]:
-    return {"name": name, "versus_first": {"speedup_ci95": interval}}
+    return {"name": name, "versus_first": {"speedup_p50": 3.0, "speedup_ci95": interval}}
 
 
 def test_a_busy_machine_and_a_vague_headline_are_named() -> None:
-    sure, vague = [entry("a", (1.0, 1.0)), entry("b", (2.9, 3.1))], [entry("a", (1.0, 1.0)), entry("b", (2.0, 4.0))]
+    sure, vague = ([entry("a", None), entry("b", interval)] for interval in ((2.9, 3.1), (2.0, 4.0)))
     assert warnings_of(sure, "b", Contention(0.05, 2, 10.0)) == []
     (busy,) = warnings_of(sure, "b", Contention(0.8, 2, 10.0))
     assert "0.8 of its 2 CPUs" in busy

@@ -7,6 +7,7 @@ from typing import Any
 
 from compress.benchmark.report import formatting
 from compress.benchmark.report.recommend import Entry, p50_ms, texts_of
+from compress.benchmark.report.speedup import can_be_stated, speedup
 from compress.clock import in_words
 
 _FULL_PX, _HALF_PX = {"wide": 890, "narrow": 350}, {"wide": 420, "narrow": 350}
@@ -63,9 +64,28 @@ def as_html(results: Mapping[str, Any]) -> str:
         steps=made,
         trained=_trained(made),
         p50_ms=p50_ms,
+        speedup=speedup,
+        can_be_stated=can_be_stated,
+        all_stated=all(can_be_stated(entry["versus_first"]) for entry in entries),
+        neighbours=_neighbours(results),
         in_words=in_words,
     )
     return page + "\n"
+
+
+def _neighbours(results: Mapping[str, Any]) -> list[str]:
+    """What was done so that other processes cost every model alike, for the section on the method."""
+    sentences = []
+    if results.get("spin") is not None:
+        sentences.append(
+            f"PyTorch's threads wait for each other with GOMP_SPINCOUNT={results['spin']}, so that they give up a CPU"
+            " soon where another process needs it; with the library's default they would hold it."
+        )
+    if any("one_thread" in entry["versus_first"] for entry in results["models"]):
+        sentences.append(
+            "The machine was busy, so each model was timed with one thread as well: a thread alone waits for no other."
+        )
+    return sentences
 
 
 def _charts(entries: Sequence[Entry], chosen: Entry) -> dict[str, dict[str, str]]:
@@ -189,7 +209,7 @@ def _table_row(entry: Entry) -> str:
         formatting.bare_ms(real["p95_ms"]),
         formatting.rate(real["texts_per_s"]),
         formatting.megabytes(entry["size_bytes"]),
-        formatting.times(change["speedup_p50"]),
+        speedup(change),
     )
     return f"| {' | '.join(cells)} |"
 

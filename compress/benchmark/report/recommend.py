@@ -5,7 +5,7 @@ wider loss that chance could explain does not pass: on few test texts almost any
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from compress.benchmark.report.formatting import (
@@ -17,6 +17,7 @@ from compress.benchmark.report.formatting import (
     points,
     points_range,
 )
+from compress.benchmark.report.speedup import can_be_stated, speedup_words
 
 _WORST_CHANGE = -0.01 - 1e-9  # 0.97 - 0.98 is a little less than -0.01
 
@@ -32,8 +33,18 @@ class Recommendation:
     why: str
 
 
-def recommend(entries: Sequence[Entry]) -> Recommendation:
-    """Apply the rule; the reason names the loss beside the gain."""
+def recommend(entries: Sequence[Entry], balance: Mapping[str, Any] | None = None) -> Recommendation:
+    """Apply the rule; the reason names the loss beside the gain.
+
+    ``balance`` is that of the test labels; where nearly all texts have one answer, the headline says what it scores.
+    """
+    chosen = _chosen(entries)
+    if balance is None or not balance["lopsided"]:
+        return chosen
+    return replace(chosen, headline=f"{chosen.headline} (always the same answer: {percent(balance['always'])})")
+
+
+def _chosen(entries: Sequence[Entry]) -> Recommendation:
     first = entries[0]
     if first["accuracy"] is None:
         return _fastest(entries)
@@ -61,10 +72,9 @@ def texts_of(results: Mapping[str, Any]) -> int:
 def gains(entry: Entry) -> str:
     """Speed, size and points against the first model, in a few words."""
     change = entry["versus_first"]
-    speed = compared(change["speedup_p50"], "faster", "slower", "as fast")
     size = compared(change["size_ratio"], "smaller", "larger", "as large")
     loss = "" if change["accuracy_delta"] is None else f", {points(change['accuracy_delta'])} points"
-    return f"{speed}, {size}{loss}"
+    return f"{speedup_words(change)}, {size}{loss}"
 
 
 def _fastest(entries: Sequence[Entry]) -> Recommendation:
@@ -86,14 +96,25 @@ def _keep_first(entries: Sequence[Entry]) -> Recommendation:
     return Recommendation(first["name"], f"{first['name']}: keep it, nothing faster is as accurate", why)
 
 
+def _gain(chosen: Entry, first: Entry) -> str:
+    sizes = f"{megabytes(chosen['size_bytes'])} against {megabytes(first['size_bytes'])}"
+    if not can_be_stated(chosen["versus_first"]):
+        return (
+            f"How much faster {chosen['name']} is cannot be said from these times: measure again on a quiet machine"
+            f" or with more --seconds. It has {sizes}, and was the fastest model within one point of {first['name']}."
+        )
+    return (
+        f"Take {chosen['name']}: it is the fastest model within one point of {first['name']},"
+        f" with {milliseconds(p50_ms(chosen))} a text against {milliseconds(p50_ms(first))} and {sizes}."
+    )
+
+
 def _why(chosen: Entry, entries: Sequence[Entry]) -> str:
     first, change = entries[0], chosen["versus_first"]
     metric = metric_name(chosen["accuracy"]["metric"])
     lead = "The price" if change["accuracy_delta"] < 0 else "What changes"
     sentences = [
-        f"Take {chosen['name']}: it is the fastest model within one point of {first['name']},"
-        f" with {milliseconds(p50_ms(chosen))} a text against {milliseconds(p50_ms(first))} and"
-        f" {megabytes(chosen['size_bytes'])} against {megabytes(first['size_bytes'])}.",
+        _gain(chosen, first),
         f"{lead}: {points(change['accuracy_delta'])} points of {metric} (95% interval"
         f" {points_range(change['ci95'])}), and another answer than {first['name']} on"
         f" {percent(1 - change['agreement'])} of the texts.",

@@ -9,6 +9,7 @@ import altair as alt
 
 from compress.benchmark.report.charts import ACCENT, INK, QUIET, as_svg, inline
 from compress.benchmark.report.recommend import Entry, p50_ms
+from compress.benchmark.report.speedup import can_be_stated
 
 _WHISKER_PX = 3.0
 _LEFT_ROOM_PX, _RIGHT_ROOM_PX = 24, 70
@@ -17,7 +18,7 @@ _OFFSETS_PX = (-10, 10, -24, 24, -38, 38, -52, 52, -66, 66, -80, 80)
 
 
 def scatter(entries: Sequence[Entry], chosen: str, width: int, height: int) -> str:
-    """Accuracy against the median latency, with 95% intervals of both and the Pareto front."""
+    """Accuracy against the median latency, with 95% intervals of both and the Pareto front of what can be stated."""
     data = [_point(entry, entry["name"] == chosen) for entry in entries]
     x_domain = _x_domain(data, width)
     lowest, highest = min(point["low"] for point in data), max(point["high"] for point in data)
@@ -32,7 +33,7 @@ def scatter(entries: Sequence[Entry], chosen: str, width: int, height: int) -> s
     base = alt.Chart(inline(data)).encode(
         x=x, y=y, color=alt.condition("datum.accent", alt.value(ACCENT), alt.value(INK))
     )
-    front = alt.Chart(inline(pareto_front(data))).mark_line(
+    front = alt.Chart(inline(pareto_front([point for point in data if point["stated"]]))).mark_line(
         interpolate="step-after", strokeWidth=1.5, strokeDash=[4, 3], color=QUIET
     )
     layers = [
@@ -70,7 +71,7 @@ def _point(entry: Entry, accent: bool) -> dict[str, Any]:
     low, high = entry["accuracy"]["ci95"]
     place = {"x": p50_ms(entry), "y": 100 * entry["accuracy"]["value"]}
     interval = {"left": left, "right": right, "low": 100 * low, "high": 100 * high}
-    return place | {"name": entry["name"], "accent": accent} | interval
+    return place | {"name": entry["name"], "accent": accent, "stated": can_be_stated(entry["versus_first"])} | interval
 
 
 def _x_domain(data: Sequence[Mapping[str, Any]], width: int) -> list[float]:
