@@ -74,7 +74,8 @@ class Job(Generic[Config]):
         from compress.modeling.checkpoint import save_checkpoint
 
         if is_main_process():
-            history = self._extended(checkpoint.history, metrics, checkpoint.digest, checkpoint.source)
+            head = {"head": checkpoint.head} if checkpoint.head else {}
+            history = self._extended(checkpoint.history, metrics, checkpoint.digest, checkpoint.source, head)
             save_checkpoint(replace(checkpoint, history=history), self.folder)
         return self.result(metrics)
 
@@ -97,8 +98,14 @@ class Job(Generic[Config]):
         return {}
 
     def _extended(
-        self, history: Sequence[dict[str, Any]], metrics: dict[str, Any], digest: str | None, source: str
+        self,
+        history: Sequence[dict[str, Any]],
+        metrics: dict[str, Any],
+        digest: str | None,
+        source: str,
+        read: Mapping[str, str] | None = None,
     ) -> tuple[dict[str, Any], ...]:
+        about = self._about()
         entry = {
             "step": self.config.command,
             "config": self.config.model_dump(mode="json"),
@@ -107,7 +114,8 @@ class Job(Generic[Config]):
             "seconds": round(self.watch.seconds, 1),
             "metrics": metrics,
             "parent": {"source": source, "digest": digest},
-            **self._about(),
+            **about,
+            **({"read": about.get("read", {}) | dict(read)} if read else {}),
         }
         return (*history, entry)
 
