@@ -18,8 +18,8 @@ _HARMLESS = re.compile(
     r"|vocab_transform|vocab_layer_norm|vocab_projector|lm_predictions|mask_predictions)\..*"
     r"|(.*\.)?(position_ids|token_type_ids)"
 )
-# A character that no tokenizer knows, so that one without a token for the unknown fails now and not in service.
-_UNKNOWN = "a \U000f1234"
+# A character that hardly any tokenizer knows, so that one without a token for the unknown fails now and not in service.
+_UNKNOWN = "a \U0001f9ff"
 
 
 def check_weights(

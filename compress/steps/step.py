@@ -74,8 +74,9 @@ class Job(Generic[Config]):
         from compress.modeling.checkpoint import save_checkpoint
 
         if is_main_process():
-            head = {"head": checkpoint.head} if checkpoint.head else {}
-            history = self._extended(checkpoint.history, metrics, checkpoint.digest, checkpoint.source, head)
+            history = self._extended(checkpoint.history, metrics, checkpoint.digest, checkpoint.source)
+            if checkpoint.head:
+                history[-1].setdefault("read", {})["head"] = checkpoint.head
             save_checkpoint(replace(checkpoint, history=history), self.folder)
         return self.result(metrics)
 
@@ -98,14 +99,8 @@ class Job(Generic[Config]):
         return {}
 
     def _extended(
-        self,
-        history: Sequence[dict[str, Any]],
-        metrics: dict[str, Any],
-        digest: str | None,
-        source: str,
-        read: Mapping[str, str] | None = None,
+        self, history: Sequence[dict[str, Any]], metrics: dict[str, Any], digest: str | None, source: str
     ) -> tuple[dict[str, Any], ...]:
-        about = self._about()
         entry = {
             "step": self.config.command,
             "config": self.config.model_dump(mode="json"),
@@ -114,8 +109,7 @@ class Job(Generic[Config]):
             "seconds": round(self.watch.seconds, 1),
             "metrics": metrics,
             "parent": {"source": source, "digest": digest},
-            **about,
-            **({"read": about.get("read", {}) | dict(read)} if read else {}),
+            **self._about(),
         }
         return (*history, entry)
 
