@@ -84,7 +84,8 @@ def plain_model() -> BertForSequenceClassification:
     torch.manual_seed(0)
     names = dict(enumerate(NEG_POS))
     config = BertConfig(**SHAPE, id2label=names, label2id={name: at for at, name in names.items()})
-    model = BertForSequenceClassification(config).eval()
+    model = BertForSequenceClassification(config)
+    model.train(mode=False)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             weight.normal_(1.0 if name.endswith("LayerNorm.weight") else 0.0, 0.2)
