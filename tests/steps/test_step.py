@@ -8,8 +8,7 @@ import pytest
 
 from compress.config import FinetuneConfig, PruneConfig
 from compress.errors import CompressError
-from compress.folder import read_manifest
-from compress.folder import digest_tree
+from compress.folder import digest_tree, read_manifest
 from compress.modeling.checkpoint import load_for_finetuning
 from compress.steps.step import data_step
 
