@@ -22,15 +22,18 @@ WORDS = ["".join(pair) for pair in product(SYLLABLES, SYLLABLES)][:1000]
 
 def make_all(setting: Setting) -> None:
     """Every model and the data, in ``setting.folder``."""
-    tokenizer = make_tokenizer(setting.folder / "tokenizer")
+    rows = min(shape.vocabulary for shape in setting.shapes.values())
+    tokenizer = make_tokenizer(setting.folder / "tokenizer", rows)
     for name, shape in setting.shapes.items():
         make_model(shape, tokenizer, setting.folder / name)
     make_data(setting.texts, setting.folder / "data")
 
 
-def make_tokenizer(folder: Path) -> Any:
-    """A WordPiece tokenizer of the words above."""
-    vocabulary = {token: index for index, token in enumerate((*SPECIALS, *WORDS))}
+def make_tokenizer(folder: Path, rows: int) -> Any:
+    """A WordPiece tokenizer of the words above, and of tokens that no text has, one for each of ``rows`` embeddings."""
+    words = [*SPECIALS, *WORDS]
+    unused = [f"[unused{index}]" for index in range(len(words), rows)]
+    vocabulary = {token: index for index, token in enumerate((*words, *unused))}
     tokenizer = BertTokenizer(vocab=vocabulary, model_max_length=128)
     tokenizer.save_pretrained(folder)
     return tokenizer

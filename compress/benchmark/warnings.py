@@ -100,7 +100,5 @@ def doubts_of(balance: Mapping[str, Any] | None) -> list[str]:
             f" answer would score {formatting.percent(balance['always'])}. Compare the accuracies with that."
         )
     if balance is not None and balance["absent"]:
-        found.append(
-            f"The accuracies say nothing of labels that no test text has: {some(balance['absent'])}."
-        )
+        found.append(f"The accuracies say nothing of labels that no test text has: {some(balance['absent'])}.")
     return found

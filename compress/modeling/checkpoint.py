@@ -12,31 +12,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as transformers_logging
 
 from compress.demo_assets import model_source
 from compress.errors import CompressError
 from compress.families import family_of
-from compress.families.family import Family
 from compress.families.tokenizers.vocabulary import normalizer_settings, vocabulary_lines
 from compress.families.view import EncoderView
 from compress.folder import MANIFEST, Manifest, read_manifest, write_manifest
+from compress.modeling.intact import check_tokenizer, check_weights
+from compress.modeling.model_folder import check_config, check_files, check_place, stored_shapes
 from compress.modeling.plain import give_second_segment, labels_of, make_plain
+from compress.progress import say_before_work
 from compress.runtime.encoding import TextEncoder
 from compress.task import is_multi_label
-
-_LOADING_ERRORS = (
-    *(OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError),
-    SafetensorError,
-)
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ class Checkpoint:
     history: tuple[dict[str, Any], ...] = ()  # the steps so far, oldest first
     digest: str | None = None  # of the folder that it came from; None where that had no manifest
     source: str = ""  # the folder or hub id that it came from
+    head: str = ""  # for finetuning: whether the head is the checkpoint's or new, in words
 
     @property
     def parameters(self) -> int:
@@ -88,10 +87,15 @@ def load_for_finetuning(source: str, task: str, labels: tuple[str, ...], seed: i
     """A checkpoint or bare encoder with a head for ``labels``: its own where it has one, else a fresh one."""
     torch.manual_seed(seed)
     checkpoint = _load(source)
-    if set(checkpoint.labels) == set(labels):
-        return checkpoint if checkpoint.task == task else replace(checkpoint, task=task)
-    EncoderView(checkpoint.model).replace_classifier(len(labels))
-    return replace(checkpoint, task=task, labels=labels)
+    own, kept = checkpoint.labels, set(checkpoint.labels) == set(labels)
+    if kept:
+        head = f"kept, for {len(own)} labels"
+    else:
+        before = f"the checkpoint's was for {len(own)}{' others' if len(own) == len(labels) else ''}"
+        head = f"new, for {len(labels)} labels ({before if own else 'the checkpoint had none'})"
+        EncoderView(checkpoint.model).replace_classifier(len(labels))
+    say_before_work(f"head: {head}")
+    return replace(checkpoint, task=task, labels=own if kept else labels, head=head)
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Manifest:
@@ -131,31 +135,52 @@ def set_label_config(config: Any, checkpoint: Checkpoint) -> None:
 def _load(name: str) -> Checkpoint:
     source = model_source(name)
     manifest = _manifest(source)
-    with quiet_transformers(), _one_line(source):
-        config = AutoConfig.from_pretrained(source)
-        if config.problem_type == "regression":
-            raise CompressError(f"{source}: is a regression model; compress works on classifiers")
-        family = family_of(config, source)
-        make_plain(config, source)
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        model, loading = AutoModelForSequenceClassification.from_pretrained(
-            source, config=config, output_loading_info=True, dtype=torch.float32
-        )
-    *_, classifier = family.head
-    has_head = not {f"{classifier.path}.weight", f"{classifier.path}.bias"} <= set(loading["missing_keys"])
-    _check_weights(source, loading, family, has_head)
-    give_second_segment(EncoderView(model))
-    limit = min(tokenizer.model_max_length, EncoderView(model).longest)
+    with quiet_transformers():
+        config = _config(source)
+        with _one_line(source, "its tokenizer"):
+            tokenizer: Any = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        with _one_line(source, "its network"):
+            shapes = stored_shapes(Path(source)) if Path(source).is_dir() else {}
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                source,
+                config=config,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # they are refused below, in one line
+                output_loading_info=True,
+                dtype=torch.float32,
+            )
+    has_head = check_weights(source, loading, model, shapes)
+    view = EncoderView(model)
+    give_second_segment(view)
+    with _one_line(source, "its tokenizer"):
+        check_tokenizer(source, tokenizer, view.words.num_embeddings)
     return Checkpoint(
         model=model.eval(),
-        tokenizer=tokenizer,  # type: ignore[arg-type]  # none of our families has the slow kind
+        tokenizer=tokenizer,
         task=manifest.task if manifest else _task(config),
         labels=manifest.labels if manifest else labels_of(config, source) if has_head else (),
-        max_length=manifest.max_length if manifest else limit,
+        max_length=manifest.max_length if manifest else min(tokenizer.model_max_length, view.longest),
         history=manifest.history if manifest else (),
         digest=manifest.digest if manifest else None,
         source=name,
     )
+
+
+def _config(source: str) -> Any:
+    """The config, once nothing in it or in the folder says that the model is not one of ours."""
+    with _one_line(source, "its config"):
+        if local := Path(source).is_dir():
+            check_place(Path(source))
+        raw, _ = PretrainedConfig.get_config_dict(source)
+        check_config(source, raw, get_tokenizer_config(source))
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        if config.problem_type == "regression":
+            raise CompressError(f"{source}: is a regression model; compress works on classifiers")
+        family_of(config, source)
+        if local:
+            check_files(Path(source))
+    make_plain(config)
+    return config
 
 
 def _manifest(source: str) -> Manifest | None:
@@ -167,10 +192,6 @@ def _manifest(source: str) -> Manifest | None:
                 f"{source}: holds an ONNX model; this step needs the torch folder that it was exported from"
             )
         return manifest
-    if path.is_dir() and not (path / "config.json").is_file():
-        raise CompressError(
-            f"{source}: not a model folder, it has neither {MANIFEST} nor config.json; give one that has"
-        )
     local = (
         path.is_absolute()
         or source.startswith(".")
@@ -186,14 +207,6 @@ def _manifest(source: str) -> Manifest | None:
     return None
 
 
-def _check_weights(source: str, loading: dict[str, Any], family: Family, has_head: bool) -> None:
-    """Transformers fills missing weights with random ones and goes on; only those of a new head may be missing."""
-    may_lack = () if has_head else tuple(f"{dense.path}." for dense in family.head)
-    missing = sorted(name for name in loading["missing_keys"] if not name.startswith(may_lack))
-    if missing:
-        raise CompressError(f"{source}: {len(missing)} weights are missing, {missing[0]} for one; get the model again")
-
-
 def _task(config: Any) -> str:
     """A lone label, such as a reranker's, is or is not there: a softmax would be sure of it whatever the text."""
     several = config.problem_type == "multi_label_classification" or config.num_labels == 1
@@ -201,14 +214,19 @@ def _task(config: Any) -> str:
 
 
 @contextmanager
-def _one_line(source: str) -> Iterator[None]:
+def _one_line(source: str, part: str) -> Iterator[None]:
     """Turn the many ways in which a checkpoint fails to load into one line."""
     try:
         yield
-    except _LOADING_ERRORS as error:
+    except CompressError:
+        raise
+    except BaseException as error:  # files that others made raise anything, and tokenizers' Rust code panics
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CompressError(
-            f"{source}: cannot be loaded as a classifier ({reason}); check the name, or get the model again"
+            f"{source}: {part} cannot be loaded as a classifier's ({reason:.200}); check the name, "
+            "or get the model again"
         ) from None
 
 

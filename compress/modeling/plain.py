@@ -11,17 +11,8 @@ from compress.errors import CompressError
 from compress.families.view import EncoderView
 
 
-def make_plain(config: Any, source: str) -> None:
-    """Undo settings that change what a call returns or refuse some lengths, but no answer.
-
-    Raises:
-        CompressError: the model is a decoder, whose tokens see only those before them.
-    """
-    if getattr(config, "is_decoder", False):
-        raise CompressError(
-            f"{source}: its config.json says is_decoder, a model that reads from left to right; compress works on "
-            "encoders. If it was trained as one, set is_decoder to false there"
-        )
+def make_plain(config: Any) -> None:
+    """Undo settings that change what a call returns or refuse some lengths, but no answer."""
     config.return_dict = True
     config.output_attentions = config.output_hidden_states = False
     config.chunk_size_feed_forward = 0
@@ -55,7 +46,7 @@ def labels_of(config: Any, source: str) -> tuple[str, ...]:
         twice = next(label for label in labels if labels.count(label) > 1)
         raise CompressError(f"{source}: config.json's id2label has {twice!r} twice; give each logit a name of its own")
     for label, index in (config.label2id or {}).items():
-        if labels[int(index) : int(index) + 1] != (_on_one_line(label),):
+        if label != f"LABEL_{index}" and labels[int(index) : int(index) + 1] != (_on_one_line(label),):
             raise CompressError(
                 f"{source}: config.json's id2label and label2id disagree, the latter says that {label!r} is {index}; "
                 "correct the wrong one"

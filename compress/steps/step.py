@@ -75,6 +75,8 @@ class Job(Generic[Config]):
 
         if is_main_process():
             history = self._extended(checkpoint.history, metrics, checkpoint.digest, checkpoint.source)
+            if checkpoint.head:
+                history[-1].setdefault("read", {})["head"] = checkpoint.head
             save_checkpoint(replace(checkpoint, history=history), self.folder)
         return self.result(metrics)
 

@@ -219,7 +219,7 @@ CONFIGS = [
     Case("attention shares in the answers", config(output_attentions=True)),
     Case("hidden states in the answers", config(output_hidden_states=True)),
     Case("a feed-forward block in pieces", config(chunk_size_feed_forward=1)),
-    Case("a decoder", config(is_decoder=True), refused=("is_decoder", "encoders")),
+    Case("a decoder", config(is_decoder=True), refused=("is_decoder", "give an encoder")),
     Case("labels from 1 on", config(id2label={"1": "neg", "2": "pos"}, label2id={"neg": 1, "pos": 2}), refused=("1, 2", "0 to 1")),
     Case("labels with a gap", config(id2label={"0": "neg", "2": "pos"}, label2id={"neg": 0, "pos": 2}), refused=("0, 2", "0 to 1")),
     Case("labels in two orders", config(**SWAPPED), refused=("disagree", "'neg' is 1")),

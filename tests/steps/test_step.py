@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from compress.config import PruneConfig
+from compress.config import FinetuneConfig, PruneConfig
 from compress.errors import CompressError
-from compress.folder import digest_tree
+from compress.folder import digest_tree, read_manifest
+from compress.modeling.checkpoint import load_for_finetuning
 from compress.steps.step import data_step
 
 GOAL: dict[str, Any] = {"speedup": 2.0, "threads": 1}
@@ -48,3 +49,14 @@ def test_the_history_says_what_data_was_read(tmp_path: Path) -> None:
         assert len(job.dataset.train) == 32
         (entry,) = job._extended((), {}, None, "m")
     assert json.loads(json.dumps(entry))["read"]["rows"] == {"train": 32, "validation": 4, "test": 4}
+
+
+def test_the_history_says_whether_the_head_is_new(tiny_encoder: Path, tmp_path: Path) -> None:
+    rows = "".join(f"text {number},{'pos' if number % 2 else 'neg'}\n" for number in range(40))
+    (tmp_path / "train.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    with data_step(FinetuneConfig, {}, tmp_path / "train.csv", tmp_path / "out", False, inputs=(tiny_encoder,)) as job:
+        dataset = job.dataset
+        job.save_torch(load_for_finetuning(str(tiny_encoder), dataset.task, dataset.labels, seed=0), {})
+    read = read_manifest(tmp_path / "out").history[-1]["read"]
+    assert read["head"] == "new, for 2 labels (the checkpoint had none)"
+    assert read["rows"]["train"] == 32
