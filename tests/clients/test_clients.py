@@ -130,7 +130,7 @@ def test_a_client_gives_our_labels_and_scores(
         near = [
             scores == pytest.approx(answer.scores, abs=1e-3) for scores, answer in zip(found, expected, strict=True)
         ]
-        assert np.mean([label == answer.label for label, answer in zip(labels, expected, strict=True)]) > 0.95
+        assert np.mean([label == answer.label for label, answer in zip(labels, expected, strict=True)]) > 0.85
         assert np.mean(near) > 0.5
         return
     assert labels == [answer.label for answer in expected]
