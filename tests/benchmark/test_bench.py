@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+import compress
 from compress import load
 from compress.benchmark.interleave import WorkerPool, take_turns
 from compress.benchmark.measure import bench
@@ -53,7 +55,8 @@ def no_orphans() -> Iterator[None]:
 
 
 def test_torch_and_onnx_side_by_side(tiny_torch: Path, tiny_onnx: Path, tmp_path: Path) -> None:
-    results = bench([tiny_torch, tiny_onnx], TEST, "single_label", QUICK)
+    config = BenchConfig(seconds=0.1, threads=[1], length=[8], batch=[1], price_per_hour=3.6)
+    results = bench([tiny_torch, tiny_onnx], TEST, "single_label", config)
 
     first, second = results["models"]
     assert [first["backend"], second["backend"]] == ["torch", "onnxruntime"]
@@ -69,6 +72,19 @@ def test_torch_and_onnx_side_by_side(tiny_torch: Path, tiny_onnx: Path, tmp_path
     }  # fmt: skip
     write_report(results, tmp_path)
     assert json.loads((tmp_path / "results.json").read_text())["models"][1]["name"] == second["name"]
+    assert_costs(first, second)
+
+
+def assert_costs(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Every model has its costs, and an export costs less than PyTorch."""
+    for model in (first, second):
+        cost = model["cost"]
+        assert 4 < cost["mean_tokens"] < 40
+        assert min(cost[name] for name in ("tokenizer_p50_ms", "load_ms", "first_answer_ms")) > 0
+        fastest = max(model["throughput"]["texts_per_s"], *(shape["texts_per_s"] for shape in model["latency"]))
+        assert cost["price_per_million_texts"] == pytest.approx(1000 / fastest)
+    assert second["cost"]["macs"] < first["cost"]["macs"]  # the export leaves out what the classifier does not read
+    assert second["cost"]["peak_memory_bytes"] < first["cost"]["peak_memory_bytes"]  # no PyTorch
 
 
 def test_every_shape_is_measured_at_every_thread_count(tiny_onnx: Path) -> None:
@@ -163,9 +179,11 @@ def test_f1_of_three_labels_is_refused_before_anything_is_timed(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ModelWorker, "prepare", lambda *_: pytest.fail("was timed"))
-    save_checkpoint(make_checkpoint(tiny_encoder, make_bert(labels=3), ("even", "negative", "positive")), tmp_path)
+    three = make_checkpoint(tiny_encoder, make_bert(labels=3), ("even", "negative", "positive"))
+    save_checkpoint(three, tmp_path / "torch")
+    compress.export(tmp_path / "torch", tmp_path / "onnx", threads=1)
     with pytest.raises(CompressError, match="metric f1 is for tasks of two labels, this one has 3"):
-        bench([tmp_path], TEST, "single_label", BenchConfig(metric="f1"))
+        bench([tmp_path / "onnx"], TEST, "single_label", BenchConfig(metric="f1"))
 
 
 def test_the_reference_is_not_swapped_for_another(tiny_onnx: Path, broken: Path) -> None:

@@ -59,11 +59,11 @@ CUT_OFF = """
 
 
 @pytest.fixture(scope="module")
-def measured(tiny_torch: Path, tiny_int8: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def measured(tiny_onnx: Path, tiny_int8: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a real measurement, of everything that costs little time."""
     out = tmp_path_factory.mktemp("report") / "measured"
     settings: dict[str, Any] = {"seconds": 0.1, "threads": 1, "batch": [1, 4], "length": [8], "price_per_hour": 0.1}
-    compress.bench([tiny_torch, tiny_int8], tiny_data, out, **settings)
+    compress.bench([tiny_onnx, tiny_int8], tiny_data, out, **settings)
     return out / "report.html"
 
 

@@ -17,12 +17,9 @@ from compress.benchmark.cost import (
     sizes_of_graph,
     sizes_of_model,
 )
-from compress.benchmark.measure import bench
-from compress.config import BenchConfig
 from compress.graph.build import build_graph
 from compress.graph.weights import read_weights
 from compress.quantization.dynamic import quantize_weights
-from tests.benchmark.test_bench import TEST
 from tests.tiny import HIDDEN, make_bert, make_feeds, parts
 
 UNEVEN = {"heads": (4, 1, 0, 2), "neurons": (128, 64, 32, 0)}
@@ -114,16 +111,3 @@ def test_energy_that_cannot_be_read_is_unknown(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_there_is_no_counter_of_it() -> None:
     assert gpu_counters() == []
-
-
-def test_every_model_has_its_costs(tiny_torch: Path, tiny_onnx: Path) -> None:
-    config = BenchConfig(seconds=0.1, threads=[1], length=[8], batch=[1], price_per_hour=3.6)
-    first, second = bench([tiny_torch, tiny_onnx], TEST, "single_label", config)["models"]
-    for model in (first, second):
-        cost = model["cost"]
-        assert 4 < cost["mean_tokens"] < 40
-        assert min(cost[name] for name in ("tokenizer_p50_ms", "load_ms", "first_answer_ms")) > 0
-        fastest = max(model["throughput"]["texts_per_s"], *(shape["texts_per_s"] for shape in model["latency"]))
-        assert cost["price_per_million_texts"] == pytest.approx(1000 / fastest)
-    assert second["cost"]["macs"] < first["cost"]["macs"]  # the export leaves out what the classifier does not read
-    assert second["cost"]["peak_memory_bytes"] < first["cost"]["peak_memory_bytes"]  # no PyTorch

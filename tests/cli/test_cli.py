@@ -306,7 +306,8 @@ def test_a_damaged_model_folder_is_refused(
     else:
         shell.refuses("predict", folder, "a text", words=words)
     shell.refuses("quantize", folder, *data, words=words)
-    shell.refuses("bench", folder, *data, words=words)
+    if kind == "onnx":  # PyTorch takes seconds to be imported; an empty folder shows that its worker's words arrive
+        shell.refuses("bench", folder, *data, words=words)
     status, stdout, _ = shell("doctor", folder, "--json")
     finding = json.loads(stdout)[-1]
     assert status == 0

@@ -1,15 +1,22 @@
 """The real sets load as their authors publish them, and their splits do not leak."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from compress.config import DataConfig
-from compress.data import read_dataset
+from compress.data import Dataset, read_dataset
 from compress.data.split import kindred
 
 pytestmark = pytest.mark.shared
+
+
+@cache
+def load(folder: Path) -> Dataset:
+    """Without flags; once for all tests."""
+    return read_dataset(DataConfig(data=str(folder)))
 
 
 @pytest.mark.parametrize(
@@ -24,22 +31,21 @@ pytestmark = pytest.mark.shared
 def test_a_set_loads_without_flags(
     shared_data: Path, name: str, task: str, labels: int, rows: tuple[int, int, int]
 ) -> None:
-    dataset = read_dataset(DataConfig(data=str(shared_data / name)))
+    dataset = load(shared_data / name)
     assert (dataset.task, len(dataset.labels)) == (task, labels)
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == rows
     assert {label for names in dataset.train.labels for label in names} == set(dataset.labels)
 
 
 def test_mrpc_s_columns_can_be_named(shared_data: Path) -> None:
-    plain = DataConfig(data=str(shared_data / "mrpc"))
-    named = DataConfig(data=plain.data, text=["#1 String", "#2 String"], label=["Quality"])
+    named = DataConfig(data=str(shared_data / "mrpc"), text=["#1 String", "#2 String"], label=["Quality"])
     dataset = read_dataset(named)
-    assert dataset.digest == read_dataset(plain).digest
+    assert dataset.digest == load(shared_data / "mrpc").digest
     assert sum(isinstance(text, tuple) and text[0].count('"') % 2 for text in dataset.train.texts) > 0
 
 
 def test_no_sst2_phrase_is_held_out_while_its_sentence_trains(shared_data: Path) -> None:
-    dataset = read_dataset(DataConfig(data=str(shared_data / "sst2")))
+    dataset = load(shared_data / "sst2")
     train = [f" {str(text).strip()} " for text in dataset.train.texts]
     corpus = "|".join(train)
     phrases = [f" {str(text).strip()} " for text in dataset.validation.texts if len(str(text).split()) > 4]
@@ -50,6 +56,6 @@ def test_no_sst2_phrase_is_held_out_while_its_sentence_trains(shared_data: Path)
 
 @pytest.mark.parametrize("name", ["sst2", "banking77"])
 def test_groups_are_small_enough_to_share_out(shared_data: Path, name: str) -> None:
-    dataset = read_dataset(DataConfig(data=str(shared_data / name)))
+    dataset = load(shared_data / name)
     sizes = np.bincount(kindred(dataset.train.texts))
     assert sizes.max() < 0.005 * len(dataset.train)

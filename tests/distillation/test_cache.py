@@ -1,11 +1,11 @@
 """The store of a teacher's answers: whole or absent, whatever happens to the process, the files or the disk."""
 
+import multiprocessing
 import os
 import resource
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -159,28 +159,38 @@ def test_a_damaged_shard_is_computed_again_and_said(
 
 # Other processes
 
-ASK = """
-import os, signal, sys
-from pathlib import Path
-from compress.distillation.teacher_cache import outputs as fill
-from compress.modeling.checkpoint import load_classifier
-from compress.training.batches import Encodings
-from tests.distillation.test_teacher import answers, settings, texts_read
-from tests.tiny import read
+FORK = multiprocessing.get_context("fork")  # a fresh process would import for seconds
 
-model, data, cache, dies_after = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
-fill._SHARD_TEXTS = 60
-teacher = load_classifier(model)
-encodings = Encodings.pack(teacher.encoder(read(data).train.texts))
-with texts_read(teacher) as passes:
-    if dies_after:
-        die = lambda *_: sum(passes) > dies_after and os.kill(os.getpid(), signal.SIGKILL)
-        teacher.model.register_forward_hook(die)
-    print("ready", flush=True)
-    sys.stdin.readline()
-    answers(teacher, encodings, teacher.labels, frozenset(), settings(cache))
-    print(sum(passes))
-"""
+
+def ask(saved: Path, data: Path, cache: Path, dies_after: int, together: Any, told: Any) -> None:
+    """Ask for the answers once all are ready, and put how many texts were read for it into ``told``."""
+    torch.set_num_threads(1)
+    fill._SHARD_TEXTS = 60
+    teacher = load_classifier(str(saved))
+    encodings = Encodings.pack(teacher.encoder(read(data).train.texts))
+    with texts_read(teacher) as passes:
+
+        def die(*_: object) -> None:
+            if sum(passes) > dies_after:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        if dies_after:
+            teacher.model.register_forward_hook(die)
+        together.wait(60)
+        answers(teacher, encodings, teacher.labels, NONE, settings(cache))
+    told.put(sum(passes))
+
+
+def run_together(count: int, saved: Path, data: Path, cache: Path, dies_after: int = 0) -> tuple[list[Any], list[int]]:
+    """So many processes that ask at once: how each ended, and the texts that those read which lived."""
+    together, told = FORK.Barrier(count), FORK.SimpleQueue()
+    asking = [FORK.Process(target=ask, args=(saved, data, cache, dies_after, together, told)) for _ in range(count)]
+    for one in asking:
+        one.start()
+    for one in asking:
+        one.join(120)
+    ended = [one.exitcode for one in asking]
+    return ended, [told.get() for status in ended if status == 0]
 
 
 @pytest.fixture
@@ -189,32 +199,12 @@ def saved(teacher: Checkpoint, tmp_path: Path) -> Path:
     return tmp_path / "teacher"
 
 
-def process(saved: Path, data: Path, cache: Path, dies_after: int = 0) -> "subprocess.Popen[str]":
-    """A process that asks for the answers as soon as it is told to, and prints how many texts were read for it."""
-    return subprocess.Popen(
-        [sys.executable, "-c", ASK, str(saved), str(data), str(cache), str(dies_after)],
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_two_processes_at_once_read_each_text_once_and_a_third_reads_none(
     saved: Path, tiny_data: Path, encodings: Encodings, cache: Path
 ) -> None:
-    asking = [process(saved, tiny_data, cache) for _ in range(2)]
-    for one in asking:
-        assert one.stdout and one.stdout.readline() == "ready\n"
-    for one in asking:
-        assert one.stdin
-        one.stdin.write("go\n")
-        one.stdin.flush()
-    told = [one.communicate(timeout=120) for one in asking]
-    assert [one.returncode for one in asking] == [0, 0], told
-    assert sum(int(out) for out, _ in told) == unlike(encodings)
+    ended, passes_of = run_together(2, saved, tiny_data, cache)
+    assert ended == [0, 0]
+    assert sum(passes_of) == unlike(encodings)
     teacher = load_classifier(str(saved))
     with texts_read(teacher) as passes:
         found = answers(teacher, encodings, LABELS, NONE, settings(cache))
@@ -225,9 +215,7 @@ def test_two_processes_at_once_read_each_text_once_and_a_third_reads_none(
 def test_a_process_killed_half_way_leaves_what_was_whole(
     saved: Path, tiny_data: Path, encodings: Encodings, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    killed = process(saved, tiny_data, cache, dies_after=100)
-    killed.communicate("go\n", timeout=120)
-    assert killed.returncode == -signal.SIGKILL
+    assert run_together(1, saved, tiny_data, cache, dies_after=100) == ([-signal.SIGKILL], [])
     assert list(cache.rglob("*.partial"))
     teacher = load_classifier(str(saved))
     with texts_read(teacher) as passes:

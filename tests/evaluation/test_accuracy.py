@@ -31,6 +31,11 @@ def flawed(true: Indicators, share_right: float, rng: np.random.Generator) -> In
     return np.where(right[:, None], true, np.roll(true, 1, axis=1))
 
 
+def plain_f1(true: Indicators, said: Indicators) -> float:
+    """F1 of each label, and their mean; scikit-learn's own takes milliseconds."""
+    return float(np.mean(2 * (true & said).sum(axis=0) / (true.sum(axis=0) + said.sum(axis=0))))
+
+
 def test_score_is_sklearns() -> None:
     logits = RNG.normal(size=(200, 7))
     several = RNG.random((200, 7)) < 0.2
@@ -60,7 +65,7 @@ def test_f1_interval_is_the_plain_bootstraps() -> None:
     true = one_hot((rng.random(150) < 0.7).astype(np.int64), 2)
     said = flawed(true, 0.8, rng)
     draws = [rng.integers(150, size=150) for _ in range(1000)]
-    plain = np.percentile([f1_score(true[rows, 1], said[rows, 1]) for rows in draws], [2.5, 97.5])
+    plain = np.percentile([plain_f1(true[rows, 1], said[rows, 1]) for rows in draws], [2.5, 97.5])
     found = measure_accuracy("f1", said, true, seed=0)
     assert found.value == pytest.approx(f1_score(true[:, 1], said[:, 1]))
     assert found.ci95 == pytest.approx(plain, abs=0.01)
@@ -120,8 +125,9 @@ def test_macro_f1_interval_is_the_plain_bootstraps() -> None:
     rng = np.random.default_rng(4)
     true = rng.random((150, 4)) < 0.3
     said = true ^ (rng.random((150, 4)) < 0.1)
-    draws = [rng.integers(150, size=150) for _ in range(4000)]
-    plain = np.percentile([f1_score(true[rows], said[rows], average="macro") for rows in draws[:1000]], [2.5, 97.5])
+    draws = [rng.integers(150, size=150) for _ in range(1000)]
+    assert plain_f1(true, said) == pytest.approx(f1_score(true, said, average="macro"))
+    plain = np.percentile([plain_f1(true[rows], said[rows]) for rows in draws], [2.5, 97.5])
     assert measure_accuracy("macro_f1", said, true, seed=0).ci95 == pytest.approx(plain, abs=0.01)
 
 

@@ -19,21 +19,40 @@ from tests.tiny import make_bert, make_checkpoint, make_feeds, same_weights, tor
 
 HEADS, NEURONS = (4, 0, 1, 3), (128, 32, 0, 64)
 
+IMPORTS = (
+    "import compress; from transformers import AutoModelForSequenceClassification, AutoConfig",
+    "from transformers import AutoModelForSequenceClassification, AutoConfig; import compress",
+    "import compress; import transformers.models.bert;"
+    "from transformers import AutoModelForSequenceClassification, AutoConfig",
+)
+# Each order of imports in a process of its own, forked after what takes longest to import: all but the two themselves.
 CHILD = """
-import sys
-IMPORTS
-import torch
-from safetensors.torch import load_file
+import os, sys
+import safetensors.torch, scipy.optimize, tokenizers, torch, torch._dynamo, torch.distributed.checkpoint
+import torch.distributed.tensor, torch.export
 torch.set_num_threads(1)
-folder, expected = sys.argv[1], load_file(sys.argv[2])
-model = AutoModelForSequenceClassification.from_pretrained(folder)
-inputs = {name: expected.pop(name) for name in ("input_ids", "attention_mask", "token_type_ids")}
-logits = expected.pop("logits")
-assert type(model).__name__ == "PrunedBertForSequenceClassification", type(model)
-assert model.state_dict().keys() == expected.keys()
-assert all(torch.equal(weight, expected[name]) for name, weight in model.state_dict().items())
-with torch.inference_mode():
-    assert torch.equal(model(**inputs).logits, logits)
+assert not {"compress", "transformers"} & sys.modules.keys()
+
+def reload(imports, folder, expected):
+    exec(imports, globals())
+    config = AutoConfig.from_pretrained(folder)
+    assert (config.model_type, config.heads_per_layer) == ("pruned_bert", [4, 0, 1, 3]), config
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    expected = safetensors.torch.load_file(expected)
+    inputs = {name: expected.pop(name) for name in ("input_ids", "attention_mask", "token_type_ids")}
+    logits = expected.pop("logits")
+    assert type(model).__name__ == "PrunedBertForSequenceClassification", type(model)
+    assert model.state_dict().keys() == expected.keys()
+    assert all(torch.equal(weight, expected[name]) for name, weight in model.state_dict().items())
+    with torch.inference_mode():
+        assert torch.equal(model(**inputs).logits, logits)
+
+folder, expected, *orders = sys.argv[1:]
+for order in orders:
+    if (child := os.fork()) == 0:
+        reload(order, folder, expected)
+        sys.exit()
+    assert os.waitpid(child, 0)[1] == 0, order
 """
 
 
@@ -52,32 +71,10 @@ def saved(tiny_encoder: Path, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def python(code: str, *arguments: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
-    )
+def test_a_fresh_process_reloads_a_pruned_model_bit_for_bit_whatever_is_imported_first(saved: Path) -> None:
+    command = [sys.executable, "-c", CHILD, str(saved), str(saved.parent / "expected.safetensors"), *IMPORTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize(
-    "imports",
-    [
-        "import compress; from transformers import AutoModelForSequenceClassification",
-        "from transformers import AutoModelForSequenceClassification; import compress",
-        "import compress; import transformers.models.bert; from transformers import AutoModelForSequenceClassification",
-    ],
-    ids=["compress first", "transformers first", "a submodule first"],
-)
-def test_a_fresh_process_reloads_a_pruned_model_bit_for_bit(saved: Path, imports: str) -> None:
-    python(CHILD.replace("IMPORTS", imports), saved, saved.parent / "expected.safetensors")
-
-
-def test_a_fresh_process_reads_a_pruned_config_alone(saved: Path) -> None:
-    python(
-        "import compress, sys; from transformers import AutoConfig; config = AutoConfig.from_pretrained(sys.argv[1]);"
-        "assert (config.model_type, config.heads_per_layer) == ('pruned_bert', [4, 0, 1, 3]), config",
-        saved,
-    )
 
 
 def test_the_folder_has_safetensors_and_no_pickle(saved: Path) -> None:

@@ -17,7 +17,7 @@ from filelock import FileLock
 import compress
 from compress.cli.main import main
 from compress.errors import CompressError
-from compress.folder import MANIFEST, digest_tree, read_manifest
+from compress.folder import MANIFEST, digest_tree, read_manifest, write_manifest
 from compress.recipes import run as recipes_run
 from compress.recipes.recipe import Recipe
 from tests.tiny import write_rows
@@ -225,7 +225,9 @@ def test_a_model_that_bench_could_not_measure_is_an_error_and_tried_again(
     benched: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = Path(shutil.copytree(benched.out / "onnx", tmp_path / "broken"))
-    (broken / "compress.json").unlink()  # taken for a PyTorch folder, which it is not
+    (broken / "tokenizer.json").write_text("{}", encoding="utf-8")
+    manifest = read_manifest(benched.out / "onnx")
+    write_manifest(broken, manifest)  # whole, by what it says, and yet no worker can open it
     steps = {"report": benched.recipe["steps"]["report"] | {"models": [str(benched.out / "onnx"), str(broken)]}}
     recipe = as_file(benched.recipe | {"steps": steps}, tmp_path / "recipe.yaml")
     for _ in range(2):

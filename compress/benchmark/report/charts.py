@@ -37,7 +37,7 @@ def as_svg(chart: alt.LayerChart | alt.FacetChart | alt.VConcatChart) -> str:
         .configure_view(stroke=None)
         .configure_axis(**axis, **fonts, titlePadding=8)
         .configure_text(font=_FONT, fontSize=12, baseline="middle")
-        .to_dict()
+        .to_dict(validate=False)  # against altair's own schema, which takes longer than the drawing
     )
     svg: str = vl_convert.vegalite_to_svg(spec)
     svg = re.sub(r'(<svg[^>]*?) width="[\d.]+" height="[\d.]+"', r"\1", svg, count=1)
@@ -79,12 +79,14 @@ def bars(rows: Sequence[Bar], width: int) -> str:
     )
     thick = base.mark_bar(height=8, cornerRadius=2, yOffset=6)
     layers = [
-        thick.encode(x=alt.X("most:Q", scale=x_scale, axis=None), color=alt.value(TRACK)),
+        thick.encode(x=alt.X("most:Q", scale=x_scale, axis=None), color=alt.ColorValue(TRACK)),
         thick.encode(x=alt.X("value:Q", scale=x_scale, axis=None)),
-        thick.encode(x="quiet:Q", color=alt.value(QUIET)),
-        base.mark_bar(height=2, yOffset=6).encode(x="value:Q", x2="until:Q"),
-        base.mark_text(align="left", fontWeight=600, dy=-12).encode(text="name:N", x=alt.value(0)),
-        base.mark_text(align="right", dy=-12).encode(text="text:N", x=alt.value(width), color=alt.value(INK)),
+        thick.encode(x=alt.X("quiet:Q"), color=alt.ColorValue(QUIET)),
+        base.mark_bar(height=2, yOffset=6).encode(x=alt.X("value:Q"), x2=alt.X2("until:Q")),
+        base.mark_text(align="left", fontWeight=600, dy=-12).encode(text=alt.Text("name:N"), x=alt.XValue(0)),
+        base.mark_text(align="right", dy=-12).encode(
+            text=alt.Text("text:N"), x=alt.XValue(width), color=alt.ColorValue(INK)
+        ),
     ]
     return as_svg(alt.layer(*layers).properties(width=width, height=_ROW_PX * len(rows)))
 
@@ -183,4 +185,4 @@ def metric_domain(percents: Sequence[float]) -> list[float]:
 def _name(text: str) -> alt.Chart:
     """A panel's title, above its left corner."""
     label: alt.Chart = alt.Chart(inline([{"text": text}])).mark_text(align="left", color=QUIET, fontSize=11)
-    return label.encode(text="text:N", x=alt.value(0), y=alt.value(-9))
+    return label.encode(text=alt.Text("text:N"), x=alt.XValue(0), y=alt.YValue(-9))

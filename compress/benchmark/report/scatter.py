@@ -38,8 +38,8 @@ def scatter(entries: Sequence[Entry], chosen: str, width: int, height: int) -> s
     )
     layers = [
         front.encode(x=x, y=y),
-        base.mark_rule(strokeWidth=1.2, opacity=0.55).encode(y="low:Q", y2="high:Q"),
-        base.mark_rule(strokeWidth=1.2, opacity=0.55).encode(x="left:Q", x2="right:Q"),
+        base.mark_rule(strokeWidth=1.2, opacity=0.55).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
+        base.mark_rule(strokeWidth=1.2, opacity=0.55).encode(x=alt.X("left:Q"), x2=alt.X2("right:Q")),
         base.mark_circle(size=90, opacity=1),
         *_labels(data, x_domain, y_domain, width, height),
     ]
@@ -102,14 +102,13 @@ def _labels(
     labels = place_labels([point["name"] for point in data], spots, whiskers, width, height)
     layers = []
     for point, spot, label in zip(data, spots, labels, strict=True):
-        ink = alt.value(ACCENT if point["accent"] else INK)
+        ink = alt.ColorValue(ACCENT if point["accent"] else INK)
         base = alt.Chart(inline([{"name": point["name"]}])).encode(color=ink)
         if label.leader:
-            ends = {"x": spot[0], "y": spot[1], "x2": label.x, "y2": label.y}
-            leader = base.mark_rule(strokeWidth=0.8, opacity=0.6)
-            layers.append(leader.encode(**{channel: alt.value(pixel) for channel, pixel in ends.items()}))
+            leader = base.mark_rule(strokeWidth=0.8, opacity=0.6).encode(x=alt.XValue(spot[0]), y=alt.YValue(spot[1]))
+            layers.append(leader.encode(x2=alt.X2Value(label.x), y2=alt.Y2Value(label.y)))
         text = base.mark_text(fontWeight=600, align=label.align)
-        layers.append(text.encode(text="name:N", x=alt.value(label.x), y=alt.value(label.y)))
+        layers.append(text.encode(text=alt.Text("name:N"), x=alt.XValue(label.x), y=alt.YValue(label.y)))
     return layers
 
 
