@@ -23,7 +23,7 @@ MULTI = Dataset("multi_label", LABELS, SINGLE.train, Split([], []), Split([], []
 PAIRS = Dataset("pair_single_label", LABELS, Split([("a film", "the end")], [("bad",)]), Split([], []), Split([], []))
 
 
-def written(folder: Path, content: str | list[dict[str, Any]], name: str = "answers.csv") -> str:
+def written(folder: Path, content: Any, name: str = "answers.csv") -> str:
     if isinstance(content, list):
         return str(write_rows(folder / "answers.jsonl", content))
     (folder / name).write_text(content, encoding="utf-8")
@@ -36,11 +36,19 @@ def written(folder: Path, content: str | list[dict[str, Any]], name: str = "answ
         (SINGLE, "text,answer\na film,good\na story,bad\n", [[0, 1], [1, 0]]),
         (SINGLE, "text,label\na film,good\na story,bad\n", [[0, 1], [1, 0]]),
         (SINGLE, "text,good,bad\na film,0.75,0.25\na story,0,1.0\n", [[0.25, 0.75], [1, 0]]),
-        (SINGLE, 'text,answer\na film,"{""good"": 0.75, ""bad"": 0.25}"\na story,"{""bad"": 1}"\n', [[0.25, 0.75], [1, 0]]),
+        (
+            SINGLE,
+            'text,answer\na film,"{""good"": 0.75, ""bad"": 0.25}"\na story,"{""bad"": 1}"\n',
+            [[0.25, 0.75], [1, 0]],
+        ),
         (MULTI, [{"text": "a film", "answer": ["good", "bad"]}, {"text": "a story", "answer": []}], [[1, 1], [0, 0]]),
-        (MULTI, [{"text": "a film", "answer": {"good": 0.9, "bad": 0.8}}, {"text": "a story", "answer": {}}], [[0.8, 0.9], [0, 0]]),
+        (
+            MULTI,
+            [{"text": "a film", "answer": {"good": 0.9, "bad": 0.8}}, {"text": "a story", "answer": {}}],
+            [[0.8, 0.9], [0, 0]],
+        ),
     ],
-)  # fmt: skip
+)
 def test_labels_lists_and_probabilities_are_read(data: Dataset, content: Any, expected: Any, tmp_path: Path) -> None:
     found = read_answers(written(tmp_path, content), data, LABELS)
     assert np.array_equal(found.probabilities(TEXTS[:2]), expected)
@@ -68,19 +76,31 @@ def test_coverage_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("text,answer\na film,fine\na story,poor\nthe end,good\n", 'line 2: "fine", "poor" are not among .* bad, good;'),
-        ("text,answer\na film,good\na story,bad\na film,bad\n", "line 4: 'a film' has the answer bad 1, but good 1 in .*line 2"),
+        (
+            "text,answer\na film,fine\na story,poor\nthe end,good\n",
+            'line 2: "fine", "poor" are not among .* bad, good;',
+        ),
+        (
+            "text,answer\na film,good\na story,bad\na film,bad\n",
+            "line 4: 'a film' has the answer bad 1, but good 1 in .*line 2",
+        ),
         ("text,good,bad\na film,0.9,0.3\n", "line 2: the probabilities sum to 1.2"),
         ("text,good,bad\na film,1.1,-0.1\n", "line 2: the probability of \"bad\" is '-0.1'; give a number from 0 to 1"),
         ("text,good,bad\na film,0.5,nan\n", "probability of \"bad\" is 'nan'"),
         ("text,good\na film,0.5\n", "has no column for bad"),
         ("text,answer\na film,\n", "no row has an answer"),
         ("text,answer\nanother,good\n", "no answer for any of the 3 train texts, such as 'a film'"),
-        ([{"text": "a film", "answer": {"good": 1}}, {"text": "a story", "answer": "bad"}], "line 2: 'bad', where the first"),
-        ([{"text": "a film", "answer": "good"}, {"text": "a story", "answer": {"bad": 1}}], "line 2: has probabilities"),
+        (
+            [{"text": "a film", "answer": {"good": 1}}, {"text": "a story", "answer": "bad"}],
+            "line 2: 'bad', where the first",
+        ),
+        (
+            [{"text": "a film", "answer": "good"}, {"text": "a story", "answer": {"bad": 1}}],
+            "line 2: has probabilities",
+        ),
         ([{"text": "a film", "answer": {"good": 0.5, "dull": 0.5}}], 'line 1: "dull" is not among the model'),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_refused_in_one_line(content: Any, said: str, tmp_path: Path) -> None:
     with pytest.raises(CompressError, match=said) as caught:
         read_answers(written(tmp_path, content), SINGLE, LABELS)
@@ -119,5 +139,5 @@ def test_a_label_teaches_as_a_hard_label_does_and_a_text_without_answer_nothing(
     else:
         expected = torch.nn.functional.cross_entropy(kept, wanted)
     assert loss.item() == pytest.approx(expected.item() * 2 / 3, rel=1e-5)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert logits.grad is not None and logits.grad[1].abs().max() == 0

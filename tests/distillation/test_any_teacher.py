@@ -19,6 +19,7 @@ from compress.distillation.distill import teacher_outputs
 from compress.distillation.teacher_cache.cache import teacher_digest
 from compress.distillation.teacher_cache.outputs import TeacherForward
 from compress.errors import CompressError
+from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint, load_classifier, save_checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import predict_logits
@@ -83,7 +84,7 @@ def texts_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     forward = TeacherForward.__call__
 
     def counted(self: TeacherForward, inputs: Any, states: Any) -> Any:
-        read_by[str(self.model.config.model_type)] += len(inputs["input_ids"])
+        read_by[EncoderView(self.model).family.model_type] += len(inputs["input_ids"])
         return forward(self, inputs, states)
 
     monkeypatch.setattr(TeacherForward, "__call__", counted)
