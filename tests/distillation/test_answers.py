@@ -13,11 +13,12 @@ from compress.distillation.answers import read_answers
 from compress.distillation.objective import Distillation
 from compress.distillation.soft_targets import ANSWERED, AnswerOutputs, as_logits
 from compress.errors import CompressError
+from compress.runtime.encoding import Text
 from compress.training.optimization import TEACHER
 from tests.tiny import make_bert, write_rows
 
 LABELS = ("bad", "good")
-TEXTS = ["a film", "a story", "the end"]
+TEXTS: list[Text] = ["a film", "a story", "the end"]
 SINGLE = Dataset("single_label", LABELS, Split(TEXTS, [("bad",)] * 3), Split([], []), Split([], []))
 MULTI = Dataset("multi_label", LABELS, SINGLE.train, Split([], []), Split([], []))
 PAIRS = Dataset("pair_single_label", LABELS, Split([("a film", "the end")], [("bad",)]), Split([], []), Split([], []))
