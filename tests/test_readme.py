@@ -40,6 +40,8 @@ def workplace(tmp_path: Path, tiny_encoder: Path, tiny_data: Path, monkeypatch: 
     (tmp_path / "reviews.csv").write_text("text,label\n" + reviews, encoding="utf-8")
     more = (f"{word} {filler}" for word in WORDS["positive"] for filler in FILLERS)
     (tmp_path / "more.txt").write_text("\n".join(more) + "\n", encoding="utf-8")
+    answers = (json.dumps({"text": row["text"], "answer": row["label"]}) for row in rows)
+    (tmp_path / "answers.jsonl").write_text("\n".join(answers) + "\n", encoding="utf-8")
     (tmp_path / "bert-base-uncased").symlink_to(tiny_encoder)
     (recipe,) = RECIPE.findall(README.read_text(encoding="utf-8"))
     (tmp_path / "recipe.yaml").write_text(recipe.replace("max_drop: 1.0", "max_drop: 100"), encoding="utf-8")

@@ -110,7 +110,14 @@ class DistillConfig(DistillationConfig):
     ffn_size: int | None = setting(None, "FFN neurons of each student layer; default: the teacher's", gt=0)
     heads: int | None = setting(None, "attention heads of each student layer; default: the teacher's", gt=0)
     student: Annotated[str | None, Names.MODEL] = setting(
-        None, "start from this BERT checkpoint instead of the teacher's layers"
+        None,
+        "start from this checkpoint instead of the teacher's layers; it may be of another family and have another "
+        "tokenizer where only logits are compared",
+    )
+    teacher_answers: Annotated[str | None, Names.FILE] = setting(
+        None,
+        "file of answers made elsewhere, for the teacher's logits: a text and a label, a list of labels or "
+        "probabilities in each row",
     )
     epochs: int = setting(5, "passes over the train split", gt=0, le=1000)
     learning_rate: float = setting(1e-4, "peak learning rate of AdamW", gt=0, lt=1)
@@ -122,5 +129,10 @@ class DistillConfig(DistillationConfig):
             raise ValueError(
                 f"takes {shaped[0]} or student, not both; {shaped[0]} shapes a copy of the teacher, "
                 "student names a checkpoint"
+            )
+        if self.teacher_answers is not None and self.augment:
+            raise ValueError(
+                "takes augment or teacher_answers, not both; altered copies of texts are labelled by a teacher, "
+                "and the file has no answers to them"
             )
         return self

@@ -1,15 +1,20 @@
 """distill: train a student to answer as its teacher does, and to have the same states if the settings say so."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from compress.config import DistillationConfig
 from compress.data import Dataset
+from compress.distillation.answers import Answers
+from compress.distillation.corpus import Corpus
 from compress.distillation.objective import Distillation
-from compress.distillation.students import check_tokenizers, has_table_of, require_same_positions, same_tokens
+from compress.distillation.soft_targets import AnswerOutputs, MeanOutputs
+from compress.distillation.students import check_tokenizers, has_table_of, require_same_positions
 from compress.distillation.teacher_cache.cache import Cache, teacher_digest
 from compress.distillation.teacher_cache.outputs import (
     CachedOutputs,
@@ -19,11 +24,10 @@ from compress.distillation.teacher_cache.outputs import (
     widths_of,
 )
 from compress.distillation.teacher_cache.shard import LOGITS, size_bytes
-from compress.distillation.texts import augmented, build_corpus, read_unlabeled
+from compress.errors import CompressError
 from compress.machine import cache_root
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
-from compress.runtime.encoding import Text, TextEncoder
 from compress.task import is_multi_label
 from compress.training.batches import Encodings, Examples, TeacherOutputs
 from compress.training.finetune import EncodedSplits
@@ -40,35 +44,64 @@ def distill(
     run_files: RunFiles,
     text_columns: Sequence[str] = (),
     encoded: EncodedSplits | None = None,
+    *,
+    others: Sequence[Checkpoint] = (),
+    answers: Answers | None = None,
 ) -> TrainingResult:
     """Train ``student`` in place on the teacher's states and the data's labels, weighted as ``config`` says.
 
-    The teacher reads each text once for all epochs, students and runs. It has the student's labels, in any order, and
-    its tokenizer, which may know more tokens. ``text_columns`` are those of ``config.unlabeled``; ``encoded`` is the
-    data as the student reads it, if the caller has it.
+    The teacher reads each text once for all epochs, students and runs. It has the student's labels, in any order; where
+    states other than logits are compared, it has the student's tokenizer too, which may know more tokens.
+    ``text_columns`` are those of ``config.unlabeled``; ``encoded`` is the data as the student reads it, if the caller
+    has it. ``others`` are more teachers: the mean of all their answers is learned, the other states are the first
+    one's. ``answers`` take the place of the teachers' logits.
     """
-    check_tokenizers(teacher, student)
     if config.freeze_embeddings is None:  # by default the teacher's own embeddings are not trained
-        config = config.model_copy(update={"freeze_embeddings": has_table_of(teacher, student)})
+        config = config.model_copy(update={"freeze_embeddings": answers is None and has_table_of(teacher, student)})
+    if answers is not None and answers.are_labels:  # they have no other probabilities for a temperature to bring out
+        config = config.model_copy(update={"temperature": 1.0})
     objective = Distillation(student.model, teacher.model, config, multi_label=is_multi_label(student.task))
-    encoded, digest = encoded or EncodedSplits.of(student, data), teacher_digest(teacher)
+    check_tokenizers(teacher, student, objective.teacher_wanted)
+    encoded = encoded or EncodedSplits.of(student, data)
     with TemporaryDirectory(dir=run_files.folder) as folder:  # if the process is killed, it goes with the step's folder
-
-        def with_more_texts(known: Encodings, encoder: TextEncoder, name: str) -> Encodings:
-            return build_corpus(known, _more_texts(student, data, config, text_columns), encoder, Path(folder) / name)
-
-        own = its = with_more_texts(encoded.train.encodings, student.encoder, "student")
-        if not same_tokens(teacher, student):
-            encoder = replace(teacher, max_length=student.max_length).encoder
-            its = with_more_texts(Encodings.pack(encoder(data.train.texts)), encoder, "teacher")
-            require_same_positions(teacher, its, student, own, objective.teacher_wanted, config.command)
-        wanted = objective.teacher_wanted
-        outputs = teacher_outputs(teacher, digest, its, student.labels, wanted, config) if wanted else None
-        train_set = Examples(own, encoded.train.targets, outputs)
+        corpus = Corpus(student, data, config, text_columns, answers, Path(folder))
+        own = corpus.read_by_student(encoded.train.encodings)
+        outputs, digest = _outputs([teacher, *others], corpus, own, objective.teacher_wanted)
         run_files = replace(run_files, inputs=digest)
+        train_set = Examples(own, encoded.train.targets, outputs)
         result = train(student, train_set, encoded.validation, objective, config, run_files)
     teacher.model.cpu()  # it may have run on a GPU beside the student, and the caller may use it again
     return result
+
+
+def _outputs(
+    teachers: Sequence[Checkpoint], corpus: Corpus, own: Encodings, wanted: frozenset[str]
+) -> tuple[TeacherOutputs | None, str]:
+    """What teaches: the ``wanted`` states of each text of the corpus, if any are, and a digest of who gives them.
+
+    ``own`` is the corpus as the student reads it. The logits are those of all teachers, or answers made elsewhere; the
+    other states are the first teacher's.
+    """
+    student, config, answers = corpus.student, corpus.config, corpus.answers
+    multi_label, digests, found = is_multi_label(student.task), [], []
+    for number, teacher in enumerate(teachers):
+        asked = (wanted if number == 0 else wanted & {LOGITS}) - ({LOGITS} if answers else set())
+        if asked:
+            its = corpus.read_by(teacher, own, number)
+            require_same_positions(teacher, its, student, own, asked, config.command)
+            digests.append(teacher_digest(teacher))
+            found.append(teacher_outputs(teacher, digests[-1], its, student.labels, asked, config))
+    outputs = MeanOutputs(found, multi_label) if len(found) > 1 else next(iter(found), None)
+    if answers is None or LOGITS not in wanted:
+        return outputs, "+".join(digests)
+    answered = answers.probabilities(corpus.texts())
+    if config.loss is not None and np.isnan(answered).any():
+        raise CompressError(
+            f"{config.command}.loss reads the teacher's logits of every text, but some texts have no answer in the "
+            "teacher_answers; answer them all, or leave out the loss"
+        )
+    digests.append(hashlib.sha256(answered.tobytes()).hexdigest())
+    return AnswerOutputs(answered, multi_label, outputs), "+".join(digests)
 
 
 def teacher_outputs(
@@ -102,13 +135,3 @@ def teacher_outputs(
         return LiveOutputs(forward.ready(), frozenset(widths), order, encodings)
     cache = Cache(cache_root(config.teacher_cache), digest, forward.precision)
     return CachedOutputs(precompute(forward, encodings, widths, cache), order)
-
-
-def _more_texts(
-    student: Checkpoint, data: Dataset, config: DistillationConfig, text_columns: Sequence[str]
-) -> Iterator[Text]:
-    """Texts without labels, for the teacher to label."""
-    mask = str(student.tokenizer.mask_token)
-    altered = augmented(data.train.texts, config.augment, mask, config.seed) if config.augment else ()
-    unlabeled = read_unlabeled(config.unlabeled, text_columns, data.pairs) if config.unlabeled else ()
-    return chain(altered, unlabeled)

@@ -8,6 +8,7 @@ from torch import nn
 
 from compress.config import DistillationConfig
 from compress.distillation.losses import attention, dot_products, relation, soft_labels, token_mse
+from compress.distillation.soft_targets import ANSWERED
 from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.modeling.states import Batch, States, state_modules
@@ -79,8 +80,7 @@ class Distillation(nn.Module):
         mask = batch["attention_mask"].bool()
         terms: Losses = {}
         if "soft" in self.weights:
-            logits = student["logits"], teacher["logits"]
-            terms["soft"] = soft_labels(*logits, self._temperature, multi_label=self._multi_label)
+            terms["soft"] = self._soft_loss(student["logits"], teacher["logits"], batch.get(TEACHER + ANSWERED))
         if "hard" in self.weights:
             terms["hard"] = _labelled_loss(student["logits"], batch)
         for name, to_teacher_size in self.maps.items():  # embedding and hidden
@@ -94,6 +94,15 @@ class Distillation(nn.Module):
             terms["custom"] = self.custom(student, teacher, batch)
         total = torch.stack([self.weights[name] * loss for name, loss in terms.items()]).sum()
         return {"loss": total, **{name: loss.detach() for name, loss in terms.items()}}
+
+    def _soft_loss(self, student: torch.Tensor, teacher: torch.Tensor, answered: torch.Tensor | None) -> torch.Tensor:
+        """Only of the ``answered`` texts, if some are not, but like the labels' divided by all texts of the batch."""
+        if answered is None:
+            return soft_labels(student, teacher, self._temperature, multi_label=self._multi_label)
+        if not answered.any():
+            return student.sum() * 0  # still a function of the student, for backward
+        both = student[answered], teacher[answered]
+        return soft_labels(*both, self._temperature, multi_label=self._multi_label) * answered.float().mean()
 
     def _attention_loss(self, student: States, teacher: States, mask: torch.Tensor) -> torch.Tensor:
         """The mean over the student's layers."""

@@ -50,13 +50,22 @@ def student_from_layers(teacher: Checkpoint, layers: int | list[int] | None) -> 
     return teacher.with_model(model)
 
 
-def check_tokenizers(teacher: Checkpoint, student: Checkpoint) -> None:
-    """Refuse a student that splits texts by other rules than its teacher; it may know fewer of the same tokens."""
-    if difference := _difference(teacher, student):
+def check_tokenizers(teacher: Checkpoint, student: Checkpoint, states: frozenset[str]) -> None:
+    """Refuse to compare the ``states`` of a teacher that splits texts by other rules; logits are compared all the same.
+
+    The student may know fewer of the same tokens.
+    """
+    if states - {LOGITS} and (difference := _difference(teacher, student)):
         raise CompressError(
-            f"{student.source}: its tokenizer is not that of {teacher.source}: {difference}; "
-            "choose a student with the teacher's tokenizer"
+            f"{student.source}: its tokenizer is not that of {teacher.source}: {difference}; so "
+            f"{min(states - {LOGITS})} cannot be compared token by token: choose a student with the teacher's "
+            "tokenizer, or only soft_weight, hard_weight and a loss of your own that reads logits"
         )
+
+
+def split_alike(teacher: Checkpoint, student: Checkpoint) -> bool:
+    """Whether both have the same tokenizer, except that the student's may know fewer tokens."""
+    return _difference(teacher, student) is None
 
 
 def same_tokens(teacher: Checkpoint, student: Checkpoint) -> bool:
@@ -66,6 +75,8 @@ def same_tokens(teacher: Checkpoint, student: Checkpoint) -> bool:
 
 def has_table_of(teacher: Checkpoint, student: Checkpoint) -> bool:
     """Whether the student's embeddings are the teacher's own, of all the tokens that it knows."""
+    if not split_alike(teacher, student):
+        return False
     table, own = (EncoderView(model.model).words.weight for model in (teacher, student))
     if not same_tokens(teacher, student):
         table = table[torch.from_numpy(ids_in(teacher.tokenizer, student.tokenizer))]
@@ -80,7 +91,7 @@ def require_same_positions(
     Raises:
         CompressError: a state other than the logits is wanted, and there is such a text.
     """
-    if not states - {LOGITS}:
+    if not states - {LOGITS} or its is own:
         return
     ids = ids_in(teacher.tokenizer, student.tokenizer)
     differs = sum(not np.array_equal(one.ids, ids[other.ids]) for one, other in zip(its, own, strict=True))

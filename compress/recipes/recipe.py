@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import yaml
+from annotated_types import Len
 from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 
 from compress.config import DataConfig, Effect, Names, Settings, explain
+from compress.config.settings import one_or_more
 from compress.errors import CompressError
 from compress.paths import local_path
 from compress.steps.spec import STEPS, StepSpec
@@ -25,7 +27,14 @@ def _step_class(spec: StepSpec) -> type[Settings]:
     fields: dict[str, Any] = {"step": (Literal[spec.name], ...)}
     for model in spec.inputs:
         fields[model.name] = (
-            (Annotated[list[str], Names.MODEL], Field(min_length=1, description=f"{model.help}; each {_MODEL}"))
+            (
+                Annotated[
+                    list[str],
+                    Names.MODEL,
+                    BeforeValidator(one_or_more, json_schema_input_type=str | Annotated[list[str], Len(1)]),
+                ],
+                Field(min_length=1, description=f"{model.help}; each {_MODEL}"),
+            )
             if model.many
             else (Annotated[str, Names.MODEL], Field(description=_MODEL))
         )

@@ -85,7 +85,7 @@ def _run(recipe: Recipe, state: "_RunState") -> dict[str, StepResult]:
 def _resolved(step: Step, recipe: Recipe, folder: Path) -> Step:
     """The step with the folders of earlier steps for their names, and with the recipe's seed if it has none."""
     inherited: dict[str, Any] = {"seed": recipe.seed}
-    if getattr(step, "unlabeled", None) and recipe.data.text:
+    if (getattr(step, "unlabeled", None) or getattr(step, "teacher_answers", None)) and recipe.data.text:
         inherited["unlabeled_text"] = recipe.data.text
     lacking = set(type(step).model_fields) - step.model_fields_set
     step = step.model_copy(update={name: value for name, value in inherited.items() if name in lacking})

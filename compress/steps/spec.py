@@ -73,7 +73,15 @@ _STEPS = (
     StepSpec(
         "distill",
         "make a smaller student and train it to answer as the teacher does",
-        (ModelInput("teacher", _CLASSIFIER, "TEACHER"),),
+        (
+            ModelInput(
+                "teacher",
+                f"{_CLASSIFIER}; of several, the answers are averaged and the first's layers make the student; "
+                "with --teacher-answers, any encoder to make the student of",
+                "TEACHER",
+                many=True,
+            ),
+        ),
         "compress.steps.training",
     ),
     StepSpec(

@@ -1,11 +1,17 @@
 """The steps that train: finetune, distill and prune."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compress.config import DistillConfig, FinetuneConfig, PruneConfig
-from compress.steps.step import StepResult, data_step
+from compress.errors import CompressError
+from compress.steps.step import DataJob, StepResult, data_step
+
+if TYPE_CHECKING:
+    from compress.distillation.answers import Answers
+    from compress.modeling.checkpoint import Checkpoint
 
 
 def finetune(
@@ -31,34 +37,69 @@ def finetune(
 
 
 def distill(
-    teacher: str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any
+    teacher: Sequence[str | Path] | str | Path,
+    data: str | Path,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    **settings: Any,
 ) -> StepResult:
     """Make a smaller student and train it to answer as the teacher does.
 
     Args:
-        teacher: folder or hub id of a fine-tuned BERT classifier.
+        teacher: folder or hub id of a fine-tuned classifier. Of several, the answers are averaged, and the first one's
+            layers make the student. With ``teacher_answers``, any encoder to make the student of.
         data: texts and labels, as for :func:`finetune`.
         out: the folder to write.
         overwrite: replace ``out`` if compress made it.
         **settings: those of :class:`compress.config.DistillConfig`.
     """
-    with data_step(DistillConfig, settings, data, out, overwrite, inputs=(teacher,)) as job:
+    sources = [teacher] if isinstance(teacher, str | Path) else list(teacher)
+    with data_step(DistillConfig, settings, data, out, overwrite, inputs=sources) as job:
         from compress.distillation.distill import distill as core
-        from compress.distillation.students import make_student
-        from compress.modeling.checkpoint import load_for_finetuning
 
         config, dataset, text_columns = job.config, job.dataset, job.config.unlabeled_text or job.data.text
-        teacher_model = job.classifier(teacher)
-        if config.student is not None:
-            student = load_for_finetuning(config.student, dataset.task, teacher_model.labels, config.seed)
-            student = replace(student, max_length=min(student.max_length, teacher_model.max_length))
-        else:
-            student = make_student(teacher_model, config)
-        result = core(teacher_model, student, dataset, config, job.run_files(), text_columns)
-        student = replace(
-            student, history=teacher_model.history, digest=teacher_model.digest, source=teacher_model.source
+        answers, (first, *others) = _teachers(job, sources, text_columns)
+        student = _student(first, job)
+        result = core(first, student, dataset, config, job.run_files(), text_columns, others=others, answers=answers)
+        student = replace(student, history=first.history, digest=first.digest, source=first.source)
+        also = {"teachers": [str(source) for source in sources]} if others else {}
+        return job.save_torch(student, result.as_metrics() | also)
+
+
+def _teachers(
+    job: DataJob[DistillConfig], sources: Sequence[str | Path], text_columns: Sequence[str]
+) -> "tuple[Answers | None, list[Checkpoint]]":
+    """What was answered elsewhere, if anything, and the teachers; if something was, the encoder that learns it."""
+    from compress.distillation.answers import read_answers
+    from compress.modeling.checkpoint import load_for_finetuning
+
+    config, data = job.config, job.dataset
+    if not sources:
+        raise CompressError("distill needs a teacher, or with teacher_answers an encoder; give a folder or hub id")
+    if config.teacher_answers is None:
+        return None, [job.classifier(source) for source in sources]
+    if len(sources) > 1:
+        raise CompressError(
+            f"distill takes one model with teacher_answers, got {len(sources)}: {config.teacher_answers} answers, "
+            "and the model's layers make the student; leave out the others, or the answers"
         )
-        return job.save_torch(student, result.as_metrics())
+    answers = read_answers(config.teacher_answers, data, data.labels, text_columns, job.data.encoding)
+    return answers, [load_for_finetuning(str(sources[0]), data.task, data.labels, config.seed)]
+
+
+def _student(teacher: "Checkpoint", job: DataJob[DistillConfig]) -> "Checkpoint":
+    """A student of the teacher's layers, or the checkpoint that the settings name."""
+    from compress.distillation.students import make_student, split_alike
+    from compress.modeling.checkpoint import load_for_finetuning
+
+    config = job.config
+    if config.student is None:
+        return make_student(teacher, config)
+    student = load_for_finetuning(config.student, job.dataset.task, teacher.labels, config.seed)
+    if not split_alike(teacher, student):
+        return student
+    return replace(student, max_length=min(student.max_length, teacher.max_length))
 
 
 def prune(

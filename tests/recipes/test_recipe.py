@@ -262,7 +262,10 @@ def test_paths_are_meant_from_the_recipes_folder(tmp_path: Path, monkeypatch: py
         assert recipe.data.data == str(recipes / "texts.csv")
         assert recipe.data.test == str(recipes / "more.csv")
         assert found["teacher"]["model"] == str(recipes / "models/bert")
-        assert (found["student"]["teacher"], found["student"]["student"]) == ("teacher", str(recipes / "models/other"))
+        assert (found["student"]["teacher"], found["student"]["student"]) == (
+            ["teacher"],
+            str(recipes / "models/other"),
+        )
         assert (found["pruned"]["model"], found["pruned"]["teacher"]) == ("student", str(recipes / "models/third"))
         assert found["report"]["models"] == [str(recipes / "models/bert"), "pruned", "prajjwal1/bert-tiny"]
 
@@ -271,7 +274,7 @@ def test_a_steps_name_wins_over_a_folder(tmp_path: Path) -> None:
     for name in ("teacher", "student"):
         (tmp_path / name).mkdir()
     read = read_recipe(write(tmp_path / "r.yaml", YAML))
-    assert getattr(read.steps["student"], "teacher", None) == "teacher"
+    assert getattr(read.steps["student"], "teacher", None) == ["teacher"]
     assert getattr(read.steps["report"], "models", None) == ["teacher", "int8"]
 
 

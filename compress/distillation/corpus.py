@@ -1,0 +1,61 @@
+"""The texts that a student learns from, as the student and each of its teachers read them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+from compress.config import DistillationConfig
+from compress.data import Dataset
+from compress.distillation.answers import Answers
+from compress.distillation.students import same_tokens, split_alike
+from compress.distillation.texts import augmented, build_corpus, read_unlabeled
+from compress.modeling.checkpoint import Checkpoint
+from compress.runtime.encoding import Text
+from compress.training.batches import Encodings
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The texts of the train split, and more without labels: unlabeled ones and altered copies.
+
+    With ``answers``, only those unlabeled texts that have one. ``folder`` gets files that must stay as long as the
+    encodings are read.
+    """
+
+    student: Checkpoint
+    data: Dataset
+    config: DistillationConfig
+    text_columns: Sequence[str]
+    answers: Answers | None
+    folder: Path
+
+    def texts(self) -> Iterator[Text]:
+        """All of them, as the student reads them."""
+        return chain(self.data.train.texts, self._more(self.student))
+
+    def read_by_student(self, labelled: Encodings) -> Encodings:
+        """All of them, of which the train split's are encoded."""
+        return build_corpus(labelled, self._more(self.student), self.student.encoder, self.folder / "student")
+
+    def read_by(self, teacher: Checkpoint, own: Encodings, number: int) -> Encodings:
+        """All of them, by the teacher's tokenizer; ``own`` are the student's."""
+        alike = split_alike(teacher, self.student)
+        limit = min(teacher.max_length, self.student.max_length) if alike else teacher.max_length
+        if alike and limit == self.student.max_length and same_tokens(teacher, self.student):
+            return own
+        encoder = replace(teacher, max_length=limit).encoder
+        labelled = Encodings.pack(encoder(self.data.train.texts))
+        return build_corpus(labelled, self._more(teacher), encoder, self.folder / f"teacher-{number}")
+
+    def _more(self, reader: Checkpoint) -> Iterator[Text]:
+        mask, its, config = str(self.student.tokenizer.mask_token), str(reader.tokenizer.mask_token), self.config
+        altered = augmented(self.data.train.texts, config.augment, mask, config.seed) if config.augment else ()
+        yield from (_replaced(text, mask, its) for text in altered)
+        for text in read_unlabeled(config.unlabeled, self.text_columns, self.data.pairs) if config.unlabeled else ():
+            if self.answers is None or text in self.answers.by_text:
+                yield text
+
+
+def _replaced(text: Text, old: str, new: str) -> Text:
+    return text.replace(old, new) if isinstance(text, str) else (text[0].replace(old, new), text[1].replace(old, new))
