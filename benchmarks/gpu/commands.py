@@ -64,6 +64,7 @@ def prune(setting: Setting, emit: Emit, _: float, batch: int) -> None:
     """``prune --speedup 2 --dry-run``: its prediction against what it measured, and whether whole layers go."""
     runtime = "cuda" if setting.on_gpu else "fp32"
     model = TEACHER if setting.on_gpu else STUDENT
+    batch = min(batch, max(setting.batches))
     options: dict[str, Any] = {"runtime": runtime, "batch": batch, "samples": setting.prune_rows, "batch_size": 32}
     found = compress.prune(
         setting.folder / model, setting.folder / "data", setting.folder / "planned",

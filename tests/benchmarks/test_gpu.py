@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
+from benchmarks.gpu import runner
 from benchmarks.gpu.arithmetic import Rates, known_rates, least_ms, work_of
-from benchmarks.gpu.material import fixed_batch, ragged_batch
+from benchmarks.gpu.material import fixed_batch, make_model, make_tokenizer, ragged_batch
 from benchmarks.gpu.parts import PARTS, Part
 from benchmarks.gpu.runner import read_rows, run_parts
 from benchmarks.gpu.serving import Emit
@@ -25,26 +25,19 @@ from benchmarks.gpu.wheels import LEFT_OUT, command
 
 Document = dict[str, Any]
 ROOT = Path(__file__).parents[2]
-QUICK = ("make", "rates", f"serve {TEACHER}", f"serve {STUDENT}", f"unpadded {STUDENT}", "logits", "onnxruntime")
+FIGURES = (
+    "make",
+    "rates",
+    f"serve {TEACHER}",
+    f"serve {STUDENT}",
+    f"unpadded {STUDENT}",
+    "logits",
+    "onnxruntime",
+)  # parts whose rows are all figures
 
 
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Document:
-    """The parts that train nothing and start no processes, in this one."""
-    setting = miniature(tmp_path_factory.mktemp("gpu"))
-    torch.set_num_threads(1)
-    document: Document = {"parts": {}, "folder": setting.folder}
-    for part in PARTS:
-        if part.name in QUICK:
-            rows: list[dict[str, Any]] = []
-            part(setting, rows.append, 120.0)
-            document["parts"][part.name] = {"status": "done", "rows": json.loads(json.dumps(rows))}
-    document["goals"] = goals(document)
-    return document
-
-
-def test_every_way_and_load_gets_its_figures(measured: Document) -> None:
-    for name in QUICK:
+def check_that_every_way_and_load_got_its_figures(measured: Document) -> None:
+    for name in FIGURES:
         rows = measured["parts"][name]["rows"]
         assert rows, name
         assert [row for row in rows if "reason" in row] == [], name
@@ -54,13 +47,13 @@ def test_every_way_and_load_gets_its_figures(measured: Document) -> None:
     assert {"eager bf16", "unpadded nested bf16", "unpadded grouped bf16", "unpadded flex bf16"} < ways
 
 
-def test_half_precision_and_unpadded_attention_answer_as_fp32_does(measured: Document) -> None:
+def check_that_half_precision_and_unpadded_attention_answered_as_fp32_did(measured: Document) -> None:
     for row in measured["parts"]["logits"]["rows"]:
         limit = 0.1 if "bf16" in row["way"] else 1e-3
         assert row["off_by"] <= limit * max(row["spread"], 1.0), row
 
 
-def test_the_table_and_the_goals_come_from_the_results(measured: Document) -> None:
+def check_that_the_table_and_the_goals_come_from_the_results(measured: Document) -> None:
     shown = table(measured)
     for name in (TEACHER, STUDENT):
         assert f"| {name} | eager fp32 |" in shown
@@ -75,8 +68,10 @@ def test_goals_without_their_parts_are_not_measured() -> None:
     assert "not measured" in table(document | {"goals": goals(document)})
 
 
-def test_work_counts_padding_only_where_it_is_computed(measured: Document) -> None:
-    model = load_model(measured["folder"] / STUDENT)
+def test_work_counts_padding_only_where_it_is_computed(tmp_path: Path) -> None:
+    shape = miniature(tmp_path).shapes[STUDENT]
+    make_model(shape, make_tokenizer(tmp_path / "tokenizer"), tmp_path / STUDENT)
+    model = load_model(tmp_path / STUDENT)
     half_padding = [ragged_batch([16, 8, 4, 4], 1000)]
     padded = work_of(model, Padded("fp16"), half_padding)
     packed = work_of(model, Unpadded("fp16", "grouped", first_token_only=False), half_padding)
@@ -135,10 +130,13 @@ def hangs(_: Setting, emit: Emit, __: float) -> None:
     time.sleep(600)
 
 
-def test_a_part_that_fails_or_hangs_is_recorded_and_the_next_one_runs(tmp_path: Path) -> None:
+def test_a_part_that_fails_or_hangs_is_recorded_and_the_next_one_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: dict[str, dict[str, Any]] = {}
     shares = {"good": 100, "raises": 100, "dies": 100, "hangs": 0.001, "after": 100}
     runs = {"good": good, "raises": raises, "dies": dies, "hangs": hangs, "after": good}
+    monkeypatch.setattr(runner, "_GRACE_S", 4.0)
     parts = [Part(name, share, runs[name]) for name, share in shares.items()]
     run_parts(parts, miniature(tmp_path), 600.0, lambda name, outcome: told.update({name: outcome}))
     assert list(told) == list(shares)
@@ -187,3 +185,6 @@ def test_the_command_does_without_what_is_left_out(tmp_path: Path) -> None:
     assert np.isfinite(differences).all()
     assert document["parts"]["distill"]["rows"][0]["texts_per_s"]
     assert {"prediction_off_by", "turns_to_depth"} < set(document["parts"]["prune, batch 1"]["rows"][0])
+    check_that_every_way_and_load_got_its_figures(document)
+    check_that_half_precision_and_unpadded_attention_answered_as_fp32_did(document)
+    check_that_the_table_and_the_goals_come_from_the_results(document)

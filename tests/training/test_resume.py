@@ -2,19 +2,20 @@
 
 import json
 import os
+import re
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import compress
+from compress.cli.main import main
 from compress.folder import read_manifest
+from tests.processes import start_module
 
-SETTINGS = ["--epochs", "4", "--precision", "fp32", "--learning-rate", "5e-4", "--batch-size", "4", "--threads", "1"]
+SETTINGS = ["--epochs", "2", "--precision", "fp32", "--learning-rate", "5e-4", "--batch-size", "8", "--threads", "1"]
 DEADLINE_S = 120
 
 
@@ -22,29 +23,41 @@ def command(name: str, model: Path, data: Path, out: Path, *more: str) -> list[s
     return [name, str(model), "--data", str(data), "--out", str(out), *SETTINGS, *more]
 
 
-def start(arguments: list[str], **options: Any) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "compress", *arguments], stderr=subprocess.PIPE, **options)
+def start(arguments: list[str], told: Path) -> BaseProcess:
+    return start_module(["compress", *arguments], told)
 
 
-def run(arguments: list[str]) -> str:
-    process = start(arguments)
-    _, told = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 0, told.decode()
-    return told.decode()
+def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """In this process, which is another than those that were killed; what it says."""
+    capsys.readouterr()
+    status, told = main(arguments), capsys.readouterr().err
+    assert status == 0, told
+    return told
 
 
-def kill_after(arguments: list[str], unfinished: Path, checkpoints: int) -> None:
-    """SIGKILL as soon as the training has written so many checkpoints, whatever it is doing then."""
-    process = start(arguments)
+def when_checkpointed(process: BaseProcess, unfinished: Path, checkpoints: int, told: Path) -> None:
+    """Return as soon as the training has written so many checkpoints, whatever it is doing then."""
     seen: set[str] = set()
     deadline = time.monotonic() + DEADLINE_S
     while len(seen) < checkpoints:
-        assert process.poll() is None, process.stderr and process.stderr.read().decode()
+        assert process.is_alive(), told.read_text(encoding="utf-8")
         assert time.monotonic() < deadline
         seen |= {path.name for path in unfinished.glob("step-*[0-9]")}
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+
+
+def kill_after(arguments: list[str], unfinished: Path, checkpoints: int, told: Path) -> None:
+    process = start(arguments, told)
+    when_checkpointed(process, unfinished, checkpoints, told)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.fixture
+def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a process writes what it says, outside the folders that the tests look at."""
+    return tmp_path_factory.mktemp("told") / "told.txt"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -53,74 +66,68 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", ["finetune", "distill"])
 def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
-    name: str, tiny_encoder: Path, tiny_torch: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    tiny_encoder: Path,
+    tiny_torch: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+    told: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
     model = {"finetune": tiny_encoder, "distill": tiny_torch}[name]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    run(command(name, model, tiny_data, whole))
+    run(command(name, model, tiny_data, whole), capsys)
     arguments = command(name, model, tiny_data, killed, "--checkpoint-seconds", "0")
     for checkpoints in (2, 4):  # killed twice, at other places
-        kill_after(arguments, tmp_path / ".killed.unfinished", checkpoints)
+        kill_after(arguments, tmp_path / ".killed.unfinished", checkpoints, told)
         assert not killed.exists()
-    told = run(arguments)
-    assert "goes on after step" in told
+    assert "goes on after step" in run(arguments, capsys)
     assert contents(killed) == contents(whole)
     assert {path.name for path in tmp_path.iterdir()} <= {"whole", "killed", "cache"}  # nothing is left behind
     curves = [read_manifest(folder).history[-1]["metrics"]["curve"] for folder in (whole, killed)]
     assert curves[0] == curves[1]
 
 
-def test_two_who_write_the_same_folder_do_not_mix(tiny_encoder: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_two_who_write_the_same_folder_do_not_mix(
+    tiny_encoder: Path, tiny_data: Path, tmp_path: Path, told: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = command("finetune", tiny_encoder, tiny_data, tmp_path / "out", "--checkpoint-seconds", "0")
-    first = start(arguments)
-    deadline = time.monotonic() + DEADLINE_S
-    while not list(tmp_path.glob(".out.unfinished/step-*[0-9]")):
-        assert first.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    second = start(arguments)
-    _, told = second.communicate(timeout=DEADLINE_S)
-    assert second.returncode == 2
-    assert "another process is writing it" in told.decode()
-    first.communicate(timeout=DEADLINE_S)
-    assert first.returncode == 0
+    first = start(arguments, told)
+    when_checkpointed(first, tmp_path / ".out.unfinished", 1, told)
+    assert first.pid is not None
+    os.kill(first.pid, signal.SIGSTOP)  # so that it is not done before the second has looked
+    try:
+        assert main(arguments) == 2
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    assert "another process is writing it" in capsys.readouterr().err
+    first.join(DEADLINE_S)
+    assert first.exitcode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(tiny_encoder: Path, tiny_data: Path, tmp_path: Path) -> None:
-    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); " \
-        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from compress.cli.main import main; " \
-        "sys.exit(main(sys.argv[1:]))"  # fmt: skip
+def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(
+    tiny_encoder: Path, tiny_data: Path, tmp_path: Path, told: Path
+) -> None:
     arguments = command("finetune", tiny_encoder, tiny_data, tmp_path / "out", "--checkpoint-seconds", "0", "--quiet")
-    done = subprocess.run(
-        [sys.executable, "-c", limited, *arguments], capture_output=True, text=True, timeout=DEADLINE_S, check=False
-    )
-    assert done.returncode == 2, done.stderr
-    assert "a checkpoint of" in done.stderr
+    limited = start_module(["compress", *arguments], told, file_bytes=200_000)
+    limited.join(DEADLINE_S)
+    assert limited.exitcode == 2, told.read_text(encoding="utf-8")
+    assert "a checkpoint of" in told.read_text(encoding="utf-8")
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_other_settings_start_anew(tiny_encoder: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_other_settings_start_anew(
+    tiny_encoder: Path, tiny_data: Path, tmp_path: Path, told: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = command("finetune", tiny_encoder, tiny_data, tmp_path / "out", "--checkpoint-seconds", "0")
-    kill_after(arguments, tmp_path / ".out.unfinished", 2)
-    told = run([*arguments, "--seed", "1"])
-    assert "an unfinished training with other settings or data; starting anew" in told
-    run(command("finetune", tiny_encoder, tiny_data, tmp_path / "whole", "--seed", "1"))
+    kill_after(arguments, tmp_path / ".out.unfinished", 2, told)
+    said = run([*arguments, "--seed", "1"], capsys)
+    assert "an unfinished training with other settings or data; starting anew" in said
+    run(command("finetune", tiny_encoder, tiny_data, tmp_path / "whole", "--seed", "1"), capsys)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-
-
-def launch(launcher: list[str], arguments: list[str]) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", *launcher, "-m", "compress", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -131,19 +138,31 @@ ACCELERATE = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2
 
 @pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
 def test_two_processes_make_one_folder_in_half_the_steps(
-    launcher: list[str], tiny_torch: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    launcher: list[str],
+    tiny_torch: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+    told: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     alone, together = tmp_path / "alone", tmp_path / "together"
-    run(command("distill", tiny_torch, tiny_data, alone))
-    told = launch(launcher, [*command("distill", tiny_torch, tiny_data, together, "--device", "cpu"), "--json"])
+    run(command("distill", tiny_torch, tiny_data, alone), capsys)
+    arguments = [*command("distill", tiny_torch, tiny_data, together, "--device", "cpu"), "--json", "--quiet"]
+    launched = start_module([*launcher, "-m", "compress", *arguments], told)
+    launched.join(DEADLINE_S)
+    said = told.read_text(encoding="utf-8")
+    assert launched.exitcode == 0, said
     assert {path.name for path in tmp_path.iterdir()} == {"alone", "together", "cache"}
     metrics = [read_manifest(folder).history[-1]["metrics"] for folder in (alone, together)]
     assert metrics[1]["steps"] == pytest.approx(metrics[0]["steps"] / 2, rel=0.05)
     assert metrics[1]["validation_accuracy"] == pytest.approx(
         metrics[0]["validation_accuracy"], abs=1.01 / 60
     )  # a text of 60
-    assert json.loads(told)["metrics"]["steps"] == metrics[1]["steps"]  # printed once, by one of them
+    documents = [json.loads(text) for text in re.findall(r"^{$.*?^}$", said, re.DOTALL | re.MULTILINE)]
+    assert [each["metrics"]["steps"] for each in documents] == [metrics[1]["steps"]]  # printed once, by one of them
 
 
 def test_what_does_not_train_runs_in_one_process(
