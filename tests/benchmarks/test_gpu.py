@@ -70,7 +70,7 @@ def test_goals_without_their_parts_are_not_measured() -> None:
 
 def test_work_counts_padding_only_where_it_is_computed(tmp_path: Path) -> None:
     shape = miniature(tmp_path).shapes[STUDENT]
-    make_model(shape, make_tokenizer(tmp_path / "tokenizer"), tmp_path / STUDENT)
+    make_model(shape, make_tokenizer(tmp_path / "tokenizer", shape.vocabulary), tmp_path / STUDENT)
     model = load_model(tmp_path / STUDENT)
     half_padding = [ragged_batch([16, 8, 4, 4], 1000)]
     padded = work_of(model, Padded("fp16"), half_padding)

@@ -83,9 +83,9 @@ def bars(rows: Sequence[Bar], width: int) -> str:
         thick.encode(x=alt.X("value:Q", scale=x_scale, axis=None)),
         thick.encode(x=alt.X("quiet:Q"), color=alt.ColorValue(QUIET)),
         base.mark_bar(height=2, yOffset=6).encode(x=alt.X("value:Q"), x2=alt.X2("until:Q")),
-        base.mark_text(align="left", fontWeight=600, dy=-12).encode(text=alt.Text("name:N"), x=alt.XValue(0)),
+        base.mark_text(align="left", fontWeight=600, dy=-12).encode(text=alt.Text("name:N"), x=alt.value(0)),
         base.mark_text(align="right", dy=-12).encode(
-            text=alt.Text("text:N"), x=alt.XValue(width), color=alt.ColorValue(INK)
+            text=alt.Text("text:N"), x=alt.value(width), color=alt.ColorValue(INK)
         ),
     ]
     return as_svg(alt.layer(*layers).properties(width=width, height=_ROW_PX * len(rows)))
@@ -185,4 +185,4 @@ def metric_domain(percents: Sequence[float]) -> list[float]:
 def _name(text: str) -> alt.Chart:
     """A panel's title, above its left corner."""
     label: alt.Chart = alt.Chart(inline([{"text": text}])).mark_text(align="left", color=QUIET, fontSize=11)
-    return label.encode(text=alt.Text("text:N"), x=alt.XValue(0), y=alt.YValue(-9))
+    return label.encode(text=alt.Text("text:N"), x=alt.value(0), y=alt.value(-9))

@@ -105,10 +105,10 @@ def _labels(
         ink = alt.ColorValue(ACCENT if point["accent"] else INK)
         base = alt.Chart(inline([{"name": point["name"]}])).encode(color=ink)
         if label.leader:
-            leader = base.mark_rule(strokeWidth=0.8, opacity=0.6).encode(x=alt.XValue(spot[0]), y=alt.YValue(spot[1]))
-            layers.append(leader.encode(x2=alt.X2Value(label.x), y2=alt.Y2Value(label.y)))
+            leader = base.mark_rule(strokeWidth=0.8, opacity=0.6).encode(x=alt.value(spot[0]), y=alt.value(spot[1]))
+            layers.append(leader.encode(x2=alt.value(label.x), y2=alt.value(label.y)))
         text = base.mark_text(fontWeight=600, align=label.align)
-        layers.append(text.encode(text=alt.Text("name:N"), x=alt.XValue(label.x), y=alt.YValue(label.y)))
+        layers.append(text.encode(text=alt.Text("name:N"), x=alt.value(label.x), y=alt.value(label.y)))
     return layers
 
 
