@@ -65,6 +65,7 @@ class Family:
     embeddings: Embeddings
     head: tuple[Dense, ...]  # reads the last layer's first token; its own last layer gives the logits
     config_names: Mapping[str, str]  # settings that its config calls otherwise than BERT's does
+    tokenizer: str = "WordPiece"  # the kind that its published models have; one of another kind works too
     counts_tokens: bool = (
         False  # the n-th token that is no padding reads row pad_id + n of the positions, padding pad_id
     )

@@ -1,4 +1,4 @@
-"""RoBERTa (Liu et al. 2019), and XLM-R (Conneau et al. 2020) and CamemBERT (Martin et al. 2020), which differ by name."""
+"""RoBERTa (Liu et al. 2019); XLM-R (Conneau et al. 2020) and CamemBERT (Martin et al. 2020) differ by name."""
 
 from dataclasses import replace
 
@@ -23,6 +23,7 @@ ROBERTA = Family(
     ),
     head=(Dense("classifier.dense", "tanh"), Dense("classifier.out_proj")),
     config_names={},
+    tokenizer="BPE",
     counts_tokens=True,
 )
 XLM_ROBERTA = replace(
@@ -31,6 +32,7 @@ XLM_ROBERTA = replace(
     model_type="xlm-roberta",
     config="XLMRobertaConfig",
     classifier="XLMRobertaForSequenceClassification",
+    tokenizer="Unigram",
 )
 CAMEMBERT = replace(
     ROBERTA,
@@ -38,4 +40,5 @@ CAMEMBERT = replace(
     model_type="camembert",
     config="CamembertConfig",
     classifier="CamembertForSequenceClassification",
+    tokenizer="Unigram",
 )

@@ -61,9 +61,7 @@ class EncoderWeights:
     words: Array  # [vocabulary, hidden], as wide as the tables below
     positions: Array  # [positions, hidden]; the first token's first, or padding's before it where tokens are counted
     segments: Array | None  # [segments, hidden]; None where the graph does not read them
-    pad_id: int | None  # of the padding that is left out where tokens are counted; None where all places have positions
     embedding_norm: Norm
-    projection: Linear | None  # from the width of the tables to that of a token
     layers: tuple[LayerWeights, ...]
     pooler: Linear
     pooler_activation: str
@@ -71,6 +69,8 @@ class EncoderWeights:
     head_size: int
     norm_epsilon: float
     activation: str
+    pad_id: int | None = None  # of the padding that positions leave out; None where every place has a position
+    projection: Linear | None = None  # from the width of the tables to that of a token
 
 
 def read_weights(model: nn.Module) -> EncoderWeights:

@@ -26,6 +26,7 @@ from compress.demo_assets import model_source
 from compress.errors import CompressError
 from compress.families import family_of
 from compress.families.family import Family
+from compress.families.tokenizers.wordpiece import kind
 from compress.families.view import EncoderView
 from compress.folder import MANIFEST, Manifest, read_manifest, write_manifest
 from compress.runtime.encoding import TextEncoder
@@ -102,11 +103,13 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Manifest:
 
 
 def save_tokenizer(checkpoint: Checkpoint, folder: Path) -> None:
-    """The tokenizer's files, with the ``vocab.txt`` that C#, Java and mobile clients read."""
+    """The tokenizer's files, with the ``vocab.txt`` that C#, Java and mobile clients read of WordPiece."""
     checkpoint.tokenizer.model_max_length = checkpoint.max_length
     checkpoint.tokenizer.backend_tokenizer.no_padding()
     checkpoint.tokenizer.backend_tokenizer.no_truncation()  # else the file would carry our own limits
     checkpoint.tokenizer.save_pretrained(folder)
+    if kind(checkpoint.tokenizer) != "WordPiece":
+        return
     by_id = sorted(checkpoint.tokenizer.get_vocab().items(), key=lambda item: item[1])
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in by_id), encoding="utf-8")
 

@@ -69,7 +69,8 @@ def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
 def copy_side_files(parent: Path, folder: Path) -> None:
     """The same files, from another ONNX folder."""
     for name in _SIDE_FILES:
-        shutil.copyfile(parent / name, folder / name)
+        if name != "vocab.txt" or (parent / name).is_file():  # WordPiece alone has one
+            shutil.copyfile(parent / name, folder / name)
 
 
 def finish_onnx_folder(folder: Path, name: str, manifest: Manifest) -> Manifest:
