@@ -60,7 +60,8 @@ def carried(bert: PreTrainedModel, family: Family) -> PreTrainedModel:
     if family.head[0].activation == its.family.head[0].activation:
         for linear, source in zip(own.head, its.head, strict=True):
             linear.load_state_dict(source.state_dict())
-    return model.eval()
+    model.train(mode=False)
+    return model
 
 
 def table() -> str:
@@ -94,7 +95,7 @@ def main() -> None:
 
 def make(family: Family, source: str, given: argparse.Namespace) -> Path:
     """The folder of one form's models."""
-    folder = given.out / family.model_type
+    folder: Path = given.out / family.model_type
     if not (folder / "encoder").exists():
         write_encoder(source, family, folder / "encoder")
     shared: dict[str, Any] = {"threads": given.threads}
@@ -114,8 +115,8 @@ def write_encoder(source: str, family: Family, folder: Path) -> None:
     """The carried encoder with its tokenizer, as a Hugging Face folder without a head."""
     with quiet_transformers():
         bert: Any = transformers.BertForSequenceClassification.from_pretrained(source)
-        model = carried(bert, family)
-        model.base_model.save_pretrained(folder)
+        encoder: Any = carried(bert, family).base_model
+        encoder.save_pretrained(folder)
         AutoTokenizer.from_pretrained(source).save_pretrained(folder)
 
 

@@ -203,8 +203,8 @@ def build_corpus(labelled: Encodings, more: Iterable[Text], encoder: TextEncoder
         if isinstance(error, OSError):
             raise CompressError(f"{folder}: cannot be written ({error.strerror}); free some space") from None
         raise
-    arrays = (np.asarray(np.memmap(paths[name], dtype, mode="r")) for name, dtype in dtypes.items())
-    return Encodings(*arrays, pad_id=encoder.pad_id)
+    ids, type_ids, offsets = (np.asarray(np.memmap(paths[name], dtype, mode="r")) for name, dtype in dtypes.items())
+    return Encodings(ids, type_ids, offsets, encoder.pad_id)
 
 
 def _write(parts: Iterable[Encodings], paths: dict[str, Path]) -> None:

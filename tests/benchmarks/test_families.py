@@ -18,7 +18,7 @@ def test_a_berts_weights_in_another_form_are_the_same_function(name: str) -> Non
     feeds["token_type_ids"][:] = 0
     kept = torch.from_numpy(feeds["attention_mask"]).bool()
     assert len(EncoderView(model).layers) == 4
-    found = {}
+    found: dict[str, torch.Tensor] = {}
     for one in (bert, model):
         view = EncoderView(one)
         handle = view.layers[-1].module.register_forward_hook(lambda *seen: found.update(states=seen[2]))

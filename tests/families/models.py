@@ -55,7 +55,8 @@ def make_model(family: Family, widths: Widths = EVEN, **settings: Any) -> PreTra
     with torch.no_grad():
         for name, weight in model.named_parameters():
             weight.normal_(1.0 if name.lower().endswith("norm.weight") else 0.0, 0.2)
-    return model.eval()
+    model.train(mode=False)
+    return model
 
 
 def make_feeds(family: Family, batch: int, length: int, padding: str = "none") -> Feeds:

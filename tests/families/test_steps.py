@@ -73,17 +73,20 @@ def test_it_is_tuned_pruned_exported_quantized_and_served(
 ) -> None:
     teacher, family = teachers(model_type), FAMILIES[model_type]
     compress.prune(
-        teacher, tiny_data, tmp_path / "pruned", heads=0.5, ffn=0.5, hidden_size=48, importance="fisher", epochs=2,
+        teacher, tiny_data, tmp_path / "pruned", heads=0.5, ffn=0.5, hidden_size=48, importance="fisher", epochs=1,
         **TRAINING,
     )  # fmt: skip
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "pruned")
     assert again.config.model_type == f"pruned_{model_type}"
     compress.export(tmp_path / "pruned", tmp_path / "onnx", threads=1)
-    compress.export(tmp_path / "pruned", tmp_path / "fp16", precision="fp16", threads=1)
     compress.quantize(tmp_path / "onnx", tiny_data, tmp_path / "int8", threads=1)
-    compress.quantize(tmp_path / "onnx", tiny_data, tmp_path / "static", calibrate="percentile", threads=1)
+    models = ["int8"]
+    if model_type in ("roberta", "electra"):  # the other two differ from RoBERTa by name alone
+        compress.export(tmp_path / "pruned", tmp_path / "fp16", precision="fp16", threads=1)
+        compress.quantize(tmp_path / "onnx", tiny_data, tmp_path / "static", calibrate="percentile", threads=1)
+        models += ["fp16", "static"]
     assert "warning" not in capsys.readouterr().err  # every kernel fuses as it does for BERT
-    for name in ("int8", "static"):
+    for name in models:
         assert accuracy(tmp_path / name, tiny_data) > 0.8, name
     config = json.loads((tmp_path / "int8" / "config.json").read_text())
     assert (config["model_type"], config["architectures"]) == (model_type, [family.classifier])
@@ -114,12 +117,10 @@ def test_a_student_of_some_layers_learns_from_every_kind_of_state(
 ) -> None:
     weights: dict[str, Any] = {f"{name}_weight": 0.1 for name in ("embedding", "hidden", "attention", "relation")}
     sizes: dict[str, Any] = {"layers": [1], "heads": 3, "ffn_size": 64, "hidden_size": 40}
-    for model_type in ("roberta", "electra"):
-        out = tmp_path / model_type
-        compress.distill(teachers(model_type), tiny_data, out, epochs=3, **sizes, **weights, **TRAINING)
-        assert Widths.of(load_classifier(str(out)).model) == Widths.even(1, 3, 64)
-        compress.export(out, tmp_path / f"{model_type}.onnx", threads=1)
-        assert accuracy(tmp_path / f"{model_type}.onnx", tiny_data) > 0.7
+    compress.distill(teachers("electra"), tiny_data, tmp_path / "student", epochs=3, **sizes, **weights, **TRAINING)
+    assert Widths.of(load_classifier(str(tmp_path / "student")).model) == Widths.even(1, 3, 64)
+    compress.export(tmp_path / "student", tmp_path / "onnx", threads=1)
+    assert accuracy(tmp_path / "onnx", tiny_data) > 0.7
 
 
 def test_it_is_pruned_to_a_latency_and_measured(teachers: Any, tiny_data: Path, tmp_path: Path) -> None:

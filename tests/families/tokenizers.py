@@ -1,5 +1,7 @@
 """Small tokenizers of each family's kind, trained on a few hundred real texts."""
 
+import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,12 @@ def byte_pairs(texts: Sequence[str], size: int) -> Any:
     )
     trained.train_from_iterator(texts, trainer)
     model = _described(trained)["model"]
-    merges = [tuple(pair) for pair in model["merges"]]
+    merges: Any = [tuple(pair) for pair in model["merges"]]
     return RobertaTokenizer(vocab=model["vocab"], merges=merges, model_max_length=512)
 
 
 def pieces(texts: Sequence[str], size: int, kind: type) -> Any:
-    """XLM-R's or CamemBERT's: Unigram."""
+    """XLM-R's or CamemBERT's: Unigram, whose trainer keeps few whole words of few texts, so the commonest are added."""
     trained = Tokenizer(models.Unigram())
     trained.normalizer = normalizers.NFKC()
     trained.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -38,8 +40,10 @@ def pieces(texts: Sequence[str], size: int, kind: type) -> Any:
         vocab_size=size, special_tokens=[*SPECIALS, "<mask>"], unk_token="<unk>", show_progress=False
     )
     trained.train_from_iterator(texts, trainer)
-    vocabulary = [(piece, score) for piece, score in _described(trained)["model"]["vocab"]]
-    return kind(vocab=vocabulary, model_max_length=512)
+    vocabulary = dict(_described(trained)["model"]["vocab"])
+    words = Counter(word for text in texts for word in text.split())
+    vocabulary |= {f"\N{LOWER ONE EIGHTH BLOCK}{word}": -5.0 for word, _ in words.most_common(size // 8)}
+    return kind(vocab=list(vocabulary.items()), model_max_length=512)
 
 
 TRAINERS: dict[str, Any] = {
@@ -58,6 +62,4 @@ def save(model_type: str, texts: Sequence[str], size: int, folder: Path) -> Any:
 
 
 def _described(tokenizer: Tokenizer) -> Any:
-    import json
-
     return json.loads(tokenizer.to_str())
