@@ -66,9 +66,8 @@ class Family:
     head: tuple[Dense, ...]  # reads the last layer's first token; its own last layer gives the logits
     config_names: Mapping[str, str]  # settings that its config calls otherwise than BERT's does
     tokenizer: str = "WordPiece"  # the kind that its published models have; one of another kind works too
-    counts_tokens: bool = (
-        False  # the n-th token that is no padding reads row pad_id + n of the positions, padding pad_id
-    )
+    # Whether positions count the tokens that are no padding: the n-th reads row pad_id + n, and padding row pad_id.
+    counts_tokens: bool = False
 
     def read(self, config: Any, setting: str) -> Any:
         """A setting of one of its configs, by the name that BERT's has for it."""

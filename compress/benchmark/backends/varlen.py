@@ -114,11 +114,8 @@ class PackedBert(nn.Module):
         self._projected = weights.projection is not None
         first = 0 if weights.pad_id is None else 1  # the row before is padding's
         segments = np.zeros((2, weights.words.shape[1]), np.float32) if weights.segments is None else weights.segments
-        for name, table in {
-            "words": weights.words,
-            "positions": weights.positions[first:],
-            "segments": segments,
-        }.items():
+        tables = {"words": weights.words, "positions": weights.positions[first:], "segments": segments}
+        for name, table in tables.items():
             self.register_buffer(name, torch.from_numpy(table.copy()))
         self._hold(embedding_norm=weights.embedding_norm, pooler=weights.pooler, classifier=weights.classifier)
         if weights.projection is not None:
