@@ -11,7 +11,9 @@ import torch
 import transformers
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from compress.families import FAMILIES
+from compress.benchmark.backends.varlen import PackedBert, grouped, pack
+from compress.errors import CompressError
+from compress.families import FAMILIES, family_of
 from compress.families.family import Family
 from compress.families.view import EncoderView
 from compress.graph.build import build_graph
@@ -66,6 +68,22 @@ def test_the_graph_answers_as_transformers_does(family: Family, widths: Widths) 
 )
 def test_the_graph_follows_what_configs_set_otherwise(name: str, settings: dict[str, Any]) -> None:
     assert_parity(make_model(FAMILIES[name], **settings), FAMILIES[name])
+
+
+@each_family
+def test_without_padding_the_logits_are_the_same(family: Family) -> None:
+    model = make_model(family, UNEVEN)
+    feeds = make_feeds(family, 5, 20, "right")
+    packed = pack({"token_type_ids": np.zeros_like(feeds["input_ids"])} | feeds, "cpu")
+    found = PackedBert(read_weights(model), grouped)(packed).detach().numpy()
+    assert np.abs(found - torch_logits(model, feeds)).max() < 1e-4
+
+
+def test_settings_that_change_what_a_model_computes_are_refused() -> None:
+    config = make_model(FAMILIES["roberta"]).config
+    config.position_embedding_type = "relative_key"
+    with pytest.raises(CompressError, match="it: has position_embedding_type 'relative_key' in its config"):
+        family_of(config, "it")
 
 
 @each_family
