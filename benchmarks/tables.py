@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import distillation, pruning
+from benchmarks import distillation, families, pruning
 from benchmarks.gpu.table import table as gpu_table
 from compress.benchmark.report.page import as_markdown
 
@@ -27,10 +27,12 @@ def with_tables(text: str) -> str:
 
 
 def table(name: str) -> str:
-    """The table of a bench's results ``NAME.json``, or of the data sets' in and below the folder ``NAME``."""
+    """A bench's results ``NAME.json``, those of the data sets in and below the folder ``NAME``, or the families."""
     if name in _BY_DATA_SET:
         found = {path: _read(path) for path in sorted((RESULTS / name).rglob("*.json"))}
         return _BY_DATA_SET[name](found) + "\n"
+    if name == "families":
+        return families.table()
     if name == "gpu":  # a machine with one is seldom at hand
         return gpu_table(_read(RESULTS / "gpu.json") if (RESULTS / "gpu.json").is_file() else None)
     return as_markdown(_read(RESULTS / f"{name}.json"))

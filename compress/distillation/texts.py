@@ -203,7 +203,8 @@ def build_corpus(labelled: Encodings, more: Iterable[Text], encoder: TextEncoder
         if isinstance(error, OSError):
             raise CompressError(f"{folder}: cannot be written ({error.strerror}); free some space") from None
         raise
-    return Encodings(*(np.asarray(np.memmap(paths[name], dtype, mode="r")) for name, dtype in dtypes.items()))
+    ids, type_ids, offsets = (np.asarray(np.memmap(paths[name], dtype, mode="r")) for name, dtype in dtypes.items())
+    return Encodings(ids, type_ids, offsets, encoder.pad_id)
 
 
 def _write(parts: Iterable[Encodings], paths: dict[str, Path]) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 from compress.errors import CompressError
 from compress.families.bert import BERT
 from compress.families.distilbert import DISTILBERT
+from compress.families.electra import ELECTRA
 from compress.families.family import PRUNED, Family
+from compress.families.roberta import CAMEMBERT, ROBERTA, XLM_ROBERTA
 
-FAMILIES = {family.model_type: family for family in (BERT, DISTILBERT)}
+FAMILIES = {family.model_type: family for family in (BERT, DISTILBERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ELECTRA)}
 
 
 def family_of(config: Any, source: str = "the model") -> Family:

@@ -17,6 +17,7 @@ class Embeddings:
     positions: str
     norm: str  # after the sum of the tables' rows
     segments: str | None = None  # the table of first and second texts; None where the family has none
+    projection: str | None = None  # from the tables' width to a token's, after the norm; a model may be without it
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ class Family:
     embeddings: Embeddings
     head: tuple[Dense, ...]  # reads the last layer's first token; its own last layer gives the logits
     config_names: Mapping[str, str]  # settings that its config calls otherwise than BERT's does
-    first_position: int = 0  # the row of the position table that the first token reads
+    tokenizer: str = "WordPiece"  # the kind that its published models have; one of another kind works too
+    # Whether positions count the tokens that are no padding: the n-th reads row pad_id + n, and padding row pad_id.
+    counts_tokens: bool = False
 
     def read(self, config: Any, setting: str) -> Any:
         """A setting of one of its configs, by the name that BERT's has for it."""

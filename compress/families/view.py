@@ -80,7 +80,18 @@ class EncoderView:
     @property
     def embeddings(self) -> nn.Module:
         """The module whose output the first layer reads."""
-        return self.module.get_submodule(self.paths.output)
+        return self.projection or self.module.get_submodule(self.paths.output)
+
+    @property
+    def projection(self) -> nn.Linear | None:
+        """From the width of the tables to that of a token; None where they are of one width, as in most models."""
+        owner, _, name = (self.paths.projection or "").rpartition(".")
+        found = getattr(self.module.get_submodule(owner), name, None) if name else None
+        return cast(nn.Linear | None, found)
+
+    @projection.setter
+    def projection(self, module: nn.Linear) -> None:
+        self.module.set_submodule(cast(str, self.paths.projection), module)
 
     @property
     def tables(self) -> list[nn.Embedding]:
@@ -117,13 +128,14 @@ class EncoderView:
         model.num_labels = self.config.num_labels = labels
 
     @property
-    def readers(self) -> list[tuple[nn.LayerNorm, tuple[nn.Linear, ...]]]:
-        """The linear layers that read hidden states, each with the layer norm that wrote these."""
-        norm, found = self.norm, []
+    def readers(self) -> list[tuple[nn.LayerNorm | nn.Linear, tuple[nn.Linear, ...]]]:
+        """The linear layers that read hidden states, each with what wrote these: a layer norm, or the projection."""
+        writer: nn.LayerNorm | nn.Linear = self.projection or self.norm
+        found: list[tuple[nn.LayerNorm | nn.Linear, tuple[nn.Linear, ...]]] = []
         for layer in self.layers:
-            found += [(norm, layer.projections), (layer.attention_norm, (layer.ffn_input,))]
-            norm = layer.ffn_norm
-        return [*found, (norm, (self.head[0],))]
+            found += [(writer, layer.projections), (layer.attention_norm, (layer.ffn_input,))]
+            writer = layer.ffn_norm
+        return [*found, (writer, (self.head[0],))]
 
     @property
     def hidden_size(self) -> int:
@@ -136,9 +148,14 @@ class EncoderView:
         return self.family.head_size(self.config)
 
     @property
+    def pad_id(self) -> int:
+        """The id of the token that fills up shorter texts."""
+        return self.config.pad_token_id or 0
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest text that the table of positions has room for."""
-        return self.positions.num_embeddings - self.family.first_position
+        return self.positions.num_embeddings - (self.pad_id + 1 if self.family.counts_tokens else 0)
 
     def read(self, setting: str) -> Any:
         """A setting of the config, by the name that BERT's has for it."""

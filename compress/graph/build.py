@@ -47,21 +47,36 @@ class _PostNormGraph(GraphWriter):
         return model_of(self.graph("bert-classifier", reads, {OUTPUT: logits}))
 
     def _embeddings(self) -> str:
-        """Sums of word, position and, where the family has them, segment, normalized, ``[sequence, batch, hidden]``."""
+        """Sums of word, position and, where it reads them, segment, normalized, ``[sequence, batch, hidden]``."""
         weights = self._weights
         ids = self.op("Transpose", "input_ids", name="input_ids.first", perm=(1, 0))
         words = self.op("Gather", self.constant(WORDS, weights.words), ids, name="embeddings.words")
-        length = self.op("Shape", "input_ids", name="length", start=1, end=2)
-        zero = self.constant("zero", [0])
-        table = self.constant("positions", weights.positions[:, None, :])
-        local = self.op("Slice", table, zero, length, zero, name="embeddings.positions")
+        local = self._positions(ids)
         if weights.segments is not None:
             kinds = self.op("Transpose", "token_type_ids", name="token_type_ids.first", perm=(1, 0))
             table = self.constant("segments", weights.segments)
             segments = self.op("Gather", table, kinds, name="embeddings.segments")
             local = self.op("Add", segments, local, name="embeddings.local")
         total = self.op("Add", words, local, name="embeddings.sum")
-        return self._norm("embeddings.norm", weights.embedding_norm, total)
+        hidden = self._norm("embeddings.norm", weights.embedding_norm, total)
+        return self._linear("embeddings.projection", weights.projection, hidden) if weights.projection else hidden
+
+    def _positions(self, ids: str) -> str:
+        """The positions' rows: of all places, ``[sequence, 1, width]``, or counted, ``[sequence, batch, width]``."""
+        weights = self._weights
+        zero = self.constant("zero", [0])
+        length = self.op("Shape", "input_ids", name="length", start=1, end=2)
+        if weights.pad_id is None:
+            table = self.constant("positions", weights.positions[:, None, :])
+            return str(self.op("Slice", table, zero, length, zero, name="embeddings.positions"))
+        padding = self.op("Equal", ids, self.constant("pad_id", [weights.pad_id]), name="positions.padding")
+        counted = self.op("Where", padding, zero, self.constant("one.token", [1]), name="positions.counted")
+        count = self.op("CumSum", counted, zero, name="positions.count")
+        rows = self.op("Mul", count, counted, name="positions.rows.whole")
+        # Cuts nothing off. But for it ONNX Runtime would know that all sums are of equal shapes, and fuse Add and
+        # LayerNormalization, which is slower.
+        rows = self.op("Slice", rows, zero, length, zero, name="positions.rows")
+        return str(self.op("Gather", self.constant("positions", weights.positions), rows, name="embeddings.positions"))
 
     def _mask(self) -> str:
         """0 for tokens and a large negative number for padding, ``[batch, 1, 1, sequence]``."""
@@ -98,7 +113,7 @@ class _PostNormGraph(GraphWriter):
     def _projections(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> tuple[str, ...]:
         """Query, key and value, ``[sequence, batch, heads, head_size]``; packed where they read the same values."""
         parts = {"query": layer.query, "key": layer.key, "value": layer.value}
-        if len(self._weights.embedding_norm.scale) >= APART_FROM:
+        if layer.attention_output.weight.shape[1] >= APART_FROM:
             return tuple(
                 self._by_head(f"{name}.{what}", part, queries if what == "query" else hidden, layer.heads)
                 for what, part in parts.items()

@@ -17,7 +17,7 @@ from compress.graph.profile import profile
 from compress.graph.writer import KEPT_FP32
 from compress.progress import progress, say
 from compress.runtime.encoding import Feeds, pad
-from compress.runtime.graph_file import graph_inputs
+from compress.runtime.graph_file import INPUTS, graph_inputs
 from compress.runtime.predictor import Predictor
 from compress.task import reads_pairs
 
@@ -84,22 +84,27 @@ def check_parity(reference: Predictor, other: Predictor, vocabulary: int, longes
 
 
 def parity_batches(predictor: Predictor, vocabulary: int, longest: int) -> Iterator[Feeds]:
-    """Real texts, alone and padded together; random tokens in 1 to 32 rows of 2 to ``longest``, padded and not."""
+    """Real texts, alone and padded together; random tokens in 1 to 32 rows of 2 to ``longest``, padded and not.
+
+    Rows are padded on the right, as here, and for every other length on the left, as some clients do.
+    """
     texts = [*_TEXTS, " ".join(_TEXTS) * (predictor.encoder.max_length // 100 + 1)]  # the last: more than it reads
     pairs = list(zip(texts, [*texts[1:], texts[0]], strict=True))
     encodings = predictor.encoder(pairs if reads_pairs(predictor.task) else texts)
     yield from (pad([encoding]) for encoding in encodings)
     yield pad(encodings)
     yield pad(encodings[:-1])
-    rng = np.random.default_rng(0)
+    rng, pad_id = np.random.default_rng(0), predictor.encoder.pad_id
     lengths = sorted({min(length, longest) for length in LENGTHS} | {longest})
     for batch in BATCHES:
-        for length in lengths:
+        for number, length in enumerate(lengths):
             ids = rng.integers(0, vocabulary, (batch, length))
+            ids[ids == pad_id] = (pad_id + 1) % vocabulary
             segments = (np.arange(length) >= rng.integers(1, length + 1, (batch, 1))).astype(np.int64)
             yield {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": segments}
             kept = (np.arange(length) < rng.integers(1, length + 1, (batch, 1))).astype(np.int64)
-            yield {"input_ids": ids * kept, "attention_mask": kept, "token_type_ids": segments * kept}
+            padded = np.where(kept, ids, pad_id), kept, segments * kept
+            yield {name: value[:, :: (-1) ** number].copy() for name, value in zip(INPUTS, padded, strict=True)}
 
 
 def check_patterns(graph: Path, expected: Patterns) -> dict[str, Patterns]:

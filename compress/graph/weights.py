@@ -58,8 +58,8 @@ class LayerWeights:
 class EncoderWeights:
     """Everything the graph is built from; activations are named as in Hugging Face configs."""
 
-    words: Array  # [vocabulary, hidden]
-    positions: Array  # [positions, hidden], the first token's first
+    words: Array  # [vocabulary, hidden], as wide as the tables below
+    positions: Array  # [positions, hidden]; the first token's first, or padding's before it where tokens are counted
     segments: Array | None  # [segments, hidden]; None where the graph does not read them
     embedding_norm: Norm
     layers: tuple[LayerWeights, ...]
@@ -69,21 +69,27 @@ class EncoderWeights:
     head_size: int
     norm_epsilon: float
     activation: str
+    pad_id: int | None = None  # of the padding that positions leave out; None where every place has a position
+    projection: Linear | None = None  # from the width of the tables to that of a token
 
 
 def read_weights(model: nn.Module) -> EncoderWeights:
     """The weights of ``model``, even or uneven, as fp32 arrays."""
     view = EncoderView(model)
     words, positions, *segments = (_array(table.weight) for table in view.tables)
+    if segments and "token_type_ids" not in view.family.inputs:  # all texts are of the first segment
+        positions = positions + segments.pop()[0]
     activation = view.read("hidden_act")
     if activation not in ACTIVATIONS:
         raise CompressError(f"export: activation {activation!r} is not supported; {', '.join(ACTIVATIONS)} are")
     pooler, classifier = map(_linear, view.head)
     return EncoderWeights(
         words=words,
-        positions=positions[view.family.first_position :],
+        positions=positions[view.pad_id :] if view.family.counts_tokens else positions,
         segments=segments[0] if segments else None,
+        pad_id=view.pad_id if view.family.counts_tokens else None,
         embedding_norm=_norm(view.norm),
+        projection=_linear(view.projection) if view.projection else None,
         layers=tuple(map(_layer, view.layers)),
         pooler=pooler,
         pooler_activation=str(view.family.head[0].activation),

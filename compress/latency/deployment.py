@@ -139,6 +139,9 @@ def random_model(architecture: Architecture, widths: Widths) -> PreTrainedModel:
         "heads_per_layer": list(widths.heads),
         "neurons_per_layer": list(widths.neurons),
         "intermediate_size": 1,  # of the layers that the class makes first and then replaces
+        "pad_token_id": architecture.pad_id,
+        "embedding_size": architecture.embedding_size or architecture.hidden_size,
+        "keeps_projection": architecture.embedding_size is not None,
     }
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         model: PreTrainedModel = pruned_classifier(family)(pruned_config(family)(**family.renamed(shape)))

@@ -97,6 +97,15 @@ def _adjust(linear: nn.Linear, inputs: Inputs, kept: torch.Tensor) -> None:
     linear.weight.data[:, kept] = adjusted.float()
 
 
+def _mean_square(writer: nn.LayerNorm | nn.Linear, norm: nn.LayerNorm) -> torch.Tensor:
+    """Of each dimension that ``writer`` gives, about: a layer norm, or the projection of what ``norm`` gives."""
+    weight, bias = writer.weight.double(), writer.bias.double()
+    if isinstance(writer, nn.LayerNorm):
+        return weight.square() + bias.square()
+    scale, shift = norm.weight.double(), norm.bias.double()
+    return (weight * scale).square().sum(dim=1) + (weight @ shift + bias).square()
+
+
 def _hidden_dimensions(view: EncoderView, count: int | None) -> tuple[torch.Tensor, torch.Tensor]:
     """The hidden dimensions to keep, and the outputs of the head's first layer, which are dimensions of their own.
 
@@ -104,10 +113,10 @@ def _hidden_dimensions(view: EncoderView, count: int | None) -> tuple[torch.Tens
     is what the dimension brings to them. The shares of all layers are added.
     """
     importance = torch.zeros(view.hidden_size, dtype=torch.float64)
-    for norm, readers in view.readers:
+    for writer, readers in view.readers:
         if readers:  # a layer without heads reads nothing
             read = sum(linear.weight.double().square().sum(dim=0) for linear in readers)
-            brought = (norm.weight.double().square() + norm.bias.double().square()) * read
+            brought = _mean_square(writer, view.norm) * read
             importance += brought / brought.sum().clamp(min=torch.finfo(torch.float64).tiny)
     pooler, classifier = view.head
     pooled = pooler.weight.norm(dim=1) * classifier.weight.norm(dim=0)

@@ -13,7 +13,7 @@ from compress.families.family import PRUNED, Family
 from compress.families.view import EncoderView, LayerView
 
 # What the config of a pruned model has beside those of its family.
-PRUNED_SETTINGS = ("heads_per_layer", "neurons_per_layer", "attention_head_size")
+PRUNED_SETTINGS = ("heads_per_layer", "neurons_per_layer", "attention_head_size", "keeps_projection")
 
 
 @cache
@@ -28,6 +28,7 @@ def pruned_config(family: Family) -> Any:
         attention_head_size: int = 64
         heads_per_layer: list[int] | None = None  # each 0 or more
         neurons_per_layer: list[int] | None = None  # each 0 or more
+        keeps_projection: bool = False  # of the embeddings, also where they are as wide as a token
 
         def __post_init__(self, **kwargs: Any) -> None:
             super().__post_init__(**kwargs)
@@ -53,8 +54,12 @@ def pruned_classifier(family: Family) -> Any:
 
         def __init__(self, config: Any) -> None:
             super().__init__(config)
-            layers = EncoderView(self).layers
-            for layer, heads, neurons in zip(layers, config.heads_per_layer, config.neurons_per_layer, strict=True):
+            view = EncoderView(self)
+            if config.keeps_projection and view.projection is None:
+                view.projection = nn.Linear(config.embedding_size, view.hidden_size)
+            for layer, heads, neurons in zip(
+                view.layers, config.heads_per_layer, config.neurons_per_layer, strict=True
+            ):
                 _resize(layer, heads, neurons)
             self.post_init()
 

@@ -94,10 +94,11 @@ def keep_hidden(model: nn.Module, hidden: torch.Tensor, pooled: torch.Tensor) ->
     for _, readers in view.readers:
         for reader in readers:
             _take_inputs(reader, hidden, gain)
-    for table in view.tables:
-        table.weight.data = table.weight.data[:, hidden]
+    if view.projection is None:
+        for table in view.tables:
+            table.weight.data = table.weight.data[:, hidden]
     writers = [module for layer in view.layers for block in layer.blocks for module in block]
-    for writer in (view.norm, *writers):
+    for writer in (view.projection or view.norm, *writers):
         _take_outputs(writer, hidden)
     _take_outputs(pooler, pooled)
     _take_inputs(classifier, pooled, gain)
@@ -110,7 +111,7 @@ def rebuilt(model: nn.Module, *, stock: bool = False) -> PreTrainedModel:
     class is the family's own where all layers are alike and their heads fill the hidden size.
     """
     view, widths = EncoderView(model), Widths.of(model)
-    family, hidden_size = view.family, view.words.weight.shape[1]
+    family, hidden_size = view.family, view.head[0].weight.shape[1]
     told = {
         name: value
         for name, value in view.config.to_dict().items()
@@ -121,12 +122,17 @@ def rebuilt(model: nn.Module, *, stock: bool = False) -> PreTrainedModel:
         "hidden_size": hidden_size,
         "num_attention_heads": math.gcd(hidden_size, view.read("num_attention_heads")),
     }
+    if family.embeddings.projection:
+        told["embedding_size"] = len(view.norm.weight)
     config, kind = pruned_config(family), pruned_classifier(family)
-    if stock and widths.is_even and hidden_size == widths.heads[0] * view.head_size:
+    # Transformers leaves a projection out where it would not change the width.
+    kept = view.projection is not None and view.projection.in_features == hidden_size
+    if stock and not kept and widths.is_even and hidden_size == widths.heads[0] * view.head_size:
         config, kind = getattr(transformers, family.config), getattr(transformers, family.classifier)
         changed["num_attention_heads"] = widths.heads[0]
     else:
-        told |= dict(zip(PRUNED_SETTINGS, (list(widths.heads), list(widths.neurons), view.head_size), strict=True))
+        own = list(widths.heads), list(widths.neurons), view.head_size, kept
+        told |= dict(zip(PRUNED_SETTINGS, own, strict=True))
     with quiet_transformers():
         again: PreTrainedModel = kind(config(**told | family.renamed(changed)))
     again.load_state_dict(model.state_dict())

@@ -22,6 +22,8 @@ class Architecture:
     segments: int
     labels: int
     activation: str
+    pad_id: int = 0
+    embedding_size: int | None = None  # of the tables, where a matrix widens them to the hidden size
 
     @classmethod
     def of(cls, model: nn.Module) -> "Architecture":
@@ -37,6 +39,8 @@ class Architecture:
             segments=sum(rows[2:]),
             labels=view.head[-1].out_features,
             activation=view.read("hidden_act"),
+            pad_id=view.pad_id,
+            embedding_size=view.projection.in_features if view.projection else None,
         )
 
 
@@ -107,7 +111,10 @@ def parameters(architecture: Architecture, widths: Widths) -> int:
     """Weights of a model of these widths, without its empty layers."""
     hidden, head_size = architecture.hidden_size, architecture.head_size
     rows = architecture.vocabulary + architecture.positions + architecture.segments
-    total = (rows + 2) * hidden + (hidden + 1) * hidden + (hidden + 1) * architecture.labels
+    total = (rows + 2) * (architecture.embedding_size or hidden)
+    if architecture.embedding_size is not None:
+        total += (architecture.embedding_size + 1) * hidden
+    total += (hidden + 1) * hidden + (hidden + 1) * architecture.labels
     for heads, neurons in zip(widths.inhabited.heads, widths.inhabited.neurons, strict=True):
         context = heads * head_size
         total += 3 * (hidden + 1) * context + (context + 1) * hidden

@@ -64,7 +64,7 @@ model = ORTModelForSequenceClassification.from_pretrained("{name}", subfolder="o
 
 Any other ONNX runtime: the graph is `onnx/{graph}`; inputs {inputs} (int64,
 `[batch, sequence]`), output `logits` (float32, `[batch, {label_count}]`), whose {activation} gives the scores; the
-tokenizer is in `tokenizer.json` and, if it is a BERT's, in `vocab.txt` for clients that want that."""
+tokenizer is in `tokenizer.json`; `vocab.txt`, where there is one, is for clients that want that."""
 _SINGLE_FILE = """One file, `model.onnx`, reads texts and answers with labels, in any app that has onnxruntime and
 the operators of onnxruntime-extensions (packages for Python, C#, Java, Android and iOS). In Python
 (`pip install onnxruntime onnxruntime-extensions`):

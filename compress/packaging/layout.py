@@ -70,7 +70,7 @@ def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
 def copy_side_files(parent: Path, folder: Path) -> None:
     """The same files, from another ONNX folder; not all tokenizers have a ``vocab.txt``."""
     for name in _SIDE_FILES:
-        if (parent / name).is_file():
+        if name != "vocab.txt" or (parent / name).is_file():  # WordPiece alone has one
             shutil.copyfile(parent / name, folder / name)
 
 

@@ -101,6 +101,11 @@ def keep_tokens(whole: Checkpoint, tokens: set[str]) -> Checkpoint:
     kept = ids_in(whole.tokenizer, tokenizer)
     model = copy.deepcopy(whole.model)
     view, config = EncoderView(model), model.config
+    if view.family.counts_tokens and kept[view.pad_id : view.pad_id + 1].tolist() != [view.pad_id]:
+        raise CompressError(
+            f"{whole.source}: tokens before its padding's (id {view.pad_id}) would go, and its positions start after "
+            "that id; leave --vocabulary out"
+        )
     for name in _TOKEN_IDS:
         number = getattr(config, name, None)
         if number is not None:

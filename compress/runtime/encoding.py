@@ -22,6 +22,8 @@ Feeds = dict[str, npt.NDArray[np.int64]]
 # text cut here keeps every token that truncation would keep in anything people write, and 5 MB cost milliseconds.
 _CHARACTERS_A_TOKEN = 100
 
+_PADDING = ("[PAD]", "<pad>")  # the token that fills up short texts, as all our families' tokenizers call it
+
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
@@ -29,6 +31,7 @@ class Encoding:
 
     ids: list[int]
     type_ids: list[int]
+    pad_id: int = 0  # the token that fills it up in a batch
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -52,6 +55,8 @@ class TextEncoder:
         self._tokenizer = deepcopy(tokenizer) if shared else tokenizer
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length, direction=truncation_side)
+        found = (tokenizer.token_to_id(token) for token in _PADDING)
+        self.pad_id = next((number for number in found if number is not None), 0)
 
     @classmethod
     def from_file(cls, path: Path, max_length: int) -> "TextEncoder":
@@ -68,7 +73,7 @@ class TextEncoder:
     def __call__(self, texts: Sequence[Text]) -> list[Encoding]:
         """One encoding a text, in order."""
         found = self._tokenizer.encode_batch_fast([self.cut(text) for text in texts])
-        return [Encoding(encoding.ids, encoding.type_ids) for encoding in found]
+        return [Encoding(encoding.ids, encoding.type_ids, self.pad_id) for encoding in found]
 
     def cut(self, text: Text) -> Text:
         """The part of ``text`` (of both, for a pair) in which its tokens are looked for."""
@@ -83,9 +88,10 @@ def side_of(tokenizer: "Tokenizer") -> str:
 
 
 def pad(encodings: Sequence[Encoding]) -> Feeds:
-    """The model's inputs, int64 ``[batch, longest]``, padded on the right with zeros (BERT's ``[PAD]``)."""
+    """The model's inputs, int64 ``[batch, longest]``, padded on the right with the token that is for it."""
     shape = (len(encodings), max(map(len, encodings)))
     feeds = {name: np.zeros(shape, dtype=np.int64) for name in INPUTS}
+    feeds["input_ids"][:] = encodings[0].pad_id
     for row, encoding in enumerate(encodings):
         feeds["input_ids"][row, : len(encoding)] = encoding.ids
         feeds["token_type_ids"][row, : len(encoding)] = encoding.type_ids

@@ -25,6 +25,7 @@ class Encodings:
     ids: npt.NDArray[np.int32]  # [tokens]
     type_ids: npt.NDArray[np.uint8]  # [tokens], the segment of each
     offsets: npt.NDArray[np.int64]  # [n + 1]
+    pad_id: int = 0  # the token that fills up the shorter ones of a batch
 
     @classmethod
     def pack(cls, encodings: Iterable[Encoding]) -> "Encodings":
@@ -35,6 +36,7 @@ class Encodings:
             np.fromiter((token for encoding in whole for token in encoding.ids), np.int32, sum(lengths)),
             np.fromiter((kind for encoding in whole for kind in encoding.type_ids), np.uint8, sum(lengths)),
             np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
+            whole[0].pad_id if whole else 0,
         )
 
     def __len__(self) -> int:
@@ -42,7 +44,7 @@ class Encodings:
 
     def __getitem__(self, row: int) -> Encoding:
         start, end = self.offsets[row], self.offsets[row + 1]
-        return Encoding(self.ids[start:end].tolist(), self.type_ids[start:end].tolist())
+        return Encoding(self.ids[start:end].tolist(), self.type_ids[start:end].tolist(), self.pad_id)
 
     def __iter__(self) -> Iterator[Encoding]:
         return (self[row] for row in range(len(self)))

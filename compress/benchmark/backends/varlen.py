@@ -110,11 +110,16 @@ class PackedBert(nn.Module):
         gelu = partial(functional.gelu, approximate=options.get("approximate", "none"))
         self._activate: Callable[[torch.Tensor], torch.Tensor] = torch.relu if kind == "Relu" else gelu
         self._heads = [layer.heads for layer in weights.layers]
-        self._pool = {"tanh": torch.tanh, "relu": torch.relu}[weights.pooler_activation]
+        self._pool = {"tanh": torch.tanh, "relu": torch.relu, "gelu": functional.gelu}[weights.pooler_activation]
+        self._projected = weights.projection is not None
+        first = 0 if weights.pad_id is None else 1  # the row before is padding's
         segments = np.zeros((2, weights.words.shape[1]), np.float32) if weights.segments is None else weights.segments
-        for name, table in {"words": weights.words, "positions": weights.positions, "segments": segments}.items():
+        tables = {"words": weights.words, "positions": weights.positions[first:], "segments": segments}
+        for name, table in tables.items():
             self.register_buffer(name, torch.from_numpy(table.copy()))
         self._hold(embedding_norm=weights.embedding_norm, pooler=weights.pooler, classifier=weights.classifier)
+        if weights.projection is not None:
+            self._hold(projection=weights.projection)
         for number, layer in enumerate(weights.layers):
             self._hold_layer(number, layer)
 
@@ -123,6 +128,8 @@ class PackedBert(nn.Module):
         first = packed.starts[:-1]
         tokens = self.words[packed.ids] + self.positions[packed.positions] + self.segments[packed.segments]
         tokens = self._norm("embedding_norm", tokens)
+        if self._projected:
+            tokens = self._product("projection", tokens)
         attend = self._attention(packed)
         last = len(self._heads) - 1
         for number, heads in enumerate(self._heads):

@@ -28,11 +28,15 @@ def describe(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     return description | {"truncation": None, "padding": None}
 
 
+def kind(tokenizer: PreTrainedTokenizerFast) -> str:
+    """How it splits words: ``WordPiece``, ``BPE`` or ``Unigram``."""
+    return type(tokenizer.backend_tokenizer.model).__name__
+
+
 def require_word_pieces(tokenizer: PreTrainedTokenizerFast, source: str) -> None:
     """Refuse a tokenizer that splits words by other rules."""
-    kind = describe(tokenizer)["model"]["type"]
-    if kind != "WordPiece":
-        raise CompressError(f"{source}: its tokenizer is {kind}; --vocabulary works on BERT's WordPiece, leave it out")
+    if (found := kind(tokenizer)) != "WordPiece":
+        raise CompressError(f"{source}: its tokenizer is {found}; --vocabulary works on BERT's WordPiece, leave it out")
 
 
 def with_tokens(tokenizer: PreTrainedTokenizerFast, tokens: Collection[str]) -> PreTrainedTokenizerFast:

@@ -1,0 +1,163 @@
+"""Every family by its table: the graph's logits are those of transformers, and cut models save and reload."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import pytest
+import torch
+import transformers
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from compress.benchmark.backends.varlen import PackedBert, grouped, pack
+from compress.errors import CompressError
+from compress.families import FAMILIES, family_of
+from compress.families.family import Family
+from compress.families.view import EncoderView
+from compress.graph.build import build_graph
+from compress.graph.weights import read_weights
+from compress.latency.deployment import random_model
+from compress.modeling.narrow import narrow
+from compress.modeling.states import recording
+from compress.modeling.surgery import cut_model
+from compress.modeling.widths import Architecture, Cut, Widths, parameters
+from tests.families.models import EVEN, LONGEST, UNEVEN, make_feeds, make_model
+from tests.tiny import same_weights, torch_logits, weights_of
+
+each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
+PADDING = ("none", "left", "right")
+
+
+def graph_logits(model: PreTrainedModel, family: Family) -> Any:
+    session = ort.InferenceSession(build_graph(read_weights(model)).SerializeToString())
+    assert tuple(value.name for value in session.get_inputs()) == family.inputs
+    return lambda feeds: session.run(["logits"], feeds)[0]
+
+
+def logits_of(model: PreTrainedModel, family: Family) -> npt.NDArray[np.float32]:
+    return np.concatenate([torch_logits(model, make_feeds(family, 5, 9, padding)) for padding in PADDING])
+
+
+def assert_parity(model: PreTrainedModel, family: Family) -> None:
+    model.set_attn_implementation("eager")
+    answer = graph_logits(model, family)
+    for batch, lengths in {1: (1, 2, 9, LONGEST), 7: (2, 33), 32: (9, LONGEST)}.items():
+        for length in lengths:
+            for padding in PADDING:
+                feeds = make_feeds(family, batch, length, padding)
+                apart = np.abs(answer(feeds) - torch_logits(model, feeds)).max()
+                assert apart < 1e-4, (batch, length, padding)
+
+
+@each_family
+@pytest.mark.parametrize("widths", [EVEN, UNEVEN], ids=["even", "uneven"])
+def test_the_graph_answers_as_transformers_does(family: Family, widths: Widths) -> None:
+    assert_parity(make_model(family, widths, num_labels=3), family)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("roberta", {"pad_token_id": 5, "max_position_embeddings": LONGEST + 6, "type_vocab_size": 2}),
+        ("roberta", {"num_labels": 1, "hidden_act": "relu"}),
+        ("electra", {"embedding_size": 64, "num_labels": 150}),
+        ("electra", {"embedding_size": 96}),
+    ],
+)
+def test_the_graph_follows_what_configs_set_otherwise(name: str, settings: dict[str, Any]) -> None:
+    assert_parity(make_model(FAMILIES[name], **settings), FAMILIES[name])
+
+
+@each_family
+def test_without_padding_the_logits_are_the_same(family: Family) -> None:
+    model = make_model(family, UNEVEN)
+    feeds = make_feeds(family, 5, 20, "right")
+    packed = pack({"token_type_ids": np.zeros_like(feeds["input_ids"])} | feeds, "cpu")
+    found = PackedBert(read_weights(model), grouped)(packed).detach().numpy()
+    assert np.abs(found - torch_logits(model, feeds)).max() < 1e-4
+
+
+def test_settings_that_change_what_a_model_computes_are_refused() -> None:
+    config = make_model(FAMILIES["roberta"]).config
+    config.position_embedding_type = "relative_key"
+    with pytest.raises(CompressError, match="it: has position_embedding_type 'relative_key' in its config"):
+        family_of(config, "it")
+
+
+@each_family
+def test_tokens_of_padding_inside_a_text_count_as_in_transformers(family: Family) -> None:
+    model = make_model(family)
+    feeds = make_feeds(family, 4, 12)
+    feeds["input_ids"][:, 3:9:2] = EncoderView(model).pad_id
+    assert np.abs(graph_logits(model, family)(feeds) - torch_logits(model, feeds)).max() < 1e-4
+
+
+@each_family
+def test_the_longest_text_fills_the_table_of_positions(family: Family) -> None:
+    model = make_model(family)
+    assert EncoderView(model).longest == LONGEST
+    with pytest.raises(IndexError):
+        EncoderView(model).positions(torch.tensor([LONGEST + 2]))
+
+
+@each_family
+def test_a_cut_model_answers_as_the_masked_one_and_reloads_bit_for_bit(family: Family, tmp_path: Path) -> None:
+    cut = Cut([[1], [], [], [0, 2]], [[5, 6], [3], [], []])
+    model, silenced = make_model(family, UNEVEN), make_model(family, UNEVEN)
+    masked = EncoderView(silenced)
+    with torch.no_grad():
+        for layer, heads, neurons in zip(masked.layers, cut.heads, cut.neurons, strict=True):
+            columns = layer.attention_output.weight.reshape(64, -1, 16)
+            columns[:, [head for head in range(layer.heads) if head not in heads]] = 0
+            layer.ffn_output.weight[:, [one for one in range(layer.neurons) if one not in neurons]] = 0
+    masked.stack = [masked.stack[index] for index in cut.layers]
+    pruned = cut_model(model, cut)
+    assert np.abs(logits_of(pruned, family) - logits_of(silenced, family)).max() < 1e-5
+    assert_reloads(pruned, family, tmp_path)
+
+
+def assert_reloads(model: PreTrainedModel, family: Family, folder: Path) -> None:
+    model.save_pretrained(folder)
+    again = AutoModelForSequenceClassification.from_pretrained(folder)
+    assert (again.config.model_type, type(again)) == (f"pruned_{family.model_type}", type(model))
+    assert same_weights(weights_of(again), weights_of(model))
+    # Where weights lie in memory decides the last bit.
+    assert np.abs(logits_of(again, family) - logits_of(model, family)).max() < 1e-6
+
+
+@each_family
+def test_narrower_copies_are_of_the_family(family: Family, tmp_path: Path) -> None:
+    model = make_model(family)
+    assert np.array_equal(logits_of(narrow(model, None, None, None), family), logits_of(model, family))
+    stock = narrow(model, 2, 48, 32)
+    assert type(stock) is getattr(transformers, family.classifier)
+    assert Widths.of(stock) == Widths.even(4, 2, 48)
+    # A matrix after the embeddings stays where it no longer changes the width, as with these 24.
+    for number, hidden_size in enumerate((37, 24)):
+        narrower = narrow(model, 2, 48, hidden_size)
+        assert EncoderView(narrower).hidden_size == hidden_size
+        assert (EncoderView(narrower).projection is None) == (family.embeddings.projection is None)
+        assert_reloads(narrower, family, tmp_path / str(number))
+        feeds = make_feeds(family, 5, 9, "left")
+        assert np.abs(graph_logits(narrower, family)(feeds) - torch_logits(narrower, feeds)).max() < 1e-4
+
+
+@each_family
+def test_models_to_time_are_of_its_shape(family: Family) -> None:
+    model = make_model(family, UNEVEN)
+    architecture = Architecture.of(model)
+    found = random_model(architecture, UNEVEN)
+    assert Architecture.of(found) == architecture
+    assert parameters(architecture, UNEVEN) == found.num_parameters() == model.num_parameters()
+    named = [[tensor.name for tensor in build_graph(read_weights(one)).graph.initializer] for one in (model, found)]
+    assert named[0] == named[1]
+
+
+@each_family
+def test_states_are_as_wide_as_a_token(family: Family) -> None:
+    model = make_model(family)
+    with recording(model, ["embeddings", "hidden.0", "query.3"]) as states:
+        torch_logits(model, make_feeds(family, 2, 5))
+    assert {state.shape for name, state in states.items() if name != "logits"} == {(2, 5, 64)}

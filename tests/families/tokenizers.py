@@ -1,0 +1,65 @@
+"""Small tokenizers of each family's kind, trained on a few hundred real texts."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import CamembertTokenizer, RobertaTokenizer, XLMRobertaTokenizer
+
+from compress.modeling.checkpoint import quiet_transformers
+
+SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]  # in the order that RoBERTa and XLM-R have
+
+
+def byte_pairs(texts: Sequence[str], size: int) -> Any:
+    """RoBERTa's: byte-level BPE."""
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[*SPECIALS, "<mask>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    trained.train_from_iterator(texts, trainer)
+    model = _described(trained)["model"]
+    merges: Any = [tuple(pair) for pair in model["merges"]]
+    return RobertaTokenizer(vocab=model["vocab"], merges=merges, model_max_length=512)
+
+
+def pieces(texts: Sequence[str], size: int, kind: type) -> Any:
+    """XLM-R's or CamemBERT's: Unigram, whose trainer keeps few whole words of few texts, so the commonest are added."""
+    trained = Tokenizer(models.Unigram())
+    trained.normalizer = normalizers.NFKC()
+    trained.pre_tokenizer = pre_tokenizers.Metaspace()
+    trained.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=size, special_tokens=[*SPECIALS, "<mask>"], unk_token="<unk>", show_progress=False
+    )
+    trained.train_from_iterator(texts, trainer)
+    vocabulary = dict(_described(trained)["model"]["vocab"])
+    words = Counter(word for text in texts for word in text.split())
+    vocabulary |= {f"\N{LOWER ONE EIGHTH BLOCK}{word}": -5.0 for word, _ in words.most_common(size // 8)}
+    return kind(vocab=list(vocabulary.items()), model_max_length=512)
+
+
+TRAINERS: dict[str, Any] = {
+    "roberta": byte_pairs,
+    "xlm-roberta": lambda texts, size: pieces(texts, size, XLMRobertaTokenizer),
+    "camembert": lambda texts, size: pieces(texts, size, CamembertTokenizer),
+}
+
+
+def save(model_type: str, texts: Sequence[str], size: int, folder: Path) -> Any:
+    """A new tokenizer of the family's kind, written into ``folder``."""
+    with quiet_transformers():
+        tokenizer = TRAINERS[model_type](texts, size)
+        tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def _described(tokenizer: Tokenizer) -> Any:
+    return json.loads(tokenizer.to_str())
