@@ -129,3 +129,13 @@ def tiny_static(tiny_onnx: Path, tiny_data: Path, tmp_path_factory: pytest.TempP
     out = tmp_path_factory.mktemp("models") / "static"
     compress.quantize(tiny_onnx, tiny_data, out, calibrate="percentile", threads=1)
     return out
+
+
+@pytest.fixture
+def quick_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latency tables are measured for a moment: those of tiny models need not be exact."""
+    from compress.latency import table
+
+    monkeypatch.setattr(table, "_ROUNDS", 2)
+    monkeypatch.setattr(table, "_TURN_S", 0.005)
+    monkeypatch.setattr(table, "_PROCESSES", 1)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from compress.cli.main import main
-from compress.latency import table
 from tests.conftest import FILLERS, WORDS
 
 README = Path(__file__).parents[1] / "README.md"
@@ -50,9 +49,6 @@ def workplace(tmp_path: Path, tiny_encoder: Path, tiny_data: Path, monkeypatch: 
         recipe = recipe.replace(words, quicker)
     (tmp_path / "recipe.yaml").write_text(recipe, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(table, "_ROUNDS", 2)  # a latency table of tiny models need not be exact
-    monkeypatch.setattr(table, "_TURN_S", 0.005)
-    monkeypatch.setattr(table, "_PROCESSES", 1)
     return tmp_path
 
 
@@ -64,6 +60,7 @@ def reachable_ms(capsys: pytest.CaptureFixture[str]) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_table")
 def test_every_command_runs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = list(commands())
     assert all(any(words in line for line in lines) for words in SMALLER)

@@ -25,7 +25,6 @@ from compress.families.view import EncoderView
 from compress.folder import read_manifest
 from compress.graph.build import build_graph
 from compress.graph.weights import read_weights
-from compress.latency import table
 from compress.latency.deployment import random_model
 from compress.modeling.checkpoint import load_classifier, quiet_transformers
 from compress.modeling.narrow import narrow
@@ -233,12 +232,8 @@ def test_it_is_pruned_exported_quantized_measured_and_served(
     assert main(["doctor", str(tmp_path / "int8")]) == 0
 
 
-def test_it_is_pruned_to_a_latency(
-    teacher: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(table, "_ROUNDS", 2)  # a latency table of tiny models need not be exact
-    monkeypatch.setattr(table, "_TURN_S", 0.005)
-    monkeypatch.setattr(table, "_PROCESSES", 1)
+@pytest.mark.usefixtures("quick_table")
+def test_it_is_pruned_to_a_latency(teacher: Path, tiny_data: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = TRAINING | {"epochs": 0, "length": 16, "importance": "fisher"}
     metrics = compress.prune(teacher, tiny_data, tmp_path / "fast", speedup=1.5, **settings).metrics
     found = load_classifier(str(tmp_path / "fast"))
