@@ -66,7 +66,8 @@ def all_tried(folder: Path) -> dict[str, Outcomes]:
     for file in sorted(ROOT.glob("tests/*/test_odd_*.py")):
         command = [sys.executable, "-m", "benchmarks.odd_inputs", "--try", f"tests.{file.parent.name}.{file.stem}"]
         env = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(command, cwd=folder, env=env, stdout=subprocess.PIPE, text=True, check=False)
+        today = folder == ROOT  # an older package may lack a name that a table imports; today's has to have them all
+        done = subprocess.run(command, cwd=folder, env=env, stdout=subprocess.PIPE, text=True, check=today)
         found[file.stem.removeprefix("test_odd_")] = dict(map(json.loads, done.stdout.splitlines()))
     return found
 
