@@ -65,6 +65,7 @@ class Findings:
     samples: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[dict[str, Any]] = field(default_factory=list)
     watch: CpuWatch = field(default_factory=CpuWatch)
+    one_thread_beside: bool = False  # one thread is timed now, beside the thread counts that were asked for
 
     def timed(self) -> dict[str, Measured]:
         """The models that did not fail, with at least their first latency."""
@@ -87,7 +88,7 @@ class Findings:
                 model = self.measured[name]
                 if not model.latency:
                     model.rounds_ms = rounds
-                elif workload == REAL and threads == 1:
+                elif self.one_thread_beside:
                     model.one_thread_ms = rounds
                 model.latency.append(summarise(workload, threads, rounds))
                 raw = [np.round(times, 4).tolist() for times in rounds]
@@ -127,6 +128,7 @@ def _one_thread(rows: Mapping[str, Row], texts: Sequence[Text], config: BenchCon
     """Time real texts with one thread too: threads wait for one that a neighbour holds up, some models more."""
     say("bench: the machine is busy, so every model is timed with one thread as well")
     living = {name: row for name, row in rows.items() if name not in findings.failed}
+    findings.one_thread_beside = True
     with WorkerPool(living, 1, findings.failed) as pool:
         pool.each(ModelWorker.open)
         check_reference(rows, findings.failed)

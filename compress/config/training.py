@@ -135,4 +135,6 @@ class DistillConfig(DistillationConfig):
                 "takes augment or teacher_answers, not both; altered copies of texts are labelled by a teacher, "
                 "and the file has no answers to them"
             )
+        if self.teacher_answers is not None and not self.soft_weight and self.loss is None:
+            raise ValueError("takes teacher_answers only with a soft_weight above 0 or a loss: nothing else reads them")
         return self

@@ -14,7 +14,7 @@ from compress.progress import say_before_work
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
 _FRACTION = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # line breaks, tabs and other control characters
+BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # line breaks, tabs and other control characters
 _INDICATORS = re.compile(r"\[[\s,]*[01]\.?0*(?:[\s,;]+[01]\.?0*)*[\s,]*\]|[01](?:[\s,;]+[01])+")
 _DOUBTS_SHOWN = 5
 
@@ -113,7 +113,7 @@ def _single_label(cell: Any, place: str) -> tuple[str, ...]:
         raise CompressError(
             f"{place}: a list of labels where other rows have one label; give every row a list, or none"
         )
-    return (_label_name(cell, place),)
+    return (label_name(cell, place),)
 
 
 def _label_list(cell: Any, place: str) -> tuple[str, ...]:
@@ -128,16 +128,17 @@ def _label_list(cell: Any, place: str) -> tuple[str, ...]:
         raise CompressError(
             f"{place}: {shown(cell)} where other rows have a list of labels; give every row a list, or none"
         )
-    return tuple(sorted({_label_name(label, place) for label in cell}))
+    return tuple(sorted({label_name(label, place) for label in cell}))
 
 
-def _label_name(value: Any, place: str) -> str:
+def label_name(value: Any, place: str) -> str:
+    """The name that a value stands for; ``place`` is named in errors."""
     if isinstance(value, bool | int):
         return str(value).lower()
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         return str(int(value))
     # Composed and without blanks around it: one behind a name in some rows would make another label of them.
-    name = unicodedata.normalize("NFC", _BREAKS.sub(" ", value.strip())).strip() if isinstance(value, str) else None
+    name = unicodedata.normalize("NFC", BREAKS.sub(" ", value.strip())).strip() if isinstance(value, str) else None
     if value is None or name == "":
         raise CompressError(f"{place}: the label is missing; mend or remove the row")
     if name is None or (_FRACTION.fullmatch(name) and not _WHOLE.fullmatch(name)):
@@ -155,7 +156,7 @@ def _label_name(value: Any, place: str) -> str:
 def _has_break(cell: Any) -> bool:
     if isinstance(cell, list):
         return any(map(_has_break, cell))
-    return isinstance(cell, str) and _BREAKS.search(cell.strip()) is not None
+    return isinstance(cell, str) and BREAKS.search(cell.strip()) is not None
 
 
 def _bracketed(cell: str) -> bool:

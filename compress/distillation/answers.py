@@ -12,7 +12,7 @@ import numpy.typing as npt
 from compress.data import Dataset
 from compress.data.dataset import some
 from compress.data.files import read_table
-from compress.data.labels import read_labels
+from compress.data.labels import label_name, read_labels
 from compress.data.tables import Table, label_columns, read_texts, shown
 from compress.errors import CompressError
 from compress.paths import local_path
@@ -31,7 +31,7 @@ class Answers:
     """What was answered to each text.
 
     Attributes:
-        by_text: a probability for each label, float64 ``[labels]``, in the order of the model's labels.
+        by_text: a probability for each label, float64 ``[labels]``, in the order of the data's labels.
         are_labels: the answers are labels, so each probability is 0 or 1.
     """
 
@@ -89,7 +89,13 @@ def _cells(table: Table, labels: Sequence[str]) -> list[Any]:
     if there and not named:
         lacking = [label for label in labels if label not in there]
         raise CompressError(f"{table.name}: has no column for {some(lacking)}; give each label a column, or none")
-    return table.columns[named[0] if named else label_columns(table, ())[0]]
+    cells = table.columns[named[0] if named else label_columns(table, ())[0]]
+    return [_without_nothing(cell) if isinstance(cell, dict) else cell for cell in cells]
+
+
+def _without_nothing(cell: dict[str, Any]) -> dict[str, Any]:
+    """An object without its null entries: Parquet gives every row all keys."""
+    return {name: value for name, value in cell.items() if value is not None}
 
 
 def _is_empty(cell: Any) -> bool:
@@ -124,6 +130,7 @@ def _checked(cell: Any, place: str, labels: Sequence[str], multi_label: bool) ->
     """One row's probabilities; a label that an object lacks has 0."""
     if not isinstance(cell, dict):
         raise CompressError(f"{place}: {shown(cell)}, where the first answer has probabilities; give one kind")
+    cell = {label_name(name, place): value for name, value in cell.items()}
     if unknown := [name for name in cell if name not in labels]:
         raise _unknown_labels(unknown, place, labels)
     found = np.array([_probability(cell.get(label, 0), place, label) for label in labels])

@@ -10,6 +10,7 @@ from compress.data import Dataset
 from compress.distillation.answers import Answers
 from compress.distillation.students import same_tokens, split_alike
 from compress.distillation.texts import augmented, build_corpus, read_unlabeled
+from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
 from compress.runtime.encoding import Text
 from compress.training.batches import Encodings
@@ -49,12 +50,22 @@ class Corpus:
         return build_corpus(labelled, self._more(teacher), encoder, self.folder / f"teacher-{number}")
 
     def _more(self, reader: Checkpoint) -> Iterator[Text]:
-        mask, its, config = str(self.student.tokenizer.mask_token), str(reader.tokenizer.mask_token), self.config
-        altered = augmented(self.data.train.texts, config.augment, mask, config.seed) if config.augment else ()
-        yield from (_replaced(text, mask, its) for text in altered)
+        config = self.config
+        if config.augment:
+            mask, its = _mask_token(self.student), _mask_token(reader)
+            altered = augmented(self.data.train.texts, config.augment, mask, config.seed)
+            yield from (_replaced(text, mask, its) for text in altered)
         for text in read_unlabeled(config.unlabeled, self.text_columns, self.data.pairs) if config.unlabeled else ():
             if self.answers is None or text in self.answers.by_text:
                 yield text
+
+
+def _mask_token(reader: Checkpoint) -> str:
+    if reader.tokenizer.mask_token is None:
+        raise CompressError(
+            f"{reader.source}: its tokenizer has no mask token, which altered copies need; leave out --augment"
+        )
+    return str(reader.tokenizer.mask_token)
 
 
 def _replaced(text: Text, old: str, new: str) -> Text:

@@ -94,7 +94,8 @@ def _outputs(
     outputs = MeanOutputs(found, multi_label) if len(found) > 1 else next(iter(found), None)
     if answers is None or LOGITS not in wanted:
         return outputs, "+".join(digests)
-    answered = answers.probabilities(corpus.texts())
+    order = [corpus.data.labels.index(label) for label in student.labels]  # the answers are in the data's order
+    answered = answers.probabilities(corpus.texts())[:, order]
     if config.loss is not None and np.isnan(answered).any():
         raise CompressError(
             f"{config.command}.loss reads the teacher's logits of every text, but some texts have no answer in the "

@@ -14,13 +14,16 @@ from compress.training.batches import TeacherOutputs
 ANSWERED = "answered"
 """Beside answers made elsewhere: which texts of a batch have one, bool ``[batch]``."""
 
-_SMALLEST = 1e-15  # in the place of a probability of 0, whose logarithm is not a number to learn from
+# In the place of a probability of 0, whose logarithm is not a number to learn from.
+_SMALLEST = 1e-30
+_SMALLEST_BESIDE_1 = 1e-15  # 1 less than which is still another number
 
 
 def as_logits(probabilities: torch.Tensor, *, multi_label: bool) -> torch.Tensor:
     """Float32 logits, ``[batch, labels]``, from which softmax, or sigmoid for multi-label, gives ``probabilities``."""
-    likely = probabilities.clamp(_SMALLEST, 1 - _SMALLEST)
-    return (torch.logit(likely) if multi_label else torch.log(likely)).float()
+    if multi_label:
+        return torch.logit(probabilities, eps=_SMALLEST_BESIDE_1).float()
+    return torch.log(probabilities.clamp(min=_SMALLEST)).float()
 
 
 @dataclass(frozen=True)

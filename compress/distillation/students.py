@@ -121,6 +121,9 @@ def _check_widths(teacher: Checkpoint, config: DistillConfig) -> None:
 
 def _difference(teacher: Checkpoint, student: Checkpoint) -> str | None:
     """In words, the first thing in which the tokenizers differ, from the coarsest to the finest."""
+    side, its_side = teacher.tokenizer.truncation_side, student.tokenizer.truncation_side
+    if side != its_side:
+        return f"it cuts long texts on the {its_side}, the teacher's on the {side}"
     if knows_fewer_tokens(student.tokenizer, teacher.tokenizer):
         return None
     ids, its_ids = teacher.tokenizer.get_vocab(), student.tokenizer.get_vocab()

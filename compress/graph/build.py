@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from compress.graph.weights import ACTIVATIONS, HEAD_ACTIVATIONS, EncoderWeights, LayerWeights, Linear, Norm
+from compress.families.family import ACTIVATIONS
+from compress.graph.weights import HEAD_ACTIVATIONS, EncoderWeights, LayerWeights, Linear, Norm
 from compress.graph.writer import MASKED, WORDS, GraphWriter, Shape, model_of
 from compress.runtime.graph_file import INPUTS, OUTPUT, REQUIRED_INPUTS
 

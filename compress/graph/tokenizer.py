@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from tokenizers.models import WordPiece
 
+from compress.data.dataset import some
 from compress.errors import CompressError
 from compress.families.tokenizers.vocabulary import vocabulary_lines
 from compress.graph.writer import GraphWriter
@@ -171,9 +172,8 @@ def _require_berts(tokenizer: "Tokenizer") -> None:
         )
     added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
     if own := [token for token in added if token not in _BERTS_OWN]:
-        shown = ", ".join(own[:5]) + (f" and {len(own) - 5} more" if len(own) > 5 else "")
         raise CompressError(
-            f"export --single-file: the tokenizer has added tokens ({shown}), which the operators for graphs would "
+            f"export --single-file: the tokenizer has added tokens ({some(own)}), which the operators for graphs would "
             "split; leave --single-file out"
         )
 

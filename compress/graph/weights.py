@@ -1,7 +1,6 @@
 """A classifier's weights as plain arrays, laid out for the graph: ``[in, out]`` matrices, packed, scaled."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,17 +8,11 @@ import torch
 from torch import nn
 
 from compress.errors import CompressError
+from compress.families.family import ACTIVATIONS
 from compress.families.view import EncoderView, LayerView
 
 Array = npt.NDArray[np.float32]
 
-# Names that Hugging Face configs use, as (ONNX operator, its attributes).
-ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "gelu": ("Gelu", {}),
-    "gelu_new": ("Gelu", {"approximate": "tanh"}),
-    "gelu_pytorch_tanh": ("Gelu", {"approximate": "tanh"}),
-    "relu": ("Relu", {}),
-}
 HEAD_ACTIVATIONS = ACTIVATIONS | {"tanh": ("Tanh", {})}
 
 

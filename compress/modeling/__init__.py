@@ -1,1 +1,1 @@
-"""BERT classifiers in PyTorch: loading, saving, and the class whose layers may differ in width."""
+"""Classifiers in PyTorch: loading, saving, and the class whose layers may differ in width."""

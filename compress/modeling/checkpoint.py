@@ -22,10 +22,12 @@ from transformers import (
 )
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as transformers_logging
+from transformers.utils.hub import cached_file
 
 from compress.demo_assets import model_source
 from compress.errors import CompressError
 from compress.families import family_of
+from compress.families.family import ACTIVATIONS
 from compress.families.tokenizers.vocabulary import normalizer_settings, vocabulary_lines
 from compress.families.view import EncoderView
 from compress.folder import MANIFEST, Manifest, read_manifest, write_manifest
@@ -140,16 +142,7 @@ def _load(name: str) -> Checkpoint:
         with _one_line(source, "its tokenizer"):
             tokenizer: Any = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         with _one_line(source, "its network"):
-            shapes = stored_shapes(Path(source)) if Path(source).is_dir() else {}
-            model, loading = AutoModelForSequenceClassification.from_pretrained(
-                source,
-                config=config,
-                trust_remote_code=False,
-                ignore_mismatched_sizes=True,  # they are refused below, in one line
-                output_loading_info=True,
-                dtype=torch.float32,
-            )
-    has_head = check_weights(source, loading, model, shapes)
+            model, has_head = _network(source, config)
     view = EncoderView(model)
     give_second_segment(view)
     with _one_line(source, "its tokenizer"):
@@ -166,6 +159,23 @@ def _load(name: str) -> Checkpoint:
     )
 
 
+def _network(source: str, config: Any) -> tuple[PreTrainedModel, bool]:
+    """The network with its weights, all of them, and whether it has the head that gives the logits."""
+    local = Path(source).is_dir()
+    shapes = stored_shapes(Path(source)) if local else {}
+    model, loading = AutoModelForSequenceClassification.from_pretrained(
+        source,
+        config=config,
+        trust_remote_code=False,
+        ignore_mismatched_sizes=True,  # they are refused below, in one line
+        output_loading_info=True,
+        dtype=torch.float32,
+    )
+    if not local:  # by now its files are in the hub's cache
+        shapes = stored_shapes(Path(str(cached_file(source, "config.json"))).parent)
+    return model, check_weights(source, loading, model, shapes)
+
+
 def _config(source: str) -> Any:
     """The config, once nothing in it or in the folder says that the model is not one of ours."""
     with _one_line(source, "its config"):
@@ -176,7 +186,10 @@ def _config(source: str) -> Any:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         if config.problem_type == "regression":
             raise CompressError(f"{source}: is a regression model; compress works on classifiers")
-        family_of(config, source)
+        activation = family_of(config, source).read(config, "hidden_act")
+        if activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise CompressError(f"{source}: its activation is {activation}, which cannot be exported; {known} can")
         if local:
             check_files(Path(source))
     make_plain(config)

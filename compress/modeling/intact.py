@@ -15,8 +15,8 @@ from compress.progress import say_before_work
 # What pre-training leaves in an encoder's file and a classifier never reads; and buffers that older versions saved.
 _HARMLESS = re.compile(
     r"(\w+\.)?(cls|pooler|lm_head|discriminator_predictions|generator_predictions|generator_lm_head"
-    r"|vocab_transform|vocab_layer_norm|vocab_projector|lm_predictions|mask_predictions)\..*"
-    r"|(.*\.)?(position_ids|token_type_ids)"
+    r"|loss\w*|criterion|vocab_transform|vocab_layer_norm|vocab_projector|lm_predictions|mask_predictions)\..*"
+    r"|(.*\.)?(position_ids|token_type_ids|class_weights?)"
 )
 # A character that hardly any tokenizer knows, so that one without a token for the unknown fails now and not in service.
 _UNKNOWN = "a \U0001f9ff"
@@ -43,13 +43,8 @@ def check_weights(
     has_head = not {f"{last}.weight", f"{last}.bias"} <= missing
     _refuse_other_network(source, missing, set(loading["unexpected_keys"]), model, family)
     _refuse_other_shapes(source, loading["mismatched_keys"])
-    head = [name for name in unused if not name.startswith(f"{model.base_model_prefix}.")]
-    if head and not has_head:
-        raise CompressError(
-            f"{source}: its classification head is {_modules(head, shapes)}, where {family.classifier} has "
-            f"{_head(family)}; it cannot be kept. To train a new one with 'compress finetune', save the encoder "
-            f"alone: model.{model.base_model_prefix}.save_pretrained(FOLDER)"
-        )
+    if not has_head:
+        _refuse_other_head(source, unused, model, family, shapes)
     if unused:
         raise CompressError(
             f"{source}: {len(unused)} weights in its files are not in {family.classifier} as config.json describes it "
@@ -119,6 +114,18 @@ def _refuse_other_network(
         f'{source}: the names of its weights begin with "{prefix}", which a wrapper left there; save the model inside '
         f"it: model.{prefix}save_pretrained(FOLDER)"
     )
+
+
+def _refuse_other_head(
+    source: str, unused: list[str], model: PreTrainedModel, family: Family, shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    head = [name for name in unused if not name.startswith(f"{model.base_model_prefix}.")]
+    if head:
+        raise CompressError(
+            f"{source}: its classification head is {_modules(head, shapes)}, where {family.classifier} has "
+            f"{_head(family)}; it cannot be kept. To train a new one with 'compress finetune', save the encoder "
+            f"alone: model.{model.base_model_prefix}.save_pretrained(FOLDER)"
+        )
 
 
 def _refuse_other_shapes(source: str, mismatched: Any) -> None:

@@ -27,7 +27,7 @@ def check_place(folder: Path) -> None:
     """Refuse a folder that holds no model, or only an adapter for one."""
     if (folder / "adapter_config.json").is_file():
         raise CompressError(
-            f"{folder}: holds a LoRA adapter (adapter_config.json) and not a whole model; merge it into its base model "
+            f"{folder}: holds a LoRA adapter (adapter_config.json); merge it into its base model "
             "with peft's merge_and_unload(), save that and the tokenizer to a folder of their own, and give that folder"
         )
     if not (folder / "config.json").is_file():

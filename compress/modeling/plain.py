@@ -1,12 +1,13 @@
 """A checkpoint's own settings: those that only change how it is called are undone, those that change answers count."""
 
-import re
 import unicodedata
 from typing import Any
 
 import torch
 from torch import nn
 
+from compress.data.dataset import some
+from compress.data.labels import BREAKS
 from compress.errors import CompressError
 from compress.families.view import EncoderView
 
@@ -37,18 +38,19 @@ def labels_of(config: Any, source: str) -> tuple[str, ...]:
     """
     names: dict[int, Any] = config.id2label
     if sorted(names) != list(range(len(names))):
+        numbers = some([str(number) for number in sorted(names)])
         raise CompressError(
-            f"{source}: config.json's id2label names the logits {_listed(sorted(names))}, but they are numbered from 0 "
+            f"{source}: config.json's id2label names the logits {numbers}, but they are numbered from 0 "
             f"to {len(names) - 1}; correct id2label and label2id there"
         )
     labels = tuple(_on_one_line(names[index]) for index in range(len(names)))
     if len(set(labels)) < len(labels):
         twice = next(label for label in labels if labels.count(label) > 1)
         raise CompressError(f"{source}: config.json's id2label has {twice!r} twice; give each logit a name of its own")
-    for label, index in (config.label2id or {}).items():
-        if label != f"LABEL_{index}" and labels[int(index) : int(index) + 1] != (_on_one_line(label),):
+    for name, index in (config.label2id or {}).items():
+        if (label := _on_one_line(name)) in labels and str(index).removesuffix(".0") != str(labels.index(label)):
             raise CompressError(
-                f"{source}: config.json's id2label and label2id disagree, the latter says that {label!r} is {index}; "
+                f"{source}: config.json's id2label and label2id disagree, the latter says that {name!r} is {index}; "
                 "correct the wrong one"
             )
     if all(label == f"LABEL_{index}" for index, label in enumerate(labels)):
@@ -58,8 +60,5 @@ def labels_of(config: Any, source: str) -> tuple[str, ...]:
 
 def _on_one_line(name: Any) -> str:
     """A label as it is read in data too: line breaks and tabs are blanks, and equal names are spelled in one way."""
-    return unicodedata.normalize("NFC", re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", str(name))).strip()
-
-
-def _listed(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
+    label = unicodedata.normalize("NFC", BREAKS.sub(" ", str(name))).strip()
+    return label.lower() if label.lower() in {"true", "false"} else label

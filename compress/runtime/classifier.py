@@ -50,7 +50,7 @@ class Classifier:
     answered as the tokenizer sees them. A text is answered by its beginning (by its end, where the model was made so):
     the model's ``max_length`` tokens, which are looked for in 100 characters for each.
 
-    A process that was forked, or that gets its arguments pickled, loads a classifier of its own.
+    It cannot be pickled, nor used after a fork unless it has one thread: load the folder in each process.
 
     Attributes:
         labels: names of the labels, in the order of the logits.

@@ -25,7 +25,7 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
     """Write the model as an ONNX graph with PyTorch's logits (fp32: within 1e-4), or in the layout of another program.
 
     Args:
-        model: folder or hub id of a fine-tuned BERT classifier; for a single file or a server's layout also an ONNX
+        model: folder or hub id of a fine-tuned classifier; for a single file or a server's layout also an ONNX
             folder of ours, whose int8 graph is taken where it has one.
         out: the folder to write.
         overwrite: replace ``out`` if compress made it.

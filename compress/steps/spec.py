@@ -62,12 +62,12 @@ class StepSpec:
         return " ".join(filter(None, [*models, self.usage, data, "--out DIR [settings]"]))
 
 
-_CLASSIFIER = "folder or hub id of a fine-tuned BERT classifier"
+_CLASSIFIER = "folder or hub id of a fine-tuned classifier"
 _STEPS = (
     StepSpec(
         "finetune",
         "train a classifier on labelled texts",
-        (ModelInput("model", "hub id or folder of a BERT classifier or encoder; demo:minilm ships with compress"),),
+        (ModelInput("model", "hub id or folder of a classifier or encoder; demo:minilm ships with compress"),),
         "compress.steps.training",
     ),
     StepSpec(

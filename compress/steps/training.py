@@ -20,7 +20,7 @@ def finetune(
     """Train a classifier's head and body on labelled texts.
 
     Args:
-        model: hub id or folder of a BERT classifier or encoder.
+        model: hub id or folder of a classifier or encoder.
         data: see :class:`compress.config.DataConfig`, whose other settings are keywords too (``text``, ``label``, ...).
         out: the folder to write.
         overwrite: replace ``out`` if compress made it.
@@ -108,7 +108,7 @@ def prune(
     """Remove heads, FFN neurons, layers and tokens that the data lack, by shares or for a latency; train to recover.
 
     Args:
-        model: folder or hub id of a fine-tuned BERT classifier.
+        model: folder or hub id of a fine-tuned classifier.
         data: texts and labels, as for :func:`finetune`.
         out: the folder to write.
         overwrite: replace ``out`` if compress made it.

@@ -1,4 +1,4 @@
-"""finetune: train a BERT classifier's head and body on the data's labels."""
+"""finetune: train a classifier's head and body on the data's labels."""
 
 from dataclasses import dataclass, replace
 

@@ -93,9 +93,21 @@ def test_every_shape_is_measured_at_every_thread_count(tiny_onnx: Path) -> None:
     loads = [(1, "real"), (1, 8), (2, 8)]
     expected = [(*load, threads) for threads in (2, 1) for load in loads]
     assert [(each["batch"], each["length"], each["threads"]) for each in model["latency"]] == expected
+    assert "one_thread" not in model["versus_first"]  # which is for a busy machine
     for each in model["latency"]:
         assert 0 < each["p50_ms"] <= each["p90_ms"] <= each["p95_ms"] <= each["p99_ms"]
         assert each["p50_ci95"][0] <= each["p50_ms"] <= each["p50_ci95"][1]
+
+
+def test_beside_a_busy_neighbour_each_model_is_timed_with_one_thread_too(tiny_onnx: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as neighbour:
+        try:
+            config = BenchConfig(seconds=0.1, threads=[2])
+            models = bench([tiny_onnx, tiny_onnx], TEST, "single_label", config)["models"]
+        finally:
+            neighbour.kill()
+    assert all(model["versus_first"]["one_thread"]["speedup_p50"] > 0 for model in models)
+    assert [each["threads"] for each in models[1]["latency"]] == [2, 1]
 
 
 def test_model_against_itself_and_beside_a_broken_one(tiny_onnx: Path, broken: Path) -> None:

@@ -14,8 +14,9 @@ from transformers import BertTokenizer, DistilBertConfig, DistilBertForSequenceC
 import compress
 from compress.config import DistillConfig
 from compress.data import Dataset
+from compress.distillation.answers import read_answers
 from compress.distillation.corpus import Corpus
-from compress.distillation.distill import teacher_outputs
+from compress.distillation.distill import _outputs, teacher_outputs
 from compress.distillation.teacher_cache.cache import teacher_digest
 from compress.distillation.teacher_cache.outputs import TeacherForward
 from compress.errors import CompressError
@@ -101,6 +102,21 @@ def test_a_student_of_another_family_and_tokenizer_keeps_both_and_learns(
     assert student.tokenizer.get_vocab() == before.tokenizer.get_vocab()
     assert student.max_length == before.max_length
     assert not same_weights(weights_of(student.model), weights_of(before.model))
+
+
+def test_answers_teach_labels_by_name(foreigner: Path, data: Dataset, tmp_path: Path) -> None:
+    """The model's labels are in another order than the data's, in which answers are read."""
+    student, config = load_classifier(str(foreigner)), DistillConfig.parse({})
+    likely = torch.linspace(0.1, 0.9, len(data.train), dtype=torch.float64)
+    answers = read_answers(answer_file(tmp_path / "a.jsonl", data, torch.stack([likely, 1 - likely], 1)), data, LABELS)
+    corpus = Corpus(student, data, config, (), answers, tmp_path)
+    own = corpus.read_by_student(Encodings.pack(student.encoder(data.train.texts)))
+    outputs, _ = _outputs([student], corpus, own, frozenset({"logits"}))
+    assert outputs is not None
+    rows = np.arange(len(own))
+    states = outputs(rows, Examples(own, data.train.targets(student.labels, "single_label"), None).batch(rows))
+    assert student.labels == LABELS[::-1]
+    assert torch.allclose(states["logits"].double().softmax(dim=-1)[:, 1], likely, atol=1e-6)
 
 
 def test_in_altered_texts_a_teacher_reads_its_own_mask(

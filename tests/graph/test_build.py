@@ -12,9 +12,10 @@ import onnxruntime as ort
 import pytest
 
 from compress.errors import CompressError
+from compress.families.family import ACTIVATIONS
 from compress.graph.build import build_graph
 from compress.graph.checks import check_parity
-from compress.graph.weights import ACTIVATIONS, read_weights
+from compress.graph.weights import read_weights
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.encoding import Feeds

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
     BertForPreTraining,
@@ -280,6 +281,12 @@ CONFIG = [
     Case("a line break in a label", settings(id2label={"0": "neg\native", "1": "pos"}, label2id={"neg\native": 0, "pos": 1}), labels=("neg ative", "pos")),
     Case("labels that nobody named", settings(id2label={"0": "LABEL_0", "1": "LABEL_1"}, label2id={}), labels=("0", "1")),
     Case("label2id with transformers' placeholders", settings(label2id={"LABEL_0": 0, "LABEL_1": 1})),
+    Case("label2id the wrong way round", settings(label2id={"0": "neg", "1": "pos"})),
+    Case("label2id of numerals", settings(label2id={"0": 0, "1": 1})),
+    Case("label2id in capitals", settings(label2id={"Neg": 0, "Pos": 1})),
+    Case("label2id of other outputs", settings(label2id={"neg": 1, "pos": 0}), refused=("disagree", "'neg' is 1")),
+    Case("truth values as labels", settings(id2label={"0": "False", "1": "True"}, label2id={"False": 0, "True": 1}), labels=("false", "true")),
+    Case("an activation that no graph has", settings(hidden_act="silu"), refused=("activation is silu", "gelu")),
     Case("a config that wants tuples", settings(return_dict=False)),
     Case("a config that wants attention maps", settings(output_attentions=True)),
     Case("more labels than the head has outputs", settings(id2label=NAMES | {"2": "so"}, label2id={}), refused=("other shapes", "classifier", "not 3")),
@@ -357,6 +364,9 @@ def read(case: Case, folder: Path) -> Checkpoint:
     return checkpoint
 
 
+TEXT = "a bb, Abc"
+
+
 def differences(case: Case, checkpoint: Checkpoint, said: str) -> list[str]:
     """Where the checkpoint is not as the case has it."""
     wrong = [f"not said: {words}" for words in case.says if words not in said]
@@ -364,6 +374,8 @@ def differences(case: Case, checkpoint: Checkpoint, said: str) -> list[str]:
         wrong.append(f"head: {checkpoint.head}")
     if checkpoint.labels != case.labels:
         wrong.append(f"labels: {checkpoint.labels}")
+    if checkpoint.encoder([TEXT])[0].ids != AutoTokenizer.from_pretrained(checkpoint.source)(TEXT)["input_ids"]:
+        wrong.append("tokens")
     if not case.head:
         with torch.inference_mode():
             answer, plain_answer = checkpoint.model(IDS).logits, plain_model()(IDS).logits

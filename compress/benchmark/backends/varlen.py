@@ -18,7 +18,8 @@ from torch.nn import functional
 
 from compress.benchmark.backends.torch_modes import DTYPES, TorchBackend
 from compress.errors import CompressError
-from compress.graph.weights import ACTIVATIONS, EncoderWeights, LayerWeights, Linear, Norm, read_weights
+from compress.families.family import ACTIVATIONS
+from compress.graph.weights import EncoderWeights, LayerWeights, Linear, Norm, read_weights
 from compress.machine import torch_device
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.runtime.encoding import Feeds
