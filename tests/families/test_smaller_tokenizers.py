@@ -27,7 +27,7 @@ FIRST_LETTERS = {
     "Han": 0x4E00,
 }
 each_kind = pytest.mark.parametrize("model_type", list(TRAINERS))
-POOL = 400  # words of a script; some are the others' ends, so that their tokens have parts in common
+POOL = 400  # words of a script, made of a few parts, so that tokens have parts in common
 
 
 def made_texts(seed: int, number: int) -> list[str]:
@@ -36,8 +36,8 @@ def made_texts(seed: int, number: int) -> list[str]:
     pools = []
     for first in FIRST_LETTERS.values():
         letters = [chr(first + at) for at in range(24)]
-        ends = ["".join(rng.choices(letters, k=rng.randint(1, 3))) for _ in range(40)]
-        pools.append(["".join(rng.choices(ends, k=rng.randint(1, 4))) for _ in range(POOL)])
+        parts = ["".join(rng.choices(letters, k=rng.randint(1, 3))) for _ in range(40)]
+        pools.append(["".join(rng.choices(parts, k=rng.randint(1, 4))) for _ in range(POOL)])
     frequencies = [1 / at for at in range(1, POOL + 1)]
     return [
         " ".join(
@@ -85,8 +85,8 @@ def test_texts_whose_tokens_all_stay_are_read_the_same(
     whole, rng = tokenizers[model_type], random.Random(seed)
     description = describe(whole)
     kind = KINDS[description["model"]["type"]]
-    rare = [token for token in whole.get_vocab() if rng.random() < 0.05 * (seed + 1)]
-    kept = set(whole.get_vocab()) - set(rare) | set(whole.all_special_tokens) | kind.fallbacks(description["model"])
+    gone = [token for token in whole.get_vocab() if rng.random() < 0.05 * (seed + 1)]
+    kept = set(whole.get_vocab()) - set(gone) | set(whole.all_special_tokens) | kind.fallbacks(description["model"])
     smaller = with_tokens(whole, kept)
     assert len(smaller) < len(whole)
     assert set(smaller.get_vocab()) == kind.needed(description["model"], kept)

@@ -15,7 +15,7 @@ class BytePairs(Kind):
 
     def needed(self, model: Model, tokens: Collection[str]) -> set[str]:
         """With all ancestors, by any merge: a token may be made by more than one."""
-        parts = defaultdict(set)
+        parts: defaultdict[str, set[str]] = defaultdict(set)
         for left, right in model["merges"]:
             parts[_merged(model, left, right)] |= {left, right}
         found: set[str] = set()
@@ -27,7 +27,7 @@ class BytePairs(Kind):
 
     def fallbacks(self, model: Model) -> set[str]:
         """What no merge makes: all bytes, or the characters."""
-        return model["vocab"].keys() - {_merged(model, *pair) for pair in model["merges"]}
+        return set(model["vocab"]) - {_merged(model, *pair) for pair in model["merges"]}
 
     def with_ids(self, model: Model, ids: Mapping[str, int]) -> Model:
         """Also without the merges of what is gone."""
