@@ -19,6 +19,7 @@ import compress
 from compress.demo_assets import MINILM, model_source
 from compress.families import FAMILIES
 from compress.families.family import Family
+from compress.families.tokenizers.smaller import KINDS
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import quiet_transformers
 
@@ -68,8 +69,9 @@ def table() -> str:
     """What works for which family, in Markdown, for the README."""
     lines = [_COLUMNS, ("---",) * len(_COLUMNS)]
     for family in FAMILIES.values():
-        word_pieces = "yes" if family.tokenizer == "WordPiece" else "no"  # the two that refuse all others
-        lines.append((family.name, f"`{family.model_type}`", family.tokenizer, "yes", word_pieces, word_pieces))
+        vocabulary = "yes" if family.tokenizer in KINDS else "no"
+        single_file = "yes" if family.tokenizer == "WordPiece" else "no"  # all others are refused
+        lines.append((family.name, f"`{family.model_type}`", family.tokenizer, "yes", vocabulary, single_file))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -8,7 +8,7 @@ import torch
 from compress.config import DistillConfig
 from compress.distillation.teacher_cache.shard import LOGITS
 from compress.errors import CompressError
-from compress.families.tokenizers.wordpiece import components, ids_in, knows_fewer_tokens
+from compress.families.tokenizers.smaller import components, ids_in, knows_fewer_tokens
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.narrow import narrow

@@ -1,7 +1,7 @@
 """A smaller vocabulary: tokens that the data lack go, with their rows of the embedding table."""
 
 import copy
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -15,7 +15,7 @@ from compress.config import PruneConfig
 from compress.data import Dataset
 from compress.distillation.texts import encoded, read_unlabeled
 from compress.errors import CompressError
-from compress.families.tokenizers.wordpiece import describe, ids_in, require_word_pieces, with_tokens
+from compress.families.tokenizers.smaller import KINDS, describe, ids_in, require_known_kind, with_tokens
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.paths import local_path
@@ -44,9 +44,9 @@ def cut_vocabulary(whole: Checkpoint, texts: Iterable[Text]) -> Checkpoint:
     """A copy without the tokens that ``texts`` lack and that are not among the common ones.
 
     Raises:
-        CompressError: the tokenizer is not WordPiece.
+        CompressError: the tokenizer is of no known kind.
     """
-    require_word_pieces(whole.tokenizer, whole.source)
+    require_known_kind(whole.tokenizer, whole.source)
     counts = count_tokens(whole.encoder, texts)
     smaller = keep_tokens(whole, chosen_tokens(whole.tokenizer, counts, COMMON))
     before, after = (model.model.config.vocab_size for model in (whole, smaller))
@@ -81,22 +81,21 @@ def count_tokens(encoder: TextEncoder, texts: Iterable[Text]) -> Counts:
 def chosen_tokens(tokenizer: PreTrainedTokenizerFast, counts: Counts, common: int) -> set[str]:
     """The tokens that stay: those seen, the ``common`` first ones, and what keeps any word from becoming unknown.
 
-    BERT's vocabularies list the common ones first. A word whose piece goes is split into shorter ones, down to
-    characters. So single characters stay, and pieces with a character that has no piece of its own, of which BERT's
-    vocabularies have none. Tokens that no text is ever split into, such as ``[unused0]``, go in any case.
+    Vocabularies list the common ones first. A word whose token goes is split into smaller ones, down to characters or
+    bytes, which stay. Tokens that no text is ever split into, such as ``[unused0]``, go in any case.
     """
     description = describe(tokenizer)
     model, added = description["model"], {token["content"] for token in description["added_tokens"]}
-    vocabulary, prefix = model["vocab"], model["continuing_subword_prefix"]
+    kind = KINDS[model["type"]]
+    vocabulary = kind.vocabulary(model)
     in_order = sorted(vocabulary.keys() - added, key=vocabulary.__getitem__)
-    words = [token for token in in_order if _is_read(token, prefix, tokenizer)]
+    words = [token for token in in_order if kind.is_read(token, tokenizer)]
     seen = {token for token, number in vocabulary.items() if number < len(counts) and counts[number]}
-    needed = {token for token in words if _is_needed(token, prefix, vocabulary)}
-    return {*added, model["unk_token"], *words[:common], *seen, *needed}
+    return {*added, *words[:common], *seen, *kind.fallbacks(model).intersection(words)}
 
 
 def keep_tokens(whole: Checkpoint, tokens: set[str]) -> Checkpoint:
-    """A copy that knows only ``tokens``; a text with no other tokens gets the same logits, bit for bit."""
+    """A copy that knows only ``tokens`` and what they need; a text of them alone gets the same logits, bit for bit."""
     tokenizer = with_tokens(whole.tokenizer, tokens)
     kept = ids_in(whole.tokenizer, tokenizer)
     model = copy.deepcopy(whole.model)
@@ -126,23 +125,3 @@ def compare_reading(whole: Checkpoint, smaller: Checkpoint, texts: Sequence[Text
         tokens_changed=float(1 - np.isin(words, kept).mean()) if len(words) else 0.0,
         texts_changed=changed / max(1, len(texts)),
     )
-
-
-def _is_inner(token: str, prefix: str) -> bool:
-    return token.startswith(prefix) and token != prefix
-
-
-def _is_read(token: str, prefix: str, tokenizer: PreTrainedTokenizerFast) -> bool:
-    """Whether normalizer and pre-tokenizer would leave it whole; they split off punctuation, for one."""
-    text = "a" + token.removeprefix(prefix) if _is_inner(token, prefix) else token
-    backend = tokenizer.backend_tokenizer
-    normal = backend.normalizer.normalize_str(text) if backend.normalizer else text
-    split = backend.pre_tokenizer.pre_tokenize_str(normal) if backend.pre_tokenizer else [(normal, (0, 0))]
-    return [word for word, _ in split] == [text]
-
-
-def _is_needed(token: str, prefix: str, vocabulary: Collection[str]) -> bool:
-    inner = _is_inner(token, prefix)
-    characters = token.removeprefix(prefix) if inner else token
-    own = [prefix + character if inner or at else character for at, character in enumerate(characters)]
-    return len(characters) == 1 or not all(piece in vocabulary for piece in own)

@@ -17,8 +17,11 @@ from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_classifier, quiet_transformers
+from compress.modeling.torch_predictor import TorchPredictor
 from compress.modeling.widths import Widths
+from compress.pruning import vocabulary
 from compress.runtime.encoding import pad
+from compress.runtime.predictor import predict_logits
 from tests.families.models import settings_of
 from tests.families.tokenizers import TRAINERS, save
 from tests.tiny import read
@@ -140,9 +143,24 @@ def test_it_is_pruned_to_a_latency_and_measured(teachers: Any, tiny_data: Path, 
     assert main(["doctor", str(tmp_path / "onnx")]) == 0
 
 
-def test_what_needs_word_pieces_says_so(teachers: Any, tiny_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(CompressError, match="its tokenizer is BPE; --vocabulary works on"):
-        compress.prune(teachers("roberta"), tiny_data, tmp_path / "cut", vocabulary=True, epochs=0, threads=1)
+@pytest.mark.parametrize("model_type", ["roberta", "xlm-roberta"])
+def test_its_vocabulary_is_cut_and_what_is_known_is_answered_as_before_bit_for_bit(
+    model_type: str, teachers: Any, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vocabulary, "COMMON", 0)  # of more tokens than there are
+    lines = (tiny_data / "train.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "some.jsonl").write_text("".join(line for line in lines if "film" not in line))
+    some = tmp_path / "some.jsonl"
+    found = compress.prune(teachers(model_type), some, tmp_path / "cut", vocabulary=True, threads=1).metrics
+    assert found["vocabulary"]["tokens"] < found["vocabulary"]["tokens_before"]
+    texts = read(some).train.texts
+    whole, cut = (TorchPredictor(load_classifier(str(path))) for path in (teachers(model_type), tmp_path / "cut"))
+    assert np.array_equal(predict_logits(whole, texts), predict_logits(cut, texts))
+    compress.export(tmp_path / "cut", tmp_path / "onnx", threads=1)
+    assert accuracy(tmp_path / "onnx", tiny_data) > 0.8
+
+
+def test_a_single_file_needs_word_pieces_and_says_so(teachers: Any, tmp_path: Path) -> None:
     with pytest.raises(CompressError, match="the tokenizer is not a BERT's"):
         compress.export(teachers("roberta"), tmp_path / "single", single_file=True, threads=1)
     assert not list(tmp_path.iterdir())

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
 from compress.errors import CompressError
-from compress.families.tokenizers.wordpiece import ids_in, knows_fewer_tokens, require_word_pieces, with_tokens
+from compress.families.tokenizers.smaller import ids_in, knows_fewer_tokens, require_known_kind, with_tokens
 from tests.conftest import SPECIALS
 
 LETTERS = "abc"
@@ -77,9 +78,7 @@ def test_fewer_tokens_are_known_from_other_tokens_and_other_rules() -> None:
 
 
 def test_a_tokenizer_of_another_kind_is_refused() -> None:
-    from tokenizers.models import BPE
-
-    other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE()))
-    with pytest.raises(CompressError, match=r"^somewhere: its tokenizer is BPE; --vocabulary works on"):
-        require_word_pieces(other, "somewhere")
-    require_word_pieces(wordpiece(ENDS), "somewhere")
+    other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0}, "a")))
+    with pytest.raises(CompressError, match=r"^somewhere: its tokenizer is WordLevel; --vocabulary works on"):
+        require_known_kind(other, "somewhere")
+    require_known_kind(wordpiece(ENDS), "somewhere")

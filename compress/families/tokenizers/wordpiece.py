@@ -1,100 +1,37 @@
-"""A WordPiece tokenizer with fewer tokens: those that stay keep their order, and all that names ids follows."""
+"""WordPiece, as BERT has it: from the left, each time the longest piece that fits."""
 
-import json
-from collections.abc import Collection
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 from transformers import PreTrainedTokenizerFast
 
-from compress.errors import CompressError
-
-_FILE = "tokenizer.json"
-_DECIDES = ("normalizer", "pre_tokenizer", "model", "added_tokens", "post_processor")
+from compress.families.tokenizers.kind import Kind, Model, is_fallback
 
 
-def components(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """The parts of ``tokenizer.json`` that decide the ids that a text gets."""
-    description = describe(tokenizer)
-    return {name: description[name] for name in _DECIDES}
+class WordPiece(Kind):
+    """Where all of a word's pieces stay it is split as before: a longest piece that stays is the longest still."""
+
+    def fallbacks(self, model: Model) -> set[str]:
+        """Single characters, and pieces with a character that has no piece of its own.
+
+        BERT's vocabularies have none of the latter.
+        """
+        vocabulary, prefix = model["vocab"], model["continuing_subword_prefix"]
+        return {token for token in vocabulary if is_fallback(_characters(token, prefix), vocabulary)}
+
+    def is_read(self, token: str, tokenizer: PreTrainedTokenizerFast) -> bool:
+        """Whether normalizer and pre-tokenizer would leave it whole; they split off punctuation, for one."""
+        backend = tokenizer.backend_tokenizer
+        prefix = backend.model.continuing_subword_prefix
+        text = "a" + token.removeprefix(prefix) if _is_inner(token, prefix) else token
+        normal = backend.normalizer.normalize_str(text) if backend.normalizer else text
+        split = backend.pre_tokenizer.pre_tokenize_str(normal) if backend.pre_tokenizer else [(normal, (0, 0))]
+        return [word for word, _ in split] == [text]
 
 
-def describe(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """What ``tokenizer.json`` has, without limits on a text's length."""
-    description: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
-    return description | {"truncation": None, "padding": None}
+def _is_inner(token: str, prefix: str) -> bool:
+    return token.startswith(prefix) and token != prefix
 
 
-def kind(tokenizer: PreTrainedTokenizerFast) -> str:
-    """How it splits words: ``WordPiece``, ``BPE`` or ``Unigram``."""
-    return type(tokenizer.backend_tokenizer.model).__name__
-
-
-def require_word_pieces(tokenizer: PreTrainedTokenizerFast, source: str) -> None:
-    """Refuse a tokenizer that splits words by other rules."""
-    if (found := kind(tokenizer)) != "WordPiece":
-        raise CompressError(f"{source}: its tokenizer is {found}; --vocabulary works on BERT's WordPiece, leave it out")
-
-
-def with_tokens(tokenizer: PreTrainedTokenizerFast, tokens: Collection[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer of the same class and settings that knows only ``tokens``, numbered from 0 in the old order."""
-    with TemporaryDirectory() as folder:
-        tokenizer.save_pretrained(folder)
-        file = Path(folder) / _FILE
-        smaller = description_with(describe(tokenizer), tokens)
-        file.write_text(json.dumps(smaller, ensure_ascii=False), encoding="utf-8")
-        found: PreTrainedTokenizerFast = type(tokenizer).from_pretrained(folder)
-    found.name_or_path = tokenizer.name_or_path
-    return found
-
-
-def description_with(description: dict[str, Any], tokens: Collection[str]) -> dict[str, Any]:
-    """``tokenizer.json`` with only ``tokens``; it splits a word as before where all the word's pieces stay.
-
-    WordPiece takes the longest piece that fits: a longest one that stays is the longest still.
-    """
-    vocabulary, added = description["model"]["vocab"], description["added_tokens"]
-    ids = vocabulary | {token["content"]: token["id"] for token in added}
-    new = {token: at for at, token in enumerate(sorted(set(tokens) & ids.keys(), key=ids.__getitem__))}
-    return description | {
-        "model": description["model"] | {"vocab": {token: new[token] for token in vocabulary if token in new}},
-        "added_tokens": [token | {"id": new[token["content"]]} for token in added if token["content"] in new],
-        "post_processor": _renumbered(description["post_processor"], new),
-    }
-
-
-def knows_fewer_tokens(smaller: PreTrainedTokenizerFast, whole: PreTrainedTokenizerFast) -> bool:
-    """Whether ``smaller`` is ``whole`` without some of its tokens: as :func:`with_tokens` makes it."""
-    tokens, parts = smaller.get_vocab().keys(), components(whole)
-    return (
-        parts["model"]["type"] == "WordPiece"
-        and tokens < whole.get_vocab().keys()
-        and description_with(parts, tokens) == components(smaller)
-    )
-
-
-def ids_in(whole: PreTrainedTokenizerFast, smaller: PreTrainedTokenizerFast) -> npt.NDArray[np.int64]:
-    """For each token of ``smaller``, in the order of its ids, the id that it has in ``whole``."""
-    ids, own = whole.get_vocab(), smaller.get_vocab()
-    return np.array([ids[token] for token in sorted(own, key=own.__getitem__)], dtype=np.int64)
-
-
-def _renumbered(processor: dict[str, Any] | None, ids: dict[str, int]) -> dict[str, Any] | None:
-    """What puts ``[CLS]`` and ``[SEP]`` around a text, in either of the ways in which a file may say it."""
-    if processor is None:
-        return None
-    changed: dict[str, Any] = {}
-    if "processors" in processor:
-        changed["processors"] = [_renumbered(one, ids) for one in processor["processors"]]
-    if "special_tokens" in processor:
-        changed["special_tokens"] = {
-            name: token | {"ids": [ids[part] for part in token["tokens"]]}
-            for name, token in processor["special_tokens"].items()
-        }
-    for name in {"cls", "sep"} & processor.keys():
-        token, _ = processor[name]
-        changed[name] = [token, ids[token]]
-    return processor | changed
+def _characters(token: str, prefix: str) -> list[str]:
+    """Each of its characters as the piece that it would be in a word."""
+    inner = _is_inner(token, prefix)
+    letters = token.removeprefix(prefix) if inner else token
+    return [prefix + letter if inner or at else letter for at, letter in enumerate(letters)]
