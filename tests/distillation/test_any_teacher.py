@@ -114,7 +114,7 @@ def test_answers_teach_labels_by_name(foreigner: Path, data: Dataset, tmp_path: 
     outputs, _ = _outputs([student], corpus, own, frozenset({"logits"}))
     assert outputs is not None
     rows = np.arange(len(own))
-    states = outputs(rows, Examples(own, data.train.targets(student.labels, "single_label"), None).batch(rows))
+    states = outputs(rows.tolist(), Examples(own, data.train.targets(student.labels, "single_label"), None).batch(rows))
     assert student.labels == LABELS[::-1]
     assert torch.allclose(states["logits"].double().softmax(dim=-1)[:, 1], likely, atol=1e-6)
 

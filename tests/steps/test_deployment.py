@@ -113,7 +113,7 @@ def test_a_model_that_cannot_be_exported_leaves_nothing(tiny_encoder: Path, tmp_
     broken = make_checkpoint(tiny_encoder, make_bert(), ("a", "b"))
     parts(broken.model).bert.pooler.dense.bias.data[0] = float("nan")
     for model in (strange, saved("broken", broken)):
-        with pytest.raises(CompressError, match="activation is silu|NaN or infinity"):
+        with pytest.raises(CompressError, match=r"activation is silu|NaN or infinity"):
             compress.export(model, tmp_path / "out")
     assert {path.name for path in tmp_path.iterdir()} == {"strange", "broken"}
 
