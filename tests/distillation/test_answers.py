@@ -142,3 +142,14 @@ def test_a_label_teaches_as_a_hard_label_does_and_a_text_without_answer_nothing(
     assert loss.item() == pytest.approx(expected.item() * 2 / 3, rel=1e-5)
     loss.backward()
     assert logits.grad is not None and logits.grad[1].abs().max() == 0
+
+
+def test_null_in_an_object_is_no_probability(tmp_path: Path) -> None:
+    """Parquet gives each row of objects all keys."""
+    path = written(tmp_path, [{"text": "a film", "answer": {"good": None, "bad": 1.0}}])
+    assert np.array_equal(read_answers(path, SINGLE, LABELS).probabilities(TEXTS[:1]), [[1, 0]])
+
+
+def test_answers_that_nothing_reads_are_refused() -> None:
+    with pytest.raises(CompressError, match="soft_weight above 0"):
+        DistillConfig.parse({"teacher_answers": "answers.csv", "soft_weight": 0.0})

@@ -17,6 +17,7 @@ from compress.data import Dataset
 from compress.distillation.answers import read_answers
 from compress.distillation.corpus import Corpus
 from compress.distillation.distill import _outputs, teacher_outputs
+from compress.distillation.students import split_alike
 from compress.distillation.teacher_cache.cache import teacher_digest
 from compress.distillation.teacher_cache.outputs import TeacherForward
 from compress.errors import CompressError
@@ -190,3 +191,18 @@ def test_teachers_with_other_labels_are_refused(
     save_checkpoint(replace(other, labels=("negative", "neutral")), tmp_path / "other")
     with pytest.raises(CompressError, match="its labels are not the data's; only the model has neutral"):
         compress.distill([tiny_torch, tmp_path / "other"], tiny_data, tmp_path / "out", **FAST)
+
+
+def test_a_tokenizer_that_cuts_at_the_other_end_is_another(tiny_torch: Path) -> None:
+    teacher, student = load_classifier(str(tiny_torch)), load_classifier(str(tiny_torch))
+    assert split_alike(teacher, student)
+    student.tokenizer.truncation_side = "left"
+    assert not split_alike(teacher, student)
+
+
+def test_altered_copies_need_a_mask(tiny_torch: Path, data: Dataset, tmp_path: Path) -> None:
+    student = load_classifier(str(tiny_torch))
+    student.tokenizer.mask_token = None
+    corpus = Corpus(student, data, DistillConfig.parse({"augment": 1}), (), None, tmp_path)
+    with pytest.raises(CompressError, match="has no mask token"):
+        corpus.read_by_student(Encodings.pack(student.encoder(data.train.texts)))
