@@ -42,6 +42,17 @@ def test_importing_compress_imports_nothing_heavy() -> None:
     assert set(heavy).isdisjoint({*EXTRAS, "onnxruntime", "tokenizers", "numpy"})
 
 
+def test_help_imports_no_runtime() -> None:
+    program = (
+        "import contextlib, io, json, sys\n"
+        "from compress.cli.main import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "    main(['--help'])\n"
+        "print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    )
+    assert set(answer(program)).isdisjoint({"torch", "onnxruntime", "tokenizers", "numpy"})
+
+
 def test_loading_a_model_imports_what_it_needs_and_no_more(tiny_int8: Path) -> None:
     program = (
         "import compress, json, sys; compress.load(sys.argv[1])(['a text'])\n"

@@ -13,7 +13,6 @@ from compress.cli.output import print_findings, print_result, print_run
 from compress.errors import CompressError
 from compress.machine import usable_cpus
 from compress.progress import be_quiet
-from compress.runtime.classifier import load
 from compress.runtime.stream import FORMATS, formatted, lines_of, predict
 from compress.steps.spec import STEPS, StepSpec
 from compress.version import __version__
@@ -106,6 +105,8 @@ def _predict_flags(parser: argparse.ArgumentParser) -> None:
 def _predict(arguments: argparse.Namespace) -> None:
     if arguments.json and arguments.format:
         raise CompressError(f"predict: takes --json or --format {arguments.format}, not both")
+    from compress.runtime.classifier import load
+
     threads = arguments.threads or usable_cpus()
     instances = 1 if arguments.texts else threads  # few texts want one quick answer, many want throughput
     with load(arguments.model, threads=threads, instances=instances) as classifier:

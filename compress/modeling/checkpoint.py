@@ -13,27 +13,19 @@ from typing import Any, Literal
 
 import torch
 from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
-from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as transformers_logging
-from transformers.utils.hub import cached_file
 
 from compress.demo_assets import model_source
 from compress.errors import CompressError
-from compress.families import family_of
-from compress.families.family import ACTIVATIONS
 from compress.families.tokenizers.vocabulary import normalizer_settings, vocabulary_lines
 from compress.families.view import EncoderView
 from compress.folder import MANIFEST, Manifest, read_manifest, write_manifest
-from compress.modeling.intact import check_tokenizer, check_weights
-from compress.modeling.model_folder import check_config, check_files, check_place, stored_shapes
-from compress.modeling.plain import give_second_segment, labels_of, make_plain
+from compress.modeling.intact import check_tokenizer
+from compress.modeling.plain import give_second_segment, labels_of
+from compress.modeling.reading import one_line, read_config, read_network, read_tokenizer
 from compress.progress import say_before_work
 from compress.runtime.encoding import TextEncoder
 from compress.task import is_multi_label
@@ -138,14 +130,11 @@ def _load(name: str) -> Checkpoint:
     source = model_source(name)
     manifest = _manifest(source)
     with quiet_transformers():
-        config = _config(source)
-        with _one_line(source, "its tokenizer"):
-            tokenizer: Any = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        with _one_line(source, "its network"):
-            model, has_head = _network(source, config)
+        config, tokenizer = read_config(source), read_tokenizer(source)
+        model, has_head = read_network(source, config)
     view = EncoderView(model)
     give_second_segment(view)
-    with _one_line(source, "its tokenizer"):
+    with one_line(source, "its tokenizer"):
         check_tokenizer(source, tokenizer, view.words.num_embeddings)
     return Checkpoint(
         model=model.eval(),
@@ -157,43 +146,6 @@ def _load(name: str) -> Checkpoint:
         digest=manifest.digest if manifest else None,
         source=name,
     )
-
-
-def _network(source: str, config: Any) -> tuple[PreTrainedModel, bool]:
-    """The network with its weights, all of them, and whether it has the head that gives the logits."""
-    local = Path(source).is_dir()
-    shapes = stored_shapes(Path(source)) if local else {}
-    model, loading = AutoModelForSequenceClassification.from_pretrained(
-        source,
-        config=config,
-        trust_remote_code=False,
-        ignore_mismatched_sizes=True,  # they are refused below, in one line
-        output_loading_info=True,
-        dtype=torch.float32,
-    )
-    if not local:  # by now its files are in the hub's cache
-        shapes = stored_shapes(Path(str(cached_file(source, "config.json"))).parent)
-    return model, check_weights(source, loading, model, shapes)
-
-
-def _config(source: str) -> Any:
-    """The config, once nothing in it or in the folder says that the model is not one of ours."""
-    with _one_line(source, "its config"):
-        if local := Path(source).is_dir():
-            check_place(Path(source))
-        raw, _ = PretrainedConfig.get_config_dict(source)
-        check_config(source, raw, get_tokenizer_config(source))
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        if config.problem_type == "regression":
-            raise CompressError(f"{source}: is a regression model; compress works on classifiers")
-        activation = family_of(config, source).read(config, "hidden_act")
-        if activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise CompressError(f"{source}: its activation is {activation}, which cannot be exported; {known} can")
-        if local:
-            check_files(Path(source))
-    make_plain(config)
-    return config
 
 
 def _manifest(source: str) -> Manifest | None:
@@ -224,23 +176,6 @@ def _task(config: Any) -> str:
     """A lone label, such as a reranker's, is or is not there: a softmax would be sure of it whatever the text."""
     several = config.problem_type == "multi_label_classification" or config.num_labels == 1
     return "multi_label" if several else "single_label"
-
-
-@contextmanager
-def _one_line(source: str, part: str) -> Iterator[None]:
-    """Turn the many ways in which a checkpoint fails to load into one line."""
-    try:
-        yield
-    except CompressError:
-        raise
-    except BaseException as error:  # files that others made raise anything, and tokenizers' Rust code panics
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CompressError(
-            f"{source}: {part} cannot be loaded as a classifier's ({reason:.200}); check the name, "
-            "or get the model again"
-        ) from None
 
 
 @contextmanager

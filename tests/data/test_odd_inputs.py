@@ -24,6 +24,7 @@ from compress.config import DataConfig
 from compress.data import Dataset, read_dataset
 from compress.errors import CompressError
 from compress.progress import show_held
+from tests.odd import refusal
 
 Content = str | bytes | Callable[[Path], object]
 
@@ -366,10 +367,7 @@ def outcome(case: Case, folder: Path, said: Callable[[], str]) -> str:
     try:
         dataset = read(case, folder)
     except CompressError as error:
-        message = str(error)
-        if words and "\n" not in message and all(word in message for word in words):
-            return "refused"
-        return f"refused without its words: {message}"
+        return refusal(error, words)
     wrong = ["read, not refused"] if words else differences(case, dataset, said())
     return "; ".join(wrong) or "right"
 

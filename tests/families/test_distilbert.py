@@ -9,7 +9,6 @@ import onnxruntime as ort
 import pytest
 import torch
 from transformers import (
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     DistilBertConfig,
     DistilBertForSequenceClassification,
@@ -30,9 +29,8 @@ from compress.modeling.checkpoint import load_classifier, quiet_transformers
 from compress.modeling.narrow import narrow
 from compress.modeling.pruned import pruned_classifier, pruned_config
 from compress.modeling.states import recording
-from compress.modeling.surgery import cut_model
-from compress.modeling.widths import Architecture, Cut, Widths, parameters
-from tests.tiny import VOCABULARY, make_bert, make_feeds, read, same_weights, torch_logits, weights_of
+from compress.modeling.widths import Architecture, Widths, parameters
+from tests.tiny import VOCABULARY, make_bert, make_feeds, read, torch_logits
 
 SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -122,29 +120,6 @@ def test_a_berts_weights_in_distilberts_form_give_the_same_states() -> None:
     kept = torch.from_numpy(feeds["attention_mask"]).bool()
     for name in names:
         assert (found[name][kept] - expected[name][kept]).abs().max() < 1e-4, name
-
-
-@pytest.mark.parametrize("cut", [Cut.whole_layers([0, 1, 2, 3], UNEVEN), Cut.whole_layers([0, 3], UNEVEN),
-                                 Cut([[1], [], [], [0, 2]], [[5, 6], [3], [], []])],
-                         ids=["nothing", "two layers", "units"])  # fmt: skip
-def test_a_cut_model_answers_as_the_masked_one_and_reloads_bit_for_bit(cut: Cut, tmp_path: Path) -> None:
-    model = make_distilbert(UNEVEN)
-    silenced = make_distilbert(UNEVEN)
-    masked = EncoderView(silenced)
-    with torch.no_grad():
-        for layer, heads, neurons in zip(masked.layers, cut.heads, cut.neurons, strict=True):
-            columns = layer.attention_output.weight.reshape(64, -1, 16)
-            columns[:, [head for head in range(layer.heads) if head not in heads]] = 0
-            layer.ffn_output.weight[:, [one for one in range(layer.neurons) if one not in neurons]] = 0
-    masked.stack = [masked.stack[index] for index in cut.layers]
-    pruned = cut_model(model, cut)
-    assert apart(pruned, silenced) < 1e-5
-    assert Widths.of(pruned) == cut.widths.inhabited
-    pruned.save_pretrained(tmp_path)
-    again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
-    assert (again.config.model_type, type(again)) == ("pruned_distilbert", type(pruned))
-    assert same_weights(weights_of(again), weights_of(pruned))
-    assert apart(again, pruned) < 1e-6  # where weights lie in memory decides the last bit
 
 
 @pytest.mark.parametrize("widths", [EVEN, UNEVEN], ids=["even", "uneven"])

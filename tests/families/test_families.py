@@ -95,8 +95,12 @@ def test_the_longest_text_fills_the_table_of_positions(family: Family) -> None:
 
 
 @each_family
-def test_a_cut_model_answers_as_the_masked_one_and_reloads_bit_for_bit(family: Family, tmp_path: Path) -> None:
-    cut = Cut([[1], [], [], [0, 2]], [[5, 6], [3], [], []])
+@pytest.mark.parametrize("cut", [Cut.whole_layers([0, 1, 2, 3], UNEVEN), Cut.whole_layers([0, 3], UNEVEN),
+                                 Cut([[1], [], [], [0, 2]], [[5, 6], [3], [], []])],
+                         ids=["nothing", "two layers", "units"])  # fmt: skip
+def test_a_cut_model_answers_as_the_masked_one_and_reloads_bit_for_bit(
+    cut: Cut, family: Family, tmp_path: Path
+) -> None:
     model, silenced = make_model(family, UNEVEN), make_model(family, UNEVEN)
     masked = EncoderView(silenced)
     with torch.no_grad():
@@ -107,6 +111,7 @@ def test_a_cut_model_answers_as_the_masked_one_and_reloads_bit_for_bit(family: F
     masked.stack = [masked.stack[index] for index in cut.layers]
     pruned = cut_model(model, cut)
     assert np.abs(logits_of(pruned, family) - logits_of(silenced, family)).max() < 1e-5
+    assert Widths.of(pruned) == cut.widths.inhabited
     assert_reloads(pruned, family, tmp_path)
 
 

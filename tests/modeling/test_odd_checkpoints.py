@@ -34,6 +34,7 @@ from transformers import (
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint, load_classifier, load_for_finetuning, quiet_transformers
 from compress.progress import show_held
+from tests.odd import refusal
 
 Make = Callable[[Path], object]
 Weights = dict[str, torch.Tensor]
@@ -389,10 +390,7 @@ def outcome(case: Case, folder: Path, said: Callable[[], str]) -> str:
     try:
         checkpoint = read(case, folder)
     except CompressError as error:
-        message = str(error)
-        if case.refused and "\n" not in message and all(word in message for word in case.refused):
-            return "refused"
-        return f"refused without its words: {message}"
+        return refusal(error, case.refused)
     wrong = ["loaded, not refused"] if case.refused else differences(case, checkpoint, said())
     return "; ".join(wrong) or "right"
 

@@ -39,6 +39,7 @@ from compress.packaging.layout import finish_onnx_folder, single_file, write_sid
 from compress.runtime.encoding import Text, side_of
 from compress.runtime.graph_file import FP32_GRAPH
 from compress.runtime.predictor import predict_logits
+from tests.odd import refusal
 
 Logits = npt.NDArray[np.float32]
 Change = Callable[[Path], object]
@@ -345,10 +346,7 @@ def outcome(case: Case, folder: Path, said: Callable[[], str] = str) -> str:  # 
     try:
         found = dict(answers(case, model, folder, texts))
     except CompressError as error:
-        message = str(error)
-        if case.refused and "\n" not in message and all(word in message for word in case.refused):
-            return "refused"
-        return f"refused without its words: {message}"
+        return refusal(error, case.refused)
     if case.refused:
         return "answered, not refused"
     wanted = source_logits(case, model, texts)

@@ -27,6 +27,7 @@ import pytest
 import compress
 from compress.errors import CompressError, TextError
 from compress.folder import MANIFEST
+from tests.odd import refusal
 from tests.packaging.test_odd_models import Case as Model
 from tests.packaging.test_odd_models import write_model
 
@@ -220,10 +221,7 @@ def outcome(case: Case, folder: Path, said: Callable[[], str] = str) -> str:  # 
     try:
         found = case.ask(copy)
     except (CompressError, TextError) as error:
-        message = str(error)
-        if case.refused and "\n" not in message and all(word in message for word in case.refused):
-            return "refused"
-        return f"refused without its words: {message}"
+        return refusal(error, case.refused)
     if case.refused:
         return "answered, not refused"
     return "right" if found == answers(exported()) else f"another answer: {found}"

@@ -1,0 +1,85 @@
+"""What transformers reads of a folder or hub id, all of it, or one line that says why not."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
+from transformers.utils.hub import cached_file
+
+from compress.errors import CompressError
+from compress.families import family_of
+from compress.families.family import ACTIVATIONS
+from compress.modeling.intact import check_weights
+from compress.modeling.model_folder import check_config, check_files, check_place, stored_shapes
+from compress.modeling.plain import make_plain
+
+
+def read_config(source: str) -> Any:
+    """The config, once nothing in it or in the folder says that the model is not one of ours."""
+    with one_line(source, "its config"):
+        if local := Path(source).is_dir():
+            check_place(Path(source))
+        raw, _ = PretrainedConfig.get_config_dict(source)
+        check_config(source, raw, get_tokenizer_config(source))
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        if config.problem_type == "regression":
+            raise CompressError(f"{source}: is a regression model; compress works on classifiers")
+        activation = family_of(config, source).read(config, "hidden_act")
+        if activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise CompressError(f"{source}: its activation is {activation}, which cannot be exported; {known} can")
+        if local:
+            check_files(Path(source))
+    make_plain(config)
+    return config
+
+
+def read_tokenizer(source: str) -> Any:
+    """The tokenizer, as transformers makes it."""
+    with one_line(source, "its tokenizer"):
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+
+
+def read_network(source: str, config: Any) -> tuple[PreTrainedModel, bool]:
+    """The network with its weights, all of them, and whether it has the head that gives the logits."""
+    with one_line(source, "its network"):
+        local = Path(source).is_dir()
+        shapes = stored_shapes(Path(source)) if local else {}
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            source,
+            config=config,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # they are refused below, in one line
+            output_loading_info=True,
+            dtype=torch.float32,
+        )
+        if not local:  # by now its files are in the hub's cache
+            shapes = stored_shapes(Path(str(cached_file(source, "config.json"))).parent)
+        return model, check_weights(source, loading, model, shapes)
+
+
+@contextmanager
+def one_line(source: str, part: str) -> Iterator[None]:
+    """Turn the many ways in which a checkpoint fails to load into one line."""
+    try:
+        yield
+    except CompressError:
+        raise
+    except BaseException as error:  # files that others made raise anything, and tokenizers' Rust code panics
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CompressError(
+            f"{source}: {part} cannot be loaded as a classifier's ({reason:.200}); check the name, "
+            "or get the model again"
+        ) from None
