@@ -78,14 +78,14 @@ def table() -> str:
 def main() -> None:
     """Makes what is missing, and the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("families", nargs="*", default=list(FORMS), choices=FORMS, metavar="FAMILY")
+    parser.add_argument("families", nargs="*", choices=FORMS, metavar="FAMILY", help="default: all")
     parser.add_argument("--model", default=MINILM, help="a BERT encoder or classifier")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/banking77"))
     parser.add_argument("--out", type=Path, default=Path("runs/families"))
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=None)
     given = parser.parse_args()
-    made = [make(FAMILIES[name], model_source(given.model), given) for name in given.families]
+    made = [make(FAMILIES[name], model_source(given.model), given) for name in given.families or FORMS]
     compress.bench(
         [folder / step for folder in made for step in ("int8", "fast-int8")],
         given.data,

@@ -77,7 +77,11 @@ def package_of(revision: str) -> Iterator[Path]:
     """A folder with ``compress`` as it was at ``revision``, beside the tests and benchmarks of today."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        packed = subprocess.run(["git", "archive", revision, "compress"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+        packed = subprocess.run(["git", "archive", revision, "compress"], cwd=ROOT, stdout=subprocess.PIPE, check=False)
+        if packed.returncode:  # git has said why
+            raise SystemExit(
+                f"odd_inputs: --against {revision} is no revision with a package; give one such as d737081"
+            )
         subprocess.run(["tar", "x", "-C", str(folder)], input=packed.stdout, check=True)
         for name in ("tests", "benchmarks"):
             (folder / name).symlink_to(ROOT / name)

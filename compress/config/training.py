@@ -88,7 +88,7 @@ class DistillationConfig(TrainingConfig):
         None, "more texts for the teacher to label: JSONL, Parquet, or one text a line"
     )
     unlabeled_text: Annotated[list[str], Names.COLUMN, BeforeValidator(one_or_more)] = setting(
-        [], "column of those texts; default: that of the data", max_length=2
+        [], "column of those texts, and of the texts in teacher_answers; default: that of the data", max_length=2
     )
     augment: int = setting(0, "altered copies of each train text for the teacher to label", ge=0, le=100)
     teacher_cache: Annotated[str | None, Names.FOLDER, Effect.NONE] = setting(

@@ -13,7 +13,7 @@ from compress.data import Dataset
 from compress.data.dataset import some
 from compress.data.files import read_table
 from compress.data.labels import label_name, read_labels
-from compress.data.tables import Table, label_columns, read_texts, shown
+from compress.data.tables import Table, read_texts, shown, text_columns, usual_label_columns
 from compress.errors import CompressError
 from compress.paths import local_path
 from compress.progress import say
@@ -45,13 +45,13 @@ class Answers:
 
 
 def read_answers(
-    path: str, data: Dataset, labels: Sequence[str], text_columns: Sequence[str] = (), encoding: str | None = None
+    path: str, data: Dataset, labels: Sequence[str], columns: Sequence[str] = (), encoding: str | None = None
 ) -> Answers:
     """The answers in a file of any format that data may have, with a text and its answer in each row.
 
     The answer is a column for each label, with its probability; or else a column called ``answer`` or like a label's
     column. That holds an object of probabilities by label, a label or, for multi-label tasks, a list of labels. The
-    text is in ``text_columns`` where the file has them, else in columns with a usual name. Rows with an empty answer
+    text is in ``columns`` where the file has them, else in columns with a usual name. Rows with an empty answer
     have none.
 
     Raises:
@@ -59,8 +59,8 @@ def read_answers(
             answers that differ; or no text of the train split has an answer.
     """
     table = read_table(local_path(path), encoding)
-    named = text_columns if set(text_columns) <= table.columns.keys() else ()
-    texts, cells = read_texts(table, named), _cells(table, labels)
+    named = columns if set(columns) <= table.columns.keys() else ()
+    texts, cells = read_texts(table, text_columns(table, named, "--unlabeled-text")), _cells(table, labels)
     if data.pairs != isinstance(texts[0], tuple):
         raise CompressError(f"{path}: has {'single texts' if data.pairs else 'pairs of texts'}, unlike the data")
     rows = [row for row, cell in enumerate(cells) if not _is_empty(cell)]
@@ -89,7 +89,12 @@ def _cells(table: Table, labels: Sequence[str]) -> list[Any]:
     if there and not named:
         lacking = [label for label in labels if label not in there]
         raise CompressError(f"{table.name}: has no column for {some(lacking)}; give each label a column, or none")
-    cells = table.columns[named[0] if named else label_columns(table, ())[0]]
+    named = named or list(usual_label_columns(table))
+    if not named:
+        raise CompressError(
+            f"{table.name}: no column is called answer; rename that of the answers: {some(list(table.columns))}"
+        )
+    cells = table.columns[named[0]]
     return [_without_nothing(cell) if isinstance(cell, dict) else cell for cell in cells]
 
 
@@ -117,9 +122,10 @@ def _of_labels(cells: list[Any], places: list[str], labels: Sequence[str], multi
         if isinstance(cell, dict):
             raise CompressError(f"{place}: has probabilities, where the first answer is a label; give one kind")
     names = read_labels(cells, places, multi_label)
-    unknown = {name: place for row, place in zip(names, places, strict=True) for name in row if name not in labels}
+    unknown = [(name, place) for row, place in zip(names, places, strict=True) for name in row if name not in labels]
     if unknown:
-        raise _unknown_labels(list(unknown), next(iter(unknown.values())), labels)
+        _, first = unknown[0]
+        raise _unknown_labels(list(dict(unknown)), first, labels)
     found = np.zeros((len(names), len(labels)))
     for row, those in enumerate(names):
         found[row, [labels.index(name) for name in those]] = 1

@@ -100,6 +100,9 @@ def test_coverage_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
             "line 2: has probabilities",
         ),
         ([{"text": "a film", "answer": {"good": 0.5, "dull": 0.5}}], 'line 1: "dull" is not among the model'),
+        ([{"text": "a film", "answer": "dull"}, {"text": "a story", "answer": "dull"}], 'line 1: "dull" is not'),
+        ("body,answer\na film,good\n", "name it with --unlabeled-text COLUMN"),
+        ("text,verdict\na film,good\n", "no column is called answer; rename that of the answers: text, verdict"),
     ],
 )
 def test_what_is_wrong_is_refused_in_one_line(content: Any, said: str, tmp_path: Path) -> None:
