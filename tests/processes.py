@@ -17,7 +17,7 @@ from typing import IO, Any
 
 _PRELOADED = ["torch", "transformers.models.bert.modeling_bert", "accelerate", "compress.cli.main",
               "compress.steps.training", "compress.training.finetune", "compress.distillation.distill",
-              "compress.benchmark.backends.torch_modes", "compress.runtime.session"]  # fmt: skip
+              "compress.benchmark.backends.torch_modes", "compress.runtime.session", "tests.freeze"]  # fmt: skip
 
 
 def start_interruptible(command: Sequence[str], **options: Any) -> "subprocess.Popen[str]":
