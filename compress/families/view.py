@@ -55,8 +55,8 @@ class LayerView:
 
     @property
     def projections(self) -> tuple[nn.Linear, ...]:
-        """Query, key and value; a layer without heads has none."""
-        return (self.query, self.key, self.value) if self.heads else ()
+        """Query, key and value, or the one module that is all three; a layer without heads has none."""
+        return tuple(dict.fromkeys((self.query, self.key, self.value))) if self.heads else ()
 
     @property
     def blocks(self) -> tuple[tuple[nn.Linear, nn.LayerNorm], ...]:
@@ -95,9 +95,9 @@ class EncoderView:
 
     @property
     def tables(self) -> list[nn.Embedding]:
-        """Words, positions and, where the family has them, segments."""
-        segments = [self.module.get_submodule(self.paths.segments)] if self.paths.segments else []
-        return [self.words, self.positions, *cast(list[nn.Embedding], segments)]
+        """Words and, where the family has them, positions and segments."""
+        others = [self.module.get_submodule(path) for path in (self.paths.positions, self.paths.segments) if path]
+        return [self.words, *cast(list[nn.Embedding], others)]
 
     @property
     def stack(self) -> nn.ModuleList:
@@ -138,6 +138,18 @@ class EncoderView:
         return [*found, (writer, (self.head[0],))]
 
     @property
+    def final_norm(self) -> nn.LayerNorm | None:
+        """Of the last layer's output, where layers begin with their norms."""
+        path = self.family.final_norm
+        return cast(nn.LayerNorm, self.module.get_submodule(path)) if path else None
+
+    @property
+    def head_norm(self) -> nn.LayerNorm | None:
+        """After the activation of the head's first layer, where the family has one."""
+        path = self.family.head_norm
+        return cast(nn.LayerNorm, self.module.get_submodule(path)) if path else None
+
+    @property
     def hidden_size(self) -> int:
         """Width of a token."""
         return int(self.read("hidden_size"))
@@ -154,7 +166,9 @@ class EncoderView:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest text that the table of positions has room for."""
+        """Tokens of the longest text that the table of positions has room for, or that the config says."""
+        if self.paths.positions is None:
+            return int(self.read("max_position_embeddings"))
         return self.positions.num_embeddings - (self.pad_id + 1 if self.family.counts_tokens else 0)
 
     def read(self, setting: str) -> Any:

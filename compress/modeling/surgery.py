@@ -53,8 +53,8 @@ def keep_layers(model: nn.Module, kept: Sequence[int]) -> None:
     view = EncoderView(model)
     view.stack = nn.ModuleList(view.stack[index] for index in kept)
     view.write(num_hidden_layers=len(kept))
-    for name in ("heads_per_layer", "neurons_per_layer"):
-        if hasattr(view.config, name):
+    for name in ("heads_per_layer", "neurons_per_layer", "layer_types"):
+        if getattr(view.config, name, None):
             setattr(view.config, name, [getattr(view.config, name)[index] for index in kept])
 
 

@@ -15,7 +15,7 @@ from compress.benchmark.backends.varlen import PackedBert, grouped, pack
 from compress.families import FAMILIES
 from compress.families.family import Family
 from compress.families.view import EncoderView
-from compress.graph.build import build_graph
+from compress.graph.build import graph_of
 from compress.graph.weights import read_weights
 from compress.latency.deployment import random_model
 from compress.modeling.narrow import narrow
@@ -30,7 +30,7 @@ PADDING = ("none", "left", "right")
 
 
 def graph_logits(model: PreTrainedModel, family: Family) -> Any:
-    session = ort.InferenceSession(build_graph(read_weights(model)).SerializeToString())
+    session = ort.InferenceSession(graph_of(model).SerializeToString())
     assert tuple(value.name for value in session.get_inputs()) == family.inputs
     return lambda feeds: session.run(["logits"], feeds)[0]
 
@@ -148,7 +148,7 @@ def test_models_to_time_are_of_its_shape(family: Family) -> None:
     found = random_model(architecture, UNEVEN)
     assert Architecture.of(found) == architecture
     assert parameters(architecture, UNEVEN) == found.num_parameters() == model.num_parameters()
-    named = [[tensor.name for tensor in build_graph(read_weights(one)).graph.initializer] for one in (model, found)]
+    named = [[tensor.name for tensor in graph_of(one).graph.initializer] for one in (model, found)]
     assert named[0] == named[1]
 
 

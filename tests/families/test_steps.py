@@ -57,7 +57,8 @@ def make_encoder(model_type: str, tiny_encoder: Path, tiny_data: Path, folder: P
         for name in ("tokenizer.json", "tokenizer_config.json"):
             copyfile(tiny_encoder / name, folder / name)
     shape = settings_of(family) | family.renamed({"num_hidden_layers": 2, "initializer_range": 0.1})
-    shape["vocab_size"] = len(AutoTokenizer.from_pretrained(folder))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    shape |= {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
     torch.manual_seed(0)
     with quiet_transformers():
         AutoModel.from_config(getattr(transformers, family.config)(**shape)).save_pretrained(folder)
