@@ -1,6 +1,6 @@
 """The table that describes a family of encoders: where its parts stand, what its config calls things, what it reads."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,7 @@ class Parts:
     head_size_name: str = "attention_head_size"
     width_name: str | None = None
     fused: bool = False
+    norms_first: bool = False  # each block begins with its norm, where else its sum is followed by one
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,6 @@ class Dense:
 
     path: str
     activation: str | None = None
-    setting: str | None = None  # of the config that names the activation, where that can be chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +83,8 @@ class Family:
     # Which of the builders in graph/ it has. Post-norm: each block's sum with its input is followed by a layer norm.
     builder: str = "post-norm"
     final_norm: str | None = None  # of the last layer's output, where layers begin with their norms and not end
+    own_settings: tuple[str, ...] = ()  # of its config, that say which weights it has; absent ones have their defaults
+    refusal: Callable[[Any], str | None] = lambda _: None  # why a model of this config cannot be worked on, if so
     head_norm: str | None = None  # after the activation of the head's first layer
 
     def read(self, config: Any, setting: str) -> Any:

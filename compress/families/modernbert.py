@@ -1,7 +1,21 @@
 """ModernBERT (Warner et al. 2024): norms before the blocks, rotary positions, gates in the FFN, windows in attention."""
 
-from compress.families.family import Dense, Embeddings, Family, Parts
+from typing import Any
+
+from compress.families.family import ACTIVATIONS, Dense, Embeddings, Family, Parts
 from compress.runtime.graph_file import REQUIRED_INPUTS
+
+
+def _refusal(config: Any) -> str | None:
+    """Its arithmetic where no graph of ours has it."""
+    if config.classifier_activation not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        return f"the activation of its head is {config.classifier_activation}, which cannot be exported; {known} can"
+    kinds = {parameters["rope_type"] for parameters in config.rope_parameters.values()} - {"default"}
+    if kinds:
+        return f"its rotary positions are scaled (rope_type {min(kinds)}), which cannot be exported; default can"
+    return None
+
 
 MODERNBERT = Family(
     name="ModernBERT",
@@ -22,6 +36,7 @@ MODERNBERT = Family(
         ffn_norm="mlp_norm",
         head_size_name="head_dim",
         fused=True,
+        norms_first=True,
     ),
     embeddings=Embeddings(
         output="model.embeddings",
@@ -29,10 +44,15 @@ MODERNBERT = Family(
         positions=None,
         norm="model.embeddings.norm",
     ),
-    head=(Dense("head.dense", setting="classifier_activation"), Dense("classifier")),
+    head=(Dense("head.dense"), Dense("classifier")),
     config_names={"hidden_act": "hidden_activation", "layer_norm_eps": "norm_eps"},
     tokenizer="BPE",
     builder="modernbert",
+    own_settings=(
+        *("attention_bias", "mlp_bias", "norm_bias", "classifier_bias", "classifier_activation"),
+        *("local_attention", "classifier_pooling"),
+    ),
+    refusal=_refusal,
     final_norm="model.final_norm",
     head_norm="head.norm",
 )

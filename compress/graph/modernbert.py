@@ -75,7 +75,7 @@ def read_weights(model: nn.Module) -> ModernBertWeights:
         activation=view.read("hidden_act"),
         pooler_activation=view.read("classifier_activation"),
         window=view.config.sliding_window,
-        reads_mean=view.config.classifier_pooling == "mean",
+        reads_mean=view.reads_mean,
         angles={
             kind: np.outer(places, array_of(getattr(rotary, f"{kind}_inv_freq")))
             for kind in set(view.config.layer_types)

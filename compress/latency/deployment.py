@@ -141,6 +141,7 @@ def random_model(architecture: Architecture, widths: Widths) -> PreTrainedModel:
         "pad_token_id": architecture.pad_id,
         "embedding_size": architecture.embedding_size or architecture.hidden_size,
         "keeps_projection": architecture.embedding_size is not None,
+        **dict(architecture.own_settings),
     }
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         model: PreTrainedModel = pruned_classifier(family)(pruned_config(family)(**family.renamed(shape)))

@@ -34,27 +34,17 @@ def read_config(source: str) -> Any:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         if config.problem_type == "regression":
             raise CompressError(f"{source}: is a regression model; compress works on classifiers")
-        _check_exportable(source, config)
+        family = family_of(config, source)
+        activation = family.read(config, "hidden_act")
+        if activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise CompressError(f"{source}: its activation is {activation}, which cannot be exported; {known} can")
+        if (reason := family.refusal(config)) is not None:
+            raise CompressError(f"{source}: {reason}")
         if local:
             check_files(Path(source))
     make_plain(config)
     return config
-
-
-def _check_exportable(source: str, config: Any) -> None:
-    """Refuse arithmetic that no graph of ours has."""
-    family = family_of(config, source)
-    chosen = [dense.setting for dense in family.head if dense.setting]
-    for activation in (family.read(config, setting) for setting in ("hidden_act", *chosen)):
-        if activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise CompressError(f"{source}: its activation is {activation}, which cannot be exported; {known} can")
-    rotary = (getattr(config, "rope_parameters", None) or {}).values() if family.parts.fused else ()
-    if scaled := next((one["rope_type"] for one in rotary if one["rope_type"] != "default"), None):
-        raise CompressError(
-            f"{source}: its rotary positions are scaled (rope_type {scaled}), which cannot be exported; give a model "
-            "with rope_type default"
-        )
 
 
 def read_tokenizer(source: str) -> Any:
