@@ -14,7 +14,13 @@ from compress.families.family import PRUNED, Family
 from compress.families.view import EncoderView, LayerView
 
 # What the config of a pruned model has beside those of its family.
-PRUNED_SETTINGS = ("heads_per_layer", "neurons_per_layer", "attention_head_size", "keeps_projection", "begins_with_norm")
+PRUNED_SETTINGS = (
+    "heads_per_layer",
+    "neurons_per_layer",
+    "attention_head_size",
+    "keeps_projection",
+    "begins_with_norm",
+)
 
 
 @cache

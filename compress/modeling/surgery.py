@@ -130,7 +130,13 @@ def rebuilt(model: nn.Module, *, stock: bool = False) -> PreTrainedModel:
     config, kind = pruned_config(family), pruned_classifier(family)
     # Transformers leaves a projection out where it would not change the width.
     kept = view.projection is not None and view.projection.in_features == hidden_size
-    if stock and not kept and not view.begins_with_norm and widths.is_even and hidden_size == widths.heads[0] * view.head_size:
+    if (
+        stock
+        and not kept
+        and not view.begins_with_norm
+        and widths.is_even
+        and hidden_size == widths.heads[0] * view.head_size
+    ):
         config, kind = getattr(transformers, family.config), getattr(transformers, family.classifier)
         changed["num_attention_heads"] = widths.heads[0]
     else:
