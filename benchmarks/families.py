@@ -56,7 +56,10 @@ def carried(bert: PreTrainedModel, family: Family) -> PreTrainedModel:
     own.norm.load_state_dict(its.norm.state_dict())
     for layer, other in zip(own.layers, its.layers, strict=True):
         pairs = zip((*layer.projections, layer.ffn_input), (*other.projections, other.ffn_input), strict=True)
-        for one, source in [*pairs, *zip(sum(layer.blocks, ()), sum(other.blocks, ()), strict=True)]:
+        outputs = zip(
+            (layer.attention_output, layer.ffn_output), (other.attention_output, other.ffn_output), strict=True
+        )
+        for one, source in [*pairs, *outputs, *zip(layer.norms, other.norms, strict=True)]:
             one.load_state_dict(source.state_dict())
     if family.head[0].activation == its.family.head[0].activation:
         for linear, source in zip(own.head, its.head, strict=True):

@@ -1,4 +1,4 @@
-"""ModernBERT (Warner et al. 2024): norms before the blocks, rotary positions, gates in the FFN, windows in attention."""
+"""ModernBERT (Warner et al. 2024): norms before blocks, rotary positions, gates in the FFN, windows in attention."""
 
 from typing import Any
 

@@ -27,13 +27,12 @@ from compress.graph.weights import (
 from compress.graph.writer import MASKED, WORDS, GraphWriter, Shape, model_of
 from compress.runtime.graph_file import INPUTS, OUTPUT, REQUIRED_INPUTS
 
-
 # Added to the scores of padding: exp() of it is exactly 0, and a row of nothing else still sums to a finite number.
 _MASKED = -1e9
 
 
 def graph_of(model: nn.Module) -> onnx.ModelProto:
-    """The classifier ``model`` as ONNX, by its family's builder: token ids in, float32 logits ``[batch, labels]`` out."""
+    """The classifier ``model`` as ONNX, by its family's builder: token ids in, float32 logits ``[batch, labels]``."""
     if EncoderView(model).family.builder == "modernbert":
         return modernbert.ModernBertGraph(modernbert.read_weights(model)).build()
     return build_graph(read_weights(model))

@@ -61,14 +61,16 @@ def read_weights(model: nn.Module) -> ModernBertWeights:
     view = EncoderView(model)
     pooler, classifier = map(linear_of, view.head)
     rotary = model.get_submodule("model.rotary_emb")
+    final_norm, head_norm = view.final_norm, view.head_norm
+    assert final_norm is not None and head_norm is not None  # the family's table has both
     places = np.arange(view.longest, dtype=np.float32)
     return ModernBertWeights(
         words=array_of(view.words.weight),
         embedding_norm=norm_of(view.norm),
         layers=tuple(map(_layer, view.layers)),
-        final_norm=norm_of(view.final_norm),
+        final_norm=norm_of(final_norm),
         pooler=pooler,
-        pooler_norm=norm_of(view.head_norm),
+        pooler_norm=norm_of(head_norm),
         classifier=classifier,
         head_size=view.head_size,
         norm_epsilon=view.norm.eps,
@@ -153,7 +155,7 @@ class ModernBertGraph(GraphWriter):
         return str(self.op("Where", hidden, masked, shown, name=f"{kind}.mask"))
 
     def _angles(self, kind: str) -> tuple[str, str]:
-        """Cosines and sines for each half of a head, ``[sequence, 1, 1, head_size]``; sines of the first are negated."""
+        """Cosines and sines of both halves of a head, ``[sequence, 1, 1, head_size]``; the first sines are negated."""
         angles = self._weights.angles[kind][:, None, None, :]
         cosines, sines = (
             self.op("Slice", self.constant(f"{kind}.{name}.table", table), self._zero, self._length, self._zero,

@@ -99,10 +99,12 @@ def keep_hidden(model: nn.Module, hidden: torch.Tensor, pooled: torch.Tensor) ->
     if view.projection is None:
         for table in view.tables:
             table.weight.data = table.weight.data[:, hidden]
-    writers = [module for layer in view.layers for module in (*(linear for linear, _ in layer.blocks), *layer.norms)]
-    for writer in (view.projection or view.norm, *writers, *filter(None, [view.final_norm])):
+    writers: list[nn.Linear | nn.LayerNorm | None] = [view.projection or view.norm, view.final_norm]
+    for layer in view.layers:
+        writers += [layer.attention_output, layer.ffn_output, *layer.norms]
+    for writer in writers:
         _take_outputs(writer, hidden)
-    for writer in (pooler, *filter(None, [view.head_norm])):
+    for writer in (pooler, view.head_norm):
         _take_outputs(writer, pooled)
     _take_inputs(classifier, pooled, gain)
 
@@ -154,7 +156,9 @@ def _in_each(kept: torch.Tensor, width: int, parts: int) -> torch.Tensor:
     return (torch.arange(parts)[:, None] * width + kept).flatten()
 
 
-def _take_outputs(module: nn.Linear | nn.LayerNorm, kept: torch.Tensor) -> None:
+def _take_outputs(module: nn.Linear | nn.LayerNorm | None, kept: torch.Tensor) -> None:
+    if module is None:  # which a family may be without
+        return
     module.weight.data = module.weight.data[kept]
     if module.bias is not None:
         module.bias.data = module.bias.data[kept]

@@ -134,7 +134,8 @@ def parameters(architecture: Architecture, widths: Widths) -> int:
 
 def _parameters_of_norms_first(architecture: Architecture, widths: Widths) -> int:
     """Of ModernBERT; the first layer that stays is taken for the stock model's, which has no norm before attention."""
-    hidden, has = architecture.hidden_size, dict(architecture.own_settings)
+    hidden = architecture.hidden_size
+    has = {name: bool(value) for name, value in architecture.own_settings}
     norm = (1 + has["norm_bias"]) * hidden
     total = architecture.vocabulary * hidden + (hidden + has["classifier_bias"]) * hidden + 2 * norm
     total += (hidden + 1) * architecture.labels

@@ -145,8 +145,8 @@ def _batches(pruned: nn.Module, whole: nn.Module, examples: Examples, batch_size
     for rows in islice(batches.epoch(0), most):
         batch = examples.batch(rows)
         given: Given = {}
-        entries = [_entry(model, batch, given) for model in (whole, pruned)]
-        yield _Batch(batch["attention_mask"].bool(), *entries, given)
+        below = _entry(whole, batch, given), _entry(pruned, batch, given)
+        yield _Batch(batch["attention_mask"].bool(), below[0], below[1], given)
 
 
 def _entry(model: nn.Module, batch: dict[str, torch.Tensor], given: Given) -> torch.Tensor:
