@@ -56,10 +56,8 @@ def carried(bert: PreTrainedModel, family: Family) -> PreTrainedModel:
     own.norm.load_state_dict(its.norm.state_dict())
     for layer, other in zip(own.layers, its.layers, strict=True):
         pairs = zip((*layer.projections, layer.ffn_input), (*other.projections, other.ffn_input), strict=True)
-        outputs = zip(
-            (layer.attention_output, layer.ffn_output), (other.attention_output, other.ffn_output), strict=True
-        )
-        for one, source in [*pairs, *outputs, *zip(layer.norms, other.norms, strict=True)]:
+        ends, its_ends = ((one.attention_output, one.ffn_output, *one.norms) for one in (layer, other))
+        for one, source in [*pairs, *zip(ends, its_ends, strict=True)]:
             one.load_state_dict(source.state_dict())
     if family.head[0].activation == its.family.head[0].activation:
         for linear, source in zip(own.head, its.head, strict=True):

@@ -13,7 +13,8 @@ from torch import nn
 
 from compress.families.family import ACTIVATIONS
 from compress.families.view import EncoderView
-from compress.graph import modernbert
+from compress.graph import modernbert_weights
+from compress.graph.modernbert import ModernBertGraph
 from compress.graph.weights import (
     APART_FROM,
     HEAD_ACTIVATIONS,
@@ -34,7 +35,7 @@ _MASKED = -1e9
 def graph_of(model: nn.Module) -> onnx.ModelProto:
     """The classifier ``model`` as ONNX, by its family's builder: token ids in, float32 logits ``[batch, labels]``."""
     if EncoderView(model).family.builder == "modernbert":
-        return modernbert.ModernBertGraph(modernbert.read_weights(model)).build()
+        return ModernBertGraph(modernbert_weights.read_weights(model)).build()
     return build_graph(read_weights(model))
 
 
