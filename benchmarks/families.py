@@ -72,8 +72,15 @@ def table() -> str:
     for family in FAMILIES.values():
         vocabulary = "yes" if family.tokenizer in KINDS else "no"
         single_file = "yes" if family.tokenizer == "WordPiece" else "no"  # all others are refused
-        lines.append((family.name, f"`{family.model_type}`", family.tokenizer, "yes", vocabulary, single_file))
+        lines.append((family.name, f"`{family.model_type}`", family.tokenizer, _steps(family), vocabulary, single_file))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _steps(family: Family) -> str:
+    """Whether every step takes the family, and without which settings."""
+    without = "no `attention_weight`, `relation_weight`" if family.parts.fused else ""
+    rows = "no `torch-varlen` rows" if family.builder != "post-norm" else ""
+    return "; ".join(filter(None, ("yes", without, rows)))
 
 
 def main() -> None:
