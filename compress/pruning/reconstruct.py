@@ -93,7 +93,8 @@ class _Batch:
 
     def _above(self, layer: LayerView, hidden: torch.Tensor) -> torch.Tensor:
         others, named = self.given[layer.module]
-        above: torch.Tensor = layer.module(hidden, *others, **named)
+        output = layer.module(hidden, *others, **named)
+        above: torch.Tensor = output[0] if isinstance(output, tuple) else output
         return above
 
 

@@ -98,7 +98,7 @@ def test_what_no_graph_has_is_refused(settings: dict[str, Any], reason: str, tmp
 
 
 def test_queries_and_rows_without_padding_are_refused(teacher: Path, tiny_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(CompressError, match=r"query\.0: a ModernBERT computes query, key and value together"):
+    with pytest.raises(CompressError, match=r"(query|key)\.\d: a ModernBERT computes query, key and value together"):
         compress.distill(teacher, tiny_data, tmp_path / "student", attention_weight=1.0, **TRAINING)
     with pytest.raises(CompressError, match="torch-varlen: has no ModernBERT"):
         VarlenBackend(load_classifier(str(teacher)), "cpu", "fp32")
