@@ -7,9 +7,12 @@ from compress.families.bert import BERT
 from compress.families.distilbert import DISTILBERT
 from compress.families.electra import ELECTRA
 from compress.families.family import PRUNED, Family
+from compress.families.modernbert import MODERNBERT
 from compress.families.roberta import CAMEMBERT, ROBERTA, XLM_ROBERTA
 
-FAMILIES = {family.model_type: family for family in (BERT, DISTILBERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ELECTRA)}
+FAMILIES = {
+    family.model_type: family for family in (BERT, DISTILBERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ELECTRA, MODERNBERT)
+}
 
 
 def family_of(config: Any, source: str = "the model") -> Family:

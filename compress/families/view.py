@@ -55,13 +55,23 @@ class LayerView:
 
     @property
     def projections(self) -> tuple[nn.Linear, ...]:
-        """Query, key and value; a layer without heads has none."""
-        return (self.query, self.key, self.value) if self.heads else ()
+        """Query, key and value, or the one module that is all three; a layer without heads has none."""
+        return tuple(dict.fromkeys((self.query, self.key, self.value))) if self.heads else ()
 
     @property
-    def blocks(self) -> tuple[tuple[nn.Linear, nn.LayerNorm], ...]:
-        """Attention, then FFN: the projection that a block ends with, and the layer norm after its sum."""
+    def blocks(self) -> tuple[tuple[nn.Linear, nn.LayerNorm | None], ...]:
+        """Attention, then FFN: the projection that a block ends with, and the layer norm after its sum.
+
+        Where layers begin with their norms the one after the FFN is not the layer's own, and None here.
+        """
+        if self.paths.norms_first:
+            return (self.attention_output, self.ffn_norm), (self.ffn_output, None)
         return (self.attention_output, self.attention_norm), (self.ffn_output, self.ffn_norm)
+
+    @property
+    def norms(self) -> list[nn.LayerNorm]:
+        """That of attention, which the first layer may be without, and that of the FFN."""
+        return [norm for norm in (self.attention_norm, self.ffn_norm) if isinstance(norm, nn.LayerNorm)]
 
 
 class EncoderView:
@@ -95,9 +105,14 @@ class EncoderView:
 
     @property
     def tables(self) -> list[nn.Embedding]:
-        """Words, positions and, where the family has them, segments."""
-        segments = [self.module.get_submodule(self.paths.segments)] if self.paths.segments else []
-        return [self.words, self.positions, *cast(list[nn.Embedding], segments)]
+        """Words and, where the family has them, positions and segments."""
+        others = [self.module.get_submodule(path) for path in (self.paths.positions, self.paths.segments) if path]
+        return [self.words, *cast(list[nn.Embedding], others)]
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether there is a table of positions."""
+        return self.paths.positions is not None
 
     @property
     def stack(self) -> nn.ModuleList:
@@ -133,9 +148,36 @@ class EncoderView:
         writer: nn.LayerNorm | nn.Linear = self.projection or self.norm
         found: list[tuple[nn.LayerNorm | nn.Linear, tuple[nn.Linear, ...]]] = []
         for layer in self.layers:
+            if layer.paths.norms_first:
+                before = layer.norms[0] if len(layer.norms) == 2 else self.norm
+                found += [(before, layer.projections), (layer.ffn_norm, (layer.ffn_input,))]
+                writer = cast(nn.LayerNorm, self.final_norm)
+                continue
             found += [(writer, layer.projections), (layer.attention_norm, (layer.ffn_input,))]
             writer = layer.ffn_norm
         return [*found, (writer, (self.head[0],))]
+
+    @property
+    def final_norm(self) -> nn.LayerNorm | None:
+        """Of the last layer's output, where layers begin with their norms."""
+        path = self.family.final_norm
+        return cast(nn.LayerNorm, self.module.get_submodule(path)) if path else None
+
+    @property
+    def head_norm(self) -> nn.LayerNorm | None:
+        """After the activation of the head's first layer, where the family has one."""
+        path = self.family.head_norm
+        return cast(nn.LayerNorm, self.module.get_submodule(path)) if path else None
+
+    @property
+    def begins_with_norm(self) -> bool:
+        """Whether the first layer has the norm before attention that stock models lack there: another was the first."""
+        return self.family.parts.norms_first and isinstance(self.layers[0].attention_norm, nn.LayerNorm)
+
+    @property
+    def reads_mean(self) -> bool:
+        """Whether the head reads the mean of all tokens, and not the first one."""
+        return "classifier_pooling" in self.family.own_settings and self.config.classifier_pooling == "mean"
 
     @property
     def hidden_size(self) -> int:
@@ -154,7 +196,9 @@ class EncoderView:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest text that the table of positions has room for."""
+        """Tokens of the longest text that the table of positions has room for, or that the config says."""
+        if not self.has_positions:
+            return int(self.read("max_position_embeddings"))
         return self.positions.num_embeddings - (self.pad_id + 1 if self.family.counts_tokens else 0)
 
     def read(self, setting: str) -> Any:

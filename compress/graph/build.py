@@ -9,17 +9,34 @@ after the last layer's keys and values only the first token, the one that the cl
 import numpy as np
 import onnx
 from onnx import TensorProto
+from torch import nn
 
 from compress.families.family import ACTIVATIONS
-from compress.graph.weights import HEAD_ACTIVATIONS, EncoderWeights, LayerWeights, Linear, Norm
+from compress.families.view import EncoderView
+from compress.graph import modernbert_weights
+from compress.graph.modernbert import ModernBertGraph
+from compress.graph.weights import (
+    APART_FROM,
+    HEAD_ACTIVATIONS,
+    EncoderWeights,
+    LayerWeights,
+    Linear,
+    Norm,
+    pack,
+    read_weights,
+)
 from compress.graph.writer import MASKED, WORDS, GraphWriter, Shape, model_of
 from compress.runtime.graph_file import INPUTS, OUTPUT, REQUIRED_INPUTS
 
 # Added to the scores of padding: exp() of it is exactly 0, and a row of nothing else still sums to a finite number.
 _MASKED = -1e9
 
-# From this hidden size on, copying a packed product's parts out costs more than two more products and their nodes.
-APART_FROM = 512
+
+def graph_of(model: nn.Module) -> onnx.ModelProto:
+    """The classifier ``model`` as ONNX, by its family's builder: token ids in, float32 logits ``[batch, labels]``."""
+    if EncoderView(model).family.builder == "modernbert":
+        return ModernBertGraph(modernbert_weights.read_weights(model)).build()
+    return build_graph(read_weights(model))
 
 
 def build_graph(weights: EncoderWeights) -> onnx.ModelProto:
@@ -157,9 +174,3 @@ class _PostNormGraph(GraphWriter):
         return str(
             self.op("LayerNormalization", value, scale, shift, name=name, axis=-1, epsilon=self._weights.norm_epsilon)
         )
-
-
-def pack(*parts: Linear) -> Linear:
-    """Several projections of one input as one: their outputs side by side."""
-    weights, biases = [part.weight for part in parts], [part.bias for part in parts]
-    return Linear(np.concatenate(weights, axis=1), np.concatenate(biases))

@@ -1,9 +1,11 @@
 """How wide a model is, layer by layer, and what a cut leaves of it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
+from compress.families import FAMILIES
 from compress.families.view import EncoderView
 
 # int8 kernels work on blocks of columns; odd widths were measured up to three times slower (Torch-Pruning#38).
@@ -18,12 +20,14 @@ class Architecture:
     hidden_size: int
     head_size: int
     vocabulary: int
-    positions: int
+    positions: int  # of the longest text, and rows of their table if there is one
     segments: int
     labels: int
     activation: str
     pad_id: int = 0
     embedding_size: int | None = None  # of the tables, where a matrix widens them to the hidden size
+    has_positions: bool = True  # whether they have a table
+    own_settings: tuple[tuple[str, Any], ...] = ()  # of its config, that its family has beside those above
 
     @classmethod
     def of(cls, model: nn.Module) -> "Architecture":
@@ -35,12 +39,16 @@ class Architecture:
             hidden_size=view.hidden_size,
             head_size=view.head_size,
             vocabulary=rows[0],
-            positions=rows[1],
-            segments=sum(rows[2:]),
+            positions=view.read("max_position_embeddings"),
+            segments=sum(rows[1 + view.has_positions :]),
             labels=view.head[-1].out_features,
             activation=view.read("hidden_act"),
             pad_id=view.pad_id,
             embedding_size=view.projection.in_features if view.projection else None,
+            has_positions=view.has_positions,
+            own_settings=tuple(
+                (name, getattr(view.config, name)) for name in view.family.own_settings if hasattr(view.config, name)
+            ),
         )
 
 
@@ -109,6 +117,8 @@ class Cut:
 
 def parameters(architecture: Architecture, widths: Widths) -> int:
     """Weights of a model of these widths, without its empty layers."""
+    if FAMILIES[architecture.family].parts.norms_first:
+        return _parameters_of_norms_first(architecture, widths)
     hidden, head_size = architecture.hidden_size, architecture.head_size
     rows = architecture.vocabulary + architecture.positions + architecture.segments
     total = (rows + 2) * (architecture.embedding_size or hidden)
@@ -119,4 +129,18 @@ def parameters(architecture: Architecture, widths: Widths) -> int:
         context = heads * head_size
         total += 3 * (hidden + 1) * context + (context + 1) * hidden
         total += (hidden + 1) * neurons + (neurons + 1) * hidden + 4 * hidden
+    return total
+
+
+def _parameters_of_norms_first(architecture: Architecture, widths: Widths) -> int:
+    """Of ModernBERT; the first layer that stays is taken for the stock model's, which has no norm before attention."""
+    hidden = architecture.hidden_size
+    has = {name: bool(value) for name, value in architecture.own_settings}
+    norm = (1 + has["norm_bias"]) * hidden
+    total = architecture.vocabulary * hidden + (hidden + has["classifier_bias"]) * hidden + 2 * norm
+    total += (hidden + 1) * architecture.labels
+    for heads, neurons in zip(widths.inhabited.heads, widths.inhabited.neurons, strict=True):
+        context = heads * architecture.head_size
+        total += 4 * hidden * context + has["attention_bias"] * (3 * context + hidden)
+        total += 3 * hidden * neurons + has["mlp_bias"] * (2 * neurons + hidden) + 2 * norm
     return total

@@ -37,6 +37,9 @@ def settings_of(family: Family) -> dict[str, Any]:
         shape["type_vocab_size"] = 1
     if family.embeddings.projection:
         shape["embedding_size"] = 24
+    if family.parts.fused:  # a window that is shorter than most texts, and the ids of a small vocabulary
+        tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+        shape |= tokens | {"local_attention": 8}
     return family.renamed(shape)
 
 
