@@ -74,7 +74,8 @@ class QuantizeConfig(ThreadsConfig):
     def _earlier(cls, given: object) -> object:
         """Recipes of earlier versions name what is now ``for: openvino`` by the way to choose its ranges."""
         if isinstance(given, dict) and "calibrate" in given:
-            return {name: value for name, value in given.items() if name != "calibrate"} | {"for": "openvino"}
+            kept = {name: value for name, value in given.items() if name != "calibrate"}
+            return kept | {"for": "openvino"} if given["calibrate"] else kept
         return given
 
     @model_validator(mode="after")
