@@ -1,10 +1,10 @@
 """Static int8 in batches against dynamic int8 alone: python -m benchmarks.static_batches FP32 --data D [--rounds 5].
 
 Quantizes the fp32 ONNX folder both ways, then ``compress.load`` answers the test texts on one thread, from text to
-label, each kind in its default batches and in a process of its own; they take turns, in reverse order every other round.
-The JSON has the texts a second of each and how many times as many static answers (goal: 1.4), the share of texts that
-both give the same label, the points that each lost on validation, and the texts a second of the tokenizer alone, which
-neither can pass.
+label, each kind in its default batches and in a process of its own; they take turns, in reverse order every other
+round. The JSON has the texts a second of each and how many times as many static answers (goal: 1.4), the share of texts
+that both give the same label, the points that each lost on validation, and the texts a second of the tokenizer alone,
+which neither can pass.
 """
 
 import argparse
