@@ -46,7 +46,7 @@ def main() -> None:
 def quantized(model: str, data: str, parent: Path, kind: str) -> float:
     """The model with this kind of activations in a folder of that name; the points that it lost."""
     metrics = compress.quantize(model, data, parent / kind, activations=kind, threads=1).metrics
-    return round(100 * (metrics["parent"] - metrics["quantized"]), 2)
+    return float(round(100 * (metrics["parent"] - metrics["quantized"]), 2))
 
 
 def compare(parent: Path, texts: list[str], rounds: int) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -148,7 +149,7 @@ def test_the_reach_of_static_activations_is_that_of_their_integers(
 
 @pytest.mark.parametrize("settings", [{"activations": "static"}, {"for_": "openvino"}, {"calibrate": "percentile"}])
 def test_static_graphs_go_through_the_same_gate_into_a_folder(
-    settings: dict[str, str], tiny_onnx: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    settings: dict[str, Any], tiny_onnx: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     compress.quantize(tiny_onnx, tiny_data, tmp_path / "out", portable=True, threads=1, **settings)
     metrics = read_manifest(tmp_path / "out").history[-1]["metrics"]
