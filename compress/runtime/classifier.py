@@ -165,7 +165,7 @@ def load(
             ``RAYON_NUM_THREADS``.)
         instances: batches computed at once, each on ``threads / instances`` threads. As many as threads is best for
             many texts, 1 for a short answer to one long text.
-        batch_tokens: tokens that a batch of texts of like length may hold, padding included. Default: 512 in static
+        batch_tokens: tokens that a batch of texts of like length may hold, padding included. Default: 256 in static
             int8, 4096 in fp32, and each text alone in dynamic int8, where the texts of a batch shift each other's
             scores; allow 1024 for speed.
 

@@ -20,7 +20,7 @@ _BATCH_TOKENS = {
     "dynamic": 1,
     # Enough rows for a product; the activations of more do not stay in the CPU's caches. Padding changes no bit of an
     # answer in ONNX Runtime's kernels for x86.
-    "static": 512,
+    "static": 256,
 }
 
 
