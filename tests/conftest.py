@@ -132,7 +132,7 @@ def tiny_static(tiny_onnx: Path, tiny_data: Path, tmp_path_factory: pytest.TempP
     import compress
 
     out = tmp_path_factory.mktemp("models") / "static"
-    compress.quantize(tiny_onnx, tiny_data, out, calibrate="percentile", threads=1)
+    compress.quantize(tiny_onnx, tiny_data, out, activations="static", threads=1)
     return out
 
 

@@ -31,6 +31,7 @@ from compress.evaluation.metrics import (
 )
 from compress.folder import MANIFEST, read_manifest
 from compress.machine import brief_spin, describe_machine, gpu_name, usable_cpus
+from compress.runtime.graph_file import INT8_GRAPH, activations_of, operators
 
 if TYPE_CHECKING:
     from compress.data import Split
@@ -184,6 +185,7 @@ def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
         "device": model.row.device,
         "provider": info.provider,
         "precision": info.precision,
+        "activations": activations_of(operators(path / INT8_GRAPH)) if info.precision == "int8" else None,
         "size_bytes": info.size_bytes,
         "parameters": info.parameters,
         "labels": list(info.labels),

@@ -57,11 +57,39 @@ class QuantizeConfig(ThreadsConfig):
     portable: bool = setting(
         False, "choose weights that no text can saturate on CPUs without VNNI; default: no validation text"
     )
-    calibrate: Literal["percentile", "entropy"] | None = setting(
-        None,
-        "fix the ranges of activations on validation texts, as OpenVINO and TensorRT want them (QDQ); "
-        "default: compute them for each text, which onnxruntime runs fastest",
+    activations: Literal["dynamic", "static", "auto"] = setting(
+        "dynamic",
+        "how activations become int8: dynamic, in ranges computed for each text, which is then answered alone; "
+        "static, in ranges fixed on training texts, so that texts are answered in batches; auto, the faster of those "
+        "that --max-drop allows",
     )
+    for_: Literal["openvino"] | None = setting(
+        None,
+        "write static activations as OpenVINO and TensorRT compute them (QDQ); default: as onnxruntime does",
+        alias="for",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier(cls, given: object) -> object:
+        """Recipes of earlier versions name what is now ``for: openvino`` by the way to choose its ranges."""
+        if isinstance(given, dict) and "calibrate" in given:
+            kept = {name: value for name, value in given.items() if name != "calibrate"}
+            return kept | {"for": "openvino"} if given["calibrate"] else kept
+        return given
+
+    @model_validator(mode="after")
+    def _static_for_others(self) -> Self:
+        if self.for_ and "activations" in self.model_fields_set and self.activations != "static":
+            raise ValueError(f"activations are static for {self.for_}, got {self.activations}; leave activations out")
+        return self
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of activations to try."""
+        if self.for_:
+            return ("static",)
+        return ("dynamic", "static") if self.activations == "auto" else (self.activations,)
 
 
 class BenchConfig(Settings):

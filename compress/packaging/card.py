@@ -224,13 +224,25 @@ def _limits(manifest: Manifest, precision: str, truncation_side: str) -> Iterato
         return
     yield "int8 is for CPUs; on one without int8 dot products (VNNI) it is smaller but hardly faster."
     quantized = _quantized(manifest) or {}
-    if quantized.get("config", {}).get("calibrate"):
-        yield "The ranges of its activations come from the validation texts; values far outside are clipped."
+    if _activations(quantized) == "static":
+        yield (
+            "Its activations are static: their ranges come from the data it was quantized with, and values far outside "
+            "are clipped. A text's scores do not depend on the texts in its batch."
+        )
     else:
-        yield "A text's scores shift a little with the texts in its batch; alone (as in `compress.load`) they do not."
+        yield (
+            "Its activations are dynamic: a text's scores shift a little with the texts in its batch; alone (as in "
+            "`compress.load`) they do not."
+        )
     temperature = quantized.get("metrics", {}).get("temperature")
     if temperature is not None:
         yield f"Its logits are divided by {temperature:.3g}: scores are calibrated for texts like the validation ones."
+
+
+def _activations(quantized: dict[str, Any]) -> str:
+    """``static`` or ``dynamic``; folders of earlier versions say only how static ranges were chosen."""
+    earlier = "static" if quantized.get("config", {}).get("calibrate") else "dynamic"
+    return str(quantized.get("metrics", {}).get("activations", earlier))
 
 
 def _row(entry: dict[str, Any]) -> str:

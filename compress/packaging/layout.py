@@ -25,7 +25,7 @@ from compress.modeling.checkpoint import Checkpoint, save_tokenizer, set_label_c
 from compress.modeling.pruned import PRUNED_SETTINGS
 from compress.packaging.card import model_card
 from compress.runtime.encoding import side_of
-from compress.runtime.graph_file import FP32_GRAPH, INPUTS, INT8_GRAPH, OUTPUT, graph_inputs
+from compress.runtime.graph_file import FP32_GRAPH, INPUTS, INT8_GRAPH, OUTPUT, activations_of, graph_inputs, operators
 from compress.task import is_multi_label, reads_pairs
 
 TEXTS = ("text", "text_pair")
@@ -49,7 +49,7 @@ parameters {{ key: "intra_op_thread_count" value: {{ string_value: "1" }} }}
 parameters {{ key: "inter_op_thread_count" value: {{ string_value: "1" }} }}
 """
 _BATCHING = "dynamic_batching { max_queue_delay_microseconds: 1000 }"
-_ALONE = "# No dynamic_batching: in int8 a text's scores shift with what shares its batch."
+_ALONE = "# No dynamic_batching: in dynamic int8 a text's scores shift with what shares its batch."
 
 
 def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
@@ -129,7 +129,7 @@ def triton(parent: Path, manifest: Manifest, folder: Path) -> Path:
         inputs=",\n".join(_TRITON_INPUT.format(name=name) for name in graph_inputs(graph)),
         output=OUTPUT,
         labels=len(manifest.labels),
-        batching=_ALONE if source == parent / INT8_GRAPH else _BATCHING,
+        batching=_ALONE if activations_of(operators(source)) == "dynamic" else _BATCHING,
     )
     (model / "config.pbtxt").write_text(config, encoding="utf-8")
     return graph
@@ -167,7 +167,8 @@ def with_tokenizer(network: onnx.ModelProto, tokenizer: Tokenizer, manifest: Man
         "scores": (TensorProto.FLOAT, ["batch", len(manifest.labels)]),
     }
     reads: dict[str, Shape] = {name: (TensorProto.STRING, ["batch"]) for name in texts}
-    model = model_of(outer.graph("bert-classifier-of-texts", reads, answers), DOMAIN)
+    others = [opset.domain for opset in network.opset_import if opset.domain]
+    model = model_of(outer.graph("bert-classifier-of-texts", reads, answers), DOMAIN, *others)
     about = {"task": manifest.task, "labels": json.dumps(manifest.labels, ensure_ascii=False)}
     limits = {"max_length": str(manifest.max_length), "truncation_side": side_of(tokenizer)}
     helper.set_model_props(model, about | limits)

@@ -4,11 +4,14 @@
 2. All weights in the smaller range that nothing can saturate (with ``--portable`` the only range).
 3. The most sensitive weights in fp32: the first, the first 2, 4, 8, ..., and at last half of them; the rest as in 1.
 
+With ``--activations auto`` both kinds of activations are tried, and of two that pass the faster one is taken. 3 is
+tried only where neither passes in whole int8.
+
 A scale for the whole matrix, or 7 bits for all of it, is not tried: each is one of these, only coarser.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -20,13 +23,14 @@ from compress.errors import CompressError
 from compress.evaluation.comparison import Agreement
 from compress.evaluation.metrics import predictions
 from compress.progress import progress, say
-from compress.quantization.dynamic import QuantizationPlan, Rewrite, quantizable, quantize_weights
+from compress.quantization.activations import Activations, activations, texts_per_s
+from compress.quantization.dynamic import QuantizationPlan, Rewrite, quantizable
 from compress.quantization.reference import Candidate, ReferenceOutputs
-from compress.quantization.saturation import Reach, SaturationRisk, count_risk, observe, observed_plan, portable_plan
-from compress.quantization.static import collect, products, quantize_static, ranges
+from compress.quantization.saturation import SaturationRisk, count_risk
+from compress.runtime.encoding import Encoding
 from compress.runtime.predictor import Logits, encoded_logits
 
-_SAMPLED_TEXTS = 256
+SAMPLED_TEXTS = 256  # that ranges, reaches and sensitivity are found on
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,10 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way to quantize: its name, its plan, and the ranking that it follows, if it follows one."""
+    """One way to quantize: its name, its activations and plan, and the ranking that it follows, if it follows one."""
 
     name: str
+    activations: Activations
     plan: QuantizationPlan
     sensitivity: tuple[Sensitivity, ...] = ()
 
@@ -54,7 +59,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Quantized:
-    """The first attempt that passed, its logits on the validation texts ``[n, labels]``, and the attempts before it."""
+    """The attempt that was taken, its logits on the validation texts ``[n, labels]``, and the attempts that failed.
+
+    ``texts_per_s`` is that of each kind of activations that passed, where there was a choice.
+    """
 
     model: onnx.ModelProto
     logits: Logits
@@ -62,11 +70,15 @@ class Quantized:
     accepted: Attempt
     failed: Mapping[str, Agreement]
     risk: SaturationRisk
+    texts_per_s: Mapping[str, float] = field(default_factory=dict)
 
     def as_metrics(self) -> dict[str, Any]:
         """For the manifest."""
         return asdict(self.agreement) | {
             "quantized_as": self.accepted.name,
+            "activations": self.accepted.activations.kind,
+            "ranges": self.accepted.activations.ranges,
+            "texts_per_s": dict(self.texts_per_s),
             "failed_tries": [f"{name}: {found}" for name, found in self.failed.items()],
             "kept_fp32": self.accepted.kept_fp32,
             "sensitivity": [asdict(one) for one in self.accepted.sensitivity],
@@ -74,25 +86,24 @@ class Quantized:
         }
 
 
-def quantize(model: onnx.ModelProto, reference: ReferenceOutputs, config: QuantizeConfig, threads: int) -> Quantized:
-    """The fp32 ``model`` in int8, with at most ``config.max_drop`` points lost on the texts, or an error."""
-    sample = reference.sample(_SAMPLED_TEXTS)
-    portable = portable_plan(model)
-    rewrite, reaches = choose_rewrite(model, config.calibrate, portable, sample, threads)
-    starts = {"all int8": observed_plan(model, reaches), "all int8, in the portable range": portable}
-    if config.portable:
-        del starts["all int8"]
+def quantize(
+    model: onnx.ModelProto,
+    reference: ReferenceOutputs,
+    calibration: Sequence[Encoding],
+    config: QuantizeConfig,
+    threads: int,
+) -> Quantized:
+    """The fp32 ``model`` in int8, with at most ``config.max_drop`` points lost on the reference's texts, or an error.
+
+    ``calibration`` are the texts that static activations take their ranges from.
+    """
+    sample = reference.sample(SAMPLED_TEXTS)
+    ways = [activations(kind, model, sample, calibration, config, threads) for kind in config.kinds]
     failed: dict[str, Agreement] = {}
-    for attempt in _attempts(model, starts, rewrite, sample, threads):
-        quantized = rewrite(model, attempt.plan)
-        logits = reference.answers(Candidate(quantized, reference.parent, threads))
-        agreement = reference.agreement(logits)
-        say(f"{attempt.name}: {agreement}")
-        if agreement.is_within(config.max_drop):
-            risk = count_risk(model, attempt.plan, reaches, len(sample.encodings))
-            say(str(risk))
-            return Quantized(quantized, logits, agreement, attempt, failed, risk)
-        failed[attempt.name] = agreement
+    for attempts in (_whole, partial(_mixed, model, sample, threads)):
+        tried = (_first_within(model, attempts(way), reference, config.max_drop, threads, failed) for way in ways)
+        if passed := {found.accepted.activations.kind: found for found in tried if found}:
+            return _fastest(passed, sample, threads)
     best = min(failed, key=lambda name: failed[name].drop_points)
     raise CompressError(
         f"quantize: loses more on validation than --max-drop {config.max_drop:g} allows, "
@@ -101,39 +112,56 @@ def quantize(model: onnx.ModelProto, reference: ReferenceOutputs, config: Quanti
     )
 
 
-def choose_rewrite(
-    model: onnx.ModelProto, calibrate: str | None, portable: QuantizationPlan, reference: ReferenceOutputs, threads: int
-) -> tuple[Rewrite, dict[str, Reach]]:
-    """How to quantize, and the uint8 activations that each weight then meets on the reference's texts.
-
-    ``calibrate`` is ``percentile`` or ``entropy`` for static ranges of activations, None for dynamic ones, which are
-    observed with the ``portable`` plan because it answers alike on every CPU.
-    """
-    if calibrate is None:
-        return quantize_weights, observe(model, portable, reference, threads)
-    seen = collect(model, reference.parent, reference.encodings, threads)
-    found = ranges(seen, calibrate)
-    reaches = {weight: seen[value].reach(found[value]) for weight, value in products(model).items()}
-    return partial(quantize_static, ranges=found), reaches
-
-
-def _attempts(
+def _first_within(
     model: onnx.ModelProto,
-    starts: Mapping[str, QuantizationPlan],
-    rewrite: Rewrite,
-    sample: ReferenceOutputs,
+    attempts: Iterable[Attempt],
+    reference: ReferenceOutputs,
+    max_drop: float,
     threads: int,
-) -> Iterator[Attempt]:
-    """The plans ``starts``, then the first of them with more and more of the most sensitive weights in fp32."""
-    for name, plan in starts.items():
-        yield Attempt(name, plan)
-    first = next(iter(starts.values()))
-    ranked = tuple(sweep(model, sample, first, rewrite, threads))
+    failed: dict[str, Agreement],
+) -> Quantized | None:
+    """The first of ``attempts`` that loses at most ``max_drop`` points; those before it are added to ``failed``."""
+    for attempt in attempts:
+        way = attempt.activations
+        quantized = way.rewrite(model, attempt.plan)
+        logits = reference.answers(Candidate(quantized, reference.parent, threads))
+        agreement = reference.agreement(logits)
+        say(f"{attempt.name}: {agreement}")
+        if agreement.is_within(max_drop):
+            risk = count_risk(model, attempt.plan, way.reaches, min(len(reference.encodings), SAMPLED_TEXTS))
+            say(str(risk))
+            return Quantized(quantized, logits, agreement, attempt, failed, risk)
+        failed[attempt.name] = agreement
+    return None
+
+
+def _fastest(passed: Mapping[str, Quantized], sample: ReferenceOutputs, threads: int) -> Quantized:
+    """Of each kind's, by its name, the one that answers most texts a second."""
+    if len(passed) == 1:
+        return next(iter(passed.values()))
+    speeds = texts_per_s({kind: found.model for kind, found in passed.items()}, sample, threads)
+    best = max(speeds, key=speeds.__getitem__)
+    shown = ", ".join(f"{kind} {speed:,.0f}" for kind, speed in speeds.items())
+    say(f"{best} activations are the faster ones, in texts a second as compress.load answers many: {shown}")
+    return replace(passed[best], texts_per_s=speeds)
+
+
+def _whole(way: Activations) -> Iterator[Attempt]:
+    """All weights in int8."""
+    for name, plan in way.plans.items():
+        yield Attempt(f"{name}, {way.kind} activations", way, plan)
+
+
+def _mixed(model: onnx.ModelProto, sample: ReferenceOutputs, threads: int, way: Activations) -> Iterator[Attempt]:
+    """The first of the way's plans with more and more of the most sensitive weights in fp32."""
+    first = next(iter(way.plans.values()))
+    ranked = tuple(sweep(model, sample, first, way.rewrite, threads))
     say(table(ranked, {name: weight.size for name, weight in quantizable(model).items()}))
     for count in _doubling(len(ranked) // 2):
         names = [one.weight for one in ranked[:count]]
         shown = ", ".join(names[:3]) + (f" and {count - 3} more" if count > 3 else "")
-        yield Attempt(f"int8 but for {shown} in fp32", replace(first, kept_fp32=frozenset(names)), ranked)
+        name = f"int8 but for {shown} in fp32, {way.kind} activations"
+        yield Attempt(name, way, replace(first, kept_fp32=frozenset(names)), ranked)
 
 
 def _doubling(most: int) -> list[int]:

@@ -15,7 +15,7 @@ from compress.graph.writer import rewrite
 from compress.progress import progress
 from compress.runtime.encoding import Encoding, Feeds
 from compress.runtime.graph_file import OUTPUT
-from compress.runtime.predictor import Logits, Predictor, encoded_logits
+from compress.runtime.predictor import Logits, Predictor, batch_tokens_of, encoded_logits
 from compress.runtime.session import inputs_of, open_session
 
 Watch = Callable[[Sequence[npt.NDArray[Any]]], None]
@@ -33,7 +33,7 @@ class ReferenceOutputs:
 
     def sample(self, texts: int) -> "ReferenceOutputs":
         """The same with at most ``texts`` texts, evenly spaced: files may be sorted by label."""
-        rows = np.unique(np.linspace(0, len(self.encodings) - 1, texts).round().astype(int))
+        rows = evenly(len(self.encodings), texts)
         encodings = [self.encodings[row] for row in rows]
         return ReferenceOutputs(self.parent, encodings, self.targets[rows], self.logits[rows], self.metric)
 
@@ -48,6 +48,11 @@ class ReferenceOutputs:
         return compare_logits(self.metric, parent.task, parent.labels, self.logits, logits, self.targets)
 
 
+def evenly(count: int, at_most: int) -> list[int]:
+    """At most so many of ``count`` rows, from the first to the last, evenly spaced."""
+    return list(map(int, np.unique(np.linspace(0, count - 1, at_most).round())))
+
+
 def reference_outputs(parent: Predictor, split: Split, metric: str | None = None) -> ReferenceOutputs:
     """The parent's logits on every text of ``split``, to compare by ``metric`` (default: the task's)."""
     encodings = parent.encoder(split.texts)
@@ -60,10 +65,9 @@ def reference_outputs(parent: Predictor, split: Split, metric: str | None = None
 class Candidate:
     """A graph in memory as a predictor with its parent's tokenizer, to judge it before anything is written.
 
-    ``watch`` is called after each batch with the arrays of ``outputs``, values that are read besides the logits.
+    It answers in the batches in which it will be served. ``watch`` is called after each text with the arrays of
+    ``outputs``, values that are read besides the logits.
     """
-
-    batch_tokens = 1  # as it will be served: dynamic int8 scales activations over the whole batch
 
     def __init__(
         self,
@@ -74,6 +78,8 @@ class Candidate:
         watch: Watch | None = None,
     ) -> None:
         self.task, self.labels, self.encoder = parent.task, parent.labels, parent.encoder
+        kinds = {node.op_type for node in model.graph.node}
+        self.batch_tokens = 1 if watch else batch_tokens_of(kinds)  # padding is not to be watched
         self._session = open_session(rewrite(model, outputs=outputs).SerializeToString(), threads)
         self._inputs = inputs_of(self._session)
         self._outputs, self._watch = [OUTPUT, *outputs], watch

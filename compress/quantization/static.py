@@ -1,15 +1,18 @@
 """Static int8: 8-bit weights, and activations in ranges that are fixed beforehand from real texts.
 
 The products' inputs are counted in histograms (``collect``), a range of each is chosen (``ranges``), and the graph
-rewritten (``quantize_static``). Rules of the rewrite:
-1. ``MatMul(x, constant W)`` becomes ``MatMul(x', W')``: ``x'`` is x through ``QuantizeLinear`` to uint8 in its range
-   and ``DequantizeLinear`` back, once for all products that read x; ``W'`` is int8, symmetric by column, through
-   ``DequantizeLinear``. Runtimes that know the pattern (OpenVINO, TensorRT, ONNX Runtime) compute it in integers.
-2. The word table and the weights that stay fp32 are as in the dynamic rewrite.
+rewritten, so that a text's answer does not depend on the texts in its batch. Rules of the rewrite:
+1. ``x`` goes through ``QuantizeLinear`` to uint8 in its range, once for all products that read it. The weight is int8,
+   symmetric by column. The word table and the weights that stay fp32 are as in the dynamic rewrite.
+2. For ONNX Runtime (``quantize_static``) the product, its scales and its bias are one ``MatMulIntegerToFloat``, an
+   operator of its own: it has no fusion that makes this of stock operators.
+3. For OpenVINO and TensorRT (``quantize_qdq``) ``MatMul(x, W)`` stays, and reads both through ``DequantizeLinear``:
+   stock operators in the pattern that they compute in integers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,121 +20,17 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from compress.graph.writer import WORDS, Constants
+from compress.graph.writer import WORDS, Constants, constants_of, rewrite
 from compress.progress import progress
 from compress.quantization.dynamic import QuantizationPlan, quantizable, replace_products
+from compress.quantization.ranges import Histogram, Range
 from compress.quantization.reference import Candidate
 from compress.quantization.saturation import Reach
 from compress.runtime.encoding import Encoding
 from compress.runtime.predictor import Predictor, encoded_logits
 
-BINS = 4096
-PERCENTILE = 99.99
-_LEVELS = 256
-_FEWEST_BINS = 128  # entropy calibration does not clip to less than this share of the histogram
-_STRIDE = 8
-
-Counts = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Range:
-    """The numbers that uint8 stands for: ``low`` is 0, ``high`` is 255, and the number 0 is one of the steps."""
-
-    low: float
-    high: float
-
-    @property
-    def scale(self) -> np.float32:
-        """The size of a step; 1 for values that are always 0."""
-        return np.float32((self.high - self.low) / (_LEVELS - 1) or 1)
-
-    @property
-    def zero(self) -> np.uint8:
-        """The integer that stands for 0."""
-        return np.uint8(round(-self.low / float(self.scale)))
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """Counts of values from ``-reach`` to ``reach`` in bins of equal width.
-
-    ``reach`` is a power of two and doubles when a larger value comes: two bins become one, and no count is lost.
-    """
-
-    counts: Counts = field(default_factory=lambda: np.zeros(BINS, np.int64))
-    reach: float = 2.0**-60
-    low: float = 0.0
-    high: float = 0.0
-
-    def add(self, values: npt.NDArray[np.float32]) -> "Histogram":
-        """This one and ``values``, of any shape."""
-        low, high = min(self.low, float(values.min())), max(self.high, float(values.max()))
-        counts, reach = self.counts, self.reach
-        while reach < max(-low, high):
-            counts, reach = np.pad(counts.reshape(-1, 2).sum(axis=1), BINS // 4), 2 * reach
-        places = np.floor(values.ravel() * np.float32(BINS // 2 / reach)).astype(np.int64) + BINS // 2
-        return Histogram(counts + np.bincount(places.clip(0, BINS - 1), minlength=BINS), reach, low, high)
-
-    @property
-    def edges(self) -> npt.NDArray[np.float64]:
-        """The bins' ends, ``[BINS + 1]``."""
-        return np.linspace(-self.reach, self.reach, BINS + 1)
-
-
-def percentile_range(histogram: Histogram, percentile: float = PERCENTILE) -> Range:
-    """All but the outermost values: of those outside ``percentile``, half are cut at each end."""
-    shares = histogram.counts.cumsum() / max(1, histogram.counts.sum())
-    tail = (1 - percentile / 100) / 2
-    low = histogram.edges[int(np.searchsorted(shares, tail, side="right"))]
-    high = histogram.edges[min(BINS - 1, int(np.searchsorted(shares, 1 - tail))) + 1]
-    return _within(histogram, low, high)
-
-
-def entropy_range(histogram: Histogram) -> Range:
-    """The clipping of large values that keeps most information.
-
-    Of all thresholds on the magnitude it takes the one with the smallest KL divergence of the clipped distribution from
-    itself in 8 bits (Migacz 2017, "8-bit Inference with TensorRT"); larger values count as lying at the threshold.
-    """
-    half = BINS // 2
-    magnitudes = histogram.counts[half:] + histogram.counts[:half][::-1]
-    used = int(np.flatnonzero(magnitudes)[-1]) + 1 if magnitudes.any() else 0
-    candidates = [*range(_FEWEST_BINS, used, _STRIDE), used] if used > _FEWEST_BINS else [used]
-    width = histogram.reach / half
-
-    def covered(bins: int) -> Range:
-        return _within(histogram, -bins * width, bins * width)
-
-    def lost(bins: int) -> float:
-        found = covered(bins)
-        levels = max(2, round(max(-found.low, found.high) / float(found.scale)))
-        return _divergence(magnitudes[:bins], int(magnitudes[bins:].sum()), levels)
-
-    return covered(min(candidates, key=lost) if len(candidates) > 1 else candidates[0])
-
-
-def _divergence(counts: Counts, beyond: int, levels: int) -> float:
-    """KL divergence in nats of ``counts``, with ``beyond`` more in the last bin, from them in ``levels`` levels."""
-    bins = len(counts)
-    reference = counts.astype(np.float64)
-    reference[-1] += beyond
-    level = np.arange(bins) * levels // bins if bins > levels else np.arange(bins)
-    filled = counts > 0
-    sums, sizes = (np.bincount(level, weights=each) for each in (counts, filled))
-    spread = np.where(filled, (sums / np.maximum(sizes, 1))[level], 0.0)
-    p, q = reference / max(1.0, reference.sum()), spread / max(1.0, spread.sum())
-    shared = (p > 0) & (q > 0)
-    missed = p[(p > 0) & (q == 0)].sum()  # the threshold's own bin was empty before the rest fell into it
-    return float((p[shared] * np.log(p[shared] / q[shared])).sum() + missed * np.log(1e12))
-
-
-def _within(histogram: Histogram, low: float, high: float) -> Range:
-    """Cut to the values that were seen; 0 is always covered."""
-    return Range(min(0.0, max(float(low), histogram.low)), max(0.0, min(float(high), histogram.high)))
-
-
-RANGES = {"percentile": percentile_range, "entropy": entropy_range}
+_CONTRIBUTED = "com.microsoft"  # the domain of ONNX Runtime's own operators
+Ranges = Mapping[str, Range]
 
 
 @dataclass(frozen=True)
@@ -177,26 +76,58 @@ def collect(
     return seen
 
 
-def ranges(seen: Mapping[str, Activation], method: str) -> dict[str, Range]:
-    """The range of each value by ``percentile`` or ``entropy``."""
-    return {name: RANGES[method](activation.histogram) for name, activation in seen.items()}
+def quantize_static(model: onnx.ModelProto, plan: QuantizationPlan, ranges: Ranges) -> onnx.ModelProto:
+    """A copy of an fp32 model of ours in static int8 for ONNX Runtime; ``ranges`` are of what products read."""
+    sums, removed = _bias_sums(model), set[str]()
+
+    def multiply(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+        (value, weight), (result,) = node.input, node.output
+        reads = [f"{value}.uint8", f"{weight}.int8", f"{value}.uint8_scale", f"{weight}.scale", f"{value}.uint8_zero"]
+        if result in sums:
+            result, bias = sums[result]
+            removed.add(result)
+            reads += ["", bias]  # a weight that is symmetric has no zero point
+        yield helper.make_node("MatMulIntegerToFloat", reads, [result], name=node.name, domain=_CONTRIBUTED)
+
+    int8 = replace_products(model, plan, partial(_quantize, ranges), multiply)
+    int8 = rewrite(int8, (node for node in int8.graph.node if node.op_type != "Add" or node.output[0] not in removed))
+    int8.opset_import.append(helper.make_opsetid(_CONTRIBUTED, 1))
+    return int8
 
 
-def quantize_static(model: onnx.ModelProto, plan: QuantizationPlan, ranges: Mapping[str, Range]) -> onnx.ModelProto:
-    """A copy of an fp32 model of ours in static int8; ``ranges`` are of what products read. Stock operators only."""
+def _bias_sums(model: onnx.ModelProto) -> dict[str, tuple[str, str]]:
+    """By the name of a value that nothing but the sum with a constant row reads: the names of the sum and the row."""
+    rows = {name for name, array in constants_of(model).items() if array.ndim == 1}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found = {}
+    for value, (first, *others) in readers.items():
+        bias = next((name for name in first.input if name != value), "")
+        if first.op_type == "Add" and not others and bias in rows:
+            found[value] = (first.output[0], bias)
+    return found
+
+
+def quantize_qdq(model: onnx.ModelProto, plan: QuantizationPlan, ranges: Ranges) -> onnx.ModelProto:
+    """A copy of an fp32 model of ours in static int8 for OpenVINO and TensorRT; stock operators only."""
 
     def quantize(value: str, constants: Constants) -> Iterator[onnx.NodeProto]:
-        integers, scale, zero = f"{value}.uint8", f"{value}.uint8_scale", f"{value}.uint8_zero"
-        constants[scale], constants[zero] = np.array(ranges[value].scale), np.array(ranges[value].zero)
-        yield helper.make_node("QuantizeLinear", [value, scale, zero], [integers], name=integers)
-        rounded = f"{value}.rounded"
-        yield helper.make_node("DequantizeLinear", [integers, scale, zero], [rounded], name=rounded)
+        yield from _quantize(ranges, value, constants)
+        reads, rounded = [f"{value}.uint8", f"{value}.uint8_scale", f"{value}.uint8_zero"], f"{value}.rounded"
+        yield helper.make_node("DequantizeLinear", reads, [rounded], name=rounded)
 
-    return replace_products(model, plan, quantize, _multiply)
+    def multiply(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+        value, weight = node.input
+        floats = f"{weight}.float"
+        yield helper.make_node("DequantizeLinear", [f"{weight}.int8", f"{weight}.scale"], [floats], name=floats, axis=1)
+        yield helper.make_node("MatMul", [f"{value}.rounded", floats], node.output, name=node.name)
+
+    return replace_products(model, plan, quantize, multiply)
 
 
-def _multiply(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    value, weight = node.input
-    floats = f"{weight}.float"
-    yield helper.make_node("DequantizeLinear", [f"{weight}.int8", f"{weight}.scale"], [floats], name=floats, axis=1)
-    yield helper.make_node("MatMul", [f"{value}.rounded", floats], node.output, name=node.name)
+def _quantize(ranges: Ranges, value: str, constants: Constants) -> Iterator[onnx.NodeProto]:
+    integers, scale, zero = f"{value}.uint8", f"{value}.uint8_scale", f"{value}.uint8_zero"
+    constants[scale], constants[zero] = np.array(ranges[value].scale), np.array(ranges[value].zero)
+    yield helper.make_node("QuantizeLinear", [value, scale, zero], [integers], name=integers)

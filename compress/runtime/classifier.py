@@ -165,8 +165,9 @@ def load(
             ``RAYON_NUM_THREADS``.)
         instances: batches computed at once, each on ``threads / instances`` threads. As many as threads is best for
             many texts, 1 for a short answer to one long text.
-        batch_tokens: tokens that a batch of texts of like length may hold, padding included. Default: 4096, but each
-            text alone in dynamic int8, where the texts of a batch shift each other's scores; allow 1024 for speed.
+        batch_tokens: tokens that a batch of texts of like length may hold, padding included. Default: 256 in static
+            int8, 4096 in fp32, and each text alone in dynamic int8, where the texts of a batch shift each other's
+            scores; allow 1024 for speed.
 
     Raises:
         CompressError: the folder is not an ONNX model, a file of it is missing or changed, or a number is impossible.

@@ -6,7 +6,7 @@ file costs a millisecond.
 """
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +94,16 @@ def graph_inputs(path: Path) -> tuple[str, ...]:
 def operators(path: Path) -> set[str]:
     """The operators of a graph that :func:`check_graph` accepts, by their ONNX names."""
     return set(_strings(path, _NODE, _OP_TYPE))
+
+
+def activations_of(operators: Collection[str]) -> str | None:
+    """How a graph with these ``operators`` computes the scales of int8 activations; None where it has none.
+
+    ``dynamic``: from the batch that it answers; ``static``: they are constants, so texts do not shift each other.
+    """
+    if "DynamicQuantizeLinear" in operators:
+        return "dynamic"
+    return "static" if "QuantizeLinear" in operators else None
 
 
 def _strings(path: Path, part: int, name: int) -> Iterator[str]:

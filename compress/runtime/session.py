@@ -10,7 +10,15 @@ from compress.errors import CompressError
 from compress.folder import Manifest, read_manifest
 from compress.machine import usable_cpus
 from compress.runtime.encoding import Feeds, TextEncoder
-from compress.runtime.graph_file import INPUTS, OUTPUT, REQUIRED_INPUTS, check_graph, choose_graph, precision_of
+from compress.runtime.graph_file import (
+    INPUTS,
+    OUTPUT,
+    REQUIRED_INPUTS,
+    check_graph,
+    choose_graph,
+    operators,
+    precision_of,
+)
 from compress.runtime.predictor import Logits, batch_tokens_of
 
 _PROVIDER = "ExecutionProvider"
@@ -43,7 +51,7 @@ class OnnxPredictor:
         self.size_bytes = graph.stat().st_size
         self.parameters = manifest.parameters
         check_graph(graph)
-        self.batch_tokens = batch_tokens_of(graph)
+        self.batch_tokens = batch_tokens_of(operators(graph))
         self.instances = instances
         self.threads = threads or usable_cpus()
         threads_each = self.threads // instances

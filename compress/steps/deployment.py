@@ -86,8 +86,9 @@ def quantize(
 
         from compress.graph.checks import check_patterns, expected_patterns
         from compress.packaging import layout
+        from compress.quantization.accuracy_gate import SAMPLED_TEXTS
         from compress.quantization.accuracy_gate import quantize as core
-        from compress.quantization.reference import reference_outputs
+        from compress.quantization.reference import evenly, reference_outputs
         from compress.quantization.temperature import fit_temperature, fold_temperature
         from compress.runtime.encoding import TextEncoder
         from compress.runtime.session import OnnxPredictor
@@ -103,13 +104,15 @@ def quantize(
             metric = job.config.metric or training_metric(manifest.history)
             reference = reference_outputs(fp32, dataset.validation, metric)
             source = onnx.load(parent / FP32_GRAPH)
-            quantized = core(source, reference, job.config, job.threads)
+            texts = dataset.train.texts
+            calibration = encoder([texts[row] for row in evenly(len(texts), SAMPLED_TEXTS)])
+            quantized = core(source, reference, calibration, job.config, job.threads)
             fitted = fit_temperature(quantized.logits, reference.targets, manifest.task)
             graph = job.folder / INT8_GRAPH
             graph.parent.mkdir()
             onnx.save(fold_temperature(quantized.model, fitted.temperature), graph)
             metrics = quantized.as_metrics() | asdict(fitted)
-            if job.config.calibrate is None:  # a static graph is laid out for other runtimes
+            if job.config.for_ is None:  # else it is laid out for other runtimes
                 metrics |= check_patterns(graph, expected_patterns(source, quantized.accepted.kept_fp32))
             layout.copy_side_files(parent, job.folder)
         sizes = {"bytes": graph.stat().st_size, "parent_bytes": fp32.size_bytes}

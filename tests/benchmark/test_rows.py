@@ -108,7 +108,7 @@ def test_only_dynamic_int8_is_answered_one_text_at_a_time(
 ) -> None:
     """Its answers depend on what shares the batch, those of static int8 do not."""
     tokens = {path: open_row(Row(path), 1).batch_tokens for path in (tiny_torch, tiny_onnx, tiny_int8, tiny_static)}
-    assert tokens.pop(tiny_int8) == 1
+    assert (tokens.pop(tiny_int8), tokens.pop(tiny_static)) == (1, 256)
     assert set(tokens.values()) == {BATCH_TOKENS}
     static = open_row(Row(tiny_static), 1)
     together = static.run(feeds_of(static, 4, 9, 2))
@@ -118,8 +118,11 @@ def test_only_dynamic_int8_is_answered_one_text_at_a_time(
 
 def test_the_report_says_which_models_answered_one_text_at_a_time(tiny_int8: Path, tiny_static: Path) -> None:
     results = bench([tiny_static, tiny_int8], TEST, "single_label", BenchConfig(seconds=0.2, threads=[1]))
-    assert [model["throughput"]["batch_tokens"] for model in results["models"]] == [BATCH_TOKENS, 1]
-    section = as_html(results).partition("<h2>Throughput</h2>")[2].partition("</table>")[0]
+    assert [model["throughput"]["batch_tokens"] for model in results["models"]] == [256, 1]
+    assert [model["activations"] for model in results["models"]] == ["static", "dynamic"]
+    page = as_html(results)
+    assert page.count("onnxruntime int8, static</small>") == page.count("onnxruntime int8, dynamic</small>") == 1
+    section = page.partition("<h2>Throughput</h2>")[2].partition("</table>")[0]
     static, int8 = section.partition("<tbody>")[2].split("<tr")[1:]
     assert "one text at a time" in int8
     assert "one text at a time" not in static

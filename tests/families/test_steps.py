@@ -87,7 +87,7 @@ def test_it_is_tuned_pruned_exported_quantized_and_served(
     models = ["int8"]
     if model_type in ("roberta", "electra", "modernbert"):  # the other two differ from RoBERTa by name alone
         compress.export(tmp_path / "pruned", tmp_path / "fp16", precision="fp16", threads=1)
-        compress.quantize(tmp_path / "onnx", tiny_data, tmp_path / "static", calibrate="percentile", threads=1)
+        compress.quantize(tmp_path / "onnx", tiny_data, tmp_path / "static", activations="static", threads=1)
         models += ["fp16", "static"]
     assert "warning" not in capsys.readouterr().err  # every kernel fuses as it does for BERT
     for name in models:

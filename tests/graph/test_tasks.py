@@ -76,8 +76,8 @@ def test_it_exports_and_quantizes_in_every_form(kind: Kind, made: tuple[Checkpoi
     expected = predict_logits(TorchPredictor(checkpoint), texts)
     compress.export(folder / "torch", folder / "fp32", threads=1)
     compress.export(folder / "torch", folder / "fp16", precision="fp16", threads=1)
-    for name, calibrate in {"dynamic": None, "static": "percentile"}.items():
-        compress.quantize(folder / "fp32", folder / "data", folder / name, calibrate=calibrate, max_drop=100, threads=1)
+    for name in ("dynamic", "static"):
+        compress.quantize(folder / "fp32", folder / "data", folder / name, activations=name, max_drop=100, threads=1)
     off = {}
     for name in ("fp32", "fp16", "dynamic", "static"):
         classifier, manifest = compress.load(folder / name, threads=1), read_manifest(folder / name)

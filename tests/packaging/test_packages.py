@@ -11,7 +11,11 @@ from compress.cli.main import main
 from compress.errors import CompressError
 from compress.folder import read_manifest
 
-GRAPHS = {"tiny_onnx": "onnx/model.onnx", "tiny_int8": "onnx/model_quantized.onnx"}
+GRAPHS = {
+    "tiny_onnx": "onnx/model.onnx",
+    "tiny_int8": "onnx/model_quantized.onnx",
+    "tiny_static": "onnx/model_quantized.onnx",
+}
 
 
 def files_of(folder: Path) -> set[str]:
@@ -58,7 +62,7 @@ def test_triton_finds_a_model_repository(model: str, request: pytest.FixtureRequ
     for value in session.get_inputs():
         assert f'name: "{value.name}" data_type: TYPE_INT64 dims: [ -1 ]' in config
     assert 'name: "logits" data_type: TYPE_FP32 dims: [ 2 ] label_filename: "labels.txt"' in config
-    assert ("dynamic_batching {" in config) == (model == "tiny_onnx")
+    assert ("dynamic_batching {" in config) == (model != "tiny_int8")
 
 
 def test_layouts_for_others_are_not_loaded_and_say_why(tiny_int8: Path, tmp_path: Path) -> None:

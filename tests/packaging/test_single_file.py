@@ -57,7 +57,7 @@ def check_answers(folder: Path, single: Path, texts: Sequence[Text]) -> None:
     assert scores == pytest.approx(np.array([list(answer.scores.values()) for answer in expected]), abs=1e-5)
 
 
-@pytest.mark.parametrize("model", ["tiny_onnx", "tiny_int8"])
+@pytest.mark.parametrize("model", ["tiny_onnx", "tiny_int8", "tiny_static"])
 def test_it_answers_as_the_folder_does(
     model: str, request: pytest.FixtureRequest, tiny_data: Path, tmp_path: Path
 ) -> None:

@@ -138,7 +138,7 @@ def test_what_collapses_is_mended_by_the_most_sensitive_weight_in_fp32(
     metrics = read_manifest(tmp_path / "out").history[-1]["metrics"]
     assert metrics["kept_fp32"] == ["pooler.weight"]
     assert metrics["agreement"] > 0.95 > metrics["parent"] - 0.05
-    assert metrics["failed_tries"][0].startswith("all int8: accuracy")
+    assert metrics["failed_tries"][0].startswith("all int8, dynamic activations: accuracy")
     ranked = [one["rms_logit_change"] for one in metrics["sensitivity"]]
     assert ranked == sorted(ranked, reverse=True)
     assert metrics["sensitivity"][0]["weight"] == "pooler.weight"

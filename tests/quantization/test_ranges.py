@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from compress.quantization.static import BINS, RANGES, Histogram, Range, entropy_range, percentile_range
+from compress.quantization.ranges import BINS, RANGES, Histogram, Range, entropy_range, percentile_range
 
 VALUES = arrays.arrays(np.float32, st.integers(1, 50), elements=st.floats(-1e4, 1e4, width=16))
 

@@ -1,24 +1,30 @@
 """The static int8 graph: its pattern, that products run in integers, and its way through the gate into a folder."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
 import compress
+from compress.config import QuantizeConfig
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.graph.build import build_graph
 from compress.graph.weights import read_weights
 from compress.modeling.torch_predictor import TorchPredictor
-from compress.quantization.accuracy_gate import choose_rewrite
+from compress.quantization.accuracy_gate import quantize
+from compress.quantization.activations import activations
 from compress.quantization.dynamic import QuantizationPlan, quantizable
+from compress.quantization.ranges import RANGES, Range
 from compress.quantization.reference import ReferenceOutputs, reference_outputs
-from compress.quantization.saturation import Reach, portable_plan, saturating
-from compress.quantization.static import RANGES, collect, products, quantize_static, ranges
+from compress.quantization.saturation import Reach, saturating
+from compress.quantization.static import collect, products, quantize_qdq, quantize_static
 from compress.runtime.encoding import Encoding, pad
+from compress.runtime.graph_file import activations_of, operators
 from compress.runtime.session import OnnxPredictor
 from tests.graph.test_build import MODELS, onnx_logits, session
 from tests.quantization.test_dynamic import fused_kinds, unsaturated
@@ -38,18 +44,28 @@ def parent(tiny_encoder: Path) -> TorchPredictor:
     return TorchPredictor(make_checkpoint(tiny_encoder, make_bert(), ("a", "b")))
 
 
-@pytest.mark.parametrize("method", RANGES)
-@pytest.mark.parametrize("name", ["plain", "uneven", "a last layer without either", "77 labels"])
+def covered(fp32: onnx.ModelProto, parent: TorchPredictor, method: str, count: int) -> dict[str, Range]:
+    return {name: RANGES[method](one.histogram) for name, one in collect(fp32, parent, texts(count), threads=1).items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "method"),
+    [
+        *(("plain", quantize_static, method) for method in RANGES),
+        ("plain", quantize_qdq, "percentile"),
+        ("uneven", quantize_static, "percentile"),
+        ("a last layer without either", quantize_static, "percentile"),
+        ("a last layer without either", quantize_qdq, "percentile"),
+    ],
+)
 def test_products_run_in_integers_and_answer_nearly_as_torch(
-    name: str, method: str, tiny_encoder: Path, tmp_path: Path
+    name: str, form: Callable[..., onnx.ModelProto], method: str, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     model = make_bert(**MODELS[name])
-    labels = tuple(f"{number:02}" for number in range(MODELS[name].get("labels", 2)))
     fp32 = build_graph(read_weights(model))
-    seen = collect(fp32, TorchPredictor(make_checkpoint(tiny_encoder, model, labels)), texts(32), threads=1)
-    int8 = quantize_static(fp32, unsaturated(fp32), ranges(seen, method))
+    parent = TorchPredictor(make_checkpoint(tiny_encoder, model, ("a", "b")))
+    int8 = form(fp32, unsaturated(fp32), covered(fp32, parent, method, 32))
     onnx.checker.check_model(int8, full_check=True)
-    assert {node.domain for node in int8.graph.node} == {""}
     used = {value for node in int8.graph.node for value in node.input}
     constants = {tensor.name: tensor.data_type for tensor in int8.graph.initializer}
     assert constants.keys() <= used
@@ -58,19 +74,33 @@ def test_products_run_in_integers_and_answer_nearly_as_torch(
     kinds = Counter(node.op_type for node in int8.graph.node)
     assert kinds["QuantizeLinear"] == len(set(products(fp32).values()))  # once for all that read a value
     fused = fused_kinds(int8, tmp_path / "optimized.onnx")
-    assert fused["MatMulIntegerToFloat"] == len(products(fp32)) - 1  # all but the pooler's, which has one row a text
+    if form is quantize_qdq:
+        assert {node.domain for node in int8.graph.node} == {""}
+        assert fused["MatMulIntegerToFloat"] == len(products(fp32)) - 1  # all but the pooler's, of one row a text
+    else:
+        assert fused["MatMulIntegerToFloat"] == len(products(fp32))
+        before = Counter(node.op_type for node in fp32.graph.node)
+        assert before["Add"] - kinds["Add"] == len(products(fp32))  # their biases
     running = session(int8)
     for feeds in (make_feeds(16, 20, padded=True), make_feeds(1, 6)):
         off = np.abs(onnx_logits(running, feeds) - torch_logits(model, feeds))
         assert 0 < off.max() < 0.5  # logits of these models have a spread of about 2
 
 
-def test_a_texts_answer_does_not_depend_on_its_batch(parent: TorchPredictor) -> None:
+def test_a_product_without_a_bias_keeps_its_name_and_its_answer(parent: TorchPredictor) -> None:
+    """As in families that have none: what reads the product reads it still."""
     fp32 = build_graph(read_weights(make_bert()))
-    int8 = session(quantize_static(fp32, QuantizationPlan(), ranges(collect(fp32, parent, texts(16), 1), "percentile")))
-    feeds = make_feeds(8, 20)
-    alone = [onnx_logits(int8, {name: array[row : row + 1] for name, array in feeds.items()}) for row in range(8)]
-    assert np.abs(onnx_logits(int8, feeds) - np.concatenate(alone)).max() < 1e-5
+    name = "layer.0.ffn.input"
+    sum_of = next(node for node in fp32.graph.node if node.output[0] == name)
+    fp32.graph.node.remove(sum_of)
+    for node in fp32.graph.node:
+        node.input[:] = [sum_of.input[0] if value == name else value for value in node.input]
+    int8 = quantize_static(fp32, unsaturated(fp32), covered(fp32, parent, "percentile", 8))
+    (product,) = (node for node in int8.graph.node if f"{name}.weight.int8" in node.input)
+    assert list(product.output) == [sum_of.input[0]]
+    feeds = make_feeds(2, 9)
+    off = onnx_logits(session(int8), feeds) - onnx_logits(session(fp32), feeds)
+    assert np.abs(off).max() < 0.5
 
 
 def test_what_is_collected_is_what_the_products_read(parent: TorchPredictor) -> None:
@@ -96,7 +126,9 @@ def test_the_reach_of_static_activations_is_that_of_their_integers(
     tiny_onnx: Path, reference: ReferenceOutputs
 ) -> None:
     fp32 = onnx.load(tiny_onnx / "onnx" / "model.onnx")
-    rewrite, reaches = choose_rewrite(fp32, "percentile", portable_plan(fp32), reference, threads=1)
+    config = QuantizeConfig(activations="static")
+    way = activations("static", fp32, reference, reference.encodings, config, threads=1)
+    rewrite, reaches = way.rewrite, way.reaches
     assert reaches.keys() == products(fp32).keys()
     int8 = rewrite(
         fp32, QuantizationPlan(frozenset(reaches) - {"layer.0.attention.qkv.weight"})
@@ -115,18 +147,20 @@ def test_the_reach_of_static_activations_is_that_of_their_integers(
     assert np.abs(reach.high - high).max() <= 2
 
 
-@pytest.mark.parametrize("method", RANGES)
-def test_calibrate_writes_a_static_graph_through_the_same_gate(
-    method: str, tiny_onnx: Path, tiny_data: Path, tmp_path: Path
+@pytest.mark.parametrize("settings", [{"activations": "static"}, {"for_": "openvino"}, {"calibrate": "percentile"}])
+def test_static_graphs_go_through_the_same_gate_into_a_folder(
+    settings: dict[str, Any], tiny_onnx: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compress.quantize(tiny_onnx, tiny_data, tmp_path / "out", calibrate=method, portable=True, threads=1)
-    entry = read_manifest(tmp_path / "out").history[-1]
-    assert entry["config"]["calibrate"] == method
-    assert entry["metrics"]["agreement"] > 0.9
-    assert entry["metrics"]["without_vnni"]["left_columns"] == 0
+    compress.quantize(tiny_onnx, tiny_data, tmp_path / "out", portable=True, threads=1, **settings)
+    metrics = read_manifest(tmp_path / "out").history[-1]["metrics"]
+    assert (metrics["activations"], metrics["ranges"] in RANGES) == ("static", True)
+    assert metrics["agreement"] > 0.9
+    assert metrics["without_vnni"]["left_columns"] == 0
     graph = onnx.load(tmp_path / "out" / "onnx" / "model_quantized.onnx")
     kinds = Counter(node.op_type for node in graph.graph.node)
-    assert kinds["QuantizeLinear"] > 0
+    assert ("MatMulIntegerToFloat" in kinds, "DequantizeLinear" in kinds) == (
+        (True, False) if "activations" in settings else (False, True)
+    )
     assert not kinds.keys() & {"DynamicQuantizeLinear", "MatMulInteger"}
     for tensor in graph.graph.initializer:
         if tensor.name.endswith(".weight.int8"):
@@ -135,12 +169,37 @@ def test_calibrate_writes_a_static_graph_through_the_same_gate(
     classifier = compress.load(tmp_path / "out", threads=1)
     found = [answer.label for answer in classifier(read(tiny_data).validation.texts)]
     right = [label == name for label, (name,) in zip(found, read(tiny_data).validation.labels, strict=True)]
-    assert np.mean(right) == pytest.approx(entry["metrics"]["quantized"])
+    assert np.mean(right) == pytest.approx(metrics["quantized"])
+    assert "Its activations are static" in (tmp_path / "out" / "README.md").read_text()
+    assert "all int8, in the portable range, static activations: accuracy" in capsys.readouterr().err
 
-    assert "come from the validation texts" in (tmp_path / "out" / "README.md").read_text()
+
+def test_auto_takes_the_faster_kind_of_those_that_pass(
+    tiny_onnx: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = compress.quantize(tiny_onnx, tiny_data, tmp_path / "out", activations="auto", threads=1).metrics
+    speeds = metrics["texts_per_s"]
+    assert speeds.keys() == {"dynamic", "static"}
+    assert metrics["activations"] == max(speeds, key=speeds.__getitem__)
+    graph = tmp_path / "out" / "onnx" / "model_quantized.onnx"
+    assert activations_of(operators(graph)) == metrics["activations"]
+    assert f"{metrics['activations']} activations are the faster ones" in capsys.readouterr().err
 
 
-def test_an_unknown_calibration_is_refused(tiny_onnx: Path, tiny_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(CompressError, match=r"quantize\.calibrate should be 'percentile' or 'entropy', got minmax"):
-        compress.quantize(tiny_onnx, tiny_data, tmp_path / "out", calibrate="minmax")
+def test_auto_takes_what_passes_where_the_other_kind_does_not(tiny_onnx: Path, reference: ReferenceOutputs) -> None:
+    """Calibrated on one short text, static ranges cut most of what other texts need."""
+    fp32 = onnx.load(tiny_onnx / "onnx" / "model.onnx")
+    calibration = [Encoding([0, 0], [0, 0])]
+    config = QuantizeConfig(activations="auto", max_drop=1)
+    found = quantize(fp32, reference, calibration, config, threads=1)
+    assert found.accepted.activations.kind == "dynamic"
+    assert found.texts_per_s == {}
+    assert any("static activations" in name for name in found.failed)
+
+
+def test_settings_that_do_not_fit_are_refused(tiny_onnx: Path, tiny_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(CompressError, match=r"quantize\.activations should be 'dynamic', 'static' or 'auto', got best"):
+        compress.quantize(tiny_onnx, tiny_data, tmp_path / "out", activations="best")
+    with pytest.raises(CompressError, match="activations are static for openvino, got auto; leave activations out"):
+        compress.quantize(tiny_onnx, tiny_data, tmp_path / "out", activations="auto", for_="openvino")
     assert not list(tmp_path.iterdir())

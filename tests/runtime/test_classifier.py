@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 import compress
@@ -16,6 +18,8 @@ from compress.errors import CompressError
 from compress.modeling.checkpoint import save_checkpoint
 from compress.runtime.classifier import Classifier
 from compress.runtime.encoding import Text, checked
+from compress.runtime.predictor import by_length
+from compress.runtime.session import OnnxPredictor
 from tests.tiny import make_bert, make_checkpoint, parts, read
 
 TEXTS = [
@@ -244,6 +248,25 @@ def test_in_int8_an_answer_does_not_depend_on_what_shares_its_call(tiny_int8: Pa
         assert np.array_equal(together, np.stack([int8.logits(text) for text in data.test.texts]))
     with compress.load(tiny_int8, threads=1, batch_tokens=4096) as batched:
         assert not np.array_equal(batched.logits(data.test.texts), together)  # why it is not the default
+
+
+@given(words=st.lists(st.integers(0, 150), min_size=2, max_size=40), batch_tokens=st.sampled_from([None, 64, 10**6]))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_in_static_int8_scores_are_the_same_alone_and_in_any_batch(
+    tiny_static: Path, words: list[int], batch_tokens: int | None
+) -> None:
+    rng = np.random.default_rng(sum(words))
+    texts = [" ".join(rng.choice(["good", "bad", "film", "dull", "fun", "zq"], count)) for count in words]
+    with compress.load(tiny_static, threads=1, batch_tokens=batch_tokens) as static:
+        together = [list(answer.scores.values()) for answer in static(texts)]
+        alone = [list(static(text).scores.values()) for text in texts]
+    assert np.abs(np.array(together) - alone).max() < 1e-5
+
+
+def test_static_int8_is_answered_in_batches_that_fit_the_caches(tiny_static: Path, data: Dataset) -> None:
+    predictor = OnnxPredictor.open(tiny_static, threads=1)
+    batches = list(by_length(predictor.encoder(data.train.texts), predictor.batch_tokens))
+    assert 1 < len(batches) < len(data.train.texts) / 10
 
 
 def test_a_stream_reads_no_more_than_it_needs(classifier: Classifier) -> None:

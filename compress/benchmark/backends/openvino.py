@@ -6,7 +6,7 @@ import numpy as np
 
 from compress.folder import read_manifest
 from compress.runtime.encoding import Feeds, TextEncoder
-from compress.runtime.graph_file import choose_graph, precision_of
+from compress.runtime.graph_file import choose_graph, operators, precision_of
 from compress.runtime.predictor import Logits, batch_tokens_of
 
 
@@ -22,7 +22,7 @@ class OpenVinoPredictor:
         manifest, graph = read_manifest(folder), choose_graph(folder).graph
         self.task, self.labels, self.parameters = manifest.task, manifest.labels, manifest.parameters
         self.encoder = TextEncoder.from_file(folder / "tokenizer.json", manifest.max_length)
-        self.precision, self.batch_tokens = precision_of(graph), batch_tokens_of(graph)
+        self.precision, self.batch_tokens = precision_of(graph), batch_tokens_of(operators(graph))
         self.size_bytes = graph.stat().st_size
         # By default it computes fp32 in bf16 where the CPU can, which is another precision than the report's.
         settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
