@@ -4,12 +4,15 @@ from typing import Any
 
 from compress.errors import CompressError
 from compress.families.bert import BERT
+from compress.families.deberta import DEBERTA
 from compress.families.distilbert import DISTILBERT
 from compress.families.electra import ELECTRA
 from compress.families.family import PRUNED, Family
 from compress.families.roberta import CAMEMBERT, ROBERTA, XLM_ROBERTA
 
-FAMILIES = {family.model_type: family for family in (BERT, DISTILBERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ELECTRA)}
+FAMILIES = {
+    family.model_type: family for family in (BERT, DISTILBERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA)
+}
 
 
 def family_of(config: Any, source: str = "the model") -> Family:

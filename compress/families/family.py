@@ -1,6 +1,6 @@
 """The table that describes a family of encoders: where its parts stand, what its config calls things, what it reads."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,11 @@ class Embeddings:
 
     output: str  # the module whose output that is
     words: str
-    positions: str
+    positions: str | None  # the table of positions, which a model may be without
     norm: str  # after the sum of the tables' rows
     segments: str | None = None  # the table of first and second texts; None where the family has none
     projection: str | None = None  # from the tables' width to a token's, after the norm; a model may be without it
+    projects_first: bool = False  # the projection stands before the norm and has no bias
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,16 @@ class Parts:
     heads_name: str = "num_attention_heads"
     head_size_name: str = "attention_head_size"
     width_name: str | None = None
+    # Projections of relative positions to keys and queries; a model that does it by its own key and query has none.
+    position_projections: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RelativePositions:
+    """The table of relative positions that all layers read, and the layer norm after it; a model may lack either."""
+
+    table: str
+    norm: str
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,12 @@ class Family:
     tokenizer: str = "WordPiece"  # the kind that its published models have; one of another kind works too
     # Whether positions count the tokens that are no padding: the n-th reads row pad_id + n, and padding row pad_id.
     counts_tokens: bool = False
+    # Which of the builders in graph/ it has. Post-norm: each block's sum with its input is followed by a layer norm.
+    builder: str = "post-norm"
+    relative_positions: RelativePositions | None = None
+    own_settings: tuple[str, ...] = ()  # of its config, that say which weights it has; absent ones have their defaults
+    repeats_hidden_size: tuple[str, ...] = ()  # settings of its config that must be equal to the hidden size
+    refusal: Callable[[Any], str | None] = lambda _: None  # why a model of this config cannot be worked on, if so
 
     def read(self, config: Any, setting: str) -> Any:
         """A setting of one of its configs, by the name that BERT's has for it."""

@@ -45,6 +45,9 @@ class LayerWeights:
     ffn_input: Linear
     ffn_output: Linear
     ffn_norm: Norm
+    # Of relative positions, by row of their table, [rows, 1, heads, head_size]; the queries are scaled as ``query``.
+    position_keys: Array | None = None
+    position_queries: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class EncoderWeights:
 
     words: Array  # [vocabulary, hidden], as wide as the tables below
     positions: Array  # [positions, hidden]; the first token's first, or padding's before it where tokens are counted
+    # Without a row where the model has no positions of this kind.
     segments: Array | None  # [segments, hidden]; None where the graph does not read them
     embedding_norm: Norm
     layers: tuple[LayerWeights, ...]
@@ -69,20 +73,21 @@ class EncoderWeights:
 def read_weights(model: nn.Module) -> EncoderWeights:
     """The weights of ``model``, even or uneven, as fp32 arrays."""
     view = EncoderView(model)
-    words, positions, *segments = (_array(table.weight) for table in view.tables)
+    words, *tables = (array_of(table.weight) for table in view.tables)
+    positions, *segments = tables or [words[:0]]
     if segments and "token_type_ids" not in view.family.inputs:  # all texts are of the first segment
         positions = positions + segments.pop()[0]
     activation = view.read("hidden_act")
     if activation not in ACTIVATIONS:
         raise CompressError(f"export: activation {activation!r} is not supported; {', '.join(ACTIVATIONS)} are")
-    pooler, classifier = map(_linear, view.head)
+    pooler, classifier = map(linear_of, view.head)
     return EncoderWeights(
         words=words,
         positions=positions[view.pad_id :] if view.family.counts_tokens else positions,
         segments=segments[0] if segments else None,
         pad_id=view.pad_id if view.family.counts_tokens else None,
         embedding_norm=_norm(view.norm),
-        projection=_linear(view.projection) if view.projection else None,
+        projection=linear_of(view.projection) if view.projection else None,
         layers=tuple(map(_layer, view.layers)),
         pooler=pooler,
         pooler_activation=str(view.family.head[0].activation),
@@ -96,29 +101,32 @@ def read_weights(model: nn.Module) -> EncoderWeights:
 def _layer(layer: LayerView) -> LayerWeights:
     hidden_size = layer.attention_output.out_features
     nothing = Linear(np.zeros((hidden_size, 0), np.float32), np.zeros(0, np.float32))
-    query, key, value = map(_linear, layer.projections) if layer.heads else (nothing, nothing, nothing)
+    query, key, value = map(linear_of, layer.projections) if layer.heads else (nothing, nothing, nothing)
     scale = np.float32(layer.head_size**-0.5)
     return LayerWeights(
         heads=layer.heads,
         query=Linear(query.weight * scale, query.bias * scale),
         key=key,
         value=value,
-        attention_output=_linear(layer.attention_output),
+        attention_output=linear_of(layer.attention_output),
         attention_norm=_norm(layer.attention_norm),
-        ffn_input=_linear(layer.ffn_input),
-        ffn_output=_linear(layer.ffn_output),
+        ffn_input=linear_of(layer.ffn_input),
+        ffn_output=linear_of(layer.ffn_output),
         ffn_norm=_norm(layer.ffn_norm),
     )
 
 
-def _array(weight: torch.Tensor) -> Array:
+def array_of(weight: torch.Tensor) -> Array:
+    """In fp32."""
     array: Array = weight.detach().float().cpu().numpy()
     return array
 
 
-def _linear(linear: nn.Linear) -> Linear:
-    return Linear(np.ascontiguousarray(_array(linear.weight).T), _array(linear.bias))
+def linear_of(linear: nn.Linear) -> Linear:
+    """Of PyTorch's; a bias of width 0 where it has none."""
+    bias = np.zeros(0, np.float32) if linear.bias is None else array_of(linear.bias)
+    return Linear(np.ascontiguousarray(array_of(linear.weight).T), bias)
 
 
 def _norm(norm: nn.LayerNorm) -> Norm:
-    return Norm(_array(norm.weight), _array(norm.bias))
+    return Norm(array_of(norm.weight), array_of(norm.bias))

@@ -17,8 +17,7 @@ from compress.config import PruneConfig
 from compress.data import Dataset
 from compress.errors import CompressError
 from compress.families import FAMILIES
-from compress.graph.build import build_graph
-from compress.graph.weights import read_weights
+from compress.graph.build import graph_of
 from compress.latency.timer import CudaTimer, GraphTimer, Timer
 from compress.machine import cpu_flags, cpu_name, package_versions, processes
 from compress.modeling.checkpoint import Checkpoint, quiet_transformers
@@ -75,7 +74,7 @@ class Deployment:
         }
 
     def _graph(self, model: nn.Module) -> onnx.ModelProto:
-        graph = build_graph(read_weights(model))
+        graph = graph_of(model)
         return quantize_weights(graph) if self.runtime == "int8" else graph
 
     def _feeds(self, architecture: Architecture) -> list[Feeds]:
@@ -142,6 +141,7 @@ def random_model(architecture: Architecture, widths: Widths) -> PreTrainedModel:
         "pad_token_id": architecture.pad_id,
         "embedding_size": architecture.embedding_size or architecture.hidden_size,
         "keeps_projection": architecture.embedding_size is not None,
+        **dict(architecture.own_settings),
     }
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         model: PreTrainedModel = pruned_classifier(family)(pruned_config(family)(**family.renamed(shape)))

@@ -56,7 +56,8 @@ def pruned_classifier(family: Family) -> Any:
             super().__init__(config)
             view = EncoderView(self)
             if config.keeps_projection and view.projection is None:
-                view.projection = nn.Linear(config.embedding_size, view.hidden_size)
+                has_bias = not family.embeddings.projects_first
+                view.projection = nn.Linear(config.embedding_size, view.hidden_size, bias=has_bias)
             for layer, heads, neurons in zip(
                 view.layers, config.heads_per_layer, config.neurons_per_layer, strict=True
             ):
@@ -103,6 +104,7 @@ def set_heads(layer: LayerView, heads: int) -> None:
 def _resize(layer: LayerView, heads: int, neurons: int) -> None:
     hidden_size, width = layer.query.in_features, heads * layer.head_size
     layer.query, layer.key, layer.value = (nn.Linear(hidden_size, width) for _ in range(3))
+    layer.position_projections = [nn.Linear(hidden_size, width) for _ in layer.position_projections]
     layer.attention_output = nn.Linear(width, hidden_size)
     layer.ffn_input = nn.Linear(hidden_size, neurons)
     layer.ffn_output = nn.Linear(neurons, hidden_size)

@@ -34,10 +34,13 @@ def read_config(source: str) -> Any:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         if config.problem_type == "regression":
             raise CompressError(f"{source}: is a regression model; compress works on classifiers")
-        activation = family_of(config, source).read(config, "hidden_act")
+        family = family_of(config, source)
+        activation = family.read(config, "hidden_act")
         if activation not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
             raise CompressError(f"{source}: its activation is {activation}, which cannot be exported; {known} can")
+        if (reason := family.refusal(config)) is not None:
+            raise CompressError(f"{source}: {reason}")
         if local:
             check_files(Path(source))
     make_plain(config)

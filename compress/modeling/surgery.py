@@ -71,7 +71,7 @@ def head_columns(heads: torch.Tensor, head_size: int) -> torch.Tensor:
 def keep_heads(layer: LayerView, heads: torch.Tensor) -> None:
     """Remove all other attention heads."""
     columns = head_columns(heads, layer.head_size)
-    for projection in layer.projections:
+    for projection in (*layer.projections, *layer.position_projections):
         _take_outputs(projection, columns)
     _take_inputs(layer.attention_output, columns)
     set_heads(layer, len(heads))
@@ -94,11 +94,13 @@ def keep_hidden(model: nn.Module, hidden: torch.Tensor, pooled: torch.Tensor) ->
     for _, readers in view.readers:
         for reader in readers:
             _take_inputs(reader, hidden, gain)
-    if view.projection is None:
-        for table in view.tables:
-            table.weight.data = table.weight.data[:, hidden]
+    for projection in (one for layer in view.layers for one in layer.position_projections):
+        _take_inputs(projection, hidden, gain)
+    relative, relative_norm = view.relative_positions
+    for table in (*(view.tables if view.projection is None else []), *filter(None, [relative])):
+        table.weight.data = table.weight.data[:, hidden]
     writers = [module for layer in view.layers for block in layer.blocks for module in block]
-    for writer in (view.projection or view.norm, *writers):
+    for writer in (*view.embedding_writers, *filter(None, [relative_norm]), *writers):
         _take_outputs(writer, hidden)
     _take_outputs(pooler, pooled)
     _take_inputs(classifier, pooled, gain)
@@ -121,9 +123,10 @@ def rebuilt(model: nn.Module, *, stock: bool = False) -> PreTrainedModel:
     changed = {
         "hidden_size": hidden_size,
         "num_attention_heads": math.gcd(hidden_size, view.read("num_attention_heads")),
+        **dict.fromkeys(family.repeats_hidden_size, hidden_size),
     }
     if family.embeddings.projection:
-        told["embedding_size"] = len(view.norm.weight)
+        told["embedding_size"] = view.words.embedding_dim
     config, kind = pruned_config(family), pruned_classifier(family)
     # Transformers leaves a projection out where it would not change the width.
     kept = view.projection is not None and view.projection.in_features == hidden_size
@@ -141,7 +144,9 @@ def rebuilt(model: nn.Module, *, stock: bool = False) -> PreTrainedModel:
 
 
 def _take_outputs(module: nn.Linear | nn.LayerNorm, kept: torch.Tensor) -> None:
-    module.weight.data, module.bias.data = module.weight.data[kept], module.bias.data[kept]
+    module.weight.data = module.weight.data[kept]
+    if module.bias is not None:
+        module.bias.data = module.bias.data[kept]
 
 
 def _take_inputs(linear: nn.Linear, kept: torch.Tensor, gain: float = 1.0) -> None:

@@ -1,9 +1,11 @@
 """How wide a model is, layer by layer, and what a cut leaves of it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
+from compress.families import FAMILIES
 from compress.families.view import EncoderView
 
 # int8 kernels work on blocks of columns; odd widths were measured up to three times slower (Torch-Pruning#38).
@@ -18,29 +20,40 @@ class Architecture:
     hidden_size: int
     head_size: int
     vocabulary: int
-    positions: int
+    positions: int  # of the longest text, and rows of their table if there is one
     segments: int
     labels: int
     activation: str
     pad_id: int = 0
     embedding_size: int | None = None  # of the tables, where a matrix widens them to the hidden size
+    has_positions: bool = True  # whether they have a table
+    relative_rows: int = 0  # as wide as a token: of the table of relative positions, and those of the norm after it
+    position_projections: int = 0  # of relative positions, in each layer
+    own_settings: tuple[tuple[str, Any], ...] = ()  # of its config, that its family has beside those above
 
     @classmethod
     def of(cls, model: nn.Module) -> "Architecture":
         """That of ``model``, even or uneven; a family without segments has 0 of them."""
         view = EncoderView(model)
         rows = [table.num_embeddings for table in view.tables]
+        relative, relative_norm = view.relative_positions
         return cls(
             family=view.family.model_type,
             hidden_size=view.hidden_size,
             head_size=view.head_size,
             vocabulary=rows[0],
-            positions=rows[1],
-            segments=sum(rows[2:]),
+            positions=view.read("max_position_embeddings"),
+            segments=sum(rows[1 + view.has_positions :]),
             labels=view.head[-1].out_features,
             activation=view.read("hidden_act"),
             pad_id=view.pad_id,
             embedding_size=view.projection.in_features if view.projection else None,
+            has_positions=view.has_positions,
+            relative_rows=(relative.num_embeddings if relative else 0) + (2 if relative_norm else 0),
+            position_projections=max(len(layer.position_projections) for layer in view.layers),
+            own_settings=tuple(
+                (name, getattr(view.config, name)) for name in view.family.own_settings if hasattr(view.config, name)
+            ),
         )
 
 
@@ -110,13 +123,15 @@ class Cut:
 def parameters(architecture: Architecture, widths: Widths) -> int:
     """Weights of a model of these widths, without its empty layers."""
     hidden, head_size = architecture.hidden_size, architecture.head_size
-    rows = architecture.vocabulary + architecture.positions + architecture.segments
-    total = (rows + 2) * (architecture.embedding_size or hidden)
+    projects_first = FAMILIES[architecture.family].embeddings.projects_first
+    width = architecture.embedding_size or hidden
+    rows = architecture.vocabulary + architecture.positions * architecture.has_positions + architecture.segments
+    total = rows * width + 2 * (hidden if projects_first else width) + architecture.relative_rows * hidden
     if architecture.embedding_size is not None:
-        total += (architecture.embedding_size + 1) * hidden
+        total += (width + (not projects_first)) * hidden
     total += (hidden + 1) * hidden + (hidden + 1) * architecture.labels
     for heads, neurons in zip(widths.inhabited.heads, widths.inhabited.neurons, strict=True):
         context = heads * head_size
-        total += 3 * (hidden + 1) * context + (context + 1) * hidden
+        total += (3 + architecture.position_projections) * (hidden + 1) * context + (context + 1) * hidden
         total += (hidden + 1) * neurons + (neurons + 1) * hidden + 4 * hidden
     return total

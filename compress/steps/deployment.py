@@ -38,10 +38,9 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
         import onnx
 
         from compress.families.view import EncoderView
-        from compress.graph.build import build_graph
+        from compress.graph.build import graph_of
         from compress.graph.checks import check_parity, check_patterns, expected_patterns, parity_batches
         from compress.graph.fp16 import check_range, to_fp16
-        from compress.graph.weights import read_weights
         from compress.modeling.checkpoint import load_classifier
         from compress.modeling.torch_predictor import TorchPredictor
         from compress.packaging import layout
@@ -49,7 +48,7 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
 
         checkpoint = load_classifier(str(model), pairs=job.config.pairs)
         manifest, view = checkpoint.manifest("onnx"), EncoderView(checkpoint.model)
-        torch, built = TorchPredictor(checkpoint), build_graph(read_weights(checkpoint.model))
+        torch, built = TorchPredictor(checkpoint), graph_of(checkpoint.model)
         shapes = view.words.num_embeddings, view.longest
         metrics: dict[str, Any] = {}
         if fp16 := job.config.precision == "fp16":

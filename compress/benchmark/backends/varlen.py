@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from compress.benchmark.backends.torch_modes import DTYPES, TorchBackend
 from compress.errors import CompressError
+from compress.families import family_of
 from compress.families.family import ACTIVATIONS
 from compress.graph.weights import EncoderWeights, LayerWeights, Linear, Norm, read_weights
 from compress.machine import torch_device
@@ -184,6 +185,11 @@ class VarlenBackend(TorchBackend):
 
     def _in_mode(self) -> Callable[[Feeds], torch.Tensor]:
         """``self.model`` stays where it is: bench counts operations by its shapes, and it does not run."""
+        family = family_of(self.model.config)
+        if family.builder != "post-norm":
+            raise CompressError(
+                f"torch-varlen: has no {family.name}; leave this row out, or measure it eager or compiled"
+            )
         packed = PackedBert(read_weights(self.model), attention_for(self._device, self.precision))
         packed.to(device=torch.device(self._device), dtype=DTYPES[self.precision])
         return lambda feeds: packed(pack(feeds, self._device))
