@@ -52,17 +52,27 @@ def reconstruct(
     return fitted
 
 
+@dataclass(frozen=True)
+class _Given:
+    """The inputs of a model's next layer: hidden states ``[batch, length, hidden]``, and the rest."""
+
+    hidden: torch.Tensor
+    rest: tuple[Any, ...]
+    named: dict[str, Any]
+
+    def through(self, layer: LayerView) -> "_Given":
+        """The inputs of the layer above ``layer``."""
+        output = layer.module(self.hidden, *self.rest, **self.named)
+        return replace(self, hidden=output[0] if isinstance(output, tuple) else output)
+
+
 @dataclass
 class _Batch:
-    """A batch in the forward passes of both models, which go up layer by layer.
-
-    ``whole`` and ``pruned`` are the inputs of each model's next layer: hidden states ``[batch, length, hidden]``, and
-    the rest.
-    """
+    """A batch in the forward passes of both models, which go up layer by layer."""
 
     counted: torch.Tensor  # bool [batch, length]: tokens that the fits look at; none is padding
-    whole: tuple[Any, ...]
-    pruned: tuple[Any, ...]
+    whole: _Given
+    pruned: _Given
 
     def at_the_first_token(self) -> "_Batch":
         """The same batch, fitted to the one token that is read after the last layer."""
@@ -73,17 +83,17 @@ class _Batch:
     def step_whole(self, layer: LayerView) -> tuple[torch.Tensor, torch.Tensor]:
         """Go up by a layer; the sums that its two layer norms were given, at counted tokens, ``[tokens, hidden]``."""
         with _inputs_of(layer.attention_norm, layer.ffn_norm) as seen:
-            self.whole = (layer.module(*self.whole), *self.whole[1:])
+            self.whole = self.whole.through(layer)
         return seen[0][self.counted], seen[1][self.counted]
 
     def step_pruned(self, layer: LayerView) -> None:
         """Go up by a layer."""
-        self.pruned = (layer.module(*self.pruned), *self.pruned[1:])
+        self.pruned = self.pruned.through(layer)
 
     def look(self, layer: LayerView, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
         """At counted tokens, the inputs of the projection that ends ``block``, and the sums that its norm is given."""
         with _inputs_of(*block) as seen:
-            layer.module(*self.pruned)
+            self.pruned.through(layer)
         return seen[0][self.counted], seen[1][self.counted]
 
 
@@ -138,18 +148,18 @@ class _EnteredError(Exception):
     """Carries what the first layer was given out of a forward pass that need not go on."""
 
 
-def _entry(model: nn.Module, batch: dict[str, torch.Tensor]) -> tuple[Any, ...]:
+def _entry(model: nn.Module, batch: dict[str, torch.Tensor]) -> _Given:
     """What the first encoder layer is given: the hidden states, and the attention mask as the model prepares it."""
 
-    def leave(_: nn.Module, given: tuple[Any, ...]) -> None:
-        raise _EnteredError(given)
+    def leave(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        raise _EnteredError(_Given(given[0], given[1:], named))
 
     view = EncoderView(model)
-    handle = view.stack[0].register_forward_pre_hook(leave)
+    handle = view.stack[0].register_forward_pre_hook(leave, with_kwargs=True)
     try:
         model(**view.inputs(batch))
     except _EnteredError as entered:
-        given: tuple[Any, ...] = entered.args[0]
+        given: _Given = entered.args[0]
         return given
     finally:
         handle.remove()
