@@ -33,7 +33,7 @@ class DisentangledGraph(PostNormGraph):
 
     Args:
         weights: with position keys and queries where the model has them.
-        rows: for the distances from ``longest`` down to ``1 - longest``, the row that is theirs in the layers' position
+        rows: for the distances from ``longest`` down to ``-longest``, the row that is theirs in the layers' position
             keys and queries; a distance is the place of the token that attends less that of the other.
     """
 
