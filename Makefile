@@ -9,7 +9,7 @@ demo: setup
 	$(BIN)/compress demo --out runs/demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The folder in transformers.js, optimum, OpenVINO and plain onnxruntime, each in an environment of its own in .peers.
 clients: setup

@@ -56,7 +56,8 @@ def carried(bert: PreTrainedModel, family: Family) -> PreTrainedModel:
     own.norm.load_state_dict(its.norm.state_dict())
     for layer, other in zip(own.layers, its.layers, strict=True):
         pairs = zip((*layer.projections, layer.ffn_input), (*other.projections, other.ffn_input), strict=True)
-        for one, source in [*pairs, *zip(sum(layer.blocks, ()), sum(other.blocks, ()), strict=True)]:
+        ends, its_ends = ((one.attention_output, one.ffn_output, *one.norms) for one in (layer, other))
+        for one, source in [*pairs, *zip(ends, its_ends, strict=True)]:
             one.load_state_dict(source.state_dict())
     if family.head[0].activation == its.family.head[0].activation:
         for linear, source in zip(own.head, its.head, strict=True):
@@ -71,8 +72,15 @@ def table() -> str:
     for family in FAMILIES.values():
         vocabulary = "yes" if family.tokenizer in KINDS else "no"
         single_file = "yes" if family.tokenizer == "WordPiece" else "no"  # all others are refused
-        lines.append((family.name, f"`{family.model_type}`", family.tokenizer, "yes", vocabulary, single_file))
+        lines.append((family.name, f"`{family.model_type}`", family.tokenizer, _steps(family), vocabulary, single_file))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _steps(family: Family) -> str:
+    """Whether every step takes the family, and without which settings."""
+    without = "no `attention_weight`, `relation_weight`" if family.parts.fused else ""
+    rows = "no `torch-varlen` rows" if family.builder != "post-norm" else ""
+    return "; ".join(filter(None, ("yes", without, rows)))
 
 
 def main() -> None:

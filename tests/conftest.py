@@ -25,6 +25,11 @@ def _pin_worker() -> None:
 _pin_worker()  # on import: torch counts its CPUs when a test's conftest or module first imports it
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest first: one that began last would keep a CPU busy while the other has nothing left to do."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Teachers' answers are kept apart from the user's own cache."""
@@ -129,6 +134,19 @@ def tiny_static(tiny_onnx: Path, tiny_data: Path, tmp_path_factory: pytest.TempP
     out = tmp_path_factory.mktemp("models") / "static"
     compress.quantize(tiny_onnx, tiny_data, out, calibrate="percentile", threads=1)
     return out
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timed models are forked from a process that has imported PyTorch: for tests of what is done with their answers.
+
+    Importing it takes seconds a worker. What a worker loads and holds, and how long it takes for that, is looked at in
+    ``tests/benchmark``, where it starts as it does for users.
+    """
+    from compress.workers import process
+    from tests.processes import ForkedWorker
+
+    monkeypatch.setattr(process, "_start", ForkedWorker)
 
 
 @pytest.fixture

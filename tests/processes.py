@@ -9,12 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _PRELOADED = ["torch", "transformers.models.bert.modeling_bert", "accelerate", "compress.cli.main",
-              "compress.steps.training", "compress.training.finetune", "compress.distillation.distill"]  # fmt: skip
+              "compress.steps.training", "compress.training.finetune", "compress.distillation.distill",
+              "compress.benchmark.backends.torch_modes", "compress.runtime.session", "tests.freeze"]  # fmt: skip
 
 
 def start_interruptible(command: Sequence[str], **options: Any) -> "subprocess.Popen[str]":
@@ -34,24 +38,76 @@ def wait_until(condition: Callable[[], bool], at_most_s: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def start_module(arguments: Sequence[str], told: Path, file_bytes: int = resource.RLIM_INFINITY) -> BaseProcess:
-    """``python -m`` with these arguments; what it prints goes to ``told``, no file of it may exceed ``file_bytes``.
+def start_module(
+    arguments: Sequence[str], told: Path, file_bytes: int = resource.RLIM_INFINITY, printed: Path | None = None
+) -> BaseProcess:
+    """``python -m`` with these arguments; no file of it may exceed ``file_bytes``.
 
-    It is forked from a process that has imported PyTorch and has done nothing else, which saves seconds a process.
+    What it prints goes to ``told``, or its stdout to ``printed`` where that is given. It is forked from a process that
+    has imported PyTorch and has done nothing else, which saves seconds a process.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    process = context.Process(target=_run_module, args=(list(arguments), told, dict(os.environ), file_bytes))
+    process = _server().Process(
+        target=_run_module, args=(list(arguments), told, printed or told, dict(os.environ), file_bytes)
+    )
     process.start()
     return process
 
 
-def _run_module(arguments: list[str], told: Path, environment: dict[str, str], file_bytes: int) -> None:
+class ForkedWorker:
+    """What :class:`compress.workers.process.Worker` needs of a ``Popen``, forked as :func:`start_module` does."""
+
+    def __init__(self, module: str, environment: dict[str, str], stderr: IO[bytes]) -> None:
+        context = _server()
+        ours, theirs = context.Pipe()
+        told = Path(f"/proc/{os.getpid()}/fd/{stderr.fileno()}")
+        self._process = context.Process(target=_run_worker, args=(module, environment, theirs, told))
+        self._process.start()
+        theirs.close()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+        self.stdin = os.fdopen(os.dup(ours.fileno()), "w", encoding="utf-8")
+        self.stdout = os.fdopen(os.dup(ours.fileno()), encoding="utf-8")
+        ours.close()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        assert self._process.exitcode is not None
+        return self._process.exitcode
+
+    def communicate(self) -> None:
+        self.wait()
+        self.stdout.close()
+        with suppress(BrokenPipeError):
+            self.stdin.close()
+
+
+def _server() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
+
+
+def _run_worker(module: str, environment: dict[str, str], pipe: Connection, told: Path) -> None:
+    os.setsid()
     os.environ.clear()
     os.environ.update(environment)
-    written = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(written, 1)
-    os.dup2(written, 2)
+    sys.stdin = os.fdopen(os.dup(pipe.fileno()), encoding="utf-8")
+    os.dup2(pipe.fileno(), 1)
+    pipe.close()
+    os.dup2(os.open(told, os.O_WRONLY | os.O_APPEND), 2)
+    runpy.run_module(module, run_name="__main__")
+
+
+def _run_module(arguments: list[str], told: Path, printed: Path, environment: dict[str, str], file_bytes: int) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    for stream, file in ((1, printed), (2, told)):
+        file.write_bytes(b"")
+        os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), stream)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests themselves ignore Ctrl-C
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as where a disk is full: an error, not a signal
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, resource.RLIM_INFINITY))
     sys.argv = arguments

@@ -19,8 +19,13 @@ SMALLER = {
     "--hidden-size 256": "--hidden-size 48",
     "--target-latency-ms 0.8": "--target-latency-ms {reachable_ms}",
 }
-QUICKER = {"bench": ["--seconds", "0.1"]}
-QUICKER_RECIPE = {"max_drop: 1.0": "max_drop: 100", "{step: bench,": "{step: bench, seconds: 0.1,"}
+QUICKER = {"bench": ["--seconds", "0.1"], "distill": ["--epochs", "1"]}
+QUICKER_RECIPE = {
+    "epochs: 3": "epochs: 1",
+    "layers: 3": "layers: 3, epochs: 1",
+    "max_drop: 1.0": "max_drop: 100",
+    "{step: bench,": "{step: bench, seconds: 0.1,",
+}
 RECIPE = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 
 
@@ -60,7 +65,7 @@ def reachable_ms(capsys: pytest.CaptureFixture[str]) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_table")
+@pytest.mark.usefixtures("quick_table", "forked_workers")
 def test_every_command_runs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = list(commands())
     assert all(any(words in line for line in lines) for words in SMALLER)

@@ -1,6 +1,6 @@
 """Measures everything that is said of GPUs, in one command; without a GPU, a miniature of it.
 
-    python -m benchmarks.gpu [--out benchmarks/results/gpu.json] [--minutes 8]
+    python -m benchmarks.gpu [--out benchmarks/results/gpu.json] [--minutes 11]
 
 The results are written after every part. See README.md beside this file for a machine without a package index.
 """
@@ -25,8 +25,10 @@ def main() -> None:
     """Measure, print a line for each part and the table at the end, write the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="speed on a GPU, all of it")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/gpu.json, or on a CPU gpu-miniature.json")
-    parser.add_argument("--minutes", type=float, default=8.0, help="time for all parts together")
+    parser.add_argument("--minutes", type=float, default=11.0, help="time for all parts together")
+    parser.add_argument("--parts", nargs="+", metavar="PART", help="only these, beside those that --out already holds")
     given = parser.parse_args()
+    parts = [part for part in PARTS if not given.parts or part.name in (*given.parts, "make", "rates")]
     with tempfile.TemporaryDirectory() as folder:
         setting = setting_for(Path(folder))
         out = given.out or (RESULTS if setting.on_gpu else Path("gpu-miniature.json"))
@@ -35,7 +37,7 @@ def main() -> None:
             "machine": describe_machine([usable_cpus()]),
             "miniature": not setting.on_gpu,
             "minutes": given.minutes,
-            "parts": {},
+            "parts": earlier_parts(out) if given.parts else {},
         }
 
         def report(name: str, outcome: dict[str, Any]) -> None:
@@ -45,9 +47,17 @@ def main() -> None:
             reason = f": {outcome['reason']}" if "reason" in outcome else ""
             print(f"{name}: {outcome['status']}, {len(outcome['rows'])} rows, {outcome.get('seconds', 0)} s{reason}")
 
-        run_parts(PARTS, setting, 60 * given.minutes, report)
+        run_parts(parts, setting, 60 * given.minutes, report)
     print(table(document))
     print(f"written: {out}")
+
+
+def earlier_parts(path: Path) -> dict[str, Any]:
+    """What an earlier run found, each part with the time of that run; none where there is no such file."""
+    if not path.is_file():
+        return {}
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    return {name: {"created": earlier["created"]} | part for name, part in earlier["parts"].items()}
 
 
 def write_whole(path: Path, document: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from compress.benchmark.measure import bench as measure_bench
 from compress.clock import Stopwatch
 from compress.config import BenchConfig, DataConfig
 from compress.data import read_test
+from compress.latency import table
 
 _BATCH_SIZE = 128
 _EPOCHS_AT_MOST = 50
@@ -25,12 +26,11 @@ def bench(setting: Setting, emit: Emit, _: float) -> None:
     This is what ``compress bench`` does but for its page, whose charts need packages that a bare machine lacks.
     """
     batch, length = setting.batches[len(setting.batches) // 2], setting.lengths[-1]
-    own: dict[str, Way] = {"torch": Padded("fp32")}
-    if setting.on_gpu:
-        own |= {"torch-fp16": Padded("fp16"), "torch-fp16-graphs": Padded("fp16", "graphs")}
-        own |= {"torch-varlen-fp16": Unpadded("fp16", "flash")}
+    own: dict[str, Way]
+    if setting.on_gpu:  # a backend's processes import for half a minute on a machine that has just started
+        own = {"torch-fp16-graphs": Padded("fp16", "graphs"), "torch-varlen-fp16": Unpadded("fp16", "flash")}
     else:
-        own |= {"torch-varlen-bf16": Unpadded("bf16", "grouped")}
+        own = {"torch": Padded("fp32"), "torch-varlen-bf16": Unpadded("bf16", "grouped")}
     wanted = {"device": setting.device, "backends": list(own), "seconds": setting.bench_s, "threads": [1]}
     config = BenchConfig.parse(wanted | {"batch": sorted({1, batch}), "length": [length]})
     test, task = read_test(DataConfig(data=str(setting.folder / "data")))
@@ -64,6 +64,8 @@ def prune(setting: Setting, emit: Emit, _: float, batch: int) -> None:
     """``prune --speedup 2 --dry-run``: its prediction against what it measured, and whether whole layers go."""
     runtime = "cuda" if setting.on_gpu else "fp32"
     model = TEACHER if setting.on_gpu else STUDENT
+    if not setting.on_gpu:  # whose figures mean nothing
+        table._ROUNDS, table._PROCESSES = 2, 1
     batch = min(batch, max(setting.batches))
     options: dict[str, Any] = {"runtime": runtime, "batch": batch, "samples": setting.prune_rows, "batch_size": 32}
     found = compress.prune(

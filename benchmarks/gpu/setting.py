@@ -103,13 +103,13 @@ def full(folder: Path) -> Setting:
         device="cuda",
         folder=folder,
         shapes=shapes,
-        batches=(1, 8, 64, 256, 1024),
+        batches=(1, 64, 1024),
         lengths=(32, 128),
         sst2_batches=(1, 256, 1024),
         figure_s=0.1,
         bench_s=1.5,
         matrix=8192,
-        texts=20_000,
+        texts=8_000,
         prune_rows=512,
     )
 

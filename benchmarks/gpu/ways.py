@@ -45,8 +45,6 @@ class Padded:
 
     def opened(self, model: Any, device: str) -> Callable[[Feeds], tuple[Call, Call]]:
         """See :class:`Way`."""
-        # One switch for the process; the ways are measured one after the other, each opened right before.
-        torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")
         moved = deepcopy(model).to(device=device, dtype=DTYPES.get(self.precision))
 
         def eager(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -61,6 +59,8 @@ class Padded:
             forward = StaticShapes(eager, model.config.max_position_embeddings, capture_cuda)
 
         def calls(feeds: Feeds) -> tuple[Call, Call]:
+            # One switch for the process: ways take turns, and each is asked for its calls right before they are made.
+            torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")
             resident = _on_device(feeds, device)
             return lambda: forward(resident), lambda: forward(_on_device(feeds, device)).float().cpu().numpy()
 

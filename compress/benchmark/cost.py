@@ -9,6 +9,7 @@ from typing import Any
 
 _ATTENTION = re.compile(r"layer\.(\d+)\.attention\.output\.weight(?:\.int8)?$")
 _FFN = re.compile(r"layer\.(\d+)\.ffn\.input\.weight(?:\.int8)?$")
+_GATE = re.compile(r"layer\.(\d+)\.ffn\.gate\.weight(?:\.int8)?$")
 _HEAD = re.compile(r"^(?:pooler|logits)\.weight(?:\.int8)?$")
 
 
@@ -37,6 +38,7 @@ class ProductSizes:
     neurons: tuple[int, ...]  # of each layer, in its FFN
     head: int  # weights of the classification head, each used once a text
     first_token_only: bool  # whether the last layer computes queries, output and FFN for the first token alone
+    gated: bool = False  # whether the FFN has gates, as many as neurons, from a product of their own
 
 
 def product_sizes(predictor: Any, graph: Path | None) -> ProductSizes | None:
@@ -59,11 +61,14 @@ def sizes_of_model(model: Any) -> ProductSizes:
         neurons=tuple(layer.neurons for layer in view.layers),
         head=sum(linear.weight.numel() for linear in view.head),
         first_token_only=False,
+        gated=view.family.parts.fused,
     )
 
 
 def sizes_of_graph(shapes: Mapping[str, Sequence[int]]) -> ProductSizes | None:
     """Those of a graph, read off the shapes ``[in, out]`` of its initializers; None where it is not one of ours."""
+    from compress.graph.writer import MEAN
+
     attention = _by_layer(_ATTENTION, shapes, axis=0)
     hidden, neurons = (_by_layer(_FFN, shapes, axis) for axis in (0, 1))
     head = [shape[0] * shape[1] for name, shape in shapes.items() if _HEAD.search(name)]
@@ -75,7 +80,8 @@ def sizes_of_graph(shapes: Mapping[str, Sequence[int]]) -> ProductSizes | None:
         attention=tuple(attention.get(layer, 0) for layer in layers),  # none of a layer without heads
         neurons=tuple(neurons.get(layer, 0) for layer in layers),
         head=sum(head),
-        first_token_only=True,
+        first_token_only=MEAN not in shapes,
+        gated=any(_GATE.search(name) for name in shapes),
     )
 
 
@@ -88,7 +94,7 @@ def macs_per_text(sizes: ProductSizes, tokens: float) -> int:
         keys_and_values = 2 * tokens * sizes.hidden * attention
         query_and_output = 2 * rows * sizes.hidden * attention
         scores_and_context = 2 * rows * tokens * attention
-        ffn = 2 * rows * sizes.hidden * neurons
+        ffn = (3 if sizes.gated else 2) * rows * sizes.hidden * neurons
         total += keys_and_values + query_and_output + scores_and_context + ffn
     return round(total)
 

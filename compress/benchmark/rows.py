@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 _ON_GPU_ONLY = ("tf32", "fp16", "graphs")
 _WITH_ARTICLE: Mapping[str, str] = {"torch": "a PyTorch", "onnx": "an ONNX"}
-_GPU_BACKENDS = ("torch", "torch-tf32", "torch-bf16", "torch-fp16", "torch-fp16-compiled", "torch-fp16-graphs")
+_GPU_BACKENDS = (
+    *("torch", "torch-tf32", "torch-bf16", "torch-fp16"),
+    *("torch-fp16-compiled", "torch-fp16-graphs", "torch-varlen-fp16"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class BenchConfig(Settings):
     backends: Annotated[list[Backend], BeforeValidator(as_list)] = setting(
         [],
         "what to run each model on, a row of the report each, such as torch,torch-bf16,onnxruntime;"
-        " default: its own in fp32, and with --device cuda PyTorch in each precision, compiled and in CUDA graphs",
+        " default: its own in fp32; with --device cuda PyTorch in each precision, compiled, in CUDA graphs, unpadded",
     )
     provider: Annotated[str | None, Names.OTHER] = setting(
         None,

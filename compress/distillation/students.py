@@ -12,7 +12,7 @@ from compress.families.tokenizers.smaller import components, ids_in, knows_fewer
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.narrow import narrow
-from compress.modeling.surgery import choose_layers, keep_layers
+from compress.modeling.surgery import choose_layers, keep_layers, rebuilt
 from compress.modeling.widths import Widths
 from compress.task import reads_pairs
 from compress.training.batches import Encodings
@@ -47,7 +47,7 @@ def student_from_layers(teacher: Checkpoint, layers: int | list[int] | None) -> 
     """
     model = copy.deepcopy(teacher.model)
     keep_layers(model, choose_layers(layers, len(EncoderView(model).layers), "distill"))
-    return teacher.with_model(model)
+    return teacher.with_model(rebuilt(model) if EncoderView(model).begins_with_norm else model)
 
 
 def check_tokenizers(teacher: Checkpoint, student: Checkpoint, states: frozenset[str]) -> None:

@@ -8,10 +8,12 @@ from compress.families.deberta import DEBERTA
 from compress.families.distilbert import DISTILBERT
 from compress.families.electra import ELECTRA
 from compress.families.family import PRUNED, Family
+from compress.families.modernbert import MODERNBERT
 from compress.families.roberta import CAMEMBERT, ROBERTA, XLM_ROBERTA
 
 FAMILIES = {
-    family.model_type: family for family in (BERT, DISTILBERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA)
+    family.model_type: family
+    for family in (BERT, DISTILBERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA, MODERNBERT)
 }
 
 

@@ -21,7 +21,7 @@ class Embeddings:
 
     output: str  # the module whose output that is
     words: str
-    positions: str | None  # the table of positions, which a model may be without
+    positions: str | None  # the table of positions; None where attention itself counts them, as a model may too
     norm: str  # after the sum of the tables' rows
     segments: str | None = None  # the table of first and second texts; None where the family has none
     projection: str | None = None  # from the tables' width to a token's, after the norm; a model may be without it
@@ -35,6 +35,9 @@ class Parts:
     ``attention`` is the module that splits projections into heads, and that something else replaces in a layer without
     heads. Its attributes that hold numbers of heads or widths are in ``heads_name``, ``head_size_name`` and, where it
     has one for the width of all heads together, ``width_name``.
+
+    With ``fused`` query, key and value are one module, whose outputs stand in that order; so do, in ``ffn_input``, the
+    FFN's inputs and the gates that they are multiplied with after the activation.
     """
 
     attention: str
@@ -49,6 +52,8 @@ class Parts:
     heads_name: str = "num_attention_heads"
     head_size_name: str = "attention_head_size"
     width_name: str | None = None
+    fused: bool = False
+    norms_first: bool = False  # each block begins with its norm, where else its sum is followed by one
     # Projections of relative positions to keys and queries; a model that does it by its own key and query has none.
     position_projections: tuple[str, ...] = ()
 
@@ -79,19 +84,21 @@ class Family:
     classifier: str  # transformers' class for its classifiers
     inputs: tuple[str, ...]  # of its forward pass and its graph
     layers: str  # path of the list of layers
-    parts: Parts  # of each layer; each block's sum with its input is followed by a layer norm
+    parts: Parts  # of each layer
     embeddings: Embeddings
-    head: tuple[Dense, ...]  # reads the last layer's first token; its own last layer gives the logits
+    head: tuple[Dense, ...]  # reads the last layer's first token, or what the builder says; the last gives the logits
     config_names: Mapping[str, str]  # settings that its config calls otherwise than BERT's does
     tokenizer: str = "WordPiece"  # the kind that its published models have; one of another kind works too
     # Whether positions count the tokens that are no padding: the n-th reads row pad_id + n, and padding row pad_id.
     counts_tokens: bool = False
     # Which of the builders in graph/ it has. Post-norm: each block's sum with its input is followed by a layer norm.
     builder: str = "post-norm"
+    final_norm: str | None = None  # of the last layer's output, where layers begin with their norms and not end
     relative_positions: RelativePositions | None = None
     own_settings: tuple[str, ...] = ()  # of its config, that say which weights it has; absent ones have their defaults
     repeats_hidden_size: tuple[str, ...] = ()  # settings of its config that must be equal to the hidden size
     refusal: Callable[[Any], str | None] = lambda _: None  # why a model of this config cannot be worked on, if so
+    head_norm: str | None = None  # after the activation of the head's first layer
 
     def read(self, config: Any, setting: str) -> Any:
         """A setting of one of its configs, by the name that BERT's has for it."""

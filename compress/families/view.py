@@ -62,8 +62,8 @@ class LayerView:
 
     @property
     def projections(self) -> tuple[nn.Linear, ...]:
-        """Query, key and value; a layer without heads has none."""
-        return (self.query, self.key, self.value) if self.heads else ()
+        """Query, key and value, or the one module that is all three; a layer without heads has none."""
+        return tuple(dict.fromkeys((self.query, self.key, self.value))) if self.heads else ()
 
     @property
     def position_projections(self) -> tuple[nn.Linear, ...]:
@@ -80,9 +80,19 @@ class LayerView:
         return [path for path in self.paths.position_projections if _find(self.module, path) is not None]
 
     @property
-    def blocks(self) -> tuple[tuple[nn.Linear, nn.LayerNorm], ...]:
-        """Attention, then FFN: the projection that a block ends with, and the layer norm after its sum."""
+    def blocks(self) -> tuple[tuple[nn.Linear, nn.LayerNorm | None], ...]:
+        """Attention, then FFN: the projection that a block ends with, and the layer norm after its sum.
+
+        Where layers begin with their norms the one after the FFN is not the layer's own, and None here.
+        """
+        if self.paths.norms_first:
+            return (self.attention_output, self.ffn_norm), (self.ffn_output, None)
         return (self.attention_output, self.attention_norm), (self.ffn_output, self.ffn_norm)
+
+    @property
+    def norms(self) -> list[nn.LayerNorm]:
+        """That of attention, which the first layer may be without, and that of the FFN."""
+        return [norm for norm in (self.attention_norm, self.ffn_norm) if isinstance(norm, nn.LayerNorm)]
 
 
 class EncoderView:
@@ -173,9 +183,36 @@ class EncoderView:
         writer = self.embedding_writers[-1]
         found: list[tuple[nn.LayerNorm | nn.Linear, tuple[nn.Linear, ...]]] = []
         for layer in self.layers:
+            if layer.paths.norms_first:
+                before = layer.norms[0] if len(layer.norms) == 2 else self.norm
+                found += [(before, layer.projections), (layer.ffn_norm, (layer.ffn_input,))]
+                writer = cast(nn.LayerNorm, self.final_norm)
+                continue
             found += [(writer, layer.projections), (layer.attention_norm, (layer.ffn_input,))]
             writer = layer.ffn_norm
         return [*found, (writer, (self.head[0],))]
+
+    @property
+    def final_norm(self) -> nn.LayerNorm | None:
+        """Of the last layer's output, where layers begin with their norms."""
+        path = self.family.final_norm
+        return cast(nn.LayerNorm, self.module.get_submodule(path)) if path else None
+
+    @property
+    def head_norm(self) -> nn.LayerNorm | None:
+        """After the activation of the head's first layer, where the family has one."""
+        path = self.family.head_norm
+        return cast(nn.LayerNorm, self.module.get_submodule(path)) if path else None
+
+    @property
+    def begins_with_norm(self) -> bool:
+        """Whether the first layer has the norm before attention that stock models lack there: another was the first."""
+        return self.family.parts.norms_first and isinstance(self.layers[0].attention_norm, nn.LayerNorm)
+
+    @property
+    def reads_mean(self) -> bool:
+        """Whether the head reads the mean of all tokens, and not the first one."""
+        return "classifier_pooling" in self.family.own_settings and self.config.classifier_pooling == "mean"
 
     @property
     def hidden_size(self) -> int:

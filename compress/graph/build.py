@@ -13,16 +13,26 @@ from torch import nn
 
 from compress.families.family import ACTIVATIONS
 from compress.families.view import EncoderView
-from compress.graph.weights import HEAD_ACTIVATIONS, EncoderWeights, LayerWeights, Linear, Norm, read_weights
+from compress.graph import modernbert_weights
+from compress.graph.modernbert import ModernBertGraph
+from compress.graph.weights import (
+    APART_FROM,
+    HEAD_ACTIVATIONS,
+    EncoderWeights,
+    LayerWeights,
+    Linear,
+    Norm,
+    pack,
+    read_weights,
+)
 from compress.graph.writer import HIDES, MASKED, WORDS, GraphWriter, Shape, model_of
 from compress.runtime.graph_file import INPUTS, OUTPUT, REQUIRED_INPUTS
-
-# From this hidden size on, copying a packed product's parts out costs more than two more products and their nodes.
-APART_FROM = 512
 
 
 def graph_of(model: nn.Module) -> onnx.ModelProto:
     """The classifier ``model`` as ONNX, by its family's builder: token ids in, float32 logits ``[batch, labels]``."""
+    if EncoderView(model).family.builder == "modernbert":
+        return ModernBertGraph(modernbert_weights.read_weights(model)).build()
     if EncoderView(model).family.builder == "disentangled":
         from compress.graph import disentangled  # which builds on this module
 
@@ -172,9 +182,3 @@ class PostNormGraph(GraphWriter):
         return str(
             self.op("LayerNormalization", value, scale, shift, name=name, axis=-1, epsilon=self._weights.norm_epsilon)
         )
-
-
-def pack(*parts: Linear) -> Linear:
-    """Several projections of one input as one: their outputs side by side."""
-    weights, biases = [part.weight for part in parts], [part.bias for part in parts]
-    return Linear(np.concatenate(weights, axis=1), np.concatenate(biases))

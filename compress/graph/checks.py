@@ -23,6 +23,8 @@ from compress.task import reads_pairs
 
 BATCHES = (1, 2, 7, 32)
 LENGTHS = (2, 9, 31, 128, 512)
+# The longest texts that are compared, and the most scores of a head: PyTorch holds all scores of a batch at once.
+MOST_TOKENS, MOST_SCORES = 1024, 32 * 512**2
 
 # Public domain prose, and short messages made up for this list.
 _TEXTS = (
@@ -88,7 +90,8 @@ def parity_batches(predictor: Predictor, vocabulary: int, longest: int) -> Itera
 
     Rows are padded on the right, as here, and for every other length on the left, as some clients do.
     """
-    texts = [*_TEXTS, " ".join(_TEXTS) * (predictor.encoder.max_length // 100 + 1)]  # the last: more than it reads
+    longest, reads = min(longest, MOST_TOKENS), min(predictor.encoder.max_length, MOST_TOKENS)
+    texts = [*_TEXTS, " ".join(_TEXTS) * (reads // 100 + 1)]  # the last: more than it reads, or at least that many
     pairs = list(zip(texts, [*texts[1:], texts[0]], strict=True))
     encodings = predictor.encoder(pairs if reads_pairs(predictor.task) else texts)
     yield from (pad([encoding]) for encoding in encodings)
@@ -98,6 +101,8 @@ def parity_batches(predictor: Predictor, vocabulary: int, longest: int) -> Itera
     lengths = sorted({min(length, longest) for length in LENGTHS} | {longest})
     for batch in BATCHES:
         for number, length in enumerate(lengths):
+            if batch * length**2 > MOST_SCORES:
+                continue
             ids = rng.integers(0, vocabulary, (batch, length))
             ids[ids == pad_id] = (pad_id + 1) % vocabulary
             segments = (np.arange(length) >= rng.integers(1, length + 1, (batch, 1))).astype(np.int64)

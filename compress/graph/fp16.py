@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from compress.errors import CompressError
-from compress.graph.writer import CLASSIFIER, KEPT_FP32, MASKED, constants_of, rewrite
+from compress.graph.writer import CLASSIFIER, KEPT_FP32, MASKED, SHOWN, constants_of, rewrite
 from compress.runtime.encoding import Feeds
 from compress.runtime.session import inputs_of, open_session
 
@@ -39,8 +39,10 @@ def check_range(model: onnx.ModelProto, batches: Iterable[Feeds], threads: int) 
 
     A CPU computes an fp16 graph in fp32, so running the fp16 graph here would not show what overflows on a GPU.
     """
-    # Padding is not masked here: the number that masks it would be the largest value of all.
-    unmasked = rewrite(model, constants=constants_of(model) | {MASKED: np.array(0, np.float32)})
+    # Padding is not masked here: the numbers that mask it would be the largest value of all.
+    constants = constants_of(model)
+    masks = {name: np.array(0, np.float32) for name in (MASKED, SHOWN) if name in constants}
+    unmasked = rewrite(model, constants=constants | masks)
     values = [*onnx.shape_inference.infer_shapes(unmasked).graph.value_info, *unmasked.graph.output]
     names = [value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT]
     session = open_session(_with_magnitudes(unmasked, names).SerializeToString(), threads)

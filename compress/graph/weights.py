@@ -13,6 +13,9 @@ from compress.families.view import EncoderView, LayerView
 
 Array = npt.NDArray[np.float32]
 
+# From this hidden size on, copying a packed product's parts out costs more than two more products and their nodes.
+APART_FROM = 512
+
 HEAD_ACTIVATIONS = ACTIVATIONS | {"tanh": ("Tanh", {})}
 
 
@@ -86,7 +89,7 @@ def read_weights(model: nn.Module) -> EncoderWeights:
         positions=positions[view.pad_id :] if view.family.counts_tokens else positions,
         segments=segments[0] if segments else None,
         pad_id=view.pad_id if view.family.counts_tokens else None,
-        embedding_norm=_norm(view.norm),
+        embedding_norm=norm_of(view.norm),
         projection=linear_of(view.projection) if view.projection else None,
         layers=tuple(map(_layer, view.layers)),
         pooler=pooler,
@@ -109,10 +112,10 @@ def _layer(layer: LayerView) -> LayerWeights:
         key=key,
         value=value,
         attention_output=linear_of(layer.attention_output),
-        attention_norm=_norm(layer.attention_norm),
+        attention_norm=norm_of(layer.attention_norm),
         ffn_input=linear_of(layer.ffn_input),
         ffn_output=linear_of(layer.ffn_output),
-        ffn_norm=_norm(layer.ffn_norm),
+        ffn_norm=norm_of(layer.ffn_norm),
     )
 
 
@@ -128,5 +131,13 @@ def linear_of(linear: nn.Linear) -> Linear:
     return Linear(np.ascontiguousarray(array_of(linear.weight).T), bias)
 
 
-def _norm(norm: nn.LayerNorm) -> Norm:
-    return Norm(array_of(norm.weight), array_of(norm.bias))
+def norm_of(norm: nn.LayerNorm) -> Norm:
+    """Of PyTorch's; a shift of zeros where it has none."""
+    scale = array_of(norm.weight)
+    return Norm(scale, np.zeros_like(scale) if norm.bias is None else array_of(norm.bias))
+
+
+def pack(*parts: Linear) -> Linear:
+    """Several projections of one input as one: their outputs side by side."""
+    weights, biases = [part.weight for part in parts], [part.bias for part in parts]
+    return Linear(np.concatenate(weights, axis=1), np.concatenate(biases))

@@ -14,7 +14,9 @@ from onnx import helper, numpy_helper
 from compress.runtime.graph_file import OUTPUT, PRODUCER
 
 WORDS = "words"  # the word embeddings, [vocabulary, hidden]
-MASKED = "masked"  # the number that is added to the attention scores of padding
+MASKED = "masked"  # the number that hides padding: added to its attention scores, or the most that they may be
+SHOWN = "shown"  # there where MASKED is a most: that of all other scores
+MEAN = "mean.axis"  # there where the head reads the mean of all tokens and not the first one
 CLASSIFIER = (f"{OUTPUT}.weight", f"{OUTPUT}.bias")  # the last layer
 KEPT_FP32 = CLASSIFIER[0]  # the one product that is never reduced: it is tiny, and every answer depends on it
 

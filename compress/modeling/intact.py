@@ -16,6 +16,7 @@ from compress.progress import say_before_work
 _HARMLESS = re.compile(
     r"(\w+\.)?(cls|pooler|lm_head|discriminator_predictions|generator_predictions|generator_lm_head"
     r"|loss\w*|criterion|vocab_transform|vocab_layer_norm|vocab_projector|lm_predictions|mask_predictions)\..*"
+    r"|decoder\.(weight|bias)"  # ModernBERT's
     r"|(.*\.)?(position_ids|token_type_ids|class_weights?)"
 )
 # A character that hardly any tokenizer knows, so that one without a token for the unknown fails now and not in service.
@@ -51,7 +52,7 @@ def check_weights(
             f"({some(unused, most=3)}), so it would answer otherwise than it was trained to; "
             "mend config.json, or give a model without them"
         )
-    may_lack = () if has_head else tuple(f"{dense.path}." for dense in family.head)
+    may_lack = () if has_head else tuple(f"{path}." for path in _head_modules(family))
     if lacking := sorted(name for name in missing if not name.startswith(may_lack)):
         raise CompressError(f"{source}: {len(lacking)} weights are missing, {lacking[0]} for one; get the model again")
     if broken := [name for name, weight in model.state_dict().items() if not weight.isfinite().all()]:
@@ -143,6 +144,10 @@ def _modules(weights: list[str], shapes: Mapping[str, tuple[int, ...]]) -> str:
     found = dict.fromkeys(name.rpartition(".")[0] or name for name in weights)
     widths = {name: shapes.get(f"{name}.weight", ()) for name in found}
     return some([f"{name} ({size[1]} to {size[0]})" if len(size) == 2 else name for name, size in widths.items()])
+
+
+def _head_modules(family: Family) -> list[str]:
+    return [dense.path for dense in family.head] + ([family.head_norm] if family.head_norm else [])
 
 
 def _head(family: Family) -> str:

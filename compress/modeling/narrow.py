@@ -93,13 +93,15 @@ def _adjust(linear: nn.Linear, inputs: Inputs, kept: torch.Tensor) -> None:
     gain = torch.sqrt(inputs.spread.sum() / remaining) if remaining > 0 else torch.ones(())
     weight = linear.weight.double()
     adjusted = weight[:, kept] * gain
-    linear.bias.data += (weight @ inputs.mean - adjusted @ inputs.mean[kept]).float()
+    if linear.bias is not None:
+        linear.bias.data += (weight @ inputs.mean - adjusted @ inputs.mean[kept]).float()
     linear.weight.data[:, kept] = adjusted.float()
 
 
 def _mean_square(writer: nn.LayerNorm | nn.Linear, norm: nn.LayerNorm) -> torch.Tensor:
     """Of each dimension that ``writer`` gives, about: a layer norm, or the projection of what ``norm`` gives."""
-    weight, bias = writer.weight.double(), writer.bias.double()
+    weight = writer.weight.double()
+    bias = torch.zeros_like(weight) if writer.bias is None else writer.bias.double()
     if isinstance(writer, nn.LayerNorm):
         return weight.square() + bias.square()
     scale, shift = norm.weight.double(), norm.bias.double()

@@ -1,5 +1,6 @@
 """Classifiers whose layers differ in width: a class for each family, known to the Auto classes under ``pruned_``."""
 
+import copy
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,13 @@ from compress.families.family import PRUNED, Family
 from compress.families.view import EncoderView, LayerView
 
 # What the config of a pruned model has beside those of its family.
-PRUNED_SETTINGS = ("heads_per_layer", "neurons_per_layer", "attention_head_size", "keeps_projection")
+PRUNED_SETTINGS = (
+    "heads_per_layer",
+    "neurons_per_layer",
+    "attention_head_size",
+    "keeps_projection",
+    "begins_with_norm",
+)
 
 
 @cache
@@ -29,6 +36,12 @@ def pruned_config(family: Family) -> Any:
         heads_per_layer: list[int] | None = None  # each 0 or more
         neurons_per_layer: list[int] | None = None  # each 0 or more
         keeps_projection: bool = False  # of the embeddings, also where they are as wide as a token
+        begins_with_norm: bool = False  # the first layer, where layers begin with norms but for that of stock models
+
+        @property
+        def head_dim(self) -> int:
+            """By the name that transformers' rotary positions ask for."""
+            return self.attention_head_size
 
         def __post_init__(self, **kwargs: Any) -> None:
             super().__post_init__(**kwargs)
@@ -58,6 +71,8 @@ def pruned_classifier(family: Family) -> Any:
             if config.keeps_projection and view.projection is None:
                 has_bias = not family.embeddings.projects_first
                 view.projection = nn.Linear(config.embedding_size, view.hidden_size, bias=has_bias)
+            if config.begins_with_norm:
+                view.layers[0].attention_norm = copy.deepcopy(view.layers[0].ffn_norm)
             for layer, heads, neurons in zip(
                 view.layers, config.heads_per_layer, config.neurons_per_layer, strict=True
             ):
@@ -103,11 +118,15 @@ def set_heads(layer: LayerView, heads: int) -> None:
 
 def _resize(layer: LayerView, heads: int, neurons: int) -> None:
     hidden_size, width = layer.query.in_features, heads * layer.head_size
-    layer.query, layer.key, layer.value = (nn.Linear(hidden_size, width) for _ in range(3))
+    biases = {"bias": layer.query.bias is not None}, {"bias": layer.ffn_input.bias is not None}
+    if layer.paths.fused:
+        layer.query = nn.Linear(hidden_size, 3 * width, **biases[0])
+    else:
+        layer.query, layer.key, layer.value = (nn.Linear(hidden_size, width) for _ in range(3))
     layer.position_projections = [nn.Linear(hidden_size, width) for _ in layer.position_projections]
-    layer.attention_output = nn.Linear(width, hidden_size)
-    layer.ffn_input = nn.Linear(hidden_size, neurons)
-    layer.ffn_output = nn.Linear(neurons, hidden_size)
+    layer.attention_output = nn.Linear(width, hidden_size, **biases[0])
+    layer.ffn_input = nn.Linear(hidden_size, (2 if layer.paths.fused else 1) * neurons, **biases[1])
+    layer.ffn_output = nn.Linear(neurons, hidden_size, **biases[1])
     set_heads(layer, heads)
 
 

@@ -64,6 +64,11 @@ def _module(view: EncoderView, name: str, whose: str) -> nn.Module:
             f"{name}: layer {number} of the {whose} has no attention heads left to compare; set attention_weight and "
             "relation_weight to 0, or take a model with heads in that layer"
         )
+    if layer.paths.fused:
+        raise CompressError(
+            f"{name}: a {view.family.name} computes query, key and value together, which are not compared; set "
+            "attention_weight and relation_weight to 0, hidden_weight compares its layers"
+        )
     projection: nn.Module = getattr(layer, kind)
     return projection
 

@@ -53,8 +53,8 @@ def keep_layers(model: nn.Module, kept: Sequence[int]) -> None:
     view = EncoderView(model)
     view.stack = nn.ModuleList(view.stack[index] for index in kept)
     view.write(num_hidden_layers=len(kept))
-    for name in ("heads_per_layer", "neurons_per_layer"):
-        if hasattr(view.config, name):
+    for name in ("heads_per_layer", "neurons_per_layer", "layer_types"):
+        if getattr(view.config, name, None):
             setattr(view.config, name, [getattr(view.config, name)[index] for index in kept])
 
 
@@ -71,15 +71,17 @@ def head_columns(heads: torch.Tensor, head_size: int) -> torch.Tensor:
 def keep_heads(layer: LayerView, heads: torch.Tensor) -> None:
     """Remove all other attention heads."""
     columns = head_columns(heads, layer.head_size)
+    fused = _in_each(columns, layer.heads * layer.head_size, 3) if layer.paths.fused else columns
     for projection in (*layer.projections, *layer.position_projections):
-        _take_outputs(projection, columns)
+        _take_outputs(projection, fused)
     _take_inputs(layer.attention_output, columns)
     set_heads(layer, len(heads))
 
 
 def keep_neurons(layer: LayerView, neurons: torch.Tensor) -> None:
     """Remove all other FFN neurons."""
-    _take_outputs(layer.ffn_input, neurons)
+    fused = _in_each(neurons, layer.neurons, 2) if layer.paths.fused else neurons
+    _take_outputs(layer.ffn_input, fused)
     _take_inputs(layer.ffn_output, neurons)
 
 
@@ -99,10 +101,13 @@ def keep_hidden(model: nn.Module, hidden: torch.Tensor, pooled: torch.Tensor) ->
     relative, relative_norm = view.relative_positions
     for table in (*(view.tables if view.projection is None else []), *filter(None, [relative])):
         table.weight.data = table.weight.data[:, hidden]
-    writers = [module for layer in view.layers for block in layer.blocks for module in block]
-    for writer in (*view.embedding_writers, *filter(None, [relative_norm]), *writers):
+    writers: list[nn.Linear | nn.LayerNorm | None] = [*view.embedding_writers, relative_norm, view.final_norm]
+    for layer in view.layers:
+        writers += [layer.attention_output, layer.ffn_output, *layer.norms]
+    for writer in writers:
         _take_outputs(writer, hidden)
-    _take_outputs(pooler, pooled)
+    for writer in (pooler, view.head_norm):
+        _take_outputs(writer, pooled)
     _take_inputs(classifier, pooled, gain)
 
 
@@ -130,11 +135,17 @@ def rebuilt(model: nn.Module, *, stock: bool = False) -> PreTrainedModel:
     config, kind = pruned_config(family), pruned_classifier(family)
     # Transformers leaves a projection out where it would not change the width.
     kept = view.projection is not None and view.projection.in_features == hidden_size
-    if stock and not kept and widths.is_even and hidden_size == widths.heads[0] * view.head_size:
+    if (
+        stock
+        and not kept
+        and not view.begins_with_norm
+        and widths.is_even
+        and hidden_size == widths.heads[0] * view.head_size
+    ):
         config, kind = getattr(transformers, family.config), getattr(transformers, family.classifier)
         changed["num_attention_heads"] = widths.heads[0]
     else:
-        own = list(widths.heads), list(widths.neurons), view.head_size, kept
+        own = list(widths.heads), list(widths.neurons), view.head_size, kept, view.begins_with_norm
         told |= dict(zip(PRUNED_SETTINGS, own, strict=True))
     with quiet_transformers():
         again: PreTrainedModel = kind(config(**told | family.renamed(changed)))
@@ -143,7 +154,14 @@ def rebuilt(model: nn.Module, *, stock: bool = False) -> PreTrainedModel:
     return again
 
 
-def _take_outputs(module: nn.Linear | nn.LayerNorm, kept: torch.Tensor) -> None:
+def _in_each(kept: torch.Tensor, width: int, parts: int) -> torch.Tensor:
+    """The places of ``kept`` in each of so many parts, which stand side by side and are ``width`` wide."""
+    return (torch.arange(parts)[:, None] * width + kept).flatten()
+
+
+def _take_outputs(module: nn.Linear | nn.LayerNorm | None, kept: torch.Tensor) -> None:
+    if module is None:  # which a family may be without
+        return
     module.weight.data = module.weight.data[kept]
     if module.bias is not None:
         module.bias.data = module.bias.data[kept]

@@ -122,6 +122,8 @@ class Cut:
 
 def parameters(architecture: Architecture, widths: Widths) -> int:
     """Weights of a model of these widths, without its empty layers."""
+    if FAMILIES[architecture.family].parts.norms_first:
+        return _parameters_of_norms_first(architecture, widths)
     hidden, head_size = architecture.hidden_size, architecture.head_size
     projects_first = FAMILIES[architecture.family].embeddings.projects_first
     width = architecture.embedding_size or hidden
@@ -134,4 +136,18 @@ def parameters(architecture: Architecture, widths: Widths) -> int:
         context = heads * head_size
         total += (3 + architecture.position_projections) * (hidden + 1) * context + (context + 1) * hidden
         total += (hidden + 1) * neurons + (neurons + 1) * hidden + 4 * hidden
+    return total
+
+
+def _parameters_of_norms_first(architecture: Architecture, widths: Widths) -> int:
+    """Of ModernBERT; the first layer that stays is taken for the stock model's, which has no norm before attention."""
+    hidden = architecture.hidden_size
+    has = {name: bool(value) for name, value in architecture.own_settings}
+    norm = (1 + has["norm_bias"]) * hidden
+    total = architecture.vocabulary * hidden + (hidden + has["classifier_bias"]) * hidden + 2 * norm
+    total += (hidden + 1) * architecture.labels
+    for heads, neurons in zip(widths.inhabited.heads, widths.inhabited.neurons, strict=True):
+        context = heads * architecture.head_size
+        total += 4 * hidden * context + has["attention_bias"] * (3 * context + hidden)
+        total += 3 * hidden * neurons + has["mlp_bias"] * (2 * neurons + hidden) + 2 * norm
     return total

@@ -20,7 +20,9 @@ from compress.training.batches import Examples, LengthBatches
 _TOKENS = 32_768
 _RIDGE = 1e-1
 
-Block = tuple[nn.Linear, nn.LayerNorm]
+Block = tuple[nn.Linear, nn.LayerNorm | None]
+# What each layer is given beside the hidden states: the attention mask, as the model prepares it for that layer.
+Given = dict[nn.Module, tuple[tuple[Any, ...], dict[str, Any]]]
 
 
 @torch.no_grad()
@@ -45,34 +47,24 @@ def reconstruct(
             batch.step_whole(layer)
     with progress("least squares", len(layers)) as advance:
         for number, span in enumerate(spans(layers, len(stack))):
-            if number == len(own) - 1:
+            if number == len(own) - 1 and not EncoderView(whole).reads_mean:
                 batches = [batch.at_the_first_token() for batch in batches]
             _imitate(own[number], [stack[index] for index in span], batches)
             advance()
     return fitted
 
 
-@dataclass(frozen=True)
-class _Given:
-    """The inputs of a model's next layer: hidden states ``[batch, length, hidden]``, and the rest."""
-
-    hidden: torch.Tensor
-    rest: tuple[Any, ...]
-    named: dict[str, Any]
-
-    def through(self, layer: LayerView) -> "_Given":
-        """The inputs of the layer above ``layer``."""
-        output = layer.module(self.hidden, *self.rest, **self.named)
-        return replace(self, hidden=output[0] if isinstance(output, tuple) else output)
-
-
 @dataclass
 class _Batch:
-    """A batch in the forward passes of both models, which go up layer by layer."""
+    """A batch in the forward passes of both models, which go up layer by layer.
+
+    ``whole`` and ``pruned`` are the inputs of each model's next layer, hidden states ``[batch, length, hidden]``.
+    """
 
     counted: torch.Tensor  # bool [batch, length]: tokens that the fits look at; none is padding
-    whole: _Given
-    pruned: _Given
+    whole: torch.Tensor
+    pruned: torch.Tensor
+    given: Given
 
     def at_the_first_token(self) -> "_Batch":
         """The same batch, fitted to the one token that is read after the last layer."""
@@ -81,20 +73,29 @@ class _Batch:
         return replace(self, counted=first)
 
     def step_whole(self, layer: LayerView) -> tuple[torch.Tensor, torch.Tensor]:
-        """Go up by a layer; the sums that its two layer norms were given, at counted tokens, ``[tokens, hidden]``."""
-        with _inputs_of(layer.attention_norm, layer.ffn_norm) as seen:
-            self.whole = self.whole.through(layer)
-        return seen[0][self.counted], seen[1][self.counted]
+        """Go up by a layer; the sums after its two blocks, at counted tokens, ``[tokens, hidden]``."""
+        norms = [norm for _, norm in layer.blocks if norm is not None]
+        with _inputs_of(*norms) as seen:
+            self.whole = self._above(layer, self.whole)
+        attention, ffn = (*seen, self.whole)[:2]  # where no norm of the layer follows its FFN, the sum is what it gives
+        return attention[self.counted], ffn[self.counted]
 
     def step_pruned(self, layer: LayerView) -> None:
         """Go up by a layer."""
-        self.pruned = self.pruned.through(layer)
+        self.pruned = self._above(layer, self.pruned)
 
     def look(self, layer: LayerView, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
-        """At counted tokens, the inputs of the projection that ends ``block``, and the sums that its norm is given."""
-        with _inputs_of(*block) as seen:
-            self.pruned.through(layer)
-        return seen[0][self.counted], seen[1][self.counted]
+        """At counted tokens, the inputs of the projection that ends ``block``, and the sums after that."""
+        with _inputs_of(*(module for module in block if module is not None)) as seen:
+            above = self._above(layer, self.pruned)
+        inputs, sums = (*seen, above)[:2]
+        return inputs[self.counted], sums[self.counted]
+
+    def _above(self, layer: LayerView, hidden: torch.Tensor) -> torch.Tensor:
+        others, named = self.given[layer.module]
+        output = layer.module(hidden, *others, **named)
+        above: torch.Tensor = output[0] if isinstance(output, tuple) else output
+        return above
 
 
 def _imitate(own: LayerView, span: list[LayerView], batches: list[_Batch]) -> None:
@@ -102,7 +103,8 @@ def _imitate(own: LayerView, span: list[LayerView], batches: list[_Batch]) -> No
     sums = [[batch.step_whole(layer) for batch in batches] for layer in span]
     attention, ffn = own.blocks
     _refit(own, attention, batches, [wanted for wanted, _ in sums[0]])
-    own.ffn_norm.load_state_dict(span[-1].ffn_norm.state_dict())
+    if ffn[1] is not None:
+        own.ffn_norm.load_state_dict(span[-1].ffn_norm.state_dict())
     _refit(own, ffn, batches, [wanted for _, wanted in sums[-1]])
     for batch in batches:
         batch.step_pruned(own)
@@ -125,14 +127,16 @@ def _refit(layer: LayerView, block: Block, batches: list[_Batch], wanted: list[t
         error_sum += errors.sum(dim=0)
         gram += inputs.T @ inputs  # of a batch in float32, which is twice as fast; the ridge hides the rounding
         cross += inputs.T @ errors
-    input_mean, error_mean = input_sum / tokens, error_sum / tokens
+    centred = linear.bias is not None  # else no bias can make up for the means
+    input_mean, error_mean = input_sum / tokens * centred, error_sum / tokens * centred
     gram -= tokens * input_mean.outer(input_mean)
     cross -= tokens * input_mean.outer(error_mean)
     if len(gram):
         gram.diagonal().add_((_RIDGE * gram.diagonal().mean()).clamp(min=torch.finfo(torch.float64).tiny))
     change = torch.linalg.solve(gram, cross)
     linear.weight.add_(change.T.float())
-    linear.bias.add_((error_mean - input_mean @ change).float())
+    if centred:
+        linear.bias.add_((error_mean - input_mean @ change).float())
 
 
 def _batches(pruned: nn.Module, whole: nn.Module, examples: Examples, batch_size: int, seed: int) -> Iterator[_Batch]:
@@ -141,29 +145,25 @@ def _batches(pruned: nn.Module, whole: nn.Module, examples: Examples, batch_size
     most = max(1, _TOKENS // batches.batch_tokens)
     for rows in islice(batches.epoch(0), most):
         batch = examples.batch(rows)
-        yield _Batch(batch["attention_mask"].bool(), _entry(whole, batch), _entry(pruned, batch))
+        given: Given = {}
+        below = _entry(whole, batch, given), _entry(pruned, batch, given)
+        yield _Batch(batch["attention_mask"].bool(), below[0], below[1], given)
 
 
-class _EnteredError(Exception):
-    """Carries what the first layer was given out of a forward pass that need not go on."""
-
-
-def _entry(model: nn.Module, batch: dict[str, torch.Tensor]) -> _Given:
-    """What the first encoder layer is given: the hidden states, and the attention mask as the model prepares it."""
-
-    def leave(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        raise _EnteredError(_Given(given[0], given[1:], named))
-
+def _entry(model: nn.Module, batch: dict[str, torch.Tensor], given: Given) -> torch.Tensor:
+    """What the first encoder layer reads; adds to ``given`` what the model hands to each layer besides."""
     view = EncoderView(model)
-    handle = view.stack[0].register_forward_pre_hook(leave, with_kwargs=True)
-    try:
+    entered: list[torch.Tensor] = []
+
+    def look(layer: nn.Module, others: tuple[Any, ...], named: dict[str, Any]) -> None:
+        entered.append(others[0])
+        given[layer] = others[1:], named
+
+    with ExitStack() as hooks:
+        for layer in view.stack:
+            hooks.enter_context(layer.register_forward_pre_hook(look, with_kwargs=True))
         model(**view.inputs(batch))
-    except _EnteredError as entered:
-        given: _Given = entered.args[0]
-        return given
-    finally:
-        handle.remove()
-    raise AssertionError("a forward pass goes through the first layer")
+    return entered[0]
 
 
 @contextmanager

@@ -61,6 +61,8 @@ class _Projection(Site):
 
     def scores(self) -> torch.Tensor:
         mean = self._input_sum / max(1, self._tokens)
+        if self.linear.bias is None:  # then nothing makes up for what the units add on average
+            mean.zero_()
         covariance = self._gram / max(1, self._tokens) - mean.outer(mean)
         if len(covariance):
             ridge = (_RIDGE * covariance.diagonal().mean()).clamp(min=torch.finfo(torch.float64).tiny)

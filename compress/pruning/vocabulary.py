@@ -26,7 +26,7 @@ from compress.training.batches import Encodings
 Counts = npt.NDArray[np.int64]
 
 COMMON = 8_000
-_TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id")
+_TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
 
         checkpoint = load_classifier(str(model), pairs=job.config.pairs)
         manifest, view = checkpoint.manifest("onnx"), EncoderView(checkpoint.model)
+        # Of a token that nothing can be read for, eager attention takes the mean of all as the graph does, others 0.
+        checkpoint.model.set_attn_implementation("eager")
         torch, built = TorchPredictor(checkpoint), graph_of(checkpoint.model)
         shapes = view.words.num_embeddings, view.longest
         metrics: dict[str, Any] = {}

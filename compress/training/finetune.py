@@ -29,7 +29,7 @@ def finetune(
     model = replace(start, max_length=config.max_length or start.max_length)
     encoded = EncodedSplits.of(model, data)
     _warn_about_cut_texts(encoded.train, model.max_length)
-    _start_from_the_prior(model, encoded.train)
+    start_from_the_prior(model, encoded.train)
     return model, train(model, encoded.train, encoded.validation, HardLabels(), config, run_files)
 
 
@@ -52,7 +52,7 @@ def encode(model: Checkpoint, split: Split) -> Examples:
 
 
 @torch.no_grad()
-def _start_from_the_prior(model: Checkpoint, train_set: Examples) -> None:
+def start_from_the_prior(model: Checkpoint, train_set: Examples) -> None:
     """Let a fresh multi-label head begin with each label's share of the texts, and not with a half (Lin et al. 2017).
 
     Rare labels else spend the first epoch on learning that they are rare: on GoEmotions that held up all 28 of them.

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from compress.errors import CompressError
 from compress.machine import brief_spin
@@ -42,16 +42,7 @@ class Worker:
 
     def __init__(self, module: str, threads: int) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process; close() closes it
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env=os.environ | brief_spin() | _libraries(threads),
-            encoding="utf-8",
-            # Ctrl-C goes to the parent alone, which ends its workers itself.
-            start_new_session=True,
-        )
+        self._process = _start(module, os.environ | brief_spin() | _libraries(threads), self._stderr)
 
     @property
     def session(self) -> int:
@@ -102,6 +93,19 @@ class Worker:
         if status == -signal.SIGKILL:  # which Linux sends when memory runs out
             return WorkerError(f"probably out of memory: {reason}", out_of_memory=True)
         return WorkerError(reason)
+
+
+def _start(module: str, environment: dict[str, str], stderr: IO[bytes]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env=environment,
+        encoding="utf-8",
+        # Ctrl-C goes to the parent alone, which ends its workers itself.
+        start_new_session=True,
+    )
 
 
 def _libraries(threads: int) -> dict[str, str]:

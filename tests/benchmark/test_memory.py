@@ -24,6 +24,7 @@ def limit_memory(worker: ModelWorker) -> None:
     resource.prlimit(worker.session, resource.RLIMIT_AS, (limit, limit))
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("model", ["tiny_onnx", "tiny_torch"])
 def test_a_batch_that_does_not_fit_is_skipped_and_the_next_load_is_measured(
     model: str, request: pytest.FixtureRequest

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu import runner
+from benchmarks.gpu.__main__ import earlier_parts
 from benchmarks.gpu.arithmetic import Rates, known_rates, least_ms, work_of
 from benchmarks.gpu.material import fixed_batch, make_model, make_tokenizer, ragged_batch
 from benchmarks.gpu.parts import PARTS, Part
@@ -188,3 +189,10 @@ def test_the_command_does_without_what_is_left_out(tmp_path: Path) -> None:
     check_that_every_way_and_load_got_its_figures(document)
     check_that_half_precision_and_unpadded_attention_answered_as_fp32_did(document)
     check_that_the_table_and_the_goals_come_from_the_results(document)
+
+
+def test_parts_measured_again_stand_beside_those_of_the_run_before(tmp_path: Path) -> None:
+    results = tmp_path / "gpu.json"
+    assert earlier_parts(results) == {}
+    results.write_text('{"created": "2026-11-27", "parts": {"rates": {"status": "done", "rows": [1]}}}')
+    assert earlier_parts(results) == {"rates": {"created": "2026-11-27", "status": "done", "rows": [1]}}

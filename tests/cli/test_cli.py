@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -20,7 +21,7 @@ from compress import config
 from compress.cli.main import main
 from compress.folder import MANIFEST
 from compress.runtime import stream
-from tests.processes import start_interruptible
+from tests.processes import start_module, wait_until
 
 COMMANDS = ("demo", "finetune", "distill", "prune", "export", "quantize", "bench", "run", "predict", "doctor")
 STEPS = {
@@ -225,9 +226,10 @@ def test_run_and_demo_refuse_such_an_out_too(place: str, shell: Shell, tiny_torc
     ("command", "what"),
     [
         *product(("distill", "prune", "export", "quantize", "predict"), ("absent", "empty", "file")),
-        ("bench", "empty"),  # starts a process for the model, which takes seconds
+        ("bench", "empty"),
     ],
 )
+@pytest.mark.usefixtures("forked_workers")
 def test_what_is_not_a_model_folder_is_refused(
     command: str, what: str, shell: Shell, tmp_path: Path, tiny_data: Path
 ) -> None:
@@ -656,19 +658,22 @@ def test_the_recipes_schema_is_printed(shell: Shell) -> None:
 # Interruption -------------------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_in_the_middle_of_a_step_leaves_nothing(tmp_path: Path, tiny_torch: Path, tiny_data: Path) -> None:
+def test_ctrl_c_in_the_middle_of_a_step_leaves_nothing(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, tiny_torch: Path, tiny_data: Path
+) -> None:
     arguments: list[Any] = [tiny_torch, "--data", tiny_data, "--out", tmp_path / "out", "--layers", "2", *QUICK]
-    command = [sys.executable, "-m", "compress", "distill", *map(str, arguments), "--epochs", "1000"]
-    with start_interruptible(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("teacher cache:"):  # the training has a thousand epochs to go
-                break
-        assert [path.match(f".out.{process.pid}-*.partial") for path in tmp_path.iterdir()] == [True]
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate()
-    assert process.returncode == 130
-    assert stdout == ""
+    command = ["compress", "distill", *map(str, arguments), "--epochs", "1000"]
+    told, printed = tmp_path_factory.mktemp("told") / "stderr", tmp_path_factory.mktemp("printed") / "stdout"
+    process = start_module(command, told, printed=printed)
+    # What it says next: then the training has a thousand epochs to go.
+    wait_until(lambda: told.exists() and "teacher cache:" in told.read_text(encoding="utf-8"))
+    assert process.pid is not None
+    assert [path.match(f".out.{process.pid}-*.partial") for path in tmp_path.iterdir()] == [True]
+    os.kill(process.pid, signal.SIGINT)
+    process.join()
+    stderr = told.read_text(encoding="utf-8")
+    assert process.exitcode == 130
+    assert printed.read_text(encoding="utf-8") == ""
     assert "Traceback" not in stderr
     assert stderr.splitlines()[-1].startswith("compress: interrupted")
     assert list(tmp_path.iterdir()) == []

@@ -55,6 +55,7 @@ def test_a_teacher_is_not_asked_again_for_what_an_old_cache_holds(then: Path, tm
     assert {path.relative_to(then) for path in (then / "cache").rglob("*.npy")} == before
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_recipe_runs(then: Path, tmp_path: Path) -> None:
     done = compress.run(then / "recipe.yaml", tmp_path / "run")
     assert list(done) == ["student", "pruned", "int8", "report"]

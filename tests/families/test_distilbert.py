@@ -207,7 +207,7 @@ def test_it_is_pruned_exported_quantized_measured_and_served(
     assert main(["doctor", str(tmp_path / "int8")]) == 0
 
 
-@pytest.mark.usefixtures("quick_table")
+@pytest.mark.usefixtures("quick_table", "forked_workers")
 def test_it_is_pruned_to_a_latency(teacher: Path, tiny_data: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = TRAINING | {"epochs": 0, "length": 16, "importance": "fisher"}
     metrics = compress.prune(teacher, tiny_data, tmp_path / "fast", speedup=1.5, **settings).metrics

@@ -10,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, XLMRobertaTokenizer
 
+from compress.families import FAMILIES
 from compress.families.tokenizers.smaller import KINDS, describe, ids_in, knows_fewer_tokens, with_tokens
 from compress.pruning.vocabulary import chosen_tokens
 from tests.families.tokenizers import SPECIALS, TRAINERS
@@ -110,7 +111,8 @@ def test_tokens_chosen_for_some_texts_read_these_as_before_and_others_without_un
     again = AutoTokenizer.from_pretrained(tmp_path)
     pairs = {"text": texts[:50], "text_pair": texts[50:100]}
     assert again(**pairs)["input_ids"] == smaller(**pairs)["input_ids"]
-    assert again.pad_token_id == smaller.pad_token_id == whole.pad_token_id  # where positions start
+    if FAMILIES[model_type].counts_tokens:  # positions start after that
+        assert again.pad_token_id == smaller.pad_token_id == whole.pad_token_id
 
 
 @each_kind

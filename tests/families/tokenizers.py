@@ -6,8 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import CamembertTokenizer, DebertaV2Tokenizer, RobertaTokenizer, XLMRobertaTokenizer
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    CamembertTokenizer,
+    DebertaV2Tokenizer,
+    PreTrainedTokenizerFast,
+    RobertaTokenizer,
+    XLMRobertaTokenizer,
+)
 
 from compress.modeling.checkpoint import quiet_transformers
 
@@ -47,8 +53,28 @@ def pieces(texts: Sequence[str], size: int, kind: type, specials: Sequence[str] 
     return kind(vocab=list(vocabulary.items()), model_max_length=512)
 
 
+def byte_pairs_with_names(texts: Sequence[str], size: int) -> Any:
+    """ModernBERT's: byte-level BPE whose special tokens are named as BERT's and come last."""
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "cls", "sep", "pad", "mask")}
+    trained = Tokenizer(models.BPE())
+    trained.normalizer = normalizers.NFC()
+    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trained.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=size - len(names), initial_alphabet=alphabet, show_progress=False)
+    trained.train_from_iterator(texts, trainer)
+    trained.add_special_tokens(list(names.values()))
+    ends = [(token, trained.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    trained.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ends
+    )
+    inputs = ["input_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(tokenizer_object=trained, model_max_length=512, model_input_names=inputs, **names)
+
+
 TRAINERS: dict[str, Any] = {
     "roberta": byte_pairs,
+    "modernbert": byte_pairs_with_names,
     "xlm-roberta": lambda texts, size: pieces(texts, size, XLMRobertaTokenizer),
     "camembert": lambda texts, size: pieces(texts, size, CamembertTokenizer),
     "deberta-v2": lambda texts, size: pieces(

@@ -7,9 +7,9 @@ import numpy as np
 import onnx
 import pytest
 
-from compress.graph.build import APART_FROM, build_graph
+from compress.graph.build import build_graph
 from compress.graph.checks import check_patterns, expected_patterns
-from compress.graph.weights import EncoderWeights, LayerWeights, Linear, Norm, read_weights
+from compress.graph.weights import APART_FROM, EncoderWeights, LayerWeights, Linear, Norm, read_weights
 from compress.graph.writer import rewrite
 from compress.quantization.dynamic import QuantizationPlan, quantizable, quantize_weights
 from tests.graph.test_build import MODELS

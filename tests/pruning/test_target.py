@@ -31,7 +31,7 @@ SMALL: dict[str, Any] = {"threads": 1, "length": 32, "precision": "fp32", "batch
 
 
 @pytest.fixture(autouse=True)
-def _fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def _fewer_rounds(monkeypatch: pytest.MonkeyPatch, forked_workers: None) -> None:  # noqa: ARG001
     """A table of tiny models need not be exact."""
     monkeypatch.setattr(table, "_ROUNDS", 4)
 

@@ -4,8 +4,6 @@ import json
 import random
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from compress.errors import CompressError
 from compress.folder import MANIFEST, digest_tree, read_manifest, write_manifest
 from compress.recipes import run as recipes_run
 from compress.recipes.recipe import Recipe
+from tests.processes import start_module, wait_until
 from tests.tiny import write_rows
 
 INPUTS = {
@@ -333,14 +332,13 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(finished: Be
     step = "student"
     killed = Bench(finished.recipe, tmp_path / "killed")
     recipe = as_file(killed.recipe, tmp_path / "recipe.yaml")
-    command = [sys.executable, "-m", "compress", "run", str(recipe), "--out", str(killed.out)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("teacher cache:"):  # the student's training is about to begin
-                process.kill()
-                break
-    assert process.returncode == -signal.SIGKILL
+    told = tmp_path / "told.txt"
+    process = start_module(["compress", "run", str(recipe), "--out", str(killed.out)], told)
+    # What it says next: then the student's training is about to begin.
+    wait_until(lambda: told.exists() and "teacher cache:" in told.read_text(encoding="utf-8"))
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     earlier = STEPS[: STEPS.index(step)]
     left = {path.name for path in killed.out.iterdir() if path.is_dir()} - {"data", *earlier}
     assert [Path(name).match(f".{step}.{process.pid}-*.partial") for name in left] == [True]

@@ -1,0 +1,205 @@
+"""ModernBERT's fp32 graph, laid out as that of BERT's kin in ``build.py``; what differs is here.
+
+A block begins with its layer norm. Query and key are turned by angles that grow with the position (RoPE, Su et al.
+2021). The FFN's inputs are multiplied with gates. In layers with a window a token attends to its neighbours alone.
+"""
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from compress.families.family import ACTIVATIONS
+from compress.graph.modernbert_weights import LayerWeights, ModernBertWeights
+from compress.graph.weights import APART_FROM, Linear, Norm, pack
+from compress.graph.writer import MASKED, MEAN, SHOWN, WORDS, GraphWriter, Shape, model_of
+from compress.runtime.graph_file import OUTPUT, REQUIRED_INPUTS
+
+# The most that a score may be, where it is of something that is not read and of something that is. Fits into fp16.
+_HIDES, _SHOWS = -1e9, 6e4
+
+
+class ModernBertGraph(GraphWriter):
+    """Writes the graph; values are ``[sequence, batch, ...]``."""
+
+    def __init__(self, weights: ModernBertWeights) -> None:
+        super().__init__()
+        self._weights = weights
+        self._zero = self.constant("zero", [0])
+
+    def build(self) -> onnx.ModelProto:
+        """Token ids in, float32 logits ``[batch, labels]`` out."""
+        weights = self._weights
+        self._length = self.op("Shape", "input_ids", name="length", start=1, end=2)
+        kinds = dict.fromkeys(layer.kind for layer in weights.layers)
+        self._masks = dict(zip(kinds, map(self._mask, kinds), strict=True))
+        self._turns = {kind: self._angles(kind) for kind in kinds}
+        ids = self.op("Transpose", "input_ids", name="input_ids.first", perm=(1, 0))
+        hidden = self.op("Gather", self.constant(WORDS, weights.words), ids, name="embeddings.words")
+        hidden = self._norm("embeddings.norm", weights.embedding_norm, hidden)
+        for index, layer in enumerate(weights.layers):
+            last = index == len(weights.layers) - 1
+            hidden = self._layer(f"layer.{index}", layer, hidden, first_only=last and not weights.reads_mean)
+        self._head(hidden)
+        reads: dict[str, Shape] = {name: (TensorProto.INT64, ["batch", "sequence"]) for name in REQUIRED_INPUTS}
+        logits: Shape = (TensorProto.FLOAT, ["batch", len(weights.classifier.bias)])
+        return model_of(self.graph("bert-classifier", reads, {OUTPUT: logits}))
+
+    def _mask(self, kind: str) -> str:
+        """The most that scores may be, ``[batch, 1, 1 or sequence, sequence]``.
+
+        The least of this and a score, and not their sum: where nothing can be read, as by the first token of a text
+        with much padding on the left, all scores are then equal and the mean of all is read, as in transformers.
+        """
+        hidden = self.op("Equal", "attention_mask", self._zero, name=f"{kind}.padding")
+        hidden = self.op("Unsqueeze", hidden, self.constant("axes.1_2", [1, 2]), name=f"{kind}.padding.rows")
+        if kind == "sliding_attention":
+            zero, one = (self.constant(f"{number}.scalar", np.array(number)) for number in (0, 1))
+            length = self.op("Squeeze", self._length, name="length.scalar")
+            places = self.op("Range", zero, length, one, name="places")
+            rows = self.op("Unsqueeze", places, self.constant("one.axis", [1]), name="places.rows")
+            apart = self.op("Abs", self.op("Sub", rows, places, name="places.difference"), name="places.apart")
+            window = self.constant("window", np.array(self._weights.window))
+            beyond = self.op("Greater", apart, window, name=f"{kind}.beyond")
+            hidden = self.op("Or", hidden, beyond, name=f"{kind}.hidden")
+        masked, shown = (self.constant(n, np.array(v, np.float32)) for n, v in ((MASKED, _HIDES), (SHOWN, _SHOWS)))
+        return str(self.op("Where", hidden, masked, shown, name=f"{kind}.mask"))
+
+    def _angles(self, kind: str) -> tuple[str, str]:
+        """Cosines and sines of both halves of a head, ``[sequence, 1, 1, head_size]``; the first sines are negated."""
+        angles = self._weights.angles[kind][:, None, None, :]
+        cosines, sines = (
+            self.op("Slice", self.constant(f"{kind}.{name}.table", table), self._zero, self._length, self._zero,
+                    name=f"{kind}.{name}.half")
+            for name, table in {"cosines": np.cos(angles), "sines": np.sin(angles)}.items()
+        )  # fmt: skip
+        negated = self.op("Neg", sines, name=f"{kind}.sines.negated")
+        return (
+            str(self.op("Concat", cosines, cosines, name=f"{kind}.cosines", axis=-1)),
+            str(self.op("Concat", negated, sines, name=f"{kind}.sines", axis=-1)),
+        )
+
+    def _layer(self, name: str, layer: LayerWeights, hidden: str, *, first_only: bool) -> str:
+        """One layer, of all tokens or of the first one alone, which attends to all."""
+        read = hidden
+        if layer.attention_norm is not None and layer.heads:
+            read = self._norm(f"{name}.attention.norm", layer.attention_norm, hidden)
+        queries = read
+        if first_only:
+            queries = self.op("Gather", read, self._zero, name="first_token.read", axis=0)
+            hidden = queries if read == hidden else self.op("Gather", hidden, self._zero, name="first_token", axis=0)
+        if layer.heads:
+            attended = self._attention(f"{name}.attention", layer, read, queries)
+            hidden = self.op("Add", attended, hidden, name=f"{name}.attention.residual")
+        else:
+            hidden = self._shifted(f"{name}.attention", layer.attention_output, hidden)
+        if layer.ffn_output.weight.size == 0:
+            return self._shifted(f"{name}.ffn", layer.ffn_output, hidden)
+        expanded = self._ffn(f"{name}.ffn", layer, self._norm(f"{name}.ffn.norm", layer.ffn_norm, hidden))
+        return str(self.op("Add", expanded, hidden, name=f"{name}.ffn.residual"))
+
+    def _shifted(self, name: str, output: Linear, hidden: str) -> str:
+        """What a block without heads or neurons leaves: its bias, where it has one."""
+        if output.bias.size == 0:
+            return hidden
+        return str(self.op("Add", hidden, self.constant(f"{name}.bias", output.bias), name=f"{name}.residual"))
+
+    def _attention(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> str:
+        """Of the tokens ``queries`` to all of ``hidden``; where these are not the same, to the first one's."""
+        mask = self._masks[layer.kind]
+        if queries != hidden and layer.kind == "sliding_attention":
+            ends = self._zero, self.constant("one.axis", [1]), self.constant("two.axis", [2])
+            mask = self.op("Slice", mask, *ends, name=f"{name}.mask")
+        query, key, value = self._projections(name, layer, hidden, queries)
+        query = self.op("Transpose", query, name=f"{name}.query.transposed", perm=(1, 2, 0, 3))
+        key = self.op("Transpose", key, name=f"{name}.key.transposed", perm=(1, 2, 3, 0))
+        value = self.op("Transpose", value, name=f"{name}.value.transposed", perm=(1, 2, 0, 3))
+        scores = self.op("MatMul", query, key, name=f"{name}.products")
+        scores = self.op("Min", scores, mask, name=f"{name}.scores")
+        shares = self.op("Softmax", scores, name=f"{name}.shares", axis=-1)
+        context = self.op("MatMul", shares, value, name=f"{name}.context.heads")
+        context = self.op("Transpose", context, name=f"{name}.context.transposed", perm=(2, 0, 1, 3))
+        flat = self.constant(f"shape.flat.{layer.heads}", [0, 0, layer.heads * self._weights.head_size])
+        context = self.op("Reshape", context, flat, name=f"{name}.context")
+        return self._linear(f"{name}.output", layer.attention_output, context)
+
+    def _projections(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> tuple[str, str, str]:
+        """Query, key and value, ``[sequence, batch, heads, head_size]``, the former two turned by their positions.
+
+        Packed where that is faster and they read the same values. The first token's angles are 0.
+        """
+        query, key, value = layer.query_key_value
+        heads, packed = layer.heads, layer.attention_output.weight.shape[1] < APART_FROM
+        if packed and queries == hidden:
+            both, values = self._packed(f"{name}.qkv", (query, key, value), hidden, (2 * heads, heads))
+            turned = self._turned(f"{name}.qk", both, layer.kind)
+            first, second = self.op("Split", turned, name=f"{name}.qk.split", outputs=2, axis=2, num_outputs=2)
+            return first, second, values
+        first = self._by_head(f"{name}.query", query, queries, heads)
+        if queries == hidden:
+            first = self._turned(f"{name}.query", first, layer.kind)
+        if packed:
+            second, values = self._packed(f"{name}.kv", (key, value), hidden, (heads, heads))
+        else:
+            second, values = (
+                self._by_head(f"{name}.{what}", part, hidden, heads) for what, part in (("key", key), ("value", value))
+            )
+        return first, self._turned(f"{name}.key", second, layer.kind), values
+
+    def _packed(self, name: str, parts: tuple[Linear, ...], value: str, heads: tuple[int, int]) -> tuple[str, str]:
+        """Several projections of ``value`` by one product, in two pieces of so many heads."""
+        together = self._by_head(name, pack(*parts), value, sum(heads))
+        sizes = self.constant(f"heads.{heads[0]}.{heads[1]}", heads)
+        first, second = self.op("Split", together, sizes, name=f"{name}.split", outputs=2, axis=2)
+        return first, second
+
+    def _by_head(self, name: str, linear: Linear, value: str, heads: int) -> str:
+        shape = self.constant(f"shape.{heads}", [0, 0, heads, self._weights.head_size])
+        return str(self.op("Reshape", self._linear(name, linear, value), shape, name=f"{name}.heads"))
+
+    def _turned(self, name: str, value: str, kind: str) -> str:
+        """Heads turned by the angles of their positions: each value goes with that half a head apart."""
+        cosines, sines = self._turns[kind]
+        halves = self.op("Split", value, name=f"{name}.halves", outputs=2, axis=-1, num_outputs=2)
+        swapped = self.op("Concat", halves[1], halves[0], name=f"{name}.swapped", axis=-1)
+        along = self.op("Mul", value, cosines, name=f"{name}.along")
+        across = self.op("Mul", swapped, sines, name=f"{name}.across")
+        return str(self.op("Add", along, across, name=f"{name}.turned"))
+
+    def _ffn(self, name: str, layer: LayerWeights, hidden: str) -> str:
+        kind, attributes = ACTIVATIONS[self._weights.activation]
+        inner = self._linear(f"{name}.input", layer.ffn_input, hidden)
+        inner = self.op(kind, inner, name=f"{name}.activation", **attributes)
+        gate = self._linear(f"{name}.gate", layer.ffn_gate, hidden)
+        return self._linear(f"{name}.output", layer.ffn_output, self.op("Mul", inner, gate, name=f"{name}.gated"))
+
+    def _head(self, hidden: str) -> None:
+        weights = self._weights
+        if not weights.reads_mean:
+            hidden = self.op("Squeeze", hidden, self._zero, name="first_token.flat")
+        hidden = self._norm("final.norm", weights.final_norm, hidden)
+        if weights.reads_mean:
+            hidden = self._mean(hidden)
+        kind, attributes = ACTIVATIONS[weights.pooler_activation]
+        pooled = self.op(kind, self._linear("pooler", weights.pooler, hidden), name="pooler.activation", **attributes)
+        self._linear(OUTPUT, weights.classifier, self._norm("pooled", weights.pooler_norm, pooled))
+
+    def _mean(self, hidden: str) -> str:
+        """Of the tokens that are no padding, ``[batch, hidden]``."""
+        kept = self.op("Cast", "attention_mask", name="mean.kept", to=TensorProto.FLOAT)
+        count = self.op("ReduceSum", kept, self.constant("one.axis", [1]), name="mean.count", keepdims=1)
+        shares = self.op("Transpose", self.op("Div", kept, count, name="mean.rows"), name="mean.shares", perm=(1, 0))
+        shares = self.op("Unsqueeze", shares, self.constant("two.axis", [2]), name="mean.columns")
+        shared = self.op("Mul", hidden, shares, name="mean.shared")
+        return str(self.op("ReduceSum", shared, self.constant(MEAN, [0]), name="mean", keepdims=0))
+
+    def _linear(self, name: str, linear: Linear, value: str) -> str:
+        alone = linear.bias.size == 0
+        weight = self.constant(f"{name}.weight", linear.weight)
+        product = self.op("MatMul", value, weight, name=name if alone else f"{name}.product")
+        return str(product if alone else self.op("Add", product, self.constant(f"{name}.bias", linear.bias), name=name))
+
+    def _norm(self, name: str, norm: Norm, value: str) -> str:
+        scale, shift = self.constant(f"{name}.scale", norm.scale), self.constant(f"{name}.shift", norm.shift)
+        return str(
+            self.op("LayerNormalization", value, scale, shift, name=name, axis=-1, epsilon=self._weights.norm_epsilon)
+        )
