@@ -4,6 +4,7 @@ from typing import Any
 
 from compress.errors import CompressError
 from compress.families.bert import BERT
+from compress.families.deberta import DEBERTA
 from compress.families.distilbert import DISTILBERT
 from compress.families.electra import ELECTRA
 from compress.families.family import PRUNED, Family
@@ -11,7 +12,8 @@ from compress.families.modernbert import MODERNBERT
 from compress.families.roberta import CAMEMBERT, ROBERTA, XLM_ROBERTA
 
 FAMILIES = {
-    family.model_type: family for family in (BERT, DISTILBERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ELECTRA, MODERNBERT)
+    family.model_type: family
+    for family in (BERT, DISTILBERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ELECTRA, DEBERTA, MODERNBERT)
 }
 
 

@@ -21,10 +21,11 @@ class Embeddings:
 
     output: str  # the module whose output that is
     words: str
-    positions: str | None  # the table of positions; None where attention itself counts them (RoPE)
+    positions: str | None  # the table of positions; None where attention itself counts them, as a model may too
     norm: str  # after the sum of the tables' rows
     segments: str | None = None  # the table of first and second texts; None where the family has none
     projection: str | None = None  # from the tables' width to a token's, after the norm; a model may be without it
+    projects_first: bool = False  # the projection stands before the norm and has no bias
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,16 @@ class Parts:
     width_name: str | None = None
     fused: bool = False
     norms_first: bool = False  # each block begins with its norm, where else its sum is followed by one
+    # Projections of relative positions to keys and queries; a model that does it by its own key and query has none.
+    position_projections: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RelativePositions:
+    """The table of relative positions that all layers read, and the layer norm after it; a model may lack either."""
+
+    table: str
+    norm: str
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,9 @@ class Family:
     # Which of the builders in graph/ it has. Post-norm: each block's sum with its input is followed by a layer norm.
     builder: str = "post-norm"
     final_norm: str | None = None  # of the last layer's output, where layers begin with their norms and not end
+    relative_positions: RelativePositions | None = None
     own_settings: tuple[str, ...] = ()  # of its config, that say which weights it has; absent ones have their defaults
+    repeats_hidden_size: tuple[str, ...] = ()  # settings of its config that must be equal to the hidden size
     refusal: Callable[[Any], str | None] = lambda _: None  # why a model of this config cannot be worked on, if so
     head_norm: str | None = None  # after the activation of the head's first layer
 

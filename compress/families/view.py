@@ -25,6 +25,13 @@ class _Part(Generic[Module]):
         view.module.set_submodule(getattr(view.paths, self._name), module)
 
 
+def _find(module: nn.Module, path: str | None) -> nn.Module | None:
+    """The module at ``path``; None where a model of this config has none there."""
+    owner, _, name = (path or "").rpartition(".")
+    found = getattr(module.get_submodule(owner), name, None) if name else None
+    return cast(nn.Module | None, found)
+
+
 class LayerView:
     """One encoder layer."""
 
@@ -59,6 +66,20 @@ class LayerView:
         return tuple(dict.fromkeys((self.query, self.key, self.value))) if self.heads else ()
 
     @property
+    def position_projections(self) -> tuple[nn.Linear, ...]:
+        """Of relative positions to keys and queries by head; few models have them, and no layer without heads."""
+        return tuple(cast(nn.Linear, self.module.get_submodule(path)) for path in self._position_paths)
+
+    @position_projections.setter
+    def position_projections(self, modules: Iterable[nn.Linear]) -> None:
+        for path, module in zip(self._position_paths, modules, strict=True):
+            self.module.set_submodule(path, module)
+
+    @property
+    def _position_paths(self) -> list[str]:
+        return [path for path in self.paths.position_projections if _find(self.module, path) is not None]
+
+    @property
     def blocks(self) -> tuple[tuple[nn.Linear, nn.LayerNorm | None], ...]:
         """Attention, then FFN: the projection that a block ends with, and the layer norm after its sum.
 
@@ -90,29 +111,43 @@ class EncoderView:
     @property
     def embeddings(self) -> nn.Module:
         """The module whose output the first layer reads."""
-        return self.projection or self.module.get_submodule(self.paths.output)
+        after = None if self.paths.projects_first else self.projection
+        return after or self.module.get_submodule(self.paths.output)
 
     @property
     def projection(self) -> nn.Linear | None:
         """From the width of the tables to that of a token; None where they are of one width, as in most models."""
-        owner, _, name = (self.paths.projection or "").rpartition(".")
-        found = getattr(self.module.get_submodule(owner), name, None) if name else None
-        return cast(nn.Linear | None, found)
+        return cast(nn.Linear | None, _find(self.module, self.paths.projection))
 
     @projection.setter
     def projection(self, module: nn.Linear) -> None:
-        self.module.set_submodule(cast(str, self.paths.projection), module)
+        owner, _, name = cast(str, self.paths.projection).rpartition(".")
+        setattr(self.module.get_submodule(owner), name, module)  # there may be none yet
 
     @property
     def tables(self) -> list[nn.Embedding]:
-        """Words and, where the family has them, positions and segments."""
-        others = [self.module.get_submodule(path) for path in (self.paths.positions, self.paths.segments) if path]
-        return [self.words, *cast(list[nn.Embedding], others)]
+        """Words and, where the model has them, positions and segments."""
+        found = (_find(self.module, path) for path in (self.paths.words, self.paths.positions, self.paths.segments))
+        return [cast(nn.Embedding, table) for table in found if table is not None]
 
     @property
     def has_positions(self) -> bool:
         """Whether there is a table of positions."""
-        return self.paths.positions is not None
+        return _find(self.module, self.paths.positions) is not None
+
+    @property
+    def embedding_writers(self) -> list[nn.LayerNorm | nn.Linear]:
+        """What gives values as wide as a token in the embeddings, in order."""
+        if self.projection is None:
+            return [self.norm]
+        return [self.projection, self.norm] if self.paths.projects_first else [self.projection]
+
+    @property
+    def relative_positions(self) -> tuple[nn.Embedding | None, nn.LayerNorm | None]:
+        """The table of relative positions that all layers read, and the norm after it, where the model has them."""
+        paths = self.family.relative_positions
+        found = [_find(self.module, path) for path in (paths.table, paths.norm)] if paths else [None, None]
+        return cast(tuple[nn.Embedding | None, nn.LayerNorm | None], tuple(found))
 
     @property
     def stack(self) -> nn.ModuleList:
@@ -145,7 +180,7 @@ class EncoderView:
     @property
     def readers(self) -> list[tuple[nn.LayerNorm | nn.Linear, tuple[nn.Linear, ...]]]:
         """The linear layers that read hidden states, each with what wrote these: a layer norm, or the projection."""
-        writer: nn.LayerNorm | nn.Linear = self.projection or self.norm
+        writer = self.embedding_writers[-1]
         found: list[tuple[nn.LayerNorm | nn.Linear, tuple[nn.Linear, ...]]] = []
         for layer in self.layers:
             if layer.paths.norms_first:

@@ -25,31 +25,35 @@ from compress.graph.weights import (
     pack,
     read_weights,
 )
-from compress.graph.writer import MASKED, WORDS, GraphWriter, Shape, model_of
+from compress.graph.writer import HIDES, MASKED, WORDS, GraphWriter, Shape, model_of
 from compress.runtime.graph_file import INPUTS, OUTPUT, REQUIRED_INPUTS
-
-# Added to the scores of padding: exp() of it is exactly 0, and a row of nothing else still sums to a finite number.
-_MASKED = -1e9
 
 
 def graph_of(model: nn.Module) -> onnx.ModelProto:
     """The classifier ``model`` as ONNX, by its family's builder: token ids in, float32 logits ``[batch, labels]``."""
     if EncoderView(model).family.builder == "modernbert":
         return ModernBertGraph(modernbert_weights.read_weights(model)).build()
+    if EncoderView(model).family.builder == "disentangled":
+        from compress.graph import disentangled  # which builds on this module
+
+        return disentangled.DisentangledGraph(*disentangled.read_weights(model)).build()
     return build_graph(read_weights(model))
 
 
 def build_graph(weights: EncoderWeights) -> onnx.ModelProto:
     """The classifier as ONNX: token ids in, float32 logits ``[batch, labels]`` out."""
-    return _PostNormGraph(weights).build()
+    return PostNormGraph(weights).build()
 
 
-class _PostNormGraph(GraphWriter):
+class PostNormGraph(GraphWriter):
+    """As BERT computes: each block's sum with its input is followed by a layer norm."""
+
     def __init__(self, weights: EncoderWeights) -> None:
         super().__init__()
         self._weights = weights
 
     def build(self) -> onnx.ModelProto:
+        """The graph of all that the weights hold."""
         hidden = self._embeddings()
         mask = self._mask()
         *inner, last = enumerate(self._weights.layers)
@@ -100,7 +104,7 @@ class _PostNormGraph(GraphWriter):
         """0 for tokens and a large negative number for padding, ``[batch, 1, 1, sequence]``."""
         kept = self.op("Cast", "attention_mask", name="mask.kept", to=TensorProto.FLOAT)
         padding = self.op("Sub", self.constant("one", np.array(1, np.float32)), kept, name="mask.padding")
-        scores = self.op("Mul", padding, self.constant(MASKED, np.array(_MASKED, np.float32)), name="mask.scores")
+        scores = self.op("Mul", padding, self.constant(MASKED, np.array(HIDES, np.float32)), name="mask.scores")
         return str(self.op("Unsqueeze", scores, self.constant("axes.1_2", [1, 2]), name="mask"))
 
     def _layer(self, name: str, layer: LayerWeights, hidden: str, queries: str, mask: str) -> str:
@@ -116,17 +120,21 @@ class _PostNormGraph(GraphWriter):
         if layer.heads == 0:
             return self.constant(f"{name}.bias", layer.attention_output.bias)
         query, key, value = self._projections(name, layer, hidden, queries)
-        query = self.op("Transpose", query, name=f"{name}.query.transposed", perm=(1, 2, 0, 3))
-        key = self.op("Transpose", key, name=f"{name}.key.transposed", perm=(1, 2, 3, 0))
         value = self.op("Transpose", value, name=f"{name}.value.transposed", perm=(1, 2, 0, 3))
-        scores = self.op("MatMul", query, key, name=f"{name}.products")
-        scores = self.op("Add", scores, mask, name=f"{name}.scores")
+        scores = self._scores(name, layer, query, key, mask)
         shares = self.op("Softmax", scores, name=f"{name}.shares", axis=-1)
         context = self.op("MatMul", shares, value, name=f"{name}.context.heads")
         context = self.op("Transpose", context, name=f"{name}.context.transposed", perm=(2, 0, 1, 3))
         flat = self.constant(f"shape.flat.{layer.heads}", [0, 0, layer.heads * self._weights.head_size])
         context = self.op("Reshape", context, flat, name=f"{name}.context")
         return self._linear(f"{name}.output", layer.attention_output, context)
+
+    def _scores(self, name: str, layer: LayerWeights, query: str, key: str, mask: str) -> str:  # noqa: ARG002
+        """How much each token attends to each, ``[batch, heads, sequence, sequence]``, with padding hidden."""
+        query = self.op("Transpose", query, name=f"{name}.query.transposed", perm=(1, 2, 0, 3))
+        key = self.op("Transpose", key, name=f"{name}.key.transposed", perm=(1, 2, 3, 0))
+        scores = self.op("MatMul", query, key, name=f"{name}.products")
+        return str(self.op("Add", scores, mask, name=f"{name}.scores"))
 
     def _projections(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> tuple[str, ...]:
         """Query, key and value, ``[sequence, batch, heads, head_size]``; packed where they read the same values."""

@@ -48,6 +48,9 @@ class LayerWeights:
     ffn_input: Linear
     ffn_output: Linear
     ffn_norm: Norm
+    # Of relative positions, by row of their table, [rows, 1, heads, head_size]; the queries are scaled as ``query``.
+    position_keys: Array | None = None
+    position_queries: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class EncoderWeights:
 
     words: Array  # [vocabulary, hidden], as wide as the tables below
     positions: Array  # [positions, hidden]; the first token's first, or padding's before it where tokens are counted
+    # Without a row where the model has no positions of this kind.
     segments: Array | None  # [segments, hidden]; None where the graph does not read them
     embedding_norm: Norm
     layers: tuple[LayerWeights, ...]
@@ -72,7 +76,8 @@ class EncoderWeights:
 def read_weights(model: nn.Module) -> EncoderWeights:
     """The weights of ``model``, even or uneven, as fp32 arrays."""
     view = EncoderView(model)
-    words, positions, *segments = (array_of(table.weight) for table in view.tables)
+    words, *tables = (array_of(table.weight) for table in view.tables)
+    positions, *segments = tables or [words[:0]]
     if segments and "token_type_ids" not in view.family.inputs:  # all texts are of the first segment
         positions = positions + segments.pop()[0]
     activation = view.read("hidden_act")

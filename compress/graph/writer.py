@@ -20,6 +20,9 @@ MEAN = "mean.axis"  # there where the head reads the mean of all tokens and not 
 CLASSIFIER = (f"{OUTPUT}.weight", f"{OUTPUT}.bias")  # the last layer
 KEPT_FP32 = CLASSIFIER[0]  # the one product that is never reduced: it is tiny, and every answer depends on it
 
+# That number in fp32: exp() of it is exactly 0, and a row of nothing else still sums to a finite number.
+HIDES = -1e9
+
 # onnx would stamp its newest versions, which the runtimes that people have refuse.
 IR_VERSION = 10
 OPSET = 20

@@ -69,7 +69,8 @@ def pruned_classifier(family: Family) -> Any:
             super().__init__(config)
             view = EncoderView(self)
             if config.keeps_projection and view.projection is None:
-                view.projection = nn.Linear(config.embedding_size, view.hidden_size)
+                has_bias = not family.embeddings.projects_first
+                view.projection = nn.Linear(config.embedding_size, view.hidden_size, bias=has_bias)
             if config.begins_with_norm:
                 view.layers[0].attention_norm = copy.deepcopy(view.layers[0].ffn_norm)
             for layer, heads, neurons in zip(
@@ -122,6 +123,7 @@ def _resize(layer: LayerView, heads: int, neurons: int) -> None:
         layer.query = nn.Linear(hidden_size, 3 * width, **biases[0])
     else:
         layer.query, layer.key, layer.value = (nn.Linear(hidden_size, width) for _ in range(3))
+    layer.position_projections = [nn.Linear(hidden_size, width) for _ in layer.position_projections]
     layer.attention_output = nn.Linear(width, hidden_size, **biases[0])
     layer.ffn_input = nn.Linear(hidden_size, (2 if layer.paths.fused else 1) * neurons, **biases[1])
     layer.ffn_output = nn.Linear(neurons, hidden_size, **biases[1])

@@ -27,9 +27,11 @@ def recording(model: nn.Module, wanted: Iterable[str]) -> Iterator[States]:
     """Record the logits and the ``wanted`` states of each forward pass made inside the ``with`` block.
 
     They are the tensors that the pass computed, in its precision and part of its graph; the next pass replaces them.
+    A module that a pass calls twice shows its first output: a DeBERTa's query also projects relative positions.
     """
     states: States = {}
     with ExitStack() as hooks:
+        hooks.enter_context(model.register_forward_pre_hook(lambda *_: states.clear()))
         for name, module in state_modules(model, {"logits", *wanted}, "model").items():
             hooks.enter_context(module.register_forward_hook(_keep(states, name)))
         yield states
@@ -72,7 +74,7 @@ def _module(view: EncoderView, name: str, whose: str) -> nn.Module:
 
 
 def _keep(states: States, name: str) -> Any:
-    def hook(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-        states[name] = output
+    def hook(_module: nn.Module, _inputs: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
+        states.setdefault(name, output[0] if isinstance(output, tuple) else output)
 
     return hook

@@ -72,7 +72,7 @@ def keep_heads(layer: LayerView, heads: torch.Tensor) -> None:
     """Remove all other attention heads."""
     columns = head_columns(heads, layer.head_size)
     fused = _in_each(columns, layer.heads * layer.head_size, 3) if layer.paths.fused else columns
-    for projection in layer.projections:
+    for projection in (*layer.projections, *layer.position_projections):
         _take_outputs(projection, fused)
     _take_inputs(layer.attention_output, columns)
     set_heads(layer, len(heads))
@@ -96,10 +96,12 @@ def keep_hidden(model: nn.Module, hidden: torch.Tensor, pooled: torch.Tensor) ->
     for _, readers in view.readers:
         for reader in readers:
             _take_inputs(reader, hidden, gain)
-    if view.projection is None:
-        for table in view.tables:
-            table.weight.data = table.weight.data[:, hidden]
-    writers: list[nn.Linear | nn.LayerNorm | None] = [view.projection or view.norm, view.final_norm]
+    for projection in (one for layer in view.layers for one in layer.position_projections):
+        _take_inputs(projection, hidden, gain)
+    relative, relative_norm = view.relative_positions
+    for table in (*(view.tables if view.projection is None else []), *filter(None, [relative])):
+        table.weight.data = table.weight.data[:, hidden]
+    writers: list[nn.Linear | nn.LayerNorm | None] = [*view.embedding_writers, relative_norm, view.final_norm]
     for layer in view.layers:
         writers += [layer.attention_output, layer.ffn_output, *layer.norms]
     for writer in writers:
@@ -126,9 +128,10 @@ def rebuilt(model: nn.Module, *, stock: bool = False) -> PreTrainedModel:
     changed = {
         "hidden_size": hidden_size,
         "num_attention_heads": math.gcd(hidden_size, view.read("num_attention_heads")),
+        **dict.fromkeys(family.repeats_hidden_size, hidden_size),
     }
     if family.embeddings.projection:
-        told["embedding_size"] = len(view.norm.weight)
+        told["embedding_size"] = view.words.embedding_dim
     config, kind = pruned_config(family), pruned_classifier(family)
     # Transformers leaves a projection out where it would not change the width.
     kept = view.projection is not None and view.projection.in_features == hidden_size

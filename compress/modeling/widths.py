@@ -27,6 +27,8 @@ class Architecture:
     pad_id: int = 0
     embedding_size: int | None = None  # of the tables, where a matrix widens them to the hidden size
     has_positions: bool = True  # whether they have a table
+    relative_rows: int = 0  # as wide as a token: of the table of relative positions, and those of the norm after it
+    position_projections: int = 0  # of relative positions, in each layer
     own_settings: tuple[tuple[str, Any], ...] = ()  # of its config, that its family has beside those above
 
     @classmethod
@@ -34,6 +36,7 @@ class Architecture:
         """That of ``model``, even or uneven; a family without segments has 0 of them."""
         view = EncoderView(model)
         rows = [table.num_embeddings for table in view.tables]
+        relative, relative_norm = view.relative_positions
         return cls(
             family=view.family.model_type,
             hidden_size=view.hidden_size,
@@ -46,6 +49,8 @@ class Architecture:
             pad_id=view.pad_id,
             embedding_size=view.projection.in_features if view.projection else None,
             has_positions=view.has_positions,
+            relative_rows=(relative.num_embeddings if relative else 0) + (2 if relative_norm else 0),
+            position_projections=max(len(layer.position_projections) for layer in view.layers),
             own_settings=tuple(
                 (name, getattr(view.config, name)) for name in view.family.own_settings if hasattr(view.config, name)
             ),
@@ -120,14 +125,16 @@ def parameters(architecture: Architecture, widths: Widths) -> int:
     if FAMILIES[architecture.family].parts.norms_first:
         return _parameters_of_norms_first(architecture, widths)
     hidden, head_size = architecture.hidden_size, architecture.head_size
-    rows = architecture.vocabulary + architecture.positions + architecture.segments
-    total = (rows + 2) * (architecture.embedding_size or hidden)
+    projects_first = FAMILIES[architecture.family].embeddings.projects_first
+    width = architecture.embedding_size or hidden
+    rows = architecture.vocabulary + architecture.positions * architecture.has_positions + architecture.segments
+    total = rows * width + 2 * (hidden if projects_first else width) + architecture.relative_rows * hidden
     if architecture.embedding_size is not None:
-        total += (architecture.embedding_size + 1) * hidden
+        total += (width + (not projects_first)) * hidden
     total += (hidden + 1) * hidden + (hidden + 1) * architecture.labels
     for heads, neurons in zip(widths.inhabited.heads, widths.inhabited.neurons, strict=True):
         context = heads * head_size
-        total += 3 * (hidden + 1) * context + (context + 1) * hidden
+        total += (3 + architecture.position_projections) * (hidden + 1) * context + (context + 1) * hidden
         total += (hidden + 1) * neurons + (neurons + 1) * hidden + 4 * hidden
     return total
 

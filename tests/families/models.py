@@ -37,6 +37,9 @@ def settings_of(family: Family) -> dict[str, Any]:
         shape["type_vocab_size"] = 1
     if family.embeddings.projection:
         shape["embedding_size"] = 24
+    if family.relative_positions:  # as DeBERTa-v3, with fewer buckets than most texts have tokens
+        shape |= {"relative_attention": True, "position_buckets": 8, "norm_rel_ebd": "layer_norm"}
+        shape |= {"pos_att_type": ["p2c", "c2p"], "share_att_key": True, "position_biased_input": False}
     if family.parts.fused:  # a window that is shorter than most texts, and the ids of a small vocabulary
         tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
         shape |= tokens | {"local_attention": 8}

@@ -85,7 +85,7 @@ def test_it_is_tuned_pruned_exported_quantized_and_served(
     compress.export(tmp_path / "pruned", tmp_path / "onnx", threads=1)
     compress.quantize(tmp_path / "onnx", tiny_data, tmp_path / "int8", threads=1)
     models = ["int8"]
-    if model_type in ("roberta", "electra", "modernbert"):  # the other two differ from RoBERTa by name alone
+    if model_type in ("roberta", "electra", "modernbert", "deberta-v2"):  # the others differ from RoBERTa by name alone
         compress.export(tmp_path / "pruned", tmp_path / "fp16", precision="fp16", threads=1)
         compress.quantize(tmp_path / "onnx", tiny_data, tmp_path / "static", activations="static", threads=1)
         models += ["fp16", "static"]
@@ -144,7 +144,7 @@ def test_it_is_pruned_to_a_latency_and_measured(teachers: Any, tiny_data: Path, 
     assert main(["doctor", str(tmp_path / "onnx")]) == 0
 
 
-@pytest.mark.parametrize("model_type", ["roberta", "xlm-roberta", "modernbert"])
+@pytest.mark.parametrize("model_type", ["roberta", "xlm-roberta", "modernbert", "deberta-v2"])
 def test_its_vocabulary_is_cut_and_what_is_known_is_answered_as_before_bit_for_bit(
     model_type: str, teachers: Any, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

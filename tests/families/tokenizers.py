@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import CamembertTokenizer, PreTrainedTokenizerFast, RobertaTokenizer, XLMRobertaTokenizer
+from transformers import (
+    CamembertTokenizer,
+    DebertaV2Tokenizer,
+    PreTrainedTokenizerFast,
+    RobertaTokenizer,
+    XLMRobertaTokenizer,
+)
 
 from compress.modeling.checkpoint import quiet_transformers
 
@@ -30,14 +36,15 @@ def byte_pairs(texts: Sequence[str], size: int) -> Any:
     return RobertaTokenizer(vocab=model["vocab"], merges=merges, model_max_length=512)
 
 
-def pieces(texts: Sequence[str], size: int, kind: type) -> Any:
-    """XLM-R's or CamemBERT's: Unigram, whose trainer keeps few whole words of few texts, so the commonest are added."""
+def pieces(texts: Sequence[str], size: int, kind: type, specials: Sequence[str] = (*SPECIALS, "<mask>")) -> Any:
+    """XLM-R's and others': Unigram, whose trainer keeps few whole words of few texts, so the commonest are added."""
+    unknown = next(token for token in specials if "unk" in token.lower())
     trained = Tokenizer(models.Unigram())
     trained.normalizer = normalizers.NFKC()
     trained.pre_tokenizer = pre_tokenizers.Metaspace()
     trained.decoder = decoders.Metaspace()
     trainer = trainers.UnigramTrainer(
-        vocab_size=size, special_tokens=[*SPECIALS, "<mask>"], unk_token="<unk>", show_progress=False
+        vocab_size=size, special_tokens=list(specials), unk_token=unknown, show_progress=False
     )
     trained.train_from_iterator(texts, trainer)
     vocabulary = dict(_described(trained)["model"]["vocab"])
@@ -70,6 +77,9 @@ TRAINERS: dict[str, Any] = {
     "modernbert": byte_pairs_with_names,
     "xlm-roberta": lambda texts, size: pieces(texts, size, XLMRobertaTokenizer),
     "camembert": lambda texts, size: pieces(texts, size, CamembertTokenizer),
+    "deberta-v2": lambda texts, size: pieces(
+        texts, size, DebertaV2Tokenizer, ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")
+    ),
 }
 
 

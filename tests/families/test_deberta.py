@@ -1,0 +1,38 @@
+"""What DeBERTa has beside other families: buckets of distances as transformers rounds them, and what is refused."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers.models.deberta_v2.modeling_deberta_v2 import build_relative_position
+
+from compress.errors import CompressError
+from compress.graph.disentangled import relative_rows
+from compress.modeling.reading import read_config
+
+
+@pytest.mark.parametrize(("longest", "buckets", "most_distant"), [(512, 256, -1), (700, 256, 512), (90, 32, 128)])
+def test_each_distance_has_the_row_that_transformers_looks_up(longest: int, buckets: int, most_distant: int) -> None:
+    config = SimpleNamespace(
+        position_buckets=buckets, max_relative_positions=most_distant, max_position_embeddings=longest
+    )
+    tokens = torch.zeros(1, longest, 1)
+    (found,) = build_relative_position(tokens, tokens, buckets, most_distant if most_distant > 0 else longest)
+    place = np.arange(longest)
+    rows = relative_rows(config, longest)[longest - (place[:, None] - place)]
+    assert np.array_equal(rows, (found + buckets).clamp(0, 2 * buckets - 1).numpy())
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("conv_kernel_size", 3), ("type_vocab_size", 2), ("pooler_hidden_act", "tanh"), ("pooler_hidden_size", 32)],
+)
+def test_what_the_graph_does_not_compute_is_refused_in_one_line(setting: str, value: Any, tmp_path: Path) -> None:
+    config = {"model_type": "deberta-v2", "hidden_size": 64, "num_attention_heads": 4, setting: value}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CompressError, match=rf"^{tmp_path}: [^\n]*\({setting}\)[^\n]*$"):
+        read_config(str(tmp_path))
