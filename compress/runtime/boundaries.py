@@ -1,8 +1,8 @@
 """Where a text may be cut so that the tokens on either side stay what they are in the whole text.
 
 Such a place lies before a single ASCII separator, with two plain letters or digits before it and two behind it:
-``film| was``. There no normal form composes characters, no case or accent depends on the other side, no grapheme goes on,
-and every added token, normalizer and pre-tokenizer that is known here does on either side what it does in the whole
+``film| was``. There no normal form composes characters, no case or accent depends on the other side, no grapheme goes
+on, and every added token, normalizer and pre-tokenizer that is known here does on either side what it does in the whole
 text; whether the pre-tokenizer splits there is tried out. BERT's tokenizer also splits between any two ideographs. For
 a tokenizer with a part that is not known here there are no such places.
 """

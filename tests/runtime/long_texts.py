@@ -2,10 +2,12 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from compress.runtime.encoding import Text
+from compress.runtime.partial import PartialTokenizer, Sides
 
 _SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _ADDED = [
@@ -58,7 +60,7 @@ KINDS: dict[str, tuple[type, normalizers.Normalizer | None, pre_tokenizers.PreTo
     "no words": (models.Unigram, normalizers.NFKC(), pre_tokenizers.Metaspace(split=False), True),
     "unknown": (models.BPE, normalizers.Replace(Regex("d f"), "df"), pre_tokenizers.ByteLevel(False), False),
 }
-_TRAINERS: dict[type, Callable[..., object]] = {
+_TRAINERS: dict[type, Callable[..., Any]] = {
     models.WordPiece: trainers.WordPieceTrainer,
     models.BPE: trainers.BpeTrainer,
     models.Unigram: trainers.UnigramTrainer,
@@ -130,20 +132,34 @@ def long_texts(seed: int, words: Sequence[str]) -> Iterator[str]:
     """Endless texts of up to a few hundred characters: real words, all scripts, blanks, marks, added tokens."""
     rng = random.Random(seed)
     while True:
-        parts = [lambda: rng.choice(words) + " "] * rng.choice((1, 6, 40))
-        for others in rng.sample((_BLANKS, _MARKS, _GROWING, _PIECES), rng.randint(0, 4)):
-            parts.append(lambda others=others: rng.choice(others))
-        script = range(*rng.choice(_SCRIPTS))
-        parts += [lambda script=script: "".join(map(chr, rng.choices(script, k=rng.randint(1, 6))))] * rng.randint(0, 3)
-        parts += [lambda: rng.choice(('!"#', "...", "=-", "1,234.5", "a@b.c", "http://x.y/z?q=1", "_", "x" * 130))]
-        parts += [lambda: rng.choice((" ", " ", "", "\n"))] * rng.randint(0, 6)
-        text = "".join(rng.choice(parts)() for _ in range(rng.choice((0, 3, 30, 120))))
+        choices: list[Sequence[str]] = [[f"{word} " for word in rng.choices(words, k=20)]] * rng.choice((1, 6, 40))
+        choices += rng.sample((_BLANKS, _MARKS, _GROWING, _PIECES), rng.randint(0, 4))
+        script = [chr(code) for code in range(*rng.choice(_SCRIPTS))]
+        choices += [["".join(rng.choices(script, k=rng.randint(1, 6))) for _ in range(9)]] * rng.randint(0, 3)
+        choices += [('!"#', "...", "=-", "1,234.5", "a@b.c", "http://x.y/z?q=1", "_", "x" * 130)]
+        choices += [(" ", " ", "", "\n")] * rng.randint(0, 6)
+        text = "".join(rng.choice(rng.choice(choices)) for _ in range(rng.choice((0, 3, 30, 120))))
         yield rng.choice((text, text, text, text.upper(), text.replace(" ", ""), " " * 300 + text, text + "\n" * 200))
 
 
-def long_pairs(seed: int, words: Sequence[str]) -> Iterator[Text]:
+def long_pairs(seed: int, words: Sequence[str]) -> Iterator[Sides]:
     """Pairs of such texts, of the same length or not."""
     rng, texts = random.Random(seed), long_texts(seed, words)
     while True:
         first = next(texts)
         yield first, rng.choice((next(texts), first, next(texts)[:20]))
+
+
+def parts_and_differences(
+    tokenizer: Tokenizer, texts: Sequence[Sides], max_length: int, side: str
+) -> tuple[list[Sides], list[Sides]]:
+    """The part that was read of each text, and the texts whose tokens are not those of the whole text."""
+    tokenizer = deepcopy(tokenizer)
+    tokenizer.enable_truncation(max_length, direction=side)
+    read = PartialTokenizer(tokenizer, max_length, keeps_start=side == "right").read(texts)
+    different = []
+    for text, (_, found) in zip(texts, read, strict=True):
+        expected = tokenizer.encode(*text)
+        if (found.ids, found.type_ids) != (expected.ids, expected.type_ids):
+            different.append(text)
+    return [part for part, _ in read], different
