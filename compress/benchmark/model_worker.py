@@ -151,12 +151,11 @@ class ModelServer:
             times_ms.append(watch.milliseconds)
         self._tokenizer_p50_ms = float(np.median(times_ms)) if times_ms else 0.0
         self._mean_tokens = float(np.mean([len(each) for each in encodings])) if encodings else 0.0
-        workload = Workload(batch, length)
-        if workload.length == "real":
+        if length == "real":
             feeds = [pad([encoding]) for encoding in encodings]
         else:
             tokens = [token for encoding in encodings for token in encoding.ids]
-            feeds = fixed_feeds(tokens, workload.batch, workload.length)
+            feeds = fixed_feeds(tokens, batch, length)
         self._calls = TimedCalls(self._predictor.run, feeds, CudaStopwatch if self._on_gpu else Stopwatch)
         return {"p50_ms": self._calls.warm_up()}
 

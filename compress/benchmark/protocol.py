@@ -155,7 +155,7 @@ def _check(
 ) -> None:
     """Refuse data, lengths and a metric that do not suit every model."""
     wanted = {label for labels in test.labels for label in labels}
-    longest = max((workload.length for workload in workloads if workload.length != "real"), default=0)
+    longest = max((workload.length for workload in workloads if isinstance(workload.length, int)), default=0)
     for name, model in info.items():
         # A checkpoint that is not ours does not say whether it reads pairs, so only ours can be held to it.
         fits = (

@@ -159,7 +159,7 @@ def parts_and_differences(
     read = PartialTokenizer(tokenizer, max_length, keeps_start=side == "right").read(texts)
     different = []
     for text, (_, found) in zip(texts, read, strict=True):
-        expected = tokenizer.encode(*text)
+        expected = tokenizer.encode(text[0], text[1] if len(text) == 2 else None)
         if (found.ids, found.type_ids) != (expected.ids, expected.type_ids):
             different.append(text)
     return [part for part, _ in read], different
