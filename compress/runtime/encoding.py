@@ -117,7 +117,7 @@ def is_pair(item: object) -> bool:
 
 
 def checked(texts: Iterable[Text], encoder: TextEncoder, *, pairs: bool) -> Iterator[Text]:
-    """Each item, once it is known to be a text or a pair; characters that the model cannot see are cut off.
+    """Each item, once it is known to be a text or a pair; a long one is cut where the model sees no more of it.
 
     A wrong one is refused by its position and none is dropped.
     """
