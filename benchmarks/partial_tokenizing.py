@@ -83,9 +83,9 @@ def time_answers(model: Path) -> dict[str, Any]:
         boundaries: dict[str, Boundaries | None] = {"whole": None, "part": partial._boundaries}
         classifier(articles[:50])
         for number in range(ROUNDS):
-            for way in list(times_ms)[:: 1 - 2 * (number % 2)]:
-                partial._boundaries = boundaries[way]
-                for article in articles:
+            for article in articles:
+                for way in list(times_ms)[:: 1 - 2 * (number % 2)]:
+                    partial._boundaries = boundaries[way]
                     watch = Stopwatch()
                     classifier(article)
                     times_ms[way].append(watch.milliseconds)

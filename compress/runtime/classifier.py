@@ -48,7 +48,8 @@ class Classifier:
 
     A text is a ``str``; for tasks on pairs, two of them in a tuple or a list. Empty texts and control characters are
     answered as the tokenizer sees them. A text is answered by its beginning (by its end, where the model was made so):
-    the model's ``max_length`` tokens. No more of a long text is read than they need, where its tokenizer lets it be cut.
+    the model's ``max_length`` tokens. Of a long text no more is read than they need,
+    where the tokenizer lets it be cut.
 
     It cannot be pickled, nor used after a fork unless it has one thread: load the folder in each process.
 
