@@ -14,7 +14,7 @@ from compress.benchmark.report.recommend import recommend
 from compress.benchmark.rows import plan, unique_names
 from compress.benchmark.throughput import cpu_splits
 from compress.benchmark.warnings import doubts_of, warnings_of
-from compress.benchmark.workload import Times, speedup_interval
+from compress.benchmark.workload import Times, median_interval, speedup_interval
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.evaluation.balance import measure_balance
@@ -139,17 +139,24 @@ def _balance(measured: dict[str, Measured], test: "Split", config: BenchConfig) 
 
 
 def _ratios(first: Measured, model: Measured) -> dict[str, Any]:
-    """The speed-up on the first thread count, that on one thread where it was measured too, and the ratio of sizes."""
-    ratios = {
+    """The speed-ups of the model and of answers on the first thread count, that on one thread, the ratio of sizes."""
+    ratios: dict[str, Any] = {
         "speedup_p50": first.latency[0].p50_ms / model.latency[0].p50_ms,
         "speedup_ci95": _interval(first.rounds_ms, model.rounds_ms),
         "size_ratio": first.info.size_bytes / model.info.size_bytes,
     }
-    if not first.one_thread_ms or not model.one_thread_ms:
-        return ratios
-    medians_ms = [float(np.median(np.concatenate(each.one_thread_ms))) for each in (first, model)]
-    interval = _interval(first.one_thread_ms, model.one_thread_ms)
-    return ratios | {"one_thread": {"speedup_p50": medians_ms[0] / medians_ms[1], "speedup_ci95": interval}}
+    if first.answer_ms and model.answer_ms:
+        ratios["speedup_answer"] = _median_ms(first.answer_ms) / _median_ms(model.answer_ms)
+        ratios["speedup_answer_ci95"] = _interval(first.answer_ms, model.answer_ms)
+    if first.one_thread_ms and model.one_thread_ms:
+        speedup = _median_ms(first.one_thread_ms) / _median_ms(model.one_thread_ms)
+        interval = _interval(first.one_thread_ms, model.one_thread_ms)
+        ratios["one_thread"] = {"speedup_p50": speedup, "speedup_ci95": interval}
+    return ratios
+
+
+def _median_ms(rounds_ms: list[Times]) -> float:
+    return float(np.median(np.concatenate(rounds_ms)))
 
 
 def _interval(first_ms: list[Times], other_ms: list[Times]) -> tuple[float, float] | None:
@@ -189,6 +196,8 @@ def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
         "size_bytes": info.size_bytes,
         "parameters": info.parameters,
         "labels": list(info.labels),
+        "answer_p50_ms": _median_ms(model.answer_ms) if model.answer_ms else None,
+        "answer_p50_ci95": median_interval(model.answer_ms) if model.answer_ms else None,
         "latency": [asdict(latency) for latency in model.latency],
         "throughput": asdict(model.throughput) if model.throughput else None,
         "served": asdict(model.served) if model.served else None,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,11 +17,15 @@ from compress.benchmark.cost import Cost, EnergyMeter, gpu_memory_bytes, macs_pe
 from compress.benchmark.rows import Row, open_row
 from compress.benchmark.workload import REAL, Times, Workload
 from compress.clock import CudaStopwatch, Stopwatch
+from compress.evaluation.metrics import predictions
 from compress.runtime.encoding import Encoding, Feeds, Text, pad
 from compress.runtime.graph_file import GRAPHS
-from compress.runtime.predictor import Logits, encoded_logits, predict_logits
+from compress.runtime.predictor import Logits, MeasuredPredictor, encoded_logits, predict_logits
 from compress.workers.process import Worker, serve
 from compress.workers.timing import TimedCalls
+
+if TYPE_CHECKING:
+    from compress.runtime.session import OnnxPredictor
 
 _FIXED_FEEDS = 16
 _UNTIMED_ANSWERS = 3
@@ -114,7 +118,7 @@ class ModelServer:
         self._answered = 0
         self._all: list[Encoding] = []
         self._texts: list[Text] = []
-        self._calls: TimedCalls[Feeds]
+        self._calls: TimedCalls[Any]
 
     def describe(self) -> dict[str, Any]:
         names = ("labels", "task", "batch_tokens", "backend", "provider", "precision", "size_bytes", "parameters")
@@ -137,6 +141,9 @@ class ModelServer:
     def prepare(self, texts: list[Any], batch: int, length: Any) -> dict[str, Any]:
         """Make a workload's inputs and run them until the times are steady; the reply is the last pass's median."""
         self._texts = _as_texts(texts)
+        if length == "answer":
+            self._calls = TimedCalls(answer_of(self._predictor), self._texts)
+            return {"p50_ms": self._calls.warm_up()}
         encodings, times_ms = [], []
         for text in self._texts:  # one at a time, as a server makes their token ids
             watch = Stopwatch()
@@ -144,12 +151,11 @@ class ModelServer:
             times_ms.append(watch.milliseconds)
         self._tokenizer_p50_ms = float(np.median(times_ms)) if times_ms else 0.0
         self._mean_tokens = float(np.mean([len(each) for each in encodings])) if encodings else 0.0
-        workload = Workload(batch, length)
-        if workload.length == "real":
+        if length == "real":
             feeds = [pad([encoding]) for encoding in encodings]
         else:
             tokens = [token for encoding in encodings for token in encoding.ids]
-            feeds = fixed_feeds(tokens, workload.batch, workload.length)
+            feeds = fixed_feeds(tokens, batch, length)
         self._calls = TimedCalls(self._predictor.run, feeds, CudaStopwatch if self._on_gpu else Stopwatch)
         return {"p50_ms": self._calls.warm_up()}
 
@@ -192,6 +198,21 @@ class ModelServer:
             "peak_gpu_memory_bytes": gpu_memory_bytes() if self._on_gpu else None,
             "joules_per_text": joules / self._answered if joules is not None and self._answered else None,
         }
+
+
+def answer_of(predictor: MeasuredPredictor) -> Callable[[Text], object]:
+    """From a text to its label as an app has it: what :func:`compress.load` gives, or PyTorch's users' own way."""
+    if predictor.backend == "onnxruntime":
+        from compress.runtime.classifier import Classifier
+
+        return Classifier(cast("OnnxPredictor", predictor))
+    encode: Callable[[Text], Feeds] = getattr(predictor, "feeds_of", lambda text: pad(predictor.encoder([text])))
+
+    def answer(text: Text) -> list[str]:
+        (applies,) = predictions(predictor.task, predictor.run(encode(text)))
+        return [label for label, applies_here in zip(predictor.labels, applies, strict=True) if applies_here]
+
+    return answer
 
 
 def serve_arrivals(arrivals_s: Times, answer: Callable[[int], None]) -> tuple[Times, float]:

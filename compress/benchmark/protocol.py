@@ -22,7 +22,7 @@ from compress.benchmark.throughput import (
     measure_throughput,
 )
 from compress.benchmark.warnings import CpuWatch
-from compress.benchmark.workload import REAL, Latency, Times, Workload, summarise
+from compress.benchmark.workload import ANSWERS, REAL, Latency, Times, Workload, summarise
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.evaluation.metrics import choose_metric
@@ -49,6 +49,7 @@ class Measured:
     logits: Logits
     latency: list[Latency] = field(default_factory=list)
     rounds_ms: list[Times] = field(default_factory=list)  # of the first latency
+    answer_ms: list[Times] = field(default_factory=list)  # a text to its label, rounds of the first thread count
     one_thread_ms: list[Times] = field(default_factory=list)  # of real texts on one thread, where others use more
     cost: Cost | None = None
     throughput: Throughput | None = None
@@ -154,7 +155,7 @@ def _check(
 ) -> None:
     """Refuse data, lengths and a metric that do not suit every model."""
     wanted = {label for labels in test.labels for label in labels}
-    longest = max((workload.length for workload in workloads if workload.length != "real"), default=0)
+    longest = max((workload.length for workload in workloads if isinstance(workload.length, int)), default=0)
     for name, model in info.items():
         # A checkpoint that is not ours does not say whether it reads pairs, so only ours can be held to it.
         fits = (
@@ -195,6 +196,8 @@ def _time(
             with findings.watch.timing(pool.sessions):
                 take_turns(pool, workload, texts, config.seconds / 2, lambda spent: share(spent / 2), rounds_ms)
             _measure_once(pool, findings.measured, test_texts, config)
+            with findings.watch.timing(pool.sessions):
+                _time_answers(pool, texts, config, findings)
             pool.restart()
         with findings.watch.timing(pool.sessions):
             take_turns(pool, workload, texts, config.seconds, share, rounds_ms)
@@ -213,6 +216,17 @@ def _measure_once(
     if config.rate is not None:
         for name, served in measure_served(pool, config.rate, config.seconds, config.seed).items():
             measured[name].served = served
+
+
+def _time_answers(pool: WorkerPool, texts: Sequence[Text], config: BenchConfig, findings: Findings) -> None:
+    """From a text to its label, in turns; after this the processes have another workload and start anew."""
+    rounds_ms: dict[str, list[Times]] = {}
+    take_turns(pool, ANSWERS, texts, config.seconds / 2, lambda _: None, rounds_ms)
+    for name, rounds in rounds_ms.items():
+        findings.measured[name].answer_ms = rounds
+        raw = [np.round(times, 4).tolist() for times in rounds]
+        about = {"batch": 1, "length": ANSWERS.length, "threads": pool.threads}
+        findings.samples.append({"name": name, **about, "rounds_ms": raw})
 
 
 def _side_by_side(texts: Sequence[Text], config: BenchConfig, findings: Findings, advance: Advance) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from compress.benchmark.report import formatting
-from compress.benchmark.report.speedup import can_be_stated, speedup, speedup_words
+from compress.benchmark.report.speedup import can_be_stated, of_answers, speedup, speedup_words
 from compress.clock import Stopwatch
 from compress.data.dataset import some
 from compress.machine import cpu_numbers
@@ -79,7 +79,7 @@ def warnings_of(entries: Sequence[Mapping[str, Any]], chosen: str, contention: C
             f"The machine was busy: other processes took {contention.other_cpus:.1f} of its {contention.cpus} CPUs"
             " while the times were measured. Stop them and measure again before you rely on the times."
         )
-    change = next(entry["versus_first"] for entry in entries if entry["name"] == chosen)
+    change = of_answers(next(entry["versus_first"] for entry in entries if entry["name"] == chosen))
     if not can_be_stated(change):
         found.append(
             f"The speed-up of {chosen} is too uncertain to be stated: its 95% interval is {speedup(change)}."

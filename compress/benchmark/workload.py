@@ -15,16 +15,22 @@ _SETTLED = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One shape of work: ``batch`` texts of ``length`` tokens, or real texts, unpadded, one at a time."""
+    """One shape of work: ``batch`` texts of ``length`` tokens, or real texts, unpadded, one at a time.
+
+    ``answer`` is real texts too, from the text itself to its label.
+    """
 
     batch: int
-    length: int | Literal["real"]
+    length: int | Literal["real", "answer"]
 
     def __str__(self) -> str:
+        if self.length == "answer":
+            return "texts to answers"
         return "real texts" if self.length == "real" else f"{self.batch} x {self.length} tokens"
 
 
 REAL = Workload(batch=1, length="real")
+ANSWERS = Workload(batch=1, length="answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class Latency:
     """The times of one model under one workload; ``p50_ci95`` is the median's 95% interval."""
 
     batch: int
-    length: int | Literal["real"]
+    length: int | Literal["real", "answer"]
     threads: int
     p50_ms: float
     p90_ms: float

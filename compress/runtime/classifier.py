@@ -48,7 +48,8 @@ class Classifier:
 
     A text is a ``str``; for tasks on pairs, two of them in a tuple or a list. Empty texts and control characters are
     answered as the tokenizer sees them. A text is answered by its beginning (by its end, where the model was made so):
-    the model's ``max_length`` tokens, which are looked for in 100 characters for each.
+    the model's ``max_length`` tokens. Of a long text no more is read than they need,
+    where the tokenizer lets it be cut.
 
     It cannot be pickled, nor used after a fork unless it has one thread: load the folder in each process.
 

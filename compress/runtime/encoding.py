@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from compress.errors import CompressError, TextError, UnreadableTextError
 from compress.runtime.graph_file import INPUTS
+from compress.runtime.partial import PartialTokenizer, Sides
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
 Text = str | tuple[str, str]
 Feeds = dict[str, npt.NDArray[np.int64]]
 
-# A token stands for about 4 characters of prose and WordPiece cannot make more than one word of 100 characters, so a
-# text cut here keeps every token that truncation would keep in anything people write, and 5 MB cost milliseconds.
-_CHARACTERS_A_TOKEN = 100
+# From here on a text is not kept whole until its turn comes.
+_LONG_TEXT = 10_000
 
 _PADDING = ("[PAD]", "<pad>")  # the token that fills up short texts, as all our families' tokenizers call it
 
@@ -57,6 +57,7 @@ class TextEncoder:
         self._tokenizer.enable_truncation(max_length, direction=truncation_side)
         found = (tokenizer.token_to_id(token) for token in _PADDING)
         self.pad_id = next((number for number in found if number is not None), 0)
+        self._partial = PartialTokenizer(self._tokenizer, max_length, keeps_start=truncation_side == "right")
 
     @classmethod
     def from_file(cls, path: Path, max_length: int) -> "TextEncoder":
@@ -71,15 +72,21 @@ class TextEncoder:
         return cls(tokenizer, max_length, side_of(tokenizer), shared=False)
 
     def __call__(self, texts: Sequence[Text]) -> list[Encoding]:
-        """One encoding a text, in order."""
-        found = self._tokenizer.encode_batch_fast([self.cut(text) for text in texts])
-        return [Encoding(encoding.ids, encoding.type_ids, self.pad_id) for encoding in found]
+        """One encoding a text, in order: the tokens of the whole text, of which only as much is read as they need."""
+        found = self._partial.read([_sides(text) for text in texts])
+        return [Encoding(encoding.ids, encoding.type_ids, self.pad_id) for _, encoding in found]
 
     def cut(self, text: Text) -> Text:
-        """The part of ``text`` (of both, for a pair) in which its tokens are looked for."""
-        limit = self.max_length * _CHARACTERS_A_TOKEN
-        part = slice(limit) if self.truncation_side == "right" else slice(-limit, None)
-        return text[part] if isinstance(text, str) else (text[0][part], text[1][part])
+        """A text with the same encoding; of a long one the part that has it, where the tokenizer lets it be cut."""
+        sides = _sides(text)
+        if sum(map(len, sides)) <= _LONG_TEXT:
+            return text
+        ((part, _),) = self._partial.read([sides])
+        return (part[0], part[1]) if len(part) == 2 else part[0]
+
+
+def _sides(text: Text) -> Sides:
+    return (text,) if isinstance(text, str) else text
 
 
 def side_of(tokenizer: "Tokenizer") -> str:
@@ -110,7 +117,7 @@ def is_pair(item: object) -> bool:
 
 
 def checked(texts: Iterable[Text], encoder: TextEncoder, *, pairs: bool) -> Iterator[Text]:
-    """Each item, once it is known to be a text or a pair; characters that the model cannot see are cut off.
+    """Each item, once it is known to be a text or a pair; a long one is cut where the model sees no more of it.
 
     A wrong one is refused by its position and none is dropped.
     """
@@ -123,10 +130,10 @@ def checked(texts: Iterable[Text], encoder: TextEncoder, *, pairs: bool) -> Iter
     for position, item in enumerate(texts):
         if not (is_pair(item) if pairs else isinstance(item, str)):
             raise TextError(f"texts[{position}] must be {wanted if pairs else 'a str'}, got {item!r:.60}")
-        text = encoder.cut((item[0], item[1]) if pairs else item)
+        text = (item[0], item[1]) if pairs else item
         for part in (text,) if isinstance(text, str) else text:
             _check_unicode(part, position)
-        yield text
+        yield encoder.cut(text)
 
 
 def _check_unicode(text: str, position: int) -> None:

@@ -66,6 +66,8 @@ def test_torch_and_onnx_side_by_side(tiny_torch: Path, tiny_onnx: Path, tmp_path
     assert second["accuracy"]["ece"] == pytest.approx(first["accuracy"]["ece"], abs=1e-4)
     speedup = first["latency"][0]["p50_ms"] / second["latency"][0]["p50_ms"]
     assert second["versus_first"]["speedup_p50"] == pytest.approx(speedup)
+    assert second["versus_first"]["speedup_answer"] == pytest.approx(first["answer_p50_ms"] / second["answer_p50_ms"])
+    assert second["answer_p50_ci95"][0] <= second["answer_p50_ms"] <= second["answer_p50_ci95"][1]
     assert second["versus_first"]["size_ratio"] == pytest.approx(first["size_bytes"] / second["size_bytes"])
     assert results["balance"] == {
         "most_frequent": ("positive",), "share": 0.65, "always": 0.65, "lopsided": False, "absent": ()
@@ -253,7 +255,10 @@ def test_texts_without_labels_give_speed_and_agreement_only(tiny_onnx: Path, tmp
 def test_figures_are_those_of_the_raw_times_that_are_kept(tiny_onnx: Path, tmp_path: Path) -> None:
     results = bench([tiny_onnx], TEST, "single_label", QUICK)
     write_report(results, tmp_path)
-    (kept,) = map(json.loads, (tmp_path / "samples.jsonl").read_text().splitlines())
+    answers, kept = map(json.loads, (tmp_path / "samples.jsonl").read_text().splitlines())
+    assert (answers["length"], kept["length"]) == ("answer", "real")
+    answers_ms = [time for round_ms in answers["rounds_ms"] for time in round_ms]
+    assert np.median(answers_ms) == pytest.approx(results["models"][0]["answer_p50_ms"], abs=1e-4)
     latency = results["models"][0]["latency"][0]
     times_ms = [time for round_ms in kept["rounds_ms"] for time in round_ms]
     assert len(times_ms) == latency["samples"]

@@ -210,6 +210,23 @@ def test_recommends_the_fastest_that_is_close_enough() -> None:
     assert "The faster two-layers" in chosen.why
 
 
+def test_the_time_to_an_answer_decides_where_it_was_measured() -> None:
+    results = document(5)
+    first, *others = results["models"]
+    for entry, answer_ms in zip(results["models"], (20.0, 10.0, 2.0, 5.0, 4.0), strict=True):
+        entry |= {"answer_p50_ms": answer_ms, "answer_p50_ci95": [0.99 * answer_ms, 1.01 * answer_ms]}
+    for entry in [first, *others]:
+        ratio = 20.0 / entry["answer_p50_ms"]
+        entry["versus_first"] |= {"speedup_answer": ratio, "speedup_answer_ci95": [0.99 * ratio, 1.01 * ratio]}
+    chosen = recommend(results["models"])
+    assert chosen.name == "pruned"  # though int8 alone is faster
+    assert "10.0\N{MULTIPLICATION SIGN} faster" in chosen.headline
+    assert "2.00 ms a text against 20.0 ms" in chosen.why
+    table = as_markdown(results | {"recommendation": asdict(chosen)})
+    assert "| Answer ms | p50 ms | p95 ms | Texts/s | Size | Speed-up | Model's speed-up |" in table
+    assert "<th>Answer</th>" in as_html(results | {"recommendation": asdict(chosen)})
+
+
 def test_recommends_the_first_when_all_faster_ones_lose() -> None:
     models = [document(8)["models"][index] for index in (0, 6)]
     assert recommend(models).name == "teacher"

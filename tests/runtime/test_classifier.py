@@ -169,7 +169,7 @@ def test_odd_texts_are_answered_alone_and_among_others(classifier: Classifier, o
 
 def test_a_text_of_ten_million_characters_costs_no_more_than_its_head(classifier: Classifier) -> None:
     checked_texts = list(checked(["good film " * 1_000_000], classifier._predictor.encoder, pairs=False))  # type: ignore[union-attr]
-    assert len(checked_texts[0]) == 128 * 100
+    assert len(checked_texts[0]) < 128 * 10
 
 
 @pytest.mark.parametrize("wrong", [None, 3, 2.5, b"bytes", ("a", "pair"), ["a", "pair"], float("nan")])

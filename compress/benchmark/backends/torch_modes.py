@@ -7,13 +7,14 @@ A CUDA graph replays the same kernels on the same memory, which saves the CPU's 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from compress.families import family_of
 from compress.families.view import EncoderView
 from compress.machine import torch_device
 from compress.modeling.checkpoint import Checkpoint, load_classifier
-from compress.runtime.encoding import Feeds, TextEncoder
+from compress.runtime.encoding import Feeds, Text, TextEncoder
 from compress.runtime.predictor import BATCH_TOKENS, Logits
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -39,6 +40,7 @@ class TorchBackend:
     def __init__(self, checkpoint: Checkpoint, device: str, precision: str, mode: str) -> None:
         self.task, self.labels = checkpoint.task, checkpoint.labels
         self.encoder: TextEncoder = checkpoint.encoder
+        self._tokenizer = checkpoint.tokenizer
         self.parameters = checkpoint.parameters
         files = Path(checkpoint.source).glob("*.safetensors")
         self.size_bytes = sum(file.stat().st_size for file in files) or 4 * checkpoint.parameters
@@ -56,6 +58,13 @@ class TorchBackend:
         with torch.inference_mode():
             logits: Logits = self._answer(feeds).float().cpu().numpy()
         return logits
+
+    def feeds_of(self, text: Text) -> Feeds:
+        """The inputs for one text as its tokenizer in transformers gives them, which is what its users call."""
+        sides = (text,) if isinstance(text, str) else text
+        found = self._tokenizer(*sides, truncation=True, max_length=self.encoder.max_length, return_tensors="np")
+        ids = np.asarray(found["input_ids"], dtype=np.int64)
+        return {"token_type_ids": np.zeros_like(ids), **{name: np.asarray(found[name]) for name in found}}
 
     def _in_mode(self) -> Callable[[Feeds], torch.Tensor]:
         model = self.model.to(device=torch.device(self._device), dtype=DTYPES.get(self.precision))

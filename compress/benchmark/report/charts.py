@@ -12,7 +12,7 @@ from typing import Any
 import altair as alt
 
 from compress.benchmark.report import formatting
-from compress.benchmark.report.recommend import Entry, p50_ms
+from compress.benchmark.report.speedup import Entry, p50_ms
 
 # Set by the page's style sheet.
 INK, QUIET, ACCENT, TRACK = "var(--ink)", "var(--quiet)", "var(--accent)", "var(--track)"

@@ -6,8 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from compress.benchmark.report import formatting
-from compress.benchmark.report.recommend import Entry, p50_ms, texts_of
-from compress.benchmark.report.speedup import can_be_stated, speedup
+from compress.benchmark.report.recommend import texts_of
+from compress.benchmark.report.speedup import (
+    Entry,
+    answer_ms,
+    can_be_stated,
+    has_answers,
+    of_answers,
+    p50_ms,
+    speedup,
+)
 from compress.clock import in_words
 
 _FULL_PX, _HALF_PX = {"wide": 890, "narrow": 350}, {"wide": 420, "narrow": 350}
@@ -63,10 +71,12 @@ def as_html(results: Mapping[str, Any]) -> str:
         grid=grid_rows(entries),
         steps=made,
         trained=_trained(made),
-        p50_ms=p50_ms,
+        answer_ms=answer_ms,
+        has_answers=has_answers(entries),
+        of_answers=of_answers,
         speedup=speedup,
         can_be_stated=can_be_stated,
-        all_stated=all(can_be_stated(entry["versus_first"]) for entry in entries),
+        all_stated=all(can_be_stated(of_answers(entry["versus_first"])) for entry in entries),
         neighbours=_neighbours(results),
         in_words=in_words,
     )
@@ -168,7 +178,10 @@ def as_markdown(results: Mapping[str, Any]) -> str:
     """Headline, one table, and the machine."""
     entries = results["models"]
     judged = entries[0]["accuracy"] is not None
+    answers = has_answers(entries)
     heads = ["Model", "Same answer", "p50 ms", "p95 ms", "Texts/s", "Size", "Speed-up"]
+    if answers:
+        heads = [*heads[:2], "Answer ms", *heads[2:], "Model's speed-up"]
     if judged:
         metric = formatting.capital(formatting.metric_name(entries[0]["accuracy"]["metric"]))
         heads[1:1] = [f"{metric} (95%)", "Points (95%)"]
@@ -187,7 +200,7 @@ def as_markdown(results: Mapping[str, Any]) -> str:
         *(line for warning in results.get("warnings", ()) for line in (f"Careful: {warning}", "")),
         f"| {' | '.join(heads)} |",
         f"|---|{'---:|' * (len(heads) - 1)}",
-        *(_table_row(entry) for entry in entries),
+        *(_table_row(entry, answers=answers) for entry in entries),
         "",
         *(line for note in notes for line in (note, "")),
         _conditions(results),
@@ -195,7 +208,7 @@ def as_markdown(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table_row(entry: Entry) -> str:
+def _table_row(entry: Entry, *, answers: bool) -> str:
     accuracy, change, real = entry["accuracy"], entry["versus_first"], entry["latency"][0]
     judged = accuracy and (
         f"{formatting.percent(accuracy['value'])} ({formatting.percents(accuracy['ci95'])})",
@@ -205,10 +218,12 @@ def _table_row(entry: Entry) -> str:
         entry["name"].replace("|", "\\|"),
         *(judged or ()),
         formatting.percent(change["agreement"]),
+        *([formatting.bare_ms(answer_ms(entry))] if answers else []),
         formatting.bare_ms(p50_ms(entry)),
         formatting.bare_ms(real["p95_ms"]),
         formatting.rate(real["texts_per_s"]),
         formatting.megabytes(entry["size_bytes"]),
+        *([speedup(of_answers(change))] if answers else []),
         speedup(change),
     )
     return f"| {' | '.join(cells)} |"
@@ -218,8 +233,11 @@ def _conditions(results: Mapping[str, Any]) -> str:
     machine, first = results["machine"], results["models"][0]
     device = machine["gpu"] if first["device"] == "cuda" else machine["cpu"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    timed = "model time only (token ids in, logits out)"
+    if has_answers(results["models"]):
+        timed = f"answer: text in, label out; p50, p95 and texts/s: {timed}"
     return (
-        f"Batch 1 on {texts_of(results)} test texts as they come, {first['latency'][0]['threads']} threads, model"
-        f" time only (token ids in, logits out). {device}"
+        f"Batch 1 on {texts_of(results)} test texts as they come, {first['latency'][0]['threads']} threads,"
+        f" {timed}. {device}"
         f" ({', '.join(machine['cpu_flags'])}); {versions}."
     )

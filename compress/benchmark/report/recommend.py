@@ -1,7 +1,7 @@
 """Which model to take, and why, from the entries of results.json.
 
-The rule: of the models that lose at most one point against the first, take the fastest at batch 1 on real texts. A
-wider loss that chance could explain does not pass: on few test texts almost any loss could be chance.
+The rule: of the models that lose at most one point against the first, take the fastest from a text to its answer, one
+text at a time. A wider loss that chance could explain does not pass: on few test texts almost any loss could be chance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,9 @@ from compress.benchmark.report.formatting import (
     points,
     points_range,
 )
-from compress.benchmark.report.speedup import can_be_stated, speedup_words
+from compress.benchmark.report.speedup import Entry, answer_ms, can_be_stated, of_answers, speedup_words
 
 _WORST_CHANGE = -0.01 - 1e-9  # 0.97 - 0.98 is a little less than -0.01
-
-Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +47,14 @@ def _chosen(entries: Sequence[Entry]) -> Recommendation:
     if first["accuracy"] is None:
         return _fastest(entries)
     close_enough = (entry for entry in entries if entry["versus_first"]["accuracy_delta"] >= _WORST_CHANGE)
-    chosen = min(close_enough, key=p50_ms)
+    chosen = min(close_enough, key=answer_ms)
     if len(entries) == 1:
         accuracy = f"{percent(first['accuracy']['value'])} {metric_name(first['accuracy']['metric'])}"
-        figures = f"{accuracy}, {milliseconds(p50_ms(first))} a text, {megabytes(first['size_bytes'])}"
+        figures = f"{accuracy}, {milliseconds(answer_ms(first))} a text, {megabytes(first['size_bytes'])}"
         return Recommendation(first["name"], f"{first['name']}: {figures}", "Only this model was measured.")
     if chosen is first:
         return _keep_first(entries)
     return Recommendation(chosen["name"], f"{chosen['name']}: {gains(chosen)}", _why(chosen, entries))
-
-
-def p50_ms(entry: Entry) -> float:
-    """The median at batch 1 on real texts with the first thread count, which is measured first."""
-    return float(entry["latency"][0]["p50_ms"])
 
 
 def texts_of(results: Mapping[str, Any]) -> int:
@@ -74,38 +67,38 @@ def gains(entry: Entry) -> str:
     change = entry["versus_first"]
     size = compared(change["size_ratio"], "smaller", "larger", "as large")
     loss = "" if change["accuracy_delta"] is None else f", {points(change['accuracy_delta'])} points"
-    return f"{speedup_words(change)}, {size}{loss}"
+    return f"{speedup_words(of_answers(change))}, {size}{loss}"
 
 
 def _fastest(entries: Sequence[Entry]) -> Recommendation:
     """Without labels: which is fastest, and how often it answers as the first."""
-    first, fastest = entries[0], min(entries, key=p50_ms)
+    first, fastest = entries[0], min(entries, key=answer_ms)
     why = "The test texts have no labels, so accuracy is not known: choose by speed only what is known to be right."
     if fastest is first:
-        return Recommendation(first["name"], f"{first['name']}: {milliseconds(p50_ms(first))} a text", why)
+        return Recommendation(first["name"], f"{first['name']}: {milliseconds(answer_ms(first))} a text", why)
     agreement = percent(fastest["versus_first"]["agreement"])
     why += f" {fastest['name']} is the fastest and answers as {first['name']} on {agreement} of the texts."
     return Recommendation(fastest["name"], f"{fastest['name']}: {gains(fastest)}", why)
 
 
 def _keep_first(entries: Sequence[Entry]) -> Recommendation:
-    first, fastest = entries[0], min(entries, key=p50_ms)
+    first, fastest = entries[0], min(entries, key=answer_ms)
     why = f"The fastest, {fastest['name']}, is {gains(fastest)}."
     if fastest is first:
-        why = f"It is the fastest, at {milliseconds(p50_ms(first))} a text."
+        why = f"It is the fastest, at {milliseconds(answer_ms(first))} a text."
     return Recommendation(first["name"], f"{first['name']}: keep it, nothing faster is as accurate", why)
 
 
 def _gain(chosen: Entry, first: Entry) -> str:
     sizes = f"{megabytes(chosen['size_bytes'])} against {megabytes(first['size_bytes'])}"
-    if not can_be_stated(chosen["versus_first"]):
+    if not can_be_stated(of_answers(chosen["versus_first"])):
         return (
             f"How much faster {chosen['name']} is cannot be said from these times: measure again on a quiet machine"
             f" or with more --seconds. It has {sizes}, and was the fastest model within one point of {first['name']}."
         )
     return (
         f"Take {chosen['name']}: it is the fastest model within one point of {first['name']},"
-        f" with {milliseconds(p50_ms(chosen))} a text against {milliseconds(p50_ms(first))} and {sizes}."
+        f" with {milliseconds(answer_ms(chosen))} a text against {milliseconds(answer_ms(first))} and {sizes}."
     )
 
 
@@ -124,8 +117,8 @@ def _why(chosen: Entry, entries: Sequence[Entry]) -> str:
             f"{chosen['accuracy']['n']} test texts cannot rule out a loss of"
             f" {points(-change['ci95'][0]).lstrip('+')} points; test on more to be sure."
         )
-    fastest = min(entries, key=p50_ms)
+    fastest = min(entries, key=answer_ms)
     if fastest is not chosen:
         loss = points(fastest["versus_first"]["accuracy_delta"])
-        sentences.append(f"The faster {fastest['name']} ({milliseconds(p50_ms(fastest))}) is at {loss} points.")
+        sentences.append(f"The faster {fastest['name']} ({milliseconds(answer_ms(fastest))}) is at {loss} points.")
     return " ".join(sentences)

@@ -8,8 +8,7 @@ from typing import Any, Literal
 import altair as alt
 
 from compress.benchmark.report.charts import ACCENT, INK, QUIET, as_svg, inline
-from compress.benchmark.report.recommend import Entry, p50_ms
-from compress.benchmark.report.speedup import can_be_stated
+from compress.benchmark.report.speedup import Entry, answer_interval_ms, answer_ms, can_be_stated, of_answers
 
 _WHISKER_PX = 3.0
 _LEFT_ROOM_PX, _RIGHT_ROOM_PX = 24, 70
@@ -67,11 +66,12 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def _point(entry: Entry, accent: bool) -> dict[str, Any]:
-    left, right = entry["latency"][0]["p50_ci95"]
+    left, right = answer_interval_ms(entry)
     low, high = entry["accuracy"]["ci95"]
-    place = {"x": p50_ms(entry), "y": 100 * entry["accuracy"]["value"]}
+    place = {"x": answer_ms(entry), "y": 100 * entry["accuracy"]["value"]}
     interval = {"left": left, "right": right, "low": 100 * low, "high": 100 * high}
-    return place | {"name": entry["name"], "accent": accent, "stated": can_be_stated(entry["versus_first"])} | interval
+    stated = can_be_stated(of_answers(entry["versus_first"]))
+    return place | {"name": entry["name"], "accent": accent, "stated": stated} | interval
 
 
 def _x_domain(data: Sequence[Mapping[str, Any]], width: int) -> list[float]:

@@ -1,11 +1,44 @@
-"""Speed-ups as the report writes them: the number where its interval is narrow, else the interval alone."""
+"""Speed-ups as the report writes them: the number where its interval is narrow, else the interval alone.
 
-from collections.abc import Mapping
+The speed-up that counts is that from a text to its answer; documents of before have the model's alone.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compress.benchmark.report.formatting import compared, times
 
 _CARRIED = 0.15
+
+Entry = Mapping[str, Any]
+
+
+def answer_ms(entry: Entry) -> float:
+    """The median from a text to its label; where that was not measured, :func:`p50_ms`."""
+    return float(entry.get("answer_p50_ms") or p50_ms(entry))
+
+
+def answer_interval_ms(entry: Entry) -> tuple[float, float]:
+    """Its 95% interval."""
+    low, high = entry.get("answer_p50_ci95") or entry["latency"][0]["p50_ci95"]
+    return low, high
+
+
+def p50_ms(entry: Entry) -> float:
+    """The model's median at batch 1 on real texts with the first thread count, which is measured first."""
+    return float(entry["latency"][0]["p50_ms"])
+
+
+def has_answers(entries: Sequence[Entry]) -> bool:
+    """Whether all were timed from a text to its label, so that they can be compared by it."""
+    return all(entry.get("answer_p50_ms") for entry in entries)
+
+
+def of_answers(change: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A model's ``versus_first`` with the speed-up of its answers in the place of the model's, where there is one."""
+    if "speedup_answer" not in change:
+        return change
+    return {**change, "speedup_p50": change["speedup_answer"], "speedup_ci95": change["speedup_answer_ci95"]}
 
 
 def can_be_stated(change: Mapping[str, Any]) -> bool:
