@@ -1,6 +1,7 @@
 """The command line: its commands, and one run of one. Results go to stdout, progress and errors to stderr."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from compress import recipes
 from compress.cli.arguments import CommandParser, OneLineParser, add_settings, whole_number
 from compress.cli.output import print_findings, print_result, print_run
+from compress.durable import disk_failure
 from compress.errors import CompressError
 from compress.machine import usable_cpus
 from compress.progress import be_quiet
@@ -148,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = _parse(given or ["--help"])
         be_quiet(parsed.quiet)
         parsed.command.call(parsed)
+        sys.stdout.flush()  # here it can still be said that nobody takes the result
     except CompressError as error:
         print(f"compress: {error}", file=sys.stderr)
         return 2
@@ -165,7 +168,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the program that reads our output has ended, as `head` does
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if (reason := disk_failure(error)) is None:
+            raise
+        print(
+            f"compress: {error.filename or 'the output'}: {reason}; free some space, then run it again", file=sys.stderr
+        )
+        _drop_output()
+        return 2
     return 0
+
+
+def _drop_output() -> None:
+    """Throw away what could not be written, or Python would try again at the end and fail in its own words."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write_utf8() -> None:
