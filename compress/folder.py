@@ -124,16 +124,21 @@ def refuse_unlisted(folder: Path, manifest: Manifest) -> None:
 
 
 def _stamps(folder: Path) -> list[tuple[int, ...] | None]:
-    """What differs as soon as the folder or a file of it is another; a folder's own change time tells of renames."""
+    """What differs as soon as the folder, a file of it or a link on the way there is another.
+
+    A folder's own change time tells of renames, there and back too.
+    """
     names: frozenset[str] = frozenset()
     with suppress(CompressError, OSError):
         names = listed_files(folder)
-    return [_stamp(folder / name) for name in (".", MANIFEST, *sorted(names))]
+    way = (folder.absolute(), *folder.absolute().parents)
+    links = [_stamp(part, follow_symlinks=False) for part in way if part.is_symlink()]
+    return links + [_stamp(folder / name) for name in (".", MANIFEST, *sorted(names))]
 
 
-def _stamp(path: Path) -> tuple[int, ...] | None:
+def _stamp(path: Path, *, follow_symlinks: bool = True) -> tuple[int, ...] | None:
     try:
-        found = path.stat()
+        found = path.stat(follow_symlinks=follow_symlinks)
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

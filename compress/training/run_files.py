@@ -149,10 +149,10 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         self._accelerator.wait_for_everyone()
-        torch.save(_random_state(), partial / self._random)
+        _save(_random_state(), partial / self._random)
         self._accelerator.wait_for_everyone()
         if main:
-            torch.save(state, partial / _STATE)
+            _save(state, partial / _STATE)
             files = {path.name: digest_tree(path) for path in partial.iterdir()}
             write_sealed(partial / _ABOUT, {"identity": self._identity, "files": files})
             sync(partial)
@@ -184,6 +184,11 @@ def _sound_identity(folder: Path) -> str:
         if digest_tree(folder / name) != digest:
             raise ValueError(f"{name} changed since it was written")
     return str(about["identity"])
+
+
+def _save(state: State, path: Path) -> None:
+    with path.open("wb") as file:  # given a path, PyTorch would not keep what the system says of a full disk
+        torch.save(state, file)
 
 
 def _load(path: Path) -> State:
