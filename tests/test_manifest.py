@@ -101,7 +101,7 @@ def test_a_graph_that_is_not_listed_is_never_taken(tiny_onnx: Path, tiny_int8: P
     with compress.load(model, threads=1) as classifier:
         assert classifier.precision == "fp32"
         assert classifier.logits(["a superb film"]).tolist() == expected
-    compress.export(model, tmp_path / "tei", layout="tei")
+    compress.export(model, tmp_path / "tei", **{"for": "tei"})
     assert (tmp_path / "tei" / FP32_GRAPH).read_bytes() == (tiny_onnx / FP32_GRAPH).read_bytes()
 
 

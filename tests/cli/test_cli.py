@@ -674,6 +674,15 @@ def test_ctrl_c_in_the_middle_of_a_step_leaves_nothing(tmp_path: Path, tiny_torc
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_an_output_that_takes_nothing_is_told(tiny_int8: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "compress", "predict", str(tiny_int8), "a text", "another"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == "compress: the output: No space left on device; free some space, then run it again\n"
+
+
 def test_without_a_command_it_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_of:
         main([])
