@@ -65,11 +65,10 @@ def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] =
     partial = _beside(out, "partial")
     with ExitStack() as at_the_end:
         try:
-            check_out(out, overwrite, inputs)
             _make_parents(out, at_the_end)
             _lock(out, at_the_end)
             _sweep(out)
-            check_out(out, overwrite, inputs)  # what a killed process set aside is there again
+            check_out(out, overwrite, inputs)  # after the sweep: what a killed process set aside is there again
             partial.mkdir()
         except OSError as error:
             raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None

@@ -227,6 +227,15 @@ def test_what_a_living_process_writes_stays_until_it_dies(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_what_a_kill_after_the_last_rename_left_goes_too(tmp_path: Path) -> None:
+    out = make(tmp_path / "out", {MANIFEST: OURS})
+    (tmp_path / ".out.lock").touch()
+    make(tmp_path / ".out.old.partial", FILES)
+    with pytest.raises(CompressError, match="exists"), new_folder(out):
+        pass
+    assert list(tmp_path.iterdir()) == [out]
+
+
 def test_what_a_kill_between_the_two_renames_left_comes_back(tmp_path: Path) -> None:
     """A process that died after it moved the old folder aside and before the new one had its name loses neither."""
     old = make(tmp_path / ".out.old.partial", FILES | {MANIFEST: OURS})

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -166,6 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"compress: interrupted, {str(stop) or 'nothing half-written is left'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the program that reads our output has ended, as `head` does
+        _drop_output()
         sys.stderr.close()
         return 0
     except OSError as error:
@@ -181,7 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _drop_output() -> None:
     """Throw away what could not be written, or Python would try again at the end and fail in its own words."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError):  # a program that calls us may have put something without a file there
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write_utf8() -> None:

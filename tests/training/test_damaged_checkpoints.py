@@ -6,6 +6,7 @@ Two real checkpoints of one training are damaged in every way, one file at a tim
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,14 @@ from tests.training.test_resume import contents
 
 FILES = ("state.pt", "random-0.pt", "checkpoint.json")
 # 34 steps, with a checkpoint after 10 and one at the validation after 17.
-SETTINGS = {"epochs": 1, "precision": "fp32", "learning_rate": 5e-4, "batch_size": 8, "threads": 1, "max_length": 16}
+SETTINGS: dict[str, Any] = {
+    "epochs": 1,
+    "precision": "fp32",
+    "learning_rate": 5e-4,
+    "batch_size": 8,
+    "threads": 1,
+    "max_length": 16,
+}
 
 
 def truncate(path: Path) -> None:
@@ -56,7 +64,7 @@ class Killed(BaseException):
     """Ends a training as a kill would, at a point that a test chooses."""
 
 
-def train(model: Path, data: Path, out: Path, **more: object) -> None:
+def train(model: Path, data: Path, out: Path, **more: Any) -> None:
     compress.finetune(model, data, out, **SETTINGS, **more)
 
 
