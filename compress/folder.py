@@ -88,7 +88,7 @@ def open_whole(folder: Path, open_files: Callable[[Manifest], Opened]) -> Opened
         try:
             opened = open_files(read_manifest(folder))
         except Exception:
-            if _stamps(folder) == before and not set_aside(folder).exists():
+            if _stamps(folder) == before and not between_renames(folder):
                 raise
         else:
             if _stamps(folder) == before:
@@ -102,6 +102,11 @@ def open_whole(folder: Path, open_files: Callable[[Manifest], Opened]) -> Opened
 def set_aside(folder: Path) -> Path:
     """Where a folder lies for the moment in which another takes its name."""
     return folder.parent / f".{folder.name}.old.partial"
+
+
+def between_renames(folder: Path) -> bool:
+    """Whether a folder was set aside and the one that replaces it does not have its name yet."""
+    return set_aside(folder).exists() and not folder.exists()
 
 
 def listed_files(folder: Path) -> frozenset[str]:

@@ -101,12 +101,10 @@ def _lock(out: Path, at_the_end: ExitStack) -> None:
         at_the_end.enter_context(lock)
     except Timeout:
         raise CompressError(f"--out {out}: another process is writing it; wait for it, or choose another") from None
-    at_the_end.callback(
-        _remove_lock, Path(lock.lock_file)
-    )  # while it is held: who waits for a lost file takes a new one
+    at_the_end.callback(_remove_file, _beside(out, "lock"))  # while it is held: a lock on a removed file is none
 
 
-def _remove_lock(path: Path) -> None:
+def _remove_file(path: Path) -> None:
     with suppress(OSError):
         path.unlink()
 
@@ -118,8 +116,8 @@ def _swap(partial: Path, out: Path) -> None:
         out.rename(old)
     try:
         put_in_place(partial, out)
-    except OSError:
-        if old.exists():
+    except BaseException:  # Ctrl-C too
+        if old.exists() and not out.exists():
             old.rename(out)
         raise
     shutil.rmtree(old, ignore_errors=True)

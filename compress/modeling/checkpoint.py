@@ -22,7 +22,7 @@ from compress.demo_assets import model_source
 from compress.errors import CompressError
 from compress.families.tokenizers.vocabulary import normalizer_settings, vocabulary_lines
 from compress.families.view import EncoderView
-from compress.folder import MANIFEST, Manifest, open_whole, refuse_unlisted, set_aside, write_manifest
+from compress.folder import MANIFEST, Manifest, between_renames, open_whole, refuse_unlisted, write_manifest
 from compress.modeling.intact import check_tokenizer
 from compress.modeling.plain import give_second_segment, labels_of
 from compress.modeling.reading import one_line, read_config, read_network, read_tokenizer
@@ -128,7 +128,7 @@ def set_label_config(config: Any, checkpoint: Checkpoint) -> None:
 
 def _load(name: str) -> Checkpoint:
     source = model_source(name)
-    if (Path(source) / MANIFEST).is_file() or set_aside(Path(source)).exists():
+    if (Path(source) / MANIFEST).is_file() or between_renames(Path(source)):
         return open_whole(Path(source), lambda manifest: _read(name, source, manifest))
     _check_place(source)
     return _read(name, source, None)
