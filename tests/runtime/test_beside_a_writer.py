@@ -108,3 +108,11 @@ def test_a_folder_set_aside_and_never_replaced_says_what_to_do(
     monkeypatch.setattr("compress.folder._TRIES", 3)
     with pytest.raises(CompressError, match="the command that replaced it was killed; wait for it, or run it again"):
         compress.load(tmp_path / "model")
+
+
+def test_a_folder_that_was_left_aside_hides_no_other_reason(tiny_onnx: Path, tmp_path: Path) -> None:
+    for name in ("model", ".model.old.partial"):
+        shutil.copytree(tiny_onnx, tmp_path / name)
+    (tmp_path / "model" / "tokenizer.json").unlink()
+    with pytest.raises(CompressError, match="tokenizer.json: missing"):
+        compress.load(tmp_path / "model")
