@@ -1,28 +1,28 @@
-"""A model is a folder: its manifest, its digests, and how a folder comes to exist whole or not at all."""
+"""A model is a folder: its manifest, and the digests of what it lists."""
 
-import errno
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from glob import escape
 from pathlib import Path, PureWindowsPath
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
+from compress.durable import read_sealed, write_sealed
 from compress.errors import CompressError
+from compress.task import TASKS
 
 MANIFEST = "compress.json"
 FORMAT_VERSION = 1
 Kind = Literal["torch", "onnx", "single_file", "tei", "triton"]
-# What tells our folders from others: a file, and keys that it must have, for the names are common.
-OUR_MARKS = {
-    MANIFEST: {"format_version", "files"},
-    "dataset.json": {"task", "rows"},
-    "results.json": {"machine", "models"},
-}
+_SHORTEST = 4  # tokens that a text is cut to; fewer have no room for its own beside the special ones
+# A folder may be replaced while it is read: then it is read again, for about a second at least.
+_TRIES, _PAUSE_S = 100, 0.01
+# What transformers opens wherever it lies beside a model, whether or not the model was saved with it.
+_OPENED_BY_NAME = (".json", ".safetensors", ".bin", ".model", ".jinja", ".py", "vocab.txt", "merges.txt")
+
+Opened = TypeVar("Opened")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ class Manifest:
         listing = "\n".join(f"{file.name} {file.sha256}" for file in sorted(self.files, key=lambda file: file.name))
         return hashlib.sha256(listing.encode()).hexdigest()
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the files that are part of the model, the only ones that may be opened."""
+        return frozenset(file.name for file in self.files)
+
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a whole folder; files that are missing, truncated or changed are refused by name."""
@@ -67,9 +72,47 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = _parse(path)
         for file in manifest.files:
             _check(folder, file)
+        _check_labels(folder, manifest)
     except OSError as error:
         raise CompressError(f"{error.filename}: cannot be read ({error.strerror}); make the folder readable") from None
     return manifest
+
+
+def open_whole(folder: Path, open_files: Callable[[Manifest], Opened]) -> Opened:
+    """What ``open_files`` makes of a whole folder, all of it from one and the same folder.
+
+    A folder may be replaced while it is read. Then ``open_files`` is called again.
+    """
+    for _ in range(_TRIES):
+        before = _stamps(folder)
+        try:
+            opened = open_files(read_manifest(folder))
+        except Exception:
+            if _stamps(folder) == before and not between_renames(folder):
+                raise
+        else:
+            if _stamps(folder) == before:
+                return opened
+        time.sleep(_PAUSE_S)
+    raise CompressError(
+        f"{folder}: is being replaced, or the command that replaced it was killed; wait for it, or run it again"
+    )
+
+
+def set_aside(folder: Path) -> Path:
+    """Where a folder lies for the moment in which another takes its name."""
+    return folder.parent / f".{folder.name}.old.partial"
+
+
+def between_renames(folder: Path) -> bool:
+    """Whether a folder was set aside and the one that replaces it does not have its name yet."""
+    return set_aside(folder).exists() and not folder.exists()
+
+
+def listed_files(folder: Path) -> frozenset[str]:
+    """The names in the folder's manifest, the files unread; none without a manifest."""
+    path = folder / MANIFEST
+    return _parse(path).names if path.is_file() else frozenset()
 
 
 def manifest_kind(folder: Path) -> Kind | None:
@@ -78,31 +121,103 @@ def manifest_kind(folder: Path) -> Kind | None:
     return _parse(path).kind if path.is_file() else None
 
 
+def refuse_unlisted(folder: Path, manifest: Manifest) -> None:
+    """Refuse files that transformers would open beside those of a PyTorch model, though no step wrote them."""
+    for path in sorted(folder.iterdir()):
+        if path.name.endswith(_OPENED_BY_NAME) and path.name not in manifest.names | {MANIFEST}:
+            raise CompressError(f"{path}: {MANIFEST} does not list it, and it could change the model; take it away")
+
+
+def _stamps(folder: Path) -> list[tuple[int, ...] | None]:
+    """What differs as soon as the folder, a file of it or a link on the way there is another.
+
+    A folder's own change time tells of renames, there and back too.
+    """
+    names: frozenset[str] = frozenset()
+    with suppress(CompressError, OSError):
+        names = listed_files(folder)
+    way = (folder.absolute(), *folder.absolute().parents)
+    links = [_stamp(part, follow_symlinks=False) for part in way if part.is_symlink()]
+    return links + [_stamp(folder / name) for name in (".", MANIFEST, *sorted(names))]
+
+
+def _stamp(path: Path, *, follow_symlinks: bool = True) -> tuple[int, ...] | None:
+    try:
+        found = path.stat(follow_symlinks=follow_symlinks)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def _parse(path: Path) -> Manifest:
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_sealed(path, required=False)  # earlier versions wrote none
         version = raw["format_version"]
-        if version > FORMAT_VERSION:
+        if _whole(version, 1) and version > FORMAT_VERSION:
             raise CompressError(f"{path}: format_version {version} is newer than this package reads; upgrade compress")
-        return Manifest(
-            kind=raw["kind"],
-            task=raw["task"],
-            labels=tuple(raw["labels"]),
-            max_length=raw["max_length"],
-            parameters=raw["parameters"],
-            history=tuple(raw["history"]),
-            files=tuple(File(**file) for file in raw["files"]),
-            format_version=version,
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise CompressError(f"{path}: damaged ({error!r}); make the folder again") from None
+        for name, (fits, wanted) in _ENTRIES.items():
+            if not fits(raw[name]):
+                raise ValueError(f"{name} is {raw[name]!r:.80}, not {wanted}")
+        if unknown := sorted(raw.keys() - _ENTRIES.keys()):
+            raise ValueError(f"{unknown[0]!r:.80} is no entry of it")
+        files = tuple(File(**file) for file in raw["files"])
+    except (ValueError, KeyError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise CompressError(f"{path}: damaged ({reason}); make the folder again") from None
+    for file in files:
+        _refuse_outside(path, file)
+    return Manifest(**{**raw, "labels": tuple(raw["labels"]), "history": tuple(raw["history"]), "files": files})
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _text(value: object) -> bool:
+    """Whether this is a text that can be printed and written to a file."""
+    return isinstance(value, str) and value != "" and not any("\ud800" <= mark <= "\udfff" for mark in value)
+
+
+def _labels(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_text, value)) and len(set(value)) == len(value)
+
+
+def _file(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"name", "bytes", "sha256"}
+        and _text(value["name"])
+        and "\0" not in value["name"]
+        and _whole(value["bytes"], 0)
+        and _text(value["sha256"])
+    )
+
+
+def _list_of(fits: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+# Each entry of a manifest: whether a value fits, and what is wanted, in words.
+_ENTRIES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "kind": (get_args(Kind).__contains__, f"one of {', '.join(get_args(Kind))}"),
+    "task": (TASKS.__contains__, f"one of {', '.join(TASKS)}"),
+    "labels": (_labels, "a list of texts that differ"),
+    "max_length": (lambda value: _whole(value, _SHORTEST), f"a whole number of at least {_SHORTEST}"),
+    "parameters": (lambda value: _whole(value, 0), "a whole number"),
+    "history": (_list_of(lambda entry: isinstance(entry, dict)), "a list of objects"),
+    "files": (_list_of(_file), "a list of name, bytes and sha256"),
+    "format_version": (lambda value: _whole(value, 1), "a whole number of at least 1"),
+}
+
+
+def _refuse_outside(manifest: Path, file: File) -> None:
+    parts = PureWindowsPath(file.name)  # it knows the separators of all systems
+    if parts.anchor or ".." in parts.parts:  # a link is no harm, wherever it leads: the digest guards the content
+        raise CompressError(f"{manifest}: lists {file.name}, which lies outside the folder; do not use it")
 
 
 def _check(folder: Path, file: File) -> None:
     path = folder / file.name
-    parts = PureWindowsPath(file.name)  # it knows the separators of all systems
-    if parts.anchor or ".." in parts.parts:  # a link is no harm, wherever it leads: the digest guards the content
-        raise CompressError(f"{folder / MANIFEST}: lists {file.name}, which lies outside the folder; do not use it")
     if not path.is_file():
         raise CompressError(f"{path}: missing, though {MANIFEST} lists it; make or copy the folder again")
     size = path.stat().st_size
@@ -112,15 +227,35 @@ def _check(folder: Path, file: File) -> None:
         raise CompressError(f"{path}: changed since it was written; make or copy the folder again")
 
 
+def _check_labels(folder: Path, manifest: Manifest) -> None:
+    """The names of the logits in ``config.json``, which other programs read, must be the manifest's."""
+    if manifest.kind not in ("torch", "onnx") or "config.json" not in manifest.names:
+        return
+    path = folder / "config.json"
+    try:
+        names = json.loads(path.read_bytes()).get("id2label")
+        same = names is None or [names[str(index)] for index in range(len(names))] == list(manifest.labels)
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        same = False
+    if not same:
+        raise CompressError(f"{path}: its id2label are not the labels in {MANIFEST}; make the folder again")
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
-    """Digest every file in ``folder`` and write the manifest, last; returns it with its files."""
+    """Digest every file in ``folder`` and write the manifest, last; returns it with its files.
+
+    All files get the permissions that a new file has here, of which some libraries take the group's and others' away.
+    """
     files = tuple(
         File(path.relative_to(folder).as_posix(), path.stat().st_size, _sha256(path))
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST
     )
     whole = Manifest(**{**vars(manifest), "files": files})
-    (folder / MANIFEST).write_text(json.dumps(asdict(whole), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_sealed(folder / MANIFEST, asdict(whole))
+    mode = (folder / MANIFEST).stat().st_mode
+    for file in files:
+        (folder / file.name).chmod(mode)
     return whole
 
 
@@ -136,117 +271,3 @@ def digest_tree(path: Path) -> str:
     files = (file for file in sorted(path.rglob("*")) if file.is_file())
     listing = "\n".join(f"{file.relative_to(path).as_posix()} {_sha256(file)}" for file in files)
     return hashlib.sha256(listing.encode()).hexdigest()
-
-
-def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
-    """Refuse an output folder that would overwrite something, before any work is done."""
-    if Path.cwd().is_relative_to(out.resolve()):
-        raise CompressError(f"--out {out}: holds the folder that this command runs in; name one inside it")
-    for path in inputs:
-        if path.exists() and path.resolve().is_relative_to(out.resolve()):
-            raise CompressError(
-                f"--out {out}: holds the input {path}; a step never writes into its input, choose another"
-            )
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise CompressError(f"--out {out}: exists and is not a folder; choose another")
-    if out.exists():
-        if not overwrite:
-            raise CompressError(f"--out {out}: exists; choose another, or add --overwrite to replace it")
-        if any(out.iterdir()) and not is_ours(out):
-            raise CompressError(
-                f"--out {out}: was not made by compress, so --overwrite leaves it alone; choose another"
-            )
-
-
-def is_ours(folder: Path) -> bool:
-    """Whether compress wrote this folder."""
-    for name, keys in OUR_MARKS.items():
-        with suppress(OSError, ValueError, TypeError):
-            if keys <= set(json.loads((folder / name).read_text(encoding="utf-8"))):
-                return True
-    return False
-
-
-@contextmanager
-def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """A temporary sibling of ``out`` to write into; it takes the name ``out`` at the end, or vanishes on any error."""
-    partial = out.parent / f".{out.name}.{_writer(os.getpid())}.partial"
-    try:
-        _sweep(out)
-        check_out(out, overwrite, inputs)
-        new_parents = [parent for parent in out.parents if not parent.exists()]
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
-    except OSError as error:
-        raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
-    try:
-        yield partial
-        check_out(out, overwrite)  # another process may have finished there meanwhile
-        _swap(partial, out)
-    except OSError as error:
-        about_out = error.filename is not None and str(partial) in str(error.filename)
-        if not about_out and error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise CompressError(
-            f"--out {out}: cannot be written ({error.strerror}); free some space or choose another"
-        ) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        for parent in new_parents:
-            with suppress(OSError):  # it holds the result, or somebody else's file
-                parent.rmdir()
-
-
-def _swap(partial: Path, out: Path) -> None:
-    old = out.parent / f".{out.name}.{_writer(os.getpid())}.old.partial"
-    if out.exists():
-        out.rename(old)
-    try:
-        partial.rename(out)
-    except OSError:
-        if old.exists():
-            old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _sweep(out: Path) -> None:
-    """Remove what a killed process left half-written; what a living one is writing stays."""
-    for left, writer in _half_written(out):
-        if not _alive(writer):
-            if left.name.endswith(".old.partial") and not out.exists():
-                left.rename(out)  # killed between the two renames of a swap
-            else:
-                shutil.rmtree(left, ignore_errors=True)
-
-
-def being_written(out: Path) -> bool:
-    """Whether another process that lives is at work on ``out``."""
-    return any(writer != _writer(os.getpid()) and _alive(writer) for _, writer in _half_written(out))
-
-
-def _half_written(out: Path) -> Iterator[tuple[Path, str]]:
-    """What steps on their way to ``out`` write into, and who each of them is."""
-    for left in out.parent.glob(f".{escape(out.name)}.*.partial"):
-        writer = left.name.removeprefix(f".{out.name}.").split(".")[0]
-        if writer.partition("-")[0].isdigit():
-            yield left, writer
-
-
-def _writer(pid: int) -> str:
-    """A process by its number and when it began; in containers every run has the same number."""
-    try:
-        since_boot = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-    except OSError:  # not on Linux, or it has ended
-        since_boot = "0"
-    return f"{pid}-{since_boot}"
-
-
-def _alive(writer: str) -> bool:
-    pid = int(writer.partition("-")[0])
-    with suppress(PermissionError):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-    return _writer(pid) == writer

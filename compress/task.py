@@ -1,4 +1,6 @@
-"""What the names of tasks say."""
+"""The tasks, and what their names say."""
+
+TASKS = ("single_label", "multi_label", "pair_single_label", "pair_multi_label")
 
 
 def is_multi_label(task: str) -> bool:

@@ -1,7 +1,6 @@
 """Model folders: manifests, digests, and folders that come to exist whole or not at all."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,17 +13,8 @@ import compress
 from compress.config import DataConfig
 from compress.data import read_dataset
 from compress.errors import CompressError
-from compress.folder import (
-    MANIFEST,
-    OUR_MARKS,
-    Manifest,
-    _writer,
-    being_written,
-    digest_tree,
-    new_folder,
-    read_manifest,
-    write_manifest,
-)
+from compress.folder import MANIFEST, Manifest, digest_tree, read_manifest, write_manifest
+from compress.new_folder import OUR_MARKS, new_folder
 from compress.recipes.run import digest_source
 
 OURS = json.dumps({"format_version": 1, "files": []})
@@ -37,12 +27,6 @@ def make(folder: Path, files: dict[str, str]) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")
     return folder
-
-
-def dead_pid() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
 
 
 def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
@@ -202,40 +186,64 @@ def test_out_may_not_be_where_the_command_runs(name: str, tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == [tmp_path / "here"]
 
 
-def test_what_dead_processes_left_is_swept_and_what_living_ones_write_stays(tmp_path: Path) -> None:
-    dead, living = dead_pid(), os.getppid()
-    stale = make(tmp_path / f".out.{dead}-1.partial", FILES)
-    reused = make(tmp_path / f".out.{os.getpid()}-1.partial", FILES)  # of a process that had our number before us
-    live = make(tmp_path / f".out.{_writer(living)}.partial", FILES)
-    other = make(tmp_path / f".another.{dead}.partial", FILES)
-    private = make(tmp_path / ".out.notes.partial", FILES)
-    with new_folder(tmp_path / "out"):
+def test_what_a_dead_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    for left in (".out.partial", ".out.old.partial", ".out.unfinished.removed"):
+        make(tmp_path / left, FILES)
+    (tmp_path / ".out.lock").touch()
+    make(tmp_path / "out", {MANIFEST: OURS})
+    kept = {".another.partial", ".out.notes.partial"}
+    for other in kept:
+        make(tmp_path / other, FILES)
+    with new_folder(tmp_path / "out", overwrite=True):
         pass
-    assert not stale.exists()
-    assert not reused.exists()
-    assert live.exists()
-    assert being_written(tmp_path / "out")
-    assert other.exists()  # of another --out, which will sweep it itself
-    assert private.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"out", *kept}
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from compress.new_folder import new_folder
+with new_folder(Path(sys.argv[1])) as partial:
+    (partial / "file").touch()
+    print("writing", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_a_living_process_writes_stays_until_it_dies(tmp_path: Path) -> None:
+    """Its number means nothing: in another container it is another's. The kernel knows who holds the lock."""
+    out, unfinished = tmp_path / "out", make(tmp_path / ".out.unfinished", {"step-1/state": ""})
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(out)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "writing\n"
+    with pytest.raises(CompressError, match="another process is writing it"), new_folder(out):
+        pass
+    assert (tmp_path / ".out.partial" / "file").is_file()
+    writer.kill()
+    writer.communicate()
+    with new_folder(out) as partial:
+        assert list(partial.iterdir()) == []
+        assert unfinished.is_dir()  # a training goes on from there
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_what_a_kill_after_the_last_rename_left_goes_too(tmp_path: Path) -> None:
+    out = make(tmp_path / "out", {MANIFEST: OURS})
+    (tmp_path / ".out.lock").touch()
+    make(tmp_path / ".out.old.partial", FILES)
+    with pytest.raises(CompressError, match="exists"), new_folder(out):
+        pass
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_what_a_kill_between_the_two_renames_left_comes_back(tmp_path: Path) -> None:
     """A process that died after it moved the old folder aside and before the new one had its name loses neither."""
-    old = make(tmp_path / f".out.{dead_pid()}.old.partial", FILES | {MANIFEST: OURS})
+    old = make(tmp_path / ".out.old.partial", FILES | {MANIFEST: OURS})
     before = digest_tree(old)
     with pytest.raises(CompressError, match="exists"), new_folder(tmp_path / "out"):
         pass
     assert digest_tree(tmp_path / "out") == before
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
-
-
-def test_a_name_with_wildcards_sweeps_its_own_leavings_only(tmp_path: Path) -> None:
-    dead = dead_pid()
-    own, other = make(tmp_path / f".run[1].{dead}.partial", FILES), make(tmp_path / f".run1.{dead}.partial", FILES)
-    with new_folder(tmp_path / "run[1]"):
-        pass
-    assert not own.exists()
-    assert other.exists()
 
 
 @pytest.mark.parametrize("use", [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from compress.benchmark.backends.baselines import ABOUT, BaselinePredictor
 from compress.errors import CompressError
-from compress.folder import manifest_kind, read_manifest
+from compress.folder import listed_files, manifest_kind, read_manifest
 from compress.runtime.encoding import TextEncoder
 from compress.runtime.graph_file import GRAPHS
 from compress.runtime.predictor import MeasuredPredictor
@@ -65,8 +65,9 @@ def open_row(row: Row, threads: int) -> MeasuredPredictor:
 
 def gpu_graph(folder: Path) -> Path | None:
     """The ONNX folder's graph for a GPU, which is any but int8; None where it has none."""
-    graphs = (folder / name for name, precision in GRAPHS.items() if precision != "int8")
-    return next((graph for graph in graphs if graph.is_file()), None)
+    listed = listed_files(folder)
+    graphs = (folder / name for name, precision in GRAPHS.items() if precision != "int8" and name in listed)
+    return next(graphs, None)
 
 
 def unique_names(models: Sequence[Path]) -> dict[str, Path]:

@@ -1,8 +1,10 @@
 """The command line: its commands, and one run of one. Results go to stdout, progress and errors to stderr."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 from compress import recipes
 from compress.cli.arguments import CommandParser, OneLineParser, add_settings, whole_number
 from compress.cli.output import print_findings, print_result, print_run
+from compress.durable import disk_failure
 from compress.errors import CompressError
 from compress.machine import usable_cpus
 from compress.progress import be_quiet
@@ -148,6 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = _parse(given or ["--help"])
         be_quiet(parsed.quiet)
         parsed.command.call(parsed)
+        sys.stdout.flush()  # here it can still be said that nobody takes the result
     except CompressError as error:
         print(f"compress: {error}", file=sys.stderr)
         return 2
@@ -163,9 +167,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"compress: interrupted, {str(stop) or 'nothing half-written is left'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the program that reads our output has ended, as `head` does
+        _drop_output()
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if (reason := disk_failure(error)) is None:
+            raise
+        print(
+            f"compress: {error.filename or 'the output'}: {reason}; free some space, then run it again", file=sys.stderr
+        )
+        _drop_output()
+        return 2
     return 0
+
+
+def _drop_output() -> None:
+    """Throw away what could not be written, or Python would try again at the end and fail in its own words."""
+    with suppress(OSError):  # a program that calls us may have put something without a file there
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write_utf8() -> None:

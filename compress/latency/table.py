@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock
 from scipy.optimize import nnls
 
+from compress.durable import write_whole
 from compress.errors import CompressError
 from compress.latency.deployment import Deployment
 from compress.latency.timer import Timer
@@ -202,9 +204,8 @@ def write_timings(place: Path, timings: dict[Widths, Timing]) -> None:
     entries = [asdict(widths) | asdict(timing) for widths, timing in timings.items()]
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_suffix(".partial")
-        partial.write_text(json.dumps({"timings": entries}), encoding="utf-8")
-        partial.replace(place)
+        with FileLock(place.parent / "lock"):
+            write_whole(place, json.dumps({"timings": entries}))
     except OSError as error:
         raise CompressError(
             f"latency table {place}: cannot be written ({error.strerror}); set $COMPRESS_CACHE to a folder that can be"

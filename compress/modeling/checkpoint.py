@@ -22,7 +22,7 @@ from compress.demo_assets import model_source
 from compress.errors import CompressError
 from compress.families.tokenizers.vocabulary import normalizer_settings, vocabulary_lines
 from compress.families.view import EncoderView
-from compress.folder import MANIFEST, Manifest, read_manifest, write_manifest
+from compress.folder import MANIFEST, Manifest, between_renames, open_whole, refuse_unlisted, write_manifest
 from compress.modeling.intact import check_tokenizer
 from compress.modeling.plain import give_second_segment, labels_of
 from compress.modeling.reading import one_line, read_config, read_network, read_tokenizer
@@ -128,7 +128,15 @@ def set_label_config(config: Any, checkpoint: Checkpoint) -> None:
 
 def _load(name: str) -> Checkpoint:
     source = model_source(name)
-    manifest = _manifest(source)
+    if (Path(source) / MANIFEST).is_file() or between_renames(Path(source)):
+        return open_whole(Path(source), lambda manifest: _read(name, source, manifest))
+    _check_place(source)
+    return _read(name, source, None)
+
+
+def _read(name: str, source: str, manifest: Manifest | None) -> Checkpoint:
+    if manifest:
+        _check_ours(Path(source), manifest)
     with quiet_transformers():
         config, tokenizer = read_config(source), read_tokenizer(source)
         model, has_head = read_network(source, config)
@@ -148,15 +156,17 @@ def _load(name: str) -> Checkpoint:
     )
 
 
-def _manifest(source: str) -> Manifest | None:
+def _check_ours(folder: Path, manifest: Manifest) -> None:
+    if manifest.kind != "torch":
+        raise CompressError(
+            f"{folder}: holds an ONNX model; this step needs the torch folder that it was exported from"
+        )
+    refuse_unlisted(folder, manifest)
+
+
+def _check_place(source: str) -> None:
+    """Refuse the name of a folder that is not there or is a file; a hub id passes."""
     path = Path(source)
-    if (path / MANIFEST).is_file():
-        manifest = read_manifest(path)
-        if manifest.kind != "torch":
-            raise CompressError(
-                f"{source}: holds an ONNX model; this step needs the torch folder that it was exported from"
-            )
-        return manifest
     local = (
         path.is_absolute()
         or source.startswith(".")
@@ -169,7 +179,6 @@ def _manifest(source: str) -> Manifest | None:
         )
     if path.is_file():
         raise CompressError(f"{source}: is a file; give the folder that holds it")
-    return None
 
 
 def _task(config: Any) -> str:

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from compress.errors import CompressError
 from compress.families import family_of
-from compress.folder import Manifest, write_manifest
+from compress.folder import Manifest, listed_files, write_manifest
 from compress.graph.tokenizer import DOMAIN, write_pair_tokens, write_tokens
 from compress.graph.writer import GraphWriter, Shape, model_of
 from compress.modeling.checkpoint import Checkpoint, save_tokenizer, set_label_config
@@ -56,11 +56,13 @@ def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
     """config.json and the tokenizer's files, from a PyTorch checkpoint.
 
     The config names the family's own class even where layers differ in width: the graph holds the widths, and clients
-    such as transformers.js and optimum only look up whether they know the model type.
+    such as transformers.js and optimum only look up whether they know the model type. It does not name the folder that
+    the checkpoint came from: equal models have equal files, wherever they were made.
     """
     config = checkpoint.model.config
     set_label_config(config, checkpoint)
-    settings = {name: value for name, value in config.to_dict().items() if name not in PRUNED_SETTINGS}
+    left_out = {*PRUNED_SETTINGS, "_name_or_path"}
+    settings = {name: value for name, value in config.to_dict().items() if name not in left_out}
     family = family_of(config)
     settings |= {"model_type": family.model_type, "architectures": [family.classifier]}
     (folder / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -69,8 +71,9 @@ def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
 
 def copy_side_files(parent: Path, folder: Path) -> None:
     """The same files, from another ONNX folder; not all tokenizers have a ``vocab.txt``."""
+    listed = listed_files(parent)
     for name in _SIDE_FILES:
-        if name != "vocab.txt" or (parent / name).is_file():  # WordPiece alone has one
+        if name != "vocab.txt" or name in listed:  # WordPiece alone has one
             shutil.copyfile(parent / name, folder / name)
 
 
@@ -137,9 +140,10 @@ def triton(parent: Path, manifest: Manifest, folder: Path) -> Path:
 
 def _graph(parent: Path) -> Path:
     """The int8 graph of a folder that has one, else the fp32 one."""
-    for graph in (parent / INT8_GRAPH, parent / FP32_GRAPH):
-        if graph.is_file():
-            return graph
+    listed = listed_files(parent)
+    for name in (INT8_GRAPH, FP32_GRAPH):
+        if name in listed:
+            return parent / name
     raise CompressError(f"{parent}: has no fp32 or int8 graph to lay out; give the fp32 ONNX folder, int8 or PyTorch")
 
 

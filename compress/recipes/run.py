@@ -11,9 +11,11 @@ from filelock import FileLock, Timeout
 from compress.clock import Stopwatch, in_words
 from compress.config import DataConfig, Names
 from compress.data import read_dataset, write_dataset
+from compress.durable import told_in_one_line, write_whole
 from compress.errors import CompressError
-from compress.folder import MANIFEST, digest_tree, is_ours, new_folder, read_manifest
+from compress.folder import MANIFEST, digest_tree, read_manifest
 from compress.machine import processes
+from compress.new_folder import is_ours, new_folder
 from compress.paths import local_path
 from compress.progress import say
 from compress.recipes.recipe import Recipe, Step, read_recipe
@@ -49,7 +51,7 @@ def run(
         raise CompressError("run: runs in one process; start single steps under torchrun or accelerate launch")
     folder = _open(local_path(out))
     try:
-        with FileLock(folder / LOCK, timeout=0):
+        with told_in_one_line(f"--out {out}", below=folder), FileLock(folder / LOCK, timeout=0):
             try:
                 return _run(recipe, _RunState(folder, forget=overwrite))
             finally:
@@ -75,7 +77,7 @@ def _run(recipe: Recipe, state: "_RunState") -> dict[str, StepResult]:
         settings = step.model_dump(exclude={"step"}, exclude_unset=True)
         settings |= {"data": state.folder / "data"} if takes_data else {}
         out = state.folder / name
-        done[name] = STEPS[step.command].call(out=out, overwrite=out.exists(), **settings)
+        done[name] = STEPS[step.command].call(out=out, overwrite=True, **settings)
         if not done[name].metrics.get("failed"):  # a model that bench could not measure is tried again
             state.record(name, fingerprint)
     say(f"{state.folder}: {len(done)} of {len(recipe.steps)} steps run in {in_words(watch.seconds)}")
@@ -141,7 +143,7 @@ def _open(out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not (out / STATE).exists():
-            (out / STATE).write_text("{}\n", encoding="utf-8")
+            write_whole(out / STATE, "{}\n")
     except OSError as error:
         raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
     return out
@@ -178,9 +180,8 @@ class _RunState:
     def record(self, name: str, fingerprint: str) -> None:
         """Remember the folder ``name`` as it is now; the file changes whole or not at all."""
         self._steps[name] = {"fingerprint": fingerprint, "output": _output(self.folder / name) or ""}
-        partial = self.folder / f".{STATE}"
-        partial.write_text(json.dumps({"format_version": 1, "steps": self._steps}, indent=2) + "\n", encoding="utf-8")
-        partial.replace(self.folder / STATE)
+        text = json.dumps({"format_version": 1, "steps": self._steps}, indent=2) + "\n"
+        write_whole(self.folder / STATE, text)
 
 
 def _output(folder: Path) -> str | None:

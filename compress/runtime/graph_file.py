@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.errors import CompressError
+from compress.folder import listed_files
 from compress.machine import cpu_flags, int8_flags
 
 FP32_GRAPH = "onnx/model.onnx"
@@ -47,13 +48,16 @@ class Choice:
 
 
 def choose_graph(folder: Path, flags: frozenset[str] | None = None) -> Choice:
-    """The folder's graph for a CPU with ``flags`` (default: this one), as the kernel names them.
+    """The graph, of those in the folder's manifest, for a CPU with ``flags``, as the kernel names them.
+
+    Without ``flags`` it is for this CPU.
 
     Without int8 dot products an int8 graph is hardly faster than fp32, and its sums can saturate, so that it answers a
     little differently than elsewhere. A CPU that does not tell its flags (macOS, Windows) is taken for a modern one.
     """
     flags = cpu_flags() if flags is None else flags
-    found = {precision: folder / name for name, precision in GRAPHS.items() if (folder / name).is_file()}
+    listed = listed_files(folder)
+    found = {precision: folder / name for name, precision in GRAPHS.items() if name in listed}
     if not found:
         raise CompressError(f"{folder}: has none of {', '.join(GRAPHS)}; export the model again")
     fast = int8_flags(flags)

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime as ort
 
 from compress.errors import CompressError
-from compress.folder import Manifest, read_manifest
+from compress.folder import MANIFEST, Manifest, open_whole
 from compress.machine import usable_cpus
 from compress.runtime.encoding import Feeds, TextEncoder
 from compress.runtime.graph_file import (
@@ -68,19 +68,14 @@ class OnnxPredictor:
         cls, folder: Path, threads: int | None = None, instances: int = 1, provider: str = "CPU"
     ) -> "OnnxPredictor":
         """The classifier in an ONNX folder of ours, in the graph that suits this CPU."""
-        manifest = read_manifest(folder)
-        if manifest.kind == "torch":
-            raise CompressError(
-                f"{folder}: is a PyTorch model; make an ONNX one with 'compress export {folder} --out ...'"
-            )
-        if manifest.kind != "onnx":
-            raise CompressError(
-                f"{folder}: is a model laid out for others ({manifest.kind}, see its README.md); load the ONNX folder "
-                "that it was exported from"
-            )
-        encoder = TextEncoder.from_file(folder / "tokenizer.json", manifest.max_length)
-        choice = choose_graph(folder)
-        return cls(choice.graph, manifest, encoder, threads, instances, choice.reason, provider)
+
+        def opened(manifest: Manifest) -> "OnnxPredictor":
+            _refuse_other_kinds(folder, manifest)
+            encoder = TextEncoder.from_file(folder / "tokenizer.json", manifest.max_length)
+            choice = choose_graph(folder)
+            return cls(choice.graph, manifest, encoder, threads, instances, choice.reason, provider)
+
+        return open_whole(folder, opened)
 
     def run(self, feeds: Feeds) -> Logits:
         """Logits, float32 ``[batch, labels]``; safe to call from several threads."""
@@ -88,6 +83,18 @@ class OnnxPredictor:
         read = {name: feeds[name] for name in self._inputs}
         logits: Logits = np.asarray(session.run([OUTPUT], read)[0], dtype=np.float32)
         return logits
+
+
+def _refuse_other_kinds(folder: Path, manifest: Manifest) -> None:
+    if manifest.kind == "torch":
+        raise CompressError(f"{folder}: is a PyTorch model; make an ONNX one with 'compress export {folder} --out ...'")
+    if manifest.kind != "onnx":
+        raise CompressError(
+            f"{folder}: is a model laid out for others ({manifest.kind}, see its README.md); load the ONNX folder "
+            "that it was exported from"
+        )
+    if "tokenizer.json" not in manifest.names:
+        raise CompressError(f"{folder / 'tokenizer.json'}: is not in {MANIFEST}'s list; make or copy the folder again")
 
 
 def find_provider(name: str) -> str:

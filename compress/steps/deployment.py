@@ -95,8 +95,8 @@ def quantize(
 
         dataset = job.dataset
         with _exported(model, job, pairs=dataset.pairs) as (parent, manifest):
-            if not (parent / FP32_GRAPH).is_file():
-                form = "in fp16" if (parent / FP16_GRAPH).is_file() else "quantized already"
+            if FP32_GRAPH not in manifest.names:
+                form = "in fp16" if FP16_GRAPH in manifest.names else "quantized already"
                 raise CompressError(f"{model}: is {form}; give the fp32 ONNX folder or the PyTorch one")
             check_labels(manifest, dataset, str(model))
             encoder = TextEncoder.from_file(parent / "tokenizer.json", manifest.max_length)
@@ -186,6 +186,8 @@ def _exported(model: str | Path, job: Job[Any], *, pairs: bool) -> Iterator[tupl
     folder = local_path(model)
     if (folder / MANIFEST).is_file() and (manifest := read_manifest(folder)).kind == "onnx":
         yield folder, manifest
+        if read_manifest(folder) != manifest:
+            raise CompressError(f"{model}: was replaced while it was read; run the same command again")
         return
     with TemporaryDirectory() as temporary:
         folder = export(model, Path(temporary) / "onnx", pairs=pairs, threads=job.threads).folder

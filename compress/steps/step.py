@@ -1,6 +1,5 @@
 """What every step does around its work: settings are checked, a folder is written whole or not at all."""
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from compress.clock import Stopwatch
 from compress.config import DataConfig, Settings, ThreadsConfig, TrainingConfig
 from compress.errors import CompressError
-from compress.folder import Kind, Manifest, being_written, new_folder
+from compress.folder import Kind, Manifest
 from compress.machine import is_main_process, package_versions, processes, usable_cpus, use_threads
+from compress.new_folder import new_folder, unfinished
 from compress.paths import local_path
 from compress.progress import be_quiet
 
@@ -67,7 +67,7 @@ class Job(Generic[Config]):
         """Where the step's training keeps its metrics and its checkpoints."""
         from compress.training.run_files import RunFiles
 
-        return RunFiles(self.folder, _unfinished(self.out))
+        return RunFiles(self.folder, unfinished(self.out))
 
     def save_torch(self, checkpoint: "Checkpoint", metrics: dict[str, Any]) -> StepResult:
         """Write a PyTorch model; the checkpoint's history and digest are its parent's."""
@@ -159,8 +159,6 @@ def step(
         if isinstance(config, ThreadsConfig):
             use_threads(config.threads)
         yield Job(config, folder, place, watch)
-    if is_main_process() and not config.is_dry_run:
-        shutil.rmtree(_unfinished(place), ignore_errors=True)
 
 
 @contextmanager
@@ -197,18 +195,11 @@ def _folder(out: Path, overwrite: bool, inputs: tuple[Path, ...], *, temporary: 
             yield Path(folder)
     else:
         with new_folder(out, overwrite=overwrite, inputs=inputs) as folder:
-            if being_written(out):
-                raise CompressError(f"--out {out}: another process is writing it; wait for it, or choose another")
             yield folder
     if processes() > 1:
         from accelerate import PartialState
 
         PartialState().wait_for_everyone()  # nobody goes on before ``out`` is there
-
-
-def _unfinished(out: Path) -> Path:
-    """Where checkpoints stay when a step is killed: beside ``out``, which is complete or absent."""
-    return out.parent / f".{out.name}.unfinished"
 
 
 def check_labels(model: "Checkpoint | Manifest", dataset: "Dataset", name: str) -> None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,15 @@ from torch import nn
 
 from compress.clock import Stopwatch
 from compress.config import TrainingConfig
+from compress.durable import disk_failure, put_in_place, read_sealed, remove, sync, write_sealed
 from compress.errors import CompressError
+from compress.folder import digest_tree
 from compress.progress import say
 from compress.training.batches import Examples
 from compress.version import __version__
 
-_STATE, _IDENTITY = "state.pt", "identity"
-_LAYOUT = 2  # of these files; checkpoints of another layout are thrown away
+_STATE, _ABOUT = "state.pt", "checkpoint.json"
+_LAYOUT = 3  # of these files; checkpoints of another layout are thrown away
 
 State = dict[str, Any]
 """A training's whole state: tensors and what JSON can hold, by name."""
@@ -83,9 +86,11 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 class Checkpoints:
-    """Writes the training's whole state every ``every_s`` seconds, and finds the newest checkpoint.
+    """Writes the training's whole state every ``every_s`` seconds, and finds the newest sound checkpoint.
 
-    Checkpoints of a training with another ``identity`` are thrown away.
+    A checkpoint is a folder ``step-N``: the state, the random generators of each process, and ``checkpoint.json`` with
+    the identity of the training and the digests of these files. Those of a training with another ``identity`` are
+    thrown away.
     """
 
     def __init__(self, run_files: RunFiles, identity: str, every_s: float, accelerator: Accelerator) -> None:
@@ -102,20 +107,22 @@ class Checkpoints:
         return self._since.seconds >= self._every_s
 
     def newest(self) -> tuple[int, State] | None:
-        """The steps done by the newest complete checkpoint of this training, and its state.
+        """The steps done by the newest sound checkpoint of this training, and its state.
 
-        The random generators of this process go back to where they were.
+        A damaged one is reported and left alone, and the next older one is taken. The random generators of this process
+        go back to where they were.
         """
-        complete = max(self._folder.glob("step-*[0-9]"), default=None)
-        if complete is None:
-            return None
-        if (complete / _IDENTITY).read_text(encoding="utf-8") == self._identity:
-            _restore_random(torch.load(complete / self._random, "cpu", weights_only=True))
-            return int(complete.name.removeprefix("step-")), torch.load(complete / _STATE, "cpu", weights_only=True)
-        self._accelerator.wait_for_everyone()  # all processes have read it
-        if self._accelerator.is_main_process:
-            say(f"{self._folder}: an unfinished training with other settings or data; starting anew")
-            shutil.rmtree(self._folder, ignore_errors=True)
+        for folder in sorted(self._folder.glob("step-*[0-9]"), reverse=True):
+            try:
+                if _sound_identity(folder) != self._identity:
+                    self._forget_all()
+                    return None
+                generators, state = (_load(folder / name) for name in (self._random, _STATE))
+                _restore_random(generators)
+            except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:
+                self._say(f"{folder}: a damaged checkpoint ({_one_line(error)}); going on without it")
+                continue
+            return int(folder.name.removeprefix("step-")), state
         return None
 
     def save(self, step: int, state: State) -> None:
@@ -124,11 +131,14 @@ class Checkpoints:
         partial = complete.with_suffix(".partial")
         try:
             self._write(complete, partial, state)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # PyTorch hides that the disk is full behind an error of its own
+            reason = disk_failure(error) or (error.strerror if isinstance(error, OSError) else None)
+            if reason is None:
+                raise
             shutil.rmtree(partial, ignore_errors=True)
             size_mb = _size_bytes(state) / 1e6
             raise CompressError(
-                f"{self._folder}: a checkpoint of {size_mb:,.0f} MB cannot be written ({error.strerror}); "
+                f"{self._folder}: a checkpoint of {size_mb:,.0f} MB cannot be written ({reason}); "
                 "free some space, then run the same command again to go on"
             ) from None
         self._since = Stopwatch()
@@ -139,23 +149,57 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         self._accelerator.wait_for_everyone()
-        _write_file(_random_state(), partial / self._random)
+        _save(_random_state(), partial / self._random)
         self._accelerator.wait_for_everyone()
         if main:
-            _write_file(state, partial / _STATE)
-            (partial / _IDENTITY).write_text(self._identity, encoding="utf-8")
-            partial.rename(complete)
+            _save(state, partial / _STATE)
+            files = {path.name: digest_tree(path) for path in partial.iterdir()}
+            write_sealed(partial / _ABOUT, {"identity": self._identity, "files": files})
+            sync(partial)
+            remove(complete)  # a damaged one that was left
+            put_in_place(partial, complete)
             for old in self._folder.iterdir():
                 if old != complete:
-                    shutil.rmtree(old, ignore_errors=True)
+                    remove(old)
+
+    def _forget_all(self) -> None:
+        self._accelerator.wait_for_everyone()  # all processes have read it
+        self._say(f"{self._folder}: an unfinished training with other settings or data; starting anew")
+        if self._accelerator.is_main_process:
+            remove(self._folder)
+
+    def _say(self, message: str) -> None:
+        if self._accelerator.is_main_process:
+            say(message)
 
 
-def _write_file(state: State, path: Path) -> None:
-    try:
-        with path.open("wb") as file:
-            torch.save(state, file)
-    except RuntimeError as error:  # torch hides that the disk is full behind an error of its own
-        raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+def _sound_identity(folder: Path) -> str:
+    """The identity of the training that wrote a checkpoint, once all of its files are known to be as it wrote them.
+
+    Raises:
+        ValueError: one is not; or OSError, it cannot be read.
+    """
+    about = read_sealed(folder / _ABOUT)
+    for name, digest in about["files"].items():
+        if digest_tree(folder / name) != digest:
+            raise ValueError(f"{name} changed since it was written")
+    return str(about["identity"])
+
+
+def _save(state: State, path: Path) -> None:
+    with path.open("wb") as file:  # given a path, PyTorch would not keep what the system says of a full disk
+        torch.save(state, file)
+
+
+def _load(path: Path) -> State:
+    state: State = torch.load(path, "cpu", weights_only=True)
+    return state
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{Path(error.filename).name} is missing"
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _size_bytes(state: object) -> int:

@@ -107,7 +107,8 @@ class Cache:
                     f"teacher cache {self.root}: cannot be written ({error.strerror}); "
                     "choose another folder with --teacher-cache"
                 ) from None
-            free_mb = shutil.disk_usage(self.root).free // 10**6
+            there = next(folder for folder in (self.root, *self.root.absolute().parents) if folder.exists())
+            free_mb = shutil.disk_usage(there).free // 10**6
             raise CompressError(
                 f"teacher cache {self.root}: {error.strerror}; it needs {math.ceil(needed_bytes / 10**6)} MB and has "
                 f"{free_mb} MB; {remedy}"

@@ -1,0 +1,128 @@
+"""Files and folders that outlive a kill, a power cut and a full disk: whole under their names, or not there."""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from compress.errors import CompressError
+
+# What the system says where the disk and not the program is at fault.
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+_SEAL = "manifest_sha256"
+_BEFORE_SEAL = f'  "{_SEAL}": "'.encode()
+
+
+def sync(path: Path) -> None:
+    """Return when the disk holds a file, or a folder with all files below it."""
+    for part in (*path.rglob("*"), path):
+        _sync_one(part)
+
+
+def _sync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def put_in_place(partial: Path, final: Path) -> None:
+    """Give a file or folder that the disk holds (see :func:`sync`) its name; a file takes an older one's place."""
+    partial.replace(final)
+    with suppress(OSError):  # the name is there; some systems cannot wait for a folder
+        _sync_one(final.parent)
+
+
+def remove(folder: Path) -> None:
+    """Take a folder away. It loses its name first, so a kill leaves no half of it under that name."""
+    away = folder.with_name(f"{folder.name}.removed")
+    shutil.rmtree(away, ignore_errors=True)
+    with suppress(OSError):
+        folder.rename(away)
+        shutil.rmtree(away, ignore_errors=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that changes whole or not at all; one process at a time may write it."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        sync(partial)
+        put_in_place(partial, path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write an object as JSON whose last entry is the sha256 of all bytes before it."""
+    text = json.dumps(content, indent=2, ensure_ascii=False).encode(errors="backslashreplace")  # a lone surrogate
+    head = text.removesuffix(b"\n}") + b",\n" + _BEFORE_SEAL
+    path.write_bytes(head + _end(head))
+
+
+def read_sealed(path: Path, *, required: bool = True) -> dict[str, Any]:
+    """The object that :func:`write_sealed` wrote; without ``required`` a file without the last entry passes too.
+
+    Raises:
+        ValueError: a byte of the file was changed, or it holds no JSON object.
+    """
+    content = path.read_bytes()
+    try:
+        found = json.loads(content)
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
+    if not isinstance(found, dict):
+        raise ValueError("no JSON object")
+    if _SEAL in found or required:
+        del found[_SEAL]
+        head = content[: content.rfind(_BEFORE_SEAL) + len(_BEFORE_SEAL)]
+        if content != head + _end(head):
+            raise ValueError("changed since it was written")
+    return found
+
+
+def _end(head: bytes) -> bytes:
+    return hashlib.sha256(head).hexdigest().encode() + b'"\n}\n'
+
+
+def disk_failure(error: BaseException | None) -> str | None:
+    """What the system says of the disk, where that is what ``error`` comes from; None for any other error.
+
+    PyTorch raises errors of its own over the system's. Libraries in Rust (safetensors, tokenizers) tell the system's
+    number in their text alone.
+    """
+    while error is not None:
+        named = re.search(r"\(os error (\d+)\)", str(error))
+        number = int(named.group(1)) if named else error.errno if isinstance(error, OSError) else None
+        if number in _OF_THE_DISK:
+            return os.strerror(number)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+@contextmanager
+def told_in_one_line(what: str, below: Path) -> Iterator[None]:
+    """Turn a failure of the disk, or any of the system's about files in the folder ``below``, into one line."""
+    try:
+        yield
+    except CompressError:
+        raise
+    except Exception as error:
+        reason = disk_failure(error)
+        if reason is None and isinstance(error, OSError) and str(error.filename).startswith(str(below)):
+            reason = error.strerror
+        if reason is None:
+            raise
+        raise CompressError(
+            f"{what}: cannot be written ({reason}); free some space or mend the disk, "
+            "then run the same command again, or choose another place"
+        ) from None

@@ -1,0 +1,132 @@
+"""How a folder comes to exist whole or not at all, and one process at a time writes it.
+
+Beside ``out`` lie, while it is made: ``.out.lock``, which the kernel frees when its process ends, however it ends and
+in whatever container; ``.out.partial``, the new folder; ``.out.old.partial``, the old one for the moment of a
+replacement; and ``.out.unfinished`` with a training's checkpoints, which stays until ``out`` is there.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from compress.durable import put_in_place, remove, sync, told_in_one_line
+from compress.errors import CompressError
+from compress.folder import MANIFEST, set_aside
+
+# What tells our folders from others: a file, and keys that it must have, for the names are common.
+OUR_MARKS = {
+    MANIFEST: {"format_version", "files"},
+    "dataset.json": {"task", "rows"},
+    "results.json": {"machine", "models"},
+}
+
+
+def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+    """Refuse an output folder that would overwrite something, before any work is done."""
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise CompressError(f"--out {out}: holds the folder that this command runs in; name one inside it")
+    for path in inputs:
+        if path.exists() and path.resolve().is_relative_to(out.resolve()):
+            raise CompressError(
+                f"--out {out}: holds the input {path}; a step never writes into its input, choose another"
+            )
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise CompressError(f"--out {out}: exists and is not a folder; choose another")
+    if out.exists():
+        if not overwrite:
+            raise CompressError(f"--out {out}: exists; choose another, or add --overwrite to replace it")
+        if any(out.iterdir()) and not is_ours(out):
+            raise CompressError(
+                f"--out {out}: was not made by compress, so --overwrite leaves it alone; choose another"
+            )
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether compress wrote this folder."""
+    for name, keys in OUR_MARKS.items():
+        with suppress(OSError, ValueError, TypeError, RecursionError):
+            if keys <= set(json.loads((folder / name).read_text(encoding="utf-8"))):
+                return True
+    return False
+
+
+def unfinished(out: Path) -> Path:
+    """Where checkpoints stay when a step is killed: beside ``out``, which is complete or absent."""
+    return _beside(out, "unfinished")
+
+
+@contextmanager
+def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """A temporary sibling of ``out`` to write into; it takes the name ``out`` at the end, or vanishes on any error."""
+    partial = _beside(out, "partial")
+    with ExitStack() as at_the_end:
+        try:
+            _make_parents(out, at_the_end)
+            _lock(out, at_the_end)
+            _sweep(out)
+            check_out(out, overwrite, inputs)  # after the sweep: what a killed process set aside is there again
+            partial.mkdir()
+        except OSError as error:
+            raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
+        at_the_end.callback(shutil.rmtree, partial, ignore_errors=True)
+        with told_in_one_line(f"--out {out}", below=partial):
+            yield partial
+            check_out(out, overwrite)  # somebody may have put a folder there meanwhile
+            _swap(partial, out)
+            remove(unfinished(out))
+
+
+def _beside(out: Path, what: str) -> Path:
+    return out.parent / f".{out.name}.{what}"
+
+
+def _make_parents(out: Path, at_the_end: ExitStack) -> None:
+    for parent in reversed([parent for parent in out.parents if not parent.exists()]):
+        parent.mkdir(exist_ok=True)
+        at_the_end.callback(_remove_if_empty, parent)  # else it holds the result, or somebody else's file
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _lock(out: Path, at_the_end: ExitStack) -> None:
+    lock = FileLock(_beside(out, "lock"), timeout=0)
+    try:
+        at_the_end.enter_context(lock)
+    except Timeout:
+        raise CompressError(f"--out {out}: another process is writing it; wait for it, or choose another") from None
+    at_the_end.callback(_remove_file, _beside(out, "lock"))  # while it is held: a lock on a removed file is none
+
+
+def _remove_file(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def _swap(partial: Path, out: Path) -> None:
+    old = set_aside(out)
+    sync(partial)
+    if out.exists():
+        out.rename(old)
+    try:
+        put_in_place(partial, out)
+    except BaseException:  # Ctrl-C too
+        if old.exists() and not out.exists():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sweep(out: Path) -> None:
+    """Remove what a killed process left half-written; the lock says that no living one is at work."""
+    old = set_aside(out)
+    if old.exists() and not out.exists():
+        old.rename(out)  # killed between the two renames of a swap
+    for left in (old, _beside(out, "partial"), _beside(out, "unfinished.removed")):
+        shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,146 @@
+"""A full disk is told in one line, whatever library meets it, and the same command goes on when there is room again."""
+
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+
+import compress
+from compress.distillation.teacher_cache.cache import Cache
+from compress.durable import disk_failure, read_sealed, told_in_one_line, write_sealed, write_whole
+from compress.errors import CompressError
+from compress.latency.table import Timing, read_timings, write_timings
+from compress.modeling.widths import Widths
+from tests.distillation.test_cache import largest_file
+from tests.training.test_damaged_checkpoints import train
+from tests.training.test_resume import contents
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Makes a small file system with these options of tmpfs."""
+    place = tmp_path / "disk"
+
+    def mounted(options: str) -> Path:
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        if subprocess.run(command, check=False, capture_output=True).returncode:
+            place.rmdir()
+            pytest.skip("may not mount a file system here")
+        return place
+
+    yield mounted
+    if place.exists():
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def by_torch(folder: Path) -> None:
+    with (folder / "state.pt").open("wb") as file:
+        torch.save({"weights": torch.zeros(100_000)}, file)
+
+
+WRITERS: dict[str, Callable[[Path, Path], object]] = {
+    "safetensors": lambda folder, _: save_file({"weights": torch.zeros(100_000)}, folder / "model.safetensors"),
+    "tokenizers": lambda folder, model: Tokenizer.from_file(str(model / "tokenizer.json")).save(f"{folder}/a.json"),
+    "onnx": lambda folder, model: onnx.save(onnx.load(model / "onnx/model.onnx"), folder / "model.onnx"),
+    "torch": lambda folder, _: by_torch(folder),
+    "python": lambda folder, _: (folder / "text").write_text("text " * 20_000),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_whatever_library_writes_a_file_that_cannot_grow_it_is_one_line(
+    writer: str, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(CompressError, match=r"^--out x: cannot be written \(File too large\); free some space"),
+        largest_file(2_000),
+        told_in_one_line("--out x", tmp_path),
+    ):
+        WRITERS[writer](tmp_path, tiny_onnx)
+
+
+def test_other_faults_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="a fault of ours"), told_in_one_line("--out x", tmp_path):
+        raise RuntimeError("a fault of ours")
+    with pytest.raises(FileNotFoundError), told_in_one_line("--out x", tmp_path / "out"):
+        (tmp_path / "else").read_text()
+    assert disk_failure(ValueError("os error 28")) is None
+
+
+def test_a_training_on_a_full_disk_goes_on_when_there_is_room(
+    tiny_encoder: Path, tiny_data: Path, tmp_path: Path, mount: Callable[[str], Path]
+) -> None:
+    disk = mount("size=3m")
+    train(tiny_encoder, tiny_data, tmp_path / "whole")
+    for left_bytes in (2_900_000, 1_000_000, 20_000):  # it fails at one file and another
+        with (disk / "others").open("ab") as file:
+            file.write(bytes(max(0, shutil.disk_usage(disk).free - left_bytes)))
+        with pytest.raises(CompressError, match=r"cannot be written \(No space left on device\)"):
+            train(tiny_encoder, tiny_data, disk / "out", checkpoint_seconds=0)
+        assert {path.name for path in disk.iterdir()} <= {"others", ".out.unfinished"}
+    (disk / "others").unlink()
+    subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
+    train(tiny_encoder, tiny_data, disk / "out", checkpoint_seconds=0)
+    assert contents(disk / "out") == contents(tmp_path / "whole")
+    assert [path.name for path in disk.iterdir()] == ["out"]
+
+
+def test_a_run_that_cannot_note_what_it_did_is_told(tiny_torch: Path, tiny_data: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    steps = {"onnx": {"step": "export", "model": str(tiny_torch)}}
+    recipe.write_text(json.dumps({"data": str(tiny_data), "steps": steps}))
+    with largest_file(1), pytest.raises(CompressError, match=r"run: cannot be written \(File too large\)"):
+        compress.run(recipe, tmp_path / "run")
+
+
+def test_a_cache_whose_folder_cannot_be_made_is_told(mount: Callable[[str], Path]) -> None:
+    cache = Cache(mount("size=64k,nr_inodes=1") / "cache", "0" * 64, "fp32")
+    told = "No space left on device; it needs 1 MB and has 0 MB; buy a disk"
+    with pytest.raises(CompressError, match=told), cache.room_for(10**6, "buy a disk"):
+        pass
+
+
+def test_a_file_changes_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    write_whole(path, "before")
+    with largest_file(1_000), pytest.raises(OSError, match="File too large"):
+        write_whole(path, "after " * 1_000)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [{"a": 1}, {"text": 'ü \ud800 } "manifest_sha256": "', "list": [{}]}])
+def test_what_is_sealed_reads_back(content: dict[str, object], tmp_path: Path) -> None:
+    write_sealed(tmp_path / "file.json", content)
+    assert read_sealed(tmp_path / "file.json") == content
+    json.loads((tmp_path / "file.json").read_bytes())
+
+
+def test_many_write_one_latency_table_and_none_fails(tmp_path: Path) -> None:
+    place, failed = tmp_path / "latency" / "table.json", []
+
+    def write(number: int) -> None:
+        for _ in range(20):
+            try:
+                write_timings(place, {Widths((number,), (1,)): Timing(1.0, 1.0)})
+                assert len(read_timings(place)) == 1
+            except BaseException as error:
+                failed.append(error)
+                raise
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert {path.name for path in place.parent.iterdir()} == {"table.json", "lock"}
