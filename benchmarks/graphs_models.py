@@ -16,8 +16,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
 from benchmarks.openvino_setup import quantize as quantize_openvino
-from compress.graph.build import build_graph
-from compress.graph.weights import read_weights
+from compress.graph.build import graph_of
 from compress.graph.writer import IR_VERSION, OPSET
 from compress.quantization.dynamic import quantize_weights
 
@@ -47,7 +46,7 @@ def build(model: PreTrainedModel, calibration: list[list[int]], folder: Path, op
     """Write all graphs of ``model``; the peers' only where they are missing, ours and the floor each time."""
     folder.mkdir(parents=True, exist_ok=True)
     files = Files(folder).contenders
-    fp32 = build_graph(read_weights(model))
+    fp32 = graph_of(model)
     onnx.save(fp32, folder / "ours.fp32.onnx")
     onnx.save(quantize_weights(fp32), files["compress int8"])
     onnx.save(floor_graph(model), files["int8 products alone"])

@@ -62,14 +62,13 @@ def onnxruntime(setting: Setting, emit: Emit, _: float, model: str) -> None:
     """The exported graph in fp32 and fp16 on the CUDA provider, from ids to logits, where onnxruntime has it."""
     import onnxruntime as ort
 
-    from compress.graph.build import build_graph
+    from compress.graph.build import graph_of
     from compress.graph.fp16 import to_fp16
-    from compress.graph.weights import read_weights
     from compress.runtime.session import open_session
 
     provider = "CUDA" if setting.on_gpu else "CPU"
     emit({"available": ort.get_available_providers(), "version": ort.__version__})
-    fp32 = build_graph(read_weights(load_model(setting.folder / model)))
+    fp32 = graph_of(load_model(setting.folder / model))
     for precision, graph in {"fp32": fp32, "fp16": to_fp16(fp32)}.items():
         row = {"model": model, "way": f"onnxruntime {provider} {precision}"}
         path = Path(setting.folder, f"{model}-{precision}.onnx")

@@ -5,7 +5,7 @@ from typing import Self, TypeVar
 
 from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.rows import Row
-from compress.benchmark.workload import REAL, Times, Workload, settled
+from compress.benchmark.workload import ANSWERS, REAL, Times, Workload, settled
 from compress.errors import CompressError
 from compress.runtime.encoding import Text
 from compress.workers.process import WorkerError
@@ -52,7 +52,7 @@ class WorkerPool:
                 answers[worker.name] = ask(worker)
             except WorkerError as failure:
                 self.workers.remove(worker)
-                if failure.out_of_memory and worker.workload != REAL:
+                if failure.out_of_memory and worker.workload not in (REAL, ANSWERS):
                     self._resting.append((worker, str(failure)))
                 else:
                     self.failed[worker.name] = str(failure)

@@ -1,5 +1,6 @@
 """The rows of a benchmark: each model folder with each backend that can run it, and how one is opened."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from compress.benchmark.backends.baselines import ABOUT, BaselinePredictor
 from compress.errors import CompressError
+from compress.families import FAMILIES
+from compress.families.family import PRUNED
 from compress.folder import listed_files, manifest_kind, read_manifest
 from compress.runtime.encoding import TextEncoder
 from compress.runtime.graph_file import GRAPHS
@@ -134,7 +137,7 @@ def _rows_of(path: Path, config: "BenchConfig") -> list[Row] | str:
         return f"it is laid out for others ({kind}); give the ONNX folder that it was made from"
     engines = ("torch",) if kind == "torch" else ("onnxruntime", "openvino")
     if config.device == "cuda":
-        wanted: Sequence[str | None] = config.backends or (*_GPU_BACKENDS, "onnxruntime")
+        wanted: Sequence[str | None] = config.backends or (*_gpu_backends(path), "onnxruntime")
     else:
         wanted = config.backends or (None,)
     fitting = [backend for backend in wanted if backend is None or backend.split("-")[0] in engines]
@@ -144,6 +147,16 @@ def _rows_of(path: Path, config: "BenchConfig") -> list[Row] | str:
     if kind == "onnx" and config.device == "cuda" and (reason := _unfit_for_gpu(path, provider)):
         return reason
     return [Row(path, backend, config.device, provider) for backend in fitting]
+
+
+def _gpu_backends(path: Path) -> Sequence[str]:
+    """What is run where nothing is asked for; not every family goes without padding."""
+    try:
+        model_type = json.loads((path / "config.json").read_text(encoding="utf-8"))["model_type"]
+        unpadded = FAMILIES[model_type.removeprefix(PRUNED)].builder == "post-norm"
+    except (OSError, ValueError, LookupError):  # opening it says what is wrong with it
+        unpadded = True
+    return [name for name in _GPU_BACKENDS if unpadded or "varlen" not in name]
 
 
 def _unfit_for_gpu(path: Path, provider: str) -> str | None:

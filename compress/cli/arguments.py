@@ -35,6 +35,8 @@ class CommandParser(OneLineParser):
             return super().parse_known_args(args, namespace)
         self._intermixing = True
         known, unknown = self.parse_known_intermixed_args(args, namespace)
+        if "--calibrate" in unknown:
+            self.error("--calibrate is now --for openvino, which chooses the ranges by itself")
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")  # here, where the command's name is known
         return known, unknown

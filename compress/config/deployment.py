@@ -75,6 +75,8 @@ class QuantizeConfig(ThreadsConfig):
         """Recipes of earlier versions name what is now ``for: openvino`` by the way to choose its ranges."""
         if isinstance(given, dict) and "calibrate" in given:
             kept = {name: value for name, value in given.items() if name != "calibrate"}
+            if given["calibrate"] not in (None, "percentile", "entropy"):
+                raise ValueError(f"calibrate is now 'for: openvino', got calibrate: {given['calibrate']}")
             return kept | {"for": "openvino"} if given["calibrate"] else kept
         return given
 

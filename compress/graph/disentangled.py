@@ -20,12 +20,9 @@ from compress.families.view import EncoderView
 from compress.graph import weights as plain
 from compress.graph.build import PostNormGraph
 from compress.graph.weights import Array, EncoderWeights, LayerWeights
-from compress.graph.writer import HIDES, MASKED, WORDS
+from compress.graph.writer import HIDES, MASKED, SHOWN, SHOWS, WORDS
 
 Rows = npt.NDArray[np.int64]
-
-# No score is larger, and fp16 holds it.
-_KEPT = 6e4
 
 
 class DisentangledGraph(PostNormGraph):
@@ -75,8 +72,8 @@ class DisentangledGraph(PostNormGraph):
         rows = self.op("Unsqueeze", attending, self.constant("axes.1_3", [1, 3]), name=f"{name}.rows")
         columns = self.op("Unsqueeze", kept, self.constant("axes.1_2", [1, 2]), name=f"{name}.columns")
         pairs = self.op("And", rows, columns, name=f"{name}.pairs")
-        most, least = (np.array(number, np.float32) for number in (_KEPT, HIDES))
-        return str(self.op("Where", pairs, self.constant("kept", most), self.constant(MASKED, least), name=name))
+        most, least = (np.array(number, np.float32) for number in (SHOWS, HIDES))
+        return str(self.op("Where", pairs, self.constant(SHOWN, most), self.constant(MASKED, least), name=name))
 
     def _look_up_distances(self) -> None:
         """The rows of the distances in a text, for all layers; and the shape of the windows into what they give."""

@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from compress.errors import CompressError
-from compress.graph.writer import CLASSIFIER, KEPT_FP32, MASKED, SHOWN, constants_of, rewrite
+from compress.graph.writer import CLASSIFIER, KEPT_FP32, MASKED, constants_of, rewrite
 from compress.runtime.encoding import Feeds
 from compress.runtime.session import inputs_of, open_session
 
@@ -39,13 +39,12 @@ def check_range(model: onnx.ModelProto, batches: Iterable[Feeds], threads: int) 
 
     A CPU computes an fp16 graph in fp32, so running the fp16 graph here would not show what overflows on a GPU.
     """
-    # Padding is not masked here: the numbers that mask it would be the largest value of all.
-    constants = constants_of(model)
-    masks = {name: np.array(0, np.float32) for name in (MASKED, SHOWN) if name in constants}
-    unmasked = rewrite(model, constants=constants | masks)
-    values = [*onnx.shape_inference.infer_shapes(unmasked).graph.value_info, *unmasked.graph.output]
-    names = [value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT]
-    session = open_session(_with_magnitudes(unmasked, names).SerializeToString(), threads)
+    # Scores are looked at before padding is hidden: the number that hides it would be the largest value of all.
+    values = [*onnx.shape_inference.infer_shapes(model).graph.value_info, *model.graph.output]
+    floats = [value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT]
+    hidden = _hidden(model)
+    names = [name for name in floats if name not in hidden]
+    session = open_session(_with_magnitudes(model, names).SerializeToString(), threads)
     largest: npt.NDArray[np.float32] = np.zeros(len(names), np.float32)
     for feeds in batches:
         read = {name: feeds[name] for name in inputs_of(session)}
@@ -53,6 +52,15 @@ def check_range(model: onnx.ModelProto, batches: Iterable[Feeds], threads: int) 
     for name, value in zip(names, largest.tolist(), strict=True):  # in the graph's order: the first is the cause
         _check_fits(name, value)
     return float(largest.max())
+
+
+def _hidden(model: onnx.ModelProto) -> set[str]:
+    """The masks and the scores that they hide some of."""
+    found = {MASKED}
+    for node in model.graph.node:
+        if node.op_type != "Softmax" and found.intersection(node.input):
+            found.update(node.output)
+    return found
 
 
 def _check_fits(name: str, value: float) -> None:

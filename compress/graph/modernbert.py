@@ -11,11 +11,8 @@ from onnx import TensorProto
 from compress.families.family import ACTIVATIONS
 from compress.graph.modernbert_weights import LayerWeights, ModernBertWeights
 from compress.graph.weights import APART_FROM, Linear, Norm, pack
-from compress.graph.writer import MASKED, MEAN, SHOWN, WORDS, GraphWriter, Shape, model_of
+from compress.graph.writer import HIDES, MASKED, MEAN, SHOWN, SHOWS, WORDS, GraphWriter, Shape, model_of
 from compress.runtime.graph_file import OUTPUT, REQUIRED_INPUTS
-
-# The most that a score may be, where it is of something that is not read and of something that is. Fits into fp16.
-_HIDES, _SHOWS = -1e9, 6e4
 
 
 class ModernBertGraph(GraphWriter):
@@ -61,7 +58,7 @@ class ModernBertGraph(GraphWriter):
             window = self.constant("window", np.array(self._weights.window))
             beyond = self.op("Greater", apart, window, name=f"{kind}.beyond")
             hidden = self.op("Or", hidden, beyond, name=f"{kind}.hidden")
-        masked, shown = (self.constant(n, np.array(v, np.float32)) for n, v in ((MASKED, _HIDES), (SHOWN, _SHOWS)))
+        masked, shown = (self.constant(n, np.array(v, np.float32)) for n, v in ((MASKED, HIDES), (SHOWN, SHOWS)))
         return str(self.op("Where", hidden, masked, shown, name=f"{kind}.mask"))
 
     def _angles(self, kind: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ KEPT_FP32 = CLASSIFIER[0]  # the one product that is never reduced: it is tiny, 
 
 # That number in fp32: exp() of it is exactly 0, and a row of nothing else still sums to a finite number.
 HIDES = -1e9
+SHOWS = 6e4  # that of SHOWN, which fp16 still holds
 
 # onnx would stamp its newest versions, which the runtimes that people have refuse.
 IR_VERSION = 10

@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from compress.data.dataset import some
 from compress.errors import CompressError
+from compress.families import FAMILIES
 from compress.folder import MANIFEST
 
 # In the order in which transformers looks for them.
@@ -79,7 +80,9 @@ def check_config(source: str, config: Mapping[str, Any], tokenizer_config: Mappi
             f"{source}: is for another task ({other} in config.json); give a classifier of whole texts, or to "
             "'compress finetune' the encoder that this model was trained from"
         )
-    if (kind := config.get("position_embedding_type") or "absolute") != "absolute":
+    family = FAMILIES.get(str(config.get("model_type")))
+    has_table = family is None or family.embeddings.positions is not None
+    if has_table and (kind := config.get("position_embedding_type") or "absolute") != "absolute":
         raise CompressError(
             f"{source}: position_embedding_type is {kind} in config.json, which transformers 5 no longer computes; "
             "give a model with absolute positions"

@@ -131,7 +131,7 @@ def rebuilt(model: nn.Module, *, stock: bool = False) -> PreTrainedModel:
         **dict.fromkeys(family.repeats_hidden_size, hidden_size),
     }
     if family.embeddings.projection:
-        told["embedding_size"] = view.words.embedding_dim
+        told["embedding_size"] = view.words.weight.shape[1]  # embedding_dim is what it was before a cut
     config, kind = pruned_config(family), pruned_classifier(family)
     # Transformers leaves a projection out where it would not change the width.
     kept = view.projection is not None and view.projection.in_features == hidden_size

@@ -184,9 +184,11 @@ def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
 def _exported(model: str | Path, job: Job[Any], *, pairs: bool) -> Iterator[tuple[Path, Manifest]]:
     """``model`` itself where it is an ONNX folder, else a temporary export of it; and its manifest."""
     folder = local_path(model)
-    if (folder / MANIFEST).is_file() and (manifest := read_manifest(folder)).kind == "onnx":
+    own = folder / MANIFEST
+    if own.is_file() and (manifest := read_manifest(folder)).kind == "onnx":
+        before = own.read_bytes()
         yield folder, manifest
-        if read_manifest(folder) != manifest:
+        if not own.is_file() or own.read_bytes() != before:  # folders are replaced whole
             raise CompressError(f"{model}: was replaced while it was read; run the same command again")
         return
     with TemporaryDirectory() as temporary:

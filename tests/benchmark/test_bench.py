@@ -117,7 +117,8 @@ def test_model_against_itself_and_beside_a_broken_one(tiny_onnx: Path, broken: P
 
     first, second = results["models"]
     assert first["name"] != second["name"]
-    varies = {"speedup_p50": 1.0, "speedup_ci95": (1.0, 1.0)}
+    one, certain = 1.0, (1.0, 1.0)
+    varies = {"speedup_p50": one, "speedup_ci95": certain, "speedup_answer": one, "speedup_answer_ci95": certain}
     assert first["versus_first"]["speedup_ci95"] == (1.0, 1.0)
     assert first["versus_first"] | varies == {
         "accuracy_delta": 0.0,
@@ -126,6 +127,8 @@ def test_model_against_itself_and_beside_a_broken_one(tiny_onnx: Path, broken: P
         "mcnemar_p": 1.0,
         "speedup_p50": 1.0,
         "speedup_ci95": (1.0, 1.0),
+        "speedup_answer": 1.0,
+        "speedup_answer_ci95": (1.0, 1.0),
         "size_ratio": 1.0,
     }
     low, high = second["versus_first"]["speedup_ci95"]

@@ -36,7 +36,7 @@ from tests.tiny import parts
 
 HERE = Path(__file__).parent
 # Of each of four sets; few where only onnxruntime itself is there, which reads the folder as we do.
-TEXTS = 100 if PEERS.is_dir() else 20
+TEXTS = 100
 MAX_LENGTH = 64
 # What runs a client, and the environment in .peers that it needs.
 COMMANDS: dict[str, tuple[list[str | Path], str | None]] = {
