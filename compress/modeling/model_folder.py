@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,13 @@ def _tokenizer_files(folder: Path) -> list[Path]:
     """The file with the whole tokenizer, which is read alone, or else those with vocabularies."""
     if (folder / "tokenizer.json").is_file():
         return [folder / "tokenizer.json"]
-    return [folder / name for name in _VOCABULARIES if (folder / name).is_file()]
+    found = [folder / name for name in _VOCABULARIES if (folder / name).is_file()]
+    if found and all(file.suffix == ".model" for file in found) and find_spec("sentencepiece") is None:
+        raise CompressError(
+            f"{found[0]}: is read with the package sentencepiece, which is not installed; "
+            "pip install sentencepiece protobuf, or get the model with its tokenizer.json"
+        )
+    return found
 
 
 def _refuse_absent_content(path: Path) -> None:

@@ -16,6 +16,7 @@ from compress.families import FAMILIES
 from compress.families.family import Family
 from compress.families.view import EncoderView
 from compress.graph.build import graph_of
+from compress.graph.fp16 import check_range
 from compress.graph.weights import read_weights
 from compress.latency.deployment import random_model
 from compress.modeling.narrow import narrow
@@ -150,6 +151,27 @@ def test_narrower_copies_are_of_the_family(family: Family, tmp_path: Path) -> No
         narrower.set_attn_implementation("eager")
         feeds = make_feeds(family, 5, 9, "left")
         assert np.abs(graph_logits(narrower, family)(feeds) - torch_logits(narrower, feeds)).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["electra", "deberta-v2"])
+def test_a_model_without_a_projection_is_narrowed_too(name: str) -> None:
+    """As all published DeBERTa-v3 and the base size of ELECTRA are."""
+    family = FAMILIES[name]
+    narrower = narrow(make_model(family, embedding_size=64), 2, 48, 32)
+    assert (EncoderView(narrower).projection, EncoderView(narrower).hidden_size) == (None, 32)
+    narrower.set_attn_implementation("eager")
+    feeds = make_feeds(family, 5, 9, "left")
+    assert np.abs(graph_logits(narrower, family)(feeds) - torch_logits(narrower, feeds)).max() < 1e-4
+
+
+@each_family
+def test_the_range_for_fp16_is_that_of_what_is_read(family: Family) -> None:
+    """Neither the number that hides padding nor what other texts would give: the largest value is a real one."""
+    graph = graph_of(make_model(family))
+    alone, padded = make_feeds(family, 1, 9), make_feeds(family, 1, 9)
+    padded = {each: np.pad(array, ((0, 0), (0, 7))) for each, array in padded.items()}
+    assert 1 < check_range(graph, [alone], 1) < 1000
+    assert check_range(graph, [padded], 1) < 1000
 
 
 @each_family
