@@ -101,7 +101,7 @@ def open_whole(folder: Path, open_files: Callable[[Manifest], Opened]) -> Opened
 
 def set_aside(folder: Path) -> Path:
     """Where a folder lies for the moment in which another takes its name."""
-    return folder.parent / f".{folder.name}.old.partial"
+    return folder.parent / f".{folder.name}.old"
 
 
 def between_renames(folder: Path) -> bool:

@@ -1,11 +1,13 @@
 """How a folder comes to exist whole or not at all, and one process at a time writes it.
 
 Beside ``out`` lie, while it is made: ``.out.lock``, which the kernel frees when its process ends, however it ends and
-in whatever container; ``.out.partial``, the new folder; ``.out.old.partial``, the old one for the moment of a
-replacement; and ``.out.unfinished`` with a training's checkpoints, which stays until ``out`` is there.
+in whatever container; ``.out.partial``, the new folder; ``.out.old``, the old one for the moment of a replacement; and
+``.out.unfinished`` with a training's checkpoints, which stays until ``out`` is there. No ending has a dot of its own:
+what lies beside ``m`` would else have the name of what lies beside ``m.old``, under another lock.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -67,8 +69,9 @@ def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] =
         try:
             _make_parents(out, at_the_end)
             _lock(out, at_the_end)
-            _sweep(out)
-            check_out(out, overwrite, inputs)  # after the sweep: what a killed process set aside is there again
+            _restore(out)
+            check_out(out, overwrite, inputs)  # what a killed process set aside is there again
+            _sweep(out)  # not sooner: what is refused takes nothing away
             partial.mkdir()
         except OSError as error:
             raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
@@ -123,10 +126,24 @@ def _swap(partial: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _restore(out: Path) -> None:
+    """Give the old folder its name back where a process was killed between the two renames of a swap."""
+    set_aside_ones = [old for old in (set_aside(out), *_of_earlier_versions(out, ".old")) if old.exists()]
+    if set_aside_ones and not out.exists():
+        set_aside_ones[0].rename(out)
+
+
 def _sweep(out: Path) -> None:
     """Remove what a killed process left half-written; the lock says that no living one is at work."""
-    old = set_aside(out)
-    if old.exists() and not out.exists():
-        old.rename(out)  # killed between the two renames of a swap
-    for left in (old, _beside(out, "partial"), _beside(out, "unfinished.removed")):
+    ours = (set_aside(out), _beside(out, "partial"), _beside(out, "unfinished.removed"))
+    for left in (*ours, *_of_earlier_versions(out), *_of_earlier_versions(out, ".old")):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def _of_earlier_versions(out: Path, old: str = "") -> list[Path]:
+    """What they left, the newest first: their names held the process, its number and start."""
+    name = re.compile(rf"\.{re.escape(out.name)}\.\d+-\d+{re.escape(old)}\.partial")
+    left = [path for path in out.parent.glob(".*.partial") if name.fullmatch(path.name)]
+    # They knew no locks: beside one lies the folder of an --out whose name looks like that.
+    left = [path for path in left if not path.with_suffix(".lock").exists()]
+    return sorted(left, key=lambda path: path.stat().st_mtime, reverse=True)
