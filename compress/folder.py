@@ -255,7 +255,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     write_sealed(folder / MANIFEST, asdict(whole))
     mode = (folder / MANIFEST).stat().st_mode
     for file in files:
-        (folder / file.name).chmod(mode)
+        with suppress(OSError):  # some file systems know no permissions
+            (folder / file.name).chmod(mode)
     return whole
 
 

@@ -6,11 +6,13 @@ in whatever container; ``.out.partial``, the new folder; ``.out.old``, the old o
 what lies beside ``m`` would else have the name of what lies beside ``m.old``, under another lock.
 """
 
+import errno
 import json
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -18,6 +20,7 @@ from filelock import FileLock, Timeout
 from compress.durable import put_in_place, remove, sync, told_in_one_line
 from compress.errors import CompressError
 from compress.folder import MANIFEST, set_aside
+from compress.progress import say
 
 # What tells our folders from others: a file, and keys that it must have, for the names are common.
 OUR_MARKS = {
@@ -25,6 +28,9 @@ OUR_MARKS = {
     "dataset.json": {"task", "rows"},
     "results.json": {"machine", "models"},
 }
+
+# What the system says where the file system, and not another process, is why there is no lock.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
@@ -99,12 +105,23 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _lock(out: Path, at_the_end: ExitStack) -> None:
-    lock = FileLock(_beside(out, "lock"), timeout=0)
+    path = _beside(out, "lock")
     try:
-        at_the_end.enter_context(lock)
+        at_the_end.enter_context(FileLock(path, timeout=0))
     except Timeout:
-        raise CompressError(f"--out {out}: another process is writing it; wait for it, or choose another") from None
-    at_the_end.callback(_remove_file, _beside(out, "lock"))  # while it is held: a lock on a removed file is none
+        raise CompressError(
+            f"--out {out}: another process is writing it and holds {path}; wait for it, or choose another"
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        _say_unlocked()
+    at_the_end.callback(_remove_file, path)  # while it is held: a lock on a removed file is none
+
+
+@cache
+def _say_unlocked() -> None:
+    say("the file system of --out has no locks: let no two processes write one --out at once")
 
 
 def _remove_file(path: Path) -> None:

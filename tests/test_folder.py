@@ -1,6 +1,8 @@
 """Model folders: manifests, digests, and folders that come to exist whole or not at all."""
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from compress.config import DataConfig
 from compress.data import read_dataset
 from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, digest_tree, read_manifest, set_aside, write_manifest
-from compress.new_folder import OUR_MARKS, _beside, new_folder, unfinished
+from compress.new_folder import OUR_MARKS, _beside, _say_unlocked, new_folder, unfinished
 from compress.recipes.run import digest_source
 
 OURS = json.dumps({"format_version": 1, "files": []})
@@ -245,7 +247,7 @@ def test_what_a_living_process_writes_stays_until_it_dies(tmp_path: Path) -> Non
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(out)], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     assert writer.stdout.readline() == "writing\n"
-    with pytest.raises(CompressError, match="another process is writing it"), new_folder(out):
+    with pytest.raises(CompressError, match=r"another process is writing it and holds .*\.out\.lock"), new_folder(out):
         pass
     assert (tmp_path / ".out.partial" / "file").is_file()
     writer.kill()
@@ -254,6 +256,22 @@ def test_what_a_living_process_writes_stays_until_it_dies(tmp_path: Path) -> Non
         assert list(partial.iterdir()) == []
         assert unfinished.is_dir()  # a training goes on from there
     assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_once_and_written(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    _say_unlocked.cache_clear()
+    for name in ("a", "b"):
+        with new_folder(tmp_path / name):
+            pass
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+    assert capsys.readouterr().err.count("has no locks") == 1
 
 
 def test_what_is_set_aside_goes_only_when_nothing_is_refused(tmp_path: Path) -> None:
