@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from compress.durable import put_in_place, remove, sync, told_in_one_line
 from compress.errors import CompressError
 from compress.folder import MANIFEST, set_aside
-from compress.progress import say
+from compress.progress import say_before_work
 
 # What tells our folders from others: a file, and keys that it must have, for the names are common.
 OUR_MARKS = {
@@ -121,7 +121,7 @@ def _lock(out: Path, at_the_end: ExitStack) -> None:
 
 @cache
 def _say_unlocked() -> None:
-    say("the file system of --out has no locks: let no two processes write one --out at once")
+    say_before_work("the file system of --out has no locks: let no two processes write one --out at once")
 
 
 def _remove_file(path: Path) -> None:
