@@ -20,17 +20,25 @@ _BEFORE_SEAL = f'  "{_SEAL}": "'.encode()
 
 
 def sync(path: Path) -> None:
-    """Return when the disk holds a file, or a folder with all files below it."""
+    """Return when the disk holds a file, or a folder with all files below it, where the file system can tell.
+
+    Raises:
+        OSError: the disk is full or fails.
+    """
     for part in (*path.rglob("*"), path):
         _sync_one(part)
 
 
 def _sync_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:  # Windows opens no folder, some network and shared file systems sync none
+        if error.errno in _OF_THE_DISK:
+            raise
 
 
 def put_in_place(partial: Path, final: Path) -> None:

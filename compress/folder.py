@@ -101,7 +101,7 @@ def open_whole(folder: Path, open_files: Callable[[Manifest], Opened]) -> Opened
 
 def set_aside(folder: Path) -> Path:
     """Where a folder lies for the moment in which another takes its name."""
-    return folder.parent / f".{folder.name}.old.partial"
+    return folder.parent / f".{folder.name}.old"
 
 
 def between_renames(folder: Path) -> bool:
@@ -255,7 +255,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     write_sealed(folder / MANIFEST, asdict(whole))
     mode = (folder / MANIFEST).stat().st_mode
     for file in files:
-        (folder / file.name).chmod(mode)
+        with suppress(OSError):  # some file systems know no permissions
+            (folder / file.name).chmod(mode)
     return whole
 
 

@@ -1,14 +1,18 @@
 """How a folder comes to exist whole or not at all, and one process at a time writes it.
 
 Beside ``out`` lie, while it is made: ``.out.lock``, which the kernel frees when its process ends, however it ends and
-in whatever container; ``.out.partial``, the new folder; ``.out.old.partial``, the old one for the moment of a
-replacement; and ``.out.unfinished`` with a training's checkpoints, which stays until ``out`` is there.
+in whatever container; ``.out.partial``, the new folder; ``.out.old``, the old one for the moment of a replacement; and
+``.out.unfinished`` with a training's checkpoints, which stays until ``out`` is there. No ending has a dot of its own:
+what lies beside ``m`` would else have the name of what lies beside ``m.old``, under another lock.
 """
 
+import errno
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,6 +20,7 @@ from filelock import FileLock, Timeout
 from compress.durable import put_in_place, remove, sync, told_in_one_line
 from compress.errors import CompressError
 from compress.folder import MANIFEST, set_aside
+from compress.progress import say_before_work
 
 # What tells our folders from others: a file, and keys that it must have, for the names are common.
 OUR_MARKS = {
@@ -23,6 +28,9 @@ OUR_MARKS = {
     "dataset.json": {"task", "rows"},
     "results.json": {"machine", "models"},
 }
+
+# What the system says where the file system, and not another process, is why there is no lock.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
@@ -67,8 +75,9 @@ def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] =
         try:
             _make_parents(out, at_the_end)
             _lock(out, at_the_end)
-            _sweep(out)
-            check_out(out, overwrite, inputs)  # after the sweep: what a killed process set aside is there again
+            _restore(out)
+            check_out(out, overwrite, inputs)  # what a killed process set aside is there again
+            _sweep(out)  # not sooner: what is refused takes nothing away
             partial.mkdir()
         except OSError as error:
             raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
@@ -96,12 +105,23 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _lock(out: Path, at_the_end: ExitStack) -> None:
-    lock = FileLock(_beside(out, "lock"), timeout=0)
+    path = _beside(out, "lock")
     try:
-        at_the_end.enter_context(lock)
+        at_the_end.enter_context(FileLock(path, timeout=0))
     except Timeout:
-        raise CompressError(f"--out {out}: another process is writing it; wait for it, or choose another") from None
-    at_the_end.callback(_remove_file, _beside(out, "lock"))  # while it is held: a lock on a removed file is none
+        raise CompressError(
+            f"--out {out}: another process is writing it and holds {path}; wait for it, or choose another"
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        _say_unlocked()
+    at_the_end.callback(_remove_file, path)  # while it is held: a lock on a removed file is none
+
+
+@cache
+def _say_unlocked() -> None:
+    say_before_work("the file system of --out has no locks: let no two processes write one --out at once")
 
 
 def _remove_file(path: Path) -> None:
@@ -123,10 +143,24 @@ def _swap(partial: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _restore(out: Path) -> None:
+    """Give the old folder its name back where a process was killed between the two renames of a swap."""
+    set_aside_ones = [old for old in (set_aside(out), *_of_earlier_versions(out, ".old")) if old.exists()]
+    if set_aside_ones and not out.exists():
+        set_aside_ones[0].rename(out)
+
+
 def _sweep(out: Path) -> None:
     """Remove what a killed process left half-written; the lock says that no living one is at work."""
-    old = set_aside(out)
-    if old.exists() and not out.exists():
-        old.rename(out)  # killed between the two renames of a swap
-    for left in (old, _beside(out, "partial"), _beside(out, "unfinished.removed")):
+    ours = (set_aside(out), _beside(out, "partial"), _beside(out, "unfinished.removed"))
+    for left in (*ours, *_of_earlier_versions(out), *_of_earlier_versions(out, ".old")):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def _of_earlier_versions(out: Path, old: str = "") -> list[Path]:
+    """What they left, the newest first: their names held the process, its number and start."""
+    name = re.compile(rf"\.{re.escape(out.name)}\.\d+-\d+{re.escape(old)}\.partial")
+    left = [path for path in out.parent.glob(".*.partial") if name.fullmatch(path.name)]
+    # They knew no locks: beside one lies the folder of an --out whose name looks like that.
+    left = [path for path in left if not path.with_suffix(".lock").exists()]
+    return sorted(left, key=lambda path: path.stat().st_mtime, reverse=True)

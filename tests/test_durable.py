@@ -1,6 +1,8 @@
 """A full disk is told in one line, whatever library meets it, and the same command goes on when there is room again."""
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -19,6 +21,7 @@ from compress.durable import disk_failure, read_sealed, told_in_one_line, write_
 from compress.errors import CompressError
 from compress.latency.table import Timing, read_timings, write_timings
 from compress.modeling.widths import Widths
+from compress.new_folder import new_folder
 from tests.distillation.test_cache import largest_file
 from tests.training.test_damaged_checkpoints import train
 from tests.training.test_resume import contents
@@ -118,6 +121,31 @@ def test_a_file_changes_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF])
+def test_a_file_system_that_cannot_sync_stops_no_step(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.fsync", failing(number))
+    with new_folder(tmp_path / "out") as partial:
+        (partial / "file").touch()
+    assert (tmp_path / "out" / "file").is_file()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
+def test_a_disk_that_fails_at_the_sync_is_told(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", failing(number))
+    with pytest.raises(CompressError, match="cannot be written"), new_folder(tmp_path / "out") as partial:
+        (partial / "file").touch()
+    assert list(tmp_path.iterdir()) == []
+
+
+def failing(number: int) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
 @pytest.mark.parametrize("content", [{"a": 1}, {"text": 'ü \ud800 } "manifest_sha256": "', "list": [{}]}])
 def test_what_is_sealed_reads_back(content: dict[str, object], tmp_path: Path) -> None:
     write_sealed(tmp_path / "file.json", content)
@@ -143,4 +171,4 @@ def test_many_write_one_latency_table_and_none_fails(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert not failed
-    assert {path.name for path in place.parent.iterdir()} == {"table.json", "lock"}
+    assert {path.name for path in place.parent.iterdir()} == {"table.json"}

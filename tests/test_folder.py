@@ -1,6 +1,8 @@
 """Model folders: manifests, digests, and folders that come to exist whole or not at all."""
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,8 +15,9 @@ import compress
 from compress.config import DataConfig
 from compress.data import read_dataset
 from compress.errors import CompressError
-from compress.folder import MANIFEST, Manifest, digest_tree, read_manifest, write_manifest
-from compress.new_folder import OUR_MARKS, new_folder
+from compress.folder import MANIFEST, Manifest, digest_tree, read_manifest, set_aside, write_manifest
+from compress.new_folder import OUR_MARKS, _beside, _say_unlocked, new_folder, unfinished
+from compress.progress import say
 from compress.recipes.run import digest_source
 
 OURS = json.dumps({"format_version": 1, "files": []})
@@ -187,16 +190,45 @@ def test_out_may_not_be_where_the_command_runs(name: str, tmp_path: Path, monkey
 
 
 def test_what_a_dead_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
-    for left in (".out.partial", ".out.old.partial", ".out.unfinished.removed"):
+    for left in (
+        ".out.partial",
+        ".out.old",
+        ".out.unfinished.removed",
+        ".out.12-345.partial",
+        ".out.12-345.old.partial",
+    ):
         make(tmp_path / left, FILES)
     (tmp_path / ".out.lock").touch()
     make(tmp_path / "out", {MANIFEST: OURS})
-    kept = {".another.partial", ".out.notes.partial"}
+    kept = {".another.partial", ".out.notes.partial", ".out.old.partial", ".out.6-7.partial"}
     for other in kept:
         make(tmp_path / other, FILES)
+    (tmp_path / ".out.6-7.lock").touch()  # of a process that writes --out out.6-7
     with new_folder(tmp_path / "out", overwrite=True):
         pass
-    assert {path.name for path in tmp_path.iterdir()} == {"out", *kept}
+    assert {path.name for path in tmp_path.iterdir()} == {"out", ".out.6-7.lock", *kept}
+
+
+def test_no_two_names_share_a_hidden_path(tmp_path: Path) -> None:
+    names = ("m", "m.old", "m.lock", "m.partial", "m.unfinished", "m.removed", ".m")
+    hidden = [
+        path
+        for out in (tmp_path / name for name in names)
+        for path in (*(_beside(out, what) for what in ("lock", "partial", "unfinished.removed")), unfinished(out))
+    ] + [set_aside(tmp_path / name) for name in names]
+    assert len(set(hidden)) == len(hidden)
+
+
+def test_a_folder_set_aside_survives_a_step_whose_out_is_named_after_it(tmp_path: Path) -> None:
+    make(set_aside(tmp_path / "m"), FILES | {MANIFEST: OURS})
+    with new_folder(tmp_path / "m.old") as partial:
+        make(partial, {"other": ""})
+        with pytest.raises(CompressError, match="exists"), new_folder(tmp_path / "m"):
+            pass
+    assert {path.name: sorted(part.name for part in path.iterdir()) for path in tmp_path.iterdir()} == {
+        "m": sorted({name.split("/")[0] for name in FILES} | {MANIFEST}),
+        "m.old": ["other"],
+    }
 
 
 WRITER = """
@@ -216,7 +248,7 @@ def test_what_a_living_process_writes_stays_until_it_dies(tmp_path: Path) -> Non
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(out)], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     assert writer.stdout.readline() == "writing\n"
-    with pytest.raises(CompressError, match="another process is writing it"), new_folder(out):
+    with pytest.raises(CompressError, match=r"another process is writing it and holds .*\.out\.lock"), new_folder(out):
         pass
     assert (tmp_path / ".out.partial" / "file").is_file()
     writer.kill()
@@ -227,18 +259,39 @@ def test_what_a_living_process_writes_stays_until_it_dies(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_what_a_kill_after_the_last_rename_left_goes_too(tmp_path: Path) -> None:
-    out = make(tmp_path / "out", {MANIFEST: OURS})
-    (tmp_path / ".out.lock").touch()
-    make(tmp_path / ".out.old.partial", FILES)
-    with pytest.raises(CompressError, match="exists"), new_folder(out):
-        pass
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_once_and_written(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    _say_unlocked.cache_clear()
+    for name in ("a", "b"):
+        with new_folder(tmp_path / name):
+            say("working")
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+    assert capsys.readouterr().err.count("has no locks") == 1
+
+
+def test_what_is_set_aside_goes_only_when_nothing_is_refused(tmp_path: Path) -> None:
+    """The folder that is there may be somebody else's, put there after a kill between the two renames."""
+    out, old = make(tmp_path / "out", FILES), make(tmp_path / ".out.old", FILES | {MANIFEST: OURS})
+    for overwrite in (False, True):
+        with pytest.raises(CompressError, match=r"exists|not made by"), new_folder(out, overwrite=overwrite):
+            pass
+        assert (old / MANIFEST).is_file()
+    make(out, {MANIFEST: OURS})
+    with new_folder(out, overwrite=True):
+        assert not old.exists()
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_what_a_kill_between_the_two_renames_left_comes_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [".out.old", ".out.12-345.old.partial"])
+def test_what_a_kill_between_the_two_renames_left_comes_back(tmp_path: Path, left: str) -> None:
     """A process that died after it moved the old folder aside and before the new one had its name loses neither."""
-    old = make(tmp_path / ".out.old.partial", FILES | {MANIFEST: OURS})
+    old = make(tmp_path / left, FILES | {MANIFEST: OURS})
     before = digest_tree(old)
     with pytest.raises(CompressError, match="exists"), new_folder(tmp_path / "out"):
         pass

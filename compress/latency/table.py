@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 from scipy.optimize import nnls
 
-from compress.durable import write_whole
+from compress.durable import put_in_place, sync
 from compress.errors import CompressError
 from compress.latency.deployment import Deployment
 from compress.latency.timer import Timer
@@ -204,8 +204,11 @@ def write_timings(place: Path, timings: dict[Widths, Timing]) -> None:
     entries = [asdict(widths) | asdict(timing) for widths, timing in timings.items()]
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.parent / "lock"):
-            write_whole(place, json.dumps({"timings": entries}))
+        with TemporaryDirectory(prefix=".", dir=place.parent, ignore_cleanup_errors=True) as own:
+            partial = Path(own) / place.name  # processes may write at once: whoever is last is right too
+            partial.write_text(json.dumps({"timings": entries}), encoding="utf-8")
+            sync(partial)
+            put_in_place(partial, place)
     except OSError as error:
         raise CompressError(
             f"latency table {place}: cannot be written ({error.strerror}); set $COMPRESS_CACHE to a folder that can be"

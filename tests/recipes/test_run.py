@@ -351,7 +351,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(finished: Be
 def test_a_run_killed_between_the_two_renames_of_a_replacement_goes_on(
     changed: dict[str, Any], finished: Bench
 ) -> None:
-    (finished.out / "int8").rename(finished.out / ".int8.old.partial")
+    (finished.out / "int8").rename(finished.out / ".int8.old")
     assert finished.run(**changed) == {"int8"}
     assert not list(finished.out.glob(".int8.*"))
     finished.run()

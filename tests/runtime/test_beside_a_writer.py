@@ -104,14 +104,14 @@ def test_a_folder_that_never_stays_is_refused(tiny_onnx: Path, tmp_path: Path, m
 def test_a_folder_set_aside_and_never_replaced_says_what_to_do(
     tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(tiny_onnx, tmp_path / ".model.old.partial")
+    shutil.copytree(tiny_onnx, tmp_path / ".model.old")
     monkeypatch.setattr("compress.folder._TRIES", 3)
     with pytest.raises(CompressError, match="the command that replaced it was killed; wait for it, or run it again"):
         compress.load(tmp_path / "model")
 
 
 def test_a_folder_that_was_left_aside_hides_no_other_reason(tiny_onnx: Path, tmp_path: Path) -> None:
-    for name in ("model", ".model.old.partial"):
+    for name in ("model", ".model.old"):
         shutil.copytree(tiny_onnx, tmp_path / name)
     (tmp_path / "model" / "tokenizer.json").unlink()
     with pytest.raises(CompressError, match=r"tokenizer\.json: missing"):
