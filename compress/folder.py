@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path, PureWindowsPath
 from typing import Any, Literal, TypeVar, get_args
 
@@ -20,7 +21,12 @@ _SHORTEST = 4  # tokens that a text is cut to; fewer have no room for its own be
 # A folder may be replaced while it is read: then it is read again, for about a second at least.
 _TRIES, _PAUSE_S = 100, 0.01
 # What transformers opens wherever it lies beside a model, whether or not the model was saved with it.
-_OPENED_BY_NAME = (".json", ".safetensors", ".bin", ".model", ".jinja", ".py", "vocab.txt", "merges.txt")
+_OPENED_BY_NAME = (
+    *("config.json", "generation_config.json", "adapter_config.json"),
+    *("model*.safetensors", "pytorch_model*", "*.index.json"),
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*"),
+    *("vocab.*", "merges.txt", "spiece.model", "sentencepiece*.model"),
+)
 
 Opened = TypeVar("Opened")
 
@@ -124,7 +130,8 @@ def manifest_kind(folder: Path) -> Kind | None:
 def refuse_unlisted(folder: Path, manifest: Manifest) -> None:
     """Refuse files that transformers would open beside those of a PyTorch model, though no step wrote them."""
     for path in sorted(folder.iterdir()):
-        if path.name.endswith(_OPENED_BY_NAME) and path.name not in manifest.names | {MANIFEST}:
+        opened = any(fnmatchcase(path.name, pattern) for pattern in _OPENED_BY_NAME)
+        if opened and path.name not in manifest.names:
             raise CompressError(f"{path}: {MANIFEST} does not list it, and it could change the model; take it away")
 
 

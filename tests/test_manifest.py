@@ -114,13 +114,16 @@ def test_a_tokenizer_that_is_not_listed_is_refused(tiny_onnx: Path, tmp_path: Pa
         compress.load(model)
 
 
-@pytest.mark.parametrize("name", ["added_tokens.json", "pytorch_model.bin", "model.safetensors.index.json", "evil.py"])
+@pytest.mark.parametrize(
+    "name", ["added_tokens.json", "pytorch_model.bin", "model.safetensors.index.json", "vocab.txt"]
+)
 def test_what_lies_beside_a_pytorch_model_and_could_change_it_is_refused(
     name: str, tiny_torch: Path, tmp_path: Path
 ) -> None:
     model = tmp_path / "model"
     shutil.copytree(tiny_torch, model)
-    (model / "notes.md").write_text("what I did\n")
+    for harmless in ("notes.md", "handler.py", "training_args.bin", "all_results.json", "._config.json"):
+        (model / harmless).write_text("what I did\n")
     load_classifier(str(model))
     (model / name).write_text("{}")
     with pytest.raises(CompressError, match=rf"{name}: compress.json does not list it"):
