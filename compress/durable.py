@@ -87,6 +87,8 @@ def read_sealed(path: Path, *, required: bool = True) -> dict[str, Any]:
         head = content[: content.rfind(_BEFORE_SEAL) + len(_BEFORE_SEAL)]
         if content != head + _end(head):
             raise ValueError("changed since it was written")
+    elif re.fullmatch("[0-9a-f]{64}", str(next(reversed(found.values()), ""))):
+        raise ValueError("its last entry is a digest under a changed name")
     return found
 
 
