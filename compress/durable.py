@@ -95,6 +95,8 @@ def read_sealed(path: Path, *, required: bool = True) -> dict[str, Any]:
         head = content[: content.rfind(_BEFORE_SEAL) + len(_BEFORE_SEAL)]
         if content != head + _end(head):
             raise ValueError("changed since it was written")
+    elif re.fullmatch("[0-9a-f]{64}", str(next(reversed(found.values()), ""))):
+        raise ValueError("its last entry is a digest under a changed name")
     return found
 
 
@@ -113,8 +115,24 @@ def disk_failure(error: BaseException | None) -> str | None:
         number = int(named.group(1)) if named else error.errno if isinstance(error, OSError) else None
         if number in _OF_THE_DISK:
             return os.strerror(number)
-        error = error.__cause__ or error.__context__
+        of_torch = isinstance(error, RuntimeError) and not error.__suppress_context__  # it names no cause
+        error = error.__context__ if of_torch else error.__cause__
     return None
+
+
+def is_full(reason: str) -> bool:
+    """Whether what :func:`disk_failure` found is mended by more room."""
+    return reason in {os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT)}
+
+
+def _concerns(error: OSError, below: Path) -> bool:
+    """Whether a file in the folder ``below`` could not be written; one that is missing was to be read."""
+    named = error.filename
+    return (
+        isinstance(named, str | Path)
+        and Path(named).absolute().is_relative_to(below.absolute())
+        and error.errno != errno.ENOENT
+    )
 
 
 @contextmanager
@@ -126,7 +144,7 @@ def told_in_one_line(what: str, below: Path) -> Iterator[None]:
         raise
     except Exception as error:
         reason = disk_failure(error)
-        if reason is None and isinstance(error, OSError) and str(error.filename).startswith(str(below)):
+        if reason is None and isinstance(error, OSError) and _concerns(error, below):
             reason = error.strerror
         if reason is None:
             raise

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path, PureWindowsPath
 from typing import Any, Literal, TypeVar, get_args
 
@@ -18,9 +19,14 @@ FORMAT_VERSION = 1
 Kind = Literal["torch", "onnx", "single_file", "tei", "triton"]
 _SHORTEST = 4  # tokens that a text is cut to; fewer have no room for its own beside the special ones
 # A folder may be replaced while it is read: then it is read again, for about a second at least.
-_TRIES, _PAUSE_S = 100, 0.01
+_TRIES, _PAUSE_S = 10, 0.1
 # What transformers opens wherever it lies beside a model, whether or not the model was saved with it.
-_OPENED_BY_NAME = (".json", ".safetensors", ".bin", ".model", ".jinja", ".py", "vocab.txt", "merges.txt")
+_OPENED_BY_NAME = (
+    *("config.json", "generation_config.json", "adapter_config.json"),
+    *("model*.safetensors", "pytorch_model*", "*.index.json"),
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*"),
+    *("vocab.*", "merges.txt", "spiece.model", "sentencepiece*.model"),
+)
 
 Opened = TypeVar("Opened")
 
@@ -94,9 +100,11 @@ def open_whole(folder: Path, open_files: Callable[[Manifest], Opened]) -> Opened
             if _stamps(folder) == before:
                 return opened
         time.sleep(_PAUSE_S)
-    raise CompressError(
-        f"{folder}: is being replaced, or the command that replaced it was killed; wait for it, or run it again"
-    )
+    if between_renames(folder):
+        raise CompressError(
+            f"{folder}: is being replaced, or the command that replaced it was killed; wait for it, or run it again"
+        )
+    raise CompressError(f"{folder}: its files changed each time they were read; wait until nothing writes them")
 
 
 def set_aside(folder: Path) -> Path:
@@ -124,21 +132,22 @@ def manifest_kind(folder: Path) -> Kind | None:
 def refuse_unlisted(folder: Path, manifest: Manifest) -> None:
     """Refuse files that transformers would open beside those of a PyTorch model, though no step wrote them."""
     for path in sorted(folder.iterdir()):
-        if path.name.endswith(_OPENED_BY_NAME) and path.name not in manifest.names | {MANIFEST}:
+        opened = any(fnmatchcase(path.name, pattern) for pattern in _OPENED_BY_NAME)
+        if opened and path.name not in manifest.names:
             raise CompressError(f"{path}: {MANIFEST} does not list it, and it could change the model; take it away")
 
 
 def _stamps(folder: Path) -> list[tuple[int, ...] | None]:
     """What differs as soon as the folder, a file of it or a link on the way there is another.
 
-    A folder's own change time tells of renames, there and back too.
+    Other files may come and go in the folder meanwhile, and no inode numbers are in it, which some mounts make up anew.
     """
     names: frozenset[str] = frozenset()
     with suppress(CompressError, OSError):
         names = listed_files(folder)
     way = (folder.absolute(), *folder.absolute().parents)
     links = [_stamp(part, follow_symlinks=False) for part in way if part.is_symlink()]
-    return links + [_stamp(folder / name) for name in (".", MANIFEST, *sorted(names))]
+    return [*links, _renamed(folder), *(_stamp(folder / name) for name in (MANIFEST, *sorted(names)))]
 
 
 def _stamp(path: Path, *, follow_symlinks: bool = True) -> tuple[int, ...] | None:
@@ -146,7 +155,16 @@ def _stamp(path: Path, *, follow_symlinks: bool = True) -> tuple[int, ...] | Non
         found = path.stat(follow_symlinks=follow_symlinks)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _renamed(folder: Path) -> tuple[int, ...] | None:
+    """When a folder got its name, there and back too; nothing if a file came or went in it since."""
+    stamp = _stamp(folder)
+    if stamp is None:
+        return None
+    _, modified, changed = stamp  # a rename changes the second alone
+    return (changed,) if changed != modified else ()
 
 
 def _parse(path: Path) -> Manifest:
@@ -155,18 +173,23 @@ def _parse(path: Path) -> Manifest:
         version = raw["format_version"]
         if _whole(version, 1) and version > FORMAT_VERSION:
             raise CompressError(f"{path}: format_version {version} is newer than this package reads; upgrade compress")
-        for name, (fits, wanted) in _ENTRIES.items():
-            if not fits(raw[name]):
-                raise ValueError(f"{name} is {raw[name]!r:.80}, not {wanted}")
-        if unknown := sorted(raw.keys() - _ENTRIES.keys()):
-            raise ValueError(f"{unknown[0]!r:.80} is no entry of it")
-        files = tuple(File(**file) for file in raw["files"])
+        _check_entries(raw)
     except (ValueError, KeyError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise CompressError(f"{path}: damaged ({reason}); make the folder again") from None
+    known = {name: raw[name] for name in _ENTRIES}  # later versions, and users, may have added more
+    files = tuple(File(file["name"], file["bytes"], file["sha256"]) for file in known.pop("files"))
     for file in files:
         _refuse_outside(path, file)
-    return Manifest(**{**raw, "labels": tuple(raw["labels"]), "history": tuple(raw["history"]), "files": files})
+    labels, history, max_length = tuple(known.pop("labels")), tuple(known.pop("history")), int(known.pop("max_length"))
+    return Manifest(**known, labels=labels, history=history, max_length=max_length, files=files)
+
+
+def _check_entries(raw: Mapping[str, Any]) -> None:
+    """Raise ValueError if an entry of a manifest has a value that no step writes, or KeyError if one is missing."""
+    for name, (fits, wanted) in _ENTRIES.items():
+        if not fits(raw[name]):
+            raise ValueError(f"{name} is {raw[name]!r:.80}, not {wanted}")
 
 
 def _whole(value: object, least: int) -> bool:
@@ -175,18 +198,23 @@ def _whole(value: object, least: int) -> bool:
 
 def _text(value: object) -> bool:
     """Whether this is a text that can be printed and written to a file."""
-    return isinstance(value, str) and value != "" and not any("\ud800" <= mark <= "\udfff" for mark in value)
+    return isinstance(value, str) and not any("\ud800" <= mark <= "\udfff" for mark in value)
 
 
-def _labels(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_text, value)) and len(set(value)) == len(value)
+def _labels(value: Any) -> bool:
+    return _texts(value) and bool(value) and len(set(value)) == len(value)
+
+
+def _max_length(value: object) -> bool:
+    return _whole(int(value) if isinstance(value, float) and value.is_integer() else value, _SHORTEST)
 
 
 def _file(value: object) -> bool:
     return (
         isinstance(value, dict)
-        and value.keys() == {"name", "bytes", "sha256"}
+        and value.keys() >= {"name", "bytes", "sha256"}
         and _text(value["name"])
+        and value["name"] != ""
         and "\0" not in value["name"]
         and _whole(value["bytes"], 0)
         and _text(value["sha256"])
@@ -194,15 +222,16 @@ def _file(value: object) -> bool:
 
 
 def _list_of(fits: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, list) and all(map(fits, value))
+    return lambda value: isinstance(value, list | tuple) and all(map(fits, value))
 
 
+_texts = _list_of(_text)
 # Each entry of a manifest: whether a value fits, and what is wanted, in words.
 _ENTRIES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "kind": (get_args(Kind).__contains__, f"one of {', '.join(get_args(Kind))}"),
     "task": (TASKS.__contains__, f"one of {', '.join(TASKS)}"),
     "labels": (_labels, "a list of texts that differ"),
-    "max_length": (lambda value: _whole(value, _SHORTEST), f"a whole number of at least {_SHORTEST}"),
+    "max_length": (_max_length, f"a whole number of at least {_SHORTEST}"),
     "parameters": (lambda value: _whole(value, 0), "a whole number"),
     "history": (_list_of(lambda entry: isinstance(entry, dict)), "a list of objects"),
     "files": (_list_of(_file), "a list of name, bytes and sha256"),
@@ -252,7 +281,12 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
         if path.is_file() and path.name != MANIFEST
     )
     whole = Manifest(**{**vars(manifest), "files": files})
-    write_sealed(folder / MANIFEST, asdict(whole))
+    content = asdict(whole)
+    try:
+        _check_entries(content)
+    except ValueError as error:
+        raise CompressError(f"{folder}: {error}, and could not be read again; correct the model given") from None
+    write_sealed(folder / MANIFEST, content)
     mode = (folder / MANIFEST).stat().st_mode
     for file in files:
         with suppress(OSError):  # some file systems know no permissions

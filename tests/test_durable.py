@@ -77,6 +77,18 @@ def test_other_faults_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), told_in_one_line("--out x", tmp_path / "out"):
         (tmp_path / "else").read_text()
     assert disk_failure(ValueError("os error 28")) is None
+    (tmp_path / "out2").mkdir()
+    for place in (tmp_path / "out" / "missing", tmp_path / "out2"):  # to be read, and beside
+        with pytest.raises(OSError, match=r"No such file|Is a directory"), told_in_one_line("x", tmp_path / "out"):
+            place.read_text()
+
+
+def test_a_failure_that_was_handled_is_not_told() -> None:
+    with pytest.raises(ValueError, match="a fault of ours"), told_in_one_line("--out x", Path()):
+        try:
+            raise OSError(errno.ENOSPC, "full")
+        except OSError:
+            raise ValueError("a fault of ours")  # noqa: B904 - as libraries do
 
 
 def test_a_training_on_a_full_disk_goes_on_when_there_is_room(

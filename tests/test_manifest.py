@@ -65,14 +65,13 @@ def test_a_folder_of_an_earlier_version_is_read(folder: Path) -> None:
 WRONG: dict[str, list[object]] = {
     "kind": [None, "pickle", 3, ["onnx"], {}],
     "task": [None, "regression", 3, [], {}],
-    "labels": [None, [], "ab", ["a", "a"], ["a", 3], [["a"]], {"a": 0}, [""], ["\ud800"]],
-    "max_length": [None, 0, -1, 3, 64.0, "64", True, [64]],
+    "labels": [None, [], "ab", ["a", "a"], ["a", 3], [["a"]], {"a": 0}, ["\ud800"]],
+    "max_length": [None, 0, -1, 3, 64.5, 3.0, float("inf"), "64", True, [64]],
     "parameters": [None, -1, 0.5, "many"],
     "history": [None, {}, "finetune", [3], [[]]],
     "files": [None, {}, ["vocab.txt"], [{"name": "vocab.txt"}], [{"name": 3, "bytes": 6, "sha256": "0"}],
               [{"name": "a\0b", "bytes": 6, "sha256": "0"}], [{"name": "v", "bytes": -1, "sha256": "0"}]],
     "format_version": [None, 0, "1", 1.0, True],
-    "surprise": [1],
 }  # fmt: skip
 
 
@@ -80,6 +79,35 @@ WRONG: dict[str, list[object]] = {
 def test_a_value_of_another_type_is_refused_by_the_name_of_its_entry(entry: str, value: object, folder: Path) -> None:
     as_before(folder, lambda raw: raw.update({entry: value}))
     assert re.fullmatch(rf"{folder / MANIFEST}: damaged \(.*{entry}.*\); make the folder again", refusal(folder))
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"note": "ours", "later": [1]}, {}),
+        ({"max_length": 64.0}, {}),
+        ({"labels": ["", "ü"]}, {"labels": ("", "ü")}),
+    ],
+)
+def test_what_harms_nothing_is_read(more: dict[str, Any], expected: dict[str, Any], folder: Path) -> None:
+    whole = read_manifest(folder)
+    as_before(folder, lambda raw: raw.update(more))
+    read = read_manifest(folder)
+    assert read == replace(whole, **expected)
+    assert isinstance(read.max_length, int)
+
+
+def test_a_later_version_may_say_more_of_a_file(folder: Path) -> None:
+    whole = read_manifest(folder)
+    as_before(folder, lambda raw: raw["files"][0].update(role="vocabulary"))
+    assert read_manifest(folder) == whole
+
+
+@pytest.mark.parametrize("wrong", [{"labels": ()}, {"labels": ("\ud800",)}, {"max_length": 2}])
+def test_nothing_is_written_that_cannot_be_read(wrong: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(CompressError, match=next(iter(wrong))):
+        write_manifest(tmp_path, replace(ABOUT, **wrong))
+    assert not (tmp_path / MANIFEST).exists()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "3", "null", '{"format_version": 1}', "[" * 100_000, '{"a":' * 100_000])
@@ -114,13 +142,16 @@ def test_a_tokenizer_that_is_not_listed_is_refused(tiny_onnx: Path, tmp_path: Pa
         compress.load(model)
 
 
-@pytest.mark.parametrize("name", ["added_tokens.json", "pytorch_model.bin", "model.safetensors.index.json", "evil.py"])
+@pytest.mark.parametrize(
+    "name", ["added_tokens.json", "pytorch_model.bin", "model.safetensors.index.json", "vocab.json"]
+)
 def test_what_lies_beside_a_pytorch_model_and_could_change_it_is_refused(
     name: str, tiny_torch: Path, tmp_path: Path
 ) -> None:
     model = tmp_path / "model"
     shutil.copytree(tiny_torch, model)
-    (model / "notes.md").write_text("what I did\n")
+    for harmless in ("notes.md", "handler.py", "training_args.bin", "all_results.json", "._config.json"):
+        (model / harmless).write_text("what I did\n")
     load_classifier(str(model))
     (model / name).write_text("{}")
     with pytest.raises(CompressError, match=rf"{name}: compress.json does not list it"):

@@ -12,7 +12,7 @@ from pathlib import Path
 from compress import recipes
 from compress.cli.arguments import CommandParser, OneLineParser, add_settings, whole_number
 from compress.cli.output import print_findings, print_result, print_run
-from compress.durable import disk_failure
+from compress.durable import disk_failure, is_full
 from compress.errors import CompressError
 from compress.machine import usable_cpus
 from compress.progress import be_quiet
@@ -151,7 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = _parse(given or ["--help"])
         be_quiet(parsed.quiet)
         parsed.command.call(parsed)
-        sys.stdout.flush()  # here it can still be said that nobody takes the result
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here it can still be said that nobody takes the result
     except CompressError as error:
         print(f"compress: {error}", file=sys.stderr)
         return 2
@@ -173,9 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if (reason := disk_failure(error)) is None:
             raise
-        print(
-            f"compress: {error.filename or 'the output'}: {reason}; free some space, then run it again", file=sys.stderr
-        )
+        advice = "; free some space, then run it again" if is_full(reason) else ""
+        print(f"compress: {error.filename or 'the output'}: {reason}{advice}", file=sys.stderr)
         _drop_output()
         return 2
     return 0
@@ -183,14 +183,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _drop_output() -> None:
     """Throw away what could not be written, or Python would try again at the end and fail in its own words."""
-    with suppress(OSError):  # a program that calls us may have put something without a file there
+    with suppress(
+        OSError, AttributeError
+    ):  # a program that calls us may have put something without a file there, or None
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write_utf8() -> None:
     """Results and messages are UTF-8 whatever the locale; what no encoding has is escaped, not an error."""
+    if sys.stdout is not None and sys.stdout.closed:  # by a program that calls us
+        sys.stdout = None  # then print writes nothing, as where the shell closed it
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
+        if isinstance(stream, TextIOWrapper) and not stream.closed:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 

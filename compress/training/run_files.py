@@ -25,6 +25,7 @@ from compress.training.batches import Examples
 from compress.version import __version__
 
 _STATE, _ABOUT = "state.pt", "checkpoint.json"
+_ABOUT_BEFORE = "identity"  # what earlier versions wrote instead
 _LAYOUT = 3  # of these files; checkpoints of another layout are thrown away
 
 State = dict[str, Any]
@@ -113,9 +114,12 @@ class Checkpoints:
         go back to where they were.
         """
         for folder in sorted(self._folder.glob("step-*[0-9]"), reverse=True):
+            if (folder / _ABOUT_BEFORE).is_file() and not (folder / _ABOUT).exists():
+                self._forget_all("of an earlier version")
+                return None
             try:
                 if _sound_identity(folder) != self._identity:
-                    self._forget_all()
+                    self._forget_all("with other settings or data")
                     return None
                 generators, state = (_load(folder / name) for name in (self._random, _STATE))
                 _restore_random(generators)
@@ -162,9 +166,9 @@ class Checkpoints:
                 if old != complete:
                     remove(old)
 
-    def _forget_all(self) -> None:
+    def _forget_all(self, why: str) -> None:
         self._accelerator.wait_for_everyone()  # all processes have read it
-        self._say(f"{self._folder}: an unfinished training with other settings or data; starting anew")
+        self._say(f"{self._folder}: an unfinished training {why}; starting anew")
         if self._accelerator.is_main_process:
             remove(self._folder)
 

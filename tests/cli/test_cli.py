@@ -1,5 +1,6 @@
 """The command line: one line for each mistake, nothing left behind, one JSON document, help for everything."""
 
+import errno
 import io
 import json
 import os
@@ -686,6 +687,29 @@ def test_an_output_that_takes_nothing_is_told(tiny_int8: Path) -> None:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stderr == "compress: the output: No space left on device; free some space, then run it again\n"
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_without_an_output_the_work_is_done(closed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.StringIO()
+    output.close()
+    monkeypatch.setattr(sys, "stdout", output if closed else None)
+    assert main(["run", "--schema"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"), [(errno.ENOSPC, "; free some space, then run it again"), (errno.EIO, "")]
+)
+def test_more_space_is_advised_where_it_helps(
+    number: int, advice: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(sys, "stdout", Broken())
+    assert main(["run", "--schema"]) == 2
+    assert capfd.readouterr().err == f"compress: the output: {os.strerror(number)}{advice}\n"
 
 
 def test_without_a_command_it_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

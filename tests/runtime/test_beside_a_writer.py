@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -97,8 +98,39 @@ def test_every_load_answers_as_one_model(
 def test_a_folder_that_never_stays_is_refused(tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(tiny_onnx, tmp_path / "model")
     monkeypatch.setattr("compress.folder._TRIES", 3)
-    with pytest.raises(CompressError, match="is being replaced"):
+    with pytest.raises(CompressError, match="its files changed each time they were read"):
         open_whole(tmp_path / "model", lambda _: (tmp_path / "model/compress.json").touch())
+
+
+def test_notes_written_into_the_folder_disturb_nobody(tiny_onnx: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_onnx, model)
+    model.rename(tmp_path / "other")
+    (tmp_path / "other").rename(model)
+    calls: list[int] = []
+
+    def open_files(_: object) -> str:
+        calls.append(0)
+        (model / f"note-{len(calls)}").touch()
+        return "opened"
+
+    assert open_whole(model, open_files) == "opened"
+    assert len(calls) <= 2
+
+
+def test_a_folder_that_goes_and_comes_back_is_read_again(tiny_onnx: Path, tmp_path: Path) -> None:
+    model, calls = tmp_path / "model", []
+    shutil.copytree(tiny_onnx, model)
+
+    def open_files(_: object) -> int:
+        calls.append(0)
+        if len(calls) == 1:
+            time.sleep(0.02)  # the system's clock for files is coarse
+            model.rename(tmp_path / "other")
+            (tmp_path / "other").rename(model)
+        return len(calls)
+
+    assert open_whole(model, open_files) == 2
 
 
 def test_a_folder_set_aside_and_never_replaced_says_what_to_do(
