@@ -183,9 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _drop_output() -> None:
     """Throw away what could not be written, or Python would try again at the end and fail in its own words."""
-    with suppress(
-        OSError, AttributeError
-    ):  # a program that calls us may have put something without a file there, or None
+    with suppress(OSError, AttributeError):  # a program that calls us may have put something without a file there
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
