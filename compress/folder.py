@@ -18,8 +18,8 @@ MANIFEST = "compress.json"
 FORMAT_VERSION = 1
 Kind = Literal["torch", "onnx", "single_file", "tei", "triton"]
 _SHORTEST = 4  # tokens that a text is cut to; fewer have no room for its own beside the special ones
-# A folder may be replaced while it is read: then it is read again, for about a second at least.
-_TRIES, _PAUSE_S = 30, 0.05
+# A folder may be replaced while it is read: then it is read again, for two seconds at least.
+_TRIES, _PAUSE_S = 100, 0.02
 # What transformers opens wherever it lies beside a model, whether or not the model was saved with it.
 _OPENED_BY_NAME = (
     *("config.json", "generation_config.json", "adapter_config.json"),
