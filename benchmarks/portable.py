@@ -28,7 +28,7 @@ import onnx
 from compress.config import DataConfig
 from compress.data import Split, read_dataset
 from compress.evaluation.metrics import predictions, score
-from compress.graph.build import build_graph
+from compress.graph.post_norm import PostNormGraph
 from compress.graph.weights import EncoderWeights, LayerWeights, Linear, Norm, read_weights
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.torch_predictor import TorchPredictor
@@ -98,7 +98,7 @@ def _with_constants(layer: LayerWeights) -> LayerWeights:
 
 def int8_graphs(weights: EncoderWeights, checkpoint: Checkpoint, validation: Split) -> dict[str, onnx.ModelProto]:
     """The int8 graphs by range."""
-    fp32 = build_graph(weights)
+    fp32 = PostNormGraph(weights).build()
     reference = reference_outputs(Candidate(fp32, TorchPredictor(checkpoint), 1), validation).sample(_VALIDATION_TEXTS)
     portable = portable_plan(fp32)
     plans = {

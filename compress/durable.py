@@ -126,13 +126,10 @@ def is_full(reason: str) -> bool:
 
 
 def _concerns(error: OSError, below: Path) -> bool:
-    """Whether a file in the folder ``below`` could not be written; one that is missing was to be read."""
+    """Whether a file in the folder ``below`` could not be written; one that is missing was to be read or renamed."""
     named = error.filename
-    return (
-        isinstance(named, str | Path)
-        and Path(named).absolute().is_relative_to(below.absolute())
-        and error.errno != errno.ENOENT
-    )
+    read = error.errno == errno.ENOENT and error.filename2 is None
+    return isinstance(named, str | Path) and not read and Path(named).absolute().is_relative_to(below.absolute())
 
 
 @contextmanager

@@ -6,21 +6,17 @@ in whatever container; ``.out.partial``, the new folder; ``.out.old``, the old o
 what lies beside ``m`` would else have the name of what lies beside ``m.old``, under another lock.
 """
 
-import errno
 import json
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cache
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from compress.durable import put_in_place, remove, sync, told_in_one_line
 from compress.errors import CompressError
 from compress.folder import MANIFEST, set_aside
-from compress.progress import say_before_work
+from compress.locks import Busy, locked
 
 # What tells our folders from others: a file, and keys that it must have, for the names are common.
 OUR_MARKS = {
@@ -28,9 +24,6 @@ OUR_MARKS = {
     "dataset.json": {"task", "rows"},
     "results.json": {"machine", "models"},
 }
-
-# What the system says where the file system, and not another process, is why there is no lock.
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
@@ -107,21 +100,12 @@ def _remove_if_empty(folder: Path) -> None:
 def _lock(out: Path, at_the_end: ExitStack) -> None:
     path = _beside(out, "lock")
     try:
-        at_the_end.enter_context(FileLock(path, timeout=0))
-    except Timeout:
+        at_the_end.enter_context(locked(path))
+    except Busy:
         raise CompressError(
             f"--out {out}: another process is writing it and holds {path}; wait for it, or choose another"
         ) from None
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        _say_unlocked()
     at_the_end.callback(_remove_file, path)  # while it is held: a lock on a removed file is none
-
-
-@cache
-def _say_unlocked() -> None:
-    say_before_work("the file system of --out has no locks: let no two processes write one --out at once")
 
 
 def _remove_file(path: Path) -> None:
@@ -140,7 +124,7 @@ def _swap(partial: Path, out: Path) -> None:
         if old.exists() and not out.exists():
             old.rename(out)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    remove(old)
 
 
 def _restore(out: Path) -> None:
@@ -152,7 +136,11 @@ def _restore(out: Path) -> None:
 
 def _sweep(out: Path) -> None:
     """Remove what a killed process left half-written; the lock says that no living one is at work."""
-    ours = (set_aside(out), _beside(out, "partial"), _beside(out, "unfinished.removed"))
+    ours = (
+        set_aside(out),
+        _beside(out, "partial"),
+        *(_beside(out, f"{gone}.removed") for gone in ("old", "unfinished")),
+    )
     for left in (*ours, *_of_earlier_versions(out), *_of_earlier_versions(out, ".old")):
         shutil.rmtree(left, ignore_errors=True)
 

@@ -10,6 +10,7 @@ from typing import Any
 _ATTENTION = re.compile(r"layer\.(\d+)\.attention\.output\.weight(?:\.int8)?$")
 _FFN = re.compile(r"layer\.(\d+)\.ffn\.input\.weight(?:\.int8)?$")
 _GATE = re.compile(r"layer\.(\d+)\.ffn\.gate\.weight(?:\.int8)?$")
+_DISTANCES = re.compile(r"\.position_(?:keys|queries)\.table$")  # whose products are not counted
 _HEAD = re.compile(r"^(?:pooler|logits)\.weight(?:\.int8)?$")
 
 
@@ -42,16 +43,24 @@ class ProductSizes:
 
 
 def product_sizes(predictor: Any, graph: Path | None) -> ProductSizes | None:
-    """Those of a predictor, or of its ONNX file ``graph``; None for a model that is not laid out as ours are."""
+    """Those of a predictor, or of its ONNX file ``graph``.
+
+    None for a model that is not laid out as ours are, and for one with products that are not counted here.
+    """
     if graph is not None:
         import onnx
 
         return sizes_of_graph({each.name: tuple(each.dims) for each in onnx.load(graph).graph.initializer})
-    return None if predictor.backend == "numpy" else sizes_of_model(predictor.model)
+    if predictor.backend == "numpy":
+        return None
+    from compress.families.view import EncoderView
+
+    distances, _ = EncoderView(predictor.model).relative_positions
+    return None if distances is not None else sizes_of_model(predictor.model)
 
 
 def sizes_of_model(model: Any) -> ProductSizes:
-    """Those of a PyTorch model, which computes all tokens in every layer."""
+    """Those of a PyTorch model, which computes all tokens in every layer; products with distances are left out."""
     from compress.families.view import EncoderView
 
     view = EncoderView(model)
@@ -69,16 +78,16 @@ def sizes_of_graph(shapes: Mapping[str, Sequence[int]]) -> ProductSizes | None:
     """Those of a graph, read off the shapes ``[in, out]`` of its initializers; None where it is not one of ours."""
     from compress.graph.writer import MEAN
 
-    attention = _by_layer(_ATTENTION, shapes, axis=0)
-    hidden, neurons = (_by_layer(_FFN, shapes, axis) for axis in (0, 1))
+    attention, neurons = _by_layer(_ATTENTION, shapes, axis=0), _by_layer(_FFN, shapes, axis=1)
+    hidden = _by_layer(_FFN, shapes, axis=0) | _by_layer(_ATTENTION, shapes, axis=1)
     head = [shape[0] * shape[1] for name, shape in shapes.items() if _HEAD.search(name)]
-    if not neurons or attention.keys() - neurons.keys() or len(head) != 2:
+    if not hidden or len(head) != 2 or any(_DISTANCES.search(name) for name in shapes):
         return None
-    layers = range(max(neurons) + 1)
+    layers = range(max(hidden) + 1)
     return ProductSizes(
         hidden=max(hidden.values()),
         attention=tuple(attention.get(layer, 0) for layer in layers),  # none of a layer without heads
-        neurons=tuple(neurons.get(layer, 0) for layer in layers),
+        neurons=tuple(neurons.get(layer, 0) for layer in layers),  # nor of one without an FFN
         head=sum(head),
         first_token_only=MEAN not in shapes,
         gated=any(_GATE.search(name) for name in shapes),

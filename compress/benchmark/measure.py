@@ -92,7 +92,7 @@ def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig)
         "failed": [{"name": name, "path": str(rows[name].path), "reason": reason} for name, reason in failed.items()],
         "left_out": [{"name": name, "path": str(named[name]), "reason": why} for name, why in left_out.items()],
         "skipped": findings.skipped,
-        "samples": findings.samples,
+        "samples": findings.all_samples(threads[0]),
     }
 
 

@@ -92,8 +92,17 @@ class Findings:
                 elif self.one_thread_beside:
                     model.one_thread_ms = rounds
                 model.latency.append(summarise(workload, threads, rounds))
-                raw = [np.round(times, 4).tolist() for times in rounds]
-                self.samples.append({"name": name, **about, "rounds_ms": raw})
+                self.samples.append({"name": name, **about, "rounds_ms": _rounded(rounds)})
+
+    def all_samples(self, first_threads: int) -> list[dict[str, Any]]:
+        """All raw times: first those from a text to its label, which the first thread count has."""
+        about = {"batch": ANSWERS.batch, "length": ANSWERS.length, "threads": first_threads}
+        timed = {name: model.answer_ms for name, model in self.measured.items() if model.answer_ms}
+        return [{"name": name, **about, "rounds_ms": _rounded(rounds)} for name, rounds in timed.items()] + self.samples
+
+
+def _rounded(rounds: Sequence[Times]) -> list[list[float]]:
+    return [np.round(times, 4).tolist() for times in rounds]
 
 
 def measure(
@@ -196,11 +205,12 @@ def _time(
             with findings.watch.timing(pool.sessions):
                 take_turns(pool, workload, texts, config.seconds / 2, lambda spent: share(spent / 2), rounds_ms)
             _measure_once(pool, findings.measured, test_texts, config)
-            with findings.watch.timing(pool.sessions):
-                _time_answers(pool, texts, config, findings)
+            _time_answers(pool, texts, config, findings)
             pool.restart()
         with findings.watch.timing(pool.sessions):
             take_turns(pool, workload, texts, config.seconds, share, rounds_ms)
+        if test_texts is not None:
+            _time_answers(pool, texts, config, findings)
     findings.skip(str(workload), pool.threads, pool.rested())
 
 
@@ -219,14 +229,12 @@ def _measure_once(
 
 
 def _time_answers(pool: WorkerPool, texts: Sequence[Text], config: BenchConfig, findings: Findings) -> None:
-    """From a text to its label, in turns; after this the processes have another workload and start anew."""
+    """From a text to its label, in turns: a part of what each process of a model gives."""
     rounds_ms: dict[str, list[Times]] = {}
-    take_turns(pool, ANSWERS, texts, config.seconds / 2, lambda _: None, rounds_ms)
+    with findings.watch.timing(pool.sessions):
+        take_turns(pool, ANSWERS, texts, config.seconds / 4, lambda _: None, rounds_ms)
     for name, rounds in rounds_ms.items():
-        findings.measured[name].answer_ms = rounds
-        raw = [np.round(times, 4).tolist() for times in rounds]
-        about = {"batch": 1, "length": ANSWERS.length, "threads": pool.threads}
-        findings.samples.append({"name": name, **about, "rounds_ms": raw})
+        findings.measured[name].answer_ms += rounds
 
 
 def _side_by_side(texts: Sequence[Text], config: BenchConfig, findings: Findings, advance: Advance) -> None:

@@ -97,6 +97,7 @@ class Family:
     relative_positions: RelativePositions | None = None
     own_settings: tuple[str, ...] = ()  # of its config, that say which weights it has; absent ones have their defaults
     repeats_hidden_size: tuple[str, ...] = ()  # settings of its config that must be equal to the hidden size
+    unread: tuple[str, ...] = ()  # weights that its pre-training leaves in a file under names of their own
     refusal: Callable[[Any], str | None] = lambda _: None  # why a model of this config cannot be worked on, if so
     head_norm: str | None = None  # after the activation of the head's first layer
 

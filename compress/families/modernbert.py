@@ -52,6 +52,7 @@ MODERNBERT = Family(
         *("attention_bias", "mlp_bias", "norm_bias", "classifier_bias", "classifier_activation"),
         *("local_attention", "classifier_pooling"),
     ),
+    unread=("decoder.weight", "decoder.bias"),
     refusal=_refusal,
     final_norm="model.final_norm",
     head_norm="head.norm",

@@ -18,7 +18,7 @@ from torch import nn
 
 from compress.families.view import EncoderView
 from compress.graph import weights as plain
-from compress.graph.build import PostNormGraph
+from compress.graph.post_norm import PostNormGraph
 from compress.graph.weights import Array, EncoderWeights, LayerWeights
 from compress.graph.writer import HIDES, MASKED, SHOWN, SHOWS, WORDS
 

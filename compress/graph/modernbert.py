@@ -1,4 +1,4 @@
-"""ModernBERT's fp32 graph, laid out as that of BERT's kin in ``build.py``; what differs is here.
+"""ModernBERT's fp32 graph, laid out as that of BERT's kin in ``post_norm.py``; what differs is here.
 
 A block begins with its layer norm. Query and key are turned by angles that grow with the position (RoPE, Su et al.
 2021). The FFN's inputs are multiplied with gates. In layers with a window a token attends to its neighbours alone.
@@ -9,18 +9,18 @@ import onnx
 from onnx import TensorProto
 
 from compress.families.family import ACTIVATIONS
+from compress.graph.encoder import EncoderGraph
 from compress.graph.modernbert_weights import LayerWeights, ModernBertWeights
-from compress.graph.weights import APART_FROM, Linear, Norm, pack
-from compress.graph.writer import HIDES, MASKED, MEAN, SHOWN, SHOWS, WORDS, GraphWriter, Shape, model_of
+from compress.graph.weights import APART_FROM, Linear, pack
+from compress.graph.writer import HIDES, MASKED, MEAN, SHOWN, SHOWS, WORDS, Shape, model_of
 from compress.runtime.graph_file import OUTPUT, REQUIRED_INPUTS
 
 
-class ModernBertGraph(GraphWriter):
+class ModernBertGraph(EncoderGraph[ModernBertWeights]):
     """Writes the graph; values are ``[sequence, batch, ...]``."""
 
     def __init__(self, weights: ModernBertWeights) -> None:
-        super().__init__()
-        self._weights = weights
+        super().__init__(weights)
         self._zero = self.constant("zero", [0])
 
     def build(self) -> onnx.ModelProto:
@@ -112,11 +112,7 @@ class ModernBertGraph(GraphWriter):
         value = self.op("Transpose", value, name=f"{name}.value.transposed", perm=(1, 2, 0, 3))
         scores = self.op("MatMul", query, key, name=f"{name}.products")
         scores = self.op("Min", scores, mask, name=f"{name}.scores")
-        shares = self.op("Softmax", scores, name=f"{name}.shares", axis=-1)
-        context = self.op("MatMul", shares, value, name=f"{name}.context.heads")
-        context = self.op("Transpose", context, name=f"{name}.context.transposed", perm=(2, 0, 1, 3))
-        flat = self.constant(f"shape.flat.{layer.heads}", [0, 0, layer.heads * self._weights.head_size])
-        context = self.op("Reshape", context, flat, name=f"{name}.context")
+        context = self._context(name, scores, value, layer.heads)
         return self._linear(f"{name}.output", layer.attention_output, context)
 
     def _projections(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> tuple[str, str, str]:
@@ -148,10 +144,6 @@ class ModernBertGraph(GraphWriter):
         sizes = self.constant(f"heads.{heads[0]}.{heads[1]}", heads)
         first, second = self.op("Split", together, sizes, name=f"{name}.split", outputs=2, axis=2)
         return first, second
-
-    def _by_head(self, name: str, linear: Linear, value: str, heads: int) -> str:
-        shape = self.constant(f"shape.{heads}", [0, 0, heads, self._weights.head_size])
-        return str(self.op("Reshape", self._linear(name, linear, value), shape, name=f"{name}.heads"))
 
     def _turned(self, name: str, value: str, kind: str) -> str:
         """Heads turned by the angles of their positions: each value goes with that half a head apart."""
@@ -188,15 +180,3 @@ class ModernBertGraph(GraphWriter):
         shares = self.op("Unsqueeze", shares, self.constant("two.axis", [2]), name="mean.columns")
         shared = self.op("Mul", hidden, shares, name="mean.shared")
         return str(self.op("ReduceSum", shared, self.constant(MEAN, [0]), name="mean", keepdims=0))
-
-    def _linear(self, name: str, linear: Linear, value: str) -> str:
-        alone = linear.bias.size == 0
-        weight = self.constant(f"{name}.weight", linear.weight)
-        product = self.op("MatMul", value, weight, name=name if alone else f"{name}.product")
-        return str(product if alone else self.op("Add", product, self.constant(f"{name}.bias", linear.bias), name=name))
-
-    def _norm(self, name: str, norm: Norm, value: str) -> str:
-        scale, shift = self.constant(f"{name}.scale", norm.scale), self.constant(f"{name}.shift", norm.shift)
-        return str(
-            self.op("LayerNormalization", value, scale, shift, name=name, axis=-1, epsilon=self._weights.norm_epsilon)
-        )

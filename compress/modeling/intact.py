@@ -16,7 +16,6 @@ from compress.progress import say_before_work
 _HARMLESS = re.compile(
     r"(\w+\.)?(cls|pooler|lm_head|discriminator_predictions|generator_predictions|generator_lm_head"
     r"|loss\w*|criterion|vocab_transform|vocab_layer_norm|vocab_projector|lm_predictions|mask_predictions)\..*"
-    r"|decoder\.(weight|bias)"  # ModernBERT's
     r"|(.*\.)?(position_ids|token_type_ids|class_weights?)"
 )
 # A character that hardly any tokenizer knows, so that one without a token for the unknown fails now and not in service.
@@ -39,7 +38,8 @@ def check_weights(
     """
     family = family_of(model.config)
     missing = set(loading["missing_keys"])
-    unused = sorted(name for name in loading["unexpected_keys"] if not _HARMLESS.fullmatch(name))
+    left_over = set(loading["unexpected_keys"]).difference(family.unread)
+    unused = sorted(name for name in left_over if not _HARMLESS.fullmatch(name))
     last = family.head[-1].path
     has_head = not {f"{last}.weight", f"{last}.bias"} <= missing
     _refuse_other_network(source, missing, set(loading["unexpected_keys"]), model, family)

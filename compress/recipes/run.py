@@ -6,14 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from compress.clock import Stopwatch, in_words
 from compress.config import DataConfig, Names
 from compress.data import read_dataset, write_dataset
 from compress.durable import told_in_one_line, write_whole
 from compress.errors import CompressError
 from compress.folder import MANIFEST, digest_tree, read_manifest
+from compress.locks import Busy, locked
 from compress.machine import processes
 from compress.new_folder import is_ours, new_folder
 from compress.paths import local_path
@@ -51,13 +50,13 @@ def run(
         raise CompressError("run: runs in one process; start single steps under torchrun or accelerate launch")
     folder = _open(local_path(out))
     try:
-        with told_in_one_line(f"--out {out}", below=folder), FileLock(folder / LOCK, timeout=0):
+        with told_in_one_line(f"--out {out}", below=folder), locked(folder / LOCK):
             try:
                 return _run(recipe, _RunState(folder, forget=overwrite))
             finally:
                 if {path.name for path in folder.iterdir()} <= {STATE, LOCK}:  # it failed before it wrote anything
                     shutil.rmtree(folder)
-    except Timeout:
+    except Busy:
         raise CompressError(f"--out {out}: another run is writing there; wait for it or choose another") from None
 
 

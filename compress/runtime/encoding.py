@@ -79,7 +79,7 @@ class TextEncoder:
     def cut(self, text: Text) -> Text:
         """A text with the same encoding; of a long one the part that has it, where the tokenizer lets it be cut."""
         sides = _sides(text)
-        if sum(map(len, sides)) <= _LONG_TEXT:
+        if sum(map(len, sides)) <= _LONG_TEXT or self._partial.first_parts(sides) == sides:
             return text
         ((part, _),) = self._partial.read([sides])
         return (part[0], part[1]) if len(part) == 2 else part[0]

@@ -29,14 +29,17 @@ class PartialTokenizer:
 
     def read(self, texts: Sequence[Sides]) -> list[Read]:
         """For each text or pair the parts that were read, and the encoding, which is that of the whole."""
-        characters = self._max_length * _CHARACTERS_A_TOKEN
-        found = self._encode([tuple(self._part(side, characters) for side in text) for text in texts])
+        found = self._encode([self.first_parts(text) for text in texts])
         rows = range(len(texts))
         while rows := [row for row in rows if any(self._lacking(texts[row], *found[row]))]:  # type: ignore[assignment]
             longer = [self._longer(texts[row], *found[row]) for row in rows]
             for row, read in zip(rows, self._encode(longer), strict=True):
                 found[row] = read
         return found
+
+    def first_parts(self, text: Sides) -> Sides:
+        """What is read at first; all of a text that is short or cannot be cut."""
+        return tuple(self._part(side, self._max_length * _CHARACTERS_A_TOKEN) for side in text)
 
     def _encode(self, parts: list[Sides]) -> list[Read]:
         found = self._tokenizer.encode_batch_fast([part if len(part) == 2 else part[0] for part in parts])

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,12 +15,14 @@ from compress.benchmark.cost import (
     gpu_counters,
     macs_per_text,
     peak_memory_bytes,
+    product_sizes,
     sizes_of_graph,
     sizes_of_model,
 )
-from compress.graph.build import build_graph
-from compress.graph.weights import read_weights
+from compress.families import FAMILIES
+from compress.graph.build import graph_of
 from compress.quantization.dynamic import quantize_weights
+from tests.families.models import make_model
 from tests.tiny import HIDDEN, make_bert, make_feeds, parts
 
 UNEVEN = {"heads": (4, 1, 0, 2), "neurons": (128, 64, 32, 0)}
@@ -39,7 +42,7 @@ def test_macs_are_half_the_operations_that_pytorch_counts(shape: dict[str, tuple
 @pytest.mark.parametrize("int8", [False, True])
 def test_a_graph_has_its_models_widths_and_saves_the_last_layers_other_tokens(int8: bool) -> None:
     model = make_bert((4, 1, 2, 3), (128, 64, 32, 96), labels=3)
-    graph = build_graph(read_weights(model))
+    graph = graph_of(model)
     graph = quantize_weights(graph) if int8 else graph
     found = sizes_of_graph({each.name: tuple(each.dims) for each in graph.graph.initializer})
     assert found == ProductSizes(HIDDEN, (64, 16, 32, 48), (128, 64, 32, 96), HIDDEN * HIDDEN + 3 * HIDDEN, True)
@@ -47,6 +50,19 @@ def test_a_graph_has_its_models_widths_and_saves_the_last_layers_other_tokens(in
     tokens = 10
     saved = (tokens - 1) * (2 * HIDDEN * 48 + 2 * tokens * 48 + 2 * HIDDEN * 96)
     assert macs_per_text(whole, tokens) - macs_per_text(found, tokens) == saved
+
+
+def test_layers_without_heads_or_without_an_ffn_are_counted() -> None:
+    model = make_bert((4, 1, 0, 3), (0, 64, 32, 0), labels=3)
+    found = sizes_of_graph({each.name: tuple(each.dims) for each in graph_of(model).graph.initializer})
+    assert found is not None
+    assert (found.hidden, found.attention, found.neurons) == (HIDDEN, (64, 16, 0, 48), (0, 64, 32, 0))
+
+
+def test_products_with_distances_are_unknown_and_not_left_out() -> None:
+    model = make_model(FAMILIES["deberta-v2"])
+    assert product_sizes(SimpleNamespace(backend="torch", model=model), None) is None
+    assert sizes_of_graph({each.name: tuple(each.dims) for each in graph_of(model).graph.initializer}) is None
 
 
 def test_weights_of_another_model_are_not_guessed_at() -> None:

@@ -4,8 +4,7 @@ import onnx
 
 from benchmarks.graphs import OURS, Row, as_table, merge, summarise
 from benchmarks.graphs_models import floor_graph
-from compress.graph.build import build_graph
-from compress.graph.weights import read_weights
+from compress.graph.build import graph_of
 from compress.graph.writer import KEPT_FP32, WORDS
 from compress.quantization.dynamic import quantize_weights
 from tests.tiny import make_bert
@@ -38,7 +37,7 @@ def test_the_floor_has_the_work_of_our_layers_alone() -> None:
     model = make_bert()
     floor = floor_graph(model)
     onnx.checker.check_model(floor, full_check=True)
-    ours = quantize_weights(build_graph(read_weights(model)))
+    ours = quantize_weights(graph_of(model))
     left_out = {f"{name}.int8" for name in (KEPT_FP32, WORDS, "pooler.weight")}
 
     def bytes_of(graph: onnx.ModelProto) -> int:

@@ -22,8 +22,7 @@ from compress.config import DataConfig
 from compress.data import read_dataset
 from compress.demo_assets import MINILM, bbc_news
 from compress.folder import read_manifest
-from compress.graph.build import build_graph
-from compress.graph.weights import read_weights
+from compress.graph.build import graph_of
 from compress.modeling.checkpoint import load_for_finetuning
 from compress.packaging.layout import finish_onnx_folder, write_side_files
 from compress.quantization.dynamic import quantize_weights
@@ -78,7 +77,7 @@ def folder(texts: tuple[Sequence[Text], int], tmp_path_factory: pytest.TempPathF
     parts(checkpoint.model).classifier.weight.data *= 50  # logits of a few units, as a trained head's are
     folder = tmp_path_factory.mktemp("clients") / "model"
     (folder / "onnx").mkdir(parents=True)
-    graph = build_graph(read_weights(checkpoint.model))
+    graph = graph_of(checkpoint.model)
     onnx.save(graph, folder / FP32_GRAPH)
     onnx.save(fold_temperature(quantize_weights(graph), 1.5), folder / INT8_GRAPH)
     write_side_files(checkpoint, folder)

@@ -22,8 +22,7 @@ from compress.cli.main import main
 from compress.families.distilbert import DISTILBERT
 from compress.families.view import EncoderView
 from compress.folder import read_manifest
-from compress.graph.build import build_graph
-from compress.graph.weights import read_weights
+from compress.graph.build import graph_of
 from compress.latency.deployment import random_model
 from compress.modeling.checkpoint import load_classifier, quiet_transformers
 from compress.modeling.narrow import narrow
@@ -80,7 +79,7 @@ def apart(one: PreTrainedModel, other: PreTrainedModel) -> float:
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
 def test_the_graph_answers_as_transformers_does_and_reads_no_segments(widths: Widths, activation: str) -> None:
     model = make_distilbert(widths, labels=3, activation=activation)
-    graph = build_graph(read_weights(model)).SerializeToString()
+    graph = graph_of(model).SerializeToString()
     session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
     assert [value.name for value in session.get_inputs()] == ["input_ids", "attention_mask"]
     for batch in (1, 2, 7):
@@ -138,7 +137,7 @@ def test_models_to_time_are_of_its_shape() -> None:
     architecture = Architecture.of(model)
     assert (architecture.segments, architecture.activation) == (0, "gelu")
     assert parameters(architecture, UNEVEN) == random_model(architecture, UNEVEN).num_parameters()
-    graph = build_graph(read_weights(random_model(architecture, UNEVEN)))
+    graph = graph_of(random_model(architecture, UNEVEN))
     assert [value.name for value in graph.graph.input] == ["input_ids", "attention_mask"]
 
 

@@ -13,8 +13,9 @@ import pytest
 
 from compress.errors import CompressError
 from compress.families.family import ACTIVATIONS
-from compress.graph.build import build_graph
+from compress.graph.build import graph_of
 from compress.graph.checks import check_parity
+from compress.graph.post_norm import PostNormGraph
 from compress.graph.weights import read_weights
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
@@ -57,7 +58,7 @@ def onnx_logits(running: ort.InferenceSession, feeds: Feeds) -> Logits:
 
 def test_onnx_answers_as_torch_at_every_shape(kind: dict[str, Any]) -> None:
     model = make_bert(**kind)
-    running = session(build_graph(read_weights(model)))
+    running = session(graph_of(model))
     for batch in (1, 2, 5):
         for length in (1, 2, 7, 33, 128):
             for padded in (False, True):
@@ -71,7 +72,7 @@ def test_onnx_answers_as_torch_at_every_shape(kind: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ["plain", "uneven"])
 def test_segments_and_masks_matter_in_both_and_what_is_padded_in_neither(name: str) -> None:
     model = make_bert(**MODELS[name])
-    running = session(build_graph(read_weights(model)))
+    running = session(graph_of(model))
     feeds = make_feeds(4, 20, padded=True)
     one_segment = feeds | {"token_type_ids": np.zeros_like(feeds["token_type_ids"])}
     unmasked = feeds | {"attention_mask": np.ones_like(feeds["attention_mask"])}
@@ -84,7 +85,7 @@ def test_segments_and_masks_matter_in_both_and_what_is_padded_in_neither(name: s
 
 
 def test_the_graph_is_valid_portable_and_lean(kind: dict[str, Any]) -> None:
-    graph = build_graph(read_weights(make_bert(**kind)))
+    graph = graph_of(make_bert(**kind))
     onnx.checker.check_model(graph, full_check=True)
     assert graph.ir_version <= 10
     assert [(used.domain, 18 <= used.version <= 20) for used in graph.opset_import] == [("", True)]
@@ -103,7 +104,7 @@ def test_the_graph_is_valid_portable_and_lean(kind: dict[str, Any]) -> None:
 
 
 def test_the_last_layer_computes_the_first_token_alone() -> None:
-    graph = build_graph(read_weights(make_bert()))
+    graph = graph_of(make_bert())
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     del graph.graph.output[:]
@@ -137,7 +138,7 @@ def constant(graph: onnx.ModelProto, name: str) -> tuple[onnx.TensorProto, np.nd
 
 
 def test_parity_covers_batches_and_lengths_padded_and_not(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    predictor = exported(checkpoint, build_graph(read_weights(checkpoint.model)), tmp_path)
+    predictor = exported(checkpoint, graph_of(checkpoint.model), tmp_path)
     seen: list[Feeds] = []
 
     class Watched(TorchPredictor):
@@ -175,7 +176,7 @@ def test_parity_covers_batches_and_lengths_padded_and_not(checkpoint: Checkpoint
 def test_parity_refuses_a_graph_that_is_off(
     checkpoint: Checkpoint, tmp_path: Path, name: str, where: Any, change: float
 ) -> None:
-    graph = build_graph(read_weights(checkpoint.model))
+    graph = graph_of(checkpoint.model)
     tensor, array = constant(graph, name)
     array[where] += change
     tensor.CopyFrom(onnx.numpy_helper.from_array(array, name))
@@ -185,14 +186,14 @@ def test_parity_refuses_a_graph_that_is_off(
 
 def test_two_models_that_are_both_nan_are_not_equal(checkpoint: Checkpoint, tmp_path: Path) -> None:
     parts(checkpoint.model).classifier.bias.data[:] = float("nan")
-    predictor = exported(checkpoint, build_graph(read_weights(checkpoint.model)), tmp_path)
+    predictor = exported(checkpoint, graph_of(checkpoint.model), tmp_path)
     with pytest.raises(CompressError, match="differs by nan"):
         check_parity(TorchPredictor(checkpoint), predictor, 108, 128, 1e-4)
 
 
 def test_queries_are_scaled_and_packed_side_by_side() -> None:
     weights = read_weights(make_bert())
-    graph = build_graph(weights)
+    graph = PostNormGraph(weights).build()
     layer = weights.layers[1]
     _, packed = constant(graph, "layer.1.attention.qkv.weight")
     assert np.array_equal(packed, np.concatenate([layer.query.weight, layer.key.weight, layer.value.weight], axis=1))

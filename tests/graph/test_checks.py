@@ -7,9 +7,10 @@ import numpy as np
 import onnx
 import pytest
 
-from compress.graph.build import build_graph
+from compress.graph.build import graph_of
 from compress.graph.checks import check_patterns, expected_patterns
-from compress.graph.weights import APART_FROM, EncoderWeights, LayerWeights, Linear, Norm, read_weights
+from compress.graph.post_norm import PostNormGraph
+from compress.graph.weights import APART_FROM, EncoderWeights, LayerWeights, Linear, Norm
 from compress.graph.writer import rewrite
 from compress.quantization.dynamic import QuantizationPlan, quantizable, quantize_weights
 from tests.graph.test_build import MODELS
@@ -25,7 +26,7 @@ def saved(model: onnx.ModelProto, folder: Path) -> Path:
 @pytest.mark.parametrize("name", MODELS)
 def test_both_graphs_of_every_kind_run_as_they_are_laid_out(name: str, tmp_path: Path) -> None:
     kind = MODELS[name]
-    fp32 = build_graph(read_weights(make_bert(**kind)))
+    fp32 = graph_of(make_bert(**kind))
     heads, neurons = kind.get("heads", (4,) * 4), kind.get("neurons", (128,) * len(kind.get("heads", (4,) * 4)))
     attending, feeding = sum(count > 0 for count in heads), sum(count > 0 for count in neurons)
     last = 1 if heads[-1] else 0  # its queries have a product of their own
@@ -44,7 +45,7 @@ def test_both_graphs_of_every_kind_run_as_they_are_laid_out(name: str, tmp_path:
 
 
 def test_weights_that_stay_fp32_are_not_expected_in_int8(tmp_path: Path) -> None:
-    fp32 = build_graph(read_weights(make_bert()))
+    fp32 = graph_of(make_bert())
     kept = [name for name in quantizable(fp32) if "layer.1" in name]
     int8 = quantize_weights(fp32, QuantizationPlan(kept_fp32=frozenset(kept)))
     found = check_patterns(saved(int8, tmp_path), expected_patterns(fp32, kept))
@@ -84,7 +85,7 @@ def wide_weights(heads: int) -> EncoderWeights:
 
 
 def test_wide_models_have_their_projections_apart_and_quantize_what_they_read_once(tmp_path: Path) -> None:
-    fp32 = build_graph(wide_weights(heads=3))
+    fp32 = PostNormGraph(wide_weights(heads=3)).build()
     int8 = quantize_weights(fp32)
     expected = expected_patterns(fp32, ())
     assert (expected["packed_projections"], expected["int8_products"]) == (0, 2 * 6 + 1)
@@ -94,11 +95,11 @@ def test_wide_models_have_their_projections_apart_and_quantize_what_they_read_on
     assert kinds.count("DynamicQuantizeLinear") == 4 + 5 + 1
 
 
-@pytest.mark.parametrize("kind", expected_patterns(build_graph(read_weights(make_bert()))))
+@pytest.mark.parametrize("kind", expected_patterns(graph_of(make_bert())))
 def test_a_miss_is_recorded_by_kind_and_warned_of_in_one_line(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fp32 = build_graph(read_weights(make_bert()))
+    fp32 = graph_of(make_bert())
     expected = expected_patterns(fp32)
     count = expected[kind]
     found = check_patterns(saved(fp32, tmp_path), expected | {kind: count + 1})
@@ -108,7 +109,7 @@ def test_a_miss_is_recorded_by_kind_and_warned_of_in_one_line(
 
 
 def test_transposes_that_no_product_takes_in_are_seen(tmp_path: Path) -> None:
-    fp32 = build_graph(read_weights(make_bert()))
+    fp32 = graph_of(make_bert())
     names = [f"layer.0.attention.{what}.transposed" for what in ("query", "key")]
     found = check_patterns(saved(rewrite(fp32, outputs=names), tmp_path), expected_patterns(fp32))
     assert (found["patterns"]["attention_products"], found["patterns_expected"]) == (7, {"attention_products": 8})

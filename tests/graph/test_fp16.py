@@ -12,9 +12,8 @@ import compress
 from compress.benchmark.rows import Row, open_row
 from compress.errors import CompressError
 from compress.folder import read_manifest
-from compress.graph.build import build_graph
+from compress.graph.build import graph_of
 from compress.graph.fp16 import LARGEST, check_range, to_fp16
-from compress.graph.weights import read_weights
 from compress.modeling.checkpoint import load_classifier, save_checkpoint
 from compress.steps.deployment import PARITY_TOLERANCE
 from tests.graph.test_build import MODELS, onnx_logits, session
@@ -33,7 +32,7 @@ def fp16(tiny_torch: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", MODELS)
 def test_fp16_is_half_the_size_and_near_torch_for_every_kind_of_model(name: str) -> None:
     model = make_bert(**MODELS[name])
-    fp32 = build_graph(read_weights(model))
+    fp32 = graph_of(model)
     before = fp32.SerializeToString()
     halved = to_fp16(fp32)
     assert fp32.SerializeToString() == before
@@ -49,7 +48,7 @@ def test_fp16_is_half_the_size_and_near_torch_for_every_kind_of_model(name: str)
 
 
 def test_values_inside_are_fp16_to_the_classifier() -> None:
-    inferred = onnx.shape_inference.infer_shapes(to_fp16(build_graph(read_weights(make_bert()))), strict_mode=True)
+    inferred = onnx.shape_inference.infer_shapes(to_fp16(graph_of(make_bert())), strict_mode=True)
     floats = {value.name for value in inferred.graph.value_info if value.type.tensor_type.elem_type == 1}
     assert floats == {"pooled.fp32", "logits.product"}
 
@@ -57,7 +56,7 @@ def test_values_inside_are_fp16_to_the_classifier() -> None:
 @pytest.mark.parametrize("name", ["plain", "a last layer without heads"])
 def test_padding_stays_hidden(name: str) -> None:
     model = make_bert(**MODELS[name])
-    running = session(to_fp16(build_graph(read_weights(model))))
+    running = session(to_fp16(graph_of(model)))
     feeds = make_feeds(4, 20, padded=True)
     other = feeds | {"input_ids": np.where(feeds["attention_mask"] == 1, feeds["input_ids"], 77)}
     assert np.isfinite(onnx_logits(running, feeds)).all()
@@ -124,9 +123,9 @@ def test_an_activation_between_two_layers_is_named_though_every_weight_fits() ->
     layer = parts(model).bert.encoder.layer[1]
     layer.attention.self.value.weight.data *= 3e3
     layer.attention.output.dense.weight.data *= 3e3
-    fp32 = build_graph(read_weights(model))
+    fp32 = graph_of(model)
     to_fp16(fp32)
     with pytest.raises(CompressError, match=r"layer\.1\.attention\.\S+ reaches"):
         check_range(fp32, [make_feeds(2, 9)], threads=1)
-    whole = build_graph(read_weights(make_bert()))
+    whole = graph_of(make_bert())
     assert 1 < check_range(whole, [make_feeds(2, 9, padded=True)], threads=1) < 1000

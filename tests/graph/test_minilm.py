@@ -8,8 +8,7 @@ import onnx
 import pytest
 
 from compress.demo_assets import MINILM
-from compress.graph.build import build_graph
-from compress.graph.weights import read_weights
+from compress.graph.build import graph_of
 from compress.modeling.checkpoint import load_for_finetuning
 from compress.quantization.dynamic import quantize_weights
 from compress.runtime.encoding import pad
@@ -23,7 +22,7 @@ def test_minilm_keeps_its_logits_and_every_product_is_fused(tmp_path: Path) -> N
     checkpoint = load_for_finetuning(MINILM, "single_label", ("a", "b", "c"), seed=0)
     checkpoint.model.train(mode=False)
     parts(checkpoint.model).classifier.weight.data *= 50  # logits of a few units, as a trained head's are
-    fp32 = build_graph(read_weights(checkpoint.model))
+    fp32 = graph_of(checkpoint.model)
     int8 = quantize_weights(fp32)
     texts = [
         "A stirring film.",

@@ -8,8 +8,7 @@ import pytest
 
 import compress
 from compress.errors import CompressError
-from compress.graph.build import build_graph
-from compress.graph.weights import read_weights
+from compress.graph.build import graph_of
 from compress.graph.writer import constants_of, rewrite
 from compress.modeling.checkpoint import Checkpoint
 from compress.packaging.layout import TEXTS, finish_onnx_folder, single_file, triton, write_side_files
@@ -22,7 +21,7 @@ from tests.tiny import make_bert, make_checkpoint, make_feeds
 
 
 def test_a_rewrite_is_a_copy_with_what_it_was_given() -> None:
-    model = build_graph(read_weights(make_bert()))
+    model = graph_of(make_bert())
     before, constants = model.SerializeToString(), constants_of(model)
     other = constants | {"logits.bias": constants["logits.bias"] + 1}
     copy = rewrite(model, constants=other, outputs=["pooled"])
@@ -52,7 +51,7 @@ def folder(checkpoint: Checkpoint, tmp_path: Path) -> Path:
     """An ONNX folder whose graph has two inputs."""
     folder = tmp_path / "two"
     (folder / FP32_GRAPH).parent.mkdir(parents=True)
-    onnx.save(without_segments(build_graph(read_weights(checkpoint.model))), folder / FP32_GRAPH)
+    onnx.save(without_segments(graph_of(checkpoint.model)), folder / FP32_GRAPH)
     write_side_files(checkpoint, folder)
     finish_onnx_folder(folder, "two", checkpoint.manifest("onnx"))
     return folder
@@ -61,7 +60,7 @@ def folder(checkpoint: Checkpoint, tmp_path: Path) -> Path:
 def test_a_graph_of_two_inputs_is_run_judged_and_quantized(folder: Path, checkpoint: Checkpoint) -> None:
     assert graph_inputs(folder / FP32_GRAPH) == REQUIRED_INPUTS
     predictor, feeds = OnnxPredictor.open(folder, threads=1), make_feeds(4, 9, padded=True)
-    whole = session(build_graph(read_weights(checkpoint.model)))
+    whole = session(graph_of(checkpoint.model))
     expected = onnx_logits(whole, feeds | {"token_type_ids": np.zeros_like(feeds["token_type_ids"])})
     assert np.abs(predictor.run(feeds) - expected).max() < 1e-5
     int8 = quantize_weights(onnx.load(folder / FP32_GRAPH))

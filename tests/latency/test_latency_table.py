@@ -13,8 +13,7 @@ from onnx import numpy_helper
 
 from compress.errors import CompressError
 from compress.families.view import EncoderView
-from compress.graph.build import build_graph
-from compress.graph.weights import read_weights
+from compress.graph.build import graph_of
 from compress.latency.deployment import Deployment, random_model, typical_lengths
 from compress.latency.table import (
     LatencyTable,
@@ -101,7 +100,7 @@ def test_parameters_of_layers_that_are_empty_do_not_count() -> None:
 
 
 def test_no_two_weights_of_a_probe_are_equal_as_the_runtime_would_keep_them_once() -> None:
-    graph = build_graph(read_weights(random_model(TINY, Widths.even(3, 4, 128)))).graph
+    graph = graph_of(random_model(TINY, Widths.even(3, 4, 128))).graph
     weights = [numpy_helper.to_array(tensor) for tensor in graph.initializer]
     large = [weight.tobytes() for weight in weights if weight.size > 1000]
     assert len(large) == len(set(large)) >= 3 * 4

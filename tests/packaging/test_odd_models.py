@@ -31,8 +31,7 @@ from transformers import (
 import compress
 from compress.errors import CompressError
 from compress.folder import Manifest, read_manifest
-from compress.graph.build import build_graph
-from compress.graph.weights import read_weights
+from compress.graph.build import graph_of
 from compress.modeling.checkpoint import Checkpoint, load_classifier, quiet_transformers, save_checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.packaging.layout import finish_onnx_folder, single_file, write_side_files
@@ -292,7 +291,7 @@ def single_file_scores(folder: Path, texts: Sequence[Text]) -> Logits:
 def export(checkpoint: Checkpoint, folder: Path) -> Manifest:
     """As the step does, without its checks, which take most of its time."""
     (folder / "onnx").mkdir(parents=True)
-    onnx.save(build_graph(read_weights(checkpoint.model)), folder / FP32_GRAPH)
+    onnx.save(graph_of(checkpoint.model), folder / FP32_GRAPH)
     write_side_files(checkpoint, folder)
     return finish_onnx_folder(folder, "odd", checkpoint.manifest("onnx"))
 

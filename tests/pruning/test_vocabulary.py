@@ -16,8 +16,7 @@ from compress.config import PruneConfig
 from compress.distillation import texts
 from compress.errors import CompressError
 from compress.folder import read_manifest
-from compress.graph.build import build_graph
-from compress.graph.weights import read_weights
+from compress.graph.build import graph_of
 from compress.modeling.checkpoint import Checkpoint, load_classifier, save_checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.pruning import vocabulary
@@ -75,7 +74,7 @@ def test_texts_whose_tokens_all_stay_get_the_same_logits_bit_for_bit(
     for name, model in {"whole": whole, "smaller": smaller}.items():
         graph = tmp_path / name / "model.onnx"
         graph.parent.mkdir()
-        onnx.save(build_graph(read_weights(model.model)), graph)
+        onnx.save(graph_of(model.model), graph)
         predictors[1].append(OnnxPredictor(graph, model.manifest("onnx"), model.encoder, threads=1))
     for one, other in predictors:
         logits = [np.stack([predict_logits(model, [text])[0] for text in texts]) for model in (one, other)]

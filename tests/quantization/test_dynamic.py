@@ -12,8 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from compress.graph.build import build_graph
-from compress.graph.weights import read_weights
+from compress.graph.build import graph_of
 from compress.machine import cpu_flags, int8_flags
 from compress.quantization.dynamic import QuantizationPlan, quantize_columns, quantize_weights
 from compress.quantization.saturation import portable_plan
@@ -24,7 +23,7 @@ WEIGHTS = st.floats(-1e4, 1e4, width=32).map(lambda value: 0.0 if abs(value) < 1
 
 
 def graphs(kind: dict[str, Any]) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    fp32 = build_graph(read_weights(make_bert(**kind)))
+    fp32 = graph_of(make_bert(**kind))
     return fp32, quantize_weights(fp32, unsaturated(fp32))
 
 
@@ -96,7 +95,7 @@ def test_the_int8_graph_is_valid_portable_and_near_the_fp32_one(name: str) -> No
 
 
 def test_the_fp32_model_is_left_as_it_was() -> None:
-    fp32 = build_graph(read_weights(make_bert()))
+    fp32 = graph_of(make_bert())
     before = fp32.SerializeToString()
     quantize_weights(fp32)
     assert fp32.SerializeToString() == before

@@ -17,8 +17,7 @@ from hypothesis.extra import numpy as arrays
 
 import compress
 from compress.folder import read_manifest
-from compress.graph.build import build_graph
-from compress.graph.weights import read_weights
+from compress.graph.build import graph_of
 from compress.quantization.dynamic import QuantizationPlan, quantize_columns, quantize_weights
 from compress.quantization.reference import ReferenceOutputs, reference_outputs
 from compress.quantization.saturation import (
@@ -145,7 +144,7 @@ def test_without_vnni_only_the_full_range_answers_otherwise(tmp_path: Path) -> N
         for layer in parts(model).bert.encoder.layer:
             layer.attention.output.LayerNorm.bias[:2] = 8
             layer.intermediate.dense.weight[:, :2] = 1
-    fp32, feeds = build_graph(read_weights(model)), make_feeds(8, 16, padded=True)
+    fp32, feeds = graph_of(model), make_feeds(8, 16, padded=True)
     np.savez(tmp_path / "feeds.npz", **feeds)  # type: ignore[arg-type]  # the stubs take an array for a keyword
     graphs, native = [], []
     for name, plan in {"full": QuantizationPlan(), "portable": portable_plan(fp32)}.items():

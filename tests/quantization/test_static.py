@@ -13,8 +13,7 @@ import compress
 from compress.config import QuantizeConfig
 from compress.errors import CompressError
 from compress.folder import read_manifest
-from compress.graph.build import build_graph
-from compress.graph.weights import read_weights
+from compress.graph.build import graph_of
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.quantization.accuracy_gate import quantize
 from compress.quantization.activations import activations
@@ -62,7 +61,7 @@ def test_products_run_in_integers_and_answer_nearly_as_torch(
     name: str, form: Callable[..., onnx.ModelProto], method: str, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     model = make_bert(**MODELS[name])
-    fp32 = build_graph(read_weights(model))
+    fp32 = graph_of(model)
     parent = TorchPredictor(make_checkpoint(tiny_encoder, model, ("a", "b")))
     int8 = form(fp32, unsaturated(fp32), covered(fp32, parent, method, 32))
     onnx.checker.check_model(int8, full_check=True)
@@ -89,7 +88,7 @@ def test_products_run_in_integers_and_answer_nearly_as_torch(
 
 def test_a_product_without_a_bias_keeps_its_name_and_its_answer(parent: TorchPredictor) -> None:
     """As in families that have none: what reads the product reads it still."""
-    fp32 = build_graph(read_weights(make_bert()))
+    fp32 = graph_of(make_bert())
     name = "layer.0.ffn.input"
     sum_of = next(node for node in fp32.graph.node if node.output[0] == name)
     fp32.graph.node.remove(sum_of)
@@ -104,7 +103,7 @@ def test_a_product_without_a_bias_keeps_its_name_and_its_answer(parent: TorchPre
 
 
 def test_what_is_collected_is_what_the_products_read(parent: TorchPredictor) -> None:
-    fp32, encodings = build_graph(read_weights(make_bert())), texts(4)
+    fp32, encodings = graph_of(make_bert()), texts(4)
     seen = collect(fp32, parent, encodings, threads=1)
     watched = onnx.ModelProto()
     watched.CopyFrom(fp32)

@@ -11,8 +11,7 @@ from scipy.special import expit, log_softmax, softmax
 import compress
 from compress.data import Dataset
 from compress.folder import read_manifest
-from compress.graph.build import build_graph
-from compress.graph.weights import read_weights
+from compress.graph.build import graph_of
 from compress.quantization.dynamic import quantize_weights
 from compress.quantization.temperature import fit_temperature, fold_temperature
 from tests.graph.test_build import onnx_logits, session
@@ -75,7 +74,7 @@ def test_logits_that_say_nothing_leave_a_finite_temperature() -> None:
 
 
 def test_folding_divides_the_graphs_logits_and_nothing_else() -> None:
-    graph = quantize_weights(build_graph(read_weights(make_bert())))
+    graph = quantize_weights(graph_of(make_bert()))
     before, after = (onnx_logits(session(one), make_feeds(3, 9)) for one in (graph, fold_temperature(graph, 2.5)))
     assert after == pytest.approx(before / 2.5, rel=1e-4)
     assert np.abs(before).max() > 0.1

@@ -11,13 +11,12 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from filelock import FileLock, Timeout
 
 from compress.distillation.teacher_cache.shard import (
     INDEX,
@@ -30,6 +29,7 @@ from compress.distillation.teacher_cache.shard import (
     open_array,
 )
 from compress.errors import CompressError
+from compress.locks import Busy, locked
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
 from compress.training.batches import Encodings, Rows
@@ -82,13 +82,13 @@ class Cache:
     def locked(self) -> Iterator[None]:
         """One process at a time computes and writes; the unfinished shard of a killed process is removed."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / "lock")
-        try:
-            held = lock.acquire(blocking=False)
-        except Timeout:
-            say(f"teacher cache: another process is writing to {self.folder}; waiting for it")
-            held = lock.acquire()
-        with held:
+        lock = self.folder / "lock"
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(lock))
+            except Busy:
+                say(f"teacher cache: another process is writing to {self.folder}; waiting for it")
+                held.enter_context(locked(lock, wait=True))
             for left in self.folder.glob(f"*{PARTIAL}"):
                 shutil.rmtree(left, ignore_errors=True)
             yield
