@@ -14,7 +14,7 @@ from compress.progress import say_before_work
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
-class Busy(Exception):
+class LockedError(Exception):
     """Another process holds the lock."""
 
 
@@ -23,14 +23,14 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the lock file ``path``; where the file system has no locks this is said once, and nothing is held.
 
     Raises:
-        Busy: another process holds it, unless ``wait``.
+        LockedError: another process holds it, unless ``wait``.
         OSError: the file cannot be made.
     """
     lock = FileLock(path)
     try:
         lock.acquire(blocking=wait)
     except Timeout:
-        raise Busy from None
+        raise LockedError from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise

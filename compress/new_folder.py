@@ -16,7 +16,7 @@ from pathlib import Path
 from compress.durable import put_in_place, remove, sync, told_in_one_line
 from compress.errors import CompressError
 from compress.folder import MANIFEST, set_aside
-from compress.locks import Busy, locked
+from compress.locks import LockedError, locked
 
 # What tells our folders from others: a file, and keys that it must have, for the names are common.
 OUR_MARKS = {
@@ -101,7 +101,7 @@ def _lock(out: Path, at_the_end: ExitStack) -> None:
     path = _beside(out, "lock")
     try:
         at_the_end.enter_context(locked(path))
-    except Busy:
+    except LockedError:
         raise CompressError(
             f"--out {out}: another process is writing it and holds {path}; wait for it, or choose another"
         ) from None
@@ -136,12 +136,8 @@ def _restore(out: Path) -> None:
 
 def _sweep(out: Path) -> None:
     """Remove what a killed process left half-written; the lock says that no living one is at work."""
-    ours = (
-        set_aside(out),
-        _beside(out, "partial"),
-        *(_beside(out, f"{gone}.removed") for gone in ("old", "unfinished")),
-    )
-    for left in (*ours, *_of_earlier_versions(out), *_of_earlier_versions(out, ".old")):
+    half = [_beside(out, what) for what in ("partial", "old.removed", "unfinished.removed")]
+    for left in (set_aside(out), *half, *_of_earlier_versions(out), *_of_earlier_versions(out, ".old")):
         shutil.rmtree(left, ignore_errors=True)
 
 

@@ -194,6 +194,7 @@ def test_what_a_dead_process_left_is_swept_and_nothing_else(tmp_path: Path) -> N
     for left in (
         ".out.partial",
         ".out.old",
+        ".out.old.removed",
         ".out.unfinished.removed",
         ".out.12-345.partial",
         ".out.12-345.old.partial",
@@ -215,7 +216,10 @@ def test_no_two_names_share_a_hidden_path(tmp_path: Path) -> None:
     hidden = [
         path
         for out in (tmp_path / name for name in names)
-        for path in (*(_beside(out, what) for what in ("lock", "partial", "unfinished.removed")), unfinished(out))
+        for path in (
+            *(_beside(out, what) for what in ("lock", "partial", "old.removed", "unfinished.removed")),
+            unfinished(out),
+        )
     ] + [set_aside(tmp_path / name) for name in names]
     assert len(set(hidden)) == len(hidden)
 

@@ -12,7 +12,7 @@ from compress.data import read_dataset, write_dataset
 from compress.durable import told_in_one_line, write_whole
 from compress.errors import CompressError
 from compress.folder import MANIFEST, digest_tree, read_manifest
-from compress.locks import Busy, locked
+from compress.locks import LockedError, locked
 from compress.machine import processes
 from compress.new_folder import is_ours, new_folder
 from compress.paths import local_path
@@ -56,7 +56,7 @@ def run(
             finally:
                 if {path.name for path in folder.iterdir()} <= {STATE, LOCK}:  # it failed before it wrote anything
                     shutil.rmtree(folder)
-    except Busy:
+    except LockedError:
         raise CompressError(f"--out {out}: another run is writing there; wait for it or choose another") from None
 
 

@@ -29,7 +29,7 @@ from compress.distillation.teacher_cache.shard import (
     open_array,
 )
 from compress.errors import CompressError
-from compress.locks import Busy, locked
+from compress.locks import LockedError, locked
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
 from compress.training.batches import Encodings, Rows
@@ -86,7 +86,7 @@ class Cache:
         with ExitStack() as held:
             try:
                 held.enter_context(locked(lock))
-            except Busy:
+            except LockedError:
                 say(f"teacher cache: another process is writing to {self.folder}; waiting for it")
                 held.enter_context(locked(lock, wait=True))
             for left in self.folder.glob(f"*{PARTIAL}"):
