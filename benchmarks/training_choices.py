@@ -332,8 +332,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training_choices", description="finetune's choices")
     parser.add_argument("out", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds sst2, banking77, ...")
-    parser.add_argument("--sets", nargs="+", default=[recipe.data for recipe in RECIPES])
-    parser.add_argument("--changes", nargs="+", default=list(CHANGES))
+    sets = [recipe.data for recipe in RECIPES]
+    parser.add_argument("--sets", nargs="+", default=sets, choices=sets)
+    parser.add_argument("--changes", nargs="+", default=list(CHANGES), choices=list(CHANGES))
     parser.add_argument("--model", default="demo:minilm")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=3)

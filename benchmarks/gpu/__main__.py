@@ -26,7 +26,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="speed on a GPU, all of it")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/gpu.json, or on a CPU gpu-miniature.json")
     parser.add_argument("--minutes", type=float, default=11.0, help="time for all parts together")
-    parser.add_argument("--parts", nargs="+", metavar="PART", help="only these, beside those that --out already holds")
+    names = [part.name for part in PARTS]
+    told = "only these, beside those that --out already holds"
+    parser.add_argument("--parts", nargs="+", metavar="PART", choices=names, help=told)
     given = parser.parse_args()
     parts = [part for part in PARTS if not given.parts or part.name in (*given.parts, "make", "rates")]
     with tempfile.TemporaryDirectory() as folder:
