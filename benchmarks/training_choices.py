@@ -66,6 +66,10 @@ CHANGES: dict[str, Callable[[Recipe], Recipe]] = {
         recipe, learning_rate=recipe.learning_rate / 2, epochs=2 * recipe.epochs
     ),
     "twice the rate": lambda recipe: replace(recipe, learning_rate=2 * recipe.learning_rate),
+    "four times the rate": lambda recipe: replace(recipe, learning_rate=4 * recipe.learning_rate),
+    "four times the rate, twice the epochs": lambda recipe: replace(
+        recipe, learning_rate=4 * recipe.learning_rate, epochs=2 * recipe.epochs
+    ),
     "layer decay 0.85": lambda recipe: replace(recipe, layer_decay=0.85),
     "label smoothing 0.1": lambda recipe: replace(recipe, smoothing=0.1),
     "R-Drop 1": lambda recipe: replace(recipe, r_drop=1.0),

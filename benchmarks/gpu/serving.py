@@ -51,7 +51,7 @@ def unpadded(setting: Setting, emit: Emit, seconds: float, model: str) -> None:
     best = "flash" if setting.on_gpu else "grouped"
     ways: list[Way] = [Padded(first), Unpadded(first, best)]
     if setting.on_gpu:
-        ways.append(Unpadded(first, best, compiled=True))
+        ways += [Unpadded(first, best, mode="graphs"), Unpadded(first, best, mode="compiled")]
     for precision in others:
         ways += [Padded(precision), Unpadded(precision, best)]
     ways.append(Unpadded(first, best, first_token_only=False))

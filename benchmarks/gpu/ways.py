@@ -11,6 +11,7 @@ import torch
 from benchmarks.gpu.attentions import ATTENTIONS
 from compress.benchmark.backends.torch_modes import DTYPES, StaticShapes, capture_cuda
 from compress.benchmark.backends.varlen import PackedBert, pack
+from compress.benchmark.backends.varlen_graphs import StaticTokens
 from compress.graph.weights import read_weights
 from compress.modeling.checkpoint import load_classifier
 from compress.runtime.encoding import Feeds
@@ -75,18 +76,18 @@ class Unpadded:
         precision: of weights and products.
         attention: a name in ``benchmarks.gpu.attentions.ATTENTIONS``.
         first_token_only: whether the last layer computes no more than the classifier reads.
-        compiled: whether torch.compile fuses what is between the products.
+        mode: ``eager``, ``compiled`` (torch.compile fuses what is between the products) or ``graphs`` (CUDA graphs).
     """
 
     precision: str
     attention: str
     first_token_only: bool = True
-    compiled: bool = False
+    mode: str = "eager"
 
     @property
     def name(self) -> str:
         """As the results name it."""
-        marks = ("" if self.first_token_only else ", all tokens") + (", compiled" if self.compiled else "")
+        marks = ("" if self.first_token_only else ", all tokens") + ("" if self.mode == "eager" else f", {self.mode}")
         return f"unpadded {self.attention} {self.precision}{marks}"
 
     def opened(self, model: Any, device: str) -> Callable[[Feeds], tuple[Call, Call]]:
@@ -94,7 +95,11 @@ class Unpadded:
         attention = ATTENTIONS[self.attention]
         packed_model = PackedBert(read_weights(model), attention, first_token_only=self.first_token_only)
         moved = packed_model.to(device=torch.device(device), dtype=DTYPES[self.precision])
-        forward: Any = torch.compile(moved, dynamic=True) if self.compiled else moved
+        forward: Any = moved
+        if self.mode == "compiled":
+            forward = torch.compile(moved, dynamic=True)
+        elif self.mode == "graphs":
+            forward = StaticTokens(moved, model.config.max_position_embeddings, capture_cuda)
 
         def calls(feeds: Feeds) -> tuple[Call, Call]:
             resident = pack(feeds, device)

@@ -23,7 +23,7 @@ _ON_GPU_ONLY = ("tf32", "fp16", "graphs")
 _WITH_ARTICLE: Mapping[str, str] = {"torch": "a PyTorch", "onnx": "an ONNX"}
 _GPU_BACKENDS = (
     *("torch", "torch-tf32", "torch-bf16", "torch-fp16"),
-    *("torch-fp16-compiled", "torch-fp16-graphs", "torch-varlen-fp16"),
+    *("torch-fp16-compiled", "torch-fp16-graphs", "torch-varlen-fp16", "torch-varlen-fp16-graphs"),
 )
 
 
@@ -58,9 +58,9 @@ def open_row(row: Row, threads: int) -> MeasuredPredictor:
         encoder = TextEncoder.from_file(row.path / "tokenizer.json", manifest.max_length)
         return OnnxPredictor(graph, manifest, encoder, threads, provider=row.provider)
     if "varlen" in options:
-        from compress.benchmark.backends.varlen import open_varlen
+        from compress.benchmark.backends.varlen_backend import open_varlen
 
-        return open_varlen(row.path, row.device, options[-1], threads)
+        return open_varlen(row.path, threads, row.device, options)
     from compress.benchmark.backends.torch_modes import open_torch
 
     return open_torch(row.path, threads, row.device, options)

@@ -9,7 +9,7 @@ from compress.config.settings import Counts, Metric, Names, Settings, ThreadsCon
 _Torch = Literal["torch", "torch-bf16", "torch-compiled", "torch-bf16-compiled"]
 _TorchGpu = Literal["torch-tf32", "torch-fp16", "torch-tf32-compiled", "torch-fp16-compiled"]
 _TorchGraphs = Literal["torch-graphs", "torch-tf32-graphs", "torch-bf16-graphs", "torch-fp16-graphs"]
-_TorchVarlen = Literal["torch-varlen-bf16", "torch-varlen-fp16"]
+_TorchVarlen = Literal["torch-varlen-bf16", "torch-varlen-fp16", "torch-varlen-bf16-graphs", "torch-varlen-fp16-graphs"]
 Backend = Literal[_Torch, _TorchGpu, _TorchGraphs, _TorchVarlen, "onnxruntime", "openvino"]
 
 

@@ -1,14 +1,18 @@
 """A BERT without padding answers as the padded one, whatever the widths, lengths, pairs and attention."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from benchmarks.gpu.attentions import ATTENTIONS
 from compress.benchmark.backends.torch_modes import DTYPES
-from compress.benchmark.backends.varlen import PackedBert, VarlenBackend, attention_for, flash, grouped, pack
+from compress.benchmark.backends.varlen import Attend, Packed, PackedBert, attention_for, flash, grouped, pack
+from compress.benchmark.backends.varlen_backend import VarlenBackend
+from compress.benchmark.backends.varlen_graphs import StaticTokens, size_of
 from compress.benchmark.rows import Row, open_row
 from compress.errors import CompressError
 from compress.graph.weights import read_weights
@@ -60,6 +64,53 @@ def test_bench_opens_it_as_a_backend(tiny_torch: Path) -> None:
     np.testing.assert_allclose(exact, expected, atol=1e-4)
 
 
+def within_texts(packed: Packed) -> Attend:
+    """What a graph may read of a batch, and no more: where each text starts, and how long one can be."""
+    starts = packed.starts.long()
+    offsets = torch.arange(packed.longest)
+    places = (starts[:-1, None] + offsets).clamp(max=len(packed.ids) - 1)
+    inside = offsets < (starts[1:] - starts[:-1])[:, None]
+
+    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        # A kernel reads no value outside of the text; here those count nothing.
+        one, two, three = (
+            each[places].masked_fill(~inside[..., None, None], 0).transpose(1, 2) for each in (query, key, value)
+        )
+        found = functional.scaled_dot_product_attention(one, two, three, inside[:, None, None, :])
+        context = torch.full_like(query, torch.nan)  # tokens of no text have no answer
+        context[places[inside]] = found.transpose(1, 2)[inside]
+        return context
+
+    return attend
+
+
+def test_a_larger_room_changes_no_answer_and_each_size_is_captured_once() -> None:
+    model = make_bert(**UNEVEN, labels=3)  # type: ignore[arg-type]
+    captured: list[tuple[int, int, int]] = []
+
+    def capture(forward: Callable[[Packed], torch.Tensor], room: Packed) -> Callable[[], torch.Tensor]:
+        captured.append((len(room.ids), len(room.starts) - 1, room.longest))
+        return lambda: forward(room)
+
+    replayed = StaticTokens(PackedBert(read_weights(model), within_texts), 48, capture)
+    for batch, length in [(7, 20), (1, 7), (8, 14), (5, 33), (6, 17)]:
+        feeds = make_feeds(batch, length, padded=True)
+        with torch.inference_mode():
+            found = replayed(pack(feeds, "cpu"))
+        np.testing.assert_allclose(found.numpy(), torch_logits(model, feeds), atol=1e-4)
+    assert len(captured) == len(set(captured)) < 5
+
+
+@pytest.mark.parametrize("lengths", [[64], [3, 64, 61], [1], [17] * 500, [40, 2] * 700], ids=str)
+def test_a_room_has_a_token_more_and_wastes_little(lengths: list[int]) -> None:
+    mask = (np.arange(max(lengths)) < np.asarray(lengths)[:, None]).astype(np.int64)
+    packed = pack({"input_ids": mask, "attention_mask": mask, "token_type_ids": 0 * mask}, "cpu")
+    tokens, texts, longest = size_of(packed, 512)
+    assert sum(lengths) < tokens <= max(1.125 * sum(lengths), sum(lengths) + 64)
+    assert len(lengths) <= texts < 2 * len(lengths)
+    assert longest >= max(lengths)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("attention", ATTENTIONS)
@@ -72,3 +123,12 @@ def test_every_attention_answers_alike_on_a_gpu(attention: str, precision: str) 
     expected = torch_logits(model, feeds)
     np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
     assert attention_for("cuda", precision) is flash
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_graphs_answer_alike_on_a_gpu(tiny_torch: Path) -> None:
+    texts = ["good film", "a bad and boring story with a number of dull things", "fine"]
+    found = predict_logits(open_row(Row(tiny_torch, "torch-varlen-fp16-graphs", "cuda"), threads=1), texts)
+    expected = predict_logits(open_row(Row(tiny_torch), threads=1), texts)
+    np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, ModernBertConfig, ModernBertForMaskedLM
 
 import compress
-from compress.benchmark.backends.varlen import VarlenBackend
+from compress.benchmark.backends.varlen_backend import VarlenBackend
 from compress.errors import CompressError
 from compress.families.modernbert import MODERNBERT
 from compress.families.view import EncoderView

@@ -6,6 +6,7 @@ A CUDA graph replays the same kernels on the same memory, which saves the CPU's 
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ _GPU_BATCH_TOKENS = 16 * BATCH_TOKENS  # what a CPU's caches hold leaves a GPU i
 Tensors = dict[str, torch.Tensor]
 Forward = Callable[[Tensors], torch.Tensor]
 Replay = Callable[[], torch.Tensor]
-Capture = Callable[[Forward, Tensors], Replay]
+Inputs = TypeVar("Inputs")  # what lies in the memory that a graph reads
+Capture = Callable[[Callable[[Inputs], torch.Tensor], Inputs], Replay]
 
 
 class TorchBackend:
@@ -106,7 +108,7 @@ class StaticShapes:
     ``capture`` makes the replay of ``forward`` on inputs ``[batch, length]`` whose memory stays where it is.
     """
 
-    def __init__(self, forward: Forward, longest: int, capture: Capture) -> None:
+    def __init__(self, forward: Forward, longest: int, capture: Capture[Tensors]) -> None:
         self._forward, self._longest, self._capture = forward, longest, capture
         self._captured: dict[tuple[int, int], tuple[Tensors, Replay]] = {}
 
@@ -123,7 +125,7 @@ class StaticShapes:
         return replay()[:batch]
 
 
-def capture_cuda(forward: Forward, inputs: Tensors) -> Replay:
+def capture_cuda(forward: Callable[[Inputs], torch.Tensor], inputs: Inputs) -> Replay:
     """The replay of a CUDA graph; the warm-up before it, on a stream of its own, is what PyTorch recommends."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())

@@ -8,7 +8,6 @@ layer's attention only the first token of each text is computed, since the class
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +15,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from compress.benchmark.backends.torch_modes import DTYPES, TorchBackend
 from compress.errors import CompressError
-from compress.families import family_of
 from compress.families.family import ACTIVATIONS
-from compress.graph.weights import EncoderWeights, LayerWeights, Linear, Norm, read_weights
-from compress.machine import torch_device
-from compress.modeling.checkpoint import Checkpoint, load_classifier
+from compress.graph.weights import EncoderWeights, LayerWeights, Linear, Norm
 from compress.runtime.encoding import Feeds
 
 # Query, key and value, each [tokens, heads, head_size], to the context of the same shape.
@@ -180,28 +175,3 @@ class PackedBert(nn.Module):
         for name, part in parts.items():
             for of, array in asdict(part).items():  # copies
                 self.register_buffer(f"{name}_{of}", torch.from_numpy(array))
-
-
-class VarlenBackend(TorchBackend):
-    """A checkpoint without padding: ``fp32``, ``bf16`` or ``fp16`` weights, ``cpu`` or ``cuda``."""
-
-    def __init__(self, checkpoint: Checkpoint, device: str, precision: str) -> None:
-        super().__init__(checkpoint, device, precision, "varlen")
-
-    def _in_mode(self) -> Callable[[Feeds], torch.Tensor]:
-        """``self.model`` stays where it is: bench counts operations by its shapes, and it does not run."""
-        family = family_of(self.model.config)
-        if family.builder != "post-norm":
-            raise CompressError(
-                f"torch-varlen: has no {family.name}; leave this row out, or measure it eager or compiled"
-            )
-        packed = PackedBert(read_weights(self.model), attention_for(self._device, self.precision))
-        packed.to(device=torch.device(self._device), dtype=DTYPES[self.precision])
-        return lambda feeds: packed(pack(feeds, self._device))
-
-
-def open_varlen(folder: str | Path, device: str, precision: str, threads: int | None = None) -> VarlenBackend:
-    """The checkpoint in ``folder`` without padding, in ``precision``, on some CPU threads (default: PyTorch's own)."""
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return VarlenBackend(load_classifier(str(folder)), torch_device(device), precision)
