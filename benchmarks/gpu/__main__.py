@@ -39,8 +39,10 @@ def main() -> None:
             "machine": describe_machine([usable_cpus()]),
             "miniature": not setting.on_gpu,
             "minutes": given.minutes,
-            "parts": earlier_parts(out) if given.parts else {},
+            "parts": {},
         }
+        if given.parts:
+            document["parts"] = earlier_parts(out, document["machine"]["gpu"])
 
         def report(name: str, outcome: dict[str, Any]) -> None:
             document["parts"][name] = outcome
@@ -54,11 +56,13 @@ def main() -> None:
     print(f"written: {out}")
 
 
-def earlier_parts(path: Path) -> dict[str, Any]:
+def earlier_parts(path: Path, card: str | None) -> dict[str, Any]:
     """What an earlier run found, each part with the time of that run; none where there is no such file."""
     if not path.is_file():
         return {}
     earlier = json.loads(path.read_text(encoding="utf-8"))
+    if earlier["machine"]["gpu"] != card:
+        raise SystemExit(f"{path}: is of another card, {earlier['machine']['gpu']}, not {card}; give another --out")
     return {name: {"created": earlier["created"]} | part for name, part in earlier["parts"].items()}
 
 

@@ -60,7 +60,8 @@ def open_row(row: Row, threads: int) -> MeasuredPredictor:
     if "varlen" in options:
         from compress.benchmark.backends.varlen_backend import open_varlen
 
-        return open_varlen(row.path, threads, row.device, options)
+        precision, graphs = options[1], "graphs" in options
+        return open_varlen(row.path, row.device, precision, graphs=graphs, threads=threads)
     from compress.benchmark.backends.torch_modes import open_torch
 
     return open_torch(row.path, threads, row.device, options)

@@ -193,6 +193,9 @@ def test_the_command_does_without_what_is_left_out(tmp_path: Path) -> None:
 
 def test_parts_measured_again_stand_beside_those_of_the_run_before(tmp_path: Path) -> None:
     results = tmp_path / "gpu.json"
-    assert earlier_parts(results) == {}
-    results.write_text('{"created": "2026-11-27", "parts": {"rates": {"status": "done", "rows": [1]}}}')
-    assert earlier_parts(results) == {"rates": {"created": "2026-11-27", "status": "done", "rows": [1]}}
+    assert earlier_parts(results, "H100") == {}
+    parts = {"rates": {"status": "done", "rows": [1]}}
+    results.write_text(json.dumps({"created": "2026-11-27", "machine": {"gpu": "H100"}, "parts": parts}))
+    assert earlier_parts(results, "H100") == {"rates": {"created": "2026-11-27"} | parts["rates"]}
+    with pytest.raises(SystemExit, match="is of another card, H100, not H200; give another --out"):
+        earlier_parts(results, "H200")

@@ -1,6 +1,6 @@
 """A checkpoint without padding as a row of bench."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -39,8 +39,18 @@ class VarlenBackend(TorchBackend):
         return lambda feeds: forward(pack(feeds, self._device))
 
 
-def open_varlen(folder: Path, threads: int, device: str, options: Sequence[str]) -> VarlenBackend:
-    """The checkpoint in ``folder`` without padding, with ``options`` such as ``fp16`` and ``graphs``."""
-    torch.set_num_threads(threads)
-    precision = next((option for option in options if option in DTYPES), "fp32")
-    return VarlenBackend(load_classifier(str(folder)), torch_device(device), precision, graphs="graphs" in options)
+def open_varlen(
+    folder: str | Path, device: str, precision: str, *, graphs: bool = False, threads: int | None = None
+) -> VarlenBackend:
+    """The checkpoint in ``folder`` without padding, on some CPU threads (default: PyTorch's own).
+
+    Args:
+        folder: of the checkpoint.
+        device: ``cpu`` or ``cuda``.
+        precision: ``fp32``, ``bf16`` or ``fp16``; the first only on a CPU.
+        graphs: whether CUDA graphs replay it, one for each size of batch.
+        threads: of the CPU.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return VarlenBackend(load_classifier(str(folder)), torch_device(device), precision, graphs=graphs)
