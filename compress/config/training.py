@@ -28,7 +28,9 @@ class TrainingConfig(ThreadsConfig):
         32, "texts in a batch where they have the mean length; all batches have about as many tokens", gt=0
     )
     gradient_accumulation: int = setting(1, "batches in a training step", gt=0)
-    learning_rate: float = setting(3e-5, "peak learning rate of AdamW", gt=0, lt=1)
+    learning_rate: float | None = setting(
+        None, "peak learning rate of AdamW; default: 1.6e-4 for encoders up to 384 wide, 3e-5 for others", gt=0, lt=1
+    )
     warmup: float = setting(0.1, "share of the steps over which the rate warms up", ge=0, lt=1)
     weight_decay: float = setting(0.01, "AdamW's decay of weights (not biases, not norms)", ge=0, lt=1)
     max_grad_norm: float = setting(1.0, "gradients are clipped at this norm, after backward", gt=0)

@@ -18,7 +18,7 @@ from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.states import Batch, States, recording
 from compress.progress import progress, say
 from compress.training.batches import BatchSchedule, Examples, Rows
-from compress.training.optimization import Losses, Objective, Optimizer
+from compress.training.optimization import Losses, Objective, Optimizer, usual_rate
 from compress.training.run_files import Checkpoints, MetricsLog, RunFiles, State, identity_of
 from compress.training.validator import TrainingResult, Validator
 
@@ -107,7 +107,8 @@ class _Run:
         self._plain_model = TrainedModel(checkpoint.model, objective, precision)
         self.model: nn.Module = accelerator.prepare(self._plain_model)
         self.model.train()
-        self.optimizer = Optimizer(self._plain_model, config, self.schedule.steps)
+        rate = config.learning_rate or usual_rate(EncoderView(checkpoint.model).hidden_size)
+        self.optimizer = Optimizer(self._plain_model, config, rate, self.schedule.steps)
         self.validator = Validator(checkpoint, validation_set, config, accelerator, precision)
         self.metrics_log = MetricsLog(run_files, config, accelerator)
         self._eval_steps = config.eval_steps or max(1, self.schedule.epoch_steps[0] // 2)

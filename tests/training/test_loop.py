@@ -23,7 +23,7 @@ from compress.runtime.predictor import encoded_logits
 from compress.training.batches import BatchSchedule
 from compress.training.finetune import encode
 from compress.training.loop import train
-from compress.training.optimization import hard_labels
+from compress.training.optimization import hard_labels, usual_rate
 from compress.training.run_files import RunFiles
 from compress.training.validator import TrainingResult
 from tests.tiny import parts, read, same_weights, weights_of
@@ -343,3 +343,12 @@ def test_a_model_that_its_last_step_broke_is_not_kept(
 
     with pytest.raises(CompressError, match=f"after step {epoch_steps[0]}"):
         fit(checkpoint, data, loss, epochs=1, eval_steps=100)
+
+
+@pytest.mark.parametrize(("asked", "taken"), [(None, 1.6e-4), (2e-3, 2e-3)])
+def test_a_small_encoder_has_a_higher_rate_unless_one_is_asked_for(
+    fresh: Callable[[], Checkpoint], data: Dataset, recorder: type[Recorder], asked: float | None, taken: float
+) -> None:
+    fit(fresh(), data, epochs=1, warmup=0.0, learning_rate=asked)
+    assert recorder.rates[0] == pytest.approx(taken)
+    assert usual_rate(768) == 3e-5
