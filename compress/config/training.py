@@ -58,6 +58,14 @@ class FinetuneConfig(TrainingConfig):
 
     command: ClassVar[str] = "finetune"
     max_length: int | None = setting(None, "tokens kept of each text; default: the model's own limit", ge=4, le=8192)
+    class_weights: Annotated[str | None, Names.FILE] = setting(
+        None,
+        "what each label's texts weigh in the loss: balanced lets all labels count alike, a JSON file has a weight by "
+        "label; default: all texts weigh the same",
+    )
+    focal: float = setting(
+        0.0, "focal loss: the power of the missing probability that a text's loss is multiplied by", ge=0, le=10
+    )
 
 
 class DistillationConfig(TrainingConfig):

@@ -1,5 +1,6 @@
 """finetune: train a classifier's head and body on the data's labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,10 +10,12 @@ from compress.data import Dataset, Split
 from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
+from compress.modeling.states import Batch, States
 from compress.progress import say
 from compress.training.batches import Encodings, Examples
+from compress.training.imbalance import class_weights, weighted_loss
 from compress.training.loop import train
-from compress.training.optimization import HardLabels
+from compress.training.optimization import Losses
 from compress.training.run_files import RunFiles
 from compress.training.validator import TrainingResult
 
@@ -30,7 +33,24 @@ def finetune(
     encoded = EncodedSplits.of(model, data)
     _warn_about_cut_texts(encoded.train, model.max_length)
     start_from_the_prior(model, encoded.train)
-    return model, train(model, encoded.train, encoded.validation, HardLabels(), config, run_files)
+    objective = HardLabels(config, encoded.train, model.labels)
+    return model, train(model, encoded.train, encoded.validation, objective, config, run_files)
+
+
+class HardLabels:
+    """The objective of fine-tuning: the data's labels alone; rare ones may weigh more."""
+
+    wanted: frozenset[str] = frozenset()
+
+    def __init__(self, config: FinetuneConfig, train_set: Examples, labels: Sequence[str]) -> None:
+        choice, self._focus = config.class_weights, config.focal
+        self._weights = torch.from_numpy(class_weights(choice, train_set.targets, labels)) if choice else None
+
+    def __call__(self, states: States, batch: Batch) -> Losses:
+        """Cross-entropy of the logits, under ``loss``."""
+        logits = states["logits"]
+        weights = self._weights if self._weights is None else self._weights.to(logits.device)
+        return {"loss": weighted_loss(logits, batch["targets"], weights, self._focus)}
 
 
 @dataclass(frozen=True)

@@ -26,15 +26,6 @@ class Objective(Protocol):
     def __call__(self, states: States, batch: Batch) -> Losses: ...
 
 
-class HardLabels:
-    """The objective of fine-tuning: the data's labels alone."""
-
-    wanted: frozenset[str] = frozenset()
-
-    def __call__(self, states: States, batch: Batch) -> Losses:
-        return {"loss": hard_labels(states["logits"], batch["targets"])}
-
-
 def hard_labels(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Cross-entropy against the data's labels, a mean over the batch.
 

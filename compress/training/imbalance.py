@@ -1,0 +1,87 @@
+"""What rare labels weigh in fine-tuning: weights by label, and the focal loss."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from compress.errors import CompressError
+from compress.paths import local_path
+
+BALANCED = "balanced"
+
+Weights = npt.NDArray[np.float32]
+
+
+def class_weights(choice: str, targets: npt.NDArray[Any], labels: Sequence[str]) -> Weights:
+    """A weight for each label, float32 ``[labels]``: of its texts, or in multi-label tasks of the texts that have it.
+
+    ``balanced`` lets all labels count alike (King and Zeng 2001): a label's texts weigh the number of texts over the
+    number of labels and of its own texts; in multi-label tasks, those that have a label weigh as much as all others. A
+    label without texts weighs 1. Any other ``choice`` is a JSON file with an object of weights by label.
+
+    Args:
+        choice: ``balanced`` or a file.
+        targets: of the train texts, as :meth:`compress.data.Split.targets` gives them.
+        labels: in the order of the targets.
+
+    Raises:
+        CompressError: the file cannot be read, or a weight is no number above 0, or of a label that is not there.
+    """
+    if choice != BALANCED:
+        return _read(local_path(choice), labels)
+    if targets.ndim == 2:
+        having = targets.sum(axis=0)
+        found = (len(targets) - having) / np.maximum(having, 1)
+    else:
+        having = np.bincount(targets, minlength=len(labels))
+        found = len(targets) / (len(labels) * np.maximum(having, 1))
+    usable = (having > 0) & (having < len(targets))
+    return np.where(usable, found, 1.0).astype(np.float32)
+
+
+def weighted_loss(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None, focus: float
+) -> torch.Tensor:
+    """Cross-entropy with a weight for each label and text, a mean over the batch.
+
+    With ``focus`` above 0 each term is multiplied by the probability that was missing to that power, so that what is
+    answered well counts less (the focal loss: Lin et al. 2017).
+
+    Args:
+        logits: ``[batch, labels]``.
+        targets: as in :func:`compress.training.optimization.hard_labels`.
+        weights: ``[labels]``, as :func:`class_weights` gives them; None weighs all alike.
+        focus: at least 0.
+    """
+    if targets.dtype.is_floating_point:
+        terms = functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none")
+        missing = (targets - logits.sigmoid()).abs()
+    else:
+        terms = functional.cross_entropy(logits, targets, reduction="none")
+        missing = -torch.expm1(-terms)
+        terms = terms if weights is None else terms * weights[targets]
+    return (terms * missing.clamp(min=1e-6) ** focus).mean() if focus else terms.mean()
+
+
+def _read(path: Path, labels: Sequence[str]) -> Weights:
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or "it is not JSON"
+        raise CompressError(f"finetune.class_weights must be {BALANCED} or a file; {path}: {reason}") from None
+    if not isinstance(given, dict):
+        raise CompressError(f"{path}: must be an object of weights by label, such as {json.dumps({labels[0]: 2.0})}")
+    for label, weight in given.items():
+        if label not in labels:
+            raise CompressError(f'{path}: has the label "{label}", which the data has not; name some of its labels')
+        number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not (number and math.isfinite(weight) and weight > 0):
+            raise CompressError(f'{path}: the weight of "{label}" must be a number above 0, got {json.dumps(weight)}')
+    return np.array([given.get(label, 1.0) for label in labels], dtype=np.float32)

@@ -1,0 +1,104 @@
+"""Rare labels: what they weigh, the focal loss, and files of weights that cannot be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+
+import compress
+from compress.errors import CompressError
+from compress.modeling.checkpoint import load_classifier
+from compress.modeling.torch_predictor import TorchPredictor
+from compress.runtime.predictor import predict_logits
+from compress.training.imbalance import class_weights, weighted_loss
+from compress.training.optimization import hard_labels
+
+LABELS = ("billing", "other", "spam")
+ONE_EACH = torch.tensor([0, 2, 1, 1])
+SEVERAL = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 1]])
+
+
+def test_balanced_labels_count_alike_and_the_mean_weight_is_one() -> None:
+    targets = np.array([0] * 90 + [1] * 9 + [2])
+    weights = class_weights("balanced", targets, LABELS)
+    totals = [weights[targets][targets == label].sum() for label in range(3)]
+    assert totals == pytest.approx([100 / 3] * 3)
+
+
+def test_in_multi_label_tasks_the_texts_with_a_label_weigh_as_much_as_those_without() -> None:
+    targets = np.zeros((100, 3), np.float32)
+    targets[:10, 0], targets[:75, 1] = 1, 1  # no text has the third
+    weights = class_weights("balanced", targets, LABELS)
+    assert weights == pytest.approx([9, 1 / 3, 1])
+
+
+@pytest.mark.parametrize("targets", [ONE_EACH, SEVERAL], ids=["single", "multi"])
+def test_without_weights_and_focus_it_is_cross_entropy(targets: torch.Tensor) -> None:
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    assert weighted_loss(logits, targets, None, 0.0) == pytest.approx(float(hard_labels(logits, targets)))
+    ones = torch.ones(3)
+    assert weighted_loss(logits, targets, ones, 0.0) == pytest.approx(float(hard_labels(logits, targets)))
+
+
+@pytest.mark.parametrize("targets", [ONE_EACH, SEVERAL], ids=["single", "multi"])
+def test_a_labels_weight_scales_the_gradient_of_its_texts_alone(targets: torch.Tensor) -> None:
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    plain, weighted = (
+        torch.autograd.grad(weighted_loss(logits, targets, weights, 0.0), logits)[0]
+        for weights in (torch.ones(3), torch.tensor([1.0, 5.0, 1.0]))
+    )
+    if targets.ndim == 1:
+        changed = (targets == 1)[:, None].expand(4, 3)
+    else:
+        changed = (targets == 1) & torch.tensor([False, True, False])
+    assert torch.allclose(weighted, torch.where(changed, 5 * plain, plain))
+
+
+@pytest.mark.parametrize("targets", [ONE_EACH, SEVERAL], ids=["single", "multi"])
+def test_the_focal_loss_takes_from_sure_answers_most(targets: torch.Tensor) -> None:
+    right = torch.nn.functional.one_hot(targets, 3).float() if targets.ndim == 1 else targets
+    sure = (8 * (2 * right - 1)).requires_grad_()
+    shares = [float(weighted_loss(scale * sure, targets, None, 2.0) / hard_labels(scale * sure, targets))
+              for scale in (0.1, 1.0)]  # fmt: skip
+    assert shares[1] < 1e-4 < shares[0] < 1
+    gradient = torch.autograd.grad(weighted_loss(20 * sure, targets, None, 0.5), sure)[0]
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"biling": 2}, 'has the label "biling", which the data has not'),
+        ({"spam": 0}, 'weight of "spam" must be a number above 0, got 0'),
+        ({"spam": True}, "above 0, got true"),
+        ({"spam": float("nan")}, "above 0, got NaN"),
+        ([1, 2, 3], r'must be an object of weights by label, such as \{"billing": 2.0\}'),
+        (None, "must be balanced or a file; .*: No such file"),
+    ],
+)
+def test_weights_that_cannot_be_are_refused(tmp_path: Path, content: Any, message: str) -> None:
+    file = tmp_path / "weights.json"
+    if content is not None:
+        file.write_text(json.dumps(content))
+    with pytest.raises(CompressError, match=message):
+        class_weights(str(file), np.array([0, 1]), LABELS)
+
+
+def test_finetune_takes_them_and_a_rare_label_is_answered_more_often(
+    tiny_encoder: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-4, "precision": "fp32", "threads": 1}
+    compress.finetune(tiny_encoder, tiny_data, tmp_path / "plain", **settings)
+    first = load_classifier(str(tmp_path / "plain")).labels[0]
+    (tmp_path / "weights.json").write_text(json.dumps({first: 1000.0}))
+    weights = str(tmp_path / "weights.json")
+    compress.finetune(tiny_encoder, tiny_data, tmp_path / "weighted", class_weights=weights, focal=1.0, **settings)
+    logits = [
+        predict_logits(TorchPredictor(load_classifier(str(tmp_path / name))), ["a text", "good film", "bad and boring"])
+        for name in ("plain", "weighted")
+    ]
+    assert softmax(logits[1], axis=1)[:, 0].mean() > softmax(logits[0], axis=1)[:, 0].mean()
