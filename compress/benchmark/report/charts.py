@@ -1,6 +1,8 @@
 """How all charts look, bar charts of latency, its stages, size and throughput, and learning curves.
 
-SVG takes its colours from the page, so that a chart follows dark mode and print.
+SVG takes its colours from the page, so that a chart follows dark mode and print. Charts are described in Vega-Lite, as
+plain dictionaries: a layer is a mark with an encoding, whose channels take a field of the data or a value. What all
+layers of a chart share stands beside them.
 """
 
 import re
@@ -8,8 +10,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import altair as alt
 
 from compress.benchmark.report import formatting
 from compress.benchmark.report.speedup import Entry, p50_ms
@@ -21,25 +21,47 @@ _PREFIX = "validation_"
 _FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 
 
-def inline(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
-    """Rows as data that a chart holds itself."""
-    return alt.InlineData(values=[dict(row) for row in rows])
+Spec = dict[str, Any]
+
+INK_OR_ACCENT = {"condition": {"test": "datum.accent", "value": ACCENT}, "value": INK}
+_AXIS = {"labelColor": QUIET, "titleColor": QUIET, "domainColor": TRACK, "tickColor": TRACK, "gridColor": TRACK}
+_AXIS_FONTS = {"labelFont": _FONT, "titleFont": _FONT, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": 400}
+_CONFIG = {
+    "background": "transparent",
+    "padding": 2,
+    "aria": False,
+    "view": {"stroke": None},
+    "axis": _AXIS | _AXIS_FONTS | {"titlePadding": 8},
+    "text": {"font": _FONT, "fontSize": 12, "baseline": "middle"},
+}
 
 
-def as_svg(chart: alt.LayerChart | alt.FacetChart | alt.VConcatChart) -> str:
+def inline(rows: Sequence[Mapping[str, Any]]) -> Spec:
+    """Rows as data that a chart or a layer holds itself."""
+    return {"values": [dict(row) for row in rows]}
+
+
+def number(field: str, **options: Any) -> Spec:
+    """A channel that takes the numbers of ``field``."""
+    return {"field": field, "type": "quantitative", **options}
+
+
+def words(field: str) -> Spec:
+    """A channel that takes the text of ``field``."""
+    return {"field": field, "type": "nominal"}
+
+
+def layer(mark: Spec, rows: Sequence[Mapping[str, Any]] | None = None, /, **channels: Spec) -> Spec:
+    """A mark with channels of its own beside those that its chart's layers share, and ``rows`` if it has its own."""
+    own = {} if rows is None else {"data": inline(rows)}
+    return {"mark": mark, "encoding": channels, **own}
+
+
+def as_svg(chart: Spec) -> str:
     """Render to SVG that scales with its place and whose ids clash with no other chart's."""
     import vl_convert
 
-    axis = {"labelColor": QUIET, "titleColor": QUIET, "domainColor": TRACK, "tickColor": TRACK, "gridColor": TRACK}
-    fonts = {"labelFont": _FONT, "titleFont": _FONT, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": 400}
-    spec = (
-        chart.configure(background="transparent", padding=2, aria=False)
-        .configure_view(stroke=None)
-        .configure_axis(**axis, **fonts, titlePadding=8)
-        .configure_text(font=_FONT, fontSize=12, baseline="middle")
-        .to_dict(validate=False)  # against altair's own schema, which takes longer than the drawing
-    )
-    svg: str = vl_convert.vegalite_to_svg(spec)
+    svg: str = vl_convert.vegalite_to_svg({"config": _CONFIG, **chart})
     svg = re.sub(r'(<svg[^>]*?) width="[\d.]+" height="[\d.]+"', r"\1", svg, count=1)
     return _own_ids(svg)
 
@@ -72,23 +94,21 @@ def bars(rows: Sequence[Bar], width: int) -> str:
         | {"until": row.until or row.value, "most": largest, "quiet": row.quiet}
         for number, row in enumerate(rows)
     ]
-    x_scale = alt.Scale(domain=[0, largest], nice=False)
-    base = alt.Chart(inline(data)).encode(
-        y=alt.Y("row:O", axis=None),
-        color=alt.condition("datum.accent", alt.value(ACCENT), alt.value(INK)),
-    )
-    thick = base.mark_bar(height=8, cornerRadius=2, yOffset=6)
+    scale = {"domain": [0, largest], "nice": False}
+    thick: Spec = {"type": "bar", "height": 8, "cornerRadius": 2, "yOffset": 6}
+    thin: Spec = {"type": "bar", "height": 2, "yOffset": 6}
     layers = [
-        thick.encode(x=alt.X("most:Q", scale=x_scale, axis=None), color=alt.ColorValue(TRACK)),
-        thick.encode(x=alt.X("value:Q", scale=x_scale, axis=None)),
-        thick.encode(x=alt.X("quiet:Q"), color=alt.ColorValue(QUIET)),
-        base.mark_bar(height=2, yOffset=6).encode(x=alt.X("value:Q"), x2=alt.X2("until:Q")),
-        base.mark_text(align="left", fontWeight=600, dy=-12).encode(text=alt.Text("name:N"), x=alt.value(0)),
-        base.mark_text(align="right", dy=-12).encode(
-            text=alt.Text("text:N"), x=alt.value(width), color=alt.ColorValue(INK)
-        ),
-    ]
-    return as_svg(alt.layer(*layers).properties(width=width, height=_ROW_PX * len(rows)))
+        layer(thick, x=number("most", scale=scale, axis=None), color={"value": TRACK}),
+        layer(thick, x=number("value", scale=scale, axis=None)),
+        layer(thick, x=number("quiet"), color={"value": QUIET}),
+        layer(thin, x=number("value"), x2={"field": "until"}),
+        layer({"type": "text", "align": "left", "fontWeight": 600, "dy": -12}, text=words("name"), x={"value": 0}),
+        layer({"type": "text", "align": "right", "dy": -12}, text=words("text"), x={"value": width},
+              color={"value": INK}),
+    ]  # fmt: skip
+    shared = {"y": {"field": "row", "type": "ordinal", "axis": None}, "color": INK_OR_ACCENT}
+    size = {"width": width, "height": _ROW_PX * len(rows)}
+    return as_svg({"data": inline(data), "encoding": shared, "layer": layers, **size})
 
 
 def size_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
@@ -159,20 +179,26 @@ def draw_curve(curve: Curve, width: int) -> str:
         | {"kept": point["step"] == curve.best_step}
         for point in curve.points
     ]
-    base = alt.Chart(inline(rows)).properties(width=width)
-    x_scale = alt.Scale(domain=[0, rows[-1]["step"]], nice=False)
-    bare_x = alt.X("step:Q", scale=x_scale).axis(labels=False, ticks=False, domain=False, title=None, grid=False)
-    x = alt.X("step:Q", scale=x_scale).axis(title="training steps", tickCount=5, format="d", grid=False)
-    metric_scale = alt.Scale(domain=metric_domain([row["metric"] for row in rows]), nice=False)
-    metric_y = alt.Y("metric:Q", scale=metric_scale).axis(title=None, tickCount=4, labelExpr="datum.label + '%'")
-    loss_y = alt.Y("loss:Q", scale=alt.Scale(zero=True, nice=True)).axis(title=None, tickCount=2)
-    metric = alt.layer(
-        base.mark_line(color=INK, strokeWidth=1.5).encode(x=bare_x, y=metric_y),
-        base.transform_filter("datum.kept").mark_circle(size=70, color=ACCENT, opacity=1).encode(x=bare_x, y=metric_y),
+    x = number("step", scale={"domain": [0, rows[-1]["step"]], "nice": False})
+    bare_x = x | {"axis": {"labels": False, "ticks": False, "domain": False, "title": None, "grid": False}}
+    titled_x = x | {"axis": {"title": "training steps", "tickCount": 5, "format": "d", "grid": False}}
+    scale = {"domain": metric_domain([row["metric"] for row in rows]), "nice": False}
+    metric_axis = {"title": None, "tickCount": 4, "labelExpr": "datum.label + '%'"}
+    of_metric = {"x": bare_x, "y": number("metric", scale=scale, axis=metric_axis)}
+    loss_scale, loss_axis = {"zero": True, "nice": True}, {"title": None, "tickCount": 2}
+    of_loss = {"x": titled_x, "y": number("loss", scale=loss_scale, axis=loss_axis)}
+    kept = {"type": "circle", "size": 70, "color": ACCENT, "opacity": 1}
+    metric = [
+        layer(_line(INK), **of_metric),
+        layer(kept, **of_metric) | {"transform": [{"filter": "datum.kept"}]},
         _name(formatting.metric_name(curve.metric)),
-    )
-    loss = alt.layer(base.mark_line(color=QUIET, strokeWidth=1.5).encode(x=x, y=loss_y), _name("loss"))
-    return as_svg(alt.vconcat(metric.properties(height=_METRIC_PX), loss.properties(height=_LOSS_PX), spacing=26))
+    ]
+    loss = [layer(_line(QUIET), **of_loss), _name("loss")]
+    panels = [
+        {"layer": layers, "width": width, "height": height}
+        for layers, height in ((metric, _METRIC_PX), (loss, _LOSS_PX))
+    ]
+    return as_svg({"data": inline(rows), "vconcat": panels, "spacing": 26})
 
 
 def metric_domain(percents: Sequence[float]) -> list[float]:
@@ -182,7 +208,11 @@ def metric_domain(percents: Sequence[float]) -> list[float]:
     return [max(middle - half, 0.0), min(middle + half, 100.0)]
 
 
-def _name(text: str) -> alt.Chart:
+def _line(colour: str) -> Spec:
+    return {"type": "line", "color": colour, "strokeWidth": 1.5}
+
+
+def _name(text: str) -> Spec:
     """A panel's title, above its left corner."""
-    label: alt.Chart = alt.Chart(inline([{"text": text}])).mark_text(align="left", color=QUIET, fontSize=11)
-    return label.encode(text=alt.Text("text:N"), x=alt.value(0), y=alt.value(-9))
+    mark = {"type": "text", "align": "left", "color": QUIET, "fontSize": 11}
+    return layer(mark, [{"text": text}], text=words("text"), x={"value": 0}, y={"value": -9})

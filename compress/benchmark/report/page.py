@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compress.benchmark.report import formatting
 from compress.benchmark.report.recommend import texts_of
@@ -17,6 +18,9 @@ from compress.benchmark.report.speedup import (
     speedup,
 )
 from compress.clock import in_words
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _FULL_PX, _HALF_PX = {"wide": 890, "narrow": 350}, {"wide": 420, "narrow": 350}
 _AXIS_PX = 40
@@ -41,19 +45,10 @@ def write_report(results: Mapping[str, Any], folder: Path) -> None:
 
 def as_html(results: Mapping[str, Any]) -> str:
     """The page: self-contained, no scripts, nothing loaded from elsewhere."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("compress.benchmark.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     entries = results["models"]
     made = steps(entries)
     chosen = next(entry for entry in entries if entry["name"] == results["recommendation"]["name"])
-    page = environment.get_template("report.html.j2").render(
+    page = _template().render(
         results={"warnings": [], "left_out": [], "skipped": [], **results},  # documents of before 0.2 have none
         formatting=formatting,
         first=entries[0],
@@ -81,6 +76,20 @@ def as_html(results: Mapping[str, Any]) -> str:
         in_words=in_words,
     )
     return page + "\n"
+
+
+@cache
+def _template() -> "Template":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("compress.benchmark.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2")
 
 
 def _neighbours(results: Mapping[str, Any]) -> list[str]:

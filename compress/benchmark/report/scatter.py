@@ -5,9 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import altair as alt
-
-from compress.benchmark.report.charts import ACCENT, INK, QUIET, as_svg, inline
+from compress.benchmark.report.charts import (
+    ACCENT,
+    INK,
+    INK_OR_ACCENT,
+    QUIET,
+    Spec,
+    as_svg,
+    inline,
+    layer,
+    number,
+    words,
+)
 from compress.benchmark.report.speedup import Entry, answer_interval_ms, answer_ms, can_be_stated, of_answers
 
 _WHISKER_PX = 3.0
@@ -23,26 +32,19 @@ def scatter(entries: Sequence[Entry], chosen: str, width: int, height: int) -> s
     lowest, highest = min(point["low"] for point in data), max(point["high"] for point in data)
     margin = max(0.08 * (highest - lowest), 0.5)
     y_domain = [lowest - margin, highest + margin]
-    x = alt.X("x:Q", scale=alt.Scale(type="log", domain=x_domain, nice=False)).axis(
-        values=log_ticks(*x_domain), format="~g", title="median latency, ms a text (log scale)", grid=False
-    )
-    y = alt.Y("y:Q", scale=alt.Scale(domain=y_domain, nice=False)).axis(
-        title=None, tickCount=5, labelExpr="datum.label + '%'"
-    )
-    base = alt.Chart(inline(data)).encode(
-        x=x, y=y, color=alt.condition("datum.accent", alt.value(ACCENT), alt.value(INK))
-    )
-    front = alt.Chart(inline(pareto_front([point for point in data if point["stated"]]))).mark_line(
-        interpolate="step-after", strokeWidth=1.5, strokeDash=[4, 3], color=QUIET
-    )
+    shared = {"x": _x_channel(x_domain), "y": _y_channel(y_domain), "color": INK_OR_ACCENT}
+    front = pareto_front([point for point in data if point["stated"]])
+    dashes: Spec = {"type": "line", "interpolate": "step-after", "strokeWidth": 1.5, "strokeDash": [4, 3]}
+    whisker: Spec = {"type": "rule", "strokeWidth": 1.2, "opacity": 0.55}
     layers = [
-        front.encode(x=x, y=y),
-        base.mark_rule(strokeWidth=1.2, opacity=0.55).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
-        base.mark_rule(strokeWidth=1.2, opacity=0.55).encode(x=alt.X("left:Q"), x2=alt.X2("right:Q")),
-        base.mark_circle(size=90, opacity=1),
+        layer(dashes, front, color={"value": QUIET}),
+        layer(whisker, y=number("low"), y2={"field": "high"}),
+        layer(whisker, x=number("left"), x2={"field": "right"}),
+        layer({"type": "circle", "size": 90, "opacity": 1}),
         *_labels(data, x_domain, y_domain, width, height),
     ]
-    return as_svg(alt.layer(*layers).properties(width=width, height=height))
+    size = {"width": width, "height": height}
+    return as_svg({"data": inline(data), "encoding": shared, "layer": layers, **size})
 
 
 def pareto_front(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -65,6 +67,17 @@ def log_ticks(low: float, high: float) -> list[float]:
     return inside
 
 
+def _x_channel(domain: Sequence[float]) -> Spec:
+    title = "median latency, ms a text (log scale)"
+    axis = {"values": log_ticks(domain[0], domain[1]), "format": "~g", "title": title, "grid": False}
+    return number("x", scale={"type": "log", "domain": domain, "nice": False}, axis=axis)
+
+
+def _y_channel(domain: Sequence[float]) -> Spec:
+    axis = {"title": None, "tickCount": 5, "labelExpr": "datum.label + '%'"}
+    return number("y", scale={"domain": domain, "nice": False}, axis=axis)
+
+
 def _point(entry: Entry, accent: bool) -> dict[str, Any]:
     left, right = answer_interval_ms(entry)
     low, high = entry["accuracy"]["ci95"]
@@ -84,7 +97,7 @@ def _x_domain(data: Sequence[Mapping[str, Any]], width: int) -> list[float]:
 
 def _labels(
     data: Sequence[Mapping[str, Any]], x_domain: Sequence[float], y_domain: Sequence[float], width: int, height: int
-) -> list[alt.Chart]:
+) -> list[Spec]:
     """A text layer for each point, since each label has its own place, and a line to labels that lie further off."""
 
     def across(value: float) -> float:
@@ -102,13 +115,14 @@ def _labels(
     labels = place_labels([point["name"] for point in data], spots, whiskers, width, height)
     layers = []
     for point, spot, label in zip(data, spots, labels, strict=True):
-        ink = alt.ColorValue(ACCENT if point["accent"] else INK)
-        base = alt.Chart(inline([{"name": point["name"]}])).encode(color=ink)
+        colour = {"value": ACCENT if point["accent"] else INK}
+        place = {"x": {"value": label.x}, "y": {"value": label.y}}
         if label.leader:
-            leader = base.mark_rule(strokeWidth=0.8, opacity=0.6).encode(x=alt.value(spot[0]), y=alt.value(spot[1]))
-            layers.append(leader.encode(x2=alt.value(label.x), y2=alt.value(label.y)))
-        text = base.mark_text(fontWeight=600, align=label.align)
-        layers.append(text.encode(text=alt.Text("name:N"), x=alt.value(label.x), y=alt.value(label.y)))
+            ends = {"x2": place["x"], "y2": place["y"], "x": {"value": spot[0]}, "y": {"value": spot[1]}}
+            line: Spec = {"type": "rule", "strokeWidth": 0.8, "opacity": 0.6}
+            layers.append(layer(line, [{}], color=colour, **ends))
+        text: Spec = {"type": "text", "fontWeight": 600, "align": label.align}
+        layers.append(layer(text, [{"name": point["name"]}], color=colour, text=words("name"), **place))
     return layers
 
 
