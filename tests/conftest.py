@@ -1,5 +1,6 @@
 """A tiny real BERT, a tiny real data set, and whole model folders made from them by the steps themselves."""
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -23,6 +24,10 @@ def _pin_worker() -> None:
 
 
 _pin_worker()  # on import: torch counts its CPUs when a test's conftest or module first imports it
+
+
+# PyTorch and transformers leave half a million objects, and most collections find nothing: a tenth of a training's time.
+gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -157,3 +162,15 @@ def quick_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "_ROUNDS", 2)
     monkeypatch.setattr(table, "_TURN_S", 0.005)
     monkeypatch.setattr(table, "_PROCESSES", 1)
+
+
+@pytest.fixture
+def timed_here(monkeypatch: pytest.MonkeyPatch, quick_table: None) -> None:  # noqa: ARG001
+    """Models to plan with are timed in this process, for tests of what is done with their times.
+
+    Each in a process of its own, as ``tests/latency`` looks at it, a table of tiny models takes 15 seconds.
+    """
+    from compress.latency import deployment
+    from tests.tiny import TimerHere
+
+    monkeypatch.setattr(deployment, "GraphTimer", TimerHere)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from compress.families.bert import BERT
 from compress.modeling.checkpoint import Checkpoint, quiet_transformers
 from compress.modeling.pruned import pruned_classifier, pruned_config
 from compress.runtime.encoding import Feeds
+from compress.runtime.session import open_session
+from compress.workers.timing import TimedCalls
 
 HEAD_SIZE = 16
 HIDDEN = 64
@@ -99,3 +102,17 @@ def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+class TimerHere(AbstractContextManager["TimerHere"]):
+    """Times a graph as :class:`compress.latency.timer.GraphTimer` does, but in this process."""
+
+    def __init__(self, graph: bytes, feeds: Sequence[Feeds], threads: int) -> None:
+        session = open_session(graph, threads)
+        self._calls = TimedCalls(lambda each: session.run(["logits"], each), feeds)
+
+    def turn(self, calls: int) -> float:
+        return float(np.median(self._calls.turn(calls)))
+
+    def __exit__(self, *_: object) -> None:
+        """The session goes with its last reference."""

@@ -173,6 +173,7 @@ def test_students_learn_from_every_kind_of_state(teacher: Path, tiny_data: Path,
     assert accuracy(tmp_path / "onnx", tiny_data) > 0.7
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_it_is_pruned_exported_quantized_measured_and_served(
     teacher: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,7 +207,7 @@ def test_it_is_pruned_exported_quantized_measured_and_served(
     assert main(["doctor", str(tmp_path / "int8")]) == 0
 
 
-@pytest.mark.usefixtures("quick_table", "forked_workers")
+@pytest.mark.usefixtures("timed_here")
 def test_it_is_pruned_to_a_latency(teacher: Path, tiny_data: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = TRAINING | {"epochs": 0, "length": 16, "importance": "fisher"}
     metrics = compress.prune(teacher, tiny_data, tmp_path / "fast", speedup=1.5, **settings).metrics

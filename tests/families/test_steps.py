@@ -127,7 +127,7 @@ def test_a_student_of_some_layers_learns_from_every_kind_of_state(
     assert accuracy(tmp_path / "onnx", tiny_data) > 0.7
 
 
-@pytest.mark.usefixtures("quick_table", "forked_workers")
+@pytest.mark.usefixtures("timed_here", "forked_workers")
 def test_it_is_pruned_to_a_latency_and_measured(teachers: Any, tiny_data: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = TRAINING | {"epochs": 0, "length": 16}
     metrics = compress.prune(teachers("roberta"), tiny_data, tmp_path / "fast", speedup=1.2, **settings).metrics

@@ -15,7 +15,6 @@ from compress.cli.main import main
 from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.folder import digest_tree, read_manifest
-from compress.latency import table
 from compress.latency.deployment import Deployment
 from compress.latency.timer import Timer
 from compress.modeling.checkpoint import load_classifier, save_checkpoint
@@ -27,13 +26,9 @@ from compress.pruning.planning import find_plan
 from compress.pruning.ranking import random_importance
 from tests.tiny import make_bert, make_checkpoint
 
+pytestmark = pytest.mark.usefixtures("timed_here")
+
 SMALL: dict[str, Any] = {"threads": 1, "length": 32, "precision": "fp32", "batch_size": 8, "epochs": 1}
-
-
-@pytest.fixture(autouse=True)
-def _fewer_rounds(monkeypatch: pytest.MonkeyPatch, forked_workers: None) -> None:  # noqa: ARG001
-    """A table of tiny models need not be exact."""
-    monkeypatch.setattr(table, "_ROUNDS", 4)
 
 
 def test_the_plan_is_told_and_nothing_is_written(
