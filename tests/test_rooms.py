@@ -18,6 +18,7 @@ FLOORS = (
     "config",
     "runtime",
     "data",
+    "bulk",
     "evaluation",
     *("families.tokenizers", "families"),
     "modeling",
