@@ -17,6 +17,7 @@ FLOORS = (
     *("paths", "progress", "machine", "durable", "locks", "folder", "new_folder", "demo_assets"),
     "config",
     "runtime",
+    "serving",
     "data",
     "bulk",
     "evaluation",

@@ -13,6 +13,7 @@ from compress import recipes
 from compress.cli.arguments import CommandParser, OneLineParser, add_settings
 from compress.cli.output import print_findings, print_result, print_run
 from compress.cli.predict import add_predict_flags, run_predict
+from compress.cli.serve import add_serve_flags, run_serve
 from compress.durable import disk_failure, is_full
 from compress.errors import CompressError
 from compress.progress import be_quiet
@@ -114,6 +115,7 @@ COMMANDS = {
         add_predict_flags,
         run_predict,
     ),
+    "serve": Command("MODEL... [--port N]", "answer over HTTP, with one model or several", add_serve_flags, run_serve),
     "doctor": Command("[MODEL]", "say what this machine and a model can do, and what to fix", _doctor_flags, _doctor),
 }
 
