@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Protocol
 
 from compress.clock import Stopwatch, in_words
@@ -58,7 +59,7 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
     """
     if _quiet:
         yield _ignore
-    elif sys.stderr.isatty():
+    elif sys.stderr.isatty() and find_spec("rich"):  # the base install has no bars
         show_held()
         with _bar(title, total, done) as advance:
             yield advance

@@ -10,13 +10,13 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from compress import recipes
-from compress.cli.arguments import CommandParser, OneLineParser, add_settings, whole_number
+from compress.cli.arguments import CommandParser, OneLineParser, add_settings
 from compress.cli.output import print_findings, print_result, print_run
+from compress.cli.predict import add_predict_flags, run_predict
+from compress.cli.serve import add_serve_flags, run_serve
 from compress.durable import disk_failure, is_full
 from compress.errors import CompressError
-from compress.machine import usable_cpus
 from compress.progress import be_quiet
-from compress.runtime.stream import FORMATS, formatted, lines_of, predict
 from compress.steps.spec import STEPS, StepSpec
 from compress.version import __version__
 
@@ -90,34 +90,6 @@ def _run(arguments: argparse.Namespace) -> None:
     print_run(results, arguments)
 
 
-def _predict_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a folder that export or quantize wrote")
-    parser.add_argument(
-        "texts", metavar="TEXT", nargs="*", help="texts; without any, one a line from stdin; a pair has a tab"
-    )
-    parser.add_argument(
-        "--threads", metavar="N", type=whole_number, help="CPU threads; default: all that this process may use"
-    )
-    parser.add_argument(
-        "--format",
-        choices=FORMATS,
-        help="tsv: labels, score, text; jsonl: an object a line, with the scores of all labels (default: tsv)",
-    )
-
-
-def _predict(arguments: argparse.Namespace) -> None:
-    if arguments.json and arguments.format:
-        raise CompressError(f"predict: takes --json or --format {arguments.format}, not both")
-    from compress.runtime.classifier import load
-
-    threads = arguments.threads or usable_cpus()
-    instances = 1 if arguments.texts else threads  # few texts want one quick answer, many want throughput
-    with load(arguments.model, threads=threads, instances=instances) as classifier:
-        answers = predict(classifier, arguments.texts or lines_of(sys.stdin))
-        for line in formatted(answers, "json" if arguments.json else arguments.format or "tsv"):
-            print(line)
-
-
 def _doctor_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", nargs="?", help="a model folder to look at as well")
 
@@ -137,7 +109,13 @@ COMMANDS = {
         _run_flags,
         _run,
     ),
-    "predict": Command("MODEL [TEXT ...]", "label texts with an exported model", _predict_flags, _predict),
+    "predict": Command(
+        "MODEL [TEXT ... | --data FILE --out FILE]",
+        "label texts, or the rows of a file, with an exported model",
+        add_predict_flags,
+        run_predict,
+    ),
+    "serve": Command("MODEL... [--port N]", "answer over HTTP, with one model or several", add_serve_flags, run_serve),
     "doctor": Command("[MODEL]", "say what this machine and a model can do, and what to fix", _doctor_flags, _doctor),
 }
 

@@ -9,7 +9,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from compress.progress import say_before_work
 # The largest field that the csv module can be told to accept; its default, 128 KiB, is less than a long document.
 _FIELD_CHARACTERS = 2**31 - 1
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n')  # Excel's own first line
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n')  # Excel's own first line
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _FORMS = 'write an array of objects such as [{"text": "...", "label": "..."}]'
 
@@ -32,11 +33,12 @@ def read_delimited(path: Path, text: str, usual: str) -> Table:
     csv.field_size_limit(_FIELD_CHARACTERS)
     if "\n" not in text:
         text = text.replace("\r", "\n")  # the line ends of an old Macintosh
-    found = _SEPARATOR_LINE.match(text)
-    separator = found[1] if found else _separator(text, usual)
+    found = SEPARATOR_LINE.match(text)
+    separator = found[1] if found else separator_of(text, usual)
     text = text[found.end() :] if found else text
-    if separator == "\t" and not _has_quoting(text):
-        records, remedy = _plain_records(text), "a tab separates columns and cannot be part of a text"
+    lines = partial(io.StringIO, text, newline="\n")  # a carriage return alone ends no line here
+    if separator == "\t" and not has_quoting(lines):
+        records, remedy = _plain_records(lines()), "a tab separates columns and cannot be part of a text"
     else:
         records = _quoted_records(path, text, separator)
         remedy = f"quote the fields that hold {_NAMES.get(separator, repr(separator))}"
@@ -44,7 +46,7 @@ def read_delimited(path: Path, text: str, usual: str) -> Table:
     return _tabulate(path, ((number + skipped, fields) for number, fields in records), remedy)
 
 
-def _separator(text: str, usual: str) -> str:
+def separator_of(text: str, usual: str) -> str:
     """The separator that gives most columns in the line of names; ``usual`` where it is as good as any."""
     header = next((line for line in re.split("[\r\n]+", text[:100_000]) if line.strip()), "")
     if usual == "\t" and "\t" in header:
@@ -53,30 +55,35 @@ def _separator(text: str, usual: str) -> str:
     return max(columns, key=lambda separator: columns[separator])  # the first of equals: the usual one
 
 
-def _has_quoting(text: str) -> bool:
+def has_quoting(lines: Callable[[], Iterable[str]]) -> bool:
     """Whether quotes in tab-separated lines are a CSV writer's, as pandas writes them, or text, as in MRPC.
 
     A writer quotes every field that has a quote in it, doubles those inside, and quotes no other field unless it
     quotes all. Where the lines are of one width without quoting, one line that breaks these rules decides for text.
     """
-    lines = [fields for _, fields in _plain_records(text)]
-    fields = [field for line in lines for field in line if '"' in field]
-    if not fields:
+    widths: set[int] = set()
+    quoted, all_quoted, written = False, True, True
+    for _, fields in _plain_records(lines()):
+        all_quoted = all_quoted if widths else all(_QUOTED.fullmatch(name) for name in fields)
+        widths.add(len(fields))
+        for field in fields:
+            if '"' in field:
+                quoted = True
+                written &= bool(_QUOTED.fullmatch(field)) and (all_quoted or '""' in field[1:-1])
+    if not quoted or len(widths) == 1:
+        return quoted and written
+    try:  # a quoted field may hold a tab or a line break
+        widths = {len(record) for record in csv.reader(lines(), delimiter="\t", strict=True)}
+    except csv.Error:
         return False
-    if len({len(line) for line in lines}) > 1:  # a quoted field may hold a tab or a line break
-        try:
-            widths = {len(record) for record in csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)}
-        except csv.Error:
-            return False
-        return len(widths - {0}) == 1
-    all_quoted = all(_QUOTED.fullmatch(name) for name in lines[0])
-    return all(_QUOTED.fullmatch(field) and (all_quoted or '""' in field[1:-1]) for field in fields)
+    return len(widths - {0}) == 1
 
 
-def _plain_records(text: str) -> Iterator[Record]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip("\r"):
-            yield number, line.removesuffix("\r").split("\t")
+def _plain_records(lines: Iterable[str]) -> Iterator[Record]:
+    for number, line in enumerate(lines, 1):
+        record = line.removesuffix("\n")
+        if record.strip("\r"):
+            yield number, record.removesuffix("\r").split("\t")
 
 
 def _quoted_records(path: Path, text: str, separator: str) -> Iterator[Record]:

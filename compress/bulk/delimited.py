@@ -1,0 +1,120 @@
+"""CSV and TSV with more columns: the records stay as they stand, quotes, line ends and all."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from compress.bulk.lines import LONGEST_ROW, MARK, LinesFile, Row, lines_of, refuse_clash, refuse_longer
+from compress.data.tables import refuse_duplicates
+from compress.data.text_files import SEPARATOR_LINE, has_quoting, separator_of
+from compress.errors import CompressError
+
+
+class Delimited(LinesFile[list[str]]):
+    """Columns with separators between them, below a line of names; separator and quoting are found as in training."""
+
+    def __init__(self, path: Path, added: Sequence[str], usual: str) -> None:
+        csv.field_size_limit(LONGEST_ROW)
+        self.path = path
+        first = next((line for _, line in lines_of(path)), "")
+        told = SEPARATOR_LINE.match(first.removeprefix(MARK))
+        self._before = first if told else MARK if first.startswith(MARK) else ""
+        self._skipped = 1 if told else 0
+        named = next((line for line in self._lines() if line.strip()), "")
+        self._separator = told[1] if told else separator_of(named, usual)
+        self._quoted = self._separator != "\t" or has_quoting(self._lines)
+        _, self._head, names = next(self._records(), (0, "", []))
+        if not names:
+            raise CompressError(f"{path}: the file is empty; it needs a line of column names, then rows")
+        refuse_duplicates(f"{path}, line 1", [name for name in names if name.strip()])
+        refuse_clash(f"{path}, line 1", names, added)
+        self.names = tuple(names)
+        self._quotes_all = _without_end(self._head) == self._joined(names, csv.QUOTE_ALL)
+
+    def rows(self) -> Iterator[Row[list[str]]]:
+        """Every record below the names; blank lines are left out."""
+        for number, raw, fields in islice(self._records(), 1, None):
+            if len(fields) < len(self.names) or any(fields[len(self.names) :]):
+                raise CompressError(
+                    f"{self.path}, line {number}: expected {len(self.names)} columns ({', '.join(self.names)}), found "
+                    f"{len(fields)}; quote a field that holds a separator, or mend the row"
+                )
+            yield number, raw, fields
+
+    def cell(self, fields: list[str], column: str) -> str:
+        """The field of a column."""
+        return fields[self.names.index(column)]
+
+    def head(self, names: Sequence[str]) -> str:
+        """The names of the columns."""
+        return self._before + self._with(self._head, names)
+
+    def with_answer(self, row: Row[list[str]], names: Sequence[str], answer: Sequence[Any]) -> str:
+        """The record with more fields; a list is written as JSON."""
+        del names
+        _, raw, fields = row
+        cells = [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in answer]
+        return self._with(raw, cells, beyond=len(fields) - len(self.names))
+
+    def _with(self, raw: str, cells: Sequence[str], beyond: int = 0) -> str:
+        """A record and more cells, which take the place of empty ones beyond the last column."""
+        record = _without_end(raw)
+        kept = record.removesuffix(self._separator * beyond)
+        more = self._joined(cells, csv.QUOTE_ALL if self._quotes_all else csv.QUOTE_MINIMAL)
+        return f"{kept}{self._separator}{more}{raw[len(record) :]}"
+
+    def _joined(self, cells: Sequence[str], quoting: Any) -> str:
+        if not self._quoted:  # then no field can hold a separator or a line end
+            return self._separator.join(" ".join(cell.split()) for cell in cells)
+        line = io.StringIO()
+        csv.writer(line, delimiter=self._separator, quoting=quoting).writerow(cells)
+        return line.getvalue().removesuffix("\r\n")  # the writer quotes only those line ends that it writes itself
+
+    def _lines(self) -> Iterator[str]:
+        """All lines from that of the names on."""
+        for number, line in islice(lines_of(self.path), self._skipped, None):
+            yield line.removeprefix(MARK) if number == 1 else line
+
+    def _records(self) -> Iterator[Row[list[str]]]:
+        found = self._quoted_records() if self._quoted else self._plain_records()
+        return ((number + self._skipped, raw, fields) for number, raw, fields in found)
+
+    def _plain_records(self) -> Iterator[Row[list[str]]]:
+        for number, line in enumerate(self._lines(), 1):
+            if line.strip("\r\n"):
+                yield number, line, _without_end(line).split("\t")
+
+    def _quoted_records(self) -> Iterator[Row[list[str]]]:
+        taken: list[str] = []
+        reader = csv.reader(self._noted(taken), delimiter=self._separator, strict=True)
+        while True:
+            taken.clear()
+            number = reader.line_num + 1  # a quoted field can span lines: a record is named by its first
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise CompressError(
+                    f"{self.path}, line {number + self._skipped}: {error}; a field with a separator, quote or line "
+                    "break is quoted, and a quote inside it is doubled"
+                ) from None
+            if fields:
+                yield number, "".join(taken), fields
+
+    def _noted(self, taken: list[str]) -> Iterator[str]:
+        """All lines, each put into ``taken`` too, where it stays until its record is whole."""
+        held = 0
+        for line in self._lines():
+            held = held + len(line) if taken else len(line)
+            refuse_longer(held, str(self.path))
+            taken.append(line)
+            yield line
+
+
+def _without_end(line: str) -> str:
+    return line.removesuffix("\n").removesuffix("\r")

@@ -1,0 +1,134 @@
+"""Text files row by row: each row as it stands in the file, so that what is copied is kept byte for byte."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from compress.data.tables import Table
+from compress.errors import CompressError
+
+ROWS_AT_ONCE = 1024
+LONGEST_ROW = 2**27  # bytes; without a limit, a quote that is left open would take all that follows into memory
+MARK = "\ufeff"  # the byte-order mark that Excel writes before UTF-8
+
+Fields = TypeVar("Fields")
+Row = tuple[int, str, Fields]  # the line that it begins on, the row as it stands, and what is in it
+
+
+class LinesFile(ABC, Generic[Fields]):
+    """A text file in UTF-8, read from its beginning each time.
+
+    Attributes:
+        path: the file.
+        names: of its columns.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+
+    def tables(self, columns: Sequence[str]) -> Iterator[Table]:
+        """The columns given, of some rows at a time."""
+        rows = self.rows()
+        while some := list(islice(rows, ROWS_AT_ONCE)):
+            cells = {column: [self.cell(fields, column) for _, _, fields in some] for column in columns}
+            yield Table(str(self.path), cells, [number for number, _, _ in some])
+
+    def copy(self, out: Path, names: Sequence[str], answers: Iterable[Sequence[Any]]) -> None:
+        """Write the file to ``out`` with an answer at the end of each row, in columns of these names."""
+        with out.open("w", encoding="utf-8", newline="") as file:
+            file.write(self.head(names))
+            for row, answer in zip(self.rows(), answers, strict=True):
+                file.write(self.with_answer(row, names, answer))
+
+    @abstractmethod
+    def rows(self) -> Iterator[Row[Fields]]:
+        """Every row; one that is malformed is refused by its line."""
+
+    @abstractmethod
+    def cell(self, fields: Fields, column: str) -> Any:
+        """The value in a column; None where it is missing."""
+
+    @abstractmethod
+    def head(self, names: Sequence[str]) -> str:
+        """What stands before the rows, with the names of the new columns."""
+
+    @abstractmethod
+    def with_answer(self, row: Row[Fields], names: Sequence[str], answer: Sequence[Any]) -> str:
+        """A row as it stands, with the answer behind it."""
+
+
+class JsonLines(LinesFile[dict[str, Any]]):
+    """One object a line; the columns are the keys of the first."""
+
+    def __init__(self, path: Path, added: Sequence[str]) -> None:
+        self.path = path
+        self._added = added
+        self.names = tuple(next((tuple(fields) for _, _, fields in self.rows()), ()))
+
+    def rows(self) -> Iterator[Row[dict[str, Any]]]:
+        """Every line that is not blank."""
+        for number, line in lines_of(self.path):
+            if not line.strip():
+                continue
+            try:
+                fields = json.loads(line.removeprefix(MARK))
+            except (ValueError, RecursionError) as error:
+                raise CompressError(
+                    f"{self.path}, line {number}: not JSON ({error}); write one object a line"
+                ) from None
+            if not isinstance(fields, dict):
+                raise CompressError(f"{self.path}, line {number}: not an object; write one object a line")
+            refuse_clash(f"{self.path}, line {number}", fields, self._added)
+            yield number, line, fields
+
+    def cell(self, fields: dict[str, Any], column: str) -> Any:
+        """The value of a key."""
+        return fields.get(column)
+
+    def head(self, names: Sequence[str]) -> str:
+        """Nothing."""
+        del names
+        return ""
+
+    def with_answer(self, row: Row[dict[str, Any]], names: Sequence[str], answer: Sequence[Any]) -> str:
+        """The object with more keys."""
+        _, line, _ = row
+        whole = line.rstrip()
+        more = json.dumps(dict(zip(names, answer, strict=True)), ensure_ascii=False)
+        return f"{whole[:-1].rstrip()}, {more[1:]}{line[len(whole) :]}"
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Each line with its number and its line end."""
+    with path.open("rb") as file:
+        for number in count(1):
+            line = file.readline(LONGEST_ROW + 1)
+            if not line:
+                return
+            refuse_longer(len(line), f"{path}, line {number}")
+            try:
+                yield number, line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise CompressError(
+                    f"{path}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x}); find the encoding of the "
+                    f"file, and convert it, for example with: iconv -f cp1252 -t utf-8"
+                ) from None
+
+
+def refuse_longer(length: int, place: str) -> None:
+    """Refuse a row that is too long for one."""
+    if length > LONGEST_ROW:
+        raise CompressError(f"{place}: over {LONGEST_ROW >> 20} MB in one row; is a quote left open?")
+
+
+def refuse_clash(place: str, names: Iterable[str], added: Sequence[str]) -> None:
+    """Refuse a file that has a column of a name that is to be added."""
+    clash = next((name for name in added if name in names), None)
+    if clash is not None:
+        raise CompressError(
+            f'{place}: has "{clash}" already, which predict would add; choose other names, for example with '
+            "--prefix predicted_"
+        )

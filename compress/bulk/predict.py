@@ -1,0 +1,214 @@
+"""Every row of a file answered, in a copy of the file: what ``compress predict --data`` does.
+
+The file is read three times: to refuse a bad row before any work, to answer, and to write the copy. The answers are
+kept in a journal beside the copy, ``.NAME.answers``, until the copy is there; a run that was killed goes on from it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from compress.bulk.delimited import Delimited
+from compress.bulk.journal import Journal, open_journal
+from compress.bulk.lines import ROWS_AT_ONCE, JsonLines
+from compress.bulk.parquet import Parquet
+from compress.clock import Stopwatch
+from compress.data.tables import Table, read_texts, text_columns
+from compress.durable import put_in_place, sync, told_in_one_line
+from compress.errors import CompressError
+from compress.folder import read_manifest
+from compress.paths import local_path
+from compress.progress import progress
+from compress.task import is_multi_label, reads_pairs
+from compress.version import __version__
+
+if TYPE_CHECKING:
+    from compress.runtime.classifier import Classifier, Prediction
+    from compress.runtime.encoding import Text
+
+_FORMATS = {".csv": "CSV", ".tsv": "TSV", ".tab": "TSV", ".jsonl": "JSONL", ".ndjson": "JSONL", ".parquet": "Parquet"}
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was done.
+
+    Attributes:
+        out: the file that was written.
+        rows: how many it has.
+        columns: the names of those that were added.
+        seconds: that this run took.
+    """
+
+    out: Path
+    rows: int
+    columns: tuple[str, ...]
+    seconds: float
+
+
+class DataFile(Protocol):
+    """A file that can be read any number of times, and copied with more columns."""
+
+    path: Path
+    names: tuple[str, ...]
+
+    def tables(self, columns: Sequence[str]) -> Iterator[Table]:
+        """The columns given, of some rows at a time."""
+        ...
+
+    def copy(self, out: Path, names: Sequence[str], answers: Iterator[Sequence[Any]]) -> None:
+        """Write the file to ``out`` with an answer in each row, in columns of these names."""
+        ...
+
+
+def predict_file(
+    classifier: "Classifier",
+    model: str | Path,
+    data: str | Path,
+    out: str | Path,
+    *,
+    text: Sequence[str] = (),
+    prefix: str = "",
+    overwrite: bool = False,
+) -> Predicted:
+    """Copy ``data`` to ``out`` with the model's answer in each row, as if the texts had been given to it in memory.
+
+    Order and all other columns are kept. Killed or out of disk, the same call goes on where it stopped.
+
+    Args:
+        classifier: what :func:`compress.load` made of ``model``.
+        model: the folder, which says whether answers of an earlier run are of the same model.
+        data: a CSV, TSV, JSONL or Parquet file.
+        out: a file of the same format, which appears whole.
+        text: the column of the texts, or two for a model of pairs; default: as for training.
+        prefix: put before the names of the new columns: ``label``, ``score``, and for multi-label tasks ``labels``.
+        overwrite: replace a file ``out``.
+
+    Raises:
+        CompressError: a path, a row or a column is not what is needed, or the disk is full.
+    """
+    watch, data, out = Stopwatch(), local_path(data), local_path(out)
+    names = added_columns(classifier.task)
+    columns = tuple(prefix + name for name in names)
+    _check_paths(data, out, overwrite)
+    file = _open(data, columns)
+    read = _columns_read(file, text, pairs=reads_pairs(classifier.task))
+    made_of = _made_of(classifier, model, data, (*read, *columns))
+    partial, kept = (out.with_name(f".{out.name}.{what}") for what in ("partial", "answers"))
+    with told_in_one_line(f"--out {out}", below=out.parent), open_journal(kept, made_of, overwrite) as journal:
+        _check_paths(data, out, overwrite)  # another process may have written it meanwhile
+        try:
+            with _unchanged(data, made_of["data"]):
+                _answer_rows(classifier, file, read, names, journal)
+                file.copy(partial, columns, journal.answers())
+            sync(partial)
+            put_in_place(partial, out)
+        finally:
+            partial.unlink(missing_ok=True)
+        journal.remove()
+    return Predicted(out, journal.done, columns, watch.seconds)
+
+
+def added_columns(task: str) -> tuple[str, ...]:
+    """The attributes of a prediction that become columns."""
+    return ("label", "score", "labels") if is_multi_label(task) else ("label", "score")
+
+
+def _row(prediction: "Prediction", names: Sequence[str]) -> list[Any]:
+    """The values of the new columns."""
+    return [getattr(prediction, name) for name in names]
+
+
+def _check_paths(data: Path, out: Path, overwrite: bool) -> None:
+    kind = _FORMATS.get(data.suffix.lower())
+    if kind is None:
+        raise CompressError(f"{data}: predict reads {', '.join(_FORMATS)}; convert or unpack it")
+    if _FORMATS.get(out.suffix.lower()) != kind:
+        raise CompressError(f"--out {out}: the copy of {data} is {kind} too; give it a name that ends in {data.suffix}")
+    try:
+        data.open("rb").close()
+    except OSError as error:
+        raise CompressError(f"{data}: {error.strerror}; give a file that can be read") from None
+    if out.exists() and out.samefile(data):
+        raise CompressError(f"--out {out}: is the data; predict never writes into its input, choose another")
+    if not out.parent.is_dir():
+        raise CompressError(f"--out {out}: there is no folder {out.parent}; make it, or choose another")
+    if out.exists() and not (overwrite and out.is_file()):
+        raise CompressError(f"--out {out}: exists; choose another, or add --overwrite to replace a file")
+
+
+def _open(data: Path, added: Sequence[str]) -> DataFile:
+    kind = _FORMATS[data.suffix.lower()]
+    if kind == "Parquet":
+        return Parquet(data, added)
+    return JsonLines(data, added) if kind == "JSONL" else Delimited(data, added, "," if kind == "CSV" else "\t")
+
+
+def _columns_read(file: DataFile, named: Sequence[str], *, pairs: bool) -> tuple[str, ...]:
+    """The column of the texts, or the two of pairs."""
+    found = text_columns(Table(str(file.path), {name: [] for name in file.names}, []), named)
+    if len(found) != (2 if pairs else 1):
+        wanted = "pairs of texts, two columns" if pairs else "single texts, one column"
+        raise CompressError(
+            f"{file.path}: this model reads {wanted}, and these would be read: {', '.join(found)}; name them with "
+            f"--text COLUMN{' twice' if pairs else ''}"
+        )
+    return found
+
+
+def _made_of(classifier: "Classifier", model: str | Path, data: Path, columns: Sequence[str]) -> dict[str, Any]:
+    """What answers depend on: a run goes on from answers for which all of it is the same."""
+    return {
+        "version": __version__,
+        "model": read_manifest(local_path(model)).digest,
+        "graph": classifier.precision,
+        "data": _stamp(data),
+        "columns": list(columns),
+    }
+
+
+def _stamp(data: Path) -> list[int]:
+    """Size and time of the last change; nothing if it is gone."""
+    with suppress(OSError):
+        found = data.stat()
+        return [found.st_size, found.st_mtime_ns]
+    return []
+
+
+@contextmanager
+def _unchanged(data: Path, stamp: list[int]) -> Iterator[None]:
+    """Refuse what came of a file that was changed while it was read, also where that made it fail."""
+    try:
+        yield
+    finally:
+        if _stamp(data) != stamp:
+            raise CompressError(f"{data}: was changed while it was read; run the command again when nothing writes it")
+
+
+def _texts(file: DataFile, columns: Sequence[str]) -> Iterator["Text"]:
+    """Every text or pair; one that is missing or no text is refused by its row."""
+    return chain.from_iterable(read_texts(table, columns) for table in file.tables(columns))
+
+
+def _answer_rows(
+    classifier: "Classifier", file: DataFile, columns: Sequence[str], names: Sequence[str], journal: Journal
+) -> None:
+    """Answer every row that has no answer in the journal."""
+    if journal.rows is None:
+        rows = sum(1 for _ in _texts(file, columns))
+        if not rows:
+            raise CompressError(f"{file.path}: there are no rows; each row needs a text")
+        journal.begin(rows)
+    remaining = islice(_texts(file, columns), journal.done, journal.rows)
+    try:
+        with progress("predict", total=journal.rows or 0, done=journal.done) as advance:
+            predictions = classifier.stream(remaining)
+            while some := [_row(prediction, names) for prediction in islice(predictions, ROWS_AT_ONCE)]:
+                journal.append(some)
+                advance(len(some))
+    except KeyboardInterrupt:
+        kept = f"{journal.done:,} of {journal.rows:,} answers are kept; run the same command again to go on"
+        raise KeyboardInterrupt(kept) from None

@@ -1,0 +1,67 @@
+"""``compress serve``: models behind an HTTP service."""
+
+import argparse
+import json
+from importlib.util import find_spec
+
+from compress.cli.arguments import whole_number
+from compress.errors import CompressError
+from compress.machine import usable_cpus
+from compress.progress import say
+
+_NEEDS = ("fastapi", "uvicorn", "prometheus_client")
+
+
+def add_serve_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of the command."""
+    parser.add_argument("models", metavar="[NAME=]MODEL", nargs="+", help="folders that export or quantize wrote")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on; 0.0.0.0: all (default: this machine)"
+    )
+    parser.add_argument("--port", metavar="N", type=int, default=8000, help="0: any that is free (default: 8000)")
+    parser.add_argument(
+        "--threads", metavar="N", type=whole_number, help="for each model; default: all CPUs but the one of the service"
+    )
+    parser.add_argument(
+        "--queue", metavar="N", type=whole_number, default=1024, help="texts that may wait for a model (default: 1024)"
+    )
+    parser.add_argument(
+        "--max-texts", metavar="N", type=whole_number, default=256, help="texts of one request (default: 256)"
+    )
+    parser.add_argument(
+        "--max-characters", metavar="N", type=whole_number, default=100_000, help="of one text (default: 100000)"
+    )
+    parser.add_argument(
+        "--max-body-bytes", metavar="N", type=whole_number, default=4_000_000, help="of a request (default: 4000000)"
+    )
+    parser.add_argument(
+        "--drain-seconds", metavar="N", type=whole_number, default=20, help="the most that the end takes (default: 20)"
+    )
+
+
+def run_serve(arguments: argparse.Namespace) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    if missing := [package for package in _NEEDS if find_spec(package) is None]:
+        raise CompressError(f"serve: needs {', '.join(missing)}; install it with pip install 'compress-bert[serve]'")
+    if arguments.max_texts > arguments.queue:
+        raise CompressError(
+            f"serve: --max-texts {arguments.max_texts} could never wait together in --queue {arguments.queue}; "
+            "give a longer queue or fewer texts"
+        )
+    from compress.serving.app import Limits
+    from compress.serving.server import serve
+
+    def say_ready(address: str, models: list[str]) -> None:
+        if arguments.json:
+            print(json.dumps({"address": address, "models": models}), flush=True)
+        say(f"serve: {', '.join(models)} at {address}; Ctrl-C or SIGTERM ends it")
+
+    serve(
+        arguments.models,
+        host=arguments.host,
+        port=arguments.port,
+        threads=arguments.threads or max(1, usable_cpus() - 1),
+        limits=Limits(arguments.queue, arguments.max_texts, arguments.max_characters, arguments.max_body_bytes),
+        drain_s=arguments.drain_seconds,
+        say_ready=say_ready,
+    )

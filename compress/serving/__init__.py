@@ -1,0 +1,1 @@
+"""An HTTP service around exported models: what ``compress serve`` runs."""
