@@ -32,6 +32,7 @@ FLOORS = (
     *("benchmark.backends", "benchmark.report", "benchmark"),
     "steps",
     "recipes",
+    "tuning",
     "doctor",
     "cli",
     *("__init__", "__main__"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.benchmark.report import formatting
-from compress.benchmark.report.recommend import texts_of
+from compress.benchmark.report.recommend import split_of, texts_of
 from compress.benchmark.report.speedup import (
     Entry,
     answer_ms,
@@ -60,6 +60,7 @@ def as_html(results: Mapping[str, Any]) -> str:
         chosen=chosen,
         metric=formatting.metric_name(entries[0]["accuracy"]["metric"]) if entries[0]["accuracy"] else None,
         texts=texts_of(results),
+        split=split_of(results),
         partial=results.get("partial"),
         charts=_charts(entries, chosen),
         throughputs=[entry for entry in entries if entry.get("throughput")],
@@ -78,9 +79,21 @@ def as_html(results: Mapping[str, Any]) -> str:
         can_be_stated=can_be_stated,
         all_stated=all(can_be_stated(of_answers(entry["versus_first"])) for entry in entries),
         neighbours=_neighbours(results),
+        search=_search(results.get("search")),
         in_words=in_words,
     )
     return page + "\n"
+
+
+def _search(search: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What `compress auto` tried, with its chart drawn twice; None where nothing was searched."""
+    from compress.benchmark.report.scatter import scatter
+
+    if search is None:
+        return None
+    points = [{**entry, "name": entry["shown"]} for entry in search["tries"]]
+    chart = {kind: scatter(points, search["chosen"], width - _AXIS_PX, 320) for kind, width in _FULL_PX.items()}
+    return {**search, "chart": chart}
 
 
 def _neighbours(results: Mapping[str, Any]) -> list[str]:
@@ -237,7 +250,7 @@ def _conditions(results: Mapping[str, Any]) -> str:
     if has_answers(results["models"]):
         timed = f"answer: text in, label out; p50, p95 and texts/s: {timed}"
     return (
-        f"Batch 1 on {texts_of(results)} test texts as they come, {first['latency'][0]['threads']} threads,"
+        f"Batch 1 on {texts_of(results)} {split_of(results)} texts as they come, {first['latency'][0]['threads']} threads,"
         f" {timed}. {device}"
         f" ({', '.join(machine['cpu_flags'])}); {versions}."
     )
