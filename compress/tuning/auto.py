@@ -106,6 +106,7 @@ class _Search:
 
     def go_on(self) -> None:
         """Try until the search is over."""
+        told_of_others = False
         while (chosen := next_try(self.plan, self.tries, self.goals, self.costs, self._left_s())) is not None:
             candidate, epochs = chosen
             expected_s = self.costs.seconds(candidate, epochs)
@@ -114,6 +115,9 @@ class _Search:
             found = self._try(candidate, epochs)
             self.ground.memory.add(found)
             say(self._line(found))
+            if self.judge.watch.busy() and not told_of_others:
+                told_of_others = True
+                say("auto: other programs use this machine's CPUs, so latencies are less sure; stop them if you can")
         if not self.made:
             reason = self.tries[-1].failed if self.tries else "there was no time for one"
             raise CompressError(f"auto: no model could be made; {reason}")
@@ -184,11 +188,10 @@ class _Search:
         name = metric_name(self.ground.metric)
         shown = f"{self._label(found)}: {name} {found.value:.1%}, {self._cost(found)}"
         chosen = best(self.made, self.goals)
-        so_far = f"best so far {self._label(chosen)}, {self._cost(chosen)}" if chosen else "none meets the goals yet"
-        busy = "; other programs use this machine, so times are less sure" if self.judge.watch.busy() else ""
+        so_far = f"best so far {self._label(chosen)}" if chosen else "none meets the goals yet"
         left_s = max(0.0, self.plan.seconds(self.costs) - sum(each.seconds for each in self.tries))
         limit_s = self._left_s()
-        return f"{shown}; {so_far}; about {in_words(left_s if limit_s is None else min(left_s, limit_s))} left{busy}"
+        return f"{shown}; {so_far}; about {in_words(left_s if limit_s is None else min(left_s, limit_s))} left"
 
     def _cost(self, found: Try) -> str:
         speed = times(self.goals.whole_ms / found.ms)
@@ -211,7 +214,7 @@ class _Search:
         bases = [each for candidate in self.plan.candidates for each in (candidate, *candidate.variants())]
         candidate = next(each for each in bases if each.title == title)
         outcome.write_recipe(
-            ground.folder, ground.model, ground.steps_of(candidate, chosen.epochs), str(self.goals), ground.config.seed
+            ground.folder, ground.steps_of(candidate, chosen.epochs), str(self.goals), ground.config.seed
         )
         made = ground.tries / self._label(chosen)
         entry = {

@@ -8,6 +8,7 @@ from compress.modeling.widths import Architecture, Cut, Widths, parameters
 
 Steps = dict[str, dict[str, Any]]
 
+ITSELF = "teacher-int8"
 SPEEDUPS = (1.5, 2.0, 3.0, 4.5, 7.0)  # of the cuts, by the latency table
 _HIDDEN_STEP = 16
 
@@ -65,17 +66,44 @@ class Candidate:
         return found if self.activations == "static" else [*found, replace(self, activations="static")]
 
 
-def candidates_of(architecture: Architecture, whole: Widths, cuts: Mapping[float, Cut]) -> list[Candidate]:
+@dataclass(frozen=True)
+class Whole:
+    """The teacher's shape. Where an int8 model would be larger than ``most_mb``, it keeps only ``words`` tokens."""
+
+    architecture: Architecture
+    widths: Widths
+    words: int = 0
+    most_mb: float | None = None
+
+    def candidate(
+        self,
+        name: str,
+        command: str,
+        settings: Mapping[str, Any],
+        widths: Widths | None = None,
+        hidden_size: int | None = None,
+    ) -> Candidate:
+        """One whose model has these ``widths``."""
+        own = replace(self.architecture, hidden_size=hidden_size or self.architecture.hidden_size)
+        widths = widths or self.widths
+        share = _in_layers(own, widths) / _in_layers(self.architecture, self.widths)
+        megabytes = parameters(own, widths) / 1e6  # a byte a weight, of which few stay in fp32
+        if self.most_mb is None or megabytes <= self.most_mb or not self.words:
+            return Candidate(name, command, settings, share, megabytes)
+        megabytes = parameters(replace(own, vocabulary=self.words), widths) / 1e6
+        return Candidate(name, command, settings, share, megabytes, cuts_words=True)
+
+
+def candidates_of(whole: Whole, cuts: Mapping[float, Cut]) -> list[Candidate]:
     """All of them, the teacher itself first, then by what they cost to train, the cheapest first.
 
     ``cuts`` are the cuts for a latency, by their speed-up.
     """
-    depth = len(whole.heads)
-    found = [_whole_layers(architecture, whole, kept) for kept in depths(depth)]
-    found += [_narrow(architecture, whole, kept) for kept in sorted({max(1, depth // 2), max(1, depth // 3)})]
-    found += [_cut(architecture, whole, speedup, cut) for speedup, cut in cuts.items()]
-    itself = Candidate("teacher-int8", "", {}, 1.0, _megabytes(architecture, whole))
-    return [itself, *sorted(found, key=lambda each: each.share)]
+    depth = len(whole.widths.heads)
+    found = [_whole_layers(whole, kept) for kept in depths(depth)]
+    found += [_narrow(whole, kept) for kept in sorted({max(1, depth // 2), max(1, depth // 3)})]
+    found += [_cut(whole, speedup, cut) for speedup, cut in cuts.items()]
+    return [whole.candidate(ITSELF, "", {}), *sorted(found, key=lambda each: each.share)]
 
 
 def depths(depth: int) -> list[int]:
@@ -92,49 +120,30 @@ def thinned(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
     return [itself, *(others[place] for place in sorted(places) if others)]
 
 
-def _whole_layers(architecture: Architecture, whole: Widths, kept: int) -> Candidate:
-    widths = Widths(whole.heads[:kept], whole.neurons[:kept])
-    return _made(f"layers-{kept}", "distill", {"layers": kept}, architecture, architecture, whole, widths)
+def _whole_layers(whole: Whole, kept: int) -> Candidate:
+    widths = Widths(whole.widths.heads[:kept], whole.widths.neurons[:kept])
+    return whole.candidate(f"layers-{kept}", "distill", {"layers": kept}, widths)
 
 
-def _narrow(architecture: Architecture, whole: Widths, kept: int) -> Candidate:
-    hidden = architecture.hidden_size // 2 // _HIDDEN_STEP * _HIDDEN_STEP or architecture.hidden_size
-    heads, neurons = max(1, max(whole.heads) // 2), max(1, max(whole.neurons) // 2)
+def _narrow(whole: Whole, kept: int) -> Candidate:
+    """Half as wide in everything."""
+    size = whole.architecture.hidden_size
+    hidden = size // 2 // _HIDDEN_STEP * _HIDDEN_STEP or size
+    heads, neurons = (max(1, max(counts) // 2) for counts in (whole.widths.heads, whole.widths.neurons))
     settings = {"layers": kept, "hidden_size": hidden, "heads": heads, "ffn_size": neurons}
-    widths = Widths.even(kept, heads, neurons)
-    narrower = replace(architecture, hidden_size=hidden)
-    return _made(f"narrow-{kept}x{hidden}", "distill", settings, architecture, narrower, whole, widths)
+    return whole.candidate(f"narrow-{kept}x{hidden}", "distill", settings, Widths.even(kept, heads, neurons), hidden)
 
 
-def _cut(architecture: Architecture, whole: Widths, speedup: float, cut: Cut) -> Candidate:
+def _cut(whole: Whole, speedup: float, cut: Cut) -> Candidate:
     """The layers of the cut and its shares of heads and neurons: a latency in the recipe would be measured anew."""
     after, layers = cut.widths, cut.layers
-    left = [sum(counts[layer] for layer in layers) for counts in (whole.heads, whole.neurons)]
-    shares = [1 - sum(kept) / max(1, total) for kept, total in zip((after.heads, after.neurons), left, strict=True)]
-    settings: dict[str, Any] = {"heads": round(shares[0], 4), "ffn": round(shares[1], 4)}
-    if len(layers) < len(whole.heads):
+    left = [sum(counts[layer] for layer in layers) for counts in (whole.widths.heads, whole.widths.neurons)]
+    heads, ffn = (1 - sum(kept) / max(1, total) for kept, total in zip((after.heads, after.neurons), left, strict=True))
+    settings: dict[str, Any] = {"heads": round(heads, 4), "ffn": round(ffn, 4)}
+    if len(layers) < len(whole.widths.heads):
         settings["layers"] = layers
-    name = f"cut-{speedup:g}x"
-    return _made(name, "prune", settings, architecture, architecture, whole, after.inhabited)
-
-
-def _made(
-    name: str,
-    command: str,
-    settings: Mapping[str, Any],
-    architecture: Architecture,
-    own: Architecture,
-    whole: Widths,
-    widths: Widths,
-) -> Candidate:
-    share = _in_layers(own, widths) / _in_layers(architecture, whole)
-    return Candidate(name, command, settings, share, _megabytes(own, widths))
+    return whole.candidate(f"cut-{speedup:g}x", "prune", settings, after.inhabited)
 
 
 def _in_layers(architecture: Architecture, widths: Widths) -> int:
     return parameters(architecture, widths) - parameters(architecture, Widths((), ()))
-
-
-def _megabytes(architecture: Architecture, widths: Widths) -> float:
-    """A byte a weight, of which few stay in fp32."""
-    return parameters(architecture, widths) / 1e6

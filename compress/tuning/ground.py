@@ -1,6 +1,6 @@
 """What stands before the first try: the data divided, a teacher that is a classifier, its figures, and what to try."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,7 @@ from compress.recipes.recipe import Recipe
 from compress.recipes.run import digest_source, run
 from compress.runtime.predictor import Logits
 from compress.steps.step import StepResult, check_labels
-from compress.tuning.candidates import SPEEDUPS, Candidate, Steps, candidates_of
+from compress.tuning.candidates import ITSELF, SPEEDUPS, Candidate, Steps, Whole, candidates_of
 from compress.tuning.goals import Goals
 from compress.tuning.judge import Judge, look
 from compress.tuning.memory import Memory
@@ -44,12 +44,14 @@ from compress.tuning.teacher import (
     full_epochs,
     student_settings,
     teacher_settings,
+    words_left,
 )
 from compress.version import __version__
 
-TEACHER, ITSELF = "teacher", "teacher-int8"
+TEACHER = "teacher"
 _FEW_TEXTS = 50
-_TRY_S, _END_S = 15.0, 60.0  # all of a try but its training, and the report: first guesses
+_UNSURE = 1.2  # sizes and latencies are known beforehand to within this
+_TRY_S, _LOOK_S, _END_S = 15.0, 5.0, 60.0  # a try but for its training, its judging alone, the report: guesses
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,11 @@ class Ground:
 
     def recipe(self, steps: Steps) -> Steps:
         """The steps with those before them: the teacher's training, if it is trained here."""
-        if not self.bare:
-            return steps
-        settings = teacher_settings(self.start, self.data) | self._common()
-        return {TEACHER: {"step": "finetune", "model": self.model, **settings}} | steps
+        if self.bare:
+            settings = teacher_settings(self.start, self.data) | self._common()
+            steps = {TEACHER: {"step": "finetune", "model": self.model, **settings}} | steps
+        threads = {} if self.config.threads is None else {"threads": self.config.threads}
+        return {name: {**step, **threads} for name, step in steps.items()}
 
     def steps_of(self, candidate: Candidate, epochs: int) -> Steps:
         """All steps that make a candidate's int8 model; the last writes it."""
@@ -134,8 +137,6 @@ class Ground:
     def run(self, steps: Steps) -> Mapping[str, StepResult]:
         """Do the steps that are not done yet, on the halved data."""
         whole = {"data": str(self.folder / "data"), "seed": self.config.seed, "steps": steps}
-        threads = {} if self.config.threads is None else {"threads": self.config.threads}
-        whole["steps"] = {name: {**step, **threads} for name, step in steps.items()}
         return run(Recipe.parse(whole), self.tries)
 
     def make_teacher(self) -> None:
@@ -201,14 +202,13 @@ class Ground:
         Raises:
             CompressError: there is no time for a single candidate.
         """
-        architecture, whole = Architecture.of(self.start.model), Widths.of(self.start.model)
-        cuts: dict[float, Cut] = {}
         if told:
             found = self.memory.fact("cuts", self._find_cuts)
             cuts = {float(speedup): Cut(**cut) for speedup, cut in found.items()}
-        candidates = candidates_of(architecture, whole, cuts)
-        if not told:
-            candidates += [Candidate(f"cut-{speedup:g}x", "prune", {}, 1 / speedup, 0.0) for speedup in SPEEDUPS]
+            candidates = self._hopeful(candidates_of(self._whole(), cuts))
+        else:
+            expected = [Candidate(f"cut-{speedup:g}x", "prune", {}, 1 / speedup, 0.0) for speedup in SPEEDUPS]
+            candidates = candidates_of(self._shape(), {}) + expected
         budget_s = None if self.config.hours is None else 3600 * self.config.hours - _END_S - self._before_s(told)
         costs = self.costs()
         if (chosen := plan(candidates, full_epochs(self.data), costs, budget_s)) is None:
@@ -219,6 +219,28 @@ class Ground:
                 f"auto.hours {self.config.hours:g} is too short for one candidate; give {1.1 * hours:.2g} or more"
             )
         return chosen
+
+    def _shape(self) -> Whole:
+        return Whole(Architecture.of(self.start.model), Widths.of(self.start.model))
+
+    def _whole(self) -> Whole:
+        """The teacher's shape, with the tokens that the texts need where the size is limited."""
+        most_mb, whole = self.config.max_megabytes, self._shape()
+        if most_mb is None:
+            return whole
+        words = self.memory.fact("words", lambda: words_left(self.checkpoint, self.data))
+        return replace(whole, words=words, most_mb=most_mb)
+
+    def _hopeful(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Those that may keep to the limits of latency and size, or the cheapest where none may; the teacher first."""
+        goals, whole_ms = self.goals(), float(self.memory.facts["whole"]["int8_ms"])
+        itself, *others = candidates
+
+        def may_meet(each: Candidate) -> bool:
+            small = goals.megabytes is None or each.megabytes <= goals.megabytes * _UNSURE
+            return small and (goals.latency_ms is None or each.share * whole_ms <= goals.latency_ms * _UNSURE)
+
+        return [itself, *([each for each in others if may_meet(each)] or others[:1])]
 
     def _before_s(self, known: bool) -> float:
         """What is done before the tries takes, as known or expected."""
@@ -233,14 +255,14 @@ class Ground:
         return {str(speedup): asdict(cut) for speedup, cut in found.items()}
 
     def _look_at_the_teacher(self) -> dict[str, float]:
-        watch = Stopwatch()
-        itself = candidates_of(Architecture.of(self.start.model), Widths.of(self.start.model), {})[0]
+        watch, itself = Stopwatch(), self._shape().candidate(ITSELF, "", {})
         self.run(self.steps_of(itself, 0))
+        int8_s = watch.seconds
         both = Split(self.choosing.texts + self.held.texts, self.choosing.labels + self.held.labels)
         seen = look({TEACHER: self.teacher, ITSELF: self.tries / ITSELF}, both, self.threads, CpuWatch())
         np.save(self._answers, seen[TEACHER].logits)
         say(f"auto: the teacher takes {seen[TEACHER].ms:.3g} ms a text, in int8 {seen[ITSELF].ms:.3g} ms")
-        return {"teacher_ms": seen[TEACHER].ms, "int8_ms": seen[ITSELF].ms, "try_s": watch.seconds}
+        return {"teacher_ms": seen[TEACHER].ms, "int8_ms": seen[ITSELF].ms, "try_s": int8_s + _LOOK_S}
 
     @property
     def _answers(self) -> Path:

@@ -30,14 +30,13 @@ _RECIPE = """# What `compress auto` chose, for {goals}.
 """
 
 
-def write_recipe(folder: Path, model: str, steps: Steps, goals: str, seed: int) -> None:
-    """``recipe.yaml``: the winner's own steps, the last of which is called ``best``; ``model`` is what they start from."""
+def write_recipe(folder: Path, steps: Steps, goals: str, seed: int) -> None:
+    """``recipe.yaml``: the winner's own steps, the last of which is called ``best``."""
     *_, last = steps
     named = {BEST if name == last else name: dict(step) for name, step in steps.items()}
     recipe = {"data": "data", "seed": seed, "steps": named}
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
     write_whole(folder / "recipe.yaml", _RECIPE.format(goals=goals) + text)
-    del model
 
 
 def write_front(source: Path, out: Path, names: Sequence[str]) -> None:

@@ -7,8 +7,9 @@ promises most has been trained to the end, or when the time is up.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from compress.tuning.goals import Figures, Goals
 ETA = 3
 _LEFT_AFTER_A_RUNG = 0.6  # of the loss, where no candidate has been trained on two rungs yet
 _FEWEST, _SETTLED_AT = 3, 5
-_HOPELESS = 1.15  # predicted sizes are within this of the real ones
 _Z = 1.959964
 
 
@@ -125,13 +125,12 @@ def next_try(
 
     for candidate in wanted.candidates:
         epochs = wanted.rungs[0] if candidate.command else 0
-        may_help = goals.megabytes is None or candidate.megabytes <= goals.megabytes * _HOPELESS
-        if may_help and (candidate.title, epochs) not in tried and fits(candidate, epochs):
+        if (candidate.title, epochs) not in tried and fits(candidate, epochs):
             return candidate, epochs
     for candidate, epochs in _by_promise(wanted, tries, goals):
         longer = [rung for rung in wanted.rungs if rung > epochs] if candidate.command else []
         if not longer:
-            return _next_variant(candidate, epochs, tried)
+            return None if left_s is not None and left_s < costs.other_s else _next_variant(candidate, epochs, tried)
         if (candidate.title, longer[0]) not in tried and fits(candidate, longer[0]):
             return candidate, longer[0]
     return None
@@ -157,57 +156,69 @@ def settled(tries: Sequence[Try]) -> list[float]:
 
 
 def figures(tries: Sequence[Try]) -> list[Figures]:
-    """What each try costs, with its loss :func:`settled`."""
-    return [Figures(loss, each.ms, each.megabytes) for loss, each in zip(settled(tries), tries, strict=True)]
+    """What each try costs: its loss :func:`settled`, its latency that of all its candidate's tries."""
+    ms: dict[str, list[float]] = {}
+    for each in tries:
+        ms.setdefault(each.candidate, []).append(each.ms)
+    return [
+        Figures(loss, float(np.median(ms[each.candidate])), each.megabytes)
+        for loss, each in zip(settled(tries), tries, strict=True)
+    ]
 
 
 def best(tries: Sequence[Try], goals: Goals) -> Try | None:
-    """The try that meets the goals best; None where none meets them."""
+    """The try that meets the goals best, if possible one that was trained longest; None where none meets them."""
     made = [each for each in tries if not each.failed]
     meeting = [
-        (goals.rank(found), each) for found, each in zip(figures(made), made, strict=True) if goals.met_by(found)
+        (each, goals.rank(found)) for each, found in zip(made, figures(made), strict=True) if goals.met_by(found)
     ]
-    return min(meeting, key=lambda one: one[0])[1] if meeting else None
+    longest = _longest(made)
+    chosen = [one for one in meeting if one[0] in longest] or meeting
+    return min(chosen, key=lambda one: one[1])[0] if chosen else None
 
 
 def front(tries: Sequence[Try]) -> list[Try]:
-    """The tries that no other beats in both latency and metric, the fastest first."""
+    """Of each candidate's longest training, those that no other beats in both latency and loss, the fastest first."""
     found: list[Try] = []
-    for each in sorted((each for each in tries if not each.failed), key=lambda each: (each.ms, each.loss)):
+    for each in sorted(_longest(tries), key=lambda each: (each.ms, each.loss)):
         if not found or each.loss < found[-1].loss:
             found.append(each)
     return found
 
 
+def _longest(tries: Sequence[Try]) -> list[Try]:
+    """The longest training of each candidate."""
+    last = {each.candidate: each for each in sorted(tries, key=lambda each: each.epochs) if not each.failed}
+    return list(last.values())
+
+
 def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[tuple[Candidate, int]]:
     """Each candidate that has a model, with the epochs of its longest training; the most promising first."""
     made = [each for each in tries if not each.failed]
-    losses = dict(zip(((each.candidate, each.epochs) for each in made), settled(made), strict=True))
-    left = _left_after_a_rung(losses, wanted.rungs)
+    known = dict(zip(((each.candidate, each.epochs) for each in made), figures(made), strict=True))
+    left = _left_by_rung({key: found.loss for key, found in known.items()}, wanted.rungs)
+    last = {each.candidate: each.epochs for each in _longest(made)}
     found = []
     for candidate in wanted.candidates:
-        own = [each for each in made if each.candidate == candidate.title]
-        if not own:
+        if candidate.title not in last:
             continue
-        last = max(own, key=lambda each: each.epochs)
-        to_come = sum(rung > last.epochs for rung in wanted.rungs) if candidate.command else 0
-        loss = losses[last.candidate, last.epochs]
-        promised = Figures(loss * left**to_come if loss > 0 else loss, last.ms, last.megabytes)
-        found.append((goals.rank(promised), candidate, last.epochs))
+        epochs = last[candidate.title]
+        now = known[candidate.title, epochs]
+        to_come = [rung for rung in wanted.rungs if rung > epochs] if candidate.command and now.loss > 0 else []
+        promised = replace(now, loss=now.loss * prod(left[rung] for rung in to_come))
+        found.append((goals.rank(promised), candidate, epochs))
     return [(candidate, epochs) for _, candidate, epochs in sorted(found, key=lambda one: one[0])]
 
 
-def _left_after_a_rung(losses: Mapping[tuple[str, int], float], rungs: Sequence[int]) -> float:
-    """The share of the loss that a training three times as long leaves, from candidates that had both."""
-    pairs = [
-        (losses[name, short], losses[name, long])
-        for short, long in pairwise(rungs)
-        for name in {name for name, _ in losses}
-        if (name, short) in losses and (name, long) in losses
-    ]
-    before, after = (sum(max(0.0, pair[side]) for pair in pairs) for side in (0, 1))
-    # The usual share counts as one more pair, of a point: a single candidate says little.
-    return float(np.clip((after + _LEFT_AFTER_A_RUNG) / (before + 1.0), 0.2, 1.0))
+def _left_by_rung(losses: Mapping[tuple[str, int], float], rungs: Sequence[int]) -> dict[int, float]:
+    """The share of the loss that training as long as each later rung leaves, from candidates that had both."""
+    left = {}
+    for short, long in pairwise(rungs):
+        names = [name for name, epochs in losses if epochs == short and (name, long) in losses]
+        before, after = (sum(max(0.0, losses[name, epochs]) for name in names) for epochs in (short, long))
+        # The usual share counts as one more candidate, with a loss of a point: a single one says little.
+        left[long] = min(1.0, (after + _LEFT_AFTER_A_RUNG) / (before + 1.0))
+    return left
 
 
 def _next_variant(candidate: Candidate, epochs: int, tried: set[tuple[str, int]]) -> tuple[Candidate, int] | None:

@@ -21,6 +21,7 @@ from compress.pruning.importance import Importance
 from compress.pruning.prune import Start
 from compress.pruning.ranking import rank
 from compress.pruning.search import OutOfReachError, search
+from compress.pruning.vocabulary import cut_vocabulary, texts_to_read
 from compress.training.batches import LengthBatches
 from compress.training.finetune import encode
 from compress.training.loop import TrainedModel
@@ -98,6 +99,15 @@ def cuts_of(teacher: Checkpoint, data: Dataset, threads: int, seed: int) -> dict
         except OutOfReachError:
             break
     return cuts
+
+
+def words_left(teacher: Checkpoint, data: Dataset) -> int:
+    """The tokens that a smaller vocabulary would keep; all of them where the tokenizer cannot lose any."""
+    try:
+        smaller = cut_vocabulary(teacher, texts_to_read(data, PruneConfig(vocabulary=True), ()))
+    except CompressError:
+        return int(teacher.model.config.vocab_size)
+    return int(smaller.model.config.vocab_size)
 
 
 def check_better_than_a_constant(name: str, metric: str, value: float, always: float, answer: str) -> None:

@@ -250,7 +250,8 @@ def _conditions(results: Mapping[str, Any]) -> str:
     if has_answers(results["models"]):
         timed = f"answer: text in, label out; p50, p95 and texts/s: {timed}"
     return (
-        f"Batch 1 on {texts_of(results)} {split_of(results)} texts as they come, {first['latency'][0]['threads']} threads,"
+        f"Batch 1 on {texts_of(results)} {split_of(results)} texts as they come,"
+        f" {first['latency'][0]['threads']} threads,"
         f" {timed}. {device}"
         f" ({', '.join(machine['cpu_flags'])}); {versions}."
     )
