@@ -19,11 +19,13 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with __all__
     from compress.steps.training import distill as distill
     from compress.steps.training import finetune as finetune
     from compress.steps.training import prune as prune
+    from compress.tuning.auto import auto as auto
 
 _MODULES = {
     **dict.fromkeys(("Classifier", "Prediction", "load"), "compress.runtime.classifier"),
     **{name: spec.module for name, spec in STEPS.items()},
     "run": "compress.recipes.run",
+    "auto": "compress.tuning.auto",
 }
 __all__ = sorted(("errors", *_MODULES))  # noqa: PLE0605 - a step is public by its declaration alone
 

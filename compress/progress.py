@@ -26,6 +26,18 @@ def be_quiet(quiet: bool) -> None:
     _held.clear()
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Nothing is said in the body, whose work is told of in a line of its own."""
+    before = _quiet
+    show_held()
+    be_quiet(True)
+    try:
+        yield
+    finally:
+        be_quiet(before)
+
+
 def say(message: str) -> None:
     """One line for the person who watches."""
     show_held()

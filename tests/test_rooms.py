@@ -34,6 +34,7 @@ FLOORS = (
     *("benchmark.backends", "benchmark.report", "benchmark"),
     "steps",
     "recipes",
+    "tuning",
     "doctor",
     "cli",
     *("__init__", "__main__"),

@@ -96,9 +96,9 @@ def doubts_of(balance: Mapping[str, Any] | None) -> list[str]:
     if balance is not None and balance["lopsided"]:
         answer = ", ".join(balance["most_frequent"]) or "no label"
         found.append(
-            f"{formatting.percent(balance['share'])} of the test texts are {answer}: a model that always gives this"
+            f"{formatting.percent(balance['share'])} of the texts are {answer}: a model that always gives this"
             f" answer would score {formatting.percent(balance['always'])}. Compare the accuracies with that."
         )
     if balance is not None and balance["absent"]:
-        found.append(f"The accuracies say nothing of labels that no test text has: {some(balance['absent'])}.")
+        found.append(f"The accuracies say nothing of labels that no text has: {some(balance['absent'])}.")
     return found

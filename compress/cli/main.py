@@ -17,7 +17,7 @@ from compress.cli.serve import add_serve_flags, run_serve
 from compress.durable import disk_failure, is_full
 from compress.errors import CompressError
 from compress.progress import be_quiet
-from compress.steps.spec import STEPS, StepSpec
+from compress.steps.spec import STEPS, ModelInput, StepSpec
 from compress.version import __version__
 
 _DESCRIPTION = """Make a fine-tuned BERT small and fast, and prove it.
@@ -25,6 +25,7 @@ _DESCRIPTION = """Make a fine-tuned BERT small and fast, and prove it.
 A model is a folder; every step reads one and writes a new one:
 
   compress demo     --out runs/demo                              see it all work, on a real BERT and real text
+  compress auto     teacher --data train.csv --max-drop 1 --out best   the fastest model that loses at most one point
   compress finetune bert-base-uncased --data train.csv --out teacher
   compress distill  teacher --data train.csv --layers 3 --out student
   compress quantize student --data train.csv --out int8
@@ -100,8 +101,16 @@ def _doctor(arguments: argparse.Namespace) -> None:
     print_findings(examine(Path(arguments.model) if arguments.model else None), arguments.json)
 
 
+_AUTO = StepSpec(
+    "auto",
+    "find the best model that meets your goals: students, cuts, a smaller vocabulary, int8",
+    (ModelInput("model", "hub id or folder of a fine-tuned classifier, or of an encoder, which is trained first"),),
+    "compress.tuning.auto",
+    usage="(--max-drop P | --target-latency-ms M | --speedup S | --max-megabytes MB)",
+)
 COMMANDS = {
     "demo": Command("--out DIR", "run the whole pipeline on the embedded BERT and text", _demo_flags, _run),
+    "auto": _step(_AUTO),
     **{name: _step(spec) for name, spec in STEPS.items()},
     "run": Command(
         "RECIPE --out DIR",

@@ -56,11 +56,12 @@ def print_findings(findings: "Iterable[Finding]", as_json: bool) -> None:
 
 def _print_report(folder: Path) -> bool:
     """The folder's report as text, and where its page is; False where it has none."""
-    report = folder / "report.md"
-    if not report.is_file():
+    places = (folder / "report.md", folder / "report" / "report.md")
+    report = next((place for place in places if place.is_file()), None)
+    if report is None:
         return False
     print(report.read_text(encoding="utf-8"))
-    print(f"report: {folder / 'report.html'}")
+    print(f"report: {next(report.parent.glob('*.html'))}")
     return True
 
 

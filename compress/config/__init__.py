@@ -4,12 +4,14 @@ The Python keyword, the command-line flag, the recipe key, the JSON Schema and t
 pydantic parses and checks the values wherever they come from, so an error reads the same everywhere.
 """
 
+from compress.config.auto import AutoConfig
 from compress.config.deployment import BenchConfig, ExportConfig, QuantizeConfig
 from compress.config.pruning import PruneConfig
 from compress.config.settings import DataConfig, Effect, Names, Settings, ThreadsConfig, explain
 from compress.config.training import DistillationConfig, DistillConfig, FinetuneConfig, TrainingConfig
 
 __all__ = [
+    "AutoConfig",
     "BenchConfig",
     "DataConfig",
     "DistillConfig",

@@ -98,6 +98,9 @@ class BenchConfig(Settings):
     """bench: accuracy on the test split, latency and size of each model, side by side."""
 
     command: ClassVar[str] = "bench"
+    split: Literal["test", "validation"] = setting(
+        "test", "the texts to judge by; what was chosen on validation texts looks better on them than it is"
+    )
     seed: int = setting(0, "seed of the bootstrap and of the texts that are timed", ge=0, le=2**31 - 1)
     device: Literal["cpu", "cuda"] = setting("cpu", "where to run the models")
     backends: Annotated[list[Backend], BeforeValidator(as_list)] = setting(

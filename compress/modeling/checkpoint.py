@@ -77,6 +77,11 @@ def load_classifier(source: str, *, pairs: bool = False) -> Checkpoint:
     return checkpoint
 
 
+def is_classifier(source: str) -> bool:
+    """Whether the model in a folder or under a hub id has a classification head, and not only an encoder."""
+    return bool(_load(source).labels)
+
+
 def load_for_finetuning(source: str, task: str, labels: tuple[str, ...], seed: int) -> Checkpoint:
     """A checkpoint or bare encoder with a head for ``labels``: its own where it has one, else a fresh one."""
     torch.manual_seed(seed)

@@ -131,8 +131,8 @@ def bench(
 
     Args:
         models: folders of models, PyTorch or ONNX; the first is the reference.
-        data: texts and labels, as for :func:`finetune`; the test split is used. Where nothing has labels, the report is
-            of speed and size alone.
+        data: texts and labels, as for :func:`finetune`; the test split is used, or the one that ``split`` names. Where
+            nothing has labels, the report is of speed and size alone.
         out: the folder to write: ``report.html``, ``report.md``, ``results.json``, ``samples.jsonl``.
         overwrite: replace ``out`` if compress made it.
         **settings: those of :class:`compress.config.BenchConfig`.
@@ -147,7 +147,10 @@ def bench(
         from compress.benchmark.report.page import write_report
         from compress.data import read_dataset, read_test
 
-        test, task = read_test(job.data)
+        if job.config.split == "test":
+            test, task = read_test(job.data)
+        else:
+            test, task = job.dataset.validation, job.dataset.task
         if not test.labels:
             say("bench: the test texts have no labels, so accuracy is left out; --label COL names their column")
         paths = [local_path(model) for model in models]

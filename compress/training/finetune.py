@@ -1,6 +1,5 @@
 """finetune: train a classifier's head and body on the data's labels."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -33,18 +32,19 @@ def finetune(
     encoded = EncodedSplits.of(model, data)
     _warn_about_cut_texts(encoded.train, model.max_length)
     start_from_the_prior(model, encoded.train)
-    objective = HardLabels(config, encoded.train, model.labels)
+    choice = config.class_weights
+    weights = torch.from_numpy(class_weights(choice, encoded.train.targets, model.labels)) if choice else None
+    objective = HardLabels(weights, config.focal)
     return model, train(model, encoded.train, encoded.validation, objective, config, run_files)
 
 
 class HardLabels:
-    """The objective of fine-tuning: the data's labels alone; rare ones may weigh more."""
+    """The objective of fine-tuning: the data's labels alone; see :func:`weighted_loss` for weights and focus."""
 
     wanted: frozenset[str] = frozenset()
 
-    def __init__(self, config: FinetuneConfig, train_set: Examples, labels: Sequence[str]) -> None:
-        choice, self._focus = config.class_weights, config.focal
-        self._weights = torch.from_numpy(class_weights(choice, train_set.targets, labels)) if choice else None
+    def __init__(self, weights: torch.Tensor | None = None, focus: float = 0.0) -> None:
+        self._weights, self._focus = weights, focus
 
     def __call__(self, states: States, batch: Batch) -> Losses:
         """Cross-entropy of the logits, under ``loss``."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.benchmark.report import formatting
-from compress.benchmark.report.recommend import texts_of
+from compress.benchmark.report.recommend import split_of, texts_of
 from compress.benchmark.report.speedup import (
     Entry,
     answer_ms,
@@ -55,6 +55,7 @@ def as_html(results: Mapping[str, Any]) -> str:
         chosen=chosen,
         metric=formatting.metric_name(entries[0]["accuracy"]["metric"]) if entries[0]["accuracy"] else None,
         texts=texts_of(results),
+        split=split_of(results),
         partial=results.get("partial"),
         charts=_charts(entries, chosen),
         throughputs=[entry for entry in entries if entry.get("throughput")],
@@ -73,6 +74,7 @@ def as_html(results: Mapping[str, Any]) -> str:
         can_be_stated=can_be_stated,
         all_stated=all(can_be_stated(of_answers(entry["versus_first"])) for entry in entries),
         neighbours=_neighbours(results),
+        search=_search(results.get("search")),
         in_words=in_words,
     )
     return page + "\n"
@@ -90,6 +92,17 @@ def _template() -> "Template":
         lstrip_blocks=True,
     )
     return environment.get_template("report.html.j2")
+
+
+def _search(search: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What `compress auto` tried, with its chart drawn twice; None where nothing was searched."""
+    from compress.benchmark.report.scatter import scatter
+
+    if search is None:
+        return None
+    points = [{**entry, "name": entry["shown"]} for entry in search["tries"]]
+    chart = {kind: scatter(points, search["chosen"], width - _AXIS_PX, 320) for kind, width in _FULL_PX.items()}
+    return {**search, "chart": chart}
 
 
 def _neighbours(results: Mapping[str, Any]) -> list[str]:
@@ -246,7 +259,8 @@ def _conditions(results: Mapping[str, Any]) -> str:
     if has_answers(results["models"]):
         timed = f"answer: text in, label out; p50, p95 and texts/s: {timed}"
     return (
-        f"Batch 1 on {texts_of(results)} test texts as they come, {first['latency'][0]['threads']} threads,"
+        f"Batch 1 on {texts_of(results)} {split_of(results)} texts as they come,"
+        f" {first['latency'][0]['threads']} threads,"
         f" {timed}. {device}"
         f" ({', '.join(machine['cpu_flags'])}); {versions}."
     )

@@ -62,6 +62,11 @@ def texts_of(results: Mapping[str, Any]) -> int:
     return int(results["test_texts"] if "test_texts" in results else results["models"][0]["accuracy"]["n"])
 
 
+def split_of(results: Mapping[str, Any]) -> str:
+    """The split of those texts, ``test`` or ``validation``; documents of before 0.2 are of test texts."""
+    return str(results.get("settings", {}).get("split", "test"))
+
+
 def gains(entry: Entry) -> str:
     """Speed, size and points against the first model, in a few words."""
     change = entry["versus_first"]
@@ -114,7 +119,7 @@ def _why(chosen: Entry, entries: Sequence[Entry]) -> str:
     ]
     if change["ci95"][0] < _WORST_CHANGE:
         sentences.append(
-            f"{chosen['accuracy']['n']} test texts cannot rule out a loss of"
+            f"{chosen['accuracy']['n']} texts cannot rule out a loss of"
             f" {points(-change['ci95'][0]).lstrip('+')} points; test on more to be sure."
         )
     fastest = min(entries, key=answer_ms)

@@ -1,0 +1,255 @@
+"""auto: from what a model may cost to the best one that keeps to it."""
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from compress.benchmark.report.formatting import metric_name, times
+from compress.clock import Stopwatch, in_words
+from compress.config import AutoConfig, DataConfig
+from compress.durable import told_in_one_line
+from compress.errors import CompressError
+from compress.locks import LockedError, locked
+from compress.machine import package_versions, processes, use_threads
+from compress.paths import local_path
+from compress.progress import quietly, say
+from compress.runtime.predictor import predict_logits
+from compress.runtime.session import OnnxPredictor
+from compress.steps.step import StepResult
+from compress.tuning import outcome
+from compress.tuning.candidates import Candidate
+from compress.tuning.goals import Goals
+from compress.tuning.ground import Ground, estimate_words
+from compress.tuning.judge import Judge
+from compress.tuning.memory import LOCK, open_folder
+from compress.tuning.promise import Promise, promise_of
+from compress.tuning.search import Costs, Plan, Try, best, figures, front, next_try
+
+_PACKAGES = ("compress-bert", "torch", "transformers", "onnx", "onnxruntime", "numpy")
+_SAID_FROM_S = 60.0  # a try that takes longer is announced
+
+
+def auto(
+    model: str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any
+) -> StepResult:
+    """Search for the best model that meets the goals: students, cuts, a smaller vocabulary, int8.
+
+    Started again with the same ``out``, it goes on where it was stopped; with other goals it uses what was tried.
+
+    Args:
+        model: folder or hub id of a fine-tuned classifier, or of an encoder, which is trained first.
+        data: texts and labels, as for :func:`compress.finetune`. Half of the validation texts are held back from all
+            choices; what the model loses is told by them. The test texts are read once, for the report.
+        out: the folder to write: ``best/``, ``front/``, ``report/`` and ``recipe.yaml``, which makes ``best`` again.
+        overwrite: forget what ``out`` holds of an earlier search.
+        **settings: those of :class:`compress.config.AutoConfig`.
+
+    Raises:
+        CompressError: no model meets the goals, which is said after the front is written; or the search cannot begin.
+        KeyboardInterrupt: on Ctrl-C, after the best model so far is written, marked partial.
+    """
+    of_data = settings.keys() & DataConfig.model_fields.keys()
+    source = DataConfig.parse({name: settings[name] for name in of_data} | {"data": str(data)})
+    config = AutoConfig.parse({name: value for name, value in settings.items() if name not in of_data})
+    if processes() > 1:
+        raise CompressError("auto: runs in one process; start it without torchrun or accelerate launch")
+    folder = local_path(out)
+    inputs = [local_path(model), *(local_path(name) for names in source.sources().values() for name in names)]
+    open_folder(folder, overwrite, tuple(inputs))
+    use_threads(config.threads)
+    try:
+        with told_in_one_line(f"--out {out}", below=folder), locked(folder / LOCK):
+            return _auto(Ground.of(str(model), source, config, folder))
+    except LockedError:
+        raise CompressError(f"--out {out}: another search is writing there; wait for it or choose another") from None
+
+
+def _auto(ground: Ground) -> StepResult:
+    watch = Stopwatch()
+    say(f"auto: {estimate_words(ground.plan(told=False), ground.costs())}")
+    ground.make_teacher()
+    search = _Search(ground, ground.judge(), ground.goals(), ground.plan(told=True))
+    say(f"auto: looking for {search.goals}; {estimate_words(search.plan, ground.costs())}")
+    partial = False
+    try:
+        search.go_on()
+    except KeyboardInterrupt:
+        if not search.made:
+            raise
+        partial = True
+        say("auto: interrupted; the best so far is written now")
+    return search.finish(watch, partial=partial)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The loop over the tries, and what is done with them at the end."""
+
+    ground: Ground
+    judge: Judge
+    goals: Goals
+    plan: Plan
+
+    @property
+    def tries(self) -> list[Try]:
+        return self.ground.memory.tries
+
+    @property
+    def made(self) -> list[Try]:
+        """The tries that have a model."""
+        return [each for each in self.tries if not each.failed]
+
+    @property
+    def costs(self) -> Costs:
+        return self.ground.costs().learned(self.tries, self.plan.candidates)
+
+    def go_on(self) -> None:
+        """Try until the search is over."""
+        told_of_others = False
+        while (chosen := next_try(self.plan, self.tries, self.goals, self.costs, self._left_s())) is not None:
+            candidate, epochs = chosen
+            expected_s = self.costs.seconds(candidate, epochs)
+            if expected_s > _SAID_FROM_S:
+                say(f"{candidate.label(epochs)}: trained now, about {in_words(expected_s)}")
+            found = self._try(candidate, epochs)
+            self.ground.memory.add(found)
+            say(self._line(found))
+            if self.judge.watch.busy() and not told_of_others:
+                told_of_others = True
+                say("auto: other programs use this machine's CPUs, so latencies are less sure; stop them if you can")
+        if not self.made:
+            reason = self.tries[-1].failed if self.tries else "there was no time for one"
+            raise CompressError(f"auto: no model could be made; {reason}")
+
+    def finish(self, watch: Stopwatch, *, partial: bool) -> StepResult:
+        """Write everything; what meets no goal is said when all is written."""
+        ground, chosen = self.ground, best(self.made, self.goals)
+        shown = front(self.made)
+        labels = {each: self._label(each) for each in self.made}
+        outcome.write_front(ground.tries, ground.folder / "front", [labels[each] for each in shown])
+        promise = self._promise(chosen) if chosen else None
+        seconds = in_words(ground.memory.seconds)
+        found = (
+            outcome.found_words(str(self.goals), len(self.made), seconds, labels[chosen], promise, partial=partial)
+            if chosen
+            else f"No model meets the goals: {self.goals.nearest(figures(self.made))}."
+        )
+        metrics = self._metrics(chosen, promise, partial=partial)
+        if chosen:
+            self._write_winner(chosen, found, metrics, watch)
+        elif (ground.folder / outcome.BEST).exists():
+            shutil.rmtree(ground.folder / outcome.BEST)
+        others = [each for each in shown if each != chosen]
+        models = [ground.teacher, *([ground.folder / outcome.BEST] if chosen else [])]
+        models += [ground.folder / "front" / labels[each] for each in others]
+        search = {
+            "found": found,
+            "tries": outcome.as_points(self.made, labels, {labels[each] for each in shown}, ground.metric),
+            "chosen": labels[chosen] if chosen else "",
+            "stages": self._stages(),
+        }
+        outcome.write_search_report(
+            ground.folder / "report", models, ground.data, ground.config, search, partial=partial
+        )
+        if partial:
+            raise KeyboardInterrupt(f"{ground.folder} has the best model so far; the same command goes on")
+        if chosen is None:
+            raise CompressError(f"auto: {found} {ground.folder / 'front'} has the models")
+        return StepResult("auto", ground.folder, watch.seconds, metrics)
+
+    def _try(self, candidate: Candidate, epochs: int) -> Try:
+        """Make a candidate's model and judge it; what fails is a try too."""
+        ground, watch = self.ground, Stopwatch()
+        steps = ground.steps_of(candidate, epochs)
+        train_s = 0.0
+        try:
+            with quietly():
+                done = ground.run(steps)
+                train_s = sum(result.seconds for result in done.values() if result.step == candidate.command)
+                label = candidate.label(epochs)
+                found = self.judge.judged(ground.tries / label, Try(candidate.title, epochs))
+        except CompressError as error:
+            found = Try(candidate.title, epochs, failed=str(error))
+        if candidate.command and epochs < self.plan.rungs[-1]:
+            shutil.rmtree(ground.tries / f"{candidate.name}-{epochs}-epochs-trained", ignore_errors=True)
+        return replace(found, seconds=watch.seconds, train_s=train_s)
+
+    def _left_s(self) -> float | None:
+        hours = self.ground.config.hours
+        return None if hours is None else 3600 * hours - self.ground.memory.spent_s
+
+    def _label(self, found: Try) -> str:
+        return f"{found.candidate}-{found.epochs}-epochs" if found.epochs else found.candidate
+
+    def _line(self, found: Try) -> str:
+        if found.failed:
+            return f"{self._label(found)}: failed, {found.failed}"
+        name = metric_name(self.ground.metric)
+        shown = f"{self._label(found)}: {name} {found.value:.1%}, {self._cost(found)}"
+        chosen = best(self.made, self.goals)
+        so_far = f"best so far {self._label(chosen)}" if chosen else "none meets the goals yet"
+        left_s = max(0.0, self.plan.seconds(self.costs) - sum(each.seconds for each in self.tries))
+        limit_s = self._left_s()
+        return f"{shown}; {so_far}; about {in_words(left_s if limit_s is None else min(left_s, limit_s))} left"
+
+    def _cost(self, found: Try) -> str:
+        speed = times(self.goals.whole_ms / found.ms)
+        return f"{found.ms:.3g} ms ({speed}), {found.megabytes:.1f} MB, {found.loss:.1f} points lost"
+
+    def _promise(self, chosen: Try) -> Promise | None:
+        """What the held-back texts say of the winner, which they did not help to choose."""
+        ground = self.ground
+        if not len(ground.held):
+            return None
+        model = OnnxPredictor.open(ground.tries / self._label(chosen), ground.threads)
+        logits, labels = predict_logits(model, ground.held.texts), self.judge.labels
+        return promise_of(
+            ground.metric, self.judge.task, labels, ground.held_logits(), logits, ground.held, len(ground.data.test)
+        )
+
+    def _write_winner(self, chosen: Try, found: str, metrics: dict[str, Any], watch: Stopwatch) -> None:
+        ground = self.ground
+        title = chosen.candidate
+        bases = [each for candidate in self.plan.candidates for each in (candidate, *candidate.variants())]
+        candidate = next(each for each in bases if each.title == title)
+        outcome.write_recipe(
+            ground.folder, ground.steps_of(candidate, chosen.epochs), str(self.goals), ground.config.seed
+        )
+        made = ground.tries / self._label(chosen)
+        entry = {
+            "step": "auto",
+            "config": ground.config.model_dump(mode="json"),
+            "seed": ground.config.seed,
+            "packages": {name: version for name, version in package_versions(_PACKAGES).items() if version},
+            "seconds": round(watch.seconds, 1),
+            "metrics": metrics,
+            "parent": {"source": str(ground.teacher), "digest": ground.checkpoint.digest},
+        }
+        outcome.write_best(made, ground.folder / outcome.BEST, found, entry)
+
+    def _metrics(self, chosen: Try | None, promise: Promise | None, *, partial: bool) -> dict[str, Any]:
+        if chosen is None:
+            return {}
+        own = {
+            "model": self._label(chosen),
+            "tries": len(self.tries),
+            "speedup": round(self.goals.whole_ms / chosen.ms, 2),
+            "latency_ms": chosen.ms,
+            "megabytes": chosen.megabytes,
+            "partial": partial,
+        }
+        return own | (promise.as_metrics() if promise else {})
+
+    def _stages(self) -> list[dict[str, Any]]:
+        """What each stage took, in seconds."""
+        known = self.ground.memory.facts["seconds"]
+        names = {"teacher": "training the teacher", "whole": "the teacher in int8", "cuts": "importance and latencies"}
+        rows = [
+            {"stage": shown, "tries": None, "seconds": known[name]} for name, shown in names.items() if name in known
+        ]
+        for epochs in sorted({each.epochs for each in self.tries}):
+            own = [each for each in self.tries if each.epochs == epochs]
+            what = f"{epochs} epochs" if epochs else "not trained"
+            rows.append({"stage": what, "tries": len(own), "seconds": sum(each.seconds for each in own)})
+        return rows

@@ -1,0 +1,149 @@
+"""The models that are worth a try: whole layers, narrower students and cuts for a latency, each a recipe's steps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from compress.modeling.widths import Architecture, Cut, Widths, parameters
+
+Steps = dict[str, dict[str, Any]]
+
+ITSELF = "teacher-int8"
+SPEEDUPS = (1.5, 2.0, 3.0, 4.5, 7.0)  # of the cuts, by the latency table
+_HIDDEN_STEP = 16
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to make a model out of the teacher.
+
+    Attributes:
+        name: of the model; the steps that make it are called after it.
+        command: the step that trains it, ``distill`` or ``prune``; empty for the teacher itself in int8.
+        settings: that step's own.
+        share: of the teacher's layers, by their weights: what training takes, and about what an answer takes.
+        megabytes: about the size of the int8 model.
+        cuts_words: whether tokens that the texts lack are removed after the training.
+        activations: how they become int8.
+    """
+
+    name: str
+    command: str
+    settings: Mapping[str, Any]
+    share: float
+    megabytes: float
+    cuts_words: bool = False
+    activations: str = "dynamic"
+
+    @property
+    def title(self) -> str:
+        """Its name with what is done after the training, under which its tries are known."""
+        ending = ["fewer-words" if self.cuts_words else "", "static" if self.activations == "static" else ""]
+        return "-".join(filter(None, [self.name, *ending]))
+
+    def label(self, epochs: int) -> str:
+        """The step that writes the int8 model after so many epochs."""
+        return f"{self.title}-{epochs}-epochs" if self.command else self.title
+
+    def steps(self, teacher: str, epochs: int, training: Mapping[str, Any], int8: Mapping[str, Any]) -> Steps:
+        """The fragment of a recipe that makes it; the last step, :meth:`label`, writes the int8 model."""
+        made, model = Steps(), teacher
+        if self.command:
+            whose = {"distill": "teacher", "prune": "model"}[self.command]
+            trained = f"{self.name}-{epochs}-epochs-trained"
+            made[trained] = {"step": self.command, whose: teacher, "epochs": epochs, **training, **self.settings}
+            model = trained
+        if self.cuts_words:
+            smaller = f"{self.name}-{epochs}-epochs-words" if self.command else f"{self.name}-words"
+            made[smaller] = {"step": "prune", "model": model, "vocabulary": True}
+            model = smaller
+        made[self.label(epochs)] = {"step": "quantize", "model": model, "activations": self.activations, **int8}
+        return made
+
+    def variants(self) -> list["Candidate"]:
+        """The same model with a smaller vocabulary, and with static activations: nothing is trained again for them."""
+        found = [] if self.cuts_words else [replace(self, cuts_words=True)]
+        return found if self.activations == "static" else [*found, replace(self, activations="static")]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The teacher's shape. Where an int8 model would be larger than ``most_mb``, it keeps only ``words`` tokens."""
+
+    architecture: Architecture
+    widths: Widths
+    words: int = 0
+    most_mb: float | None = None
+
+    def candidate(
+        self,
+        name: str,
+        command: str,
+        settings: Mapping[str, Any],
+        widths: Widths | None = None,
+        hidden_size: int | None = None,
+    ) -> Candidate:
+        """One whose model has these ``widths``."""
+        own = replace(self.architecture, hidden_size=hidden_size or self.architecture.hidden_size)
+        widths = widths or self.widths
+        share = _in_layers(own, widths) / _in_layers(self.architecture, self.widths)
+        megabytes = parameters(own, widths) / 1e6  # a byte a weight, of which few stay in fp32
+        if self.most_mb is None or megabytes <= self.most_mb or not self.words:
+            return Candidate(name, command, settings, share, megabytes)
+        megabytes = parameters(replace(own, vocabulary=self.words), widths) / 1e6
+        return Candidate(name, command, settings, share, megabytes, cuts_words=True)
+
+
+def candidates_of(whole: Whole, cuts: Mapping[float, Cut]) -> list[Candidate]:
+    """All of them, the teacher itself first, then by what they cost to train, the cheapest first.
+
+    ``cuts`` are the cuts for a latency, by their speed-up.
+    """
+    depth = len(whole.widths.heads)
+    found = [_whole_layers(whole, kept) for kept in depths(depth)]
+    found += [_narrow(whole, kept) for kept in sorted({max(1, depth // 2), max(1, depth // 3)})]
+    found += [_cut(whole, speedup, cut) for speedup, cut in cuts.items()]
+    return [whole.candidate(ITSELF, "", {}), *sorted(found, key=lambda each: each.share)]
+
+
+def depths(depth: int) -> list[int]:
+    """Numbers of layers to keep: close to each other where few are left."""
+    wanted = {1, 2, 3, depth // 4, depth // 2, 2 * depth // 3, depth - 1}
+    return sorted(kept for kept in wanted if 0 < kept < depth)
+
+
+def thinned(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
+    """So many of them, evenly spaced from the cheapest to the dearest; the teacher itself stays."""
+    itself, *others = candidates
+    last = len(others) - 1
+    places = {round(number * last / max(1, count - 1)) for number in range(count)} if count > 1 else {last // 2}
+    return [itself, *(others[place] for place in sorted(places) if others)]
+
+
+def _whole_layers(whole: Whole, kept: int) -> Candidate:
+    widths = Widths(whole.widths.heads[:kept], whole.widths.neurons[:kept])
+    return whole.candidate(f"layers-{kept}", "distill", {"layers": kept}, widths)
+
+
+def _narrow(whole: Whole, kept: int) -> Candidate:
+    """Half as wide in everything."""
+    size = whole.architecture.hidden_size
+    hidden = size // 2 // _HIDDEN_STEP * _HIDDEN_STEP or size
+    heads, neurons = (max(1, max(counts) // 2) for counts in (whole.widths.heads, whole.widths.neurons))
+    settings = {"layers": kept, "hidden_size": hidden, "heads": heads, "ffn_size": neurons}
+    return whole.candidate(f"narrow-{kept}x{hidden}", "distill", settings, Widths.even(kept, heads, neurons), hidden)
+
+
+def _cut(whole: Whole, speedup: float, cut: Cut) -> Candidate:
+    """The layers of the cut and its shares of heads and neurons: a latency in the recipe would be measured anew."""
+    after, layers = cut.widths, cut.layers
+    left = [sum(counts[layer] for layer in layers) for counts in (whole.widths.heads, whole.widths.neurons)]
+    heads, ffn = (1 - sum(kept) / max(1, total) for kept, total in zip((after.heads, after.neurons), left, strict=True))
+    settings: dict[str, Any] = {"heads": round(heads, 4), "ffn": round(ffn, 4)}
+    if len(layers) < len(whole.widths.heads):
+        settings["layers"] = layers
+    return whole.candidate(f"cut-{speedup:g}x", "prune", settings, after.inhabited)
+
+
+def _in_layers(architecture: Architecture, widths: Widths) -> int:
+    return parameters(architecture, widths) - parameters(architecture, Widths((), ()))

@@ -1,0 +1,101 @@
+"""What the user asks for, which of two models serves it better, and how near the others came."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compress.benchmark.report.formatting import bare_ms, times
+
+_ALIKE = 1.05  # latencies within 5% of each other are taken for equal, and the smaller model is better
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a model costs: points lost against the teacher, milliseconds from a text to its answer, and size."""
+
+    loss: float
+    ms: float
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Goals:
+    """The most that each may be; None where the user does not mind. ``whole_ms`` is the teacher's own latency."""
+
+    max_drop: float | None
+    latency_ms: float | None
+    megabytes: float | None
+    whole_ms: float
+
+    def met_by(self, found: Figures) -> bool:
+        """Whether the model keeps to all of them."""
+        return self._excess(found) == 0
+
+    def rank(self, found: Figures) -> tuple[float, ...]:
+        """The better model has the smaller rank.
+
+        Of models that meet all goals the fastest is best where the loss is limited, else the one that loses least. Of
+        the others it is the one that is nearest to meeting them.
+        """
+        speed = float(round(math.log(found.ms, _ALIKE)))
+        wanted = (speed, found.loss) if self.max_drop is not None else (round(found.loss, 1), speed)
+        excess = self._excess(found)
+        return (excess, 0.0, found.megabytes, 0.0) if excess else (0.0, wanted[0], found.megabytes, wanted[1])
+
+    def nearest(self, models: Sequence[Figures]) -> str:
+        """In a line, how near ``models``, none of which meets all goals, came."""
+        return "; ".join(filter(None, (self._within_drop(models), self._within_limits(models))))
+
+    def __str__(self) -> str:
+        wanted = [
+            "" if self.max_drop is None else f"at most {_points(self.max_drop)} lost",
+            "" if self.latency_ms is None else f"at most {bare_ms(self.latency_ms)} ms a text",
+            "" if self.megabytes is None else f"at most {self.megabytes:g} MB",
+        ]
+        best = "the most accurate model" if self.max_drop is None else "the fastest model"
+        return f"{best} with {', '.join(filter(None, wanted))}"
+
+    def _excess(self, found: Figures) -> float:
+        """How far the model is above the limits, all together; a point counts as much as a tenth of a limit."""
+        over = [
+            0.0 if self.max_drop is None else max(0.0, found.loss - self.max_drop - 1e-9) / 10,
+            0.0 if self.latency_ms is None else max(0.0, found.ms / self.latency_ms - 1),
+            0.0 if self.megabytes is None else max(0.0, found.megabytes / self.megabytes - 1),
+        ]
+        return sum(over)
+
+    def _limited(self, found: Figures) -> bool:
+        """Whether the model keeps to the limits of latency and size."""
+        return Goals(None, self.latency_ms, self.megabytes, self.whole_ms).met_by(found)
+
+    def _within_drop(self, models: Sequence[Figures]) -> str:
+        if self.max_drop is None:
+            return ""
+        within = [found for found in models if found.loss <= self.max_drop]
+        if not within:
+            return f"the least that is lost is {self._shown(min(models, key=lambda found: found.loss))}"
+        fastest = min(within, key=lambda found: found.ms)
+        return f"the fastest within {_points(self.max_drop)} is {self._speed(fastest)} at {fastest.megabytes:.1f} MB"
+
+    def _within_limits(self, models: Sequence[Figures]) -> str:
+        if self.latency_ms is None and self.megabytes is None:
+            return ""
+        if limited := [found for found in models if self._limited(found)]:
+            best = min(limited, key=lambda found: found.loss)
+            return f"{self._speed(best)} at {best.megabytes:.1f} MB costs {_points(best.loss)}"
+        fastest, smallest = (min(models, key=key) for key in (lambda found: found.ms, lambda found: found.megabytes))
+        extremes = [
+            "" if self.latency_ms is None else f"the fastest is {self._shown(fastest)}",
+            "" if self.megabytes is None else f"the smallest is {self._shown(smallest)}",
+        ]
+        return "; ".join(filter(None, extremes))
+
+    def _speed(self, found: Figures) -> str:
+        return f"{times(self.whole_ms / found.ms)} ({bare_ms(found.ms)} ms)"
+
+    def _shown(self, found: Figures) -> str:
+        return f"{_points(found.loss)}, by {self._speed(found)} at {found.megabytes:.1f} MB"
+
+
+def _points(points: float) -> str:
+    return "1 point" if points == 1 else f"{points:.2g} points"

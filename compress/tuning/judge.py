@@ -1,0 +1,113 @@
+"""How a try is judged: its answers on the texts to choose by, and its time from a text to an answer, beside another's.
+
+The processes, the clock and the comparison are bench's and quantize's own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from compress.benchmark.interleave import WorkerPool, take_turns
+from compress.benchmark.model_worker import ModelWorker
+from compress.benchmark.rows import Row
+from compress.benchmark.warnings import CpuWatch
+from compress.benchmark.workload import ANSWERS, Times, median_interval
+from compress.data import Split
+from compress.errors import CompressError
+from compress.evaluation.comparison import compare_logits
+from compress.evaluation.metrics import measure_accuracy, positive_column, predictions, score, truth
+from compress.runtime.predictor import Logits
+from compress.tuning.search import Try
+
+_TIMED_TEXTS = 256
+_BUDGET_S = 2.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of one model: its logits, float32 ``[n, labels]``, its latency with the 95% interval, its size."""
+
+    logits: Logits
+    ms: float
+    ms_ci95: tuple[float, float]
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The texts to choose by, what the teacher answers to them, and how fast it is in int8.
+
+    ``logits`` are the teacher's own, in PyTorch; ``whole_ms`` is its own latency and ``reference_ms`` that of
+    ``reference``, its int8 folder, beside which all others are timed: only ratios are kept, as a machine drifts.
+    """
+
+    split: Split
+    task: str
+    labels: tuple[str, ...]
+    metric: str
+    logits: Logits
+    whole_ms: float
+    reference: Path
+    reference_ms: float
+    threads: int
+    watch: CpuWatch
+
+    @property
+    def targets(self) -> npt.NDArray[np.generic]:
+        """The right answers, as :meth:`compress.data.Split.targets` gives them."""
+        return self.split.targets(self.labels, self.task)
+
+    @property
+    def value(self) -> float:
+        """The teacher's metric on these texts, as a fraction."""
+        return score(self.metric, self.logits, self.targets, positive=positive_column(self.labels))
+
+    def judged(self, folder: Path, about: Try) -> Try:
+        """``about`` with everything that was measured of the int8 model in ``folder``."""
+        seen = look({"reference": self.reference, "model": folder}, self.split, self.threads, self.watch)
+        first, other = seen["reference"], seen["model"]
+        scale = self.reference_ms / first.ms
+        change = compare_logits(self.metric, self.task, self.labels, self.logits, other.logits, self.targets)
+        right = truth(self.targets, len(self.labels))
+        accuracy = measure_accuracy(self.metric, predictions(self.task, other.logits), right, seed=0)
+        low, high = change.ci95
+        return replace(
+            about,
+            value=change.quantized,
+            value_ci95=accuracy.ci95,
+            loss=change.drop_points,
+            loss_ci95=(-100 * high, -100 * low),
+            agreement=change.agreement,
+            ms=other.ms * scale,
+            ms_ci95=(other.ms_ci95[0] * scale, other.ms_ci95[1] * scale),
+            megabytes=other.megabytes,
+        )
+
+
+def look(folders: dict[str, Path], split: Split, threads: int, watch: CpuWatch) -> dict[str, Seen]:
+    """Every model's answers to ``split``, and its latency; they take turns on the same texts.
+
+    Raises:
+        CompressError: one of them cannot be opened, or its process died.
+    """
+    texts = split.texts[:_TIMED_TEXTS]
+    rounds_ms: dict[str, list[Times]] = {}
+    with WorkerPool({name: Row(path) for name, path in folders.items()}, threads) as pool:
+        info = pool.each(ModelWorker.open)
+        logits = pool.each(lambda worker: worker.logits(split.texts))
+        with watch.timing(pool.sessions):
+            take_turns(pool, ANSWERS, texts, _BUDGET_S, lambda _: None, rounds_ms)
+        for name, reason in pool.failed.items():
+            raise CompressError(f"{folders[name]}: could not be measured ({reason})")
+    return {
+        name: Seen(logits[name], median(rounds_ms[name]), median_interval(rounds_ms[name]), info[name].size_bytes / 1e6)
+        for name in folders
+    }
+
+
+def median(rounds_ms: Sequence[Times]) -> float:
+    """The median of all times of all rounds."""
+    return float(np.median(np.concatenate(rounds_ms)))

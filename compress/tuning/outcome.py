@@ -1,0 +1,112 @@
+"""What a search leaves: the best model, the models of the front, the recipe that makes the best again, the report."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from compress.benchmark.measure import bench
+from compress.benchmark.report.page import write_report
+from compress.benchmark.report.recommend import gains
+from compress.config import AutoConfig, BenchConfig
+from compress.data import Dataset
+from compress.durable import write_whole
+from compress.folder import MANIFEST, read_manifest, write_manifest
+from compress.new_folder import new_folder
+from compress.packaging.layout import finish_onnx_folder
+from compress.tuning.candidates import Steps
+from compress.tuning.promise import Promise
+from compress.tuning.search import Try
+
+BEST = "best"
+_SECONDS = 3.0
+_MOST_MEASURED = 6  # models in the report beside the teacher
+_RECIPE = """# What `compress auto` chose, for {goals}.
+# `compress run recipe.yaml --out DIR` makes DIR/best again. The data are beside this file, as the search used them: its
+# validation texts are those to choose by; the others were held back.
+"""
+
+
+def write_recipe(folder: Path, steps: Steps, goals: str, seed: int) -> None:
+    """``recipe.yaml``: the winner's own steps, the last of which is called ``best``."""
+    *_, last = steps
+    named = {BEST if name == last else name: dict(step) for name, step in steps.items()}
+    recipe = {"data": "data", "seed": seed, "steps": named}
+    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
+    write_whole(folder / "recipe.yaml", _RECIPE.format(goals=goals) + text)
+
+
+def write_front(source: Path, out: Path, names: Sequence[str]) -> None:
+    """The models ``names`` of the folder ``source``, in ``out``; what is there of an earlier search goes."""
+    if out.exists():
+        shutil.rmtree(out)
+    for name in names:
+        with new_folder(out / name) as folder:
+            shutil.copytree(source / name, folder, dirs_exist_ok=True)
+
+
+def write_best(made: Path, out: Path, found: str, entry: Mapping[str, Any]) -> None:
+    """The winner under the name ``best``; card and history say how it was ``found``."""
+    manifest = read_manifest(made)
+    with new_folder(out, overwrite=True) as folder:
+        shutil.copytree(made, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, "README.md"))
+        manifest = replace(manifest, history=(*manifest.history, dict(entry)), files=())
+        finish_onnx_folder(folder, out.name, manifest)
+        card = folder / "README.md"
+        card.write_text(card.read_text(encoding="utf-8") + f"\n## How it was found\n\n{found}\n", encoding="utf-8")
+        write_manifest(folder, manifest)
+
+
+def write_search_report(
+    out: Path,
+    models: Sequence[Path],
+    dataset: Dataset,
+    config: AutoConfig,
+    search: Mapping[str, Any],
+    *,
+    partial: bool,
+) -> dict[str, Any]:
+    """Measure ``models`` on the test texts, the teacher first, and write the page with the ``search`` in it.
+
+    Returns:
+        What bench found.
+    """
+    settings = {"threads": config.threads, "metric": config.metric, "seconds": 0.5 if partial else _SECONDS}
+    results = bench(models[: _MOST_MEASURED + 1], dataset.test, dataset.task, BenchConfig.parse(settings))
+    chosen = next((entry for entry in results["models"] if entry["name"] == BEST), None)
+    if chosen is not None:
+        headline = {"name": BEST, "headline": f"{BEST}: {gains(chosen)}", "why": search["found"]}
+        results["recommendation"] = headline
+    else:
+        results["warnings"] = [search["found"], *results["warnings"]]
+    results["partial"] = results["partial"] or partial
+    with new_folder(out, overwrite=True) as folder:
+        write_report({**results, "search": search}, folder)
+        (folder / "report.html").rename(folder / "index.html")
+    return results
+
+
+def as_points(tries: Sequence[Try], labels: Mapping[Try, str], shown: set[str], metric: str) -> list[dict[str, Any]]:
+    """The tries for the report's chart and table; ``shown`` are the names to write beside their points."""
+    return [
+        asdict(each)
+        | {
+            "name": labels[each],
+            "shown": labels[each] if labels[each] in shown else "",
+            "accuracy": {"metric": metric, "value": each.value, "ci95": each.value_ci95},
+            "answer_p50_ms": each.ms,
+            "answer_p50_ci95": each.ms_ci95,
+            "versus_first": {"speedup_p50": 1.0},
+        }
+        for each in tries
+    ]
+
+
+def found_words(goals: str, tries: int, seconds: str, name: str, promise: Promise | None, *, partial: bool) -> str:
+    """How the winner was found, for its card and the report."""
+    ended = "before it was interrupted" if partial else "in all"
+    sure = f"; {promise}" if promise else "; too few validation texts to hold some back, so no interval can be promised"
+    return f"`compress auto` looked for {goals}. It made {tries} models in {seconds} {ended} and took {name}{sure}."

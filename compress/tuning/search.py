@@ -1,0 +1,229 @@
+"""The order of the tries: from what was measured so far to the next one. Nothing is trained here.
+
+All candidates are looked at after a short training; then the one that promises most is trained longer, rung by rung,
+each three times as long as the one before: successive halving (Jamieson and Talwalkar 2016; Hyperband, Li et al. 2018)
+in its best-first form, so that no more are trained to the end than it takes. The search ends when the model that
+promises most has been trained to the end, or when the time is up.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import prod
+
+import numpy as np
+
+from compress.tuning.candidates import Candidate, thinned
+from compress.tuning.goals import Figures, Goals
+
+ETA = 3
+_LEFT_AFTER_A_RUNG = 0.6  # of the loss, where no candidate has been trained on two rungs yet
+_FEWEST, _SETTLED_AT = 3, 5
+_Z = 1.959964
+
+
+@dataclass(frozen=True)
+class Try:
+    """What was measured of one candidate after one training, on the texts to choose by.
+
+    Attributes:
+        candidate: its title.
+        epochs: of the training; 0 where there was none.
+        value: the metric, as a fraction; ``value_ci95`` is its 95% interval.
+        loss: points lost against the teacher, and ``loss_ci95`` the paired 95% interval.
+        agreement: the share of texts that get the teacher's answer.
+        ms: median from a text to its answer; ``ms_ci95`` is its 95% interval.
+        megabytes: of the int8 model.
+        train_s: what the training took; ``seconds`` the whole try.
+        failed: why there is no model; empty where there is one.
+    """
+
+    candidate: str
+    epochs: int
+    value: float = 0.0
+    value_ci95: tuple[float, float] = (0.0, 0.0)
+    loss: float = 100.0
+    loss_ci95: tuple[float, float] = (100.0, 100.0)
+    agreement: float = 0.0
+    ms: float = 0.0
+    ms_ci95: tuple[float, float] = (0.0, 0.0)
+    megabytes: float = 0.0
+    seconds: float = 0.0
+    train_s: float = 0.0
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a try takes: ``epoch_s`` is an epoch of the whole teacher, ``other_s`` all that is not training."""
+
+    epoch_s: float
+    other_s: float
+
+    def seconds(self, candidate: Candidate, epochs: int) -> float:
+        """A try of ``candidate``; frozen tables and the head cost something however few layers there are."""
+        return self.other_s + (epochs * self.epoch_s * (0.1 + 0.9 * candidate.share) if candidate.command else 0.0)
+
+    def learned(self, tries: Iterable[Try], candidates: Iterable[Candidate]) -> "Costs":
+        """Corrected by what the tries took."""
+        by_name = {candidate.title: candidate for candidate in candidates}
+        done = [(by_name[each.candidate], each) for each in tries if each.candidate in by_name and not each.failed]
+        trained = [(each, found) for each, found in done if each.command and found.train_s]
+        expected = sum(self.seconds(each, found.epochs) - self.other_s for each, found in trained)
+        took = sum(found.train_s for _, found in trained)
+        others = [found.seconds - found.train_s for _, found in done]
+        return Costs(
+            self.epoch_s * took / expected if expected else self.epoch_s,
+            float(np.mean(others)) if others else self.other_s,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is tried: the candidates, and the epochs of each rung, the last one the full length."""
+
+    candidates: Sequence[Candidate]
+    rungs: Sequence[int]
+
+    def seconds(self, costs: Costs) -> float:
+        """About what it takes: every candidate's first look, then two of middling cost on each rung, two variants."""
+        total = sum(costs.seconds(each, self.rungs[0]) for each in self.candidates)
+        middle = float(np.mean([each.share for each in self.candidates[1:]] or [1.0]))
+        typical = Candidate("", "distill", {}, middle, 0.0)
+        for rung in self.rungs[1:]:
+            total += 2 * costs.seconds(typical, rung)
+        return total + 2 * costs.other_s
+
+
+def plan(candidates: Sequence[Candidate], full_epochs: int, costs: Costs, budget_s: float | None) -> Plan | None:
+    """The largest plan within the budget: fewer candidates and shorter trainings together. None where none fits."""
+    others = len(candidates) - 1
+    for share in (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.0):
+        count = max(min(_FEWEST, others), round(share * others)) if share else 1
+        found = Plan(thinned(candidates, count), rungs(max(1, round(share * full_epochs))))
+        if budget_s is None or found.seconds(costs) <= budget_s:
+            return found
+    return None
+
+
+def rungs(full_epochs: int) -> list[int]:
+    """The epochs of each rung, up to the full length: a ninth, a third, all of it, in whole epochs."""
+    return sorted({max(1, round(full_epochs / ETA**step)) for step in (0, 1, 2)})
+
+
+def next_try(
+    wanted: Plan, tries: Sequence[Try], goals: Goals, costs: Costs, left_s: float | None
+) -> tuple[Candidate, int] | None:
+    """The candidate to try next, and for how many epochs; None where the search is over.
+
+    ``left_s`` is the time that is left, None for any; what does not fit is passed over.
+    """
+    tried = {(each.candidate, each.epochs) for each in tries}
+
+    def fits(candidate: Candidate, epochs: int) -> bool:
+        return left_s is None or costs.seconds(candidate, epochs) <= left_s
+
+    for candidate in wanted.candidates:
+        epochs = wanted.rungs[0] if candidate.command else 0
+        if (candidate.title, epochs) not in tried and fits(candidate, epochs):
+            return candidate, epochs
+    for candidate, epochs in _by_promise(wanted, tries, goals):
+        longer = [rung for rung in wanted.rungs if rung > epochs] if candidate.command else []
+        if not longer:
+            return None if left_s is not None and left_s < costs.other_s else _next_variant(candidate, epochs, tried)
+        if (candidate.title, longer[0]) not in tried and fits(candidate, longer[0]):
+            return candidate, longer[0]
+    return None
+
+
+def settled(tries: Sequence[Try]) -> list[float]:
+    """The points that each model loses, drawn towards what its disagreement with the teacher lets expect.
+
+    Among dozens of models the one that looks best has been lucky. Over all tries the loss is about proportional to the
+    share of other answers than the teacher's, which many texts tell; each model's own deviation counts as far as it is
+    more than chance (James and Stein 1961; Efron and Morris 1975).
+    """
+    losses = np.array([each.loss for each in tries])
+    if len(tries) < _SETTLED_AT:
+        return [float(loss) for loss in losses]
+    disagreement = np.array([1 - each.agreement for each in tries])
+    chance = np.array([((each.loss_ci95[1] - each.loss_ci95[0]) / 2 / _Z) ** 2 for each in tries])
+    slope = max(0.0, float(losses @ disagreement / max(1e-12, disagreement @ disagreement)))
+    deviations = losses - slope * disagreement
+    own = max(0.0, float(np.mean(deviations**2 - chance)))
+    kept = own / np.maximum(own + chance, 1e-12)
+    return [float(loss) for loss in slope * disagreement + kept * deviations]
+
+
+def figures(tries: Sequence[Try]) -> list[Figures]:
+    """What each try costs: its loss :func:`settled`, its latency that of all its candidate's tries."""
+    ms: dict[str, list[float]] = {}
+    for each in tries:
+        ms.setdefault(each.candidate, []).append(each.ms)
+    return [
+        Figures(loss, float(np.median(ms[each.candidate])), each.megabytes)
+        for loss, each in zip(settled(tries), tries, strict=True)
+    ]
+
+
+def best(tries: Sequence[Try], goals: Goals) -> Try | None:
+    """The try that meets the goals best, if possible one that was trained longest; None where none meets them."""
+    made = [each for each in tries if not each.failed]
+    meeting = [
+        (each, goals.rank(found)) for each, found in zip(made, figures(made), strict=True) if goals.met_by(found)
+    ]
+    longest = _longest(made)
+    chosen = [one for one in meeting if one[0] in longest] or meeting
+    return min(chosen, key=lambda one: one[1])[0] if chosen else None
+
+
+def front(tries: Sequence[Try]) -> list[Try]:
+    """Of each candidate's longest training, those that no other beats in both latency and loss, the fastest first."""
+    found: list[Try] = []
+    for each in sorted(_longest(tries), key=lambda each: (each.ms, each.loss)):
+        if not found or each.loss < found[-1].loss:
+            found.append(each)
+    return found
+
+
+def _longest(tries: Sequence[Try]) -> list[Try]:
+    """The longest training of each candidate."""
+    last = {each.candidate: each for each in sorted(tries, key=lambda each: each.epochs) if not each.failed}
+    return list(last.values())
+
+
+def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[tuple[Candidate, int]]:
+    """Each candidate that has a model, with the epochs of its longest training; the most promising first."""
+    made = [each for each in tries if not each.failed]
+    known = dict(zip(((each.candidate, each.epochs) for each in made), figures(made), strict=True))
+    left = _left_by_rung({key: found.loss for key, found in known.items()}, wanted.rungs)
+    last = {each.candidate: each.epochs for each in _longest(made)}
+    found = []
+    for candidate in wanted.candidates:
+        if candidate.title not in last:
+            continue
+        epochs = last[candidate.title]
+        now = known[candidate.title, epochs]
+        to_come = [rung for rung in wanted.rungs if rung > epochs] if candidate.command and now.loss > 0 else []
+        promised = replace(now, loss=now.loss * prod(left[rung] for rung in to_come))
+        found.append((goals.rank(promised), candidate, epochs))
+    return [(candidate, epochs) for _, candidate, epochs in sorted(found, key=lambda one: one[0])]
+
+
+def _left_by_rung(losses: Mapping[tuple[str, int], float], rungs: Sequence[int]) -> dict[int, float]:
+    """The share of the loss that training as long as each later rung leaves, from candidates that had both."""
+    left = {}
+    for short, long in pairwise(rungs):
+        names = [name for name, epochs in losses if epochs == short and (name, long) in losses]
+        before, after = (sum(max(0.0, losses[name, epochs]) for name in names) for epochs in (short, long))
+        # The usual share counts as one more candidate, with a loss of a point: a single one says little.
+        left[long] = min(1.0, (after + _LEFT_AFTER_A_RUNG) / (before + 1.0))
+    return left
+
+
+def _next_variant(candidate: Candidate, epochs: int, tried: set[tuple[str, int]]) -> tuple[Candidate, int] | None:
+    """What the most promising model can be turned into without training, if that is not tried yet."""
+    for variant in candidate.variants():
+        if (variant.title, epochs) not in tried:
+            return variant, epochs
+    return None

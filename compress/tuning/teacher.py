@@ -1,0 +1,129 @@
+"""What the search stands on: the teacher, what training it takes, and the cuts of it that are worth a try."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from compress.clock import Stopwatch
+from compress.config import DistillConfig, PruneConfig
+from compress.data import Dataset, Split
+from compress.errors import CompressError
+from compress.families.view import EncoderView
+from compress.latency.deployment import deployment_of
+from compress.latency.table import latency_table
+from compress.machine import choose_precision, torch_device
+from compress.modeling.checkpoint import Checkpoint
+from compress.modeling.states import Batch
+from compress.modeling.widths import Architecture, Cut, Widths
+from compress.pruning.importance import Importance
+from compress.pruning.prune import Start
+from compress.pruning.ranking import rank
+from compress.pruning.search import OutOfReachError, search
+from compress.pruning.vocabulary import cut_vocabulary, texts_to_read
+from compress.training.batches import LengthBatches
+from compress.training.finetune import HardLabels, encode
+from compress.training.loop import TrainedModel
+from compress.tuning.candidates import SPEEDUPS
+
+# Passes over the train split such that this many texts are read, from the students of benchmarks/distillation.py.
+_TEACHER_TEXTS, _TEACHER_EPOCHS = 120_000, (2, 12)
+_STUDENT_TEXTS, _STUDENT_EPOCHS = 180_000, (3, 20)
+_FEW_TEXTS = 5_000
+_WIDE = 768
+_TIMED_BATCHES = 4
+_CACHE_BYTES = 4e9  # of hidden states, what distill keeps by default
+
+
+def full_epochs(data: Dataset) -> int:
+    """The length of a training to the end."""
+    return _epochs(data, _STUDENT_TEXTS, *_STUDENT_EPOCHS)
+
+
+def teacher_settings(data: Dataset) -> dict[str, Any]:
+    """Settings of finetune for a model that is no classifier yet."""
+    return {"epochs": _epochs(data, _TEACHER_TEXTS, *_TEACHER_EPOCHS), "batch_size": 32}
+
+
+def student_settings(teacher: Checkpoint, data: Dataset) -> dict[str, Any]:
+    """Settings of distill and prune for every student but for the number of epochs; they go to the end."""
+    view = EncoderView(teacher.model)
+    settings: dict[str, Any] = {
+        "learning_rate": 1e-4 if view.hidden_size >= _WIDE else 2e-4,
+        "batch_size": 32 if len(data.train) < _FEW_TEXTS else 64,
+        "patience": 100,
+    }
+    few = [data.train.texts[row] for row in range(0, len(data.train), max(1, len(data.train) // 256))]
+    tokens = sum(len(encoding) for encoding in teacher.encoder(few)) / len(few) * len(data.train)
+    if tokens * view.hidden_size * 4 * (len(view.layers) // 2) < _CACHE_BYTES:
+        settings["hidden_weight"] = 1.0  # else the teacher would run beside every student
+    return settings
+
+
+def epoch_seconds(model: Checkpoint, data: Dataset, batch_size: int) -> float:
+    """About how long one pass over the train split takes with the whole model, from a few of its batches."""
+    device = torch_device(DistillConfig.model_fields["device"].default)
+    model.model.to(torch.device(device))  # type: ignore[arg-type]  # its stub has the other signature
+    trained = TrainedModel(model.model, HardLabels(), choose_precision("auto", device)).train()
+    rows, watch = 0, Stopwatch()
+    for number, batch in enumerate(_batches(model, data, batch_size, device)):
+        if number == 1:  # the first one sets things up
+            rows, watch = 0, Stopwatch()
+        HardLabels()(trained(batch), batch)["loss"].backward()
+        rows += len(batch["targets"])
+    seconds = watch.seconds
+    trained.zero_grad()
+    model.model.eval().cpu()
+    return seconds / rows * len(data.train)
+
+
+def cuts_of(teacher: Checkpoint, data: Dataset, threads: int, seed: int) -> dict[float, Cut]:
+    """Cuts for several latencies, by their speed-up, from one importance and one latency table.
+
+    The lengths are those of the validation texts.
+    """
+    config = PruneConfig(speedup=max(SPEEDUPS), seed=seed)
+    data = replace(data, test=Split([], []))
+    start = Start.of(teacher, data, config)
+    importance: Importance = rank(start.model, start.sample, config)
+    architecture, whole = Architecture.of(teacher.model), Widths.of(teacher.model)
+    table = latency_table(architecture, whole, deployment_of(teacher, data, config, threads))
+    cuts = {}
+    for speedup in SPEEDUPS:
+        try:
+            cuts[speedup] = search(importance, table, table.latency_ms(whole) / speedup)
+        except OutOfReachError:
+            break
+    return cuts
+
+
+def words_left(teacher: Checkpoint, data: Dataset) -> int:
+    """The tokens that a smaller vocabulary would keep; all of them where the tokenizer cannot lose any."""
+    try:
+        smaller = cut_vocabulary(teacher, texts_to_read(data, PruneConfig(vocabulary=True), ()))
+    except CompressError:
+        return int(teacher.model.config.vocab_size)
+    return int(smaller.model.config.vocab_size)
+
+
+def check_better_than_a_constant(name: str, metric: str, value: float, always: float, answer: str) -> None:
+    """Refuse a teacher that has learned nothing: a student could only learn that from it."""
+    if value <= always:
+        raise CompressError(
+            f"{name}: its {metric.replace('_', '-')} of {value:.1%} on validation is no better than that of always "
+            f"answering {answer}, which is {always:.1%}; train it longer, or look at the data"
+        )
+
+
+def _epochs(data: Dataset, texts: int, least: int, most: int) -> int:
+    return min(most, max(least, round(texts / len(data.train))))
+
+
+def _batches(model: Checkpoint, data: Dataset, batch_size: int, device: str) -> Iterator[Batch]:
+    count = (_TIMED_BATCHES + 1) * batch_size
+    step = max(1, len(data.train) // count)
+    rows = range(0, len(data.train), step)[:count]
+    examples = encode(model, Split([data.train.texts[row] for row in rows], [data.train.labels[row] for row in rows]))
+    for rows_here in LengthBatches(examples.encodings.lengths, batch_size, 0).epoch(0):
+        yield examples.batch(rows_here, torch.device(device))

@@ -1,0 +1,139 @@
+"""auto, from the goals to what it leaves: on a tiny BERT, with few of the candidates and short trainings."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import compress
+from compress.cli.main import main
+from compress.errors import CompressError
+from compress.folder import read_manifest
+from compress.latency import table
+from compress.tuning import ground, judge, outcome
+from compress.tuning.judge import Judge
+from compress.workers import process
+from tests.processes import ForkedWorker
+
+GRAPH = "onnx/model_quantized.onnx"
+TRIED = {"teacher-int8", "layers-2", "cut-2x"}
+GOALS: dict[str, Any] = {"max_drop": 50.0, "threads": 1}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """Three candidates, three epochs at most, and times that need not be exact."""
+    every = ground.candidates_of
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "_start", ForkedWorker)
+        patch.setattr(table, "_ROUNDS", 2)
+        patch.setattr(table, "_TURN_S", 0.005)
+        patch.setattr(table, "_PROCESSES", 1)
+        patch.setattr(judge, "_BUDGET_S", 0.02)
+        patch.setattr(outcome, "_SECONDS", 0.02)
+        patch.setattr(ground, "full_epochs", lambda _: 3)
+        patch.setattr(ground, "candidates_of", lambda *given: [each for each in every(*given) if each.name in TRIED])
+        yield
+
+
+@pytest.fixture(scope="module")
+def found(tiny_torch: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("auto") / "out"
+    result = compress.auto(tiny_torch, tiny_data, out, **GOALS)
+    assert result.metrics["held_back_texts"] == 30
+    return out
+
+
+def tries_of(out: Path) -> list[dict[str, Any]]:
+    tries: list[dict[str, Any]] = json.loads((out / "search.json").read_text())["tries"]
+    return tries
+
+
+def without_times(tries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = ("candidate", "epochs", "value", "loss", "agreement", "megabytes", "failed")
+    return [{name: each[name] for name in names} for each in tries]
+
+
+def test_everything_is_left_and_loads(found: Path) -> None:
+    tries = tries_of(found)
+    assert {each["candidate"] for each in tries} >= TRIED
+    assert not any(each["failed"] for each in tries)
+    with compress.load(found / "best") as classifier:
+        assert classifier(["a good film"])[0].label in ("negative", "positive")
+    front = sorted((found / "front").iterdir())
+    assert front
+    for folder in front:
+        with compress.load(folder) as classifier:
+            assert classifier.logits(["a good film"]).shape == (1, 2)
+    manifest = read_manifest(found / "best")
+    assert [entry["step"] for entry in manifest.history][-2:] == ["quantize", "auto"]
+    card = (found / "best" / "README.md").read_text()
+    assert "## How it was found" in card
+    assert "on 30 validation texts that nothing was chosen by" in card
+    page = (found / "report" / "index.html").read_text()
+    assert "The search" in page
+    assert all(each["candidate"] in page for each in tries)
+
+
+def test_the_recipe_makes_the_same_model_again(found: Path, tmp_path: Path) -> None:
+    assert main(["run", str(found / "recipe.yaml"), "--out", str(tmp_path / "again"), "--quiet"]) == 0
+    for name in (GRAPH, "config.json", "tokenizer.json"):
+        assert (tmp_path / "again" / "best" / name).read_bytes() == (found / "best" / name).read_bytes(), name
+    steps = yaml.safe_load((found / "recipe.yaml").read_text())["steps"]
+    assert list(steps)[-1] == "best"
+
+
+def test_ctrl_c_leaves_the_best_so_far_and_the_same_command_goes_on(
+    found: Path, tiny_torch: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged, seen = Judge.judged, []
+
+    def stop_at_the_third(self: Judge, *given: Any) -> Any:
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(given)
+        return judged(self, *given)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(Judge, "judged", stop_at_the_third)
+        given = ["auto", str(tiny_torch), "--data", str(tiny_data), "--out", str(out), "--max-drop", "50"]
+        assert main([*given, "--threads", "1", "--quiet"]) == 130
+    assert len(tries_of(out)) == 2
+    assert "Partial" in (out / "report" / "report.md").read_text()
+    assert "before it was interrupted" in (out / "best" / "README.md").read_text()
+    compress.auto(tiny_torch, tiny_data, out, **GOALS)
+    assert without_times(tries_of(out)[:3]) == without_times(tries_of(found)[:3])
+    assert "interrupted" not in (out / "best" / "README.md").read_text()
+
+
+def test_other_goals_use_what_was_tried_and_what_none_meets_is_told(
+    found: Path, tiny_torch: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(found, out)
+    before = tries_of(out)
+    given = ["auto", str(tiny_torch), "--data", str(tiny_data), "--out", str(out), "--speedup", "1e6"]
+    assert main([*given, "--max-drop", "50", "--threads", "1"]) == 2
+    said = capsys.readouterr().err
+    assert "No model meets the goals: the fastest within 50 points is " in said.strip().split("\n")[-1]
+    assert tries_of(out)[: len(before)] == before
+    assert not (out / "best").exists()
+    assert any((out / "front").iterdir())
+
+
+def test_what_cannot_begin(found: Path, tiny_torch: Path, tiny_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("keep")
+    with pytest.raises(CompressError, match="exists and is not the folder of a search"):
+        compress.auto(tiny_torch, tiny_data, tmp_path / "mine", max_drop=1, overwrite=True)
+    with pytest.raises(CompressError, match="is too short for one candidate; give"):
+        compress.auto(tiny_torch, tiny_data, tmp_path / "short", max_drop=1, hours=1e-6, threads=1)
+    with pytest.raises(CompressError, match="another model, data or seed"):
+        compress.auto(tiny_torch, tiny_data, found, max_drop=1, seed=1)
+    with pytest.raises(CompressError, match="no better than that of always answering"):
+        ground.check_better_than_a_constant("teacher", "macro_f1", 0.5, 0.5, "positive")

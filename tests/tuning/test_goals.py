@@ -1,0 +1,52 @@
+"""Goals: which model serves them better, and what is said when none does."""
+
+import pytest
+
+from compress.config import AutoConfig
+from compress.errors import CompressError
+from compress.tuning.goals import Figures, Goals
+
+MODELS = [Figures(0.2, 1.0, 20.0), Figures(0.9, 0.65, 15.0), Figures(1.8, 0.4, 12.0), Figures(6.0, 0.2, 9.0)]
+
+
+@pytest.mark.parametrize(
+    ("goals", "wanted"),
+    [
+        (Goals(1.0, None, None, 8.0), 1),
+        (Goals(0.5, None, None, 8.0), 0),
+        (Goals(None, 0.5, None, 8.0), 2),
+        (Goals(None, None, 16.0, 8.0), 1),
+        (Goals(2.0, None, 13.0, 8.0), 2),
+    ],
+)
+def test_the_best_model(goals: Goals, wanted: int) -> None:
+    assert min(MODELS, key=goals.rank) is MODELS[wanted]
+    assert goals.met_by(MODELS[wanted])
+
+
+def test_of_equally_fast_models_the_smaller_is_better() -> None:
+    goals = Goals(1.0, None, None, 8.0)
+    assert goals.rank(Figures(0.9, 0.601, 10.0)) < goals.rank(Figures(0.1, 0.6, 15.0))
+
+
+def test_a_goal_that_nothing_meets_is_told_with_the_nearest() -> None:
+    said = Goals(1.0, 8.0 / 20, None, 8.0).nearest(MODELS)
+    assert said.startswith("the fastest within 1 point is 12.3")
+    assert "20.0\N{MULTIPLICATION SIGN} (0.40 ms) at 12.0 MB costs 1.8 points" in said
+    assert "the smallest is 6 points" in Goals(None, None, 5.0, 8.0).nearest(MODELS)
+    assert "the least that is lost is 0.2 points" in Goals(0.0, None, None, 8.0).nearest(MODELS)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "needs a goal: max_drop, target_latency_ms, speedup or max_megabytes"),
+        ({"speedup": "5", "target_latency_ms": "1"}, "takes speedup or target_latency_ms, not both"),
+        ({"speedup": "1"}, "auto.speedup must be above 1, got 1"),
+        ({"max_drop": "-1"}, "auto.max_drop must be at least 0"),
+    ],
+)
+def test_goals_that_contradict_or_are_none(given: dict[str, str], said: str) -> None:
+    with pytest.raises(CompressError, match="auto") as refused:
+        AutoConfig.parse(given)
+    assert said in str(refused.value)

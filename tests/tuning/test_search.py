@@ -1,0 +1,143 @@
+"""The order of the tries, in worlds where every model's loss is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from compress.modeling.widths import Architecture, Cut, Widths
+from compress.tuning.candidates import Candidate, Whole, candidates_of, depths
+from compress.tuning.goals import Goals
+from compress.tuning.search import Costs, Plan, Try, best, front, next_try, plan, rungs, settled
+
+MINILM = Architecture("bert", 384, 32, 30522, 512, 2, 77, "gelu")
+COSTS = Costs(epoch_s=60.0, other_s=10.0)
+WITHIN_A_POINT = Goals(max_drop=1.0, latency_ms=None, megabytes=None, whole_ms=8.0)
+
+
+def candidates() -> list[Candidate]:
+    half = Cut([list(range(6))] * 6, [list(range(768))] * 6)
+    return candidates_of(Whole(MINILM, Widths.even(6, 12, 1536)), {2.0: half})
+
+
+def tried(candidate: Candidate, epochs: int, full: int) -> Try:
+    """Fast models lose more, and all lose less the longer they are trained."""
+    loss = 0.4 * (1 / max(0.05, candidate.share) - 1) * (1 + 2 * (1 - epochs / full)) if candidate.command else 0.0
+    ms = 0.1 + 1.4 * candidate.share
+    is_variant = candidate.title != candidate.name  # of a model that is there
+    return Try(
+        candidate.title,
+        epochs,
+        value=0.9 - loss / 100,
+        loss=loss,
+        loss_ci95=(loss - 0.1, loss + 0.1),
+        agreement=1 - loss / 40,
+        ms=ms,
+        megabytes=candidate.megabytes,
+        seconds=COSTS.other_s if is_variant else COSTS.seconds(candidate, epochs),
+    )
+
+
+def searched(wanted: Plan, goals: Goals, budget_s: float | None = None) -> list[Try]:
+    tries: list[Try] = []
+    while True:
+        left_s = None if budget_s is None else budget_s - sum(each.seconds for each in tries)
+        if (chosen := next_try(wanted, tries, goals, COSTS, left_s)) is None:
+            return tries
+        tries.append(tried(*chosen, wanted.rungs[-1]))
+
+
+def test_the_winner_is_the_fastest_within_the_goal_and_trained_to_the_end() -> None:
+    wanted = Plan(candidates(), [2, 7, 20])
+    tries = searched(wanted, WITHIN_A_POINT)
+    at_the_end = {each.title: tried(each, 20, 20) for each in wanted.candidates}
+    within = [each for each in at_the_end.values() if each.loss <= 1.0]
+    chosen = best(tries, WITHIN_A_POINT)
+    assert chosen is not None
+    assert chosen.ms == min(each.ms for each in within)
+    assert chosen.epochs == 20
+    assert len({(each.candidate, each.epochs) for each in tries}) == len(tries)
+    assert sum(each.epochs == 20 and each.candidate in at_the_end for each in tries) <= 3  # of eleven
+    assert tries == searched(wanted, WITHIN_A_POINT)
+
+
+def test_for_a_latency_the_most_accurate_is_chosen() -> None:
+    goals = replace(WITHIN_A_POINT, max_drop=None, latency_ms=0.7)
+    tries = searched(Plan(candidates(), [2, 7, 20]), goals)
+    chosen = best(tries, goals)
+    assert chosen is not None
+    assert chosen.loss == min(each.loss for each in tries if each.ms <= 0.7)
+    assert best(tries, replace(goals, latency_ms=0.01)) is None
+
+
+@pytest.mark.parametrize("minutes", [3, 8, 30])
+def test_a_search_keeps_to_its_time_and_its_estimate(minutes: int) -> None:
+    wanted = plan(candidates(), 20, COSTS, 60.0 * minutes)
+    assert wanted is not None
+    took_s = sum(each.seconds for each in searched(wanted, WITHIN_A_POINT, 60.0 * minutes))
+    assert took_s <= 60 * minutes + 2 * COSTS.other_s  # the last model's variants
+    assert took_s <= 1.4 * wanted.seconds(COSTS)
+
+
+def test_no_time_for_one_candidate_is_no_plan() -> None:
+    assert plan(candidates(), 20, COSTS, 15.0) is None
+    unlimited = plan(candidates(), 20, COSTS, None)
+    assert unlimited == Plan(candidates(), rungs(20))
+    assert rungs(20) == [2, 7, 20]
+    assert rungs(2) == [1, 2]
+
+
+def test_a_failed_try_is_not_repeated_and_does_not_end_the_search() -> None:
+    wanted = Plan(candidates(), [2, 7])
+    failed = [Try(each.title, 2, failed="no room") for each in wanted.candidates[1:4]]
+    chosen = next_try(wanted, failed, WITHIN_A_POINT, COSTS, None)
+    assert chosen is not None
+    assert chosen[0].title == "teacher-int8"
+    assert front(failed) == []
+    assert best(failed, WITHIN_A_POINT) is None
+
+
+def test_costs_are_learned_from_what_tries_took() -> None:
+    every = candidates()
+    took = [replace(tried(each, 2, 20), train_s=2 * (COSTS.seconds(each, 2) - 10)) for each in every[1:3]]
+    took = [replace(each, seconds=each.train_s + 20) for each in took]
+    learned = COSTS.learned(took, every)
+    assert learned.epoch_s == pytest.approx(2 * COSTS.epoch_s)
+    assert learned.other_s == pytest.approx(20)
+
+
+def test_the_luckiest_of_many_alike_is_not_taken_for_the_best() -> None:
+    """Forty models that all lose a point: the best looking seems to gain, until its deviation is taken for chance."""
+    rng, texts = np.random.default_rng(0), 400
+    tries = []
+    for number in range(40):
+        worse, better = rng.binomial(texts, [0.03, 0.02])
+        loss, changed = 100 * (worse - better) / texts, (worse + better) / texts
+        reach = 196 * np.sqrt(changed / texts)
+        tries.append(
+            Try(str(number), 1, loss=loss, loss_ci95=(loss - reach, loss + reach), agreement=1 - changed, ms=1.0)
+        )
+    assert min(each.loss for each in tries) < -0.5
+    assert min(settled(tries)) > 0.3
+
+
+def test_candidates_of_deep_and_shallow_models() -> None:
+    assert depths(6) == [1, 2, 3, 4, 5]
+    assert depths(12) == [1, 2, 3, 6, 8, 11]
+    assert depths(1) == []
+    names = [each.title for each in candidates()]
+    assert names[0] == "teacher-int8"
+    assert len(set(names)) == len(names)
+    shares = [each.share for each in candidates()[1:]]
+    assert shares == sorted(shares)
+
+
+def test_models_that_would_be_too_large_get_fewer_words() -> None:
+    whole = Whole(MINILM, Widths.even(6, 12, 1536), words=9000, most_mb=10.0)
+    found = {each.title: each for each in candidates_of(whole, {})}
+    assert found["layers-2-fewer-words"].cuts_words
+    assert found["layers-2-fewer-words"].megabytes < 10
+    assert "narrow-2x192" in found
+    steps = found["layers-2-fewer-words"].steps("teacher", 3, {}, {})
+    assert [step["step"] for step in steps.values()] == ["distill", "prune", "quantize"]
+    assert steps["layers-2-fewer-words-3-epochs"]["model"] == "layers-2-3-epochs-words"
