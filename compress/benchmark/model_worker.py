@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from compress.runtime.graph_file import GRAPHS
 from compress.runtime.predictor import Logits, MeasuredPredictor, encoded_logits, predict_logits
 from compress.workers.process import Worker, serve
 from compress.workers.timing import TimedCalls
-
-if TYPE_CHECKING:
-    from compress.runtime.session import OnnxPredictor
 
 _FIXED_FEEDS = 16
 _UNTIMED_ANSWERS = 3
@@ -204,8 +201,10 @@ def answer_of(predictor: MeasuredPredictor) -> Callable[[Text], object]:
     """From a text to its label as an app has it: what :func:`compress.load` gives, or PyTorch's users' own way."""
     if predictor.backend == "onnxruntime":
         from compress.runtime.classifier import Classifier
+        from compress.runtime.session import OnnxPredictor
 
-        return Classifier(cast("OnnxPredictor", predictor))
+        if isinstance(predictor, OnnxPredictor):  # else the file is another program's
+            return Classifier(predictor)
     encode: Callable[[Text], Feeds] = getattr(predictor, "feeds_of", lambda text: pad(predictor.encoder([text])))
 
     def answer(text: Text) -> list[str]:

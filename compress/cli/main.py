@@ -1,6 +1,7 @@
 """The command line: its commands, and one run of one. Results go to stdout, progress and errors to stderr."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from compress import recipes
 from compress.cli.arguments import CommandParser, OneLineParser, add_settings, whole_number
 from compress.cli.output import print_findings, print_result, print_run
-from compress.durable import disk_failure, is_full
+from compress.durable import disk_failure, is_full, write_whole
 from compress.errors import CompressError
 from compress.machine import usable_cpus
 from compress.progress import be_quiet
@@ -39,7 +40,8 @@ class Command:
     usage: str
     summary: str
     add_flags: Callable[[argparse.ArgumentParser], None]
-    call: Callable[[argparse.Namespace], None]
+    call: Callable[[argparse.Namespace], int | None]  # the exit status; None: done
+    json_file: bool = False  # whether --json may name a file to write
 
 
 def _step(spec: StepSpec) -> Command:
@@ -118,6 +120,34 @@ def _predict(arguments: argparse.Namespace) -> None:
             print(line)
 
 
+def _check_flags(parser: argparse.ArgumentParser) -> None:
+    about = "a model folder of any kind, a hub id, or another program's ONNX file beside its tokenizer and config.json"
+    parser.add_argument("new", metavar="NEW", help=about)
+    parser.add_argument("--against", metavar="OLD", required=True, help="the model in use; of the same kinds")
+    parser.add_argument("--markdown", metavar="FILE", help="write the result as the comment of a pull request")
+    from compress.config import CheckConfig, DataConfig
+
+    add_settings(parser, DataConfig, CheckConfig)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from compress.decisions.shown import as_markdown, as_text
+    from compress.steps.decisions import check
+
+    files = {name: Path(file) for name in ("json", "markdown") if isinstance(file := getattr(arguments, name), str)}
+    for name, file in files.items():
+        if file.is_dir() or not file.absolute().parent.is_dir():
+            raise CompressError(f"--{name} {file}: cannot be written there; name a file in a folder that exists")
+    of_every_command = ("command", "json", "markdown", "quiet")
+    given = {name: value for name, value in vars(arguments).items() if name not in of_every_command}
+    found = check(**{name: value for name, value in given.items() if value is not None})
+    forms = {"json": json.dumps(found, indent=2, ensure_ascii=False) + "\n", "markdown": as_markdown(found)}
+    for name, file in files.items():
+        write_whole(file, forms[name])
+    print(forms["json"] if arguments.json is True else as_text(found), end="")
+    return 0 if found["passed"] else 1
+
+
 def _doctor_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", nargs="?", help="a model folder to look at as well")
 
@@ -138,19 +168,26 @@ COMMANDS = {
         _run,
     ),
     "predict": Command("MODEL [TEXT ...]", "label texts with an exported model", _predict_flags, _predict),
+    "check": Command(
+        "NEW --against OLD --data D [settings]",
+        "say whether a new model may take the place of an old one: exit status 0 or 1",
+        _check_flags,
+        _check,
+        json_file=True,
+    ),
     "doctor": Command("[MODEL]", "say what this machine and a model can do, and what to fix", _doctor_flags, _doctor),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 2 something for the user to mend, 130 interrupted."""
+    """Run one command; returns the exit status: 0 done, 1 a check that failed, 2 something to mend, 130 interrupted."""
     try:
         _write_utf8()
         given = sys.argv[1:] if arguments is None else arguments
         sys.path.append(str(Path.cwd()))  # --loss may name a module of the user's own
         parsed = _parse(given or ["--help"])
         be_quiet(parsed.quiet)
-        parsed.command.call(parsed)
+        status = parsed.command.call(parsed)
         if sys.stdout is not None:
             sys.stdout.flush()  # here it can still be said that nobody takes the result
     except CompressError as error:
@@ -178,7 +215,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"compress: {error.filename or 'the output'}: {reason}{advice}", file=sys.stderr)
         _drop_output()
         return 2
-    return 0
+    return status or 0
+
+
+def _add_json(parser: argparse.ArgumentParser, command: Command) -> None:
+    about = "print the result as one JSON document"
+    if command.json_file:
+        parser.add_argument("--json", metavar="FILE", nargs="?", const=True, help=f"{about}, or write it to FILE")
+    else:
+        parser.add_argument("--json", action="store_true", help=about)
 
 
 def _drop_output() -> None:
@@ -207,7 +252,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         own = commands.add_parser(name, usage=usage, description=about, help=command.summary, allow_abbrev=False)
         if name == wanted:  # importing the settings takes time, so only this command gets its flags
             command.add_flags(own)
-            own.add_argument("--json", action="store_true", help="print the result as one JSON document")
+            _add_json(own, command)
             own.add_argument("--quiet", action="store_true", help="no progress")
             own.set_defaults(command=command)
     return parser.parse_args(arguments)
