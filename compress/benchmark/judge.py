@@ -64,7 +64,7 @@ def right_answers(measured: Mapping[str, Measured], test: "Split") -> Indicators
 
 def answers_of(model: Measured, labels: tuple[str, ...]) -> Indicators:
     """The model's predictions, bool ``[n, labels]``, with its columns in the order of ``labels``."""
-    predicted = predictions(model.info.task, model.logits)
+    predicted = predictions(model.info.task, model.logits, model.info.decision.thresholds)
     placed = np.zeros((len(predicted), len(labels)), dtype=np.bool_)
     placed[:, [labels.index(label) for label in model.info.labels]] = predicted
     return placed
@@ -72,7 +72,7 @@ def answers_of(model: Measured, labels: tuple[str, ...]) -> Indicators:
 
 def _sureness(model: Measured, labels: tuple[str, ...]) -> Floats:
     """How sure the model is; of a label that it does not know it is sure that it does not apply."""
-    sureness = confidence(model.info.task, model.logits)
+    sureness = confidence(model.info.task, model.logits, model.info.decision.thresholds)
     if sureness.ndim == 1:
         return sureness
     placed = np.ones((len(sureness), len(labels)))

@@ -4,7 +4,7 @@ The Python keyword, the command-line flag, the recipe key, the JSON Schema and t
 pydantic parses and checks the values wherever they come from, so an error reads the same everywhere.
 """
 
-from compress.config.decisions import CheckConfig
+from compress.config.decisions import CalibrateConfig, CheckConfig
 from compress.config.deployment import BenchConfig, ExportConfig, QuantizeConfig
 from compress.config.pruning import PruneConfig
 from compress.config.settings import DataConfig, Effect, Names, Settings, ThreadsConfig, explain
@@ -12,6 +12,7 @@ from compress.config.training import DistillationConfig, DistillConfig, Finetune
 
 __all__ = [
     "BenchConfig",
+    "CalibrateConfig",
     "CheckConfig",
     "DataConfig",
     "DistillConfig",

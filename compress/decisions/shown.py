@@ -58,7 +58,7 @@ def _verdict(found: Mapping[str, Any]) -> str:
 
 def _held(check: Mapping[str, Any]) -> str:
     if check["name"] == "drop":
-        return f"Drop: {points(check['value'])} points, at most {100 * check['limit']:g}"
+        return f"Drop: {points(check['value']).lstrip('+')} points, at most {100 * check['limit']:g}"
     return f"Negative flips: {percent(check['value'])} of the texts, at most {100 * check['limit']:g}%"
 
 

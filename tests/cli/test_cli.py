@@ -25,7 +25,7 @@ from compress.runtime import stream
 from tests.processes import start_module, wait_until
 
 COMMANDS = (
-    *("demo", "finetune", "distill", "prune", "export", "quantize", "bench"),
+    *("demo", "finetune", "distill", "prune", "export", "quantize", "calibrate", "bench"),
     *("run", "predict", "check", "doctor"),
 )
 STEPS = {
@@ -34,6 +34,7 @@ STEPS = {
     "prune": config.PruneConfig,
     "export": config.ExportConfig,
     "quantize": config.QuantizeConfig,
+    "calibrate": config.CalibrateConfig,
     "bench": config.BenchConfig,
 }
 QUICK = ("--epochs", "1", "--learning-rate", "1e-3", "--precision", "fp32", "--threads", "1")
