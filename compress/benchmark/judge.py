@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from compress.benchmark.protocol import Measured, all_labels
 from compress.evaluation.balance import measure_balance
@@ -19,6 +20,8 @@ from compress.evaluation.metrics import (
     predictions,
     truth,
 )
+from compress.evaluation.selective import measure_selection, risk_coverage
+from compress.task import is_multi_label
 
 if TYPE_CHECKING:
     from compress.data import Split
@@ -43,7 +46,9 @@ def judge(measured: Mapping[str, Measured], test: "Split", wanted: str | None, s
             accuracy, change = None, {"accuracy_delta": None, "ci95": None, "agreement": agreement, "mcnemar_p": None}
         else:
             accuracy = asdict(measure_accuracy(metric, answers, true, seed))
-            accuracy |= asdict(measure_quality(labels, answers, true, _sureness(model, labels)))
+            sureness = _sureness(model, labels)
+            accuracy |= asdict(measure_quality(labels, answers, true, sureness))
+            accuracy |= _selected(model, sureness, (answers == true).all(axis=1))
             change = asdict(measure_change(metric, first_answers, answers, true, seed))
         flips = asdict(find_flips(test.texts, labels, first_answers, answers, true))
         judged[name] = {"accuracy": accuracy, "versus_first": change, "flips": flips}
@@ -68,6 +73,15 @@ def answers_of(model: Measured, labels: tuple[str, ...]) -> Indicators:
     placed = np.zeros((len(predicted), len(labels)), dtype=np.bool_)
     placed[:, [labels.index(label) for label in model.info.labels]] = predicted
     return placed
+
+
+def _selected(model: Measured, sureness: Floats, right: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """What a model that may abstain answers, and how often it is wrong the surer it must be; one label a text only."""
+    if is_multi_label(model.info.task):
+        return {"selection": None, "risk_coverage": None}
+    least = model.info.decision.abstain_below
+    selection = None if least is None else asdict(measure_selection(sureness, right, least))
+    return {"selection": selection, "risk_coverage": risk_coverage(sureness, right)}
 
 
 def _sureness(model: Measured, labels: tuple[str, ...]) -> Floats:
