@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with __all__
     from compress.runtime.classifier import Classifier as Classifier
     from compress.runtime.classifier import Prediction as Prediction
     from compress.runtime.classifier import load as load
+    from compress.steps.decisions import calibrate as calibrate
+    from compress.steps.decisions import check as check
     from compress.steps.deployment import bench as bench
     from compress.steps.deployment import export as export
     from compress.steps.deployment import quantize as quantize
@@ -24,6 +26,7 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with __all__
 _MODULES = {
     **dict.fromkeys(("Classifier", "Prediction", "load"), "compress.runtime.classifier"),
     **{name: spec.module for name, spec in STEPS.items()},
+    "check": "compress.steps.decisions",
     "run": "compress.recipes.run",
     "auto": "compress.tuning.auto",
 }

@@ -17,6 +17,7 @@ from compress.task import TASKS
 MANIFEST = "compress.json"
 FORMAT_VERSION = 1
 Kind = Literal["torch", "onnx", "single_file", "tei", "triton"]
+NEVER = 2  # a threshold that no score reaches
 _SHORTEST = 4  # tokens that a text is cut to; fewer have no room for its own beside the special ones
 # A folder may be replaced while it is read: then it is read again, for two seconds at least.
 _TRIES, _PAUSE_S = 100, 0.02
@@ -52,6 +53,8 @@ class Manifest:
     history: tuple[dict[str, Any], ...]
     files: tuple[File, ...] = field(default=())
     format_version: int = FORMAT_VERSION
+    # Where calibrate chose one: ``thresholds`` by label or ``abstain_below``, and how they were chosen.
+    decision: dict[str, Any] | None = None
 
     @property
     def digest(self) -> str:
@@ -169,7 +172,7 @@ def _renamed(folder: Path) -> tuple[int, ...] | None:
 
 def _parse(path: Path) -> Manifest:
     try:
-        raw = read_sealed(path, required=False)  # earlier versions wrote none
+        raw = {"decision": None} | read_sealed(path, required=False)  # earlier versions sealed none
         version = raw["format_version"]
         if _whole(version, 1) and version > FORMAT_VERSION:
             raise CompressError(f"{path}: format_version {version} is newer than this package reads; upgrade compress")
@@ -190,6 +193,8 @@ def _check_entries(raw: Mapping[str, Any]) -> None:
     for name, (fits, wanted) in _ENTRIES.items():
         if not fits(raw[name]):
             raise ValueError(f"{name} is {raw[name]!r:.80}, not {wanted}")
+    if raw["decision"] and set(raw["decision"].get("thresholds", raw["labels"])) != set(raw["labels"]):
+        raise ValueError("the thresholds are not of its labels")
 
 
 def _whole(value: object, least: int) -> bool:
@@ -221,6 +226,19 @@ def _file(value: object) -> bool:
     )
 
 
+def _decision(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, dict) or not value.keys() & {"thresholds", "abstain_below"}:
+        return False
+    thresholds = value.get("thresholds", {})
+    return isinstance(thresholds, dict) and all(map(_score, (*thresholds.values(), value.get("abstain_below", 0))))
+
+
+def _score(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= NEVER
+
+
 def _list_of(fits: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, list | tuple) and all(map(fits, value))
 
@@ -236,6 +254,7 @@ _ENTRIES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "history": (_list_of(lambda entry: isinstance(entry, dict)), "a list of objects"),
     "files": (_list_of(_file), "a list of name, bytes and sha256"),
     "format_version": (lambda value: _whole(value, 1), "a whole number of at least 1"),
+    "decision": (_decision, f"thresholds by label or a score to abstain below, from 0 to {NEVER}"),
 }
 
 
@@ -282,8 +301,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     )
     whole = Manifest(**{**vars(manifest), "files": files})
     content = asdict(whole)
+    if whole.decision is None:  # as earlier versions wrote it
+        del content["decision"]
     try:
-        _check_entries(content)
+        _check_entries({"decision": None} | content)
     except ValueError as error:
         raise CompressError(f"{folder}: {error}, and could not be read again; correct the model given") from None
     write_sealed(folder / MANIFEST, content)

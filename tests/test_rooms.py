@@ -32,6 +32,7 @@ FLOORS = (
     *("distillation.teacher_cache", "distillation"),
     "pruning",
     *("benchmark.backends", "benchmark.report", "benchmark"),
+    "decisions",
     "steps",
     "recipes",
     "tuning",

@@ -51,7 +51,7 @@ def product_sizes(predictor: Any, graph: Path | None) -> ProductSizes | None:
         import onnx
 
         return sizes_of_graph({each.name: tuple(each.dims) for each in onnx.load(graph).graph.initializer})
-    if predictor.backend == "numpy":
+    if not predictor.backend.startswith("torch"):
         return None
     from compress.families.view import EncoderView
 

@@ -7,9 +7,9 @@ the model; the others ask for logits, for the inputs of a workload and for turns
 import base64
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +18,12 @@ from compress.benchmark.rows import Row, open_row
 from compress.benchmark.workload import REAL, Times, Workload
 from compress.clock import CudaStopwatch, Stopwatch
 from compress.evaluation.metrics import predictions
+from compress.runtime.decision import Decision
 from compress.runtime.encoding import Encoding, Feeds, Text, pad
 from compress.runtime.graph_file import GRAPHS
 from compress.runtime.predictor import Logits, MeasuredPredictor, encoded_logits, predict_logits
 from compress.workers.process import Worker, serve
 from compress.workers.timing import TimedCalls
-
-if TYPE_CHECKING:
-    from compress.runtime.session import OnnxPredictor
 
 _FIXED_FEEDS = 16
 _UNTIMED_ANSWERS = 3
@@ -46,6 +44,7 @@ class ModelInfo:
     precision: str
     size_bytes: int
     parameters: int
+    decision: Decision = field(default_factory=Decision)
 
 
 class ModelWorker(Worker):
@@ -68,7 +67,8 @@ class ModelWorker(Worker):
     def open(self) -> ModelInfo:
         """Open the model; the caller asks one worker after the other, since loads side by side slow each other."""
         reply = self.ask(**asdict(self._row) | {"path": str(self._row.path), "threads": self._threads})
-        return ModelInfo(**reply | {"labels": tuple(reply["labels"])})
+        decision = Decision(**reply["decision"])
+        return ModelInfo(**reply | {"labels": tuple(reply["labels"]), "decision": decision})
 
     def first_answer(self, text: Text) -> None:
         """Answer one text; how long it took is part of :meth:`cost`."""
@@ -123,7 +123,8 @@ class ModelServer:
     def describe(self) -> dict[str, Any]:
         names = ("labels", "task", "batch_tokens", "backend", "provider", "precision", "size_bytes", "parameters")
         return {name: getattr(self._predictor, name) for name in names} | {
-            "max_length": self._predictor.encoder.max_length
+            "max_length": self._predictor.encoder.max_length,
+            "decision": asdict(getattr(self._predictor, "decision", Decision())),  # folders of ours may have one
         }
 
     def first_answer(self, text: Any) -> dict[str, Any]:
@@ -204,8 +205,10 @@ def answer_of(predictor: MeasuredPredictor) -> Callable[[Text], object]:
     """From a text to its label as an app has it: what :func:`compress.load` gives, or PyTorch's users' own way."""
     if predictor.backend == "onnxruntime":
         from compress.runtime.classifier import Classifier
+        from compress.runtime.session import OnnxPredictor
 
-        return Classifier(cast("OnnxPredictor", predictor))
+        if isinstance(predictor, OnnxPredictor):  # else the file is another program's
+            return Classifier(predictor)
     encode: Callable[[Text], Feeds] = getattr(predictor, "feeds_of", lambda text: pad(predictor.encoder([text])))
 
     def answer(text: Text) -> list[str]:

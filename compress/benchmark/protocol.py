@@ -110,8 +110,7 @@ def measure(
 ) -> None:
     """Measure all ``rows``, one thread count after the other, into ``findings``, which Ctrl-C leaves whole."""
     workloads = workloads_of(config)
-    # The texts that are timed, the same for every model.
-    texts = [test.texts[row] for row in np.random.default_rng(config.seed).permutation(len(test.texts))[:_TIMED_TEXTS]]
+    texts = timed_texts(test, config.seed)
     steps = max(1, round(config.seconds * len(rows)))
     total = len(threads) * (len(rows) + len(workloads) * steps) + len(rows) * (1 + len(config.instances))
     with progress("bench", total=total) as advance:
@@ -122,8 +121,8 @@ def measure(
                 check_reference(rows, findings.failed)
                 if not findings.measured:
                     workloads = workloads_of(config, min(model.max_length for model in info.values()))
-                    _check(info, test, task, workloads, config.metric)
-                    findings.measured = _answer(pool, rows, info, test.texts, advance)
+                    check_models(info, test, task, config.metric, workloads)
+                    findings.measured = answer(pool, rows, info, test.texts, advance)
                     check_reference(rows, findings.failed)
                 for number, workload in enumerate(workloads):
                     with _shares(advance, steps, f"{workload}, threads {count}") as share:
@@ -132,6 +131,11 @@ def measure(
         if config.device == "cpu" and 1 not in threads and findings.watch.busy():
             _one_thread(rows, texts, config, findings)
         _side_by_side(texts, config, findings, advance)
+
+
+def timed_texts(test: "Split", seed: int) -> list[Text]:
+    """The texts that are timed, the same for every model."""
+    return [test.texts[row] for row in np.random.default_rng(seed).permutation(len(test.texts))[:_TIMED_TEXTS]]
 
 
 def _one_thread(rows: Mapping[str, Row], texts: Sequence[Text], config: BenchConfig, findings: Findings) -> None:
@@ -159,8 +163,12 @@ def all_labels(models: Iterable[ModelInfo]) -> tuple[str, ...]:
     return tuple(sorted({label for model in models for label in model.labels}))
 
 
-def _check(
-    info: Mapping[str, ModelInfo], test: "Split", task: str, workloads: Sequence[Workload], metric: str | None
+def check_models(
+    info: Mapping[str, ModelInfo],
+    test: "Split",
+    task: str,
+    metric: str | None,
+    workloads: Sequence[Workload] = (),
 ) -> None:
     """Refuse data, lengths and a metric that do not suit every model."""
     wanted = {label for labels in test.labels for label in labels}
@@ -180,7 +188,7 @@ def _check(
     choose_metric(metric, task if test.labels else next(iter(info.values())).task, len(all_labels(info.values())))
 
 
-def _answer(
+def answer(
     pool: WorkerPool, rows: Mapping[str, Row], info: Mapping[str, ModelInfo], texts: Sequence[Text], advance: Advance
 ) -> dict[str, Measured]:
     """Every model answers the test texts, after one of them alone, which shows how long its first answer takes."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.benchmark.backends.baselines import ABOUT, BaselinePredictor
+from compress.benchmark.backends.foreign_onnx import ForeignOnnx, find_foreign
 from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.families.family import PRUNED
@@ -41,6 +42,8 @@ def open_row(row: Row, threads: int) -> MeasuredPredictor:
     """The classifier of ``row`` on some CPU threads. Its runtime is imported here, as part of loading."""
     if (row.path / ABOUT).is_file():
         return BaselinePredictor(row.path)
+    if (foreign := find_foreign(row.path)) is not None:
+        return ForeignOnnx(foreign, threads, row.provider)
     own = "onnxruntime" if manifest_kind(row.path) == "onnx" else "torch"
     engine, *options = (row.backend or own).split("-")
     if engine == "openvino":
@@ -48,15 +51,7 @@ def open_row(row: Row, threads: int) -> MeasuredPredictor:
 
         return OpenVinoPredictor(row.path, threads)
     if engine == "onnxruntime":
-        from compress.runtime.session import OnnxPredictor
-
-        if row.device == "cpu":
-            return OnnxPredictor.open(row.path, threads, provider=row.provider)
-        graph, manifest = gpu_graph(row.path), read_manifest(row.path)
-        if graph is None:
-            raise CompressError(f"{row.path}: has no graph for a GPU; export it in fp32")
-        encoder = TextEncoder.from_file(row.path / "tokenizer.json", manifest.max_length)
-        return OnnxPredictor(graph, manifest, encoder, threads, provider=row.provider)
+        return _open_onnx(row, threads)
     if "varlen" in options:
         from compress.benchmark.backends.varlen_backend import open_varlen
 
@@ -65,6 +60,18 @@ def open_row(row: Row, threads: int) -> MeasuredPredictor:
     from compress.benchmark.backends.torch_modes import open_torch
 
     return open_torch(row.path, threads, row.device, options)
+
+
+def _open_onnx(row: Row, threads: int) -> MeasuredPredictor:
+    from compress.runtime.session import OnnxPredictor
+
+    if row.device == "cpu":
+        return OnnxPredictor.open(row.path, threads, provider=row.provider)
+    graph, manifest = gpu_graph(row.path), read_manifest(row.path)
+    if graph is None:
+        raise CompressError(f"{row.path}: has no graph for a GPU; export it in fp32")
+    encoder = TextEncoder.from_file(row.path / "tokenizer.json", manifest.max_length)
+    return OnnxPredictor(graph, manifest, encoder, threads, provider=row.provider)
 
 
 def gpu_graph(folder: Path) -> Path | None:
@@ -91,7 +98,11 @@ def plan(named: Mapping[str, Path], config: "BenchConfig") -> tuple[dict[str, Ro
     """Every row of the report by its name, and the models that have none with the reason.
 
     A model with several rows has the backend in their names. The first model, which is the reference, must have a row.
+    A path that is no folder, no ONNX file and no hub id is refused.
     """
+    for path in named.values():
+        if find_foreign(path) is None and not path.is_dir() and path.parent.is_dir():  # else it may be a hub id
+            raise CompressError(f"{path}: no such folder; give folders of models")
     for backend in config.backends:
         _check_backend(backend, config.device)
     if config.provider is not None:
@@ -131,12 +142,13 @@ def _rows_of(path: Path, config: "BenchConfig") -> list[Row] | str:
     if (path / ABOUT).is_file():  # a baseline has one way to run
         return [Row(path)]
     try:
-        kind = manifest_kind(path) or "torch"
+        foreign = find_foreign(path) is not None
+        kind = "onnx" if foreign else manifest_kind(path) or "torch"
     except CompressError:  # opening it says what is wrong with it
         return [Row(path)]
     if kind not in _WITH_ARTICLE:
         return f"it is laid out for others ({kind}); give the ONNX folder that it was made from"
-    engines = ("torch",) if kind == "torch" else ("onnxruntime", "openvino")
+    engines = ("torch",) if kind == "torch" else ("onnxruntime",) if foreign else ("onnxruntime", "openvino")
     if config.device == "cuda":
         wanted: Sequence[str | None] = config.backends or (*_gpu_backends(path), "onnxruntime")
     else:
@@ -145,7 +157,7 @@ def _rows_of(path: Path, config: "BenchConfig") -> list[Row] | str:
     if not fitting:
         return f"it is {_WITH_ARTICLE[kind]} model, and bench.backends has only {', '.join(config.backends)}"
     provider = config.provider or ("CUDA" if config.device == "cuda" else "CPU")
-    if kind == "onnx" and config.device == "cuda" and (reason := _unfit_for_gpu(path, provider)):
+    if kind == "onnx" and config.device == "cuda" and (reason := _unfit_for_gpu(path, provider, foreign)):
         return reason
     return [Row(path, backend, config.device, provider) for backend in fitting]
 
@@ -160,8 +172,8 @@ def _gpu_backends(path: Path) -> Sequence[str]:
     return [name for name in _GPU_BACKENDS if unpadded or "varlen" not in name]
 
 
-def _unfit_for_gpu(path: Path, provider: str) -> str | None:
-    if gpu_graph(path) is None:
+def _unfit_for_gpu(path: Path, provider: str, foreign: bool) -> str | None:
+    if not foreign and gpu_graph(path) is None:
         return "dynamic int8 is a format for CPUs, GPUs have no kernels for it; export it in fp32"
     try:
         _check_provider(provider)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from compress import recipes
 from compress.cli.arguments import CommandParser, OneLineParser, add_settings
+from compress.cli.check import add_check_flags, run_check
 from compress.cli.output import print_findings, print_result, print_run
 from compress.cli.predict import add_predict_flags, run_predict
 from compress.cli.serve import add_serve_flags, run_serve
@@ -40,7 +41,8 @@ class Command:
     usage: str
     summary: str
     add_flags: Callable[[argparse.ArgumentParser], None]
-    call: Callable[[argparse.Namespace], None]
+    call: Callable[[argparse.Namespace], int | None]  # the exit status; None: done
+    json_file: bool = False  # whether --json may name a file to write
 
 
 def _step(spec: StepSpec) -> Command:
@@ -125,19 +127,26 @@ COMMANDS = {
         run_predict,
     ),
     "serve": Command("MODEL... [--port N]", "answer over HTTP, with one model or several", add_serve_flags, run_serve),
+    "check": Command(
+        "NEW --against OLD --data D [settings]",
+        "say whether a new model may take the place of an old one: exit status 0 or 1",
+        add_check_flags,
+        run_check,
+        json_file=True,
+    ),
     "doctor": Command("[MODEL]", "say what this machine and a model can do, and what to fix", _doctor_flags, _doctor),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 2 something for the user to mend, 130 interrupted."""
+    """Run one command; returns the exit status: 0 done, 1 a check that failed, 2 something to mend, 130 interrupted."""
     try:
         _write_utf8()
         given = sys.argv[1:] if arguments is None else arguments
         sys.path.append(str(Path.cwd()))  # --loss may name a module of the user's own
         parsed = _parse(given or ["--help"])
         be_quiet(parsed.quiet)
-        parsed.command.call(parsed)
+        status = parsed.command.call(parsed)
         if sys.stdout is not None:
             sys.stdout.flush()  # here it can still be said that nobody takes the result
     except CompressError as error:
@@ -165,7 +174,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"compress: {error.filename or 'the output'}: {reason}{advice}", file=sys.stderr)
         _drop_output()
         return 2
-    return 0
+    return status or 0
+
+
+def _add_json(parser: argparse.ArgumentParser, command: Command) -> None:
+    about = "print the result as one JSON document"
+    if command.json_file:
+        parser.add_argument("--json", metavar="FILE", nargs="?", const=True, help=f"{about}, or write it to FILE")
+    else:
+        parser.add_argument("--json", action="store_true", help=about)
 
 
 def _drop_output() -> None:
@@ -194,7 +211,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         own = commands.add_parser(name, usage=usage, description=about, help=command.summary, allow_abbrev=False)
         if name == wanted:  # importing the settings takes time, so only this command gets its flags
             command.add_flags(own)
-            own.add_argument("--json", action="store_true", help="print the result as one JSON document")
+            _add_json(own, command)
             own.add_argument("--quiet", action="store_true", help="no progress")
             own.set_defaults(command=command)
     return parser.parse_args(arguments)

@@ -5,6 +5,7 @@ pydantic parses and checks the values wherever they come from, so an error reads
 """
 
 from compress.config.auto import AutoConfig
+from compress.config.decisions import CalibrateConfig, CheckConfig
 from compress.config.deployment import BenchConfig, ExportConfig, QuantizeConfig
 from compress.config.pruning import PruneConfig
 from compress.config.settings import DataConfig, Effect, Names, Settings, ThreadsConfig, explain
@@ -13,6 +14,8 @@ from compress.config.training import DistillationConfig, DistillConfig, Finetune
 __all__ = [
     "AutoConfig",
     "BenchConfig",
+    "CalibrateConfig",
+    "CheckConfig",
     "DataConfig",
     "DistillConfig",
     "DistillationConfig",

@@ -88,6 +88,16 @@ class Flips:
     texts: tuple[Flip, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LabelFlips:
+    """What changed for the better and for the worse under one label: texts, or in multi-label tasks answers to it."""
+
+    label: str
+    n: int  # texts that have it
+    became_wrong: int
+    became_right: int
+
+
 def compare_logits(
     metric: str, task: str, labels: Sequence[str], before: Logits, after: Logits, targets: npt.NDArray[np.generic]
 ) -> Agreement:
@@ -185,6 +195,22 @@ def find_flips(
             for row in flipped[:_MOST_TEXTS]
         ),
     )
+
+
+def flips_by_label(
+    task: str, labels: Sequence[str], first: Indicators, other: Indicators, true: Indicators
+) -> tuple[LabelFlips, ...]:
+    """For each label, where ``first`` was right and ``other`` is not (negative flips: Yan et al. 2021), and back.
+
+    All are ``[n, labels]``. A text counts under its label; in multi-label tasks it counts under each label of which
+    it is said rightly or wrongly that it applies.
+    """
+    was_right, is_right = (answers == true for answers in (first, other))
+    if not is_multi_label(task):
+        was_right, is_right = ((right.all(axis=1, keepdims=True) & true) for right in (was_right, is_right))
+    worse, better = ((one & ~two).sum(axis=0).tolist() for one, two in ((was_right, is_right), (is_right, was_right)))
+    texts = true.sum(axis=0).tolist()
+    return tuple(LabelFlips(*row) for row in zip(labels, texts, worse, better, strict=True))
 
 
 def _shown(text: Text) -> str:

@@ -78,11 +78,21 @@ def positive_column(labels: Sequence[str]) -> int:
     return labels.index(max(labels))
 
 
-def predictions(task: str, logits: npt.NDArray[np.floating]) -> Indicators:
-    """The predicted labels, ``[n, labels]``: the largest logit, or in multi-label tasks each sigmoid above 0.5."""
+def predictions(task: str, logits: npt.NDArray[np.floating], thresholds: Sequence[float] | None = None) -> Indicators:
+    """The predicted labels, ``[n, labels]``: the largest logit, or in multi-label tasks each sigmoid above 0.5.
+
+    ``thresholds`` of a multi-label task are by label, in the place of 0.5.
+    """
     if is_multi_label(task):
-        return np.asarray(logits > 0)
+        return np.asarray(logits > (0 if thresholds is None else logits_at(thresholds)))
     return np.asarray(np.arange(logits.shape[1]) == logits.argmax(axis=1)[:, None])
+
+
+def logits_at(scores: Sequence[float]) -> Floats:
+    """The logits with these sigmoids, ``[labels]``; infinite for scores of 0 or less, and of 1 or more."""
+    from scipy.special import logit
+
+    return np.asarray(logit(np.clip(np.asarray(scores, dtype=np.float64), 0, 1)))
 
 
 def truth(targets: npt.NDArray[np.generic], labels: int) -> Indicators:
@@ -197,13 +207,13 @@ def measure_quality(labels: tuple[str, ...], predicted: Indicators, true: Indica
     )
 
 
-def confidence(task: str, logits: Logits) -> Floats:
+def confidence(task: str, logits: Logits, thresholds: Sequence[float] | None = None) -> Floats:
     """The probability that a model gives its own answer: ``[n]``, or ``[n, labels]`` in multi-label tasks."""
     from scipy.special import expit, softmax
 
     exact = logits.astype(np.float64)
     if is_multi_label(task):
-        return np.asarray(expit(np.abs(exact)))
+        return np.asarray(expit(np.where(predictions(task, exact, thresholds), exact, -exact)))
     return np.asarray(softmax(exact, axis=1).max(axis=1))
 
 

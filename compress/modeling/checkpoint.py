@@ -24,7 +24,8 @@ from compress.families.tokenizers.vocabulary import normalizer_settings, vocabul
 from compress.families.view import EncoderView
 from compress.folder import MANIFEST, Manifest, between_renames, open_whole, refuse_unlisted, write_manifest
 from compress.modeling.intact import check_tokenizer
-from compress.modeling.plain import give_second_segment, labels_of
+from compress.modeling.label_names import labels_of
+from compress.modeling.plain import give_second_segment
 from compress.modeling.reading import one_line, read_config, read_network, read_tokenizer
 from compress.progress import say_before_work
 from compress.runtime.encoding import TextEncoder

@@ -1,13 +1,14 @@
 """The model card of an exported folder: what it is, how it was made and measured, its limits, how to load it."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from compress.evaluation.metrics import wilson_interval
-from compress.folder import Manifest
+from compress.folder import NEVER, Manifest
 from compress.runtime.graph_file import GRAPHS, INPUTS
 from compress.task import is_multi_label, reads_pairs
 
@@ -105,6 +106,7 @@ It takes token ids ({inputs}, int64, `[batch, sequence]`), which a client makes
 with `classifier/tokenizer.json`, {cut} {max_length} tokens; the {activation} of its `logits` gives the scores. A
 request for the output with `"parameters": {{"classification": 1}}` is answered with labels."""
 _TEI_MULTI_LABEL = """It has no multi-label tasks: request `raw_scores`, as above, and take the sigmoid of each."""
+_HONOURED = "`compress.load` does so by itself; other clients find this in `config.json` (`decision`)."
 _LOADINGS = {"onnx": _ONNX, "single_file": _SINGLE_FILE, "tei": _TEI, "triton": _TRITON}
 _HUB_IDS = {"demo:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 _FILES = {precision: Path(name).name for name, precision in GRAPHS.items()}
@@ -145,7 +147,7 @@ def _precision(manifest: Manifest) -> str:
     """Of the graph: int8 after quantize, fp16 where the export says so, else fp32."""
     if _quantized(manifest):
         return "int8"
-    last = manifest.history[-1] if manifest.history else {}
+    last = next((entry for entry in reversed(manifest.history) if entry["step"] != "calibrate"), {})
     return str(last.get("config", {}).get("precision", "fp32")) if last.get("step") == "export" else "fp32"
 
 
@@ -212,15 +214,18 @@ def _limits(manifest: Manifest, precision: str, truncation_side: str) -> Iterato
         )
     else:
         yield f"Of a longer text it reads the first {manifest.max_length} tokens."
-    yield (
-        "It knows only the labels above: a text that fits none of them gets one nevertheless."
-        if not is_multi_label(manifest.task)
-        else "It knows only the labels above."
+    yield "It knows only the labels above" + (
+        "." if is_multi_label(manifest.task) else ": a text that fits none of them gets one nevertheless."
     )
+    yield from _decided(manifest)
     if precision == "fp16":
         yield "fp16 is for GPUs; onnxruntime on a CPU computes it in fp32, slower than the fp32 graph."
-    if precision != "int8":
+    temperature = _temperature(manifest)
+    if temperature is None and precision != "int8":  # earlier versions fitted none in int8, and said nothing of it
         yield "Its scores are not calibrated: they may be far from the share of texts that it gets right."
+    if temperature is not None:
+        yield f"Its logits are divided by {temperature:.3g}: scores are calibrated for texts like the validation ones."
+    if precision != "int8":
         return
     yield "int8 is for CPUs; on one without int8 dot products (VNNI) it is smaller but hardly faster."
     quantized = _quantized(manifest) or {}
@@ -234,9 +239,35 @@ def _limits(manifest: Manifest, precision: str, truncation_side: str) -> Iterato
             "Its activations are dynamic: a text's scores shift a little with the texts in its batch; alone (as in "
             "`compress.load`) they do not."
         )
-    temperature = quantized.get("metrics", {}).get("temperature")
-    if temperature is not None:
-        yield f"Its logits are divided by {temperature:.3g}: scores are calibrated for texts like the validation ones."
+
+
+def _temperature(manifest: Manifest) -> float | None:
+    """By which the graph's logits are divided: the product of what quantize and calibrate fitted; None for neither."""
+    fitted = [
+        float(entry["metrics"]["temperature"])
+        for entry in manifest.history
+        if entry["step"] in ("quantize", "calibrate") and "temperature" in entry["metrics"]
+    ]
+    return math.prod(fitted) if fitted else None
+
+
+def _decided(manifest: Manifest) -> Iterator[str]:
+    """What calibrate chose, and for which texts it holds."""
+    found = manifest.decision or {}
+    if "thresholds" in found:
+        shown = ", ".join(f"`{label}` {least:.3g}" for label, least in found["thresholds"].items() if least != NEVER)
+        never = ", ".join(f"`{label}`" for label, least in found["thresholds"].items() if least == NEVER)
+        yield (
+            f"A label applies from its own score on, chosen on {found['texts']:,} validation texts by "
+            f"{found['chosen_by']}: {shown}{'; never given: ' + never if never else ''}. {_HONOURED}"
+        )
+    if "abstain_below" in found:
+        yield (
+            f"It abstains where the highest score is below {found['abstain_below']:.4g}. With "
+            f"{100 * found['confidence']:g}% confidence at most {100 * found['max_error']:g}% of what it answers is "
+            f"wrong, for texts like the {found['texts']:,} validation texts that this was tested on: it answered "
+            f"{100 * found['coverage']:.1f}% of them, and {100 * found['error']:.1f}% of these wrongly. {_HONOURED}"
+        )
 
 
 def _activations(quantized: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ from compress.runtime.graph_file import FP32_GRAPH, INPUTS, INT8_GRAPH, OUTPUT, 
 from compress.task import is_multi_label, reads_pairs
 
 TEXTS = ("text", "text_pair")
+DECISION = "decision"  # a key of config.json
 _SIDE_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 _TRITON_INPUT = '  {{ name: "{name}" data_type: TYPE_INT64 dims: [ -1 ] }}'
 # Triton's protobuf text format (model_config.proto). Without a name, which Triton takes from the folder, so that it may
@@ -75,6 +76,14 @@ def copy_side_files(parent: Path, folder: Path) -> None:
     for name in _SIDE_FILES:
         if name != "vocab.txt" or name in listed:  # WordPiece alone has one
             shutil.copyfile(parent / name, folder / name)
+
+
+def set_decision(folder: Path, decision: Mapping[str, Any] | None) -> None:
+    """Write what calibrate chose into the folder's config.json, for clients other than ours; None: take it out."""
+    path = folder / "config.json"
+    config = {name: value for name, value in json.loads(path.read_bytes()).items() if name != DECISION}
+    config |= {} if decision is None else {DECISION: decision}
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def finish_onnx_folder(folder: Path, name: str, manifest: Manifest) -> Manifest:

@@ -13,12 +13,12 @@ import numpy as np
 from compress.errors import CompressError
 from compress.machine import usable_cpus
 from compress.paths import local_path
+from compress.runtime.decision import probabilities
 from compress.runtime.encoding import Text, checked, is_one
 from compress.runtime.predictor import Logits, predict_logits
 from compress.runtime.session import OnnxPredictor
 from compress.task import is_multi_label, reads_pairs
 
-_MULTI_LABEL_THRESHOLD = 0.5
 # Read at once: enough to fill batches of like length, few enough to hold their tokens.
 _TEXTS_AT_ONCE = 1024
 
@@ -31,16 +31,20 @@ class Prediction:
         label: the likeliest label.
         score: its probability.
         scores: the probability of each label; they add up to 1 unless the task is multi-label.
-        labels: the labels that apply: ``label`` alone, or for multi-label tasks all with a score of at least 0.5.
+        labels: the labels that apply: ``label`` alone, or for multi-label tasks all whose score reaches the threshold
+            that ``compress calibrate`` chose for it (default: 0.5). None where it abstains.
+        abstained: whether the score is too low to answer, in a folder that ``compress calibrate --max-error`` wrote.
     """
 
     label: str
     score: float
     scores: dict[str, float]
     labels: tuple[str, ...]
+    abstained: bool = False
 
     def __repr__(self) -> str:
-        return f"Prediction(label={self.label!r}, score={self.score:.2f})"
+        abstained = ", abstained" if self.abstained else ""
+        return f"Prediction(label={self.label!r}, score={self.score:.2f}{abstained})"
 
 
 class Classifier:
@@ -70,6 +74,7 @@ class Classifier:
         self.task = predictor.task
         self.precision = predictor.precision
         self.reason = predictor.reason
+        self._decision = predictor.decision
         self._predictor: OnnxPredictor | None = predictor
         self._batch_tokens = batch_tokens
         self._executor = ThreadPoolExecutor(predictor.instances) if predictor.instances > 1 else None
@@ -104,7 +109,7 @@ class Classifier:
         """
         multi_label = is_multi_label(self.task)
         for logits in self._windows(texts):
-            yield from map(self._prediction, _probabilities(logits, multi_label=multi_label).tolist())
+            yield from map(self._prediction, probabilities(logits, multi_label=multi_label).tolist())
 
     def logits(self, texts: str | Iterable[Text]) -> Logits:
         """The graph's logits, float32 ``[n, labels]`` (``[labels]`` for one text), in the order of ``labels``.
@@ -151,8 +156,7 @@ class Classifier:
     def _prediction(self, probabilities: list[float]) -> Prediction:
         scores = dict(zip(self.labels, probabilities, strict=True))
         label = max(scores, key=scores.__getitem__)
-        applying = tuple(name for name, score in scores.items() if score >= _MULTI_LABEL_THRESHOLD)
-        return Prediction(label, scores[label], scores, applying if is_multi_label(self.task) else (label,))
+        return Prediction(label, scores[label], scores, *self._decision.applies(label, scores, self.task))
 
 
 def load(
@@ -181,10 +185,3 @@ def load(
     if batch_tokens is not None and batch_tokens < 1:
         raise CompressError(f"load: batch_tokens must be at least 1, got {batch_tokens}; 1 answers each text alone")
     return Classifier(OnnxPredictor.open(local_path(folder), threads, instances), batch_tokens)
-
-
-def _probabilities(logits: Logits, *, multi_label: bool) -> Logits:
-    if multi_label:
-        return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), dtype=np.float32)  # a sigmoid that cannot overflow
-    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True), dtype=np.float32)

@@ -8,6 +8,7 @@ file costs a millisecond.
 import mmap
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 from compress.errors import CompressError
@@ -32,6 +33,7 @@ _IR_VERSION, _PRODUCER_NAME, _GRAPH = 1, 2, 7  # of ModelProto
 _NODE, _INITIALIZER, _INPUT = 1, 5, 11  # of GraphProto
 _OP_TYPE = 4  # of NodeProto
 _NAME = 1  # of ValueInfoProto
+_DIMS = 1  # of TensorProto, a number for each axis
 _EXTERNAL_DATA = 13  # of TensorProto, its entries have a key and a value
 _KEY, _VALUE = 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
@@ -108,6 +110,14 @@ def activations_of(operators: Collection[str]) -> str | None:
     if "DynamicQuantizeLinear" in operators:
         return "dynamic"
     return "static" if "QuantizeLinear" in operators else None
+
+
+def parameters_of(path: Path) -> int:
+    """How many numbers the weights of any ONNX file have, those that lie in files beside it included."""
+    weights = (weight for graph in _messages(_content(path), _GRAPH) for weight in _messages(graph, _INITIALIZER))
+    return sum(
+        prod(size for field, size in _fields(each) if field == _DIMS and isinstance(size, int)) for each in weights
+    )
 
 
 def _strings(path: Path, part: int, name: int) -> Iterator[str]:

@@ -9,6 +9,7 @@ import onnxruntime as ort
 from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, open_whole
 from compress.machine import usable_cpus
+from compress.runtime.decision import Decision
 from compress.runtime.encoding import Feeds, TextEncoder
 from compress.runtime.graph_file import (
     INPUTS,
@@ -46,6 +47,7 @@ class OnnxPredictor:
         self.reason = reason
         self.task = manifest.task
         self.labels = manifest.labels
+        self.decision = Decision.of(manifest)
         self.encoder = encoder
         self.precision = precision_of(graph)
         self.size_bytes = graph.stat().st_size

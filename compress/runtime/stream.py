@@ -49,7 +49,8 @@ def formatted(predictions: Iterable[tuple[str, "Prediction"]], form: str) -> Ite
 
 def _as_json(text: str, prediction: "Prediction") -> str:
     answer = {"text": text, "label": prediction.label, "score": prediction.score, "labels": prediction.labels}
-    return json.dumps(answer | {"scores": prediction.scores}, ensure_ascii=False)
+    answer |= {"abstained": prediction.abstained, "scores": prediction.scores}
+    return json.dumps(answer, ensure_ascii=False)
 
 
 def _readable(text: str, number: int) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -94,7 +94,7 @@ def quantize(
         from compress.runtime.session import OnnxPredictor
 
         dataset = job.dataset
-        with _exported(model, job, pairs=dataset.pairs) as (parent, manifest):
+        with exported(model, job, pairs=dataset.pairs) as (parent, manifest):
             if FP32_GRAPH not in manifest.names:
                 form = "in fp16" if FP16_GRAPH in manifest.names else "quantized already"
                 raise CompressError(f"{model}: is {form}; give the fp32 ONNX folder or the PyTorch one")
@@ -115,8 +115,9 @@ def quantize(
             if job.config.for_ is None:  # else it is laid out for other runtimes
                 metrics |= check_patterns(graph, expected_patterns(source, quantized.accepted.kept_fp32))
             layout.copy_side_files(parent, job.folder)
+            layout.set_decision(job.folder, None)
         sizes = {"bytes": graph.stat().st_size, "parent_bytes": fp32.size_bytes}
-        return job.save_onnx(manifest, metrics | sizes, manifest.digest, str(model))
+        return job.save_onnx(_without_decision(manifest, str(model)), metrics | sizes, manifest.digest, str(model))
 
 
 def bench(
@@ -174,17 +175,24 @@ def bench(
     return result
 
 
+def _without_decision(manifest: Manifest, model: str) -> Manifest:
+    """Thresholds are chosen on a model's own scores, and another model's are others."""
+    if manifest.decision is not None:
+        say(f"quantize: leaves out the thresholds of {model}, which hold for its own scores; calibrate the int8 model")
+    return replace(manifest, decision=None)
+
+
 def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
     """The model as a single file, or in the places where a server looks."""
     from compress.packaging.layout import PACKAGES
 
-    with _exported(model, job, pairs=job.config.pairs) as (parent, manifest):
+    with exported(model, job, pairs=job.config.pairs) as (parent, manifest):
         graph = PACKAGES[job.config.layout](parent, manifest, job.folder)
     return job.save_onnx(manifest, {"bytes": graph.stat().st_size}, manifest.digest, str(model), kind=job.config.layout)
 
 
 @contextmanager
-def _exported(model: str | Path, job: Job[Any], *, pairs: bool) -> Iterator[tuple[Path, Manifest]]:
+def exported(model: str | Path, job: Job[Any], *, pairs: bool) -> Iterator[tuple[Path, Manifest]]:
     """``model`` itself where it is an ONNX folder, else a temporary export of it; and its manifest."""
     folder = local_path(model)
     own = folder / MANIFEST

@@ -105,6 +105,12 @@ _STEPS = (
         "compress.steps.deployment",
     ),
     StepSpec(
+        "calibrate",
+        "choose a temperature, and the scores from which on a model answers",
+        (ModelInput("model", "folder that export or quantize wrote, or a PyTorch one, which is exported first"),),
+        "compress.steps.decisions",
+    ),
+    StepSpec(
         "bench",
         "measure accuracy, latency and size of models side by side",
         (ModelInput("models", "models, PyTorch or ONNX; the first is the reference", many=True),),

@@ -161,6 +161,13 @@ def step(
         yield Job(config, folder, place, watch)
 
 
+def split_settings(settings: Mapping[str, Any], data: str | Path) -> tuple[DataConfig, dict[str, Any]]:
+    """Those of the data, checked, and the step's own."""
+    of_data = settings.keys() & DataConfig.model_fields.keys()
+    source = DataConfig.parse({name: settings[name] for name in of_data} | {"data": str(data)})
+    return source, {name: value for name, value in settings.items() if name not in of_data}
+
+
 @contextmanager
 def data_step(
     kind: type[Config],
@@ -171,9 +178,7 @@ def data_step(
     inputs: Sequence[str | Path],
 ) -> Iterator[DataJob[Config]]:
     """A job with data: ``settings`` may hold those of the data too (``text``, ``label``, ...)."""
-    of_data = settings.keys() & DataConfig.model_fields.keys()
-    source = DataConfig.parse({name: settings[name] for name in of_data} | {"data": str(data)})
-    own = {name: value for name, value in settings.items() if name not in of_data}
+    source, own = split_settings(settings, data)
     with step(kind, own, out, overwrite, (*inputs, *chain(*source.sources().values()))) as job:
         yield DataJob(job.config, job.folder, job.out, job.watch, source)
 

@@ -24,13 +24,17 @@ from compress.folder import MANIFEST, read_manifest, write_manifest
 from compress.runtime import stream
 from tests.processes import start_module, wait_until
 
-COMMANDS = ("demo", "finetune", "distill", "prune", "export", "quantize", "bench", "run", "predict", "doctor")
+COMMANDS = (
+    *("demo", "finetune", "distill", "prune", "export", "quantize", "calibrate", "bench"),
+    *("run", "predict", "check", "doctor"),
+)
 STEPS = {
     "finetune": config.FinetuneConfig,
     "distill": config.DistillConfig,
     "prune": config.PruneConfig,
     "export": config.ExportConfig,
     "quantize": config.QuantizeConfig,
+    "calibrate": config.CalibrateConfig,
     "bench": config.BenchConfig,
 }
 QUICK = ("--epochs", "1", "--learning-rate", "1e-3", "--precision", "fp32", "--threads", "1")

@@ -5,7 +5,7 @@ from scipy.stats.contingency import crosstab
 from sklearn.metrics import f1_score
 
 from compress.errors import CompressError
-from compress.evaluation.comparison import mcnemar_p, measure_change
+from compress.evaluation.comparison import LabelFlips, flips_by_label, mcnemar_p, measure_change
 from compress.evaluation.metrics import (
     Indicators,
     choose_metric,
@@ -190,3 +190,17 @@ def test_the_metric_of_a_history_is_that_of_its_last_training() -> None:
         {"step": "export", "metrics": {"max_logit_difference": 1e-6}},
     ]
     assert [training_metric(history[:count]) for count in (0, 1, 2, 3)] == [None, "accuracy", "f1", "f1"]
+
+
+def test_flips_count_under_the_texts_own_label() -> None:
+    true = truth(np.array([0, 0, 1, 2]), 3)
+    first, other = (truth(np.array(answers), 3) for answers in ([0, 0, 1, 1], [0, 1, 2, 2]))
+    counted = flips_by_label("single_label", ("a", "b", "c"), first, other, true)
+    assert counted == (LabelFlips("a", 2, 1, 0), LabelFlips("b", 1, 1, 0), LabelFlips("c", 1, 0, 1))
+
+
+def test_flips_of_many_labels_count_what_is_missed_and_what_is_falsely_said() -> None:
+    true = np.array([[True, False], [True, True]])
+    first, other = np.array([[True, False], [False, True]]), np.array([[False, True], [True, True]])
+    counted = flips_by_label("multi_label", ("a", "b"), first, other, true)
+    assert counted == (LabelFlips("a", 2, 1, 1), LabelFlips("b", 1, 1, 0))

@@ -113,7 +113,11 @@ def test_a_declaration_agrees_with_its_settings_and_its_function(name: str) -> N
 
 
 def test_steps_of_recipes_are_the_steps_in_the_same_order() -> None:
-    assert list(STEP_CLASSES) == list(STEPS) == ["finetune", "distill", "prune", "export", "quantize", "bench"]
+    assert (
+        list(STEP_CLASSES)
+        == list(STEPS)
+        == [*("finetune", "distill", "prune", "export", "quantize", "calibrate", "bench")]
+    )
     defined = json.loads(json_schema())["$defs"]
     assert {f"{name.capitalize()}Step" for name in STEPS} < defined.keys()
 

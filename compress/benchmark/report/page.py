@@ -61,6 +61,7 @@ def as_html(results: Mapping[str, Any]) -> str:
         throughputs=[entry for entry in entries if entry.get("throughput")],
         divided=[entry for entry in entries if entry.get("instances")],
         costs=[entry for entry in entries if entry.get("cost")],
+        selections=_selections(entries),
         recalls=recall_rows(entries, chosen),
         flips=[entry for entry in entries if entry.get("flips", {}).get("count")],
         most_flips=_MOST_FLIPS,
@@ -120,20 +121,28 @@ def _neighbours(results: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def _selections(entries: Sequence[Entry]) -> list[str]:
+    """A sentence for each model whose folder says when to abstain."""
+    abstaining = (entry for entry in entries if (entry["accuracy"] or {}).get("selection"))
+    return [formatting.selection_words(entry) for entry in abstaining]
+
+
 def _charts(entries: Sequence[Entry], chosen: Entry) -> dict[str, dict[str, str]]:
     """Each chart drawn twice, so that its text is as large on a phone as on a desk."""
     from compress.benchmark.report import charts
+    from compress.benchmark.report.risks import risk_chart
     from compress.benchmark.report.scatter import scatter
 
     name, judged = chosen["name"], entries[0]["accuracy"] is not None
     plots = {kind: scatter(entries, name, width - _AXIS_PX, 320) for kind, width in _FULL_PX.items() if judged}
+    risks = {kind: drawn for kind, width in _FULL_PX.items() if (drawn := risk_chart(entries, name, width - _AXIS_PX))}
     bars = {
         "latency": charts.latency_bars(entries, name),
         "size": charts.size_bars(entries, name),
         "stages": charts.stage_bars(entries, name) if all(entry.get("cost") for entry in entries) else [],
         "instances": charts.split_bars(chosen) if chosen.get("instances") else [],
     }
-    return {"scatter": plots} | {
+    return {"scatter": plots, "risks": risks} | {
         chart: {kind: charts.bars(rows, width) for kind, width in _HALF_PX.items() if rows}
         for chart, rows in bars.items()
     }
@@ -211,6 +220,7 @@ def as_markdown(results: Mapping[str, Any]) -> str:
         *(f"Not measured: {failure['name']}: {failure['reason']}" for failure in results["failed"]),
         *(f"Left out: {model['name']}: {model['reason']}" for model in results.get("left_out", ())),
         *(f"Skipped: {skip['name']}, {skip['load']}: {skip['reason']}" for skip in results.get("skipped", ())),
+        *_selections(entries),
         *(formatting.split_words(entry) for entry in entries if entry.get("instances")),
     ]
     lines = [

@@ -1,0 +1,128 @@
+"""A classifier in an ONNX file that another program wrote, with its tokenizer and config.json beside it.
+
+So optimum and the Hub lay them out: the file in the folder of the other two, or in its ``onnx``.
+"""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from compress.data.dataset import some
+from compress.errors import CompressError
+from compress.families import FAMILIES
+from compress.folder import MANIFEST
+from compress.modeling.label_names import labels_of
+from compress.runtime.encoding import Feeds, TextEncoder
+from compress.runtime.graph_file import INPUTS, OUTPUT, activations_of, operators, parameters_of
+from compress.runtime.predictor import Logits, batch_tokens_of
+
+_WEIGHTS = ("*.safetensors", "pytorch_model*")
+_TYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+_NO_LIMIT = 10**6  # a tokenizer that knows none says some larger number
+
+
+def find_foreign(path: Path) -> Path | None:
+    """The ONNX file that ``path`` is or holds; None for a folder of ours, and for one with PyTorch's weights.
+
+    Raises:
+        CompressError: the folder has several.
+    """
+    if path.suffix == ".onnx" and path.is_file():
+        return path
+    if (path / MANIFEST).is_file() or any(any(path.glob(pattern)) for pattern in _WEIGHTS):
+        return None
+    found = sorted([*path.glob("*.onnx"), *path.glob("onnx/*.onnx")])
+    if len(found) > 1:
+        raise CompressError(f"{path}: has several ONNX files; give one of them: {some([str(one) for one in found])}")
+    return found[0] if found else None
+
+
+class ForeignOnnx:
+    """Runs the graph in onnxruntime; its labels and length are those of the files beside it."""
+
+    backend = "onnxruntime"
+
+    def __init__(self, graph: Path, threads: int, provider: str = "CPU") -> None:
+        from compress.runtime.session import open_session
+
+        self._graph = graph
+        home = next((place for place in (graph.parent, graph.parent.parent) if (place / "config.json").is_file()), None)
+        if home is None:
+            raise CompressError(f"{graph}: has no config.json beside it or above, which names its labels; put it there")
+        config = _read_json(home / "config.json")
+        self.labels, self.task = _labels_and_task(config, str(home))
+        self._session = open_session(graph, threads, provider)
+        self._types, self._output = self._check_signature()
+        self.encoder = TextEncoder.from_file(home / "tokenizer.json", _max_length(home, config))
+        used = operators(graph)
+        self.precision = "fp32" if activations_of(used) is None else "int8"
+        self.batch_tokens = batch_tokens_of(used)
+        self.parameters = parameters_of(graph)
+        self.size_bytes = sum(
+            file.stat().st_size for file in graph.parent.glob(f"{graph.name}*")
+        )  # with model.onnx_data
+        self.provider: str | None = self._session.get_providers()[0]
+
+    def run(self, feeds: Feeds) -> Logits:
+        """Logits, float32 ``[batch, labels]``."""
+        read = {name: feeds[name].astype(kind, copy=False) for name, kind in self._types.items()}
+        logits: Logits = np.asarray(self._session.run([self._output], read)[0], dtype=np.float32)
+        if logits.shape != (texts := len(feeds["input_ids"]), len(self.labels)):
+            raise CompressError(
+                f"{self._graph}: answers {texts} texts in the shape {list(logits.shape)}, but config.json names "
+                f"{len(self.labels)} labels; give a classifier's graph with its own config.json"
+            )
+        return logits
+
+    def _check_signature(self) -> tuple[dict[str, Any], str]:
+        """The types of the inputs by name, and the name of the output."""
+        reads = {value.name: value.type for value in self._session.get_inputs()}
+        answers = [value.name for value in self._session.get_outputs()]
+        unknown = sorted(name for name, kind in reads.items() if name not in INPUTS or kind not in _TYPES)
+        if unknown or (OUTPUT not in answers and len(answers) != 1):
+            raise CompressError(
+                f"{self._graph}: reads {', '.join(sorted(reads))} and answers {', '.join(answers)}; a classifier reads "
+                f"whole numbers named {', '.join(INPUTS)}, and answers {OUTPUT}"
+            )
+        types = {name: _TYPES[kind] for name, kind in reads.items()}
+        return types, OUTPUT if OUTPUT in answers else answers[0]
+
+
+def _labels_and_task(config: dict[str, Any], source: str) -> tuple[tuple[str, ...], str]:
+    try:
+        names = {int(index): name for index, name in config["id2label"].items()}
+    except (KeyError, ValueError, AttributeError):
+        raise CompressError(f"{source}: config.json has no id2label, which names the labels; add it") from None
+    labels = labels_of(SimpleNamespace(id2label=names, label2id=config.get("label2id")), source)
+    several = config.get("problem_type") == "multi_label_classification" or len(labels) == 1
+    return labels, "multi_label" if several else "single_label"
+
+
+def _max_length(home: Path, config: dict[str, Any]) -> int:
+    """By the tokenizer's own limit, and the positions that the network has."""
+    about = home / "tokenizer_config.json"
+    limit = _read_json(about).get("model_max_length") if about.is_file() else None
+    positions = config.get("max_position_embeddings")
+    family = FAMILIES.get(str(config.get("model_type")))
+    if positions and family and family.counts_tokens:
+        positions -= config.get("pad_token_id", 0) + 1
+    known = [int(length) for length in (limit, positions) if length and length < _NO_LIMIT]
+    if not known:
+        raise CompressError(
+            f"{home}: neither tokenizer_config.json (model_max_length) nor config.json (max_position_embeddings) says "
+            "how many tokens the model takes; add one of them"
+        )
+    return min(known)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CompressError(f"{path}: cannot be read as JSON ({error}); get the model again") from None
+    if not isinstance(found, dict):
+        raise CompressError(f"{path}: holds no JSON object; get the model again")
+    return found

@@ -1,0 +1,94 @@
+"""How good the answers of measured models are, each against the first: what bench and check judge by."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compress.benchmark.protocol import Measured, all_labels
+from compress.evaluation.balance import measure_balance
+from compress.evaluation.comparison import find_flips, measure_change
+from compress.evaluation.metrics import (
+    Floats,
+    Indicators,
+    choose_metric,
+    confidence,
+    measure_accuracy,
+    measure_quality,
+    predictions,
+    truth,
+)
+from compress.evaluation.selective import measure_selection, risk_coverage
+from compress.task import is_multi_label
+
+if TYPE_CHECKING:
+    from compress.data import Split
+
+
+def judge(measured: Mapping[str, Measured], test: "Split", wanted: str | None, seed: int) -> dict[str, dict[str, Any]]:
+    """The ``accuracy`` of each model, what it changes ``versus_first``, and its ``flips``, as in results.json.
+
+    Labels are matched by name. ``wanted`` is the metric, by default the task's; ``seed`` is that of the bootstrap.
+    Without test labels accuracies are None.
+    """
+    first = next(iter(measured.values()))
+    labels = all_labels(model.info for model in measured.values())
+    true = right_answers(measured, test) if test.labels else None
+    metric = choose_metric(wanted, first.info.task, len(labels))
+    first_answers = answers_of(first, labels)
+    judged = {}
+    for name, model in measured.items():
+        answers = answers_of(model, labels)
+        if true is None:
+            agreement = float((first_answers == answers).all(axis=1).mean())
+            accuracy, change = None, {"accuracy_delta": None, "ci95": None, "agreement": agreement, "mcnemar_p": None}
+        else:
+            accuracy = asdict(measure_accuracy(metric, answers, true, seed))
+            sureness = _sureness(model, labels)
+            accuracy |= asdict(measure_quality(labels, answers, true, sureness))
+            accuracy |= _selected(model, sureness, (answers == true).all(axis=1))
+            change = asdict(measure_change(metric, first_answers, answers, true, seed))
+        flips = asdict(find_flips(test.texts, labels, first_answers, answers, true))
+        judged[name] = {"accuracy": accuracy, "versus_first": change, "flips": flips}
+    return judged
+
+
+def balance_of(measured: Mapping[str, Measured], test: "Split", wanted: str | None) -> dict[str, Any]:
+    """How the test labels are shared out, see :mod:`compress.evaluation.balance`."""
+    labels, task = all_labels(model.info for model in measured.values()), next(iter(measured.values())).info.task
+    return asdict(measure_balance(choose_metric(wanted, task, len(labels)), labels, right_answers(measured, test)))
+
+
+def right_answers(measured: Mapping[str, Measured], test: "Split") -> Indicators:
+    """The labels of the test texts, bool ``[n, labels]``, in the order of :func:`all_labels`."""
+    labels, task = all_labels(model.info for model in measured.values()), next(iter(measured.values())).info.task
+    return truth(test.targets(labels, task), len(labels))
+
+
+def answers_of(model: Measured, labels: tuple[str, ...]) -> Indicators:
+    """The model's predictions, bool ``[n, labels]``, with its columns in the order of ``labels``."""
+    predicted = predictions(model.info.task, model.logits, model.info.decision.thresholds)
+    placed = np.zeros((len(predicted), len(labels)), dtype=np.bool_)
+    placed[:, [labels.index(label) for label in model.info.labels]] = predicted
+    return placed
+
+
+def _selected(model: Measured, sureness: Floats, right: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """What a model that may abstain answers, and how often it is wrong the surer it must be; one label a text only."""
+    if is_multi_label(model.info.task):
+        return {"selection": None, "risk_coverage": None}
+    least = model.info.decision.abstain_below
+    selection = None if least is None else asdict(measure_selection(sureness, right, least))
+    return {"selection": selection, "risk_coverage": risk_coverage(sureness, right)}
+
+
+def _sureness(model: Measured, labels: tuple[str, ...]) -> Floats:
+    """How sure the model is; of a label that it does not know it is sure that it does not apply."""
+    sureness = confidence(model.info.task, model.logits, model.info.decision.thresholds)
+    if sureness.ndim == 1:
+        return sureness
+    placed = np.ones((len(sureness), len(labels)))
+    placed[:, [labels.index(label) for label in model.info.labels]] = sureness
+    return placed

@@ -1,0 +1,39 @@
+"""``compress check``: whether a new model may take the place of an old one."""
+
+import argparse
+import json
+from pathlib import Path
+
+from compress.cli.arguments import add_settings
+from compress.durable import write_whole
+from compress.errors import CompressError
+
+
+def add_check_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of the command."""
+    about = "a model folder of any kind, a hub id, or another program's ONNX file beside its tokenizer and config.json"
+    parser.add_argument("new", metavar="NEW", help=about)
+    parser.add_argument("--against", metavar="OLD", required=True, help="the model in use; of the same kinds")
+    parser.add_argument("--markdown", metavar="FILE", help="write the result as the comment of a pull request")
+    from compress.config import CheckConfig, DataConfig
+
+    add_settings(parser, DataConfig, CheckConfig)
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    """Compare, and print or write what was asked for: 0 where the new model is within the limits, else 1."""
+    from compress.decisions.shown import as_markdown, as_text
+    from compress.steps.decisions import check
+
+    files = {name: Path(file) for name in ("json", "markdown") if isinstance(file := getattr(arguments, name), str)}
+    for name, file in files.items():
+        if file.is_dir() or not file.absolute().parent.is_dir():
+            raise CompressError(f"--{name} {file}: cannot be written there; name a file in a folder that exists")
+    of_every_command = ("command", "json", "markdown", "quiet")
+    given = {name: value for name, value in vars(arguments).items() if name not in of_every_command}
+    found = check(**{name: value for name, value in given.items() if value is not None})
+    forms = {"json": json.dumps(found, indent=2, ensure_ascii=False) + "\n", "markdown": as_markdown(found)}
+    for name, file in files.items():
+        write_whole(file, forms[name])
+    print(forms["json"] if arguments.json is True else as_text(found), end="")
+    return 0 if found["passed"] else 1

@@ -1,0 +1,44 @@
+"""Settings of check and calibrate."""
+
+from typing import ClassVar, Literal
+
+from compress.config.settings import Metric, ThreadsConfig, setting
+
+
+class CheckConfig(ThreadsConfig):
+    """check: whether a model may take the place of another, by their answers to the test split."""
+
+    command: ClassVar[str] = "check"
+    max_drop: float = setting(1.0, "points of the metric that the new model may lose", ge=0, le=100)
+    max_negative_flips: float | None = setting(
+        None, "percent of the texts that the old model got right and the new one may get wrong", ge=0, le=100
+    )
+    metric: Metric | None = setting(
+        None,
+        "what --max-drop limits; f1 is of the second of two labels; default: accuracy, or macro_f1 for multi-label",
+    )
+    speed: bool = setting(True, "measure the time from a text to its label")
+    seconds: float = setting(3.0, "time to spend on the speed of each model", gt=0, le=3600)
+    seed: int = setting(0, "seed of the bootstrap and of the texts that are timed", ge=0, le=2**31 - 1)
+
+
+class CalibrateConfig(ThreadsConfig):
+    """calibrate: scores that can be read as probabilities, and when a score is enough to answer."""
+
+    command: ClassVar[str] = "calibrate"
+    thresholds: Literal["f1", "none"] = setting(
+        "f1", "for multi-label tasks: f1, the score with the best F1 of each label; none, 0.5 for all"
+    )
+    min_precision: float | None = setting(
+        None, "for multi-label tasks: of each label the least score that keeps this precision, in percent", gt=0, le=100
+    )
+    max_error: float | None = setting(
+        None,
+        "for tasks with one label a text: abstain where the score is low, so that of what is answered at most this "
+        "percent is wrong, with 95% confidence",
+        gt=0,
+        lt=100,
+    )
+    seed: int = setting(
+        0, "seed of the third of the validation texts that --max-error fits the temperature on", ge=0, le=2**31 - 1
+    )

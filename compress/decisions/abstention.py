@@ -1,0 +1,101 @@
+"""The score below which a classifier abstains, so that the error of what it answers is bounded, with 95% confidence.
+
+Learn then Test (Angelopoulos et al. 2021), with the selective risk of Geifman and El-Yaniv (2017): candidate scores
+are tested one after the other, from a safe one down, until the first one that fails. Of texts that are answered at a
+fixed score, each is wrong with the same chance, the risk, so the p-value of "the risk is above the limit" is an exact
+binomial tail. Because the order is fixed beforehand, all tests together are wrong at most as often as one (fixed
+sequence testing: Maurer et al. 1995). The candidates, their order and the first of them come from texts of their own,
+which are not tested on: so nothing is assumed but that texts are drawn independently from what will be asked.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from compress.errors import CompressError
+from compress.evaluation.metrics import Floats
+
+CONFIDENCE = 0.95
+_CANDIDATES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Abstention:
+    """The score, and what was found on the texts that were tested; shares are fractions."""
+
+    abstain_below: float
+    max_error: float
+    confidence: float
+    texts: int  # that were tested
+    coverage: float  # of these, the share that is answered
+    error: float  # of those that are answered, the share that is wrong
+    error_bound: float  # which the risk is not above, with the confidence, had this score alone been tested
+
+
+def texts_needed(max_error: float) -> int:
+    """How many texts must be answered, all of them rightly, to show an error of at most ``max_error``."""
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-max_error))
+
+
+def candidates(confidences: Floats, right: npt.NDArray[np.bool_], max_error: float, tested: int) -> Floats:
+    """Scores to test, falling, by ``[n]`` texts that are not ``tested``: the first is where success is surest."""
+    levels = np.unique(np.quantile(confidences, np.linspace(0, 1, _CANDIDATES + 1)[:-1]))[::-1]
+    levels[-1] = 0.0  # the last answers everything, also what lies below all that was seen here
+    answered, wrong = _counts(levels, confidences, right)
+    # As many as the texts to test would have; half a mistake more than was seen, since few texts show none.
+    share = tested / len(right)
+    chances = _log_p_values((wrong + 0.5) * share, answered * share, max_error)
+    return np.asarray(levels[int(chances.argmin()) :])
+
+
+def choose_abstention(
+    levels: Floats, confidences: Floats, right: npt.NDArray[np.bool_], max_error: float
+) -> Abstention:
+    """The lowest of the ``levels``, falling, up to which none fails on ``[n]`` texts.
+
+    Raises:
+        CompressError: the first one fails already; says what can be shown.
+    """
+    answered, wrong = _counts(levels, confidences, right)
+    passed = _log_p_values(wrong, answered, max_error) <= math.log(1 - CONFIDENCE)
+    if not passed[0]:
+        raise CompressError(_best_shown(answered, wrong, len(right), max_error))
+    at = int(np.logical_and.accumulate(passed).sum()) - 1
+    coverage, error = answered[at] / len(right), wrong[at] / answered[at]
+    bound = _upper_bounds(wrong[at], answered[at])
+    return Abstention(float(levels[at]), max_error, CONFIDENCE, len(right), float(coverage), float(error), float(bound))
+
+
+def _best_shown(answered: Floats, wrong: Floats, texts: int, max_error: float) -> str:
+    bounds = _upper_bounds(wrong, answered)
+    best = int(bounds.argmin())
+    return (
+        f"calibrate.max_error {100 * max_error:g} cannot be shown with {100 * CONFIDENCE:g}% confidence on {texts:,} "
+        f"texts: the best is an error of at most {100 * bounds[best]:.1f}%, where {100 * answered[best] / texts:.0f}% "
+        "of them are answered; allow more, or give more validation texts"
+    )
+
+
+def _counts(levels: Floats, confidences: Floats, right: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """How many of ``[n]`` texts are answered at each level, and how many of these wrongly."""
+    order = np.argsort(confidences, kind="stable")
+    below = np.searchsorted(confidences[order], levels, side="left")
+    wrong_from = np.append(np.cumsum(~right[order][::-1])[::-1], 0)
+    return (len(right) - below).astype(np.float64), wrong_from[below].astype(np.float64)
+
+
+def _log_p_values(wrong: Floats, answered: Floats, max_error: float) -> Floats:
+    """The log-chance of so few mistakes among so many answers if the risk were ``max_error``; fractions are allowed."""
+    from scipy.stats import binom
+
+    return np.asarray(binom.logcdf(np.floor(wrong), np.floor(answered), max_error))
+
+
+def _upper_bounds(wrong: Floats, answered: Floats) -> Floats:
+    """The exact one-sided bounds of shares (Clopper and Pearson 1934)."""
+    from scipy.stats import beta
+
+    all_wrong = wrong >= answered
+    return np.where(all_wrong, 1.0, beta.ppf(CONFIDENCE, wrong + 1, np.where(all_wrong, 1, answered - wrong)))

@@ -1,0 +1,134 @@
+"""From the logits of validation texts to a temperature and a decision."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compress.config import CalibrateConfig
+from compress.data.dataset import some
+from compress.decisions.abstention import Abstention, candidates, choose_abstention, texts_needed
+from compress.decisions.thresholds import LabelThreshold, choose_thresholds
+from compress.errors import CompressError
+from compress.evaluation.metrics import (
+    Floats,
+    calibration_error,
+    confidence,
+    from_counts,
+    predictions,
+    text_counts,
+    truth,
+)
+from compress.folder import NEVER
+from compress.progress import say
+from compress.quantization.temperature import FittedTemperature, fit_temperature
+from compress.runtime.decision import probabilities
+from compress.runtime.predictor import Logits
+from compress.task import is_multi_label
+
+Targets = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What was fitted and chosen."""
+
+    temperature: FittedTemperature
+    decision: dict[str, Any] | None  # as in a manifest
+    metrics: dict[str, Any]
+
+
+def calibrate(
+    labels: Sequence[str], task: str, logits: Logits, targets: Targets, config: CalibrateConfig
+) -> Calibrated:
+    """A temperature for ``[n, labels]`` logits, and with it thresholds or a score to abstain below.
+
+    Where an error is to be bounded, a third of the texts, drawn at random, fits the temperature and plans what is
+    tested on the others; see :mod:`compress.decisions.abstention`.
+
+    Raises:
+        CompressError: there are too few texts for the bound, or it cannot be reached; or a setting is for another task.
+    """
+    multi_label = is_multi_label(task)
+    if multi_label and config.max_error is not None:
+        raise CompressError("calibrate.max_error is for tasks with one label a text; give --min-precision for this one")
+    if not multi_label and config.min_precision is not None:
+        raise CompressError("calibrate.min_precision is for multi-label tasks; give --max-error for this one")
+    fitted_on = np.arange(len(logits))
+    if config.max_error is not None:
+        fitted_on, tested_on = _parts(len(logits), config.max_error / 100, config.seed)
+    fitted = fit_temperature(logits[fitted_on], targets[fitted_on], task)
+    calibrated = (logits / fitted.temperature).astype(np.float32)
+    right = truth(targets, len(labels))
+    metrics = asdict(fitted) | _calibration_errors(task, logits, calibrated, right)
+    if multi_label:
+        decision, found = _by_label(labels, calibrated, right, config)
+        return Calibrated(fitted, decision, metrics | found)
+    if config.max_error is None:
+        return Calibrated(fitted, None, metrics)
+    scores = probabilities(calibrated, multi_label=False).max(axis=1).astype(np.float64)
+    correct = (predictions(task, calibrated) == right).all(axis=1)
+    error = config.max_error / 100
+    levels = candidates(scores[fitted_on], correct[fitted_on], error, len(tested_on))
+    chosen = choose_abstention(levels, scores[tested_on], correct[tested_on], error)
+    return Calibrated(fitted, asdict(chosen), metrics | _told(chosen))
+
+
+def _parts(texts: int, max_error: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """A third of the texts and the others, at random; refused where even no mistake would show the bound."""
+    order = np.random.default_rng(seed).permutation(texts)
+    tested, needed = texts - texts // 3, texts_needed(max_error)
+    if tested < needed:
+        raise CompressError(
+            f"calibrate.max_error {100 * max_error:g} needs at least {-(-3 * needed // 2):,} validation texts "
+            f"({needed:,} answered without a mistake, beside a third that fits the temperature), got {texts:,}; give "
+            "more with --validation FILE, or allow more"
+        )
+    return order[: texts // 3], order[texts // 3 :]
+
+
+def _calibration_errors(task: str, before: Logits, after: Logits, right: npt.NDArray[np.bool_]) -> dict[str, float]:
+    answers = predictions(task, before)  # a temperature changes none
+    correct = answers == right if is_multi_label(task) else (answers == right).all(axis=1)
+    names = {"ece_before": before, "ece_after": after}
+    return {name: calibration_error(confidence(task, each).ravel(), correct.ravel()) for name, each in names.items()}
+
+
+def _by_label(
+    labels: Sequence[str], calibrated: Logits, right: npt.NDArray[np.bool_], config: CalibrateConfig
+) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    if config.thresholds == "none":
+        return None, {}
+    least = None if config.min_precision is None else config.min_precision / 100
+    found = choose_thresholds(labels, probabilities(calibrated, multi_label=True), right, least)
+    _warn(found, least)
+    thresholds = {one.label: one.threshold for one in found}
+    f1 = {
+        "validation_macro_f1_at_half": _macro_f1(calibrated, right, None),
+        "validation_macro_f1": _macro_f1(calibrated, right, list(thresholds.values())),
+    }
+    chosen = "f1" if least is None else f"precision of at least {config.min_precision:g}%"
+    return {"thresholds": thresholds, "chosen_by": chosen, "texts": len(right)}, f1 | {
+        "by_label": list(map(asdict, found))
+    }
+
+
+def _macro_f1(logits: Logits, right: npt.NDArray[np.bool_], thresholds: Sequence[float] | None) -> float:
+    sums: Floats = text_counts("macro_f1", predictions("multi_label", logits, thresholds), right).sum(axis=0)
+    return float(from_counts("macro_f1", sums, len(right)))
+
+
+def _warn(found: Sequence[LabelThreshold], least: float | None) -> None:
+    if absent := [one.label for one in found if not one.n]:
+        say(f"calibrate: no validation text has {some(absent, 'or')}; the threshold stays 0.5")
+    if never := [f"{one.label} ({100 * (one.best_precision or 0):.0f}%)" for one in found if one.threshold == NEVER]:
+        say(
+            f"calibrate: no threshold keeps a precision of {100 * (least or 0):g}% for {some(never)}; such a label is "
+            "never given (in brackets: its best precision)"
+        )
+
+
+def _told(chosen: Abstention) -> dict[str, float]:
+    return {name: getattr(chosen, name) for name in ("abstain_below", "coverage", "error", "error_bound")}

@@ -1,0 +1,129 @@
+"""A check's result for people: on a terminal, and as the comment of a pull request."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from compress.benchmark.report.formatting import (
+    capital,
+    compared,
+    megabytes,
+    metric_name,
+    milliseconds,
+    p_value,
+    percent,
+    percents,
+    points,
+    points_range,
+)
+from compress.benchmark.report.speedup import of_answers, speedup_words
+
+_MOST_LABELS, _MOST_TEXTS = 10, 10
+_FLIP_HEADS = ("Label", "Texts", "Right before, wrong now", "Wrong before, right now")
+
+Row = tuple[str, ...]
+
+
+def as_text(found: Mapping[str, Any]) -> str:
+    """The verdict, each limit, the two models side by side, and the labels with most negative flips."""
+    sections = [
+        [_verdict(found)],
+        [f"{'ok  ' if each['passed'] else 'FAIL'}  {_held(each)}" for each in found["checks"]],
+        _aligned(_table(found)),
+        [_flips(found)],
+        _aligned([_FLIP_HEADS, *_by_label(found)]) if found["flips"]["negative"] else [],
+        list(found["warnings"]),
+    ]
+    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+
+
+def as_markdown(found: Mapping[str, Any]) -> str:
+    """The same in Markdown, with some of the texts that the new model gets wrong, folded up."""
+    sections = [
+        [f"### {_verdict(found)}"],
+        [f"- {'✅' if each['passed'] else '❌'} {_held(each)}" for each in found["checks"]],
+        _piped(_table(found)),
+        [_flips(found)],
+        _piped([_FLIP_HEADS, *_by_label(found)]) if found["flips"]["negative"] else [],
+        list(_texts(found)),
+        list(found["warnings"]),
+    ]
+    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+
+
+def _verdict(found: Mapping[str, Any]) -> str:
+    new, old = found["new"]["name"], found["old"]["name"]
+    may = "may take the place of" if found["passed"] else "must not take the place of"
+    return f"{new} {may} {old}, by {found['test_texts']:,} test texts"
+
+
+def _held(check: Mapping[str, Any]) -> str:
+    if check["name"] == "drop":
+        return f"Drop: {points(check['value']).lstrip('+')} points, at most {100 * check['limit']:g}"
+    return f"Negative flips: {percent(check['value'])} of the texts, at most {100 * check['limit']:g}%"
+
+
+def _table(found: Mapping[str, Any]) -> list[Row]:
+    old, new, change = found["old"], found["new"], found["change"]
+    metric = capital(metric_name(new["accuracy"]["metric"]))
+    delta = f"{points(change['accuracy_delta'])} points ({points_range(change['ci95'])}), McNemar's p "
+    rows: list[Row] = [
+        ("", old["name"], new["name"], "Change (95%)"),
+        (metric, *(_with_interval(each["accuracy"]) for each in (old, new)), delta + p_value(change["mcnemar_p"])),
+        (
+            "Calibration error (ECE)",
+            *(percent(each["accuracy"]["ece"]) for each in (old, new)),
+            f"{points(change['ece_delta'])} points",
+        ),
+        (
+            "Size",
+            *(megabytes(each["size_bytes"]) for each in (old, new)),
+            compared(change["size_ratio"], "smaller", "larger", "as large"),
+        ),
+    ]
+    if "speedup_answer" in change:
+        times = (milliseconds(each["answer_p50_ms"]) for each in (old, new))
+        rows.insert(3, ("Text to answer", *times, speedup_words(of_answers(change))))
+    return rows
+
+
+def _with_interval(accuracy: Mapping[str, Any]) -> str:
+    return f"{percent(accuracy['value'])} ({percents(accuracy['ci95'])})"
+
+
+def _flips(found: Mapping[str, Any]) -> str:
+    flips = found["flips"]
+    return (
+        f"Right before, wrong now: {flips['negative']:,} texts, {percent(flips['negative_share'])}"
+        f" ({percents(flips['negative_ci95'])}). Wrong before, right now: {flips['positive']:,}."
+        f" Same answer: {percent(found['change']['agreement'])}."
+    )
+
+
+def _by_label(found: Mapping[str, Any]) -> list[Row]:
+    """The labels with most negative flips, and how many others have some."""
+    worst = sorted(found["flips"]["by_label"], key=lambda row: -int(row["became_wrong"]))
+    worst = [row for row in worst if row["became_wrong"]]
+    rows: list[Row] = [
+        (row["label"], f"{row['n']:,}", f"{row['became_wrong']:,}", f"{row['became_right']:,}")
+        for row in worst[:_MOST_LABELS]
+    ]
+    return [*rows, (f"and {len(worst) - _MOST_LABELS} more", "", "", "")] if len(worst) > _MOST_LABELS else rows
+
+
+def _texts(found: Mapping[str, Any]) -> Iterator[str]:
+    worse = [flip for flip in found["flips"]["texts"] if flip["first"] == flip["right"]][:_MOST_TEXTS]
+    if worse:
+        yield "<details><summary>Some texts that were right before and are wrong now</summary>\n"
+        rows = [(flip["text"], *(", ".join(flip[key]) or "no label" for key in ("right", "now"))) for flip in worse]
+        yield from _piped([("Text", "Right", "Now"), *rows])
+        yield "\n</details>"
+
+
+def _aligned(rows: Sequence[Row]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _piped(rows: Sequence[Row]) -> list[str]:
+    lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    return [lines[0], f"|{'---|' * len(rows[0])}", *lines[1:]]

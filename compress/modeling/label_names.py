@@ -1,0 +1,42 @@
+"""The names of a model's labels, as a Hugging Face config has them; read without PyTorch."""
+
+import unicodedata
+from typing import Any
+
+from compress.data.dataset import some
+from compress.data.labels import BREAKS
+from compress.errors import CompressError
+
+
+def labels_of(config: Any, source: str) -> tuple[str, ...]:
+    """Label names in the order of the logits; the placeholders LABEL_0, LABEL_1 stand for the data's 0, 1.
+
+    Raises:
+        CompressError: the config does not name each logit once, or names it in two ways.
+    """
+    names: dict[int, Any] = config.id2label
+    if sorted(names) != list(range(len(names))):
+        numbers = some([str(number) for number in sorted(names)])
+        raise CompressError(
+            f"{source}: config.json's id2label names the logits {numbers}, but they are numbered from 0 "
+            f"to {len(names) - 1}; correct id2label and label2id there"
+        )
+    labels = tuple(_on_one_line(names[index]) for index in range(len(names)))
+    if len(set(labels)) < len(labels):
+        twice = next(label for label in labels if labels.count(label) > 1)
+        raise CompressError(f"{source}: config.json's id2label has {twice!r} twice; give each logit a name of its own")
+    for name, index in (config.label2id or {}).items():
+        if (label := _on_one_line(name)) in labels and str(index).removesuffix(".0") != str(labels.index(label)):
+            raise CompressError(
+                f"{source}: config.json's id2label and label2id disagree, the latter says that {name!r} is {index}; "
+                "correct the wrong one"
+            )
+    if all(label == f"LABEL_{index}" for index, label in enumerate(labels)):
+        return tuple(map(str, range(len(labels))))
+    return labels
+
+
+def _on_one_line(name: Any) -> str:
+    """A label as it is read in data too: line breaks and tabs are blanks, and equal names are spelled in one way."""
+    label = unicodedata.normalize("NFC", BREAKS.sub(" ", str(name))).strip()
+    return label.lower() if label.lower() in {"true", "false"} else label

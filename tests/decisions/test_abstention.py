@@ -1,0 +1,102 @@
+"""The bound on the error of what is answered: it holds in simulations, and what cannot be shown is told."""
+
+import numpy as np
+import pytest
+from scipy.stats import beta
+
+from compress.config import CalibrateConfig
+from compress.decisions.abstention import candidates, choose_abstention, texts_needed
+from compress.decisions.calibrate import calibrate
+from compress.errors import CompressError
+from compress.evaluation.metrics import Floats
+from compress.evaluation.selective import measure_selection, risk_coverage
+
+SCORES = np.linspace(0, 1, 20_001)
+# The chance of a mistake at a score: calibrated; too sure; worst in the middle, so that the risk does not only rise.
+CHANCES: dict[str, Floats] = {
+    "calibrated": (1 - SCORES) / 2,
+    "too sure": 0.04 + 0.5 * (1 - SCORES) ** 2,
+    "not in order": np.where((SCORES > 0.7) & (SCORES < 0.9), 0.2, 0.02),
+}
+
+
+def risk_at(chances: Floats, level: float) -> float:
+    """Of all texts with such scores or higher, which are spread evenly, the share of mistakes."""
+    return float(chances[level <= SCORES].mean())
+
+
+@pytest.mark.parametrize("case", CHANCES)
+def test_the_stated_risk_holds_in_at_least_95_of_100_simulations(case: str) -> None:
+    rng, chances, max_error = np.random.default_rng(0), CHANCES[case], 0.08
+    kept = []
+    for _ in range(1000):
+        drawn = rng.integers(0, len(SCORES), 450)
+        scores, right = SCORES[drawn], rng.random(450) >= chances[drawn]
+        levels = candidates(scores[:150], right[:150], max_error, 300)
+        try:
+            found = choose_abstention(levels, scores[150:], right[150:], max_error)
+        except CompressError:  # nothing is promised
+            kept.append(True)
+        else:
+            kept.append(risk_at(chances, found.abstain_below) <= max_error)
+    assert np.mean(kept) >= 0.95
+
+
+def test_what_is_chosen_answers_nearly_as_much_as_is_allowed() -> None:
+    """On many texts the bound is close to the truth: a risk of 10% is reached where the score is 0.6."""
+    rng, chances = np.random.default_rng(1), CHANCES["calibrated"]
+    drawn = rng.integers(0, len(SCORES), 30_000)
+    scores, right = SCORES[drawn], rng.random(30_000) >= chances[drawn]
+    levels = candidates(scores[:10_000], right[:10_000], 0.1, 20_000)
+    found = choose_abstention(levels, scores[10_000:], right[10_000:], 0.1)
+    assert 0.6 <= found.abstain_below <= 0.68
+    assert found.coverage == pytest.approx(1 - found.abstain_below, abs=0.01)
+    assert found.error < 0.1 < found.error_bound + 0.01
+    wrong = round(found.error * found.coverage * 20_000)
+    assert found.error_bound == pytest.approx(
+        beta.ppf(0.95, wrong + 1, round(found.coverage * 20_000) - wrong), rel=1e-6
+    )
+
+
+def test_where_all_may_be_answered_nothing_is_held_back() -> None:
+    rng = np.random.default_rng(2)
+    scores, right = rng.random(900), np.ones(900, dtype=np.bool_)
+    found = choose_abstention(candidates(scores[:300], right[:300], 0.02, 600), scores[300:], right[300:], 0.02)
+    assert (found.abstain_below, found.coverage, found.error) == (0.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(("max_error", "needed"), [(0.01, 299), (0.05, 59), (0.2, 14)])
+def test_the_number_of_texts_is_the_least_that_can_show_the_bound(max_error: float, needed: int) -> None:
+    assert texts_needed(max_error) == needed
+    assert (1 - max_error) ** needed <= 0.05 < (1 - max_error) ** (needed - 1)
+
+
+def drawn(texts: int, skill: float) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    targets = rng.integers(0, 3, texts)
+    return rng.normal(size=(texts, 3)).astype(np.float32) + skill * np.eye(3, dtype=np.float32)[targets], targets
+
+
+def test_too_few_texts_are_told_how_many_are_needed() -> None:
+    logits, targets = drawn(400, 5)
+    config = CalibrateConfig(max_error=1)
+    with pytest.raises(CompressError, match=r"needs at least 449 validation texts.*got 400"):
+        calibrate(("a", "b", "c"), "single_label", logits, targets, config)
+    logits, targets = drawn(449, 20)  # and with so many, none of them wrong, it can be shown
+    assert calibrate(("a", "b", "c"), "single_label", logits, targets, config).decision
+
+
+def test_a_bound_out_of_reach_is_told_with_the_best_there_is() -> None:
+    logits, targets = drawn(600, 0.5)
+    with pytest.raises(CompressError, match=r"max_error 5 cannot be shown.*an error of at most [\d.]+%, where \d+% of"):
+        calibrate(("a", "b", "c"), "single_label", logits, targets, CalibrateConfig(max_error=5))
+
+
+def test_coverage_and_risk_are_counted_and_the_curve_ends_at_all_texts() -> None:
+    confidences, right = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, True, False])
+    found = measure_selection(confidences, right, 0.7)
+    assert (found.coverage, found.risk, found.answered) == (0.75, pytest.approx(1 / 3), 3)
+    assert found.risk_ci95 is not None
+    assert found.risk_ci95[0] < 1 / 3 < found.risk_ci95[1]
+    assert measure_selection(confidences, right, 0.95).risk is None
+    assert risk_coverage(confidences, right) == [(0.25, 0.0), (0.5, 0.5), (0.75, pytest.approx(1 / 3)), (1.0, 0.5)]
