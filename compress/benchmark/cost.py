@@ -10,7 +10,8 @@ from typing import Any
 _ATTENTION = re.compile(r"layer\.(\d+)\.attention\.output\.weight(?:\.int8)?$")
 _FFN = re.compile(r"layer\.(\d+)\.ffn\.input\.weight(?:\.int8)?$")
 _GATE = re.compile(r"layer\.(\d+)\.ffn\.gate\.weight(?:\.int8)?$")
-_DISTANCES = re.compile(r"\.position_(?:keys|queries)\.table$")  # whose products are not counted
+_DISTANCES = re.compile(r"^layer\.\d+\.attention\.(position_(?:keys|queries))\.table(?:\.int8)?$")
+_PROJECTION = re.compile(r"^embeddings\.projection\.weight(?:\.int8)?$")
 _HEAD = re.compile(r"^(?:pooler|logits)\.weight(?:\.int8)?$")
 
 
@@ -40,12 +41,17 @@ class ProductSizes:
     head: int  # weights of the classification head, each used once a text
     first_token_only: bool  # whether the last layer computes queries, output and FFN for the first token alone
     gated: bool = False  # whether the FFN has gates, as many as neurons, from a product of their own
+    projection: int = 0  # weights of the matrix after the embeddings, each used once a token
+    # Products of each token with vectors of distances, in every layer with heads, beside that of query and key: 0 to 2.
+    distances: int = 0
+    distance_rows: int | None = None  # vectors that there are; None where only those in the text are multiplied with
+    distance_projections: int = 0  # products that compute these vectors again for each text
 
 
 def product_sizes(predictor: Any, graph: Path | None) -> ProductSizes | None:
     """Those of a predictor, or of its ONNX file ``graph``.
 
-    None for a model that is not laid out as ours are, and for one with products that are not counted here.
+    None for a model that is not laid out as ours are.
     """
     if graph is not None:
         import onnx
@@ -53,17 +59,16 @@ def product_sizes(predictor: Any, graph: Path | None) -> ProductSizes | None:
         return sizes_of_graph({each.name: tuple(each.dims) for each in onnx.load(graph).graph.initializer})
     if not predictor.backend.startswith("torch"):
         return None
-    from compress.families.view import EncoderView
-
-    distances, _ = EncoderView(predictor.model).relative_positions
-    return None if distances is not None else sizes_of_model(predictor.model)
+    return sizes_of_model(predictor.model)
 
 
 def sizes_of_model(model: Any) -> ProductSizes:
-    """Those of a PyTorch model, which computes all tokens in every layer; products with distances are left out."""
+    """Those of a PyTorch model, which computes all tokens in every layer."""
     from compress.families.view import EncoderView
 
     view = EncoderView(model)
+    table, _ = view.relative_positions
+    kinds = sum(kind in (view.config.pos_att_type or ()) for kind in ("c2p", "p2c")) if table else 0
     return ProductSizes(
         hidden=view.hidden_size,
         attention=tuple(layer.heads * layer.head_size for layer in view.layers),
@@ -71,6 +76,11 @@ def sizes_of_model(model: Any) -> ProductSizes:
         head=sum(linear.weight.numel() for linear in view.head),
         first_token_only=False,
         gated=view.family.parts.fused,
+        projection=view.projection.weight.numel() if view.projection else 0,
+        distances=kinds,
+        distance_rows=table.num_embeddings if table else None,
+        # By key and query of all tokens transformers projects for both kinds, whichever it reads.
+        distance_projections=2 if table and view.config.share_att_key else kinds,
     )
 
 
@@ -81,7 +91,7 @@ def sizes_of_graph(shapes: Mapping[str, Sequence[int]]) -> ProductSizes | None:
     attention, neurons = _by_layer(_ATTENTION, shapes, axis=0), _by_layer(_FFN, shapes, axis=1)
     hidden = _by_layer(_FFN, shapes, axis=0) | _by_layer(_ATTENTION, shapes, axis=1)
     head = [shape[0] * shape[1] for name, shape in shapes.items() if _HEAD.search(name)]
-    if not hidden or len(head) != 2 or any(_DISTANCES.search(name) for name in shapes):
+    if not hidden or len(head) != 2:
         return None
     layers = range(max(hidden) + 1)
     return ProductSizes(
@@ -91,12 +101,14 @@ def sizes_of_graph(shapes: Mapping[str, Sequence[int]]) -> ProductSizes | None:
         head=sum(head),
         first_token_only=MEAN not in shapes,
         gated=any(_GATE.search(name) for name in shapes),
+        projection=sum(shape[0] * shape[1] for name, shape in shapes.items() if _PROJECTION.search(name)),
+        distances=len({found[1] for name in shapes if (found := _DISTANCES.search(name))}),
     )
 
 
 def macs_per_text(sizes: ProductSizes, tokens: float) -> int:
     """Multiply-accumulates of all matrix products for one text of ``tokens`` tokens."""
-    total = float(sizes.head)
+    total = sizes.head + tokens * sizes.projection
     last = len(sizes.attention) - 1
     for layer, (attention, neurons) in enumerate(zip(sizes.attention, sizes.neurons, strict=True)):
         rows = 1.0 if sizes.first_token_only and layer == last else tokens
@@ -105,6 +117,10 @@ def macs_per_text(sizes: ProductSizes, tokens: float) -> int:
         scores_and_context = 2 * rows * tokens * attention
         ffn = (3 if sizes.gated else 2) * rows * sizes.hidden * neurons
         total += keys_and_values + query_and_output + scores_and_context + ffn
+        # Of L tokens the distances are 2 L; of the first one alone they are L.
+        vectors = sizes.distance_rows or (tokens if rows < tokens else 2 * tokens)
+        total += sizes.distances * rows * vectors * attention
+        total += sizes.distance_projections * (sizes.distance_rows or 0) * sizes.hidden * attention
     return round(total)
 
 

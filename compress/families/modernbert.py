@@ -50,7 +50,7 @@ MODERNBERT = Family(
     builder="modernbert",
     own_settings=(
         *("attention_bias", "mlp_bias", "norm_bias", "classifier_bias", "classifier_activation"),
-        *("local_attention", "classifier_pooling"),
+        *("local_attention", "classifier_pooling", "layer_types"),
     ),
     unread=("decoder.weight", "decoder.bias"),
     refusal=_refusal,

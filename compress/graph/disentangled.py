@@ -20,7 +20,7 @@ from compress.families.view import EncoderView
 from compress.graph import weights as plain
 from compress.graph.post_norm import PostNormGraph
 from compress.graph.weights import Array, EncoderWeights, LayerWeights
-from compress.graph.writer import HIDES, MASKED, SHOWN, SHOWS, WORDS
+from compress.graph.writer import HIDES, MASKED, SHOWN, SHOWS, TABLE, WORDS
 
 Rows = npt.NDArray[np.int64]
 
@@ -136,7 +136,7 @@ class DisentangledGraph(PostNormGraph):
             added.append(self.op("MatMul", queries, rows, name=place))
         if layer.position_queries is not None:
             place = f"{name}.position_queries"
-            table = self.constant(f"{place}.table", layer.position_queries)
+            table = self.constant(f"{place}{TABLE}", layer.position_queries)
             own = self.op("Gather", table, self._to_first, name=f"{place}.rows", axis=0)
             products = self.op("Mul", key, own, name=f"{place}.products")
             sums = self.op("ReduceSum", products, self._number(3), name=f"{place}.sums")  # [sequence, batch, heads, 1]
@@ -145,7 +145,7 @@ class DisentangledGraph(PostNormGraph):
 
     def _positions_of(self, name: str, table: Array, rows: str) -> str:
         """The ``rows`` of ``table``, ``[1, heads, head_size, rows]``."""
-        found = self.op("Gather", self.constant(f"{name}.table", table), rows, name=f"{name}.rows", axis=0)
+        found = self.op("Gather", self.constant(f"{name}{TABLE}", table), rows, name=f"{name}.rows", axis=0)
         return str(self.op("Transpose", found, name=f"{name}.transposed", perm=(1, 2, 3, 0)))
 
 

@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 from compress.runtime.graph_file import OUTPUT, PRODUCER
 
 WORDS = "words"  # the word embeddings, [vocabulary, hidden]
+TABLE = ".table"  # ends the names of tables of distances, [rows, 1, heads, head_size]
 MASKED = "masked"  # the number that hides padding: added to its attention scores, or the most that they may be
 SHOWN = "shown"  # there where MASKED is a most: that of all other scores
 MEAN = "mean.axis"  # there where the head reads the mean of all tokens and not the first one
@@ -30,6 +31,11 @@ OPSET = 20
 
 Shape = tuple[int, list[str | int | None]]  # the type of an element (of TensorProto), and the dimensions
 Constants = dict[str, npt.NDArray[Any]]
+
+
+def is_table(constant: str) -> bool:
+    """Whether the rows of a weight of this name are looked up, and not multiplied with."""
+    return constant == WORDS or constant.endswith(TABLE)
 
 
 class GraphWriter:

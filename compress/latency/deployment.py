@@ -123,7 +123,9 @@ def random_model(architecture: Architecture, widths: Widths) -> PreTrainedModel:
 
     No two layers are alike: ONNX Runtime would keep equal weights once, and read them from a nearer cache.
     """
-    family = FAMILIES[architecture.family]
+    family, own_settings = FAMILIES[architecture.family], dict(architecture.own_settings)
+    if kinds := own_settings.get("layer_types"):  # of the whole model
+        own_settings["layer_types"] = kinds[: len(widths.heads)]
     shape: dict[str, Any] = {
         "vocab_size": architecture.vocabulary,
         "max_position_embeddings": architecture.positions,
@@ -141,7 +143,7 @@ def random_model(architecture: Architecture, widths: Widths) -> PreTrainedModel:
         "pad_token_id": architecture.pad_id,
         "embedding_size": architecture.embedding_size or architecture.hidden_size,
         "keeps_projection": architecture.embedding_size is not None,
-        **dict(architecture.own_settings),
+        **own_settings,
     }
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         model: PreTrainedModel = pruned_classifier(family)(pruned_config(family)(**family.renamed(shape)))

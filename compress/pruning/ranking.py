@@ -37,7 +37,7 @@ def magnitude_importance(checkpoint: Checkpoint) -> Importance:
     """The sum of the squares of all weights that go with a unit: its own rows, and the columns that read it."""
     heads, neurons = [], []
     for layer in EncoderView(checkpoint.model).layers:
-        columns = _unit_norms(layer.projections, layer.attention_output)
+        columns = _unit_norms((*layer.projections, *layer.position_projections), layer.attention_output)
         heads.append(columns.reshape(-1, layer.head_size).sum(dim=1))
         neurons.append(_unit_norms([layer.ffn_input], layer.ffn_output))
     return Importance(heads, neurons)
@@ -54,9 +54,11 @@ def random_importance(checkpoint: Checkpoint, seed: int) -> Importance:
 
 
 def _unit_norms(writers: Sequence[torch.nn.Linear], reader: torch.nn.Linear) -> torch.Tensor:
-    """Squared weights by unit, float64 ``[units]``."""
+    """Squared weights by unit, float64 ``[units]``; a writer may give several values a unit, as fused ones do."""
+    columns = reader.weight.detach().double().square().sum(dim=0)
     rows = [writer.weight.detach().double().square().sum(dim=1) for writer in writers]
-    return torch.stack([*rows, reader.weight.detach().double().square().sum(dim=0)]).sum(dim=0)
+    parts = [part for squares in rows for part in squares.split(len(columns))]
+    return torch.stack([*parts, columns]).sum(dim=0)
 
 
 def _checked(importance: object, checkpoint: Checkpoint) -> Importance:

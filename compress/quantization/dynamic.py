@@ -5,8 +5,8 @@ Rules:
    ONNX Runtime fuses into one kernel; a value that several products read is quantized once. W is int8, symmetric, with
    a scale for each column, and uses the range that the plan gives it; activations are uint8. (Int8 weights ran eight
    times faster than uint8 ones on CPUs with VNNI.)
-2. The word table becomes int8 with a scale for each column, dequantized after the lookup by Cast and Mul
-   (DequantizeLinear by column took 4 times as long).
+2. The word table and those of distances become int8 with a scale for each column, dequantized after the lookup by Cast
+   and Mul (DequantizeLinear by column took 4 times as long).
 3. The classifier's own product stays fp32, and so do weights that the plan names.
 """
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from compress.graph.writer import KEPT_FP32, WORDS, Constants, constants_of, rewrite
+from compress.graph.writer import KEPT_FP32, Constants, constants_of, is_table, rewrite
 
 FULL_RANGE = 127
 
@@ -41,14 +41,14 @@ Rewrite = Callable[[onnx.ModelProto, QuantizationPlan], onnx.ModelProto]
 
 
 def quantizable(model: onnx.ModelProto) -> dict[str, npt.NDArray[np.float32]]:
-    """The weights of an fp32 model of ours that quantization may touch, ``[rows, columns]``, in the graph's order."""
+    """The weights of an fp32 model of ours that quantization may touch, ``[rows, ...]``, in the graph's order."""
     constants = constants_of(model)
     return {
         name: constants[name]
         for node in model.graph.node
         for name in node.input
         if name in constants
-        and ((node.op_type == "MatMul" and name != KEPT_FP32) or (node.op_type == "Gather" and name == WORDS))
+        and ((node.op_type == "MatMul" and name != KEPT_FP32) or (node.op_type == "Gather" and is_table(name)))
     }
 
 
@@ -92,7 +92,7 @@ def replace_products(
 def quantize_columns(
     weight: npt.NDArray[np.float32], largest: int | Integers = FULL_RANGE
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Symmetric int8 by column: ``weight ~ int8 * scale``, ``[rows, columns]`` and ``[columns]``.
+    """Symmetric int8 by column: ``weight ~ int8 * scale``, ``[rows, columns]`` and ``[columns]``, which may be several.
 
     ``largest`` is the largest integer to use, at most 127, for all columns or for each.
     """

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from compress.graph.writer import WORDS, constants_of, rewrite
+from compress.graph.writer import constants_of, is_table, rewrite
 from compress.quantization.dynamic import (
     FULL_RANGE,
     Integers,
@@ -146,8 +146,8 @@ def count_risk(
 
 
 def _matrices(model: onnx.ModelProto) -> list[tuple[str, npt.NDArray[np.float32]]]:
-    """The weights that are multiplied with uint8 activations; the word table is only looked up."""
-    return [(name, weight) for name, weight in quantizable(model).items() if name != WORDS]
+    """The weights that are multiplied with uint8 activations; tables are only looked up."""
+    return [(name, weight) for name, weight in quantizable(model).items() if not is_table(name)]
 
 
 def _with_ends(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, tuple[str, str]]]:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from compress.graph.writer import WORDS, Constants, constants_of, rewrite
+from compress.graph.writer import Constants, constants_of, rewrite
 from compress.progress import progress
 from compress.quantization.dynamic import QuantizationPlan, quantizable, replace_products
 from compress.quantization.ranges import Histogram, Range
@@ -50,7 +50,7 @@ class Activation:
 
 def products(model: onnx.ModelProto) -> dict[str, str]:
     """The value that each weight of an fp32 model of ours is multiplied with, by the weight's name."""
-    weights = quantizable(model).keys() - {WORDS}
+    weights = quantizable(model)
     nodes = (node for node in model.graph.node if node.op_type == "MatMul")
     return {node.input[1]: node.input[0] for node in nodes if node.input[1] in weights}
 

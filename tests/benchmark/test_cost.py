@@ -1,7 +1,8 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,6 @@ from compress.benchmark.cost import (
     gpu_counters,
     macs_per_text,
     peak_memory_bytes,
-    product_sizes,
     sizes_of_graph,
     sizes_of_model,
 )
@@ -59,10 +59,22 @@ def test_layers_without_heads_or_without_an_ffn_are_counted() -> None:
     assert (found.hidden, found.attention, found.neurons) == (HIDDEN, (64, 16, 0, 48), (0, 64, 32, 0))
 
 
-def test_products_with_distances_are_unknown_and_not_left_out() -> None:
-    model = make_model(FAMILIES["deberta-v2"])
-    assert product_sizes(SimpleNamespace(backend="torch", model=model), None) is None
-    assert sizes_of_graph({each.name: tuple(each.dims) for each in graph_of(model).graph.initializer}) is None
+@pytest.mark.parametrize("settings", [{}, {"share_att_key": False}, {"pos_att_type": "p2c"}], ids=str)
+def test_products_with_distances_are_counted(settings: dict[str, Any]) -> None:
+    model = make_model(FAMILIES["deberta-v2"], **settings)
+    feeds = {name: torch.ones(1, 20, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
+    with FlopCounterMode(display=False) as counter, torch.no_grad():  # it fails on tables in inference mode
+        parts(model)(**feeds)
+    assert 2 * macs_per_text(sizes_of_model(model), 20) == counter.get_total_flops()
+
+
+def test_a_graph_multiplies_with_the_distances_of_its_text_alone() -> None:
+    graph = quantize_weights(graph_of(make_model(FAMILIES["deberta-v2"])))
+    found = sizes_of_graph({each.name: tuple(each.dims) for each in graph.graph.initializer})
+    assert found is not None
+    assert found.projection == 24 * HIDDEN
+    without = macs_per_text(replace(found, distances=0), 20)
+    assert macs_per_text(found, 20) - without == 2 * HIDDEN * (3 * 20 * 40 + 20)
 
 
 def test_weights_of_another_model_are_not_guessed_at() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
+    BertTokenizer,
     CamembertTokenizer,
     DebertaV2Tokenizer,
     PreTrainedTokenizerFast,
@@ -70,6 +71,17 @@ def byte_pairs_with_names(texts: Sequence[str], size: int) -> Any:
     )
     inputs = ["input_ids", "attention_mask"]
     return PreTrainedTokenizerFast(tokenizer_object=trained, model_max_length=512, model_input_names=inputs, **names)
+
+
+def word_pieces(texts: Sequence[str], size: int) -> Any:
+    """BERT's: WordPiece, lower-cased."""
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trained = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    trained.normalizer = normalizers.BertNormalizer()
+    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=names, show_progress=False)
+    trained.train_from_iterator(texts, trainer)
+    return BertTokenizer(vocab=trained.get_vocab(), model_max_length=512)
 
 
 TRAINERS: dict[str, Any] = {
