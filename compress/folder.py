@@ -18,7 +18,8 @@ MANIFEST = "compress.json"
 FORMAT_VERSION = 1
 Kind = Literal["torch", "onnx", "single_file", "tei", "triton"]
 NEVER = 2  # a threshold that no score reaches
-_SHORTEST = 4  # tokens that a text is cut to; fewer have no room for its own beside the special ones
+# Tokens that a text is cut to: fewer have no room for its own beside the special ones, more are no number for Rust.
+_SHORTEST, _LONGEST = 4, 2**31 - 1
 # A folder may be replaced while it is read: then it is read again, for two seconds at least.
 _TRIES, _PAUSE_S = 100, 0.02
 # What transformers opens wherever it lies beside a model, whether or not the model was saved with it.
@@ -211,7 +212,8 @@ def _labels(value: Any) -> bool:
 
 
 def _max_length(value: object) -> bool:
-    return _whole(int(value) if isinstance(value, float) and value.is_integer() else value, _SHORTEST)
+    length = int(value) if isinstance(value, float) and value.is_integer() else value
+    return isinstance(length, int) and _whole(length, _SHORTEST) and length <= _LONGEST
 
 
 def _file(value: object) -> bool:
@@ -249,7 +251,7 @@ _ENTRIES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "kind": (get_args(Kind).__contains__, f"one of {', '.join(get_args(Kind))}"),
     "task": (TASKS.__contains__, f"one of {', '.join(TASKS)}"),
     "labels": (_labels, "a list of texts that differ"),
-    "max_length": (_max_length, f"a whole number of at least {_SHORTEST}"),
+    "max_length": (_max_length, f"a whole number from {_SHORTEST} to {_LONGEST}"),
     "parameters": (lambda value: _whole(value, 0), "a whole number"),
     "history": (_list_of(lambda entry: isinstance(entry, dict)), "a list of objects"),
     "files": (_list_of(_file), "a list of name, bytes and sha256"),

@@ -1,5 +1,6 @@
 """Paths as users write them."""
 
+import os
 from pathlib import Path
 
 from compress.errors import CompressError
@@ -9,8 +10,14 @@ def local_path(name: str | Path) -> Path:
     """``name`` with ``~`` and ``~user`` written out, which the shell leaves as they are in ``--out=~/x`` and recipes.
 
     Raises:
-        CompressError: there is no such user.
+        CompressError: there is no such user, or no file can have this name.
     """
+    try:
+        possible = b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise CompressError(f"{str(name)!a:.200}: no file can have this name; give another")
     try:
         return Path(name).expanduser()
     except RuntimeError:

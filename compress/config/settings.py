@@ -2,14 +2,25 @@
 
 import hashlib
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from enum import Enum
+from reprlib import Repr
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ImportString, PlainSerializer, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ImportString,
+    PlainSerializer,
+    ValidationError,
+    WrapValidator,
+)
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from compress.errors import CompressError
 
@@ -48,13 +59,31 @@ def _name_and_digest(function: Callable[..., Any]) -> str:
     return f"{named.__module__}.{named.__qualname__} ({hashlib.sha256(source.encode()).hexdigest()[:12]})"
 
 
+def _imported(value: object, import_it: Callable[[object], Any]) -> Any:
+    """Whatever a user's module raises when it is imported is said in one line."""
+    if isinstance(value, str) and not all(part.isidentifier() for part in re.split("[.:]", value)):
+        raise PydanticCustomError("own_function", "should be the name of a function, as in module.function")
+    try:
+        return import_it(value)
+    except ValidationError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is the user's code
+        raise PydanticCustomError(
+            "own_function", "cannot be imported ({reason})", {"reason": f"{type(error).__name__}: {error}"}
+        ) from None
+
+
 Positive = Annotated[int, Gt(0)]
 Weight = Annotated[float, Ge(0), Le(1e6)]
 Counted = Annotated[list[Annotated[int, Ge(0)]], BeforeValidator(as_list)]
 Counts = Annotated[list[Positive], BeforeValidator(as_list)]
 LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)], BeforeValidator(_split_commas)]
 Metric = Literal["accuracy", "macro_f1", "f1"]
-OwnFunction = Annotated[ImportString[Callable[..., Any]], PlainSerializer(_name_and_digest, when_used="json")]
+OwnFunction = Annotated[
+    ImportString[Callable[..., Any]],
+    WrapValidator(_imported),
+    PlainSerializer(_name_and_digest, when_used="json"),
+]
 
 
 class Names(Enum):
@@ -155,6 +184,15 @@ class ThreadsConfig(Settings):
     )
 
 
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
+
+
+def shown(value: object) -> str:
+    """What was given, in short: a few lines of YAML can stand for a billion values."""
+    return _SHORT.repr(value)
+
+
 def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | str, ...]) -> str:
     """One line for a mistake: the setting, what is allowed, what was given, what the setting is for."""
     if not place:  # a rule over several settings
@@ -162,12 +200,12 @@ def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | st
     name = str(place[0]).removesuffix("_")
     where = f"{settings.command}.{name}"
     fields = {field.alias or key: field for key, field in settings.model_fields.items()}
-    if error["type"] == "extra_forbidden":
+    if error["type"] in ("extra_forbidden", "invalid_key"):  # a key that is no text is none of ours
         return f"{where} is not a setting; {settings.command} has {', '.join(fields)}"
     field = fields[name]
     if error["type"] == "missing":
         return f"{where} is required: {field.description}"
-    given = error["input"] if isinstance(error["input"], str) and error["input"] else repr(error["input"])
+    given = error["input"] if isinstance(error["input"], str) and error["input"] else shown(error["input"])
     return f"{where} {_allowed(field, error['msg'])}, got {given}; {field.description}"
 
 

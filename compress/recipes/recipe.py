@@ -14,7 +14,7 @@ from annotated_types import Len
 from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 
 from compress.config import DataConfig, Effect, Names, Settings, explain
-from compress.config.settings import one_or_more
+from compress.config.settings import one_or_more, shown
 from compress.errors import CompressError
 from compress.paths import local_path
 from compress.steps.spec import STEPS, StepSpec
@@ -51,6 +51,7 @@ else:
     Step = Annotated[reduce(or_, STEP_CLASSES.values()), Field(discriminator="step")]
 StepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 _RESERVED = {"data", "run.json"}
+_DEEPEST = 50  # tables in tables; a recipe has four
 
 
 def _data_by_name(value: object) -> object:
@@ -110,13 +111,35 @@ def json_schema() -> str:
 
 
 class _OnceEach(yaml.SafeLoader):
-    """Refuses a key that comes twice, as TOML does; YAML would take the later one and say nothing."""
+    """Refuses a key that comes twice, as TOML does; YAML would take the later one and say nothing.
+
+    Also a key that YAML does not read as text, such as ``on`` or ``100``, and nesting that would keep it busy.
+    """
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise yaml.MarkedYAMLError(problem="too deeply nested", problem_mark=self.get_mark())
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
-            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-                raise yaml.MarkedYAMLError(problem=f"{key.value} is there twice", problem_mark=key.start_mark)
+            problem = None
+            if not isinstance(key, yaml.ScalarNode):
+                problem = "a name is a list or a table; is this a template whose braces nobody filled in?"
+            elif key.tag == "tag:yaml.org,2002:merge":
+                continue
+            elif key.tag != "tag:yaml.org,2002:str":
+                problem = f"YAML does not read the name {key.value} as text; put it in quotes"
+            elif key.value in seen:
+                problem = f"{key.value} is there twice"
+            if problem is not None:
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 
@@ -130,10 +153,9 @@ def _parse(path: Path) -> Any:
         raise CompressError(f"{path}: cannot be read ({error}); give a recipe in YAML or TOML, in UTF-8") from None
     try:
         return tomllib.loads(text) if path.suffix == ".toml" else yaml.load(text, _OnceEach)
-    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
-        raise CompressError(
-            f"{path}: is not valid {path.suffix[1:] or 'YAML'} ({' '.join(str(error).split())})"
-        ) from None
+    except Exception as error:  # noqa: BLE001 - for a date, number or tag that is none, PyYAML raises anything
+        reason = "too deeply nested" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise CompressError(f"{path}: is not valid {path.suffix[1:] or 'YAML'} ({reason:.500})") from None
 
 
 def _explain(error: ValidationError) -> str:
@@ -143,9 +165,11 @@ def _explain(error: ValidationError) -> str:
         case ("steps", str(name), str(kind), *rest) if kind in STEP_CLASSES:
             return f"steps.{name}: " + explain(STEP_CLASSES[kind], first, tuple(rest))
         case ("steps", str(name), *_) if first["type"].startswith("union_tag"):
-            return f"steps.{name}.step must be one of {', '.join(STEP_CLASSES)}, got {first['input'].get('step')!r}"
+            return (
+                f"steps.{name}.step must be one of {', '.join(STEP_CLASSES)}, got {shown(first['input'].get('step'))}"
+            )
         case ("steps", str(name)) if first["type"] == "model_attributes_type":
-            return f"steps.{name} must be a table with step and its settings, got {first['input']!r}"
+            return f"steps.{name} must be a table with step and its settings, got {shown(first['input'])}"
         case ("data", str(_), *_) as place:
             return explain(DataConfig, first, tuple(place[1:]))
         case place:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from compress.errors import CompressError, TextError, UnreadableTextError
 from compress.runtime.graph_file import INPUTS
-from compress.runtime.partial import PartialTokenizer, Sides
+from compress.runtime.partial import PartialTokenizer, Read, Sides
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -66,23 +66,47 @@ class TextEncoder:
 
         try:
             tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # noqa: BLE001 - tokenizers raises plain Exception, for a missing file too
-            reason = str(error).partition("\n")[0]
+            return cls(tokenizer, max_length, side_of(tokenizer), shared=False)
+        except BaseException as error:  # noqa: BLE001 - see _reason
+            reason = _reason(error)
             raise CompressError(f"{path}: is no tokenizer ({reason}); make or copy the folder again") from None
-        return cls(tokenizer, max_length, side_of(tokenizer), shared=False)
 
     def __call__(self, texts: Sequence[Text]) -> list[Encoding]:
         """One encoding a text, in order: the tokens of the whole text, of which only as much is read as they need."""
-        found = self._partial.read([_sides(text) for text in texts])
-        return [Encoding(encoding.ids, encoding.type_ids, self.pad_id) for _, encoding in found]
+        found = self._read([_sides(text) for text in texts])
+        # Without special tokens an empty text has none, which ends the whole process in ONNX Runtime.
+        nothing = [self.pad_id], [0]
+        return [
+            Encoding(*((encoding.ids, encoding.type_ids) if encoding.ids else nothing), self.pad_id)
+            for _, encoding in found
+        ]
 
     def cut(self, text: Text) -> Text:
         """A text with the same encoding; of a long one the part that has it, where the tokenizer lets it be cut."""
         sides = _sides(text)
         if sum(map(len, sides)) <= _LONG_TEXT or self._partial.first_parts(sides) == sides:
             return text
-        ((part, _),) = self._partial.read([sides])
+        ((part, _),) = self._read([sides])
         return (part[0], part[1]) if len(part) == 2 else part[0]
+
+    def _read(self, texts: list[Sides]) -> list[Read]:
+        try:
+            return self._partial.read(texts)
+        except BaseException as error:  # noqa: BLE001 - see _reason
+            reason = _reason(error)
+            raise CompressError(
+                f"the tokenizer cannot read a text ({reason}); its file is damaged: make or copy the folder again"
+            ) from None
+
+
+def _reason(error: BaseException) -> str:
+    """What tokenizers says: it raises plain Exception, for a missing file too, and its Rust code panics.
+
+    Anything else, such as Ctrl-C, goes on as it is.
+    """
+    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        raise error
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _sides(text: Text) -> Sides:

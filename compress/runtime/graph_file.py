@@ -8,6 +8,7 @@ file costs a millisecond.
 import mmap
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import count
 from math import prod
 from pathlib import Path
 
@@ -37,6 +38,8 @@ _DIMS = 1  # of TensorProto, a number for each axis
 _EXTERNAL_DATA = 13  # of TensorProto, its entries have a key and a value
 _KEY, _VALUE = 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
+_LAST_SHIFT = 63  # protobuf's numbers have 64 bits
+_MOST_FIELDS = 200_000  # a graph of ours with 24 layers has some 10,000; more would keep us busy for minutes
 
 _Field = tuple[int, int | memoryview]
 
@@ -143,9 +146,9 @@ def _check_model(path: Path, view: memoryview) -> None:
     fields = list(_fields(view))
     version, producer = dict(fields).get(_IR_VERSION), dict(fields).get(_PRODUCER_NAME, b"")
     graphs = list(_messages(view, _GRAPH))
-    if not isinstance(version, int) or not graphs or isinstance(producer, int):
+    if not isinstance(version, int) or len(graphs) != 1 or isinstance(producer, int):
         raise ValueError
-    for location in (location for graph in graphs for location in _external(graph)):
+    for location in _external(graphs[0]):
         outside = not (path.parent / location).resolve().is_relative_to(path.parent.resolve())
         where = "outside its folder; do not use it" if outside else "beside it, ours keep them inside; export it again"
         raise CompressError(f"{path}: its weights are in {location!r}, {where}")
@@ -160,10 +163,13 @@ def _check_model(path: Path, view: memoryview) -> None:
 
 def _external(graph: memoryview) -> Iterator[str]:
     """Where weights lie that are not in the graph itself; the messages inside are walked too, to find truncation."""
+    walked = count()
     for number, value in _fields(graph):
         if number not in (_NODE, _INITIALIZER) or isinstance(value, int):
             continue
         for inner, entry in _fields(value):
+            if next(walked) > _MOST_FIELDS:
+                raise ValueError
             if number == _INITIALIZER and inner == _EXTERNAL_DATA and isinstance(entry, memoryview):
                 pair = dict(_fields(entry))
                 key, location = pair.get(_KEY), pair.get(_VALUE)
@@ -172,9 +178,13 @@ def _external(graph: memoryview) -> Iterator[str]:
 
 
 def _fields(message: memoryview) -> Iterator[_Field]:
-    """Each field's number and value; ValueError or IndexError where the bytes are no such message."""
+    """Each field's number and value; ValueError or IndexError where the bytes are no such message of ours."""
     at = 0
-    while at < len(message):
+    for walked in count():
+        if at == len(message):
+            return
+        if walked > _MOST_FIELDS:
+            raise ValueError
         tag, at = _varint(message, at)
         kind = tag & 7
         if kind == _VARINT:
@@ -202,3 +212,5 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 128:
             return value, at
+        if shift > _LAST_SHIFT:
+            raise ValueError

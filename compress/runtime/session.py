@@ -48,6 +48,7 @@ class OnnxPredictor:
         self.task = manifest.task
         self.labels = manifest.labels
         self.decision = Decision.of(manifest)
+        self._graph = graph
         self.encoder = encoder
         self.precision = precision_of(graph)
         self.size_bytes = graph.stat().st_size
@@ -83,7 +84,14 @@ class OnnxPredictor:
         """Logits, float32 ``[batch, labels]``; safe to call from several threads."""
         session = self._sessions[next(self._turn) % len(self._sessions)]
         read = {name: feeds[name] for name in self._inputs}
-        logits: Logits = np.asarray(session.run([OUTPUT], read)[0], dtype=np.float32)
+        try:
+            logits: Logits = np.asarray(session.run([OUTPUT], read)[0], dtype=np.float32)
+        except Exception as error:  # noqa: BLE001 - out of memory, or the graph is not the tokenizer's
+            batch = " x ".join(map(str, read[REQUIRED_INPUTS[0]].shape))
+            raise CompressError(
+                f"{self._graph}: onnxruntime {ort.__version__} cannot answer {batch} tokens ({_reason(error)}); "
+                "make or copy the folder again, or give fewer texts at once"
+            ) from None
         return logits
 
 
@@ -129,11 +137,14 @@ def open_session(
         session = ort.InferenceSession(graph, options, providers=[wanted])
     except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class of their own
         name = graph if isinstance(graph, Path) else "the graph"
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CompressError(f"{name}: onnxruntime {ort.__version__} cannot load it ({reason})") from None
+        raise CompressError(f"{name}: onnxruntime {ort.__version__} cannot load it ({_reason(error)})") from None
     if (ran := session.get_providers()[0]) != wanted:  # onnxruntime goes on without one that cannot start
         raise CompressError(f"provider {provider} was asked for, but onnxruntime would run the graph on {ran}")
     return session
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def inputs_of(session: ort.InferenceSession) -> tuple[str, ...]:

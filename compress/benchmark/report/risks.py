@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-import altair as alt
-
-from compress.benchmark.report.charts import ACCENT, INK, QUIET, as_svg, inline
+from compress.benchmark.report.charts import ACCENT, INK, QUIET, as_svg, layer, number, words
 from compress.benchmark.report.speedup import Entry
 
 _HEIGHT_PX = 220
@@ -19,22 +17,21 @@ def risk_chart(entries: Sequence[Entry], chosen: str, width: int) -> str | None:
     rows = [row for entry in entries for row in _curve(entry, _colour(entry["name"], chosen, entries[0]["name"]))]
     if not rows:
         return None
-    x = alt.X("coverage:Q", scale=alt.Scale(domain=[0, 100], nice=False)).axis(
-        title="answered, % of the texts, the surest first", tickCount=5, grid=False
-    )
-    y = alt.Y("risk:Q", scale=alt.Scale(zero=True)).axis(title=None, tickCount=5, labelExpr="datum.label + '%'")
-    colour = alt.Color("colour:N", scale=None, legend=None)
-    base = alt.Chart(inline(rows)).encode(x=x, y=y, color=colour, detail=alt.Detail("name:N"))
+    across = {"title": "answered, % of the texts, the surest first", "tickCount": 5, "grid": False}
+    x = number("coverage", scale={"domain": [0, 100], "nice": False}, axis=across)
+    up = {"title": None, "tickCount": 5, "labelExpr": "datum.label + '%'"}
+    y = number("risk", scale={"zero": True}, axis=up)
     dots = [
         {"coverage": 100 * found["coverage"], "risk": 100 * found["risk"]}
         | {"colour": _colour(entry["name"], chosen, entries[0]["name"])}
         for entry in entries
         if (found := (entry["accuracy"] or {}).get("selection")) and found["risk"] is not None
     ]
-    layers = [base.mark_line(strokeWidth=1.5)]
+    layers = [layer({"type": "line", "strokeWidth": 1.5}, rows, detail=words("name"))]
     if dots:
-        layers.append(alt.Chart(inline(dots)).mark_circle(size=90, opacity=1).encode(x=x, y=y, color=colour))
-    return as_svg(alt.layer(*layers).properties(width=width, height=_HEIGHT_PX))
+        layers.append(layer({"type": "circle", "size": 90, "opacity": 1}, dots))
+    shared = {"x": x, "y": y, "color": words("colour") | {"scale": None, "legend": None}}
+    return as_svg({"layer": layers, "encoding": shared, "width": width, "height": _HEIGHT_PX})
 
 
 def _curve(entry: Entry, colour: str) -> Iterator[dict[str, object]]:
