@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.errors import CompressError
+from compress.limits import find_limits
 from compress.paths import local_path
 from compress.version import __version__
 
@@ -23,13 +24,8 @@ _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "asimddp", "i8mm")
 
 
 def usable_cpus() -> int:
-    """How many CPUs this process may run on, which in a container are fewer than the machine has."""
-    return len(cpu_numbers())
-
-
-def cpu_numbers() -> list[int]:
-    """The CPUs that this process may run on, as the system counts them."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    """How many threads are worth starting here, which in a container are fewer than the machine has CPUs."""
+    return find_limits().cpus
 
 
 def processes() -> int:
@@ -122,14 +118,14 @@ def gpu_name() -> str | None:
 
 def describe_machine(threads: list[int]) -> dict[str, Any]:
     """The machine as results.json has it; ``threads`` are the thread counts that were measured."""
-    flags = cpu_flags()
+    flags, limits = cpu_flags(), find_limits()
     return {
         "cpu": cpu_name(),
         "cpu_flags": [flag for flag in _KERNEL_FLAGS if flag in flags],
-        "cores": usable_cpus(),
+        "cores": limits.cpus,
         "threads": threads,
         "gpu": gpu_name(),
-        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory": limits.memory_bytes,
         "system": f"{platform.system()} {platform.release()}",
         "versions": {"compress": __version__, "python": platform.python_version()}
         | package_versions(_REPORTED_PACKAGES),

@@ -12,7 +12,7 @@ from compress.benchmark.report import formatting
 from compress.benchmark.report.speedup import can_be_stated, of_answers, speedup, speedup_words
 from compress.clock import Stopwatch
 from compress.data.dataset import some
-from compress.machine import cpu_numbers
+from compress.limits import cpu_numbers
 
 _BUSY_CPUS = 0.1
 # The host's share of a virtual machine (steal) counts; guest times are parts of the first two.

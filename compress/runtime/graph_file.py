@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 from compress.errors import CompressError
 from compress.folder import listed_files
@@ -30,18 +31,28 @@ OUTPUT = "logits"  # float32 [batch, labels]
 PRODUCER = "compress"
 NEWEST_IR = 10
 
-_IR_VERSION, _PRODUCER_NAME, _GRAPH = 1, 2, 7  # of ModelProto
-_NODE, _INITIALIZER, _INPUT = 1, 5, 11  # of GraphProto
+_IR_VERSION, _PRODUCER_NAME, GRAPH = 1, 2, 7  # of ModelProto
+_NODE, INITIALIZER, _INPUT = 1, 5, 11  # of GraphProto
 _OP_TYPE = 4  # of NodeProto
 _NAME = 1  # of ValueInfoProto
 _DIMS = 1  # of TensorProto, a number for each axis
-_EXTERNAL_DATA = 13  # of TensorProto, its entries have a key and a value
-_KEY, _VALUE = 1, 2
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
+RAW_DATA, EXTERNAL_DATA, DATA_LOCATION = 9, 13, 14  # of TensorProto
+KEY, VALUE = 1, 2  # of an entry of EXTERNAL_DATA
+_VARINT, _FIXED64, BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 _LAST_SHIFT = 63  # protobuf's numbers have 64 bits
 _MOST_FIELDS = 200_000  # a graph of ours with 24 layers has some 10,000; more would keep us busy for minutes
 
 _Field = tuple[int, int | memoryview]
+
+
+class Field(NamedTuple):
+    """A field of a message; it begins at ``start`` with its number, its bytes at ``at``, and it ends at ``end``."""
+
+    number: int
+    value: int | memoryview
+    start: int
+    at: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +99,7 @@ def check_graph(path: Path) -> None:
     if path.stat().st_size == 0:
         raise CompressError(f"{path}: is empty; make or copy the folder again")
     try:
-        _check_model(path, _content(path))
+        _check_model(path, content_of(path))
     except (IndexError, ValueError):
         raise CompressError(
             f"{path}: not a whole ONNX file, truncated or something else; make or copy the folder again"
@@ -117,7 +128,7 @@ def activations_of(operators: Collection[str]) -> str | None:
 
 def parameters_of(path: Path) -> int:
     """How many numbers the weights of any ONNX file have, those that lie in files beside it included."""
-    weights = (weight for graph in _messages(_content(path), _GRAPH) for weight in _messages(graph, _INITIALIZER))
+    weights = (weight for graph in _messages(content_of(path), GRAPH) for weight in _messages(graph, INITIALIZER))
     return sum(
         prod(size for field, size in _fields(each) if field == _DIMS and isinstance(size, int)) for each in weights
     )
@@ -125,12 +136,12 @@ def parameters_of(path: Path) -> int:
 
 def _strings(path: Path, part: int, name: int) -> Iterator[str]:
     """The strings with the field number ``name`` in all parts of a graph with the field number ``part``."""
-    for graph in _messages(_content(path), _GRAPH):
+    for graph in _messages(content_of(path), GRAPH):
         for one in _messages(graph, part):
             yield from (bytes(value).decode() for value in _messages(one, name))
 
 
-def _content(path: Path) -> memoryview:
+def content_of(path: Path) -> memoryview:
     with path.open("rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
@@ -145,7 +156,7 @@ def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
 def _check_model(path: Path, view: memoryview) -> None:
     fields = list(_fields(view))
     version, producer = dict(fields).get(_IR_VERSION), dict(fields).get(_PRODUCER_NAME, b"")
-    graphs = list(_messages(view, _GRAPH))
+    graphs = list(_messages(view, GRAPH))
     if not isinstance(version, int) or len(graphs) != 1 or isinstance(producer, int):
         raise ValueError
     for location in _external(graphs[0]):
@@ -165,33 +176,39 @@ def _external(graph: memoryview) -> Iterator[str]:
     """Where weights lie that are not in the graph itself; the messages inside are walked too, to find truncation."""
     walked = count()
     for number, value in _fields(graph):
-        if number not in (_NODE, _INITIALIZER) or isinstance(value, int):
+        if number not in (_NODE, INITIALIZER) or isinstance(value, int):
             continue
         for inner, entry in _fields(value):
             if next(walked) > _MOST_FIELDS:
                 raise ValueError
-            if number == _INITIALIZER and inner == _EXTERNAL_DATA and isinstance(entry, memoryview):
+            if number == INITIALIZER and inner == EXTERNAL_DATA and isinstance(entry, memoryview):
                 pair = dict(_fields(entry))
-                key, location = pair.get(_KEY), pair.get(_VALUE)
+                key, location = pair.get(KEY), pair.get(VALUE)
                 if isinstance(key, memoryview) and isinstance(location, memoryview) and bytes(key) == b"location":
                     yield bytes(location).decode()
 
 
 def _fields(message: memoryview) -> Iterator[_Field]:
     """Each field's number and value; ValueError or IndexError where the bytes are no such message of ours."""
+    yield from ((field.number, field.value) for field in fields(message))
+
+
+def fields(message: memoryview) -> Iterator[Field]:
+    """The fields of a message, and where they lie in it; ValueError or IndexError where the bytes are none of ours."""
     at = 0
     for walked in count():
         if at == len(message):
             return
         if walked > _MOST_FIELDS:
             raise ValueError
+        start = at
         tag, at = _varint(message, at)
         kind = tag & 7
         if kind == _VARINT:
             value, at = _varint(message, at)
-            yield tag >> 3, value
+            yield Field(tag >> 3, value, start, at, at)
             continue
-        if kind == _BYTES:
+        if kind == BYTES:
             length, at = _varint(message, at)
         elif kind in (_FIXED64, _FIXED32):
             length = 8 if kind == _FIXED64 else 4
@@ -199,7 +216,7 @@ def _fields(message: memoryview) -> Iterator[_Field]:
             raise ValueError
         if at + length > len(message):
             raise ValueError
-        yield tag >> 3, message[at : at + length]
+        yield Field(tag >> 3, message[at : at + length], start, at, at + length)
         at += length
 
 

@@ -20,9 +20,11 @@ from compress.runtime.graph_file import (
     operators,
     precision_of,
 )
+from compress.runtime.mapped import CAN_MAP, FOLDER_OPTION, without_weights
 from compress.runtime.predictor import Logits, batch_tokens_of
 
 _PROVIDER = "ExecutionProvider"
+_CPU = f"CPU{_PROVIDER}"
 
 
 class OnnxPredictor:
@@ -133,8 +135,13 @@ def open_session(
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = profile_prefix
+    content: Path | bytes = graph
+    if isinstance(graph, Path) and wanted == _CPU and CAN_MAP:
+        file = graph.resolve()  # through links, which onnxruntime follows no further than the folder
+        options.add_session_config_entry(FOLDER_OPTION, str(file.parent))
+        content = without_weights(file)
     try:
-        session = ort.InferenceSession(graph, options, providers=[wanted])
+        session = ort.InferenceSession(content, options, providers=[wanted])
     except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class of their own
         name = graph if isinstance(graph, Path) else "the graph"
         raise CompressError(f"{name}: onnxruntime {ort.__version__} cannot load it ({_reason(error)})") from None
