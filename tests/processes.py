@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO, Any
 
-_PRELOADED = ["torch", "transformers.models.bert.modeling_bert", "accelerate", "compress.cli.main",
+PRELOADED = ["torch", "transformers.models.bert.modeling_bert", "accelerate", "compress.cli.main",
               "compress.steps.training", "compress.training.finetune", "compress.distillation.distill",
               "compress.benchmark.backends.torch_modes", "compress.runtime.session", "tests.freeze"]  # fmt: skip
 
@@ -86,7 +86,7 @@ class ForkedWorker:
 
 def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
+    context.set_forkserver_preload(PRELOADED)
     return context
 
 

@@ -18,7 +18,13 @@ from benchmarks.gpu.serving import reason_of
 from benchmarks.gpu.setting import Setting
 from compress.clock import Stopwatch
 
-_PRELOADED = ["torch", "transformers", "benchmarks.gpu.parts"]
+_PRELOADED = [
+    "torch",
+    "transformers",
+    "benchmarks.gpu.parts",
+    "compress.distillation.distill",
+    "compress.pruning.prune",
+]
 _LEAST_S = 3.0
 _GRACE_S = 15.0
 

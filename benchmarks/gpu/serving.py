@@ -67,7 +67,7 @@ def sst2_loads(setting: Setting, model: str) -> Iterator[Load]:
     """Batches of texts as long as SST-2's, in random order, padded to the longest."""
     shape = setting.shapes[model]
     for batch in setting.sst2_batches:
-        count = (64 if batch == 1 else 4) if setting.on_gpu else 2
+        count = (64 if batch == 1 else 4) if setting.on_gpu else 1
         lengths = sst2_lengths(count * batch, shape.positions)
         rows = [lengths[start : start + batch] for start in range(0, len(lengths), batch)]
         yield Load(f"sst2 x {batch}", batch, tuple(ragged_batch(row, shape.vocabulary) for row in rows))

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.gpu import runner
 from benchmarks.gpu.__main__ import earlier_parts
 from benchmarks.gpu.arithmetic import Rates, known_rates, least_ms, work_of
-from benchmarks.gpu.material import fixed_batch, make_model, make_tokenizer, ragged_batch
+from benchmarks.gpu.material import fixed_batch, make_all, make_model, make_tokenizer, ragged_batch
 from benchmarks.gpu.parts import PARTS, Part
 from benchmarks.gpu.runner import read_rows, run_parts
 from benchmarks.gpu.serving import Emit
@@ -23,6 +23,7 @@ from benchmarks.gpu.setting import STUDENT, TEACHER, Setting, full, miniature, s
 from benchmarks.gpu.table import goals, table
 from benchmarks.gpu.ways import Padded, Unpadded, load_model
 from benchmarks.gpu.wheels import LEFT_OUT, command
+from tests.processes import PRELOADED
 
 Document = dict[str, Any]
 ROOT = Path(__file__).parents[2]
@@ -138,6 +139,7 @@ def test_a_part_that_fails_or_hangs_is_recorded_and_the_next_one_runs(
     shares = {"good": 100, "raises": 100, "dies": 100, "hangs": 0.001, "after": 100}
     runs = {"good": good, "raises": raises, "dies": dies, "hangs": hangs, "after": good}
     monkeypatch.setattr(runner, "_GRACE_S", 4.0)
+    monkeypatch.setattr(runner, "_PRELOADED", PRELOADED)  # a process has one server to fork from, whoever starts it
     parts = [Part(name, share, runs[name]) for name, share in shares.items()]
     run_parts(parts, miniature(tmp_path), 600.0, lambda name, outcome: told.update({name: outcome}))
     assert list(told) == list(shares)
@@ -165,14 +167,18 @@ def test_wheels_are_those_of_the_other_machine() -> None:
     assert any(each.startswith("pydantic-core==") for each in told)
 
 
+BLOCKED = [*(name.removesuffix("-python").replace("-", "_") for name in LEFT_OUT), "sklearn", "pyarrow"]
+HERE = {"bench", "prune, batch 64"}  # parts that start processes of their own: run where these find PyTorch imported
+
+
 @pytest.mark.slow
 def test_the_command_does_without_what_is_left_out(tmp_path: Path) -> None:
-    modules = [*(name.removesuffix("-python").replace("-", "_") for name in LEFT_OUT), "sklearn", "pyarrow"]
-    blocked = f"import sys\nsys.modules.update(dict.fromkeys({modules!r}))\n"
+    blocked = f"import sys\nsys.modules.update(dict.fromkeys({BLOCKED!r}))\n"
     (tmp_path / "sitecustomize.py").write_text(blocked, encoding="utf-8")
     out = tmp_path / "gpu.json"
+    names = [part.name for part in PARTS if part.name not in HERE]
     subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu", "--out", str(out), "--minutes", "12"],
+        [sys.executable, "-m", "benchmarks.gpu", "--out", str(out), "--minutes", "12", "--parts", *names],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
         check=True,
@@ -180,15 +186,32 @@ def test_the_command_does_without_what_is_left_out(tmp_path: Path) -> None:
     )
     document = json.loads(out.read_text(encoding="utf-8"))
     outcomes = {name: (part["status"], part.get("reason")) for name, part in document["parts"].items()}
-    assert outcomes == {part.name: ("done", None) for part in PARTS}
-    differences = [row["difference"] for row in document["parts"]["bench"]["rows"] if "load" in row]
-    assert len(differences) == 6  # two backends, each one text at a time, and two shapes
-    assert np.isfinite(differences).all()
+    assert outcomes == dict.fromkeys(names, ("done", None))
     assert document["parts"]["distill"]["rows"][0]["texts_per_s"]
-    assert {"prediction_off_by", "turns_to_depth"} < set(document["parts"]["prune, batch 1"]["rows"][0])
+    check_that_a_plan_is_compared_with_its_time(document["parts"]["prune, batch 1"]["rows"])
     check_that_every_way_and_load_got_its_figures(document)
     check_that_half_precision_and_unpadded_attention_answered_as_fp32_did(document)
     check_that_the_table_and_the_goals_come_from_the_results(document)
+
+
+@pytest.mark.usefixtures("forked_workers", "quick_table")
+def test_the_other_parts_do_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = miniature(tmp_path)
+    make_all(setting)
+    for module in BLOCKED:
+        monkeypatch.setitem(sys.modules, module, None)
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in HERE}
+    for part in PARTS:
+        if part.name in HERE:
+            part(setting, rows[part.name].append, 1.0)
+    differences = [row["difference"] for row in rows["bench"] if "load" in row]
+    assert len(differences) == 6  # two backends, each one text at a time, and two shapes
+    assert np.isfinite(differences).all()
+    check_that_a_plan_is_compared_with_its_time(rows["prune, batch 64"])
+
+
+def check_that_a_plan_is_compared_with_its_time(rows: list[dict[str, Any]]) -> None:
+    assert {"prediction_off_by", "turns_to_depth"} < set(rows[0])
 
 
 def test_parts_measured_again_stand_beside_those_of_the_run_before(tmp_path: Path) -> None:
