@@ -17,10 +17,16 @@ README = Path(__file__).parents[1] / "README.md"
 SMALLER = {
     "--hidden-size 192 --heads 6 --ffn-size 768": "--hidden-size 32 --heads 2 --ffn-size 64",
     "--hidden-size 256": "--hidden-size 48",
+    "--max-error 2": "--max-error 90",
     "--target-latency-ms 0.8": "--target-latency-ms {reachable_ms}",
 }
 ROWS = 100
-QUICKER = {"bench": ["--seconds", "0.1"], "distill": ["--epochs", "1"], "finetune": ["--epochs", "1"]}
+QUICKER = {
+    "bench": ["--seconds", "0.1"],
+    "distill": ["--epochs", "1"],
+    "finetune": ["--epochs", "1"],
+    "check": ["--no-speed", "--max-drop", "100"],
+}
 QUICKER_RECIPE = {
     "epochs: 3": "epochs: 1",
     "layers: 3": "layers: 3, epochs: 1",
@@ -83,5 +89,19 @@ def test_every_command_runs(workplace: Path, capsys: pytest.CaptureFixture[str])
         if step == "quantize":
             arguments += ["--max-drop", "100"]  # a validation text of ten may be lost
         assert main([step, *arguments, *QUICKER.get(step, [])]) == 0, (line, capsys.readouterr().err)
-    made = {"teacher", "student", "pruned", "onnx", "int8", "report", "app", "triton", "fp16", "qdq", "narrow", "runs"}
+    made = {
+        "teacher",
+        "student",
+        "pruned",
+        "onnx",
+        "int8",
+        "report",
+        "app",
+        "triton",
+        "fp16",
+        "qdq",
+        "narrow",
+        "runs",
+        "sure",
+    }
     assert made <= {path.name for path in workplace.iterdir()}

@@ -15,9 +15,18 @@ if (library.origin === location.origin) {
   env.backends.onnx.wasm.wasmPaths = new URL('../../../onnxruntime-web/dist/', library).href;
 }
 
+// What `compress calibrate` chose for the model, if it did.
+const { decision } = await (await fetch('model/config.json')).json();
+
+function applies({ label, score }, place) {
+  if (decision?.thresholds) return score >= decision.thresholds[label];
+  return place === 0 && !(score < decision?.abstain_below); // no number is below undefined
+}
+
 function show(scores, ms) {
-  list.replaceChildren(...scores.slice(0, SHOWN).map(({ label, score }) => {
+  list.replaceChildren(...scores.slice(0, SHOWN).map(({ label, score }, place) => {
     const row = document.createElement('li');
+    row.classList.toggle('applies', applies({ label, score }, place));
     row.style.setProperty('--score', score);
     row.dataset.score = score;
     const name = document.createElement('span');
@@ -27,7 +36,8 @@ function show(scores, ms) {
     row.append(name, share);
     return row;
   }));
-  status.textContent = scores.length ? `Answered in ${ms.toFixed(0)} ms.` : 'Ready.';
+  const answered = scores.some(applies) ? 'Answered' : decision?.thresholds ? 'No label applies; read' : 'Not sure enough to answer; read';
+  status.textContent = scores.length ? `${answered} in ${ms.toFixed(0)} ms.` : 'Ready.';
 }
 
 // One text at a time: what is typed meanwhile is read next, what lies between is skipped.

@@ -39,6 +39,7 @@ class Answer(BaseModel):
     score: float
     scores: dict[str, float]
     labels: tuple[str, ...]
+    abstained: bool
 
 
 def create() -> FastAPI:
@@ -77,7 +78,7 @@ def create() -> FastAPI:
         except BusyError:
             raise HTTPException(503, "busy; ask again later", headers={"Retry-After": str(RETRY_AFTER_S)}) from None
         metrics.answers.labels(found.label).inc()
-        return Answer(label=found.label, score=found.score, scores=found.scores, labels=found.labels)
+        return Answer(**{name: getattr(found, name) for name in Answer.model_fields})
 
     @app.get("/health")
     async def health() -> JSONResponse:

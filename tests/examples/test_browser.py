@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,21 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def address(tiny_int8: Path) -> Iterator[str]:
-    command = [sys.executable, str(SERVE), str(tiny_int8), "--node-modules", str(NODE_MODULES), "--port", "0"]
+@contextmanager
+def served(model: Path) -> Iterator[str]:
+    command = [sys.executable, str(SERVE), str(model), "--node-modules", str(NODE_MODULES), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
-        yield server.stdout.readline().strip()
-        server.terminate()
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.terminate()
+
+
+@pytest.fixture(scope="module")
+def address(tiny_int8: Path) -> Iterator[str]:
+    with served(tiny_int8) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +113,18 @@ def test_the_page_is_readable_in_both_schemes(page: Page, scheme: str) -> None:
     )
     assert (ground < ink) == (scheme == "dark")
     assert abs(ground - ink) > 400
+
+
+def test_a_text_that_is_too_hard_is_not_answered(page: Page, tiny_int8: Path, tmp_path: Path, tiny_data: Path) -> None:
+    train = str(tiny_data / "train.jsonl")
+    compress.calibrate(tiny_int8, tiny_data, tmp_path / "sure", validation=train, max_error=8, threads=1)
+    with compress.load(tmp_path / "sure", threads=1) as classifier, served(tmp_path / "sure") as address:
+        page.call("Page.navigate", url=address)
+        page.wait_for("document.getElementById('status')?.textContent === 'Ready.'")
+        page.evaluate("document.getElementById('text').focus()")
+        for text in (TEXT, "the the"):
+            page.evaluate("text.select()")
+            assert typed(page, text) == pytest.approx(classifier(text).scores, abs=1e-3)
+            status = page.evaluate("document.getElementById('status').textContent")
+            assert status.startswith("Not sure enough") == classifier(text).abstained == (text == "the the")
+            assert page.evaluate("document.querySelectorAll('#scores li.applies').length") == (text == TEXT)
