@@ -1,12 +1,12 @@
 """Which checkpoint of a distillation to keep, where there are few validation texts to choose by.
 
-    python -m benchmarks.checkpoint_choice OUT.json --data ../shared/data/banking77 [--train 6000] [--pool 4000]
-        [--layers 3] [--epochs 5] [--model demo:minilm]
+    python -m benchmarks.checkpoint_choice OUT.json TEACHER --data ../shared/data/banking77 [--train 3000]
+        [--layers 3] [--epochs 8] [--every 25]
 
-A teacher and a student are trained once on ``--train`` texts, and the student's and the teacher's logits on a large
-pool of other texts are kept at every validation. Then validation sets of several sizes are drawn from the pool many
-times; each chooses a checkpoint by accuracy, by agreement with the teacher, or by the Kullback-Leibler divergence from
-it, and the rest of the pool tells how good the chosen one is. All texts are of the train split.
+A student is trained once, on some of the train texts, and its logits on all validation texts are kept every few steps.
+Then smaller validation sets of several sizes are drawn from these many times; each chooses a checkpoint by accuracy, by
+agreement with the teacher, or by the Kullback-Leibler divergence from it, and the other texts tell how good the chosen
+one is. The teacher must have seen the same train split only. For tasks with one label a text.
 """
 
 import argparse
@@ -23,44 +23,31 @@ import numpy.typing as npt
 from scipy.special import log_softmax
 
 from benchmarks.training_choices import data_config
-from compress.config import DistillConfig, FinetuneConfig
+from compress.config import DistillConfig
 from compress.data import Dataset, Split, read_dataset
-from compress.distillation import distill as distillation
+from compress.distillation.distill import distill
 from compress.distillation.students import make_student
-from compress.modeling.checkpoint import load_for_finetuning
+from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import Logits, predict_logits
-from compress.training import finetune as finetuning
 from compress.training import loop
 from compress.training.run_files import RunFiles
 from compress.training.validator import Validator
 
-_SIZES = (100, 300, 548, 1000, 2000)
+_SIZES = (100, 200, 300, 500, 1000, 2000)
 _DRAWS = 2000
 
 Scores = npt.NDArray[np.float64]  # [checkpoints, texts], of which a mean over texts says how good a checkpoint is
 
 
-def draw(folder: Path, train: int, pool: int, seed: int) -> Dataset:
-    """``train`` texts to learn from and ``pool`` others as the validation split, all of the train split's."""
-    data = read_dataset(data_config(folder))
-    rows = np.random.default_rng(seed).permutation(len(data.train))
-    chosen, others = rows[:train], rows[train : train + pool]
-    return replace(data, train=_rows_of(data.train, chosen), validation=_rows_of(data.train, others))
-
-
-def train_both(data: Dataset, model: str, finetune: FinetuneConfig, distill: DistillConfig) -> tuple[Logits, Logits]:
-    """The teacher's logits on the validation texts, and the student's at each validation, ``[checkpoints, ...]``."""
+def train(teacher: Checkpoint, data: Dataset, config: DistillConfig) -> Logits:
+    """The student's logits on the validation texts at each validation, ``[checkpoints, texts, labels]``."""
     with tempfile.TemporaryDirectory() as name:
+        settings = config.model_copy(update={"teacher_cache": name})
         files = RunFiles(Path(name), Path(name, "unfinished"))
-        start = load_for_finetuning(model, data.task, data.labels, finetune.seed)
-        teacher, _ = finetuning.finetune(start, data, finetune, files)
-        answers = predict_logits(TorchPredictor(teacher, "cpu", "fp32"), data.validation.texts)
-        student = make_student(teacher, distill)
-        settings = distill.model_copy(update={"teacher_cache": name})
         with kept_logits() as kept:
-            distillation.distill(teacher, student, data, settings, files)
-    return answers, np.stack(kept)
+            distill(teacher, make_student(teacher, settings), data, settings, files)
+    return np.stack(kept)
 
 
 @contextmanager
@@ -112,36 +99,32 @@ def main() -> None:
     """Train, draw, print the table, and write the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checkpoint_choice", description=__doc__.split("\n")[0])
     parser.add_argument("out", type=Path)
+    parser.add_argument("teacher", type=Path)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--train", type=int, default=6000)
-    parser.add_argument("--pool", type=int, default=4000)
+    parser.add_argument("--train", type=int, default=3000)
     parser.add_argument("--layers", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--teacher-epochs", type=int, default=5)
-    parser.add_argument("--model", default="demo:minilm")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--every", type=int, default=25, help="steps between validations")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    data = draw(given.data, given.train, given.pool, given.seed)
-    shared: dict[str, Any] = {"seed": given.seed, "patience": 1000}
-    finetune = FinetuneConfig.parse(shared | {"epochs": given.teacher_epochs, "max_length": 64})
-    distill = DistillConfig.parse(shared | {"layers": given.layers, "epochs": given.epochs, "eval_steps": 25})
-    teacher, student = train_both(data, given.model, finetune, distill)
-    found = criteria(student, teacher, data.validation.targets(data.labels, data.task))
-    right = found["accuracy"].mean(axis=1)
-    teacher_right = float((teacher.argmax(axis=1) == data.validation.targets(data.labels, data.task)).mean())
+    whole, teacher = read_dataset(data_config(given.data)), load_classifier(str(given.teacher))
+    rows = np.random.default_rng(given.seed).permutation(len(whole.train))[: given.train]
+    data = replace(
+        whole, train=Split(*([each[row] for row in rows] for each in (whole.train.texts, whole.train.labels)))
+    )
+    settings = {"seed": given.seed, "patience": 1000, "layers": given.layers, "epochs": given.epochs}
+    student = train(teacher, data, DistillConfig.parse(settings | {"eval_steps": given.every}))
+    answers = predict_logits(TorchPredictor(teacher, "cpu", "fp32"), data.validation.texts)
+    targets = data.validation.targets(teacher.labels, data.task)
+    found = criteria(student, answers, targets)
     document: dict[str, Any] = {name: str(value) for name, value in vars(given).items() if name != "out"}
-    document |= {
-        "teacher": 100 * teacher_right,
-        "curve": {name: each.mean(axis=1).tolist() for name, each in found.items()},
-    }
-    document["rows"] = rows = compare(found, _DRAWS, given.seed)
+    document["teacher_accuracy"] = 100 * float((answers.argmax(axis=1) == targets).mean())
+    document["curve"] = {name: each.mean(axis=1).tolist() for name, each in found.items()}
+    document["rows"] = compare(found, _DRAWS, given.seed)
     given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    print(f"teacher {100 * teacher_right:.1f}%, student {100 * right[-1]:.1f}% after {len(right)} validations")
-    print("\n".join([" | ".join(rows[0]), *(" | ".join(f"{value:g}" for value in row.values()) for row in rows)]))
-
-
-def _rows_of(split: Split, rows: npt.NDArray[Any]) -> Split:
-    return Split([split.texts[row] for row in rows], [split.labels[row] for row in rows])
+    print(f"teacher {document['teacher_accuracy']:.1f}%, student {100 * document['curve']['accuracy'][-1]:.1f}%")
+    print(" | ".join(document["rows"][0]))
+    print("\n".join(" | ".join(f"{value:g}" for value in row.values()) for row in document["rows"]))
 
 
 if __name__ == "__main__":
