@@ -147,7 +147,7 @@ def _precision(manifest: Manifest) -> str:
     """Of the graph: int8 after quantize, fp16 where the export says so, else fp32."""
     if _quantized(manifest):
         return "int8"
-    last = next((entry for entry in reversed(manifest.history) if entry["step"] != "calibrate"), {})
+    last: dict[str, Any] = next((entry for entry in reversed(manifest.history) if entry["step"] != "calibrate"), {})
     return str(last.get("config", {}).get("precision", "fp32")) if last.get("step") == "export" else "fp32"
 
 
