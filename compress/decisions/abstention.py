@@ -87,7 +87,7 @@ def _counts(levels: Floats, confidences: Floats, right: npt.NDArray[np.bool_]) -
 
 
 def _log_p_values(wrong: Floats, answered: Floats, max_error: float) -> Floats:
-    """The log-chance of so few mistakes among so many answers if the risk were ``max_error``; fractions are allowed."""
+    """The log-chance of so few mistakes among so many answers if the risk were ``max_error``; fractions are cut off."""
     from scipy.stats import binom
 
     return np.asarray(binom.logcdf(np.floor(wrong), np.floor(answered), max_error))

@@ -60,6 +60,8 @@ def calibrate(
     if config.max_error is not None:
         fitted_on, tested_on = _parts(len(logits), config.max_error / 100, config.seed)
     fitted = fit_temperature(logits[fitted_on], targets[fitted_on], task)
+    if fitted.nll_after >= fitted.nll_before:  # what quantize fitted on more texts, say, is better
+        fitted = FittedTemperature(1.0, fitted.nll_before, fitted.nll_before)
     calibrated = (logits / fitted.temperature).astype(np.float32)
     right = truth(targets, len(labels))
     metrics = asdict(fitted) | _calibration_errors(task, logits, calibrated, right)
@@ -78,11 +80,11 @@ def calibrate(
 
 def _parts(texts: int, max_error: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """A third of the texts and the others, at random; refused where even no mistake would show the bound."""
-    order = np.random.default_rng(seed).permutation(texts)
-    tested, needed = texts - texts // 3, texts_needed(max_error)
-    if tested < needed:
+    order, needed = np.random.default_rng(seed).permutation(texts), texts_needed(max_error)
+    at_least = max(3, needed + (needed - 1) // 2)
+    if texts < at_least:
         raise CompressError(
-            f"calibrate.max_error {100 * max_error:g} needs at least {-(-3 * needed // 2):,} validation texts "
+            f"calibrate.max_error {100 * max_error:g} needs at least {at_least:,} validation texts "
             f"({needed:,} answered without a mistake, beside a third that fits the temperature), got {texts:,}; give "
             "more with --validation FILE, or allow more"
         )

@@ -92,8 +92,9 @@ def _with_interval(accuracy: Mapping[str, Any]) -> str:
 
 def _flips(found: Mapping[str, Any]) -> str:
     flips = found["flips"]
+    texts = "text" if flips["negative"] == 1 else "texts"
     return (
-        f"Right before, wrong now: {flips['negative']:,} texts, {percent(flips['negative_share'])}"
+        f"Right before, wrong now: {flips['negative']:,} {texts}, {percent(flips['negative_share'])}"
         f" ({percents(flips['negative_ci95'])}). Wrong before, right now: {flips['positive']:,}."
         f" Same answer: {percent(found['change']['agreement'])}."
     )

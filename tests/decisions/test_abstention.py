@@ -78,12 +78,22 @@ def drawn(texts: int, skill: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_too_few_texts_are_told_how_many_are_needed() -> None:
-    logits, targets = drawn(400, 5)
+    logits, targets = drawn(447, 5)
     config = CalibrateConfig(max_error=1)
-    with pytest.raises(CompressError, match=r"needs at least 449 validation texts.*got 400"):
+    with pytest.raises(CompressError, match=r"needs at least 448 validation texts.*got 447"):
         calibrate(("a", "b", "c"), "single_label", logits, targets, config)
-    logits, targets = drawn(449, 20)  # and with so many, none of them wrong, it can be shown
+    logits, targets = drawn(448, 20)  # and with so many, none of them wrong, it can be shown
     assert calibrate(("a", "b", "c"), "single_label", logits, targets, config).decision
+
+
+def test_scores_that_are_calibrated_already_are_left_alone() -> None:
+    """On few texts a fit moves towards less sure: it stays away where it makes the labels no likelier."""
+    logits, targets = drawn(448, 20)
+    fitted = calibrate(("a", "b", "c"), "single_label", logits, targets, CalibrateConfig(max_error=1)).temperature
+    assert (fitted.temperature, fitted.nll_after) == (1.0, fitted.nll_before)
+    fitted = calibrate(("a", "b", "c"), "single_label", 5 * drawn(448, 1)[0], targets, CalibrateConfig()).temperature
+    assert fitted.temperature > 2
+    assert fitted.nll_after < fitted.nll_before
 
 
 def test_a_bound_out_of_reach_is_told_with_the_best_there_is() -> None:
@@ -95,7 +105,8 @@ def test_a_bound_out_of_reach_is_told_with_the_best_there_is() -> None:
 def test_coverage_and_risk_are_counted_and_the_curve_ends_at_all_texts() -> None:
     confidences, right = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, True, False])
     found = measure_selection(confidences, right, 0.7)
-    assert (found.coverage, found.risk, found.answered) == (0.75, pytest.approx(1 / 3), 3)
+    assert (found.coverage, found.answered) == (0.75, 3)
+    assert found.risk == pytest.approx(1 / 3)
     assert found.risk_ci95 is not None
     assert found.risk_ci95[0] < 1 / 3 < found.risk_ci95[1]
     assert measure_selection(confidences, right, 0.95).risk is None

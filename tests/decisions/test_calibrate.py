@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def abstaining(tiny_onnx: Path, tiny_data: Path, tmp_path_factory: pytest.TempPa
 def topics(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A multi-label data set whose labels are words of the text."""
     rng = np.random.default_rng(0)
-    rows = []
+    rows: list[dict[str, object]] = []
     for number in range(120):
         words = rng.choice(["film", "story", "good", "bad", "the", "very"], 5).tolist()
         named = [topic for topic in TOPICS if topic in words] + (["tone"] if "good" in words else [])
@@ -101,7 +102,7 @@ def test_bench_judges_by_the_decision(
     abstaining: Path, thresholded: Path, tiny_onnx: Path, tiny_data: Path, topics: Path, tmp_path: Path
 ) -> None:
     """Coverage and risk of what is answered; and of several labels, those that the thresholds give."""
-    settings = {"seconds": 0.05, "threads": 1}
+    settings: dict[str, Any] = {"seconds": 0.05, "threads": 1}
     compress.bench([tiny_onnx, abstaining], tiny_data, tmp_path / "one", **settings)
     found = json.loads((tmp_path / "one" / "results.json").read_text())["models"]
     assert found[0]["accuracy"]["selection"] is None

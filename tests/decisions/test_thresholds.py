@@ -47,6 +47,7 @@ def test_the_least_threshold_keeps_the_precision() -> None:
     common, rare, absent, hopeless = choose_thresholds(LABELS, scores, true, 0.8)
     for place, found in enumerate((common, rare)):
         lower = [least for least in np.unique(scores[:, place]) if least < found.threshold]
+        assert found.precision is not None
         assert precision(true[:, place], scores[:, place] >= found.threshold) == found.precision >= 0.8
         assert all(precision(true[:, place], scores[:, place] >= least) < 0.8 for least in lower[:-1])
     assert absent.threshold == 0.5

@@ -11,6 +11,7 @@ import pytest
 import compress
 from tests.clients.setup import PEERS
 from tests.examples.chromium import CHROMIUM, Page, chromium
+from tests.tiny import read
 
 SERVE = Path(__file__).parents[2] / "examples" / "browser" / "serve.py"
 NODE_MODULES = PEERS / "js" / "node_modules"
@@ -122,9 +123,10 @@ def test_a_text_that_is_too_hard_is_not_answered(page: Page, tiny_int8: Path, tm
         page.call("Page.navigate", url=address)
         page.wait_for("document.getElementById('status')?.textContent === 'Ready.'")
         page.evaluate("document.getElementById('text').focus()")
-        for text in (TEXT, "the the"):
+        answers = dict(zip(texts := read(tiny_data).test.texts, classifier(texts), strict=True))
+        for text in (TEXT, next(str(text) for text, answer in answers.items() if answer.abstained)):
             page.evaluate("text.select()")
-            assert typed(page, text) == pytest.approx(classifier(text).scores, abs=1e-3)
+            assert typed(page, text) == pytest.approx(classifier(text).scores, abs=0.02)  # other kernels
             status = page.evaluate("document.getElementById('status').textContent")
-            assert status.startswith("Not sure enough") == classifier(text).abstained == (text == "the the")
+            assert status.startswith("Not sure enough") == classifier(text).abstained == (text != TEXT)
             assert page.evaluate("document.querySelectorAll('#scores li.applies').length") == (text == TEXT)
