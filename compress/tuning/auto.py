@@ -20,7 +20,7 @@ from compress.steps.step import StepResult
 from compress.tuning import outcome
 from compress.tuning.candidates import Candidate
 from compress.tuning.goals import Goals
-from compress.tuning.ground import Ground, estimate_words
+from compress.tuning.ground import Ground
 from compress.tuning.judge import Judge
 from compress.tuning.memory import LOCK, open_folder
 from compress.tuning.promise import Promise, promise_of
@@ -67,10 +67,10 @@ def auto(
 
 def _auto(ground: Ground) -> StepResult:
     watch = Stopwatch()
-    say(f"auto: {estimate_words(ground.plan(told=False), ground.costs())}")
+    ground.tell()
     ground.make_teacher()
     search = _Search(ground, ground.judge(), ground.goals(), ground.plan(told=True))
-    say(f"auto: looking for {search.goals}; {estimate_words(search.plan, ground.costs())}")
+    say(f"auto: looking for {search.goals}")
     partial = False
     try:
         search.go_on()
@@ -237,6 +237,9 @@ class _Search:
             "speedup": round(self.goals.whole_ms / chosen.ms, 2),
             "latency_ms": chosen.ms,
             "megabytes": chosen.megabytes,
+            "int8_ms": self.ground.memory.facts["whole"]["int8_ms"],
+            "search_s": round(self.ground.memory.seconds, 1),
+            "estimated_s": round(self.ground.memory.facts["estimated_s"], 1),
             "partial": partial,
         }
         return own | (promise.as_metrics() if promise else {})

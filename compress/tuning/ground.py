@@ -242,6 +242,13 @@ class Ground:
 
         return [itself, *([each for each in others if may_meet(each)] or others[:1])]
 
+    def tell(self) -> None:
+        """Say what is planned and about how long all of it takes, before anything is done."""
+        wanted = self.plan(told=False)
+        whole_s = self.memory.fact("estimated_s", lambda: wanted.seconds(self.costs()) + _END_S + self._before_s(False))
+        count, longest = len(wanted.candidates), wanted.rungs[-1]
+        say(f"auto: {count} candidates, trained for up to {longest} epochs; about {in_words(whole_s)} in all")
+
     def _before_s(self, known: bool) -> float:
         """What is done before the tries takes, as known or expected."""
         if known:
@@ -270,9 +277,3 @@ class Ground:
 
     def _common(self) -> dict[str, Any]:
         return {} if self.config.metric is None else {"metric": self.config.metric}
-
-
-def estimate_words(wanted: Plan, costs: Costs) -> str:
-    """What is planned, and about how long it takes."""
-    count, longest = len(wanted.candidates), wanted.rungs[-1]
-    return f"{count} candidates, trained for up to {longest} epochs; about {in_words(wanted.seconds(costs) + _END_S)}"

@@ -57,6 +57,7 @@ class Promise:
             "loss_points": round(self.loss, 3),
             "loss_at_least": round(self.ci95[0], 3),
             "loss_at_most": round(self.ci95[1], 3),
+            "loss_on_test_ci95": self.on_test_ci95,
             "agreement": round(self.agreement, 4),
         }
 

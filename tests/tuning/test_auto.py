@@ -14,8 +14,9 @@ from compress.cli.main import main
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.latency import table
-from compress.tuning import ground, judge, outcome
+from compress.tuning import candidates, ground, judge, outcome
 from compress.tuning.judge import Judge
+from compress.tuning.teacher import check_better_than_a_constant
 from compress.workers import process
 from tests.processes import ForkedWorker
 
@@ -27,7 +28,7 @@ GOALS: dict[str, Any] = {"max_drop": 50.0, "threads": 1}
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
     """Three candidates, three epochs at most, and times that need not be exact."""
-    every = ground.candidates_of
+    every = candidates.candidates_of
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "_start", ForkedWorker)
         patch.setattr(table, "_ROUNDS", 2)
@@ -90,7 +91,8 @@ def test_the_recipe_makes_the_same_model_again(found: Path, tmp_path: Path) -> N
 def test_ctrl_c_leaves_the_best_so_far_and_the_same_command_goes_on(
     found: Path, tiny_torch: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judged, seen = Judge.judged, []
+    judged = Judge.judged
+    seen: list[Any] = []
 
     def stop_at_the_third(self: Judge, *given: Any) -> Any:
         if len(seen) == 2:
@@ -136,4 +138,4 @@ def test_what_cannot_begin(found: Path, tiny_torch: Path, tiny_data: Path, tmp_p
     with pytest.raises(CompressError, match="another model, data or seed"):
         compress.auto(tiny_torch, tiny_data, found, max_drop=1, seed=1)
     with pytest.raises(CompressError, match="no better than that of always answering"):
-        ground.check_better_than_a_constant("teacher", "macro_f1", 0.5, 0.5, "positive")
+        check_better_than_a_constant("teacher", "macro_f1", 0.5, 0.5, "positive")

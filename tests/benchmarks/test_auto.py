@@ -1,0 +1,50 @@
+"""The benchmark of auto in miniature: a line for each search, kept, and not made twice."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import auto as benchmark
+
+LINE = {
+    "set": "mrpc",
+    "max_drop": 1.0,
+    "hours": None,
+    "seed": 0,
+    "model": "cut-2x-20-epochs",
+    "minutes": 12.0,
+    "promised_on_test": [-1.0, 1.5],
+    "test_loss": 0.5,
+    "test_loss_ci95": [-0.5, 1.4],
+    "speedup": 20.0,
+    "speedup_over_int8": 4.0,
+    "megabytes": 9.0,
+}
+
+
+def test_each_search_is_done_once_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done: list[Any] = []
+
+    def search(name: str, _: Path, __: Path, goal: dict[str, Any], ___: int | None) -> dict[str, Any]:
+        done.append((name, goal["max_drop"]))
+        return LINE | {"set": name, **goal, "test_loss": 2.0 * goal["max_drop"]}
+
+    monkeypatch.setattr(benchmark, "search", search)
+    results = tmp_path / "kept" / "auto.jsonl"
+    benchmark.main(["mrpc", "--drops", "1", "--results", str(results)])
+    benchmark.main(["mrpc", "sst2", "--drops", "1,0.3", "--results", str(results)])
+    assert done == [("mrpc", 1.0), ("mrpc", 0.3), ("sst2", 1.0), ("sst2", 0.3)]
+    assert len([json.loads(line) for line in results.read_text().splitlines()]) == 4
+    said = capsys.readouterr().out
+    assert "The promise held for 2 of 4 winners." in said
+    assert "Mean at --max-drop 0.3: 0.60 points lost, 20.0x PyTorch, 4.0x int8." in said
+
+
+def test_a_set_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        benchmark.main(["imdb"])
+    assert "no data set imdb; there are sst2, banking77, mrpc, goemotions" in capsys.readouterr().err
