@@ -54,7 +54,12 @@ def remove(folder: Path) -> None:
     shutil.rmtree(away, ignore_errors=True)
     with suppress(OSError):
         folder.rename(away)
-        shutil.rmtree(away, ignore_errors=True)
+    for left in (
+        away,
+        folder,
+        away,
+    ):  # under its name too where the disk let it not be renamed; a failed file once more
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def write_whole(path: Path, text: str) -> None:

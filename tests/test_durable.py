@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -17,7 +18,7 @@ from tokenizers import Tokenizer
 
 import compress
 from compress.distillation.teacher_cache.cache import Cache
-from compress.durable import disk_failure, read_sealed, told_in_one_line, write_sealed, write_whole
+from compress.durable import disk_failure, read_sealed, remove, told_in_one_line, write_sealed, write_whole
 from compress.errors import CompressError
 from compress.latency.table import Timing, read_timings, write_timings
 from compress.modeling.widths import Widths
@@ -156,6 +157,27 @@ def failing(number: int) -> Callable[..., None]:
         raise OSError(number, os.strerror(number))
 
     return fail
+
+
+@pytest.mark.parametrize("fault", ["rename", "unlink"])
+def test_what_is_removed_goes_though_one_operation_fails(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is up to date afterwards would leave it there for good."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").touch()
+    real, calls = getattr(os, fault), []
+
+    def once(*arguments: Any, **more: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise OSError(errno.EIO, "a bad block")
+        real(*arguments, **more)
+
+    monkeypatch.setattr(os, fault, once)
+    remove(tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == []
+    assert calls
 
 
 @pytest.mark.parametrize("content", [{"a": 1}, {"text": 'ü \ud800 } "manifest_sha256": "', "list": [{}]}])

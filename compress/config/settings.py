@@ -5,6 +5,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cache
 from reprlib import Repr
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -125,7 +126,7 @@ class Settings(BaseModel):
     @classmethod
     def marked(cls, *marks: Names | Effect) -> set[str]:
         """The settings with any of these marks, by name."""
-        return {name for name, field in cls.model_fields.items() if any(mark in marks for mark in field.metadata)}
+        return set(_marked(cls, marks))
 
     def named(self, *kinds: Names) -> dict[str, list[str]]:
         """What the settings name of these kinds, by setting."""
@@ -150,6 +151,12 @@ class Settings(BaseModel):
     def is_dry_run(self) -> bool:
         """Whether the step is to write nothing."""
         return any(getattr(self, name) for name in self.marked(Effect.DRY_RUN))
+
+
+@cache
+def _marked(settings: type[Settings], marks: tuple[Names | Effect, ...]) -> frozenset[str]:
+    fields = settings.model_fields.items()
+    return frozenset(name for name, field in fields if any(mark in marks for mark in field.metadata))
 
 
 class DataConfig(Settings):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -82,6 +83,8 @@ def one_line(source: str, part: str) -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if isinstance(error, UnpicklingError):  # PyTorch's own words advise to run what is in it
+            reason = "a .bin file holds more than tensors, or is damaged; ask for safetensors"
         raise CompressError(
             f"{source}: {part} cannot be loaded as a classifier's ({reason:.200}); check the name, "
             "or get the model again"

@@ -86,13 +86,15 @@ class OnnxPredictor:
         """Logits, float32 ``[batch, labels]``; safe to call from several threads."""
         session = self._sessions[next(self._turn) % len(self._sessions)]
         read = {name: feeds[name] for name in self._inputs}
+        rows, tokens = read[REQUIRED_INPUTS[0]].shape
         try:
             logits: Logits = np.asarray(session.run([OUTPUT], read)[0], dtype=np.float32)
+            if logits.shape != (rows, len(self.labels)):
+                raise ValueError(f"its logits have the shape {list(logits.shape)}")
         except Exception as error:  # noqa: BLE001 - out of memory, or the graph is not the tokenizer's
-            batch = " x ".join(map(str, read[REQUIRED_INPUTS[0]].shape))
             raise CompressError(
-                f"{self._graph}: onnxruntime {ort.__version__} cannot answer {batch} tokens ({_reason(error)}); "
-                "make or copy the folder again, or give fewer texts at once"
+                f"{self._graph}: onnxruntime {ort.__version__} cannot answer {rows} x {tokens} tokens "
+                f"({_reason(error)}); make or copy the folder again, or give fewer texts at once"
             ) from None
         return logits
 

@@ -1,0 +1,78 @@
+"""Kill a small ``compress run``, or let its disk be full or broken, at many of its file operations.
+
+python -m tests.faults --points 400 --keep benchmarks/results/faults.json
+
+After each fault the same command has to end with the bytes of a run that nobody disturbed, and to leave nothing over.
+Prints what was tried, by scenario and fault; the exit status is 1 if anything went wrong.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.faults.library import build, compiler
+
+# Threads would not outlive the forks.
+_ALONE = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def main() -> int:
+    """Try the points, print the table and keep the result."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="faults at file operations of a run")
+    parser.add_argument("--points", type=int, default=40, help="over all scenarios (default: 40)")
+    parser.add_argument("--seed", type=int, default=0, help="draws the points (default: 0)")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the result there, as JSON")
+    given = parser.parse_args()
+    if compiler() is None:
+        parser.error("needs Linux and a C compiler named cc")
+    with points(given.points, given.seed) as told:
+        result = summary(told)
+    for problem in result["problems"]:
+        sys.stdout.write(f"{problem}\n")
+    sys.stdout.write(json.dumps({name: result[name] for name in ("operations", "points", "wrong")}, indent=1) + "\n")
+    if given.keep:
+        given.keep.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 1 if result["wrong"] else 0
+
+
+@contextmanager
+def points(how_many: int, seed: int, *scenarios: str) -> Iterator[Iterator[dict[str, Any]]]:
+    """What :mod:`tests.faults.points` prints of so many points, as it comes."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as place:
+        environment = os.environ | _ALONE | {"LD_PRELOAD": str(build(Path(place)))}
+        command = [sys.executable, "-m", "tests.faults.points", place, str(how_many), str(seed), *scenarios]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            yield map(json.loads, process.stdout)
+        if process.returncode:
+            raise SystemExit(process.returncode)
+
+
+def summary(told: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """How many points of each kind were tried, and each that went wrong."""
+    operations = next(told)["operations"]
+    tried: Counter[str] = Counter()
+    problems = []
+    for point in told:
+        tried[f"{point['scenario']}: {point['fault']}"] += 1
+        if point["problem"] is not None:
+            problems.append(point)
+    return {
+        "operations": operations,
+        "tried": dict(sorted(tried.items())),
+        "points": tried.total(),
+        "wrong": len(problems),
+        "problems": problems,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

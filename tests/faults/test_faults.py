@@ -1,0 +1,39 @@
+"""Whatever operation a kill or a failing disk hits, the same command ends with the same bytes and leaves nothing over.
+
+All of it: ``python -m tests.faults --points 400``.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.__main__ import points, summary
+from tests.faults.library import How, compiler
+from tests.faults.points import FAULTS, MODELS, drawn, half_written
+
+POINTS = 24  # some 40 seconds of CPU
+
+
+@pytest.mark.skipif(compiler() is None, reason="needs Linux and a C compiler")
+def test_a_run_that_fails_anywhere_goes_on_to_the_same_bytes() -> None:
+    with points(POINTS, 0, "other settings", "teacher cache") as told:
+        result = summary(told)
+    assert result["problems"] == []
+    assert result["points"] == POINTS
+    assert min(result["operations"].values()) > 200  # the library counts
+
+
+def test_points_are_spread_over_all_operations() -> None:
+    operations = {"a": 100, "b": 300}
+    found = list(drawn(operations, 40, seed=3))
+    assert [name for name, _, _ in found].count("a") == 10
+    assert {how for _, how, _ in found} == set(FAULTS) == set(How) - {How.COUNT}
+    assert all(1 <= at <= operations[name] for name, _, at in found)
+
+
+def test_half_a_folder_under_its_name_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "int8").symlink_to(MODELS / "int8")
+    assert half_written(tmp_path / "run") is None
+    (tmp_path / "other" / "int8").mkdir(parents=True)
+    assert "half-written" in str(half_written(tmp_path / "other"))
