@@ -21,7 +21,7 @@ from compress.evaluation.metrics import predictions
 from compress.runtime.decision import Decision
 from compress.runtime.encoding import Encoding, Feeds, Text, pad
 from compress.runtime.graph_file import GRAPHS
-from compress.runtime.predictor import Logits, MeasuredPredictor, encoded_logits, predict_logits
+from compress.runtime.predictor import Logits, MeasuredPredictor, check_finite, encoded_logits, predict_logits
 from compress.workers.process import Worker, serve
 from compress.workers.timing import TimedCalls
 
@@ -136,7 +136,7 @@ class ModelServer:
 
     def logits(self, texts: list[Any]) -> dict[str, Any]:
         self._all = self._predictor.encoder(_as_texts(texts))
-        found = encoded_logits(self._predictor, self._all).astype("<f4")
+        found = check_finite(encoded_logits(self._predictor, self._all), "its model").astype("<f4")
         return {"shape": found.shape, "float32": base64.b64encode(found.tobytes()).decode()}
 
     def prepare(self, texts: list[Any], batch: int, length: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from compress.graph.writer import KEPT_FP32
 from compress.progress import progress, say
 from compress.runtime.encoding import Feeds, pad
 from compress.runtime.graph_file import INPUTS, graph_inputs
-from compress.runtime.predictor import Predictor
+from compress.runtime.predictor import Predictor, check_finite, predict_logits
 from compress.task import reads_pairs
 
 BATCHES = (1, 2, 7, 32)
@@ -73,7 +73,8 @@ def check_parity(reference: Predictor, other: Predictor, vocabulary: int, longes
     worst = 0.0
     with progress("parity", len(batches)) as advance:
         for feeds in batches:
-            difference = float(np.abs(reference.run(feeds) - other.run(feeds)).max())
+            expected = check_finite(reference.run(feeds), "export: the model given")
+            difference = float(np.abs(expected - other.run(feeds)).max())
             if not difference <= tolerance:  # also catches NaN
                 batch, length = feeds["input_ids"].shape
                 raise CompressError(
@@ -83,6 +84,12 @@ def check_parity(reference: Predictor, other: Predictor, vocabulary: int, longes
             worst = max(worst, difference)
             advance(note=f"largest difference {worst:.1e}")
     return Parity(worst, tolerance, len(batches), max(feeds["input_ids"].shape[1] for feeds in batches))
+
+
+def check_answers(predictor: Predictor, model: str) -> None:
+    """Refuse a ``model`` whose answers to a few real texts are not finite numbers."""
+    pairs = reads_pairs(predictor.task)
+    check_finite(predict_logits(predictor, list(zip(_TEXTS, _TEXTS, strict=True)) if pairs else _TEXTS), model)
 
 
 def parity_batches(predictor: Predictor, vocabulary: int, longest: int) -> Iterator[Feeds]:

@@ -106,7 +106,7 @@ def _truncation_side(folder: Path) -> str:
 
 def single_file(parent: Path, manifest: Manifest, folder: Path) -> Path:
     """One ONNX file, the tokenizer inside."""
-    network = onnx.load(_graph(parent))
+    network = onnx.load(graph_to_lay_out(parent))
     tokenizer = Tokenizer.from_file(str(parent / "tokenizer.json"))
     graph = folder / "model.onnx"
     onnx.save(with_tokenizer(network, tokenizer, manifest), graph)
@@ -121,7 +121,7 @@ def tei(parent: Path, manifest: Manifest, folder: Path) -> Path:
     """
     graph = folder / FP32_GRAPH
     graph.parent.mkdir()
-    shutil.copyfile(_graph(parent), graph)
+    shutil.copyfile(graph_to_lay_out(parent), graph)
     copy_side_files(parent, folder)
     limits = {"max_seq_length": manifest.max_length, "do_lower_case": False}  # the tokenizer lower-cases by itself
     (folder / "sentence_bert_config.json").write_text(json.dumps(limits, indent=2) + "\n", encoding="utf-8")
@@ -130,7 +130,7 @@ def tei(parent: Path, manifest: Manifest, folder: Path) -> Path:
 
 def triton(parent: Path, manifest: Manifest, folder: Path) -> Path:
     """A model repository for NVIDIA's Triton, whose only model may be renamed or moved into another repository."""
-    model, source = folder / "classifier", _graph(parent)
+    model, source = folder / "classifier", graph_to_lay_out(parent)
     graph = model / "1" / "model.onnx"
     graph.parent.mkdir(parents=True)
     shutil.copyfile(source, graph)
@@ -147,7 +147,7 @@ def triton(parent: Path, manifest: Manifest, folder: Path) -> Path:
     return graph
 
 
-def _graph(parent: Path) -> Path:
+def graph_to_lay_out(parent: Path) -> Path:
     """The int8 graph of a folder that has one, else the fp32 one."""
     listed = listed_files(parent)
     for name in (INT8_GRAPH, FP32_GRAPH):

@@ -15,7 +15,7 @@ from compress.graph.writer import rewrite
 from compress.progress import progress
 from compress.runtime.encoding import Encoding, Feeds
 from compress.runtime.graph_file import OUTPUT
-from compress.runtime.predictor import Logits, Predictor, batch_tokens_of, encoded_logits
+from compress.runtime.predictor import Logits, Predictor, batch_tokens_of, check_finite, encoded_logits
 from compress.runtime.session import inputs_of, open_session
 
 Watch = Callable[[Sequence[npt.NDArray[Any]]], None]
@@ -40,7 +40,7 @@ class ReferenceOutputs:
     def answers(self, quantized: Predictor) -> Logits:
         """The logits of ``quantized`` on every text."""
         with progress("validation", len(self.encodings)) as advance:
-            return encoded_logits(quantized, self.encodings, advance)
+            return check_finite(encoded_logits(quantized, self.encodings, advance), "quantize: the int8 model")
 
     def agreement(self, logits: Logits) -> Agreement:
         """A quantized model's ``logits`` on every text against the parent's."""
@@ -57,7 +57,7 @@ def reference_outputs(parent: Predictor, split: Split, metric: str | None = None
     """The parent's logits on every text of ``split``, to compare by ``metric`` (default: the task's)."""
     encodings = parent.encoder(split.texts)
     with progress("parent", len(encodings)) as advance:
-        logits = encoded_logits(parent, encodings, advance)
+        logits = check_finite(encoded_logits(parent, encodings, advance), "quantize: the model given")
     targets = split.targets(parent.labels, parent.task)
     return ReferenceOutputs(parent, encodings, targets, logits, metric or default_metric(parent.task))
 

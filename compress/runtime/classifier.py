@@ -150,8 +150,12 @@ class Classifier:
         if os.getpid() != self._process and predictor.threads > 1:  # threads stay behind, so it would wait for ever
             raise CompressError("the classifier was loaded before this process was forked; load it in each process")
         remaining = checked(texts, predictor.encoder, pairs=reads_pairs(self.task))
+        answered = 0
         while window := list(islice(remaining, _TEXTS_AT_ONCE)):
-            yield predict_logits(predictor, window, batch_tokens=self._batch_tokens, executor=self._executor)
+            logits = predict_logits(predictor, window, batch_tokens=self._batch_tokens, executor=self._executor)
+            _check_finite(logits, answered)
+            answered += len(window)
+            yield logits
 
     def _prediction(self, probabilities: list[float]) -> Prediction:
         scores = dict(zip(self.labels, probabilities, strict=True))
@@ -185,3 +189,13 @@ def load(
     if batch_tokens is not None and batch_tokens < 1:
         raise CompressError(f"load: batch_tokens must be at least 1, got {batch_tokens}; 1 answers each text alone")
     return Classifier(OnnxPredictor.open(local_path(folder), threads, instances), batch_tokens)
+
+
+def _check_finite(logits: Logits, before: int) -> None:
+    """Refuse answers that are no numbers; ``before`` is how many texts of the same call came earlier."""
+    broken = ~np.isfinite(logits).all(axis=1)
+    if broken.any():
+        raise CompressError(
+            f"texts[{before + int(broken.argmax())}]: the model answers with NaN or infinity, so no label can be "
+            "chosen: its weights are broken or too large for this text; train or make the model again"
+        )

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from compress.errors import CompressError
 from compress.progress import Advance
 from compress.runtime.encoding import Encoding, Feeds, Text, TextEncoder, pad
 from compress.runtime.graph_file import activations_of
@@ -87,6 +88,19 @@ def encoded_logits(
         logits[rows] = found
         if advance is not None:
             advance(len(rows))
+    return logits
+
+
+def check_finite(logits: Logits, model: str) -> Logits:
+    """``logits`` ``[n, labels]`` as they are; a ``model`` that answers with NaN or infinity is refused.
+
+    Such answers have no order, so that the first label would win, and JSON has no numbers for them.
+    """
+    if broken := int((~np.isfinite(logits)).any(axis=1).sum()):
+        raise CompressError(
+            f"{model}: its answers to {broken} of {len(logits)} texts are not finite numbers, so its weights are broken "
+            "or too large; train or make the model again"
+        )
     return logits
 
 

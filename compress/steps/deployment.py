@@ -184,9 +184,14 @@ def _without_decision(manifest: Manifest, model: str) -> Manifest:
 
 def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
     """The model as a single file, or in the places where a server looks."""
-    from compress.packaging.layout import PACKAGES
+    from compress.graph.checks import check_answers
+    from compress.packaging.layout import PACKAGES, graph_to_lay_out
+    from compress.runtime.encoding import TextEncoder
+    from compress.runtime.session import OnnxPredictor
 
     with exported(model, job, pairs=job.config.pairs) as (parent, manifest):
+        encoder = TextEncoder.from_file(parent / "tokenizer.json", manifest.max_length)
+        check_answers(OnnxPredictor(graph_to_lay_out(parent), manifest, encoder, job.threads), f"export: {model}")
         graph = PACKAGES[job.config.layout](parent, manifest, job.folder)
     return job.save_onnx(manifest, {"bytes": graph.stat().st_size}, manifest.digest, str(model), kind=job.config.layout)
 
