@@ -51,7 +51,8 @@ def compared(whole: PreTrainedTokenizerFast, smaller: PreTrainedTokenizerFast, t
     """How both read ``texts``."""
     kept = ids_in(whole, smaller)
     before, after = ids_of(whole, texts), ids_of(smaller, texts)
-    stay = [bool(np.isin(ids, kept).all()) for ids in before]
+    stays = np.isin(np.arange(len(whole)), kept)
+    stay = [bool(stays[ids].all()) for ids in before]
     same = [kept[new].tolist() == old for old, new in zip(before, after, strict=True)]
     return {
         "texts": len(texts),

@@ -11,8 +11,11 @@ import torch
 from transformers.models.deberta_v2.modeling_deberta_v2 import build_relative_position
 
 from compress.errors import CompressError
+from compress.families.deberta import DEBERTA
 from compress.graph.disentangled import relative_rows
+from compress.modeling.model_folder import check_files
 from compress.modeling.reading import read_config
+from tests.families.models import make_model
 
 
 @pytest.mark.parametrize(("longest", "buckets", "most_distant"), [(512, 256, -1), (700, 256, 512), (90, 32, 128)])
@@ -36,3 +39,14 @@ def test_what_the_graph_does_not_compute_is_refused_in_one_line(setting: str, va
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(CompressError, match=rf"^{tmp_path}: [^\n]*\({setting}\)[^\n]*$"):
         read_config(str(tmp_path))
+
+
+def test_a_folder_with_spm_model_alone_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As microsoft/deberta-v3-base is published."""
+    monkeypatch.setattr("compress.modeling.model_folder.find_spec", lambda _: None)  # also where it is installed
+    make_model(DEBERTA).save_pretrained(tmp_path)
+    (tmp_path / "spm.model").write_bytes(b"pieces")
+    with pytest.raises(
+        CompressError, match=rf"^{tmp_path}/spm\.model: [^\n]*pip install sentencepiece protobuf[^\n]*$"
+    ):
+        check_files(tmp_path)

@@ -1,0 +1,105 @@
+"""Several labels at once, pairs, 2 to 150 labels: every step for families beside BERT; every ranking for every family."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import compress
+from compress.config import PruneConfig
+from compress.families import FAMILIES
+from compress.families.family import Family
+from compress.families.view import EncoderView
+from compress.modeling.checkpoint import load_classifier
+from compress.modeling.torch_predictor import TorchPredictor
+from compress.modeling.widths import Widths
+from compress.pruning.ranking import magnitude_importance, rank
+from compress.runtime.predictor import predict_logits
+from compress.training.batches import Encodings, Examples
+from tests.families.models import UNEVEN, make_model
+from tests.families.test_steps import make_encoder
+from tests.tiny import make_checkpoint, write_rows
+
+ONCE: dict[str, Any] = {"precision": "fp32", "threads": 1, "batch_size": 32, "learning_rate": 1e-3, "epochs": 1}
+TASKS = [
+    ("roberta", "multi_label", 150, "magnitude"),
+    ("electra", "pair_multi_label", 2, "fisher"),
+    ("modernbert", "pair_single_label", 3, "magnitude"),
+    ("deberta-v2", "pair_single_label", 5, "magnitude"),
+    ("distilbert", "multi_label", 2, "surgeon"),
+]
+WORDS = ("good", "bad", "film", "story", "the", "very", "dull", "fun")
+
+
+def rows_of(task: str, labels: list[str]) -> list[dict[str, object]]:
+    """Twice as many as labels, at least 60; each label is there, and where several may apply none is there too."""
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, object]] = []
+    for number in range(max(60, 2 * len(labels))):
+        first, second = (" ".join(rng.choice(WORDS, rng.integers(1, 30))) + f" {number}" for _ in range(2))
+        row: dict[str, object] = {"sentence1": first, "sentence2": second} if "pair" in task else {"text": first}
+        named = labels[number % len(labels)]
+        several = [named, *rng.choice(labels, number % 2)] if number % 4 else []
+        rows.append(row | ({"labels": sorted(set(several))} if "multi" in task else {"label": named}))
+    return rows
+
+
+@pytest.mark.parametrize(("model_type", "task", "labels", "importance"), TASKS)
+def test_each_task_goes_all_the_way(
+    model_type: str, task: str, labels: int, importance: str, tiny_encoder: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    rows = rows_of(task, [f"label {number:03}" for number in range(labels)])
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("train", "validation", "test"):
+        write_rows(data / f"{split}.jsonl", rows)
+    make_encoder(model_type, tiny_encoder, tiny_data, tmp_path / "encoder")
+    compress.finetune(tmp_path / "encoder", data, tmp_path / "teacher", **ONCE)
+    compress.distill(tmp_path / "teacher", data, tmp_path / "student", layers=1, hidden_weight=0.1, **ONCE)
+    shares: dict[str, Any] = {"heads": 0.5, "ffn": 0.5, "hidden_size": 48, "importance": importance}
+    compress.prune(tmp_path / "student", data, tmp_path / "pruned", **shares, **ONCE)
+    compress.export(tmp_path / "pruned", tmp_path / "onnx", threads=1)
+    compress.quantize(tmp_path / "onnx", data, tmp_path / "int8", threads=1, max_drop=100)
+    if model_type == "deberta-v2":
+        shapes: dict[str, Any] = {"seconds": 0.05, "threads": [1], "length": [8], "batch": [1]}
+        report = compress.bench([tmp_path / "onnx", tmp_path / "int8"], data, tmp_path / "report", **shapes)
+        onnx, int8 = (model["cost"]["macs"] for model in report.metrics["models"])
+        assert 0 < int8 == onnx
+    pruned = load_classifier(str(tmp_path / "pruned"))
+    assert (pruned.task, len(pruned.labels)) == (task, labels)
+    assert (EncoderView(pruned.model).hidden_size, Widths.of(pruned.model)) == (48, Widths((2,), (64,)))
+    pairs = [(str(row["sentence1"]), str(row["sentence2"])) for row in rows[:9]] if "pair" in task else []
+    texts = pairs or [str(row["text"]) for row in rows[:9]]
+    logits = predict_logits(TorchPredictor(pruned), texts)
+    with compress.load(tmp_path / "onnx", threads=1) as classifier:
+        found = np.array([list(answer.scores.values()) for answer in classifier(texts)])
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    expected = 1 / (1 + np.exp(-logits)) if "multi" in task else exponents / exponents.sum(axis=1, keepdims=True)
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
+def test_every_ranking_scores_every_head_and_neuron(family: Family, tiny_encoder: Path) -> None:
+    checkpoint = make_checkpoint(tiny_encoder, make_model(family, UNEVEN), ("a", "b"))
+    encodings = Encodings.pack(checkpoint.encoder(["a good film", "a very bad story", "fun", "dull and tired"]))
+    examples = Examples(encodings, np.array([1, 0, 1, 0]))
+    for importance in ("surgeon", "fisher", "magnitude", "random"):
+        found = rank(checkpoint, examples, PruneConfig(heads=0.5, importance=importance, batch_size=2))
+        shapes = tuple(map(len, found.heads)), tuple(map(len, found.neurons))
+        assert shapes == (UNEVEN.heads, UNEVEN.neurons), importance
+        assert all(bool((scores >= 0).all()) for scores in (*found.heads, *found.neurons)), importance
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
+def test_magnitude_is_of_all_weights_that_go_with_a_unit(family: Family, tiny_encoder: Path) -> None:
+    """Those that cutting it takes away, biases and norms aside."""
+    settings = {"share_att_key": False} if family.relative_positions else {}
+    model = make_model(family, **settings)
+    found = magnitude_importance(make_checkpoint(tiny_encoder, model, ("a", "b")))
+    for layer, heads, neurons in zip(EncoderView(model).layers, found.heads, found.neurons, strict=True):
+        writers = (*layer.projections, *layer.position_projections)
+        matrices = ([*writers, layer.attention_output], [layer.ffn_input, layer.ffn_output])
+        for units, linears in zip((heads, neurons), matrices, strict=True):
+            total = sum(float(linear.weight.detach().double().square().sum()) for linear in linears)
+            assert float(units.sum()) == pytest.approx(total)
