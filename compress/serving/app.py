@@ -1,5 +1,6 @@
 """The paths of the service, as FastAPI describes them in ``/openapi.json``."""
 
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -53,12 +54,13 @@ class Question(BaseModel):
 
 
 class Answer(BaseModel):
-    """The likeliest label with its probability, the probability of each label, and the labels that apply."""
+    """The likeliest label with its probability, those of all labels, the labels that apply, whether it abstains."""
 
     label: str
     score: float
     scores: dict[str, float]
     labels: tuple[str, ...]
+    abstained: bool
 
 
 class Refusal(BaseModel):
@@ -114,6 +116,9 @@ def create_app(classifiers: Mapping[str, Classifier], limits: Limits, traffic: T
         except BusyError:
             busy = "the queue is full; ask again later"
             raise HTTPException(503, busy, headers={"Retry-After": str(_RETRY_AFTER_S)}) from None
+        except Exception:  # whatever the model raises
+            logging.getLogger("uvicorn.error").exception("%s failed", name)
+            raise HTTPException(500, f"the model {name} failed on this; the service's log says why") from None
         for one in found:
             metrics.answers.labels(name, one.label).inc()
         return [_answer(one) for one in found] if question.texts is not None else _answer(found[0])
@@ -166,7 +171,7 @@ def create_app(classifiers: Mapping[str, Classifier], limits: Limits, traffic: T
 
 
 def _answer(found: Prediction) -> Answer:
-    return Answer(label=found.label, score=found.score, scores=found.scores, labels=found.labels)
+    return Answer(**{name: getattr(found, name) for name in Answer.model_fields})
 
 
 def _texts(question: Question, limits: Limits, *, pairs: bool) -> Sequence[Text]:
@@ -187,11 +192,21 @@ def _texts(question: Question, limits: Limits, *, pairs: bool) -> Sequence[Text]
         if isinstance(text, str) == pairs:
             wanted = "pairs: give text and text_pair, or lists of two" if pairs else "single texts, not pairs"
             raise HTTPException(422, f"this model reads {wanted}")
+        if not _is_unicode(text):
+            raise HTTPException(422, f"text {number} has a lone surrogate, which is no character")
         longest = len(text) if isinstance(text, str) else max(map(len, text))
         if longest > limits.characters:
             too_long = f"text {number} has {longest:,} characters; send at most {limits.characters:,}"
             raise HTTPException(413, too_long)
     return texts
+
+
+def _is_unicode(text: Text) -> bool:
+    try:
+        (text if isinstance(text, str) else "".join(text)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:

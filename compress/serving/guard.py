@@ -39,6 +39,10 @@ class RefusedError(Exception):
         self.detail = detail
 
 
+# The server cancels what is open when its time to end is over.
+_ENDED = RefusedError(503, "the service ends before the request is answered; ask again")
+
+
 class Guard:
     """Middleware: reads the bodies of POST requests, up to a limit, and cancels the work for clients that leave."""
 
@@ -76,16 +80,15 @@ class Guard:
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             body = await self._body(scope, receive)
+            if body is None:
+                return
+            self._traffic.answering += 1
+            try:
+                await _answer(self._app, scope, body, receive, send)
+            finally:
+                self._traffic.answering -= 1
         except RefusedError as refused:
             await _refuse(refused, receive, send)
-            return
-        if body is None:
-            return
-        self._traffic.answering += 1
-        try:
-            await _answer(self._app, scope, body, receive, send)
-        finally:
-            self._traffic.answering -= 1
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         """The whole body; None if the client left before its end."""
@@ -107,8 +110,8 @@ class Guard:
                         return bytes(body)
         except TimeoutError:
             raise RefusedError(408, f"the body did not come within {_BODY_S} s; send it at once") from None
-        except asyncio.CancelledError:  # by the server, when its time to end is over
-            raise RefusedError(503, "the service ends, and the body is not complete; ask again") from None
+        except asyncio.CancelledError:
+            raise _ENDED from None
 
 
 async def _answer(app: ASGIApp, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
@@ -132,7 +135,7 @@ async def _answer(app: ASGIApp, scope: Scope, body: bytes, receive: Receive, sen
         await app(scope, read_once, send)
     except asyncio.CancelledError:
         if not gone.is_set():
-            raise
+            raise _ENDED from None
     finally:
         watching.cancel()
 
@@ -148,7 +151,7 @@ async def _refuse(refused: RefusedError, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "http.response.body", "body": content, "more_body": True})
     with suppress(TimeoutError):
-        async with asyncio.timeout(_LINGER_S):
+        async with asyncio.timeout(0 if refused is _ENDED else _LINGER_S):
             while (await receive()).get("more_body", False):
                 pass
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -137,15 +137,18 @@ def _named(models: Sequence[str]) -> dict[str, Path]:
 
 def _listening(host: str, port: int) -> socket.socket:
     """A socket that has the address; connections are taken once the models are there."""
+    if not 0 <= port <= 65535:
+        raise CompressError(f"serve: --port must be from 0 to 65535, got {port}")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        advice = "--port" if isinstance(error, OSError) and error.errno == errno.EADDRINUSE else "--host and --port"
-        raise CompressError(f"serve: cannot listen on {host}:{port} ({reason}); choose another {advice}") from None
+    except OSError as error:
+        advice = "--port" if error.errno == errno.EADDRINUSE else "--host and --port"
+        raise CompressError(
+            f"serve: cannot listen on {host}:{port} ({error.strerror}); choose another {advice}"
+        ) from None
     return listener
 
 

@@ -1,0 +1,322 @@
+"""The service, as a process on loopback: each request gets its own text's answer, or a plain refusal."""
+
+import json
+import random
+import signal
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+import compress
+from compress.cli.main import main
+from compress.modeling.checkpoint import save_checkpoint
+from tests.processes import wait_until
+from tests.serving.service import AT_ONCE, Service, serving
+from tests.tiny import make_bert, make_checkpoint, read
+
+
+@pytest.fixture(scope="module")
+def service(tiny_int8: Path, tiny_onnx: Path) -> Iterator[Service]:
+    with serving(tiny_int8, f"other={tiny_onnx}", queue=1000, max_texts=300, max_body_bytes=1_000_000) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def texts(tiny_data: Path) -> list[str]:
+    data = read(tiny_data)
+    return [str(text) for text in (*data.train.texts, *data.test.texts)]
+
+
+def test_each_request_gets_the_answer_to_its_own_text(service: Service, texts: list[str], tiny_int8: Path) -> None:
+    before = service.metric("classify_batch_texts_count{.*}"), service.metric("classify_batch_texts_sum{.*}")
+    expected = compress.load(tiny_int8, threads=1)(texts)
+    assert len({answer.score for answer in expected}) > len(texts) / 2  # else a mix-up would not show
+    for (status, found, _), answer in zip(service.classify_all(texts), expected, strict=True):
+        assert status == 200
+        assert found["label"] == answer.label
+        assert found["scores"] == pytest.approx(answer.scores, abs=1e-6)
+        assert (found["score"], found["labels"]) == (pytest.approx(answer.score), list(answer.labels))
+        assert found["abstained"] is answer.abstained is False
+    batches = service.metric("classify_batch_texts_count{.*}") - before[0]
+    assert service.metric("classify_batch_texts_sum{.*}") - before[1] == len(texts)
+    assert batches < len(texts)  # some were answered together
+
+
+def test_metrics_add_up(service: Service, texts: list[str]) -> None:
+    patterns = [
+        r'classify_requests_total{status="200"}',
+        r'classify_requests_total{status="422"}',
+        r"classify_seconds_count",
+        r"classify_batch_texts_sum{.*}",
+        r"classify_answers_total{.*}",
+    ]
+    before = [service.metric(pattern) for pattern in patterns]
+    service.classify_all(texts[:30])
+    service.classify_all([None, 3])  # type: ignore[list-item]
+    found = [service.metric(pattern) - old for pattern, old in zip(patterns, before, strict=True)]
+    assert found == [30, 2, 32, 30, 30]
+    assert service.metric("classify_waiting_texts{.*}") == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "where"),
+    [
+        ({}, 422, "text or texts"),
+        ({"text": None}, 422, "text or texts"),
+        ({"text": "a", "texts": ["b"]}, 422, "text or texts"),
+        ({"text": 3}, 422, "text: "),
+        ({"text": ["a", "b"]}, 422, "text: "),
+        ({"texts": ["a", 3]}, 422, "texts.1"),
+        ({"texts": []}, 422, "one or more"),
+        ({"texts": "a"}, 422, "texts: "),
+        ({"texts": ["a"] * 301}, 413, "301 texts are too many at once; send at most 300"),
+        ({"texts": ["a"] * 100_000}, 413, "100,000 texts are too many"),
+        ({"text": "a" * 100_001}, 413, "100,001 characters; send at most 100,000"),
+        ({"texts": ["a", "b" * 100_001]}, 413, "text 1 has"),
+        ({"text": "a" * 2_000_000}, 413, "1,000,000 bytes"),
+        ({"text": "a \ud83d film"}, 422, "surrogate"),
+        ({"text": "a film", "text_pair": "a story"}, 422, "single texts"),
+        ({"texts": [["a film", "a story"]]}, 422, "single texts"),
+        ({"text": "a film", "more": 1}, 422, "more: "),
+        (["a film"], 422, "the body: "),
+        (b"", 422, "the body: "),
+        (b"{", 400, "not JSON"),
+        (b'{"text": "\xff"}', 400, ""),
+        (b'{"text": "\\ud83d"}', 422, "surrogate"),
+        (b"[" * 100_000, 400, ""),
+        (b'{"text": ' + b"9" * 5_000 + b"}", 400, ""),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_bad_input_is_refused_in_one_line_and_does_no_harm(
+    service: Service, body: object, status: int, where: str
+) -> None:
+    found, answer, _ = service.ask("POST", "/classify", body)
+    assert (found, list(answer)) == (status, ["detail"]), answer
+    assert where in answer["detail"]
+    assert "\n" not in answer["detail"]
+    assert service.classify("good")[0] == 200
+
+
+def test_what_is_no_json_and_no_model_is_refused(service: Service) -> None:
+    connection = HTTPConnection("127.0.0.1", service.port)
+    connection.request("POST", "/classify", '{"text": "a"}', {"Content-Type": "text/plain"})
+    answer = connection.getresponse()
+    assert (answer.status, "content-type: application/json" in answer.read().decode()) == (415, True)
+    assert service.ask("POST", "/models/absent/classify", {"text": "a"})[0] == 404
+    assert service.ask("GET", "/classify")[0] == 405
+
+
+@pytest.mark.parametrize("text", ["", " ", "\0", "\u202e\x1b[31m", "x" * 100_000, "Żółć 漢字 🎬"])
+def test_odd_texts_are_answered(service: Service, text: str, tiny_int8: Path) -> None:
+    status, found, _ = service.classify(text)
+    assert status == 200
+    assert found["scores"] == pytest.approx(compress.load(tiny_int8, threads=1)(text).scores, abs=1e-6)
+
+
+def test_many_texts_are_answered_in_order_by_the_model_that_is_named(
+    service: Service, texts: list[str], tiny_int8: Path, tiny_onnx: Path
+) -> None:
+    for path, model in {
+        "/classify": tiny_int8,
+        "/models/int8/classify": tiny_int8,
+        "/models/other/classify": tiny_onnx,
+    }.items():
+        status, found, _ = service.ask("POST", path, {"texts": texts[:300]})
+        assert status == 200
+        expected = compress.load(model, threads=1)(texts[:300])
+        assert [one["label"] for one in found] == [one.label for one in expected]
+        assert [one["score"] for one in found] == pytest.approx([one.score for one in expected], abs=1e-5)
+    assert [model["name"] for model in service.ask("GET", "/models")[1]] == ["int8", "other"]
+
+
+def test_nothing_is_lost_or_mixed_up_over_thousands_of_requests(
+    service: Service, texts: list[str], tiny_int8: Path
+) -> None:
+    expected = [answer.scores for answer in compress.load(tiny_int8, threads=1)(texts)]
+
+    def ask_on_one_connection(seed: int) -> int:
+        rng, connection = random.Random(seed), HTTPConnection("127.0.0.1", service.port, timeout=60)
+        for _ in range(150):
+            chosen = rng.choices(range(len(texts)), k=rng.choice([1, 1, 1, 5]))
+            body = json.dumps({"texts": [texts[number] for number in chosen]})
+            connection.request("POST", "/classify", body, {"Content-Type": "application/json"})
+            found = json.loads(connection.getresponse().read())
+            assert [one["scores"] for one in found] == [pytest.approx(expected[number], abs=1e-5) for number in chosen]
+        connection.close()
+        return 150
+
+    with ThreadPoolExecutor(AT_ONCE) as clients:
+        assert sum(clients.map(ask_on_one_connection, range(AT_ONCE))) == 150 * AT_ONCE
+
+
+def test_a_healthy_service_says_so_and_describes_itself(service: Service) -> None:
+    assert service.ask("GET", "/healthz")[:2] == (200, {"alive": True})
+    assert service.ask("GET", "/readyz")[:2] == (200, {"ready": True, "waiting": {"int8": 0, "other": 0}})
+    described = service.ask("GET", "/openapi.json")[1]
+    assert {"400", "413", "422", "503"} <= described["paths"]["/classify"]["post"]["responses"].keys()
+    assert {"/models/{name}/classify", "/healthz", "/readyz", "/metrics"} <= described["paths"].keys()
+    status, page, _ = service.ask("GET", "/")
+    assert (status, "<textarea" in page, "http:" in page, "https:" in page) == (200, True, False, False)
+
+
+def test_more_than_the_queue_holds_is_refused_and_the_rest_answered(tiny_int8: Path) -> None:
+    long = [f"{'the film is boring ' * 600} {number}" for number in range(200)]  # each fills a batch
+    with serving(tiny_int8, queue=1, max_texts=1) as service:
+        found = service.classify_all(long)
+        statuses = Counter(status for status, _, _ in found)
+        assert set(statuses) == {200, 503}
+        assert all("full" in answer["detail"] for status, answer, _ in found if status == 503)
+        assert all(int(headers["retry-after"]) >= 1 for status, _, headers in found if status == 503)
+        for status, count in statuses.items():
+            assert service.metric(rf'classify_requests_total{{status="{status}"}}') == count
+        assert service.metric("classify_batch_texts_count{.*}") == statuses[200]
+        assert service.ask("GET", "/readyz")[0] == 200  # it has room again
+
+
+def test_a_huge_body_costs_little_memory(service: Service) -> None:
+    before = service.resident_bytes
+    block = b"x" * 1_000_000
+    sent = 0
+
+    def blocks() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(200):
+            sent += 1
+            yield block
+
+    try:
+        status, found, _ = service.ask("POST", "/classify", blocks(), chunks=True)
+        assert (status, "1,000,000 bytes" in found["detail"]) == (413, True)
+    except (BrokenPipeError, ConnectionResetError):  # a client that does not listen while it sends
+        assert sent > 1
+    assert service.resident_bytes - before < 20_000_000
+    connection = service.open(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
+    assert b"413" in connection.recv(1000)  # before any of it is sent
+
+
+def test_what_clients_that_leave_asked_for_is_dropped(tiny_int8: Path) -> None:
+    slow = "the film is boring " * 5000
+    body = json.dumps({"texts": [slow] * 250}).encode()
+    head = (
+        f"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with serving(tiny_int8, max_body_bytes=50_000_000) as service:
+        connections = [service.open(head.encode() + body) for _ in range(3)]
+        wait_until(lambda: service.ask("GET", "/readyz")[1]["waiting"]["int8"] > 250)
+        for connection in connections:
+            connection.close()
+        wait_until(lambda: service.ask("GET", "/readyz")[1]["waiting"]["int8"] == 0)
+        assert service.classify("good")[0] == 200
+        wait_until(lambda: service.metric(r'classify_requests_total{status="499"}') == 3)
+        assert service.metric("classify_batch_texts_sum{.*}") < 750
+
+
+def test_pairs_are_two_texts(tiny_encoder: Path, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tiny_encoder, make_bert(labels=3, seed=3), ("x", "y", "z"), "pair_single_label")
+    save_checkpoint(checkpoint, tmp_path / "torch")
+    compress.export(tmp_path / "torch", tmp_path / "onnx")
+    with serving(tmp_path / "onnx") as service:
+        expected = compress.load(tmp_path / "onnx", threads=1)([("good", "bad")])[0]
+        status, found, _ = service.ask("POST", "/classify", {"text": "good", "text_pair": "bad"})
+        assert (status, found["scores"]) == (200, pytest.approx(expected.scores, abs=1e-5))
+        status, found, _ = service.ask("POST", "/classify", {"texts": [["good", "bad"]]})
+        assert (status, found[0]["scores"]) == (200, pytest.approx(expected.scores, abs=1e-5))
+        status, found, _ = service.classify("good")
+        assert status == 422
+        assert "reads pairs" in found["detail"]
+
+
+# How it ends ---------------------------------------------------------------------------------------------------------
+
+
+def test_sigterm_under_load_loses_no_request(tiny_int8: Path, texts: list[str]) -> None:
+    """Every request that a client could send is answered; then connections are refused."""
+    told: Counter[str] = Counter()
+    begun = threading.Event()
+
+    def ask_until_refused(number: int) -> None:
+        while True:
+            try:
+                connection = HTTPConnection("127.0.0.1", service.port, timeout=60)
+                connection.connect()
+            except (ConnectionRefusedError, TimeoutError):
+                return
+            while connection.sock is not None:
+                connection.request(
+                    "POST", "/classify", json.dumps({"text": texts[number]}), {"Content-Type": "application/json"}
+                )
+                answer = connection.getresponse()
+                answer.read()
+                told[f"{answer.status}{' and goodbye' if connection.sock is None else ''}"] += 1
+                if told["200"] > 300:
+                    begun.set()
+                if number % 3 == 0:
+                    connection.close()  # one request a connection
+
+    with serving(tiny_int8, drain_seconds=4) as service, ThreadPoolExecutor(AT_ONCE) as clients:
+        asking = [clients.submit(ask_until_refused, number) for number in range(AT_ONCE)]
+        assert begun.wait(60)
+        service.process.send_signal(signal.SIGTERM)
+        for one in asking:
+            one.result()  # no connection was reset
+        assert service.process.wait(30) == 0
+    assert told.keys() == {"200", "200 and goodbye"}
+
+
+@pytest.mark.parametrize("sent", [
+    b"POST /classify HT",
+    b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+    b"POST /classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+])  # fmt: skip
+def test_sigterm_ends_a_service_with_half_a_request_open(tiny_int8: Path, sent: bytes) -> None:
+    with serving(tiny_int8, drain_seconds=3) as service:
+        half = service.open(sent)
+        assert service.classify("good")[0] == 200
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(30) == 0
+        assert service.process.stderr is not None
+        assert service.process.stderr.read().count("\n") <= 2  # no traceback
+        half.settimeout(5)
+        assert half.recv(1000).startswith((b"", b"HTTP/1.1 503"))
+
+
+def test_while_it_ends_it_is_not_ready_and_answers(tiny_int8: Path) -> None:
+    with serving(tiny_int8) as service:
+        service.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: service.ask("GET", "/readyz")[0] == 503)
+        status, _, headers = service.classify("good")
+        assert (status, headers["connection"]) == (200, "close")
+        assert service.process.wait(30) == 0
+        with pytest.raises(ConnectionRefusedError):
+            service.classify("good")
+
+
+# What is refused before it begins ------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_served_is_refused_in_one_line(
+    tiny_int8: Path, tiny_torch: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for arguments, word in (
+            ([str(tiny_int8), "--port", port], "choose another --port"),
+            ([str(tiny_int8), "--host", "256.1.1.1"], "--host"),
+            ([str(tiny_int8), "--port", "70000"], "--port"),
+            ([str(tiny_int8), str(tiny_int8)], 'two models are named "int8"'),
+            ([f"a b={tiny_int8}"], "NAME="),
+            ([str(tmp_path / "absent")], "no such folder"),
+            ([str(tiny_torch)], "compress export"),
+            ([str(tiny_int8), "--queue", "10"], "--max-texts"),
+        ):
+            assert main(["serve", *arguments]) == 2, arguments
+            told = capsys.readouterr().err
+            assert told.count("\n") == 1, told
+            assert word in told
