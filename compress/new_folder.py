@@ -109,8 +109,9 @@ def _lock(out: Path, at_the_end: ExitStack) -> None:
 
 
 def _remove_file(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()
+    for _ in range(2):  # a disk that fails once would leave it there for good
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _swap(partial: Path, out: Path) -> None:
