@@ -23,6 +23,7 @@ OUR_MARKS = {
     MANIFEST: {"format_version", "files"},
     "dataset.json": {"task", "rows"},
     "results.json": {"machine", "models"},
+    "search.json": {"about", "tries"},
 }
 
 

@@ -20,9 +20,9 @@ from compress.steps.step import StepResult
 from compress.tuning import outcome
 from compress.tuning.candidates import Candidate
 from compress.tuning.goals import Goals
-from compress.tuning.ground import Ground
+from compress.tuning.ground import END_S, Ground
 from compress.tuning.judge import Judge
-from compress.tuning.memory import LOCK, open_folder
+from compress.tuning.memory import LOCK, leave_nothing_behind, open_folder
 from compress.tuning.promise import Promise, promise_of
 from compress.tuning.search import Costs, Plan, Try, best, figures, front, next_try
 
@@ -60,7 +60,10 @@ def auto(
     use_threads(config.threads)
     try:
         with told_in_one_line(f"--out {out}", below=folder), locked(folder / LOCK):
-            return _auto(Ground.of(str(model), source, config, folder))
+            try:
+                return _auto(Ground.of(str(model), source, config, folder))
+            finally:
+                leave_nothing_behind(folder)
     except LockedError:
         raise CompressError(f"--out {out}: another search is writing there; wait for it or choose another") from None
 
@@ -125,38 +128,42 @@ class _Search:
     def finish(self, watch: Stopwatch, *, partial: bool) -> StepResult:
         """Write everything; what meets no goal is said when all is written."""
         ground, chosen = self.ground, best(self.made, self.goals)
-        shown = front(self.made)
-        labels = {each: self._label(each) for each in self.made}
-        outcome.write_front(ground.tries, ground.folder / "front", [labels[each] for each in shown])
         promise = self._promise(chosen) if chosen else None
-        seconds = in_words(ground.memory.seconds)
-        found = (
-            outcome.found_words(str(self.goals), len(self.made), seconds, labels[chosen], promise, partial=partial)
-            if chosen
-            else f"No model meets the goals: {self.goals.nearest(figures(self.made))}."
-        )
+        found = self._found_words(chosen, promise, partial=partial)
         metrics = self._metrics(chosen, promise, partial=partial)
+        outcome.write_front(ground.tries, ground.folder / "front", [self._label(each) for each in front(self.made)])
         if chosen:
             self._write_winner(chosen, found, metrics, watch)
         elif (ground.folder / outcome.BEST).exists():
             shutil.rmtree(ground.folder / outcome.BEST)
-        others = [each for each in shown if each != chosen]
+        self._report(chosen, found, partial=partial)
+        if partial:
+            raise KeyboardInterrupt(f"{ground.folder} has the best model so far; the same command goes on")
+        if chosen is None:
+            raise CompressError(f"auto: {found} {ground.folder / 'front'} has the models")
+        return StepResult("auto", ground.folder, watch.seconds, metrics)
+
+    def _found_words(self, chosen: Try | None, promise: Promise | None, *, partial: bool) -> str:
+        if chosen is None:
+            return f"No model meets the goals: {self.goals.nearest(figures(self.made))}."
+        seconds = in_words(self.ground.memory.seconds)
+        name = self._label(chosen)
+        return outcome.found_words(str(self.goals), len(self.made), seconds, name, promise, partial=partial)
+
+    def _report(self, chosen: Try | None, found: str, *, partial: bool) -> None:
+        """The winner and the front beside the teacher, on the test texts; and all tries."""
+        ground, shown = self.ground, front(self.made)
+        labels = {each: self._label(each) for each in self.made}
         models = [ground.teacher, *([ground.folder / outcome.BEST] if chosen else [])]
-        models += [ground.folder / "front" / labels[each] for each in others]
+        models += [ground.folder / "front" / labels[each] for each in shown if each != chosen]
         search = {
             "found": found,
             "tries": outcome.as_points(self.made, labels, {labels[each] for each in shown}, ground.metric),
             "chosen": labels[chosen] if chosen else "",
             "stages": self._stages(),
         }
-        outcome.write_search_report(
-            ground.folder / "report", models, ground.data, ground.config, search, partial=partial
-        )
-        if partial:
-            raise KeyboardInterrupt(f"{ground.folder} has the best model so far; the same command goes on")
-        if chosen is None:
-            raise CompressError(f"auto: {found} {ground.folder / 'front'} has the models")
-        return StepResult("auto", ground.folder, watch.seconds, metrics)
+        config = ground.config
+        outcome.write_search_report(ground.folder / "report", models, ground.data, config, search, partial=partial)
 
     def _try(self, candidate: Candidate, epochs: int) -> Try:
         """Make a candidate's model and judge it; what fails is a try too."""
@@ -177,7 +184,7 @@ class _Search:
 
     def _left_s(self) -> float | None:
         hours = self.ground.config.hours
-        return None if hours is None else 3600 * hours - self.ground.memory.spent_s
+        return None if hours is None else 3600 * hours - END_S - self.ground.memory.spent_s
 
     def _label(self, found: Try) -> str:
         return f"{found.candidate}-{found.epochs}-epochs" if found.epochs else found.candidate
@@ -210,12 +217,8 @@ class _Search:
 
     def _write_winner(self, chosen: Try, found: str, metrics: dict[str, Any], watch: Stopwatch) -> None:
         ground = self.ground
-        title = chosen.candidate
-        bases = [each for candidate in self.plan.candidates for each in (candidate, *candidate.variants())]
-        candidate = next(each for each in bases if each.title == title)
-        outcome.write_recipe(
-            ground.folder, ground.steps_of(candidate, chosen.epochs), str(self.goals), ground.config.seed
-        )
+        steps = ground.steps_of(ground.candidate(chosen.candidate), chosen.epochs)
+        outcome.write_recipe(ground.folder, steps, str(self.goals), ground.config.seed)
         made = ground.tries / self._label(chosen)
         entry = {
             "step": "auto",

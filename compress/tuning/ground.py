@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ from compress.version import __version__
 TEACHER = "teacher"
 _FEW_TEXTS = 50
 _UNSURE = 1.2  # sizes and latencies are known beforehand to within this
-_TRY_S, _LOOK_S, _END_S = 15.0, 5.0, 60.0  # a try but for its training, its judging alone, the report: guesses
+_TRY_S, _LOOK_S, END_S = 15.0, 5.0, 60.0  # a try but for its training, its judging alone, the report: guesses
 
 
 @dataclass(frozen=True)
@@ -209,16 +210,23 @@ class Ground:
         else:
             expected = [Candidate(f"cut-{speedup:g}x", "prune", {}, 1 / speedup, 0.0) for speedup in SPEEDUPS]
             candidates = candidates_of(self._shape(), {}) + expected
-        budget_s = None if self.config.hours is None else 3600 * self.config.hours - _END_S - self._before_s(told)
+        budget_s = None if self.config.hours is None else 3600 * self.config.hours - END_S - self._before_s(told)
         costs = self.costs()
         if (chosen := plan(candidates, full_epochs(self.data), costs, budget_s)) is None:
             least = plan(candidates[:2], 1, costs, None)
             assert least is not None
-            hours = (least.seconds(costs) + _END_S + self._before_s(told)) / 3600
+            hours = (least.seconds(costs) + END_S + self._before_s(told)) / 3600
             raise CompressError(
                 f"auto.hours {self.config.hours:g} is too short for one candidate; give {1.1 * hours:.2g} or more"
             )
         return chosen
+
+    def candidate(self, title: str) -> Candidate:
+        """The one of that title, whatever goals it was tried for."""
+        cuts = {float(speedup): Cut(**cut) for speedup, cut in self.memory.facts["cuts"].items()}
+        kinds = product(candidates_of(self._shape(), cuts), (False, True), ("dynamic", "static"))
+        every = (replace(each, cuts_words=words, activations=kind) for each, words, kind in kinds)
+        return next(each for each in every if each.title == title)
 
     def _shape(self) -> Whole:
         return Whole(Architecture.of(self.start.model), Widths.of(self.start.model))
@@ -245,7 +253,7 @@ class Ground:
     def tell(self) -> None:
         """Say what is planned and about how long all of it takes, before anything is done."""
         wanted = self.plan(told=False)
-        whole_s = self.memory.fact("estimated_s", lambda: wanted.seconds(self.costs()) + _END_S + self._before_s(False))
+        whole_s = self.memory.fact("estimated_s", lambda: wanted.seconds(self.costs()) + END_S + self._before_s(False))
         count, longest = len(wanted.candidates), wanted.rungs[-1]
         say(f"auto: {count} candidates, trained for up to {longest} epochs; about {in_words(whole_s)} in all")
 
@@ -254,7 +262,7 @@ class Ground:
         if known:
             return self.memory.spent_s - sum(each.seconds for each in self.memory.tries)
         epochs = teacher_settings(self.data)["epochs"] if self.bare else 0
-        return float(epochs * self.costs().epoch_s + _END_S)
+        return float(epochs * self.costs().epoch_s + END_S)
 
     def _find_cuts(self) -> dict[str, Any]:
         say("auto: measuring what heads and neurons cost and what they are worth")

@@ -24,13 +24,19 @@ def open_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...]) -> None:
     known = (out / STATE).is_file()
     if out.exists() and not known and (not out.is_dir() or any(out.iterdir())):
         raise CompressError(f"--out {out}: exists and is not the folder of a search; choose another")
-    check_out(out, overwrite=True, inputs=inputs) if not known else None
+    check_out(out, overwrite=True, inputs=inputs)
     try:
         if known and overwrite:
             shutil.rmtree(out)
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def leave_nothing_behind(out: Path) -> None:
+    """Take away a folder in which no search has begun."""
+    if {path.name for path in out.iterdir()} <= {LOCK}:
+        shutil.rmtree(out)
 
 
 class Memory:
@@ -49,10 +55,12 @@ class Memory:
                 f"--out {folder}: is of a search with another model, data or seed, or of another version; choose "
                 "another, or add --overwrite to begin anew"
             )
-        self.tries = [Try(**_tuples(each)) for each in found.get("tries", ())]
+        tries = (Try(**_tuples(each)) for each in found.get("tries", ()))
+        self.tries = [each for each in tries if not each.failed]  # what failed is tried again
         self.facts: dict[str, Any] = found.get("facts", {})
         self._about, self._asked = dict(about), dict(asked)
         self._before_s = float(found.get("before_s", 0.0)) if found.get("asked") == asked else self.seconds
+        self._write()
 
     @property
     def seconds(self) -> float:
