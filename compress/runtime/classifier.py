@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NoReturn, Self, cast, overload
+from threading import Lock
+from typing import TYPE_CHECKING, Self, cast, overload
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from compress.runtime.encoding import Text, checked, is_one
 from compress.runtime.predictor import Logits, predict_logits
 from compress.runtime.session import OnnxPredictor
 from compress.task import is_multi_label, reads_pairs
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 # Read at once: enough to fill batches of like length, few enough to hold their tokens.
 _TEXTS_AT_ONCE = 1024
@@ -55,7 +58,8 @@ class Classifier:
     the model's ``max_length`` tokens. Of a long text no more is read than they need,
     where the tokenizer lets it be cut.
 
-    It cannot be pickled, nor used after a fork unless it has one thread: load the folder in each process.
+    It can be copied, pickled and used after a fork: then, unless it has one thread, the folder is opened again, which
+    must still hold the same model.
 
     Attributes:
         labels: names of the labels, in the order of the logits.
@@ -77,8 +81,9 @@ class Classifier:
         self._decision = predictor.decision
         self._predictor: OnnxPredictor | None = predictor
         self._batch_tokens = batch_tokens
-        self._executor = ThreadPoolExecutor(predictor.instances) if predictor.instances > 1 else None
+        self._executor = _executor_of(predictor)
         self._process = os.getpid()
+        self._opening = Lock()
 
     @overload
     def __call__(self, texts: str) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is an iterable too
@@ -123,9 +128,12 @@ class Classifier:
         return np.concatenate([np.empty((0, len(self.labels)), dtype=np.float32), *self._windows(texts)])
 
     def close(self) -> None:
-        """Give back memory and threads; later questions raise CompressError."""
+        """Give back memory and threads; later questions raise CompressError.
+
+        Threads that wait for an answer get it, or that error.
+        """
         self._predictor = None
-        if self._executor is not None:
+        if self._executor is not None and os.getpid() == self._process:
             self._executor.shutdown()
 
     def __enter__(self) -> Self:
@@ -139,23 +147,36 @@ class Classifier:
     def __repr__(self) -> str:
         return f"Classifier({self.task}, {len(self.labels)} labels, {self.precision}: {self.reason})"
 
-    def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled."""
-        raise CompressError("a classifier cannot be pickled, it holds open sessions; load the folder in each process")
+    def __reduce__(self) -> tuple[object, ...]:
+        """By its folder and how it was loaded."""
+        return Classifier, (self._open(), self._batch_tokens)
 
     def _windows(self, texts: Iterable[Text]) -> Iterator[Logits]:
-        predictor = self._predictor
-        if predictor is None:
-            raise CompressError("the classifier is closed; load it again")
-        if os.getpid() != self._process and predictor.threads > 1:  # threads stay behind, so it would wait for ever
-            raise CompressError("the classifier was loaded before this process was forked; load it in each process")
-        remaining = checked(texts, predictor.encoder, pairs=reads_pairs(self.task))
+        remaining = checked(texts, self._open().encoder, pairs=reads_pairs(self.task))
         answered = 0
         while window := list(islice(remaining, _TEXTS_AT_ONCE)):
-            logits = predict_logits(predictor, window, batch_tokens=self._batch_tokens, executor=self._executor)
+            predictor = self._open()
+            try:
+                logits = predict_logits(predictor, window, batch_tokens=self._batch_tokens, executor=self._executor)
+            except RuntimeError:  # of an executor that was shut down meanwhile
+                self._open()  # says so
+                raise
             _check_finite(logits, answered)
             answered += len(window)
             yield logits
+
+    def _open(self) -> OnnxPredictor:
+        """The predictor, which after a fork must be one that works in this process."""
+        if os.getpid() != self._process:
+            with self._opening:
+                if self._predictor is not None and os.getpid() != self._process:
+                    self._predictor = self._predictor.after_fork()
+                    self._executor = _executor_of(self._predictor)
+                    self._process = os.getpid()
+        predictor = self._predictor
+        if predictor is None:
+            raise CompressError("the classifier is closed; load it again")
+        return predictor
 
     def _prediction(self, probabilities: list[float]) -> Prediction:
         scores = dict(zip(self.labels, probabilities, strict=True))
@@ -189,6 +210,14 @@ def load(
     if batch_tokens is not None and batch_tokens < 1:
         raise CompressError(f"load: batch_tokens must be at least 1, got {batch_tokens}; 1 answers each text alone")
     return Classifier(OnnxPredictor.open(local_path(folder), threads, instances), batch_tokens)
+
+
+def _executor_of(predictor: OnnxPredictor) -> "ThreadPoolExecutor | None":
+    if predictor.instances == 1:
+        return None
+    from concurrent.futures import ThreadPoolExecutor  # here, since importing it takes as long as loading a small model
+
+    return ThreadPoolExecutor(predictor.instances)
 
 
 def _check_finite(logits: Logits, before: int) -> None:

@@ -1,8 +1,7 @@
 """The one seam: whatever turns texts into logits looks like this, so everything is measured by one path."""
 
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import Executor
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,9 @@ from compress.errors import CompressError
 from compress.progress import Advance
 from compress.runtime.encoding import Encoding, Feeds, Text, TextEncoder, pad
 from compress.runtime.graph_file import activations_of
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 Logits = npt.NDArray[np.float32]
 
@@ -58,7 +60,7 @@ def predict_logits(
     texts: Sequence[Text],
     *,
     batch_tokens: int | None = None,
-    executor: Executor | None = None,
+    executor: "Executor | None" = None,
 ) -> Logits:
     """Logits of each text, float32 ``[len(texts), labels]``, in the order given."""
     return encoded_logits(predictor, predictor.encoder(texts), batch_tokens=batch_tokens, executor=executor)
@@ -70,7 +72,7 @@ def encoded_logits(
     advance: Advance | None = None,
     *,
     batch_tokens: int | None = None,
-    executor: Executor | None = None,
+    executor: "Executor | None" = None,
 ) -> Logits:
     """Logits of texts that are token ids already; ``advance`` moves on by the texts of each batch when it is done.
 

@@ -1,7 +1,9 @@
 """An exported model in ONNX Runtime, behind the predictor seam."""
 
+import os
 from itertools import count
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 import onnxruntime as ort
@@ -25,6 +27,8 @@ from compress.runtime.predictor import Logits, batch_tokens_of
 
 _PROVIDER = "ExecutionProvider"
 _CPU = f"CPU{_PROVIDER}"
+# Sessions with threads of their own, which a forked process does not have.
+_threaded: WeakSet[ort.InferenceSession] = WeakSet()
 
 
 class OnnxPredictor:
@@ -47,6 +51,8 @@ class OnnxPredictor:
         provider: str = "CPU",
     ) -> None:
         self.reason = reason
+        self.digest = manifest.digest
+        self.folder: Path | None = None  # that it can be opened from again
         self.task = manifest.task
         self.labels = manifest.labels
         self.decision = Decision.of(manifest)
@@ -59,10 +65,11 @@ class OnnxPredictor:
         self.batch_tokens = batch_tokens_of(operators(graph))
         self.instances = instances
         self.threads = threads or usable_cpus()
-        threads_each = self.threads // instances
+        self._asked_threads, self._asked_provider = threads, provider
+        self._threads_each = self.threads // instances
         # A run on one thread happens in the caller's own, so one session then serves any number of callers at once.
-        sessions = instances if threads_each > 1 else 1
-        self._sessions = [open_session(graph, threads_each, provider) for _ in range(sessions)]
+        sessions = instances if self._threads_each > 1 else 1
+        self._sessions = [open_session(graph, self._threads_each, provider) for _ in range(sessions)]
         _check_signature(graph, self._sessions[0], len(self.labels))
         self._inputs = inputs_of(self._sessions[0])
         self._turn = count()
@@ -80,7 +87,25 @@ class OnnxPredictor:
             choice = choose_graph(folder)
             return cls(choice.graph, manifest, encoder, threads, instances, choice.reason, provider)
 
-        return open_whole(folder, opened)
+        predictor = open_whole(folder, opened)
+        predictor.folder = folder.absolute()
+        return predictor
+
+    def after_fork(self) -> "OnnxPredictor":
+        """One that answers in this process, which was forked from the one that opened this.
+
+        Without threads that is this one. Threads are not forked, so with them the same model is opened again.
+        """
+        return self if self._threads_each == 1 else _reopened(*self._how_opened())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """By its folder, from which another process opens the same model."""
+        return _reopened, self._how_opened()
+
+    def _how_opened(self) -> tuple[Path, str, int | None, int, str]:
+        if self.folder is None:
+            raise CompressError("the model was not opened from a folder, so no other process can open it again")
+        return self.folder, self.digest, self._asked_threads, self.instances, self._asked_provider
 
     def run(self, feeds: Feeds) -> Logits:
         """Logits, float32 ``[batch, labels]``; safe to call from several threads."""
@@ -97,6 +122,25 @@ class OnnxPredictor:
                 f"({_reason(error)}); make or copy the folder again, or give fewer texts at once"
             ) from None
         return logits
+
+
+def _reopened(folder: Path, digest: str, threads: int | None, instances: int, provider: str) -> OnnxPredictor:
+    found = OnnxPredictor.open(folder, threads, instances, provider)
+    if found.digest != digest:
+        raise CompressError(f"{folder}: holds another model than when the classifier was loaded; load it again")
+    return found
+
+
+def _outlive_fork() -> None:
+    """Let no session with threads be taken down in a forked process: it would wait for ever for threads to end."""
+    from ctypes import py_object, pythonapi
+
+    for session in list(_threaded):
+        pythonapi.Py_IncRef(py_object(session))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_outlive_fork)
 
 
 def _refuse_other_kinds(folder: Path, manifest: Manifest) -> None:
@@ -149,6 +193,8 @@ def open_session(
         raise CompressError(f"{name}: onnxruntime {ort.__version__} cannot load it ({_reason(error)})") from None
     if (ran := session.get_providers()[0]) != wanted:  # onnxruntime goes on without one that cannot start
         raise CompressError(f"provider {provider} was asked for, but onnxruntime would run the graph on {ran}")
+    if threads > 1:
+        _threaded.add(session)
     return session
 
 

@@ -1,0 +1,134 @@
+"""A classifier can be copied, pickled, forked, spawned, awaited and closed while it is used."""
+
+import asyncio
+import copy
+import os
+import pickle
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import compress
+from compress.clock import Stopwatch
+from compress.errors import CompressError
+from compress.runtime.classifier import Classifier
+
+TEXTS = ["good", "a very bad film with a dull story", "", "the film is boring " * 9, "great film"] * 8
+WAYS = [{"threads": 1}, {"threads": 2}, {"threads": 2, "instances": 2}, {"threads": 4, "instances": 2}]
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+
+@pytest.fixture(params=WAYS, ids=str)
+def classifier(request: pytest.FixtureRequest, tiny_onnx: Path) -> Classifier:
+    return compress.load(tiny_onnx, **request.param)
+
+
+def ends_with(child: Callable[[], bool]) -> int:
+    """The exit status of a forked process that leaves as gunicorn's do: 0 if ``child`` holds there, 9 if it hangs."""
+    process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            status = 0 if child() else 3
+        finally:
+            try:
+                sys.exit(status)  # as programs end, sessions and all
+            except SystemExit:
+                os._exit(status)
+    watch = Stopwatch()
+    while (ended := os.waitpid(process, os.WNOHANG))[0] == 0:
+        if watch.seconds > 60:
+            os.kill(process, signal.SIGKILL)
+        threading.Event().wait(0.02)
+    return os.waitstatus_to_exitcode(ended[1])
+
+
+def test_copies_answer_alike_and_live_on_their_own(classifier: Classifier) -> None:
+    expected = classifier.logits(TEXTS)
+    others = [copy.deepcopy(classifier), copy.copy(classifier), pickle.loads(pickle.dumps(classifier))]
+    classifier.close()
+    for other in others:
+        assert np.array_equal(other.logits(TEXTS), expected)
+
+
+def test_another_model_in_its_folder_is_not_taken_for_it(tiny_onnx: Path, tiny_int8: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_onnx, folder)
+    pickled = pickle.dumps(compress.load(folder, threads=1))
+    shutil.rmtree(folder)
+    shutil.copytree(tiny_int8, folder)
+    with pytest.raises(CompressError, match="holds another model than when the classifier was loaded"):
+        pickle.loads(pickled)
+
+
+@forks
+def test_it_answers_after_forks_and_in_the_parent_too(classifier: Classifier) -> None:
+    expected = classifier.logits(TEXTS)
+
+    def child() -> bool:
+        within = [np.array_equal(classifier.logits(TEXTS), expected)]
+        return all(within) and ends_with(lambda: np.array_equal(classifier.logits(TEXTS), expected)) == 0
+
+    assert [ends_with(child), ends_with(child)] == [0, 0]
+    assert np.array_equal(classifier.logits(TEXTS), expected)
+
+
+@forks
+def test_a_forked_process_that_never_asks_ends_too(tiny_onnx: Path) -> None:
+    import subprocess
+
+    program = (
+        "import compress, os, sys\nclassifier = compress.load(sys.argv[1], threads=2)\n"
+        "if os.fork() == 0: sys.exit(0)\nsys.exit(os.waitstatus_to_exitcode(os.wait()[1]))"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(tiny_onnx)], check=False, timeout=60).returncode == 0
+
+
+def _answer(classifier: Classifier) -> list[str]:
+    return [answer.label for answer in classifier(TEXTS)]
+
+
+def test_a_spawned_process_gets_it_by_its_folder(tiny_onnx: Path) -> None:
+    classifier = compress.load(tiny_onnx, threads=1)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        assert pool.submit(_answer, classifier).result(120) == _answer(classifier)
+
+
+def test_it_answers_beside_an_event_loop(classifier: Classifier) -> None:
+    async def ask() -> list[np.ndarray]:
+        return await asyncio.gather(*(asyncio.to_thread(classifier.logits, TEXTS) for _ in range(6)))
+
+    expected = classifier.logits(TEXTS)
+    assert all(np.array_equal(found, expected) for found in asyncio.run(ask()))
+
+
+@pytest.mark.parametrize("settings", WAYS, ids=str)
+def test_closing_while_others_ask_ends_in_answers_or_the_error(tiny_onnx: Path, settings: dict[str, int]) -> None:
+    for _ in range(3):
+        classifier = compress.load(tiny_onnx, **settings)
+        begun, ends = threading.Barrier(4), list[str]()
+
+        def ask() -> None:
+            begun.wait()
+            try:
+                while True:
+                    classifier(TEXTS * 30)
+            except CompressError as error:
+                ends.append(str(error))
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        begun.wait()
+        classifier.close()
+        for thread in threads:
+            thread.join(60)
+        assert ends == ["the classifier is closed; load it again"] * 3
