@@ -1,4 +1,4 @@
-"""Several labels at once, pairs, 2 to 150 labels: every step for families beside BERT; every ranking for every family."""
+"""Several labels at once, pairs, 2 to 150 labels take every step in families beside BERT; every ranking ranks each."""
 
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,9 @@ def test_each_task_goes_all_the_way(
     pruned = load_classifier(str(tmp_path / "pruned"))
     assert (pruned.task, len(pruned.labels)) == (task, labels)
     assert (EncoderView(pruned.model).hidden_size, Widths.of(pruned.model)) == (48, Widths((2,), (64,)))
-    pairs = [(str(row["sentence1"]), str(row["sentence2"])) for row in rows[:9]] if "pair" in task else []
-    texts = pairs or [str(row["text"]) for row in rows[:9]]
+    sides = ("sentence1", "sentence2") if "pair" in task else ("text",)
+    some = [tuple(str(row[side]) for side in sides) for row in rows[:9]]
+    texts: Any = some if "pair" in task else [text for (text,) in some]
     logits = predict_logits(TorchPredictor(pruned), texts)
     with compress.load(tmp_path / "onnx", threads=1) as classifier:
         found = np.array([list(answer.scores.values()) for answer in classifier(texts)])
@@ -94,7 +95,7 @@ def test_every_ranking_scores_every_head_and_neuron(family: Family, tiny_encoder
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 def test_magnitude_is_of_all_weights_that_go_with_a_unit(family: Family, tiny_encoder: Path) -> None:
     """Those that cutting it takes away, biases and norms aside."""
-    settings = {"share_att_key": False} if family.relative_positions else {}
+    settings: dict[str, Any] = {"share_att_key": False} if family.relative_positions else {}
     model = make_model(family, **settings)
     found = magnitude_importance(make_checkpoint(tiny_encoder, model, ("a", "b")))
     for layer, heads, neurons in zip(EncoderView(model).layers, found.heads, found.neurons, strict=True):
