@@ -26,7 +26,7 @@ def _pin_worker() -> None:
 _pin_worker()  # on import: torch counts its CPUs when a test's conftest or module first imports it
 
 
-# PyTorch and transformers leave half a million objects, and most collections find nothing: a tenth of a step's time.
+# PyTorch and transformers leave half a million objects, which collections look at in vain: a tenth of a training.
 gc.set_threshold(50_000, 20, 20)
 
 

@@ -35,6 +35,7 @@ from tests.tiny import (
 
 LABELS = ("negative", "positive")
 FAST: dict[str, Any] = {"precision": "fp32", "batch_size": 8, "learning_rate": 1e-3}
+SHORT: dict[str, Any] = FAST | {"batch_size": 32, "epochs": 1}  # where it does not matter how much is learned
 
 
 @pytest.fixture(scope="module")
@@ -200,15 +201,22 @@ def test_a_loss_may_be_a_module_with_weights_and_its_name_is_kept(
 def test_a_student_reads_no_more_than_its_teacher_can(
     tiny_torch: Path, tiny_data: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
-    compress.finetune(tiny_encoder, tiny_data, tmp_path / "short", epochs=1, max_length=8, **FAST)
-    compress.prune(tiny_torch, tiny_data, tmp_path / "pruned", teacher=str(tmp_path / "short"), heads=0.25, **FAST)
+    compress.finetune(tiny_encoder, tiny_data, tmp_path / "short", max_length=8, **SHORT)
+    compress.prune(tiny_torch, tiny_data, tmp_path / "pruned", teacher=str(tmp_path / "short"), heads=0.25, **SHORT)
     assert read_manifest(tmp_path / "pruned").max_length == 8
 
 
 def test_states_from_disk_and_from_the_teacher_beside_teach_the_same(
     tiny_torch: Path, tiny_data: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {**FAST, "epochs": 2, "layers": 2, "hidden_weight": 1.0, "relation_weight": 1.0, "attention_weight": 0.1}
+    settings = {
+        **SHORT,
+        "epochs": 2,
+        "layers": 2,
+        "hidden_weight": 1.0,
+        "relation_weight": 1.0,
+        "attention_weight": 0.1,
+    }
     losses = []
     for name, cache_gb in (("kept", 4.0), ("beside", 0.0)):
         result = compress.distill(tiny_torch, tiny_data, tmp_path / name, cache_gb=cache_gb, **settings)
@@ -222,8 +230,8 @@ def test_a_student_of_another_width_learns_from_hidden_states_through_a_map(
     tiny_torch: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     result = compress.distill(
-        tiny_torch, tiny_data, tmp_path / "student", layers=2, hidden_size=32, heads=2, ffn_size=64, epochs=10,
-        hidden_weight=1.0, embedding_weight=1.0, **FAST,
+        tiny_torch, tiny_data, tmp_path / "student", layers=2, hidden_size=32, heads=2, ffn_size=64, epochs=12,
+        hidden_weight=1.0, embedding_weight=1.0, **FAST | {"batch_size": 16, "learning_rate": 2e-3},
     )  # fmt: skip
     assert result.metrics["validation_accuracy"] > 0.85
     student = load_classifier(str(result.folder))
@@ -286,10 +294,11 @@ def test_other_tasks_go_through_every_step(
     data.mkdir()
     for seed, (split, count) in enumerate({"train": 400, "validation": 60, "test": 80}.items()):
         write_rows(data / f"{split}.jsonl", rows(np.random.default_rng(seed), count))
-    compress.finetune(tiny_encoder, data, tmp_path / "teacher", epochs=5, **FAST)
-    compress.distill(tmp_path / "teacher", data, tmp_path / "student", layers=3, epochs=3, **FAST)
-    compress.prune(tmp_path / "student", data, tmp_path / "pruned", heads=0.25, ffn=0.25, **FAST)
-    compress.quantize(tmp_path / "pruned", data, tmp_path / "int8")
+    larger = FAST | {"batch_size": 16, "learning_rate": 2e-3, "threads": 1}
+    compress.finetune(tiny_encoder, data, tmp_path / "teacher", epochs=5, **larger)
+    compress.distill(tmp_path / "teacher", data, tmp_path / "student", layers=3, epochs=2, **larger)
+    compress.prune(tmp_path / "student", data, tmp_path / "pruned", heads=0.25, ffn=0.25, epochs=1, **larger)
+    compress.quantize(tmp_path / "pruned", data, tmp_path / "int8", threads=1)
     manifest = read_manifest(tmp_path / "int8")
     assert manifest.task == task
     assert [entry["step"] for entry in manifest.history] == ["finetune", "distill", "prune", "export", "quantize"]

@@ -114,7 +114,7 @@ def test_the_label_order_of_a_checkpoint_changes_no_answer(
         plain_folder(tmp_path / f"plain-{name}", model, labels)
         out = tmp_path / name
         result = compress.finetune(
-            tmp_path / f"plain-{name}", tiny_data, out, batch_size=8, learning_rate=1e-3, precision="fp32"
+            tmp_path / f"plain-{name}", tiny_data, out, batch_size=16, learning_rate=2e-3, precision="fp32", threads=1
         )
         assert read_manifest(out).labels == labels
         curves.append([point["accuracy"] for point in result.metrics["curve"]])

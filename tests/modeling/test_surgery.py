@@ -132,7 +132,7 @@ def test_a_cut_model_saves_and_reloads_bit_for_bit(tmp_path: Path, seed: int) ->
 
 
 def test_the_prune_step_cuts_the_shares_and_recovers(tiny_torch: Path, tiny_data: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"precision": "fp32", "batch_size": 8, "learning_rate": 5e-4, "epochs": 4}
+    settings: dict[str, Any] = {"precision": "fp32", "batch_size": 16, "learning_rate": 1e-3, "epochs": 2}
     result = compress.prune(tiny_torch, tiny_data, tmp_path / "once", heads=0.5, ffn=0.5, **settings)
     pruned = load_classifier(str(result.folder))
     assert sum(pruned.model.config.heads_per_layer) == 8

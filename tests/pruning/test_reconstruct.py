@@ -95,7 +95,7 @@ def test_units_that_others_can_stand_in_for_cost_nothing(whole: Checkpoint, samp
 
 def test_how_texts_are_batched_and_padded_does_not_matter(whole: Checkpoint, sample: Examples) -> None:
     cut, feeds = CUTS["a layer dropped"], make_feeds(5, 20, padded=True)
-    one, other = (torch_logits(refit(whole, cut, sample, batch_size)[1], feeds) for batch_size in (1, 64))
+    one, other = (torch_logits(refit(whole, cut, sample, batch_size)[1], feeds) for batch_size in (4, 64))
     assert np.abs(one - other).max() < 1e-3
 
 

@@ -18,8 +18,12 @@ from compress.errors import CompressError
 from compress.folder import MANIFEST, digest_tree, read_manifest, write_manifest
 from compress.recipes import run as recipes_run
 from compress.recipes.recipe import Recipe
-from tests.processes import start_module, wait_until
+from compress.workers import process
+from tests.processes import ForkedWorker, start_module, wait_until
 from tests.tiny import write_rows
+
+# What is done with a bench's answers is the same in workers that start as users' do, which tests/benchmark looks at.
+pytestmark = pytest.mark.usefixtures("forked_workers")
 
 INPUTS = {
     "teacher": (),
@@ -86,7 +90,14 @@ def recipe_of(encoder: Path, data: Path) -> dict[str, Any]:
         "pruned": {"step": "prune", "model": "student", "teacher": "teacher", "heads": 0.25, "ffn": 0.5, **training},
         "onnx": {"step": "export", "model": "pruned", "threads": 1},
         "int8": {"step": "quantize", "model": "onnx", "threads": 1},
-        "report": {"step": "bench", "models": ["onnx", "int8"], "seconds": 0.1, "threads": 1},
+        "report": {
+            "step": "bench",
+            "models": ["onnx", "int8"],
+            "seconds": 0.1,
+            "threads": 1,
+            "length": [8],
+            "batch": [1],
+        },
     }
     return {"data": str(data), "steps": steps}
 
@@ -94,7 +105,9 @@ def recipe_of(encoder: Path, data: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def _finished(tiny_encoder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     done = Bench(recipe_of(tiny_encoder, tiny_data), tmp_path_factory.mktemp("runs") / "out")
-    assert done.run() == set(STEPS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "_start", ForkedWorker)
+        assert done.run() == set(STEPS)
     return done
 
 

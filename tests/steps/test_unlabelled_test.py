@@ -12,6 +12,9 @@ from compress.config import DataConfig
 from compress.data import read_dataset
 from compress.recipes.recipe import Recipe
 
+# What bench does with rows is the same in workers that start as users' do, which tests/benchmark looks at.
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 SAID = "test.jsonl has no labels, so it is left out; a test split is held out from the train rows"
 
 

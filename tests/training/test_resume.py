@@ -4,7 +4,9 @@ import json
 import os
 import re
 import signal
+import socket
 import time
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -123,22 +125,46 @@ def test_other_settings_start_anew(
     tiny_encoder: Path, tiny_data: Path, tmp_path: Path, told: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = command("finetune", tiny_encoder, tiny_data, tmp_path / "out", "--checkpoint-seconds", "0")
-    kill_after(arguments, tmp_path / ".out.unfinished", 2, told)
-    said = run([*arguments, "--seed", "1"], capsys)
+    kill_after(arguments, tmp_path / ".out.unfinished", 1, told)
+    said = run([*arguments, "--seed", "1", "--batch-size", "32"], capsys)
     assert "an unfinished training with other settings or data; starting anew" in said
-    run(command("finetune", tiny_encoder, tiny_data, tmp_path / "whole", "--seed", "1"), capsys)
+    run(command("finetune", tiny_encoder, tiny_data, tmp_path / "whole", "--seed", "1", "--batch-size", "32"), capsys)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-# --multi_gpu is its way to start several processes without MPI; our --device keeps them on the CPU
-ACCELERATE = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
-              "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]  # fmt: skip
+def launched(arguments: list[str], told: Path) -> str:
+    """Run by ``accelerate launch``, which calls torchrun and adds to its environment; what both processes say."""
+    # --multi_gpu is its way to start several processes without MPI; our --device keeps them on the CPU
+    launcher = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+                "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]  # fmt: skip
+    return said_by(start_module([*launcher, "-m", "compress", *arguments], told), told)
 
 
-@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def given_what_torchrun_gives(arguments: list[str], told: Path) -> str:
+    """Two processes with the environment that torchrun documents, but forked: it would import PyTorch three times."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for rank in ("0", "1"):
+        ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**ranks, "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}.items():
+                patch.setenv(name, value)
+            processes.append((start(arguments, told.with_suffix(f".{rank}")), told.with_suffix(f".{rank}")))
+    return "".join(said_by(process, file) for process, file in processes)
+
+
+def said_by(process: BaseProcess, told: Path) -> str:
+    process.join(DEADLINE_S)
+    said = told.read_text(encoding="utf-8")
+    assert process.exitcode == 0, said
+    return said
+
+
+@pytest.mark.parametrize("together", [given_what_torchrun_gives, launched], ids=["torchrun", "accelerate"])
 def test_two_processes_make_one_folder_in_half_the_steps(
-    launcher: list[str],
+    together: Callable[[list[str], Path], str],
     tiny_torch: Path,
     tiny_data: Path,
     tmp_path: Path,
@@ -148,15 +174,11 @@ def test_two_processes_make_one_folder_in_half_the_steps(
 ) -> None:
     monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    run(command("distill", tiny_torch, tiny_data, alone), capsys)
-    arguments = [*command("distill", tiny_torch, tiny_data, together, "--device", "cpu"), "--json", "--quiet"]
-    launched = start_module([*launcher, "-m", "compress", *arguments], told)
-    launched.join(DEADLINE_S)
-    said = told.read_text(encoding="utf-8")
-    assert launched.exitcode == 0, said
+    run(command("distill", tiny_torch, tiny_data, tmp_path / "alone"), capsys)
+    arguments = command("distill", tiny_torch, tiny_data, tmp_path / "together", "--device", "cpu")
+    said = together([*arguments, "--json", "--quiet"], told)
     assert {path.name for path in tmp_path.iterdir()} == {"alone", "together", "cache"}
-    metrics = [read_manifest(folder).history[-1]["metrics"] for folder in (alone, together)]
+    metrics = [read_manifest(folder).history[-1]["metrics"] for folder in (tmp_path / "alone", tmp_path / "together")]
     assert metrics[1]["steps"] == pytest.approx(metrics[0]["steps"] / 2, rel=0.05)
     assert metrics[1]["validation_accuracy"] == pytest.approx(
         metrics[0]["validation_accuracy"], abs=1.01 / 60
