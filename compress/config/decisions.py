@@ -40,5 +40,8 @@ class CalibrateConfig(ThreadsConfig):
         lt=100,
     )
     seed: int = setting(
-        0, "seed of the third of the validation texts that --max-error fits the temperature on", ge=0, le=2**31 - 1
+        0,
+        "seed of the third of the validation texts that fits the temperature where an error is bounded",
+        ge=0,
+        le=2**31 - 1,
     )
