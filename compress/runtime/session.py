@@ -120,11 +120,18 @@ def _reopened(folder: Path, digest: str, threads: int | None, instances: int, pr
 
 
 def _outlive_fork() -> None:
-    """Let no session with threads be taken down in a forked process: it would wait for ever for threads to end."""
-    from ctypes import py_object, pythonapi
+    """Let a forked process end: onnxruntime, taken down there, waits for ever for threads that were not forked.
+
+    Sessions with threads stay, and the process leaves without onnxruntime's own handlers, which abort it even where no
+    session has threads. Python's have run by then.
+    """
+    from ctypes import CDLL, py_object, pythonapi
 
     for session in list(_threaded):
         pythonapi.Py_IncRef(py_object(session))
+    system = CDLL(None)
+    if hasattr(system, "on_exit"):  # glibc's: the last that is added is called first, with the exit status
+        system.on_exit(system._exit, None)
 
 
 if hasattr(os, "register_at_fork"):

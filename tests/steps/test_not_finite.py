@@ -49,8 +49,8 @@ def spoiled(source: Path, folder: Path, weight: str, index: object) -> Path:
     ("words", "step"),
     [
         ("60 of 60 texts", lambda model, data, out: compress.quantize(model, data, out, threads=1)),
-        ("10 of 10 texts", lambda model, _, out: compress.export(model, out, layout="triton", threads=1)),
-        ("10 of 10 texts", lambda model, _, out: compress.export(model, out, layout="single_file", threads=1)),
+        ("10 of 10 texts", lambda model, _, out: compress.export(model, out, for_="triton", threads=1)),
+        ("10 of 10 texts", lambda model, _, out: compress.export(model, out, single_file=True, threads=1)),
     ],
     ids=["quantize", "triton", "single file"],
 )
