@@ -10,6 +10,7 @@ import onnxruntime as ort
 
 from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, open_whole
+from compress.limits import find_limits
 from compress.machine import usable_cpus
 from compress.runtime.encoding import Feeds, TextEncoder
 from compress.runtime.graph_file import (
@@ -84,6 +85,7 @@ class OnnxPredictor:
             choice = choose_graph(folder)
             return cls(choice.graph, manifest, encoder, threads, instances, choice.reason, provider)
 
+        _refuse_without_memory(folder)
         predictor = open_whole(folder, opened)
         predictor.folder = folder.absolute()
         return predictor
@@ -110,6 +112,22 @@ class OnnxPredictor:
         read = {name: feeds[name] for name in self._inputs}
         logits: Logits = np.asarray(session.run([OUTPUT], read)[0], dtype=np.float32)
         return logits
+
+
+def _refuse_without_memory(folder: Path) -> None:
+    """Refuse a graph that a container has no room for, before the kernel kills the process without a word.
+
+    The least that loading needs is what is laid out anew for products. Tables stay in the file: half is a low guess.
+    """
+    limit, graphs = find_limits().limit_bytes, list((folder / "onnx").glob("*.onnx"))
+    if limit is None or not graphs:
+        return
+    needed = min(graph.stat().st_size for graph in graphs) // 2
+    if needed > limit:
+        raise CompressError(
+            f"{folder}: needs {needed / 2**20:,.0f} MiB of memory at the least, the container grants "
+            f"{limit / 2**20:,.0f}; raise its limit, or give a smaller model"
+        )
 
 
 def _reopened(folder: Path, digest: str, threads: int | None, instances: int, provider: str) -> OnnxPredictor:
