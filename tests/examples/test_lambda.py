@@ -1,6 +1,7 @@
 """The Lambda-shaped handler answers with the base install alone."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path

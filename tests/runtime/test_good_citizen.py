@@ -112,21 +112,21 @@ def test_it_answers_beside_an_event_loop(classifier: Classifier) -> None:
     assert all(np.array_equal(found, expected) for found in asyncio.run(ask()))
 
 
+def _ask_until_closed(classifier: Classifier, begun: threading.Barrier, ends: list[str]) -> None:
+    begun.wait()
+    try:
+        while True:
+            classifier(TEXTS * 30)
+    except CompressError as error:
+        ends.append(str(error))
+
+
 @pytest.mark.parametrize("settings", WAYS, ids=str)
 def test_closing_while_others_ask_ends_in_answers_or_the_error(tiny_onnx: Path, settings: dict[str, int]) -> None:
     for _ in range(3):
         classifier = compress.load(tiny_onnx, **settings)
         begun, ends = threading.Barrier(4), list[str]()
-
-        def ask() -> None:
-            begun.wait()
-            try:
-                while True:
-                    classifier(TEXTS * 30)
-            except CompressError as error:
-                ends.append(str(error))
-
-        threads = [threading.Thread(target=ask) for _ in range(3)]
+        threads = [threading.Thread(target=_ask_until_closed, args=(classifier, begun, ends)) for _ in range(3)]
         for thread in threads:
             thread.start()
         begun.wait()
