@@ -20,7 +20,6 @@ def test_an_event_gets_its_answers_and_a_bad_one_the_reason(tiny_int8: Path) -> 
         "print(json.dumps([handler(event, None) for event in json.loads(sys.argv[2])]))"
     )
     command = [sys.executable, "-c", program, str(HANDLER), json.dumps(events)]
-    import os
 
     told = subprocess.run(
         command, capture_output=True, text=True, check=True, env=os.environ | {"MODEL": str(tiny_int8)}

@@ -5,7 +5,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +17,8 @@ from compress.doctor import examine
 from compress.errors import CompressError
 from compress.folder import read_manifest, write_manifest
 from compress.runtime.graph_file import check_graph
+from compress.runtime.mapped import without_weights
+from compress.runtime.session import inputs_of, open_session
 
 GRAPH = "onnx/model.onnx"
 POOLED = onnx.helper.make_tensor_value_info("pooled", onnx.TensorProto.FLOAT, ["batch", 64])

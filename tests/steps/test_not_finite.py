@@ -78,9 +78,7 @@ def test_quantize_counts_the_texts(broken_for_awful: Path, tiny_data: Path, tmp_
 
 
 @pytest.mark.usefixtures("forked_workers")
-def test_bench_gives_it_a_row_with_the_reason(
-    tiny_onnx: Path, broken: Path, tiny_data: Path, tmp_path: Path
-) -> None:
+def test_bench_gives_it_a_row_with_the_reason(tiny_onnx: Path, broken: Path, tiny_data: Path, tmp_path: Path) -> None:
     compress.bench([tiny_onnx, broken], tiny_data, tmp_path / "report", seconds=0.01, threads=[1])
     results = json.loads((tmp_path / "report" / "results.json").read_text(encoding="utf-8"))
     assert len(results["models"]) == 1
