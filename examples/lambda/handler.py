@@ -1,6 +1,7 @@
 """A handler in the shape of AWS Lambda's: the model is loaded once, outside of it; an event in, a response out.
 
-The model's folder is ``$MODEL``, by default ``model`` beside this file. An event's ``body`` is JSON: ``{"texts": [...]}``.
+The model's folder is ``$MODEL``, by default ``model`` beside this file. An event's ``body`` is JSON:
+``{"texts": [...]}``.
 """
 
 import json
