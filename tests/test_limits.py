@@ -44,7 +44,7 @@ def version_1(root: Path, files: dict[str, str], path: str = "/pod/app", mounted
         ({"pod/app/cpu.max": "max 100000\n", "pod/app/memory.max": "max\n"}, None, None),
         ({"pod/app/cpu.max": "150000 100000\n", "pod/app/memory.max": f"{GIB}\n"}, 1.5, GIB),
         ({"pod/app/cpu.max": "400000 100000\n", "pod/cpu.max": "10000 100000\n"}, 0.1, None),
-        ({"pod/app/memory.max": f"{GIB}\n", "pod/memory.max": f"{GIB // 2}\n", "memory.max": f"{2 * GIB}\n"}, None, GIB // 2),
+        ({"pod/app/memory.max": f"{GIB}\n", "pod/memory.max": f"{GIB // 2}\n", "memory.max": "max\n"}, None, GIB // 2),
         ({"pod/app/memory.max": f"{2**60}\n"}, None, None),  # more than any machine has
         ({"other/cpu.max": "10000 100000\n"}, None, None),
     ],

@@ -7,6 +7,7 @@ from compress.clock import Stopwatch
 from compress.doctor.speed import Finding, explain_speed
 from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, read_manifest
+from compress.limits import Limits, find_limits
 from compress.machine import describe_machine, int8_flags, usable_cpus
 
 _EXTRAS = {
@@ -36,13 +37,29 @@ def _machine() -> list[Finding]:
     return [
         Finding(
             "cpu",
-            f"{machine['cpu']}, {machine['cores']} usable, {machine['memory'] / 2**30:.0f} GiB, "
-            f"{', '.join(machine['cpu_flags']) or 'instruction sets unknown'}; {int8}",
+            f"{machine['cpu']}, {', '.join(machine['cpu_flags']) or 'instruction sets unknown'}; {int8}",
             figures={"flags": machine["cpu_flags"], "int8": fast},
         ),
+        _limits(find_limits()),
         Finding("gpu", machine["gpu"] or "none; everything runs on the CPU"),
         Finding("versions", versions),
     ]
+
+
+def _limits(found: Limits) -> Finding:
+    """What this process may use, and what to set where a container grants it parts of a CPU."""
+    quota, threads = found.quota_cpus, f"{found.cpus} thread{'s' if found.cpus > 1 else ''}"
+    cpus = f"{found.affinity_cpus} CPUs that this process may run on"
+    if quota is not None:
+        cpus += f", of which the container grants the time of {quota:g}"
+    advice = ""
+    if quota is not None and quota < 1:
+        advice = "; an answer waits for most of each period: grant at least 1 CPU"
+    elif quota is not None and quota > found.cpus and quota < found.affinity_cpus:
+        advice = f"; grant a whole number, since no thread uses the rest of {quota:g}"
+    kind = "that the container grants" if found.limit_bytes else "of the machine's"
+    memory = f"{found.memory_bytes / 2**30:.2g} GiB {kind}" if found.memory_bytes else "unknown"
+    return Finding("limits", f"{cpus}: {threads} by default{advice}; memory: {memory}", ok=quota is None or quota >= 1)
 
 
 def _extra(name: str) -> Finding:

@@ -100,8 +100,8 @@ def check_finite(logits: Logits, model: str) -> Logits:
     """
     if broken := int((~np.isfinite(logits)).any(axis=1).sum()):
         raise CompressError(
-            f"{model}: its answers to {broken} of {len(logits)} texts are not finite numbers, so its weights are broken "
-            "or too large; train or make the model again"
+            f"{model}: its answers to {broken} of {len(logits)} texts are not finite numbers, so its weights are "
+            "broken or too large; train or make the model again"
         )
     return logits
 

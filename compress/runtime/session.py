@@ -10,6 +10,7 @@ import onnxruntime as ort
 
 from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, open_whole
+from compress.limits import find_limits
 from compress.machine import usable_cpus
 from compress.runtime.decision import Decision
 from compress.runtime.encoding import Feeds, TextEncoder
@@ -87,6 +88,7 @@ class OnnxPredictor:
             choice = choose_graph(folder)
             return cls(choice.graph, manifest, encoder, threads, instances, choice.reason, provider)
 
+        _refuse_without_memory(folder)
         predictor = open_whole(folder, opened)
         predictor.folder = folder.absolute()
         return predictor
@@ -124,6 +126,22 @@ class OnnxPredictor:
         return logits
 
 
+def _refuse_without_memory(folder: Path) -> None:
+    """Refuse a graph that a container has no room for, before the kernel kills the process without a word.
+
+    The least that loading needs is what is laid out anew for products. Tables stay in the file: half is a low guess.
+    """
+    limit, graphs = find_limits().limit_bytes, list((folder / "onnx").glob("*.onnx"))
+    if limit is None or not graphs:
+        return
+    needed = min(graph.stat().st_size for graph in graphs) // 2
+    if needed > limit:
+        raise CompressError(
+            f"{folder}: needs {needed / 2**20:,.0f} MiB of memory at the least, the container grants "
+            f"{limit / 2**20:,.0f}; raise its limit, or give a smaller model"
+        )
+
+
 def _reopened(folder: Path, digest: str, threads: int | None, instances: int, provider: str) -> OnnxPredictor:
     found = OnnxPredictor.open(folder, threads, instances, provider)
     if found.digest != digest:
@@ -132,11 +150,18 @@ def _reopened(folder: Path, digest: str, threads: int | None, instances: int, pr
 
 
 def _outlive_fork() -> None:
-    """Let no session with threads be taken down in a forked process: it would wait for ever for threads to end."""
-    from ctypes import py_object, pythonapi
+    """Let a forked process end: onnxruntime, taken down there, waits for ever for threads that were not forked.
+
+    Sessions with threads stay, and the process leaves without onnxruntime's own handlers, which abort it even where no
+    session has threads. Python's have run by then.
+    """
+    from ctypes import CDLL, py_object, pythonapi
 
     for session in list(_threaded):
         pythonapi.Py_IncRef(py_object(session))
+    system = CDLL(None)
+    if hasattr(system, "on_exit"):  # glibc's: the last that is added is called first, with the exit status
+        system.on_exit(system._exit, None)
 
 
 if hasattr(os, "register_at_fork"):

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -32,17 +33,14 @@ def classifier(request: pytest.FixtureRequest, tiny_onnx: Path) -> Classifier:
 
 
 def ends_with(child: Callable[[], bool]) -> int:
-    """The exit status of a forked process that leaves as gunicorn's do: 0 if ``child`` holds there, 9 if it hangs."""
+    """The exit status of a forked process: 0 if ``child`` holds there, 9 if it hangs."""
     process = os.fork()
     if process == 0:
         status = 1
         try:
             status = 0 if child() else 3
         finally:
-            try:
-                sys.exit(status)  # as programs end, sessions and all
-            except SystemExit:
-                os._exit(status)
+            os._exit(status)
     watch = Stopwatch()
     while (ended := os.waitpid(process, os.WNOHANG))[0] == 0:
         if watch.seconds > 60:
@@ -82,14 +80,18 @@ def test_it_answers_after_forks_and_in_the_parent_too(classifier: Classifier) ->
 
 
 @forks
-def test_a_forked_process_that_never_asks_ends_too(tiny_onnx: Path) -> None:
-    import subprocess
-
+@pytest.mark.parametrize("ask", ["", "classifier('good'); "])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_forked_worker_ends_with_its_status(tiny_onnx: Path, threads: int, ask: str) -> None:
     program = (
-        "import compress, os, sys\nclassifier = compress.load(sys.argv[1], threads=2)\n"
-        "if os.fork() == 0: sys.exit(0)\nsys.exit(os.waitstatus_to_exitcode(os.wait()[1]))"
+        "import compress, os, sys\n"
+        f"classifier = compress.load(sys.argv[1], threads={threads})\n"
+        f"if os.fork() == 0: {ask}print('done'); sys.exit(7)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))"
     )
-    assert subprocess.run([sys.executable, "-c", program, str(tiny_onnx)], check=False, timeout=60).returncode == 0
+    command = [sys.executable, "-c", program, str(tiny_onnx)]
+    ended = subprocess.run(command, check=False, timeout=60, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (7, "done\n"), ended.stderr
 
 
 def _answer(classifier: Classifier) -> list[str]:
@@ -110,21 +112,21 @@ def test_it_answers_beside_an_event_loop(classifier: Classifier) -> None:
     assert all(np.array_equal(found, expected) for found in asyncio.run(ask()))
 
 
+def _ask_until_closed(classifier: Classifier, begun: threading.Barrier, ends: list[str]) -> None:
+    begun.wait()
+    try:
+        while True:
+            classifier(TEXTS * 30)
+    except CompressError as error:
+        ends.append(str(error))
+
+
 @pytest.mark.parametrize("settings", WAYS, ids=str)
 def test_closing_while_others_ask_ends_in_answers_or_the_error(tiny_onnx: Path, settings: dict[str, int]) -> None:
     for _ in range(3):
         classifier = compress.load(tiny_onnx, **settings)
         begun, ends = threading.Barrier(4), list[str]()
-
-        def ask() -> None:
-            begun.wait()
-            try:
-                while True:
-                    classifier(TEXTS * 30)
-            except CompressError as error:
-                ends.append(str(error))
-
-        threads = [threading.Thread(target=ask) for _ in range(3)]
+        threads = [threading.Thread(target=_ask_until_closed, args=(classifier, begun, ends)) for _ in range(3)]
         for thread in threads:
             thread.start()
         begun.wait()

@@ -5,7 +5,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +17,8 @@ from compress.doctor import examine
 from compress.errors import CompressError
 from compress.folder import read_manifest, write_manifest
 from compress.runtime.graph_file import check_graph
+from compress.runtime.mapped import without_weights
+from compress.runtime.session import inputs_of, open_session
 
 GRAPH = "onnx/model.onnx"
 POOLED = onnx.helper.make_tensor_value_info("pooled", onnx.TensorProto.FLOAT, ["batch", 64])
@@ -122,3 +126,13 @@ def test_noise_is_refused_and_never_a_traceback(noise: bytes, tmp_path_factory: 
 def test_a_file_where_a_folder_is_needed_is_said_so(tiny_onnx: Path) -> None:
     with pytest.raises(CompressError, match="is a file; give the folder"):
         compress.load(tiny_onnx / GRAPH)
+
+
+def test_a_graph_without_its_weights_answers_bit_for_bit(tiny_onnx: Path, tiny_int8: Path) -> None:
+    feeds = {"input_ids": np.arange(12).reshape(2, 6) + 5, "attention_mask": np.ones((2, 6), np.int64)}
+    for folder, name in ((tiny_onnx, "model.onnx"), (tiny_int8, "model_quantized.onnx")):
+        graph = folder / "onnx" / name
+        assert len(without_weights(graph)) < graph.stat().st_size / 2
+        whole, mapped = ort.InferenceSession(graph, providers=["CPUExecutionProvider"]), open_session(graph, 1)
+        read = {name: feeds.get(name, np.zeros((2, 6), np.int64)) for name in inputs_of(mapped)}
+        assert np.array_equal(whole.run(None, read)[0], mapped.run(None, read)[0])

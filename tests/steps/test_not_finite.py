@@ -49,8 +49,8 @@ def spoiled(source: Path, folder: Path, weight: str, index: object) -> Path:
     ("words", "step"),
     [
         ("60 of 60 texts", lambda model, data, out: compress.quantize(model, data, out, threads=1)),
-        ("10 of 10 texts", lambda model, _, out: compress.export(model, out, layout="triton", threads=1)),
-        ("10 of 10 texts", lambda model, _, out: compress.export(model, out, layout="single_file", threads=1)),
+        ("10 of 10 texts", lambda model, _, out: compress.export(model, out, for_="triton", threads=1)),
+        ("10 of 10 texts", lambda model, _, out: compress.export(model, out, single_file=True, threads=1)),
     ],
     ids=["quantize", "triton", "single file"],
 )
@@ -77,9 +77,8 @@ def test_quantize_counts_the_texts(broken_for_awful: Path, tiny_data: Path, tmp_
         compress.quantize(broken_for_awful, tiny_data, tmp_path / "int8", threads=1)
 
 
-def test_bench_gives_it_a_row_with_the_reason(
-    tiny_onnx: Path, broken: Path, tiny_data: Path, tmp_path: Path, forked_workers: None
-) -> None:
+@pytest.mark.usefixtures("forked_workers")
+def test_bench_gives_it_a_row_with_the_reason(tiny_onnx: Path, broken: Path, tiny_data: Path, tmp_path: Path) -> None:
     compress.bench([tiny_onnx, broken], tiny_data, tmp_path / "report", seconds=0.01, threads=[1])
     results = json.loads((tmp_path / "report" / "results.json").read_text(encoding="utf-8"))
     assert len(results["models"]) == 1
