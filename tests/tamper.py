@@ -58,7 +58,7 @@ def model_notices(folder: Path, path: Path) -> bool:
     return False
 
 
-def cache_notices(cache: Path, path: Path) -> bool:
+def cache_notices(_: Path, path: Path) -> bool:
     """Whether a changed array would be computed again.
 
     A change to the list of checksums leaves all arrays as they were, so what it lets pass is right; it must not raise.
@@ -85,11 +85,12 @@ def missed(changes: int, seed: int, place: Path) -> dict[str, tuple[int, list[st
     found: dict[str, tuple[int, list[str]]] = {}
     for kind, (folder, notices) in kinds.items():
         rng, each = random.Random(f"{kind} {seed}"), -(-changes // len(kinds))
-        passed = []
-        for number in range(each):
-            for path in tampered(folder, rng):
-                if not notices(folder, path):
-                    passed.append(f"change {number}: {path.relative_to(folder)}")
+        passed = [
+            f"change {number}: {path.relative_to(folder)}"
+            for number in range(each)
+            for path in tampered(folder, rng)
+            if not notices(folder, path)
+        ]
         found[kind] = each, passed
     return found
 

@@ -118,6 +118,22 @@ def test_a_run_that_cannot_note_what_it_did_is_told(tiny_torch: Path, tiny_data:
         compress.run(recipe, tmp_path / "run")
 
 
+def test_a_finished_run_that_cannot_be_written_is_up_to_date(
+    tiny_torch: Path, tiny_data: Path, tmp_path: Path, mount: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk, recipe = mount("size=20m"), tmp_path / "recipe.yaml"
+    steps: dict[str, Any] = {"onnx": {"step": "export", "model": str(tiny_torch), "threads": 1}}
+    recipe.write_text(json.dumps({"data": str(tiny_data), "steps": steps}))
+    compress.run(recipe, disk / "run")
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    capsys.readouterr()
+    assert compress.run(recipe, disk / "run") == {}
+    assert "[1/1] onnx: up to date" in capsys.readouterr().err
+    recipe.write_text(json.dumps({"data": str(tiny_data), "steps": {"other": steps["onnx"]}}))
+    with pytest.raises(CompressError, match=r"cannot be written \(Read-only file system\)"):
+        compress.run(recipe, disk / "run")
+
+
 def test_a_cache_whose_folder_cannot_be_made_is_told(mount: Callable[[str], Path]) -> None:
     cache = Cache(mount("size=64k,nr_inodes=1") / "cache", "0" * 64, "fp32")
     told = "No space left on device; it needs 1 MB and has 0 MB; buy a disk"

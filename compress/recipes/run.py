@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,9 @@ def run(
         raise CompressError("run: runs in one process; start single steps under torchrun or accelerate launch")
     folder = _open(local_path(out))
     try:
-        with told_in_one_line(f"--out {out}", below=folder), locked(folder / LOCK):
+        # Where nothing can be written, as on a volume mounted to be read, a finished run is up to date all the same.
+        lock = locked(folder / LOCK) if os.access(folder, os.W_OK) else nullcontext()
+        with told_in_one_line(f"--out {out}", below=folder), lock:
             try:
                 return _run(recipe, _RunState(folder, forget=overwrite))
             finally:

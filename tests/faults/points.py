@@ -208,7 +208,7 @@ def drawn(operations: Mapping[str, int], points: int, seed: int) -> Iterator[tup
 def main(place: Path, points: int, seed: int, names: Sequence[str]) -> None:
     """Try the points and print what was found."""
     scenarios = {name: SCENARIOS[name] for name in names or SCENARIOS}
-    benches = {}
+    benches: dict[str, Bench] = {}
     for number, (name, scenario) in enumerate(scenarios.items()):
         (folder := place / str(number)).mkdir()
         if not benches:

@@ -1,0 +1,224 @@
+"""Folders made to harm are refused in one line and quickly, and nothing in them is run or opened elsewhere."""
+
+import json
+import os
+import pickle
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+import compress
+from compress.errors import CompressError
+from compress.folder import MANIFEST, read_manifest, write_manifest
+from compress.modeling.checkpoint import load_classifier
+from compress.runtime.graph_file import FP32_GRAPH
+from tests.fuzz.kinds import MODELS
+
+Harm = Callable[[Path], object]
+CPU_S = 2.0
+
+
+def listing(name: str) -> Harm:
+    """The manifest lists a file elsewhere."""
+    entry = {"name": name, "bytes": 1, "sha256": "0"}
+    return manifest(lambda raw: raw["files"].append(entry))
+
+
+def manifest(change: Callable[[dict[str, Any]], object]) -> Harm:
+    def harm(folder: Path) -> None:
+        raw = json.loads((folder / MANIFEST).read_bytes())
+        change(raw)
+        (folder / MANIFEST).write_text(json.dumps(raw), encoding="utf-8")
+
+    return harm
+
+
+def resealed(change: Harm) -> Harm:
+    """With right digests, as one has who makes the folder."""
+
+    def harm(folder: Path) -> None:
+        found = read_manifest(folder)
+        change(folder)
+        write_manifest(folder, found)
+
+    return harm
+
+
+def graph(change: Callable[[onnx.ModelProto], object]) -> Harm:
+    def harm(folder: Path) -> None:
+        model = onnx.load(folder / FP32_GRAPH)
+        change(model)
+        (folder / FP32_GRAPH).write_bytes(model.SerializeToString())
+
+    return resealed(harm)
+
+
+def external(location: str) -> Harm:
+    def move(model: onnx.ModelProto) -> None:
+        tensor = model.graph.initializer[0]
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=location)
+
+    return graph(move)
+
+
+def node(kind: str, domain: str) -> Harm:
+    """A node of another domain before all others."""
+
+    def insert(model: onnx.ModelProto) -> None:
+        model.opset_import.add(domain=domain, version=1)
+        model.graph.node.insert(0, onnx.helper.make_node(kind, ["input_ids"], ["harm"], domain=domain))
+
+    return graph(insert)
+
+
+def nested(model: onnx.ModelProto) -> None:
+    """Graphs in graphs, as deep as protobuf lets them be written."""
+    inner = onnx.helper.make_graph([], "inner", [], [])
+    for _ in range(25):
+        branch: dict[str, Any] = {"then_branch": inner}
+        inner = onnx.helper.make_graph([onnx.helper.make_node("If", ["c"], ["d"], **branch)], "inner", [], [])
+    model.graph.node.insert(0, inner.node[0])
+
+
+def linked(name: str, target: str) -> Harm:
+    def harm(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).symlink_to(target)
+
+    return harm
+
+
+def content(name: str, what: bytes) -> Harm:
+    return resealed(lambda folder: (folder / name).write_bytes(what))
+
+
+def fifo(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    os.mkfifo(folder / "tokenizer.json")
+
+
+DEEP = b'{"a":' * 100_000
+ONNX: dict[str, Harm] = {
+    **{f"lists {name!r}": listing(name) for name in (
+        "../secret", "/etc/passwd", "a/../../secret", "..\\secret", "C:\\secret", "\\\\server\\share", "..", "a\0b", ""
+    )},
+    **{f"weights in {name!r}": external(name) for name in (
+        "../../secret", "/etc/passwd", "model.onnx_data", "sub/../../../x", "/dev/zero", ".", ""
+    )},
+    **{f"a node {kind} of {domain!r}": node(kind, domain) for kind, domain in (
+        ("PyOp", "ai.onnx.contrib"), ("Run", "evil"), ("PythonOp", "com.microsoft"), ("NoSuchOp", "")
+    )},
+    "another maker": graph(lambda model: setattr(model, "producer_name", "evil")),
+    "a later IR": graph(lambda model: setattr(model, "ir_version", 99)),
+    "nested graphs": graph(nested),
+    "another input": graph(lambda model: setattr(model.graph.input[0], "name", "secret")),
+    "no nodes": graph(lambda model: model.graph.ClearField("node")),
+    "a graph of numbers": content(FP32_GRAPH, b"\xff" * 10_000_000),
+    "a graph of fields": content(FP32_GRAPH, b"\x08\x01" * 5_000_000),
+    "a graph that is a pickle": content(FP32_GRAPH, pickle.dumps(print)),
+    "an empty graph": content(FP32_GRAPH, b""),
+    "a deep tokenizer": content("tokenizer.json", DEEP),
+    "an empty tokenizer": content("tokenizer.json", b""),
+    "a tokenizer that is a pickle": content("tokenizer.json", pickle.dumps(print)),
+    "a deep config": content("config.json", DEEP),
+    "a deep manifest": lambda folder: (folder / MANIFEST).write_bytes(DEEP),
+    "an endless manifest": lambda folder: (folder / MANIFEST).write_bytes(b"[" * 5_000_000),
+    "a manifest of pickle": lambda folder: (folder / MANIFEST).write_bytes(pickle.dumps(print)),
+    "no labels": manifest(lambda raw: raw.update(labels=[])),
+    "a kind of its own": manifest(lambda raw: raw.update(kind="pickle")),
+    "a task of its own": manifest(lambda raw: raw.update(task="run")),
+    "no length": manifest(lambda raw: raw.update(max_length=0)),
+    "an endless length": manifest(lambda raw: raw.update(max_length=10**30)),
+    "a link to a device": linked("tokenizer.json", "/dev/zero"),
+    "a link to itself": linked("tokenizer.json", "tokenizer.json"),
+    "a link elsewhere": linked("tokenizer.json", "/etc/passwd"),
+    "a link to a folder": linked("tokenizer.json", "/"),
+    "a pipe": fifo,
+}  # fmt: skip
+
+
+class Evil:
+    """Code that a pickle runs."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.canary),)
+
+
+def code(name: str, **config: Any) -> Harm:
+    """A plain checkpoint with code of its own beside it."""
+
+    def harm(folder: Path) -> None:
+        (folder / "evil.py").write_text(f"import os\nos.mkdir({str(canary(folder))!r})\n", encoding="utf-8")
+        raw = json.loads((folder / name).read_bytes())
+        (folder / name).write_text(json.dumps(raw | config), encoding="utf-8")
+
+    return unmarked(harm)
+
+
+def unmarked(change: Harm) -> Harm:
+    """As a folder that others made."""
+
+    def harm(folder: Path) -> None:
+        (folder / MANIFEST).unlink()
+        change(folder)
+
+    return harm
+
+
+def pickled(name: str) -> Harm:
+    def harm(folder: Path) -> None:
+        (folder / "model.safetensors").unlink()
+        (folder / name).write_bytes(pickle.dumps(Evil(canary(folder))))
+
+    return unmarked(harm)
+
+
+TORCH: dict[str, Harm] = {
+    "an unknown class": code("config.json", model_type="evil", auto_map={"AutoConfig": "evil.Config"}),
+    "pickled weights": pickled("pytorch_model.bin"),
+    "pickled parts": pickled("model.safetensors.index.json"),
+    "weights that are a pickle": pickled("model.safetensors"),
+    "a deep config": unmarked(lambda folder: (folder / "config.json").write_bytes(DEEP)),
+}
+
+
+def canary(folder: Path) -> Path:
+    return folder.parent / "canary"
+
+
+def refused(load: Callable[[str], object], folder: Path) -> None:
+    before = time.process_time()
+    with pytest.raises(CompressError) as found:
+        load(str(folder))
+    assert time.process_time() - before < CPU_S
+    assert "\n" not in str(found.value)
+    assert not canary(folder).exists()
+
+
+@pytest.mark.parametrize("harm", ONNX)
+def test_a_hostile_onnx_folder_is_refused(harm: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"0")
+    shutil.copytree(MODELS / "onnx", tmp_path / "model")
+    ONNX[harm](tmp_path / "model")
+    refused(lambda folder: compress.load(folder, threads=1)("a film"), tmp_path / "model")
+
+
+@pytest.mark.parametrize("harm", TORCH)
+def test_a_hostile_checkpoint_is_refused(harm: str, tmp_path: Path) -> None:
+    shutil.copytree(MODELS / "teacher", tmp_path / "model")
+    TORCH[harm](tmp_path / "model")
+    refused(load_classifier, tmp_path / "model")
+
+
+def test_there_are_as_many_as_was_promised() -> None:
+    assert len(ONNX) + len(TORCH) >= 40
