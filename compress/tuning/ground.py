@@ -27,7 +27,7 @@ from compress.modeling.checkpoint import Checkpoint, is_classifier, load_classif
 from compress.modeling.widths import Architecture, Cut, Widths
 from compress.new_folder import new_folder
 from compress.paths import local_path
-from compress.progress import say
+from compress.progress import quietly, say
 from compress.recipes.recipe import Recipe
 from compress.recipes.run import digest_source, run
 from compress.runtime.predictor import Logits
@@ -271,7 +271,8 @@ class Ground:
 
     def _look_at_the_teacher(self) -> dict[str, float]:
         watch, itself = Stopwatch(), self._shape().candidate(ITSELF, "", {})
-        self.run(self.steps_of(itself, 0))
+        with quietly():
+            self.run(self.steps_of(itself, 0))
         int8_s = watch.seconds
         both = Split(self.choosing.texts + self.held.texts, self.choosing.labels + self.held.labels)
         seen = look({TEACHER: self.teacher, ITSELF: self.tries / ITSELF}, both, self.threads, CpuWatch())

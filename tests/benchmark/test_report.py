@@ -309,7 +309,7 @@ def test_what_one_answer_for_all_would_score_stands_beside_the_accuracy() -> Non
     assert recommend(entries, balance | {"lopsided": False}) == recommend(entries)
     lopsided, absent = doubts_of(balance)
     assert "99.0% of the texts are neg" in lopsided
-    assert absent.endswith("no test text has: a, b, c, d, e and 2 more.")
+    assert absent.endswith("no text has: a, b, c, d, e and 2 more.")
     assert doubts_of(balance | {"lopsided": False, "absent": []}) == doubts_of(None) == []
 
 

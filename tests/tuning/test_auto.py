@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import compress
+from compress.benchmark import interleave
 from compress.cli.main import main
 from compress.errors import CompressError
 from compress.folder import read_manifest
@@ -35,6 +36,9 @@ def small() -> Iterator[None]:
         patch.setattr(table, "_TURN_S", 0.005)
         patch.setattr(table, "_PROCESSES", 1)
         patch.setattr(judge, "_BUDGET_S", 0.02)
+        patch.setattr(interleave, "_ROUNDS_AT_LEAST", 2)
+        patch.setattr(interleave, "_SLOWEST_TURN_S", 0.01)
+        patch.setattr(interleave, "_FASTEST_TURN_S", 0.005)
         patch.setattr(outcome, "_SECONDS", 0.02)
         patch.setattr(ground, "full_epochs", lambda _: 3)
         patch.setattr(ground, "candidates_of", lambda *given: [each for each in every(*given) if each.name in TRIED])
