@@ -44,7 +44,7 @@ def test_a_file_of_texts_alone_is_benched_for_speed(
 
 def test_ctrl_c_leaves_a_report_marked_partial(tiny_onnx: Path, tiny_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    settings = ("--seconds", "4", "--threads", "1", "--batch", "64,128,256", "--length", "128")  # seconds each
+    settings = ("--seconds", "1", "--threads", "1", "--batch", "64,128,256", "--length", "128")  # seconds each
     command = [sys.executable, "-m", "compress", "bench", str(tiny_onnx), "--data", str(tiny_data), "--out", str(out)]
     with start_interruptible([*command, *settings], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
