@@ -1,6 +1,7 @@
 """Classifies a column of texts with Ray Data: python classify.py MODEL IN OUT [--text COLUMN] [--workers N].
 
-IN and OUT are folders of Parquet files. The columns label and score are added. Each worker is a process that has the model
+IN and OUT are folders of Parquet files. The columns label and score are added.
+Each worker is a process that has the model
 loaded and one CPU; MODEL is a folder on a disk that all of them see.
 """
 
