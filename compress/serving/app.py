@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def create_app(classifiers: Mapping[str, Classifier], limits: Limits, traffic: T
         for name, classifier in classifiers.items()
     }
     for name, batcher in batchers.items():
-        metrics.waiting.labels(name).set_function(lambda batcher=batcher: batcher.waiting)
+        metrics.waiting.labels(name).set_function(partial(getattr, batcher, "waiting"))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -24,7 +24,7 @@ from compress.folder import MANIFEST, read_manifest, write_manifest
 from compress.runtime import stream
 from tests.processes import start_module, wait_until
 
-COMMANDS = ("demo", "finetune", "distill", "prune", "export", "quantize", "bench", "run", "predict", "doctor")
+COMMANDS = ("demo", "finetune", "distill", "prune", "export", "quantize", "bench", "run", "predict", "serve", "doctor")
 STEPS = {
     "finetune": config.FinetuneConfig,
     "distill": config.DistillConfig,
