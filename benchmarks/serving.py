@@ -1,4 +1,4 @@
-"""Load on ``compress serve``: python -m benchmarks.serving MODEL TEXTS [--requests 100000] [--texts-each 1] [--threads N].
+"""Load on ``compress serve``: python -m benchmarks.serving MODEL TEXTS [--requests N] [--texts-each N] [--threads N].
 
 Starts the service and measures, with the client on the same CPUs:
 

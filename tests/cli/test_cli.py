@@ -25,8 +25,8 @@ from compress.runtime import stream
 from tests.processes import start_module, wait_until
 
 COMMANDS = (
-    *("demo", "finetune", "distill", "prune", "export", "quantize", "calibrate", "bench"),
-    *("run", "predict", "check", "doctor"),
+    *("demo", "auto", "finetune", "distill", "prune", "export", "quantize", "calibrate", "bench"),
+    *("run", "predict", "serve", "check", "doctor"),
 )
 STEPS = {
     "finetune": config.FinetuneConfig,

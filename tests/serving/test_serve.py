@@ -58,7 +58,7 @@ def test_metrics_add_up(service: Service, texts: list[str]) -> None:
     ]
     before = [service.metric(pattern) for pattern in patterns]
     service.classify_all(texts[:30])
-    service.classify_all([None, 3])  # type: ignore[list-item]
+    service.classify_all([None, 3])
     found = [service.metric(pattern) - old for pattern, old in zip(patterns, before, strict=True)]
     assert found == [30, 2, 32, 30, 30]
     assert service.metric("classify_waiting_texts{.*}") == 0
@@ -241,7 +241,7 @@ def test_sigterm_under_load_loses_no_request(tiny_int8: Path, texts: list[str]) 
     told: Counter[str] = Counter()
     begun = threading.Event()
 
-    def ask_until_refused(number: int) -> None:
+    def ask_until_refused(service: Service, number: int) -> None:
         while True:
             try:
                 connection = HTTPConnection("127.0.0.1", service.port, timeout=60)
@@ -261,7 +261,7 @@ def test_sigterm_under_load_loses_no_request(tiny_int8: Path, texts: list[str]) 
                     connection.close()  # one request a connection
 
     with serving(tiny_int8, drain_seconds=4) as service, ThreadPoolExecutor(AT_ONCE) as clients:
-        asking = [clients.submit(ask_until_refused, number) for number in range(AT_ONCE)]
+        asking = [clients.submit(ask_until_refused, service, number) for number in range(AT_ONCE)]
         assert begun.wait(60)
         service.process.send_signal(signal.SIGTERM)
         for one in asking:
