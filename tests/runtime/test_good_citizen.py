@@ -106,7 +106,8 @@ def test_a_spawned_process_gets_it_by_its_folder(tiny_onnx: Path) -> None:
 
 def test_it_answers_beside_an_event_loop(classifier: Classifier) -> None:
     async def ask() -> list[np.ndarray]:
-        return await asyncio.gather(*(asyncio.to_thread(classifier.logits, TEXTS) for _ in range(6)))
+        found: list[np.ndarray] = await asyncio.gather(*(asyncio.to_thread(classifier.logits, TEXTS) for _ in range(6)))
+        return found
 
     expected = classifier.logits(TEXTS)
     assert all(np.array_equal(found, expected) for found in asyncio.run(ask()))

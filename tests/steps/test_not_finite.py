@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,7 +32,7 @@ def broken_for_awful(tiny_onnx: Path, tmp_path_factory: pytest.TempPathFactory) 
     return spoiled(tiny_onnx, tmp_path_factory.mktemp("broken") / "awful", "words", vocabulary["awful"])
 
 
-def spoiled(source: Path, folder: Path, weight: str, index: object) -> Path:
+def spoiled(source: Path, folder: Path, weight: str, index: Any) -> Path:
     shutil.copytree(source, folder)
     model = onnx.load(folder / "onnx" / "model.onnx")
     tensor = next(each for each in model.graph.initializer if each.name.startswith(weight))
