@@ -1,8 +1,6 @@
 """Classifies a column of texts with Spark: python classify.py MODEL IN OUT [--text COLUMN] [--master local[2]].
 
-IN and OUT are folders of Parquet files. The columns label and score are added.
-Each worker loads the model once a task, and
-reads it from MODEL: a folder on a disk that all of them see, or one sent to them with ``--files``.
+IN and OUT are folders of Parquet files. The columns label and score are added. Each worker loads the model once a task, and reads it from MODEL: a folder on a disk that all of them see, or one sent to them with ``--files``.
 """
 
 import argparse
@@ -16,7 +14,7 @@ from pyspark.sql.functions import col, pandas_udf
 def with_labels(frame: DataFrame, model: str, text: str) -> DataFrame:
     """The frame with the columns label and score."""
 
-    @pandas_udf("label string, score double")
+    @pandas_udf("label string, score double")  # type: ignore[untyped-decorator, unused-ignore]
     def classify(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
         import compress
 

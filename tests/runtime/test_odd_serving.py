@@ -20,7 +20,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 import datasets
-import pandas  # type: ignore[import-untyped]  # it comes with datasets
+import pandas
 import pyarrow
 import pytest
 
