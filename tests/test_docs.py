@@ -1,5 +1,6 @@
 """What is written about the project agrees with the project."""
 
+import ast
 import re
 import unicodedata
 from collections import Counter
@@ -62,6 +63,16 @@ def test_every_page_is_in_the_navigation_once_and_linked_to() -> None:
 
 def test_every_step_has_a_page() -> None:
     assert {*STEPS, "auto", "check", "predict", "serve", "run"} == {page.stem for page in (DOCS / "steps").iterdir()}
+
+
+def test_messages_that_troubleshooting_explains_are_said() -> None:
+    sources = (ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "compress").rglob("*.py"))
+    constants = (node.value for tree in sources for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    said = [value for value in constants if isinstance(value, str)]
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    explained = re.findall(r"^### `(.+)`$", page, re.MULTILINE)
+    assert len(explained) >= 20
+    assert [message for message in explained if not any(message in value for value in said)] == []
 
 
 def test_the_readme_is_short() -> None:
