@@ -25,11 +25,14 @@ class Journal:
         done: how many there are.
     """
 
+    rows: int | None
+    done: int
+
     def __init__(self, file: IO[bytes], made_of: Mapping[str, Any], overwrite: bool) -> None:
         self._file = file
         self._overwrite = overwrite
         self._made_of = dict(made_of)
-        self.rows: int | None = None
+        self.rows = None
         self.done = 0
         self._read()
 

@@ -23,8 +23,9 @@ from compress.task import reads_pairs
 
 BATCHES = (1, 2, 7, 32)
 LENGTHS = (2, 9, 31, 128, 512)
-# The longest texts that are compared, and the most scores of a head: PyTorch holds all scores of a batch at once.
-MOST_TOKENS, MOST_SCORES = 1024, 32 * 512**2
+# The longest texts that are compared, and the most scores of a head: large batches of long texts took more than half of
+# the time, and differ from small ones in nothing.
+MOST_TOKENS, MOST_SCORES = 1024, 8 * 512**2
 
 # Public domain prose, and short messages made up for this list.
 _TEXTS = (

@@ -142,6 +142,7 @@ def _strings(path: Path, part: int, name: int) -> Iterator[str]:
 
 
 def content_of(path: Path) -> memoryview:
+    """The bytes of a file, read from the disk as they are looked at."""
     with path.open("rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 

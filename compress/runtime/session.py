@@ -10,8 +10,9 @@ import onnxruntime as ort
 
 from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, open_whole
-from compress.limits import find_limits
+from compress.limits import Limits, find_limits, resident_bytes
 from compress.machine import usable_cpus
+from compress.progress import say
 from compress.runtime.decision import Decision
 from compress.runtime.encoding import Feeds, TextEncoder
 from compress.runtime.graph_file import (
@@ -88,7 +89,7 @@ class OnnxPredictor:
             choice = choose_graph(folder)
             return cls(choice.graph, manifest, encoder, threads, instances, choice.reason, provider)
 
-        _refuse_without_memory(folder)
+        _say_if_short_of_memory(folder, find_limits())
         predictor = open_whole(folder, opened)
         predictor.folder = folder.absolute()
         return predictor
@@ -126,19 +127,17 @@ class OnnxPredictor:
         return logits
 
 
-def _refuse_without_memory(folder: Path) -> None:
-    """Refuse a graph that a container has no room for, before the kernel kills the process without a word.
-
-    The least that loading needs is what is laid out anew for products. Tables stay in the file: half is a low guess.
-    """
-    limit, graphs = find_limits().limit_bytes, list((folder / "onnx").glob("*.onnx"))
-    if limit is None or not graphs:
+def _say_if_short_of_memory(folder: Path, limits: Limits) -> None:
+    """Tell of a graph that a container may have no room for, before the kernel kills the process without a word."""
+    graphs = [graph.stat().st_size for graph in (folder / "onnx").glob("*.onnx")]
+    if limits.limit_bytes is None or not graphs:
         return
-    needed = min(graph.stat().st_size for graph in graphs) // 2
-    if needed > limit:
-        raise CompressError(
-            f"{folder}: needs {needed / 2**20:,.0f} MiB of memory at the least, the container grants "
-            f"{limit / 2**20:,.0f}; raise its limit, or give a smaller model"
+    held, needed = resident_bytes(), min(graphs)
+    if held + needed > limits.limit_bytes:
+        say(
+            f"{folder}: may need {needed / 2**20:,.0f} MiB of memory beside the {held / 2**20:,.0f} that this process "
+            f"holds, and the container grants {limits.limit_bytes / 2**20:,.0f}; if the process is killed, raise the "
+            "container's memory limit or take a smaller model"
         )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,6 +16,7 @@ _LINGER_S = 2  # that a refused body is still read, and thrown away: cut off soo
 _CLIENT_LEFT = 499  # nginx's number; nobody sees it but the metrics
 
 
+@dataclass(slots=True)
 class Traffic:
     """What is going on, for the end of the service.
 
@@ -24,10 +26,9 @@ class Traffic:
         since_request: counts from the last request's first byte.
     """
 
-    def __init__(self) -> None:
-        self.draining = False
-        self.answering = 0
-        self.since_request = Stopwatch()
+    draining: bool = False
+    answering: int = 0
+    since_request: Stopwatch = field(default_factory=Stopwatch)
 
 
 class RefusedError(Exception):

@@ -1,6 +1,7 @@
 """Classifies a column of texts with Spark: python classify.py MODEL IN OUT [--text COLUMN] [--master local[2]].
 
-IN and OUT are folders of Parquet files. The columns label and score are added. Each worker loads the model once a task, and reads it from MODEL: a folder on a disk that all of them see, or one sent to them with ``--files``.
+IN and OUT are folders of Parquet files. The columns label and score are added. Each worker loads the model once a task,
+and reads it from MODEL: a folder on a disk that all of them see, or one sent to them with ``--files``.
 """
 
 import argparse

@@ -20,6 +20,8 @@ import pytest
 import compress
 from compress.clock import Stopwatch
 from compress.errors import CompressError
+from compress.limits import Limits
+from compress.runtime import session
 from compress.runtime.classifier import Classifier
 
 TEXTS = ["good", "a very bad film with a dull story", "", "the film is boring " * 9, "great film"] * 8
@@ -135,3 +137,14 @@ def test_closing_while_others_ask_ends_in_answers_or_the_error(tiny_onnx: Path, 
         for thread in threads:
             thread.join(60)
         assert ends == ["the classifier is closed; load it again"] * 3
+
+
+def test_a_container_with_too_little_memory_is_told_of_and_no_other(
+    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for limit, told in ((64 * 2**20, True), (64 * 2**30, False), (None, False)):
+        monkeypatch.setattr(session, "find_limits", lambda limit=limit: Limits(1, limit_bytes=limit))
+        with compress.load(tiny_onnx, threads=1) as classifier:
+            assert classifier("a film").label
+        said = capsys.readouterr().err
+        assert ("the container grants 64;" in said) is told, said
