@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import distillation, families, pruning, reference
+from benchmarks import beside, distillation, families, pruning, reference
 from benchmarks.gpu.table import table as gpu_table
 from compress.benchmark.report.page import as_markdown
 
@@ -24,6 +24,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 _HEADLINE = RESULTS / "demo.json"
 # What is measured data set by data set has a file for each in a folder of its own.
 _BY_DATA_SET = {"distillation": distillation.table, "pruning": pruning.table}
+_BESIDE = {"graphs": beside.graphs, "throughput_peers": beside.bulk, "textbrewer": beside.distillation}
 _FROM_CODE: dict[str, Callable[[], str]] = {
     "families": families.table,
     "commands": reference.commands,
@@ -40,10 +41,12 @@ def with_tables(text: str) -> str:
 
 
 def table(name: str) -> str:
-    """A bench's results ``NAME.json``, those of the data sets in and below the folder ``NAME``, or a part of the code."""
+    """A bench's results ``NAME.json``, those of the data sets in and below the folder ``NAME``, or from the code."""
     if name in _BY_DATA_SET:
         found = {path: _read(path) for path in sorted((RESULTS / name).rglob("*.json"))}
         return _BY_DATA_SET[name](found) + "\n"
+    if name in _BESIDE:
+        return _BESIDE[name](_read(RESULTS / f"{name}.json"))
     if name in _FROM_CODE:
         return _FROM_CODE[name]()
     if name == "gpu":  # a machine with one is seldom at hand

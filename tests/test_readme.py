@@ -48,7 +48,7 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def workplace(tmp_path: Path, tiny_encoder: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that the documents suppose: ``reviews.csv``, ``texts.csv``, ``more.txt``, ``recipe.yaml`` and a checkpoint."""
+    """The folder that the documents suppose, with their data, their recipe and a checkpoint."""
     lines = (tiny_data / "train.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines[:ROWS]]
     reviews = "".join(f"{row['text']},{row['label']}\n" for row in rows)
