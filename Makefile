@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clients lint setup schema tables clean
+.PHONY: demo test clients lint setup schema tables docs clean
 
 demo: setup
 	$(BIN)/compress demo --out runs/demo
@@ -25,9 +25,19 @@ lint: setup
 schema: setup
 	$(BIN)/compress run --schema > compress/recipes/recipe.schema.json
 
-# The README's tables from benchmarks/results; a test fails when they are stale.
+# The tables and the plot of README and docs from benchmarks/results, and the reference from the code; a test fails
+# when they are stale.
 tables: setup
 	$(BIN)/python -m benchmarks.tables
+
+# The site, in build/site; a link or anchor that leads nowhere stops it. It has an environment of its own.
+docs: .docs/.done
+	.docs/bin/mkdocs build --quiet --strict
+
+.docs/.done: pyproject.toml
+	$(PYTHON) -m venv .docs
+	.docs/bin/pip install --quiet --editable '.[docs]'
+	touch $@
 
 setup: $(VENV)/.done
 
@@ -41,4 +51,4 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .docs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -67,7 +67,7 @@ def carried(bert: PreTrainedModel, family: Family) -> PreTrainedModel:
 
 
 def table() -> str:
-    """What works for which family, in Markdown, for the README."""
+    """What works for which family, in Markdown, for the documents."""
     lines = [_COLUMNS, ("---",) * len(_COLUMNS)]
     for family in FAMILIES.values():
         vocabulary = "yes" if family.tokenizer in KINDS else "no"

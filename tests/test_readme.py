@@ -1,23 +1,25 @@
-"""The README's commands do what it says: each is run, in its order, on a tiny model and tiny data."""
+"""The commands of README and docs do what is said of them: each is run once, in its order, on a tiny model and data."""
 
 import json
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from compress.cli.main import main
 from tests.conftest import FILLERS, WORDS
+from tests.serving.service import serving
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+_NAV = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs" / name for name in re.findall(r"(\S+\.md)$", _NAV, re.MULTILINE))]
 
-# The README speaks of real models; these make the same commands fit a tiny one. Each must stand in the README.
+# The documents speak of real models; these make the same commands fit a tiny one. Each must stand in a document.
 SMALLER = {
     "--hidden-size 192 --heads 6 --ffn-size 768": "--hidden-size 32 --heads 2 --ffn-size 64",
     "--hidden-size 256": "--hidden-size 48",
-    "--max-error 2": "--max-error 99",
+    "--max-error 2": "--max-error 99.5",  # of seven texts, six may be answered wrong
     "--target-latency-ms 0.8": "--target-latency-ms {reachable_ms}",
 }
 ROWS = 100
@@ -36,27 +38,28 @@ QUICKER_RECIPE = {
 RECIPE = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 
 
-def commands() -> Iterator[str]:
-    """Every ``compress ...`` line of the README's shell blocks, without its comment."""
-    for block in re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL):
-        for line in block.splitlines():
-            if line.startswith("compress "):
-                yield line.partition("#")[0].strip()
+def commands() -> list[str]:
+    """The ``compress ...`` lines of all shell blocks, without comments, each once however it is spaced."""
+    texts = (path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    blocks = (block for text in texts for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    lines = (line.partition("#")[0].split() for block in blocks for line in block.splitlines())
+    return list(dict.fromkeys(" ".join(words) for words in lines if words[:1] == ["compress"]))
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, tiny_encoder: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that the README supposes: ``reviews.csv``, ``more.txt``, ``recipe.yaml`` and a checkpoint."""
+    """The folder that the documents suppose, with their data, their recipe and a checkpoint."""
     lines = (tiny_data / "train.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines[:ROWS]]
     reviews = "".join(f"{row['text']},{row['label']}\n" for row in rows)
     (tmp_path / "reviews.csv").write_text("text,label\n" + reviews, encoding="utf-8")
+    (tmp_path / "texts.csv").write_text("text\n" + "".join(f"{row['text']}\n" for row in rows), encoding="utf-8")
     more = (f"{word} {filler}" for word in WORDS["positive"] for filler in FILLERS)
     (tmp_path / "more.txt").write_text("\n".join(more) + "\n", encoding="utf-8")
     answers = (json.dumps({"text": row["text"], "answer": row["label"]}) for row in rows)
     (tmp_path / "answers.jsonl").write_text("\n".join(answers) + "\n", encoding="utf-8")
     (tmp_path / "bert-base-uncased").symlink_to(tiny_encoder)
-    (recipe,) = RECIPE.findall(README.read_text(encoding="utf-8"))
+    (recipe,) = RECIPE.findall("".join(path.read_text(encoding="utf-8") for path in DOCUMENTS))
     for words, quicker in QUICKER_RECIPE.items():
         assert words in recipe
         recipe = recipe.replace(words, quicker)
@@ -75,7 +78,7 @@ def reachable_ms(capsys: pytest.CaptureFixture[str]) -> float:
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_table", "forked_workers")
 def test_every_command_runs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = list(commands())
+    lines = commands()
     assert all(any(words in line for line in lines) for words in SMALLER)
     for line in lines:
         for words, smaller in SMALLER.items():
@@ -84,24 +87,15 @@ def test_every_command_runs(workplace: Path, capsys: pytest.CaptureFixture[str])
         if "{reachable_ms}" in line:
             line = line.format(reachable_ms=reachable_ms(capsys))  # noqa: PLW2901
         _, step, *arguments = shlex.split(line)
+        if step == "serve":
+            with serving(arguments[0]):  # until it says that it listens, on any port that is free
+                continue
         if "--out" in arguments and (workplace / arguments[arguments.index("--out") + 1]).exists():
             arguments.append("--overwrite")
         if step == "quantize":
             arguments += ["--max-drop", "100"]  # a validation text of ten may be lost
         assert main([step, *arguments, *QUICKER.get(step, [])]) == 0, (line, capsys.readouterr().err)
-    made = {
-        "teacher",
-        "student",
-        "pruned",
-        "onnx",
-        "int8",
-        "report",
-        "app",
-        "triton",
-        "fp16",
-        "qdq",
-        "narrow",
-        "runs",
-        "sure",
-    }
-    assert made <= {path.name for path in workplace.iterdir()}
+    written = (line.partition("--out ")[2].split() for line in lines if "--dry-run" not in line)
+    made = {words[0] for words in written if words}
+    assert {"teacher", "student", "pruned", "onnx", "int8", "report", "app", "runs/reviews"} <= made
+    assert [name for name in made if not (workplace / name).exists()] == []

@@ -1,0 +1,47 @@
+"""Tables of ``compress`` beside other tools, in Markdown, from the kept results."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Results = Mapping[str, Any]
+
+
+def graphs(results: Results) -> str:
+    """Median times of the int8 graph and of others' from the same weights, by shape; the fastest is in bold."""
+    contenders = list(results["rows"][0]["ratio"])[:3]
+    rows = []
+    for row in results["rows"]:
+        times = [row["p50_ms"][name] for name in contenders]
+        shown = [f"**{ms:.2f}**" if ms == min(times) else f"{ms:.2f}" for ms in times]
+        rows.append([row["model"], row["load"], str(row["threads"]), *shown])
+    return _table(["model", "texts x tokens", "threads", *(f"{name}, ms" for name in contenders)], rows)
+
+
+def bulk(results: Results) -> str:
+    """Texts a second from one int8 folder, and how many labels differ from those of one text at a time."""
+    told = {name: found for name, found in results["contenders"].items() if "other_labels" in found}
+    rows = [[name, f"{found['texts_per_s']:,}", str(found["other_labels"])] for name, found in told.items()]
+    return _table([f"{results['texts']:,} texts, {results['threads']} threads", "texts/s", "other labels"], rows)
+
+
+def distillation(results: Results) -> str:
+    """Training and whole runs as multiples of TextBrewer's speed, and what the students reach."""
+    rows = [
+        [
+            row["contender"],
+            f"{_mean(row['training_ratios']):.1f}x",
+            f"{_mean(row['run_ratios']):.1f}x",
+            f"{row['accuracy']:.1%}",
+        ]
+        for row in results["rows"]
+    ]
+    return _table(["", "training", "whole run", "accuracy"], rows)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
