@@ -62,8 +62,9 @@ class Delimited(LinesFile[list[str]]):
 
     def _with(self, raw: str, cells: Sequence[str], beyond: int = 0) -> str:
         """A record and more cells, which take the place of empty ones beyond the last column."""
-        record = _without_end(raw)
-        kept = record.removesuffix(self._separator * beyond)
+        kept = record = _without_end(raw)
+        for _ in range(beyond):
+            kept = kept.removesuffix('""').removesuffix(self._separator)
         more = self._joined(cells, csv.QUOTE_ALL if self._quotes_all else csv.QUOTE_MINIMAL)
         return f"{kept}{self._separator}{more}{raw[len(record) :]}"
 

@@ -63,6 +63,8 @@ class Journal:
 
     def remove(self) -> None:
         """Take the file away, while no other process can open it."""
+        if fcntl is None:  # Windows removes no file that is open
+            self._file.close()
         Path(self._file.name).unlink()
 
     def _write(self, entries: Sequence[Any]) -> None:

@@ -189,6 +189,9 @@ def load(
 ) -> Classifier:
     """The classifier in an exported folder; its int8 graph where it has one and this CPU runs int8 well.
 
+    A model's files stay in use after loading: what is written into one changes the answers, or ends the process.
+    Replace the folder by a rename, as the steps do with ``--overwrite``, never by copying over it.
+
     Args:
         folder: what ``compress export`` or ``compress quantize`` wrote.
         threads: CPU threads to use; default: all that this process may use. (The tokenizer has threads of its own:

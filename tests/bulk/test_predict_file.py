@@ -180,6 +180,7 @@ def test_a_json_line_is_kept_and_its_answer_behind_it(rows: list[dict[str, Any]]
         ('text\tb\nsay "hi"\tx\n', 'text\tb\tlabel\tscore\nsay "hi"\tx\tgood film\t0.5\n'),  # quotes are text
         ('text\tb\n"a\tb ""c"""\tx\n', 'text\tb\tlabel\tscore\n"a\tb ""c"""\tx\t"good\tfilm"\t0.5\n'),
         ("sep=;\ntext;b\na;1\n", "sep=;\ntext;b;label;score\na;1;good\tfilm;0.5\n"),
+        ('"text","b"\n"a","","",""\n', '"text","b","label","score"\n"a","","good\tfilm","0.5"\n'),
         ("text,b\n\na,1,,\n", "text,b,label,score\na,1,good\tfilm,0.5\n"),  # a spreadsheet's empty columns
         ("text,b\na,1", "text,b,label,score\na,1,good\tfilm,0.5"),
     ],

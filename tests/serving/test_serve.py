@@ -284,7 +284,8 @@ def test_sigterm_ends_a_service_with_half_a_request_open(tiny_int8: Path, sent: 
         assert service.process.stderr is not None
         assert service.process.stderr.read().count("\n") <= 2  # no traceback
         half.settimeout(5)
-        assert half.recv(1000).startswith((b"", b"HTTP/1.1 503"))
+        said = half.recv(1000)
+        assert said == b"" or said.startswith(b"HTTP/1.1 503")
 
 
 def test_while_it_ends_it_is_not_ready_and_answers(tiny_int8: Path) -> None:
