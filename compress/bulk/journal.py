@@ -45,15 +45,9 @@ class Journal:
         """Return when the disk holds these answers.
 
         Raises:
-            CompressError: an answer has a score that is no number.
             OSError: the disk is full or fails.
         """
-        try:
-            self._write(answers)
-        except ValueError:
-            raise CompressError(
-                "predict: the model's scores are not numbers (NaN); export or quantize it again"
-            ) from None
+        self._write(answers)
         self.done += len(answers)
 
     def answers(self) -> Iterator[Any]:

@@ -381,6 +381,8 @@ def test_what_cannot_be_answered_is_refused_before_any_work(
         (("--out", "o.csv"), ("--data FILE and --out FILE belong together",)),
         (("--data", "d.csv"), ("--data FILE and --out FILE belong together",)),
         (("--data", "d.csv", "--out", "o.csv", "a text"), ("not both",)),
+        (("a text", "--text", "b"), ("--text, --prefix and --overwrite go with --data",)),
+        (("a text", "--overwrite"), ("--text, --prefix and --overwrite go with --data",)),
         (("--data", "absent.csv", "--out", "o.csv"), ("absent.csv", "No such file")),
         (("--data", "d.csv", "--out", "o.jsonl"), ("o.jsonl", "CSV", ".csv")),
         (("--data", "d.csv", "--out", "d.csv", "--overwrite"), ("is the data",)),
