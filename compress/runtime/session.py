@@ -206,7 +206,12 @@ def open_session(
     if isinstance(graph, Path) and wanted == _CPU and CAN_MAP:
         file = graph.resolve()  # through links, which onnxruntime follows no further than the folder
         options.add_session_config_entry(FOLDER_OPTION, str(file.parent))
-        content = without_weights(file)
+        try:
+            content = without_weights(file)
+        except (IndexError, ValueError):  # of another program: check_graph has read ours
+            raise CompressError(
+                f"{graph}: not a whole ONNX file, truncated or a Git LFS pointer; get it again"
+            ) from None
     try:
         session = ort.InferenceSession(content, options, providers=[wanted])
     except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class of their own

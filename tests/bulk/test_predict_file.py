@@ -193,6 +193,12 @@ def test_other_kinds_of_text_files(content: str, copy: str, tmp_path: Path) -> N
     assert (tmp_path / "o.txt").read_bytes().decode() == copy
 
 
+def test_a_label_keeps_its_blanks_in_a_copy_without_quoting(tmp_path: Path) -> None:
+    (tmp_path / "d.tsv").write_text('text\nsay "hi"\n', encoding="utf-8")
+    Delimited(tmp_path / "d.tsv", NAMES, "\t").copy(tmp_path / "o.tsv", NAMES, [[" very  good\t", 0.5]])
+    assert (tmp_path / "o.tsv").read_text(encoding="utf-8").endswith('say "hi"\t very  good \t0.5\n')
+
+
 # Tasks ---------------------------------------------------------------------------------------------------------------
 
 
@@ -345,6 +351,8 @@ def test_a_file_that_changes_meanwhile_is_refused(classifier: Classifier, tiny_i
         ("d.csv", "text,b\na,x\nb\n", (), ("line 3", "expected 2", "found 1")),
         ("d.csv", 'text,b\n"a,x\nb\n', (), ("line 2", "quoted")),
         ("d.csv", "text\na\n".encode("utf-16"), (), ("line 1", "not UTF-8", "iconv")),
+        ("d.csv", "text,b\ra,x\rb,y\r", (), ("carriage returns alone", "tr '\\r' '\\n'")),
+        ("d.csv", 'sep=;\ntext;b\na;1\na;"x\n', (), ("line 4", "quoted")),
         ("d.csv", b"text\na\n\xe9\n", (), ("line 3", "0xe9")),
         ("d.jsonl", '{"text": "a"}\n{"text": null}\n', (), ("line 2", "missing")),
         ("d.jsonl", '{"text": "a"}\n{"text": "\\ud83d"}\n', (), ("line 2", "surrogate")),
