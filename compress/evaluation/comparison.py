@@ -38,6 +38,11 @@ class Change:
     mcnemar_p: float  # see mcnemar_p
 
 
+def is_within(points: float, limit: float) -> bool:
+    """Whether a loss is no more than ``limit``, both in points; a rounding error is not a loss."""
+    return points <= limit + 1e-9
+
+
 @dataclass(frozen=True)
 class Agreement(Change):
     """A quantized model against its parent, with the metric of each."""
@@ -54,8 +59,8 @@ class Agreement(Change):
         return 100 * (self.parent - self.quantized)
 
     def is_within(self, max_drop: float) -> bool:
-        """Whether it lost no more than ``max_drop`` points; a rounding error is not a loss."""
-        return self.drop_points <= max_drop + 1e-9
+        """Whether it lost no more than ``max_drop`` points."""
+        return is_within(self.drop_points, max_drop)
 
     def __str__(self) -> str:
         low, high = (100 * bound for bound in self.ci95)
