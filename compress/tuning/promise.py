@@ -1,4 +1,4 @@
-"""What the winner will lose on new texts, told by validation texts that nothing was chosen by.
+"""What the winner will lose on new texts, told by validation texts kept out of the search.
 
 A winner among dozens looks better on the texts that it was picked by than it is. So half of the validation texts are
 held back: no checkpoint, no temperature and no model is chosen by them, and the loss is stated from them alone.
@@ -62,11 +62,16 @@ class Promise:
         }
 
     def __str__(self) -> str:
-        low, high = self.ci95
+        changes = f"gains {_shown(-self.loss)}" if self.loss < 0 else f"loses {_shown(self.loss)}"
+        low, high = map(_shown, self.ci95)
         return (
-            f"on {self.texts:,} validation texts that nothing was chosen by it loses {self.loss:.1f} points "
-            f"(95% interval {low:.1f} to {high:.1f}) and answers as the teacher on {self.agreement:.1%}"
+            f"on {self.texts:,} validation texts kept out of the search it {changes} points (95% interval of the loss "
+            f"{low} to {high}) and answers as the teacher on {self.agreement:.1%}"
         )
+
+    def exceeds(self, max_drop: float | None) -> bool:
+        """Whether the whole interval of the loss is above ``max_drop`` points; never where None."""
+        return max_drop is not None and self.ci95[0] > max_drop
 
 
 def promise_of(
@@ -75,7 +80,12 @@ def promise_of(
     """From the logits of both on the held-back texts, ``[n, labels]``, with columns in the order of ``labels``."""
     change = compare_logits(metric, task, labels, teacher, model, held.targets(labels, task))
     low, high = change.ci95
-    return Promise(len(held), change.drop_points, (-100 * high, -100 * low), change.agreement, test_texts)
+    return Promise(len(held), change.drop_points, (0.0 - 100 * high, 0.0 - 100 * low), change.agreement, test_texts)
+
+
+def _shown(points: float) -> str:
+    """To one decimal, and never -0.0."""
+    return f"{round(points, 1) + 0:.1f}"
 
 
 def _rows(split: Split, rows: Sequence[int]) -> Split:
