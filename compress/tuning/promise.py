@@ -63,15 +63,24 @@ class Promise:
 
     def __str__(self) -> str:
         changes = f"gains {_shown(-self.loss)}" if self.loss < 0 else f"loses {_shown(self.loss)}"
-        low, high = map(_shown, self.ci95)
         return (
-            f"on {self.texts:,} validation texts kept out of the search it {changes} points (95% interval of the loss "
-            f"{low} to {high}) and answers as the teacher on {self.agreement:.1%}"
+            f"on {self.texts:,} validation texts kept out of the search it {changes} points ({self._interval_words}) "
+            f"and answers as the teacher on {self.agreement:.1%}"
         )
 
-    def exceeds(self, max_drop: float | None) -> bool:
-        """Whether the whole interval of the loss is above ``max_drop`` points; never where None."""
-        return max_drop is not None and self.ci95[0] > max_drop
+    def missed_words(self, max_drop: float | None) -> str:
+        """What to say where all of the interval is above the points that were allowed; else nothing."""
+        if max_drop is None or self.ci95[0] <= max_drop:
+            return ""
+        return (
+            f"The held-back texts say that it loses more than was asked: {_shown(self.loss)} points "
+            f"({self._interval_words}), and at most {max_drop:g} were allowed."
+        )
+
+    @property
+    def _interval_words(self) -> str:
+        low, high = map(_shown, self.ci95)
+        return f"95% interval of the loss {low} to {high}"
 
 
 def promise_of(

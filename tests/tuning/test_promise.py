@@ -51,7 +51,8 @@ def test_where_no_answer_changed_the_interval_has_a_width() -> None:
 def test_a_gain_is_called_one_and_a_goal_is_missed_where_the_whole_interval_is_above_it() -> None:
     assert "it gains 0.4 points (95% interval of the loss -1.0 to 0.0)" in str(Promise(9, -0.4, (-1, -0.04), 0.9, 9))
     lost = Promise(1000, 2.6, (1.4, 3.8), 0.95, 1000)
-    assert [lost.exceeds(most) for most in (1.0, 1.4, 2.0, None)] == [True, False, False, False]
+    assert [bool(lost.missed_words(most)) for most in (1.0, 1.4, 2.0, None)] == [True, False, False, False]
+    assert "2.6 points (95% interval of the loss 1.4 to 3.8), and at most 1 were allowed" in lost.missed_words(1.0)
 
 
 def test_half_of_validation_is_held_back_and_repeated_texts_stay_together() -> None:
