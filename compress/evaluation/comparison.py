@@ -159,7 +159,7 @@ def paired_interval(first_right: npt.NDArray[np.bool_], other_right: npt.NDArray
     both, neither = int((first_right & other_right).sum()), int((~first_right & ~other_right).sum())
     lost, won = int((first_right & ~other_right).sum()), int((~first_right & other_right).sum())
     before, after = (both + lost) / n, (both + won) / n
-    together = both * neither - lost * won
+    together = float(both * neither - lost * won)
     together = max(together - n / 2, 0.0) if together > 0 else together  # the correction for continuity
     scale = n * n * np.sqrt(before * (1 - before) * after * (1 - after))
     phi = together / scale if scale else 0.0
