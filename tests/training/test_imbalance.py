@@ -14,8 +14,8 @@ from compress.config import FinetuneConfig
 from compress.errors import CompressError
 from compress.modeling.checkpoint import load_classifier
 from compress.modeling.torch_predictor import TorchPredictor
-from compress.runtime.predictor import predict_logits
 from compress.recipes.recipe import Recipe
+from compress.runtime.predictor import predict_logits
 from compress.training.imbalance import class_weights, weighted_loss
 from compress.training.optimization import hard_labels
 

@@ -22,13 +22,13 @@ from compress.workers import process
 from tests.processes import ForkedWorker
 
 GRAPH = "onnx/model_quantized.onnx"
-TRIED = {"teacher-int8", "layers-2", "cut-2x"}
+TRIED = {"teacher-int8", "cut-2x"}
 GOALS: dict[str, Any] = {"max_drop": 50.0, "threads": 1}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
-    """Three candidates, three epochs at most, and times that need not be exact."""
+    """Two candidates, three epochs at most, and times that need not be exact."""
     every = candidates.candidates_of
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "_start", ForkedWorker)
