@@ -21,7 +21,7 @@ from compress.runtime.graph_file import FP32_GRAPH
 from tests.fuzz.kinds import MODELS
 
 Harm = Callable[[Path], object]
-MOST_OF_LOADING = 10.0  # CPU time, as a multiple of what loading an unharmed folder takes
+MOST_OF_LOADING = 100.0  # CPU time against that of loading an unharmed tiny folder; the largest file here has 10 MB
 
 
 def listing(name: str) -> Harm:
