@@ -37,7 +37,7 @@ from compress.tuning.goals import Goals
 from compress.tuning.judge import Judge, look
 from compress.tuning.memory import Memory
 from compress.tuning.promise import divided
-from compress.tuning.search import Costs, Plan, plan
+from compress.tuning.search import Costs, Plan, plan, rungs
 from compress.tuning.teacher import (
     check_better_than_a_constant,
     cuts_of,
@@ -221,6 +221,10 @@ class Ground:
         budget_s = None if self.config.hours is None else 3600 * self.config.hours - END_S - self._before_s(told)
         costs = self.costs()
         if (chosen := plan(candidates, full_epochs(self.data), costs, budget_s)) is None:
+            if told:  # hours of work are not thrown away
+                before = in_words(self._before_s(told))
+                say(f"auto: what comes before the tries took {before}, so no student fits; give more --hours for some")
+                return Plan(candidates[:1], rungs(1))
             least = plan(candidates[:2], 1, costs, None)
             assert least is not None
             hours = (least.seconds(costs) + END_S + self._before_s(told)) / 3600

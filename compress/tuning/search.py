@@ -126,7 +126,8 @@ def next_try(
 ) -> tuple[Candidate, int] | None:
     """The candidate to try next, and for how many epochs; None where the search is over.
 
-    ``left_s`` is the time that is left, None for any; what does not fit is passed over. ``is_trained`` says whether the
+    ``left_s`` is the time that is left, None for any; what does not fit is passed over, but for the model as it is,
+    whose int8 form is there before the search. ``is_trained`` says whether the
     model that a variant is made from is still there; of another ask's short trainings it may be gone.
     """
     tried = {(each.candidate, each.epochs) for each in tries}
@@ -139,7 +140,7 @@ def next_try(
     for candidate in wanted.candidates:
         epochs = wanted.rungs[0] if candidate.command else 0
         known = candidate.title in looked_at or (candidate.title, epochs) in tried
-        if not known and fits(candidate, epochs):
+        if not known and (not candidate.command or fits(candidate, epochs)):
             return candidate, epochs
     for candidate, epochs in _by_promise(wanted, tries, goals):
         longer = [rung for rung in wanted.rungs if rung > epochs] if candidate.command else []

@@ -92,6 +92,11 @@ def test_no_time_for_one_candidate_is_no_plan() -> None:
     assert rungs(2) == [1, 2]
 
 
+def test_without_time_the_model_as_it_is_stands_alone() -> None:
+    for wanted in (Plan(candidates()[:1], rungs(1)), Plan(candidates(), [2, 7, 20])):
+        assert [each.candidate for each in searched(wanted, WITHIN_A_POINT, budget_s=0.0)] == ["teacher-int8"]
+
+
 def test_a_failed_try_is_not_repeated_and_does_not_end_the_search() -> None:
     wanted = Plan(candidates(), [2, 7])
     failed = [Try(each.title, 2, failed="no room") for each in wanted.candidates[1:4]]
