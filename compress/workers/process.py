@@ -132,13 +132,14 @@ def serve(open_server: Callable[..., Any]) -> None:
                 reply = server.describe()
             else:
                 reply = getattr(server, request.pop("do"))(**request)
-        except CompressError as error:
-            reply = {"error": str(error), "out_of_memory": False}
         except Exception as error:
-            if not is_out_of_memory(error):
-                raise
             reason = str(error).partition("\n")[0] or type(error).__name__
-            reply = {"error": f"out of memory ({reason})", "out_of_memory": True}
+            if is_out_of_memory(error):
+                reply = {"error": f"out of memory ({reason})", "out_of_memory": True}
+            elif isinstance(error, CompressError):
+                reply = {"error": str(error), "out_of_memory": False}
+            else:
+                raise
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
 
