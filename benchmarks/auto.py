@@ -5,11 +5,13 @@
 
 For each data set a teacher is fine-tuned once (the settings of benchmarks/distillation.py). Then every search runs, one
 for each drop, seed and number of hours, and adds a line to the results as soon as it is done; what has a line already
-is not done again, and a search that was interrupted goes on. Prints the table of all lines.
+is not done again, and a search that was interrupted goes on. One that fails gets a line too, with the reason under
+``failed``, and is tried again the next time. Prints the table of all searches; exit status 1 if one of these failed.
 """
 
 import argparse
 import json
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """The lines as Markdown, and how many promises held."""
     heads = ["data", "drop", "hours", "seed", "model", "test loss (95%)", "promised", "over PyTorch", "over int8", "MB"]
     lines = [f"| {' | '.join([*heads, 'minutes'])} |", f"|{'---|' * (len(heads) + 1)}"]
+    rows, failed = [row for row in rows if "failed" not in row], [row for row in rows if "failed" in row]
     for row in rows:
         low, high = row["test_loss_ci95"]
         promised = "none" if row["promised_on_test"] is None else "{:.1f} to {:.1f}".format(*row["promised_on_test"])
@@ -68,6 +71,15 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells += [f"{row['test_loss']:.1f} ({low:.1f} to {high:.1f})", promised, f"{row['speedup']:.1f}x"]
         cells += [f"{row['speedup_over_int8']:.1f}x", f"{row['megabytes']:.1f}", row["minutes"]]
         lines.append(f"| {' | '.join(map(str, cells))} |")
+    for row in failed:
+        cells = [
+            row["set"],
+            f"{row['max_drop']:g}",
+            row["hours"] or "as needed",
+            row["seed"],
+            f"failed: {row['failed']}",
+        ]
+        lines.append(f"| {' | '.join(map(str, [*cells, *[''] * (len(heads) + 1 - len(cells))]))} |")
     promised_rows = [row for row in rows if row["promised_on_test"] is not None]
     held = sum(row["promised_on_test"][0] <= row["test_loss"] <= row["promised_on_test"][1] for row in promised_rows)
     summary = f"The promise held for {held} of {len(promised_rows)} winners."
@@ -79,8 +91,10 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def read(results: Path) -> list[dict[str, Any]]:
-    """The lines that are there."""
-    return [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()] if results.exists() else []
+    """The lines that are there; of a search that has several, the last one."""
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    rows = [json.loads(line) for line in lines]
+    return list({(row["set"], row["max_drop"], row["hours"], row["seed"]): row for row in rows}.values())
 
 
 def numbers(text: str) -> list[float]:
@@ -88,8 +102,8 @@ def numbers(text: str) -> list[float]:
     return [float(part) for part in text.split(",")]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(METRICS)}; default: all")
     parser.add_argument("--drops", type=numbers, default=[1.0, 0.3])
@@ -102,21 +116,25 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if unknown := set(given.sets) - set(METRICS):
         parser.error(f"no data set {', '.join(sorted(unknown))}; there are {', '.join(METRICS)}")
+    failed = False
     for name, drop, hours, seed in product(given.sets or METRICS, given.drops, given.hours, given.seeds):
         goal = {"max_drop": drop, "hours": hours, "seed": int(seed)}
-        if any(all(row[key] == value for key, value in ({"set": name} | goal).items()) for row in read(given.results)):
+        asked = {"set": name} | goal
+        if any(asked.items() <= row.items() and "failed" not in row for row in read(given.results)):
             continue
         say(f"{name}: {goal}")
         try:
             row = search(name, given.data / name, given.out, goal, given.threads)
         except CompressError as error:
             say(f"{name}: {error}")
-            continue
+            failed = True
+            row = asked | {"failed": str(error)}
         given.results.parent.mkdir(parents=True, exist_ok=True)
         with given.results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
     print(table(read(given.results)))
+    return int(failed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

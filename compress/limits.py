@@ -1,7 +1,7 @@
 """How many CPUs and how much memory this process may use: the least of what the machine has and its container grants.
 
 A container's limits are those of its control groups (cgroups, Linux's manual page cgroups(7)): of every group on the
-way from the process's own to the root the least counts, in version 1 as in version 2.
+way from the process's own to the root the least counts, in version 1 as in version 2. What cannot be read is no limit.
 """
 
 import os
@@ -91,17 +91,20 @@ def _groups(root: Path) -> Iterator[Path]:
 def _own_paths(root: Path) -> Iterator[tuple[str, str]]:
     """This process's group for each controller of version 1, and for version 2 by the empty name."""
     for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        yield from ((name, path) for name in controllers.split(","))
+        _, _, told = line.partition(":")
+        controllers, colon, path = told.partition(":")
+        if colon:
+            yield from ((name, path) for name in controllers.split(","))
 
 
 def _mounts(root: Path) -> Iterator[tuple[str, Path, list[str]]]:
     """Where trees of groups are mounted: which part of the tree, where, and the names of its controllers."""
     for line in _lines(root / "proc/self/mountinfo"):
         about, _, filesystem = line.partition(" - ")
-        kind, _, options = filesystem.split(" ", 2)
-        if kind in ("cgroup", "cgroup2"):
-            mounted, point = about.split(" ")[3:5]
+        kind, _, rest = filesystem.partition(" ")
+        _, _, options = rest.partition(" ")
+        if kind in ("cgroup", "cgroup2") and len(places := about.split(" ")[3:5]) == 2:
+            mounted, point = places
             yield mounted, root / point.lstrip("/"), [""] if kind == "cgroup2" else options.split(",")
 
 
@@ -110,13 +113,17 @@ def _quota_cpus(group: Path) -> float | None:
     told = _words(group / "cpu.max") or _words(group / "cpu.cfs_quota_us") + _words(group / "cpu.cfs_period_us")
     if len(told) != 2 or told[0] in (_NO_LIMIT, "-1"):
         return None
-    quota_us, period_us = map(int, told)
-    return quota_us / period_us
+    with suppress(ValueError, ZeroDivisionError):
+        quota_us, period_us = map(int, told)
+        return quota_us / period_us
+    return None
 
 
 def _limit_bytes(group: Path) -> int | None:
     told = _words(group / "memory.max") or _words(group / "memory.limit_in_bytes")
-    return None if told in ([], [_NO_LIMIT]) else int(told[0])
+    with suppress(ValueError):
+        return None if told in ([], [_NO_LIMIT]) else int(told[0])
+    return None
 
 
 def _words(path: Path) -> list[str]:
@@ -124,7 +131,7 @@ def _words(path: Path) -> list[str]:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of one of the system's files; none where it is not there or may not be read."""
+    """The lines of one of the system's files, odd names in them too; none where it is not there or may not be read."""
     with suppress(OSError):
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     return []

@@ -27,8 +27,8 @@ OUR_MARKS = {
 }
 
 
-def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
-    """Refuse an output folder that would overwrite something, before any work is done."""
+def check_place(out: Path, inputs: tuple[Path, ...] = ()) -> None:
+    """Refuse an output that is no folder, or that holds an input or the folder that the command runs in."""
     if Path.cwd().is_relative_to(out.resolve()):
         raise CompressError(f"--out {out}: holds the folder that this command runs in; name one inside it")
     for path in inputs:
@@ -38,6 +38,11 @@ def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None
             )
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise CompressError(f"--out {out}: exists and is not a folder; choose another")
+
+
+def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+    """Refuse an output folder that would overwrite something, before any work is done."""
+    check_place(out, inputs)
     if out.exists():
         if not overwrite:
             raise CompressError(f"--out {out}: exists; choose another, or add --overwrite to replace it")

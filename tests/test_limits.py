@@ -24,7 +24,7 @@ def system(root: Path, groups: str, mounts: str, files: dict[str, str]) -> Limit
     told = {"proc/self/cgroup": groups, "proc/self/mountinfo": mounts}
     for name, content in {**told, **{f"sys/fs/cgroup/{name}": content for name, content in files.items()}}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(content, encoding="utf-8")
+        (root / name).write_text(content, encoding="utf-8", errors="surrogateescape")
     return find_limits(root)
 
 
@@ -76,6 +76,15 @@ def test_a_container_finds_its_own_part_of_the_tree(tmp_path: Path, path: str, m
 )
 def test_threads_are_whole_cpus_and_at_least_one(affinity: int, quota: float | None, cpus: int) -> None:
     assert Limits(affinity, quota).cpus == cpus
+
+
+def test_what_is_odd_is_passed_over(tmp_path: Path) -> None:
+    odd = "36 23 0:33 / /mnt/\udce9 rw - ext4 /dev/sda rw\n\nodd\n37 23 - cgroup2\n"
+    groups, mounts = "odd\n1:odd\n0::/\n", odd + V2_MOUNT.format(root="/")
+    files = {"cpu.max": "a b\n", "memory.max": "\udce9\n"}
+    found = system(tmp_path / "odd", groups, mounts, files)
+    assert (found.quota_cpus, found.limit_bytes) == (None, None)
+    assert system(tmp_path / "limited", groups, mounts, {"cpu.max": "100000 0\n", "memory.max": "9\n"}).limit_bytes == 9
 
 
 def test_a_system_that_tells_nothing_has_no_limits(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ def test_the_named_tests_exist() -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)
     assert len(named) > 15
     for file, name in named:
+        assert (ROOT / file).is_file(), file
         assert f"\ndef {name}(" in (ROOT / file).read_text(encoding="utf-8"), (file, name)
 
 

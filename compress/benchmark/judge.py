@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from compress.benchmark.protocol import Measured, all_labels
 from compress.evaluation.balance import measure_balance
-from compress.evaluation.comparison import find_flips, measure_change
+from compress.evaluation.comparison import Change, find_flips, measure_change
 from compress.evaluation.metrics import (
     Floats,
     Indicators,
@@ -49,7 +49,8 @@ def judge(measured: Mapping[str, Measured], test: "Split", wanted: str | None, s
             sureness = _sureness(model, labels)
             accuracy |= asdict(measure_quality(labels, answers, true, sureness))
             accuracy |= _selected(model, sureness, (answers == true).all(axis=1))
-            change = asdict(measure_change(metric, first_answers, answers, true, seed))
+            itself = Change(0.0, (0.0, 0.0), 1.0, 1.0)  # no chance comes into that
+            change = asdict(itself if model is first else measure_change(metric, first_answers, answers, true, seed))
         flips = asdict(find_flips(test.texts, labels, first_answers, answers, true))
         judged[name] = {"accuracy": accuracy, "versus_first": change, "flips": flips}
     return judged

@@ -62,7 +62,7 @@ def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig)
     failed = findings.failed
     entries = compare(findings.timed(), test, config)
     balance = balance_of(findings.timed(), test, config.metric) if test.labels else None
-    recommendation, contention = recommend(entries, balance), findings.watch.contention()
+    recommendation, contention = recommend(entries, balance, config.split), findings.watch.contention()
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "partial": partial,

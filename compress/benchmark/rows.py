@@ -101,7 +101,8 @@ def plan(named: Mapping[str, Path], config: "BenchConfig") -> tuple[dict[str, Ro
     A path that is no folder, no ONNX file and no hub id is refused.
     """
     for path in named.values():
-        if find_foreign(path) is None and not path.is_dir() and path.parent.is_dir():  # else it may be a hub id
+        local = path.is_file() or (path.parent != Path() and path.parent.is_dir())  # else it may be a hub id
+        if local and find_foreign(path) is None and not path.is_dir():
             raise CompressError(f"{path}: no such folder; give folders of models")
     for backend in config.backends:
         _check_backend(backend, config.device)

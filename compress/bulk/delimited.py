@@ -10,8 +10,10 @@ from typing import Any
 
 from compress.bulk.lines import LONGEST_ROW, MARK, LinesFile, Row, lines_of, refuse_clash, refuse_longer
 from compress.data.tables import refuse_duplicates
-from compress.data.text_files import SEPARATOR_LINE, has_quoting, separator_of
+from compress.data.text_files import SEPARATOR_LINE, has_quoting, quoted_records, refuse_other_width, separator_of
 from compress.errors import CompressError
+
+_BREAKS = str.maketrans("\t\r\n", "   ")  # what no unquoted field can hold
 
 
 class Delimited(LinesFile[list[str]]):
@@ -21,6 +23,11 @@ class Delimited(LinesFile[list[str]]):
         csv.field_size_limit(LONGEST_ROW)
         self.path = path
         first = next((line for _, line in lines_of(path)), "")
+        if "\r" in first and "\n" not in first:  # the line ends of an old Macintosh
+            raise CompressError(
+                f"{path}: its lines end in carriage returns alone; convert it, for example with: "
+                "tr '\\r' '\\n' < OLD > NEW"
+            )
         told = SEPARATOR_LINE.match(first.removeprefix(MARK))
         self._before = first if told else MARK if first.startswith(MARK) else ""
         self._skipped = 1 if told else 0
@@ -38,11 +45,8 @@ class Delimited(LinesFile[list[str]]):
     def rows(self) -> Iterator[Row[list[str]]]:
         """Every record below the names; blank lines are left out."""
         for number, raw, fields in islice(self._records(), 1, None):
-            if len(fields) < len(self.names) or any(fields[len(self.names) :]):
-                raise CompressError(
-                    f"{self.path}, line {number}: expected {len(self.names)} columns ({', '.join(self.names)}), found "
-                    f"{len(fields)}; quote a field that holds a separator, or mend the row"
-                )
+            remedy = "quote a field that holds a separator, or mend the row"
+            refuse_other_width(f"{self.path}, line {number}", self.names, fields, remedy)
             yield number, raw, fields
 
     def cell(self, fields: list[str], column: str) -> str:
@@ -62,14 +66,15 @@ class Delimited(LinesFile[list[str]]):
 
     def _with(self, raw: str, cells: Sequence[str], beyond: int = 0) -> str:
         """A record and more cells, which take the place of empty ones beyond the last column."""
-        record = _without_end(raw)
-        kept = record.removesuffix(self._separator * beyond)
+        kept = record = _without_end(raw)
+        for _ in range(beyond):
+            kept = kept.removesuffix('""').removesuffix(self._separator)
         more = self._joined(cells, csv.QUOTE_ALL if self._quotes_all else csv.QUOTE_MINIMAL)
         return f"{kept}{self._separator}{more}{raw[len(record) :]}"
 
     def _joined(self, cells: Sequence[str], quoting: Any) -> str:
         if not self._quoted:  # then no field can hold a separator or a line end
-            return self._separator.join(" ".join(cell.split()) for cell in cells)
+            return self._separator.join(cell.translate(_BREAKS) for cell in cells)
         line = io.StringIO()
         csv.writer(line, delimiter=self._separator, quoting=quoting).writerow(cells)
         return line.getvalue().removesuffix("\r\n")  # the writer quotes only those line ends that it writes itself
@@ -80,31 +85,19 @@ class Delimited(LinesFile[list[str]]):
             yield line.removeprefix(MARK) if number == 1 else line
 
     def _records(self) -> Iterator[Row[list[str]]]:
-        found = self._quoted_records() if self._quoted else self._plain_records()
-        return ((number + self._skipped, raw, fields) for number, raw, fields in found)
+        return self._quoted_records() if self._quoted else self._plain_records()
 
     def _plain_records(self) -> Iterator[Row[list[str]]]:
-        for number, line in enumerate(self._lines(), 1):
+        for number, line in enumerate(self._lines(), 1 + self._skipped):
             if line.strip("\r\n"):
                 yield number, line, _without_end(line).split("\t")
 
     def _quoted_records(self) -> Iterator[Row[list[str]]]:
         taken: list[str] = []
-        reader = csv.reader(self._noted(taken), delimiter=self._separator, strict=True)
-        while True:
-            taken.clear()
-            number = reader.line_num + 1  # a quoted field can span lines: a record is named by its first
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise CompressError(
-                    f"{self.path}, line {number + self._skipped}: {error}; a field with a separator, quote or line "
-                    "break is quoted, and a quote inside it is doubled"
-                ) from None
+        for number, fields in quoted_records(self.path, self._noted(taken), self._separator, 1 + self._skipped):
             if fields:
                 yield number, "".join(taken), fields
+            taken.clear()
 
     def _noted(self, taken: list[str]) -> Iterator[str]:
         """All lines, each put into ``taken`` too, where it stays until its record is whole."""

@@ -45,15 +45,9 @@ class Journal:
         """Return when the disk holds these answers.
 
         Raises:
-            CompressError: an answer has a score that is no number.
             OSError: the disk is full or fails.
         """
-        try:
-            self._write(answers)
-        except ValueError:
-            raise CompressError(
-                "predict: the model's scores are not numbers (NaN); export or quantize it again"
-            ) from None
+        self._write(answers)
         self.done += len(answers)
 
     def answers(self) -> Iterator[Any]:
@@ -63,6 +57,8 @@ class Journal:
 
     def remove(self) -> None:
         """Take the file away, while no other process can open it."""
+        if fcntl is None:  # Windows removes no file that is open
+            self._file.close()
         Path(self._file.name).unlink()
 
     def _write(self, entries: Sequence[Any]) -> None:

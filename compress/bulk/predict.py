@@ -19,9 +19,10 @@ from compress.clock import Stopwatch
 from compress.data.tables import Table, read_texts, text_columns
 from compress.durable import put_in_place, sync, told_in_one_line
 from compress.errors import CompressError
-from compress.folder import read_manifest
+from compress.folder import Manifest, read_manifest
 from compress.paths import local_path
 from compress.progress import progress
+from compress.runtime.predictor import NotFiniteError
 from compress.task import is_multi_label, reads_pairs
 from compress.version import __version__
 
@@ -84,19 +85,21 @@ def predict_file(
         data: a CSV, TSV, JSONL or Parquet file.
         out: a file of the same format, which appears whole.
         text: the column of the texts, or two for a model of pairs; default: as for training.
-        prefix: put before the names of the new columns: ``label``, ``score``, and for multi-label tasks ``labels``.
+        prefix: put before the names of the new columns: ``label``, ``score``, for multi-label tasks
+            ``labels``, and for a model that can abstain ``abstained``.
         overwrite: replace a file ``out``.
 
     Raises:
         CompressError: a path, a row or a column is not what is needed, or the disk is full.
     """
     watch, data, out = Stopwatch(), local_path(data), local_path(out)
-    names = added_columns(classifier.task)
+    manifest = read_manifest(local_path(model))
+    names = added_columns(manifest)
     columns = tuple(prefix + name for name in names)
     _check_paths(data, out, overwrite)
     file = _open(data, columns)
     read = _columns_read(file, text, pairs=reads_pairs(classifier.task))
-    made_of = _made_of(classifier, model, data, (*read, *columns))
+    made_of = _made_of(classifier, manifest, data, (*read, *columns))
     partial, kept = (out.with_name(f".{out.name}.{what}") for what in ("partial", "answers"))
     with told_in_one_line(f"--out {out}", below=out.parent), open_journal(kept, made_of, overwrite) as journal:
         _check_paths(data, out, overwrite)  # another process may have written it meanwhile
@@ -112,9 +115,11 @@ def predict_file(
     return Predicted(out, journal.done, columns, watch.seconds)
 
 
-def added_columns(task: str) -> tuple[str, ...]:
-    """The attributes of a prediction that become columns."""
-    return ("label", "score", "labels") if is_multi_label(task) else ("label", "score")
+def added_columns(manifest: Manifest) -> tuple[str, ...]:
+    """The attributes of a prediction that become columns; whether it abstains, where the model ever does."""
+    if is_multi_label(manifest.task):
+        return "label", "score", "labels"
+    return ("label", "score", "abstained") if "abstain_below" in (manifest.decision or {}) else ("label", "score")
 
 
 def _row(prediction: "Prediction", names: Sequence[str]) -> list[Any]:
@@ -159,11 +164,11 @@ def _columns_read(file: DataFile, named: Sequence[str], *, pairs: bool) -> tuple
     return found
 
 
-def _made_of(classifier: "Classifier", model: str | Path, data: Path, columns: Sequence[str]) -> dict[str, Any]:
+def _made_of(classifier: "Classifier", manifest: Manifest, data: Path, columns: Sequence[str]) -> dict[str, Any]:
     """What answers depend on: a run goes on from answers for which all of it is the same."""
     return {
         "version": __version__,
-        "model": read_manifest(local_path(model)).digest,
+        "model": manifest.digest,
         "graph": classifier.precision,
         "data": _stamp(data),
         "columns": list(columns),
@@ -193,6 +198,12 @@ def _texts(file: DataFile, columns: Sequence[str]) -> Iterator["Text"]:
     return chain.from_iterable(read_texts(table, columns) for table in file.tables(columns))
 
 
+def _place(file: DataFile, columns: Sequence[str], row: int) -> str:
+    """Where a row stands, as other refusals name it."""
+    tables = file.tables(columns)
+    return next(islice((table.place(at) for table in tables for at in range(len(table.numbers))), row, None))
+
+
 def _answer_rows(
     classifier: "Classifier", file: DataFile, columns: Sequence[str], names: Sequence[str], journal: Journal
 ) -> None:
@@ -202,13 +213,17 @@ def _answer_rows(
         if not rows:
             raise CompressError(f"{file.path}: there are no rows; each row needs a text")
         journal.begin(rows)
-    remaining = islice(_texts(file, columns), journal.done, journal.rows)
+    begun = journal.done
+    remaining = islice(_texts(file, columns), begun, journal.rows)
     try:
         with progress("predict", total=journal.rows or 0, done=journal.done) as advance:
             predictions = classifier.stream(remaining)
             while some := [_row(prediction, names) for prediction in islice(predictions, ROWS_AT_ONCE)]:
                 journal.append(some)
                 advance(len(some))
+    except NotFiniteError as error:
+        row = begun + error.row
+        raise NotFiniteError.of_text(_place(file, columns, row), row) from None
     except KeyboardInterrupt:
         kept = f"{journal.done:,} of {journal.rows:,} answers are kept; run the same command again to go on"
         raise KeyboardInterrupt(kept) from None

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from compress.cli.arguments import add_settings
-from compress.durable import write_whole
+from compress.durable import told_in_one_line, write_whole
 from compress.errors import CompressError
 
 
@@ -29,11 +29,16 @@ def run_check(arguments: argparse.Namespace) -> int:
     for name, file in files.items():
         if file.is_dir() or not file.absolute().parent.is_dir():
             raise CompressError(f"--{name} {file}: cannot be written there; name a file in a folder that exists")
+        with told_in_one_line(f"--{name} {file}", below=file.parent):  # before anything is measured
+            probe = file.with_name(f".{file.name}.partial")  # as write_whole names it
+            probe.touch()
+            probe.unlink()
     of_every_command = ("command", "json", "markdown", "quiet")
     given = {name: value for name, value in vars(arguments).items() if name not in of_every_command}
     found = check(**{name: value for name, value in given.items() if value is not None})
     forms = {"json": json.dumps(found, indent=2, ensure_ascii=False) + "\n", "markdown": as_markdown(found)}
     for name, file in files.items():
-        write_whole(file, forms[name])
+        with told_in_one_line(f"--{name} {file}", below=file.parent):
+            write_whole(file, forms[name])
     print(forms["json"] if arguments.json is True else as_text(found), end="")
     return 0 if found["passed"] else 1

@@ -33,8 +33,8 @@ def add_predict_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="FILE",
-        help="a copy of --data with the columns label and score (multi-label tasks: labels, too); killed, the same "
-        "command goes on where it stopped",
+        help="a copy of --data with the columns label and score (multi-label tasks: labels, too; a model that can "
+        "abstain: abstained); killed, the same command goes on where it stopped",
     )
     parser.add_argument(
         "--text", metavar="COLUMN", action="append", default=[], help="the column of the text (twice for a pair)"
@@ -49,6 +49,8 @@ def run_predict(arguments: argparse.Namespace) -> None:
         raise CompressError("predict: --data FILE and --out FILE belong together; see 'compress predict --help'")
     if arguments.data is not None and (arguments.texts or arguments.format):
         raise CompressError("predict: takes TEXT and --format, or --data and --out, not both")
+    if arguments.data is None and (arguments.text or arguments.prefix or arguments.overwrite):
+        raise CompressError("predict: --text, --prefix and --overwrite go with --data FILE; leave them out")
     if arguments.json and arguments.format:
         raise CompressError(f"predict: takes --json or --format {arguments.format}, not both")
     from compress.runtime.classifier import load

@@ -17,6 +17,8 @@ from compress.config.settings import (
     setting,
 )
 
+BALANCED = "balanced"
+
 
 class TrainingConfig(ThreadsConfig):
     """The training loop, shared by finetune, distill and prune."""
@@ -66,6 +68,13 @@ class FinetuneConfig(TrainingConfig):
     focal: float = setting(
         0.0, "focal loss: the power of the missing probability that a text's loss is multiplied by", ge=0, le=10
     )
+
+    def named(self, *kinds: Names) -> dict[str, list[str]]:
+        """What the settings name; ``balanced`` weights are no file."""
+        found = super().named(*kinds)
+        if self.class_weights == BALANCED:
+            found.pop("class_weights", None)
+        return found
 
 
 class DistillationConfig(TrainingConfig):

@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,14 @@ def read_delimited(path: Path, text: str, usual: str) -> Table:
     found = SEPARATOR_LINE.match(text)
     separator = found[1] if found else separator_of(text, usual)
     text = text[found.end() :] if found else text
+    first = 2 if found else 1
     lines = partial(io.StringIO, text, newline="\n")  # a carriage return alone ends no line here
     if separator == "\t" and not has_quoting(lines):
-        records, remedy = _plain_records(lines()), "a tab separates columns and cannot be part of a text"
+        records, remedy = _plain_records(lines(), first), "a tab separates columns and cannot be part of a text"
     else:
-        records = _quoted_records(path, text, separator)
+        records = quoted_records(path, io.StringIO(text, newline=""), separator, first)
         remedy = f"quote the fields that hold {_NAMES.get(separator, repr(separator))}"
-    skipped = 1 if found else 0
-    return _tabulate(path, ((number + skipped, fields) for number, fields in records), remedy)
+    return _tabulate(path, (record for record in records if record[1]), remedy)
 
 
 def separator_of(text: str, usual: str) -> str:
@@ -79,17 +79,18 @@ def has_quoting(lines: Callable[[], Iterable[str]]) -> bool:
     return len(widths - {0}) == 1
 
 
-def _plain_records(lines: Iterable[str]) -> Iterator[Record]:
-    for number, line in enumerate(lines, 1):
+def _plain_records(lines: Iterable[str], first: int = 1) -> Iterator[Record]:
+    for number, line in enumerate(lines, first):
         record = line.removesuffix("\n")
         if record.strip("\r"):
             yield number, record.removesuffix("\r").split("\t")
 
 
-def _quoted_records(path: Path, text: str, separator: str) -> Iterator[Record]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+def quoted_records(path: Path, lines: Iterable[str], separator: str, first: int) -> Iterator[Record]:
+    """All records of lines of which one is the ``first`` of the file; a blank line has no fields."""
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     while True:
-        line = reader.line_num + 1  # a quoted field can span lines: a record is named by its first
+        line = reader.line_num + first  # a quoted field can span lines: a record is named by its first
         try:
             fields = next(reader)
         except StopIteration:
@@ -99,8 +100,15 @@ def _quoted_records(path: Path, text: str, separator: str) -> Iterator[Record]:
                 f"{path}, line {line}: {error}; a field with a separator, quote or line break is quoted, "
                 f"and a quote inside it is doubled"
             ) from None
-        if fields:
-            yield line, fields
+        yield line, fields
+
+
+def refuse_other_width(place: str, names: Sequence[str], fields: Sequence[str], remedy: str) -> None:
+    """Refuse a record with fewer fields than ``names``, or with more that hold something."""
+    if len(fields) < len(names) or any(fields[len(names) :]):
+        raise CompressError(
+            f"{place}: expected {len(names)} columns ({', '.join(names)}), found {len(fields)}; {remedy}"
+        )
 
 
 def _tabulate(path: Path, records: Iterable[Record], remedy: str) -> Table:
@@ -113,11 +121,7 @@ def _tabulate(path: Path, records: Iterable[Record], remedy: str) -> Table:
     numbers: list[int] = []
     values: list[list[str]] = []
     for number, fields in rows:
-        if len(fields) < len(header) or any(fields[len(header) :]):
-            raise CompressError(
-                f"{path}, line {number}: expected {len(header)} columns ({', '.join(header)}), "
-                f"found {len(fields)}; {remedy}"
-            )
+        refuse_other_width(f"{path}, line {number}", header, fields, remedy)
         numbers.append(number)
         values.append(fields)
     for column, name in enumerate(header[1:], 1):  # the first is the row numbers that pandas writes

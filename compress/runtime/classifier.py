@@ -15,7 +15,7 @@ from compress.machine import usable_cpus
 from compress.paths import local_path
 from compress.runtime.decision import probabilities
 from compress.runtime.encoding import Text, checked, is_one
-from compress.runtime.predictor import Logits, predict_logits
+from compress.runtime.predictor import Logits, NotFiniteError, check_finite, predict_logits
 from compress.runtime.session import OnnxPredictor
 from compress.task import is_multi_label, reads_pairs
 
@@ -158,10 +158,13 @@ class Classifier:
             predictor = self._open()
             try:
                 logits = predict_logits(predictor, window, batch_tokens=self._batch_tokens, executor=self._executor)
+                check_finite(logits, "the model")
+            except NotFiniteError as error:
+                row = answered + error.row
+                raise NotFiniteError.of_text(f"texts[{row}]", row) from None
             except RuntimeError:  # of an executor that was shut down meanwhile
                 self._open()  # says so
                 raise
-            _check_finite(logits, answered)
             answered += len(window)
             yield logits
 
@@ -188,6 +191,9 @@ def load(
     folder: str | Path, *, threads: int | None = None, instances: int = 1, batch_tokens: int | None = None
 ) -> Classifier:
     """The classifier in an exported folder; its int8 graph where it has one and this CPU runs int8 well.
+
+    A model's files stay in use after loading: what is written into one changes the answers, or ends the process.
+    Replace the folder by a rename, as the steps do with ``--overwrite``, never by copying over it.
 
     Args:
         folder: what ``compress export`` or ``compress quantize`` wrote.
@@ -218,13 +224,3 @@ def _executor_of(predictor: OnnxPredictor) -> "ThreadPoolExecutor | None":
     from concurrent.futures import ThreadPoolExecutor  # here, since importing it takes as long as loading a small model
 
     return ThreadPoolExecutor(predictor.instances)
-
-
-def _check_finite(logits: Logits, before: int) -> None:
-    """Refuse answers that are no numbers; ``before`` is how many texts of the same call came earlier."""
-    broken = ~np.isfinite(logits).all(axis=1)
-    if broken.any():
-        raise CompressError(
-            f"texts[{before + int(broken.argmax())}]: the model answers with NaN or infinity, so no label can be "
-            "chosen: its weights are broken or too large for this text; train or make the model again"
-        )

@@ -6,6 +6,7 @@ file costs a millisecond.
 """
 
 import mmap
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -35,7 +36,7 @@ _IR_VERSION, _PRODUCER_NAME, GRAPH = 1, 2, 7  # of ModelProto
 _NODE, INITIALIZER, _INPUT = 1, 5, 11  # of GraphProto
 _OP_TYPE = 4  # of NodeProto
 _NAME = 1  # of ValueInfoProto
-_DIMS = 1  # of TensorProto, a number for each axis
+_DIMS, _DATA_TYPE = 1, 2  # of TensorProto; of the first, a number for each axis
 RAW_DATA, EXTERNAL_DATA, DATA_LOCATION = 9, 13, 14  # of TensorProto
 KEY, VALUE = 1, 2  # of an entry of EXTERNAL_DATA
 _VARINT, _FIXED64, BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
@@ -126,12 +127,14 @@ def activations_of(operators: Collection[str]) -> str | None:
     return "static" if "QuantizeLinear" in operators else None
 
 
-def parameters_of(path: Path) -> int:
-    """How many numbers the weights of any ONNX file have, those that lie in files beside it included."""
-    weights = (weight for graph in _messages(content_of(path), GRAPH) for weight in _messages(graph, INITIALIZER))
-    return sum(
-        prod(size for field, size in _fields(each) if field == _DIMS and isinstance(size, int)) for each in weights
-    )
+def numbers_by_type(path: Path) -> Counter[int]:
+    """How many numbers the weights of any ONNX file have, in files beside it too, by TensorProto.DataType."""
+    found: Counter[int] = Counter()
+    for graph in _messages(content_of(path), GRAPH):
+        for weight in _messages(graph, INITIALIZER):
+            entries = [(field, value) for field, value in _fields(weight) if isinstance(value, int)]
+            found[dict(entries).get(_DATA_TYPE, 0)] += prod(value for field, value in entries if field == _DIMS)
+    return found
 
 
 def _strings(path: Path, part: int, name: int) -> Iterator[str]:

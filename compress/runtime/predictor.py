@@ -1,7 +1,7 @@
 """The one seam: whatever turns texts into logits looks like this, so everything is measured by one path."""
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,22 @@ _BATCH_TOKENS = {
 def batch_tokens_of(operators: Collection[str]) -> int:
     """Tokens that a batch of texts of like length may hold, for a graph with these ``operators``; 1: one text."""
     return _BATCH_TOKENS.get(activations_of(operators) or "", BATCH_TOKENS)
+
+
+class NotFiniteError(CompressError):
+    """A model answers with NaN or infinity; ``row`` is the number of the first text that it does so for, from 0."""
+
+    row = 0
+
+    @classmethod
+    def of_text(cls, place: str, row: int) -> Self:
+        """The error of one text, which is at this place."""
+        error = cls(
+            f"{place}: the model answers with NaN or infinity, so no label can be chosen: its weights are broken or "
+            "too large for this text; train or make the model again"
+        )
+        error.row = row
+        return error
 
 
 class Predictor(Protocol):
@@ -98,11 +114,14 @@ def check_finite(logits: Logits, model: str) -> Logits:
 
     Such answers have no order, so that the first label would win, and JSON has no numbers for them.
     """
-    if broken := int((~np.isfinite(logits)).any(axis=1).sum()):
-        raise CompressError(
-            f"{model}: its answers to {broken} of {len(logits)} texts are not finite numbers, so its weights are "
+    broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    if len(broken):
+        error = NotFiniteError(
+            f"{model}: its answers to {len(broken)} of {len(logits)} texts are not finite numbers, so its weights are "
             "broken or too large; train or make the model again"
         )
+        error.row = int(broken[0])
+        raise error
     return logits
 
 

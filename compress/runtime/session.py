@@ -65,12 +65,12 @@ class OnnxPredictor:
         self.parameters = manifest.parameters
         check_graph(graph)
         self.batch_tokens = batch_tokens_of(operators(graph))
-        self.instances = instances
         self.threads = threads or usable_cpus()
+        self.instances = min(instances, self.threads)  # pickled where there are more CPUs than here
         self._asked_threads, self._asked_provider = threads, provider
-        self._threads_each = self.threads // instances
+        self._threads_each = self.threads // self.instances
         # A run on one thread happens in the caller's own, so one session then serves any number of callers at once.
-        sessions = instances if self._threads_each > 1 else 1
+        sessions = self.instances if self._threads_each > 1 else 1
         self._sessions = [open_session(graph, self._threads_each, provider) for _ in range(sessions)]
         _check_signature(graph, self._sessions[0], len(self.labels))
         self._inputs = inputs_of(self._sessions[0])
@@ -87,9 +87,9 @@ class OnnxPredictor:
             _refuse_other_kinds(folder, manifest)
             encoder = TextEncoder.from_file(folder / "tokenizer.json", manifest.max_length)
             choice = choose_graph(folder)
+            _say_if_short_of_memory(choice.graph, find_limits())
             return cls(choice.graph, manifest, encoder, threads, instances, choice.reason, provider)
 
-        _say_if_short_of_memory(folder, find_limits())
         predictor = open_whole(folder, opened)
         predictor.folder = folder.absolute()
         return predictor
@@ -127,15 +127,12 @@ class OnnxPredictor:
         return logits
 
 
-def _say_if_short_of_memory(folder: Path, limits: Limits) -> None:
+def _say_if_short_of_memory(graph: Path, limits: Limits) -> None:
     """Tell of a graph that a container may have no room for, before the kernel kills the process without a word."""
-    graphs = [graph.stat().st_size for graph in (folder / "onnx").glob("*.onnx")]
-    if limits.limit_bytes is None or not graphs:
-        return
-    held, needed = resident_bytes(), min(graphs)
-    if held + needed > limits.limit_bytes:
+    held, needed = resident_bytes(), graph.stat().st_size
+    if limits.limit_bytes is not None and held + needed > limits.limit_bytes:
         say(
-            f"{folder}: may need {needed / 2**20:,.0f} MiB of memory beside the {held / 2**20:,.0f} that this process "
+            f"{graph}: may need {needed / 2**20:,.0f} MiB of memory beside the {held / 2**20:,.0f} that this process "
             f"holds, and the container grants {limits.limit_bytes / 2**20:,.0f}; if the process is killed, raise the "
             "container's memory limit or take a smaller model"
         )
@@ -209,7 +206,12 @@ def open_session(
     if isinstance(graph, Path) and wanted == _CPU and CAN_MAP:
         file = graph.resolve()  # through links, which onnxruntime follows no further than the folder
         options.add_session_config_entry(FOLDER_OPTION, str(file.parent))
-        content = without_weights(file)
+        try:
+            content = without_weights(file)
+        except (IndexError, ValueError):  # of another program: check_graph has read ours
+            raise CompressError(
+                f"{graph}: not a whole ONNX file, truncated or a Git LFS pointer; get it again"
+            ) from None
     try:
         session = ort.InferenceSession(content, options, providers=[wanted])
     except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class of their own

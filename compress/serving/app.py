@@ -120,7 +120,7 @@ def create_app(classifiers: Mapping[str, Classifier], limits: Limits, traffic: T
             logging.getLogger("uvicorn.error").exception("%s failed", name)
             raise HTTPException(500, f"the model {name} failed on this; the service's log says why") from None
         for one in found:
-            metrics.answers.labels(name, one.label).inc()
+            metrics.answers.labels(name, "-" if one.abstained else one.label).inc()
         return [_answer(one) for one in found] if question.texts is not None else _answer(found[0])
 
     first = next(iter(classifiers))

@@ -14,7 +14,9 @@ class Metrics:
         ProcessCollector(registry=to)
         self.requests = Counter("classify_requests", "Requests; 499: the client left.", ["status"], registry=to)
         self.seconds = Histogram("classify_seconds", "From request to answer.", buckets=_SECONDS, registry=to)
-        self.answers = Counter("classify_answers", "Texts classified.", ["model", "label"], registry=to)
+        self.answers = Counter(
+            "classify_answers", "Texts answered; label -: abstained.", ["model", "label"], registry=to
+        )
         self.batch_texts = Histogram("classify_batch_texts", "Texts a batch.", ["model"], buckets=_TEXTS, registry=to)
         self.waiting = Gauge("classify_waiting_texts", "Texts in the queue.", ["model"], registry=to)
 

@@ -141,9 +141,13 @@ def _listening(host: str, port: int) -> socket.socket:
         raise CompressError(f"serve: --port must be from 0 to 65535, got {port}")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        with ExitStack() as unless_bound:
+            listener = unless_bound.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            unless_bound.pop_all()
+    except UnicodeError:  # an empty part between dots, or one that is too long
+        raise CompressError(f"serve: --host {host} is no name of a machine; choose another") from None
     except OSError as error:
         advice = "--port" if error.errno == errno.EADDRINUSE else "--host and --port"
         raise CompressError(

@@ -34,7 +34,7 @@ def calibrate(
         from compress.packaging import layout
         from compress.quantization.temperature import fold_temperature
         from compress.runtime.encoding import TextEncoder
-        from compress.runtime.predictor import encoded_logits
+        from compress.runtime.predictor import check_finite, encoded_logits
         from compress.runtime.session import OnnxPredictor
 
         dataset = job.dataset
@@ -47,7 +47,7 @@ def calibrate(
             predictor = OnnxPredictor(parent / graphs[0], manifest, encoder, job.threads)
             encodings = encoder(dataset.validation.texts)
             with progress("validation", len(encodings)) as advance:
-                logits = encoded_logits(predictor, encodings, advance)
+                logits = check_finite(encoded_logits(predictor, encodings, advance), str(model))
             targets = dataset.validation.targets(manifest.labels, manifest.task)
             found = core(manifest.labels, manifest.task, logits, targets, job.config)
             graph = job.folder / graphs[0]

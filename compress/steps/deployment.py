@@ -153,7 +153,8 @@ def bench(
         else:
             test, task = job.dataset.validation, job.dataset.task
         if not test.labels:
-            say("bench: the test texts have no labels, so accuracy is left out; --label COL names their column")
+            split = job.config.split
+            say(f"bench: the {split} texts have no labels, so accuracy is left out; --label COL names their column")
         paths = [local_path(model) for model in models]
         with TemporaryDirectory() as temporary:
             floors = []

@@ -101,17 +101,23 @@ class Job(Generic[Config]):
     def _extended(
         self, history: Sequence[dict[str, Any]], metrics: dict[str, Any], digest: str | None, source: str
     ) -> tuple[dict[str, Any], ...]:
-        entry = {
-            "step": self.config.command,
-            "config": self.config.model_dump(mode="json"),
-            "seed": getattr(self.config, "seed", None),
-            "packages": {name: found for name, found in package_versions(_PACKAGES).items() if found},
-            "seconds": round(self.watch.seconds, 1),
-            "metrics": metrics,
-            "parent": {"source": source, "digest": digest},
-            **self._about(),
-        }
-        return (*history, entry)
+        entry = history_entry(self.config, self.watch.seconds, metrics, source, digest)
+        return (*history, entry | self._about())
+
+
+def history_entry(
+    config: Settings, seconds: float, metrics: Mapping[str, Any], source: str, digest: str | None
+) -> dict[str, Any]:
+    """What a model's history says of one step: ``source`` and ``digest`` are of the model that it was made from."""
+    return {
+        "step": config.command,
+        "config": config.model_dump(mode="json"),
+        "seed": getattr(config, "seed", None),
+        "packages": {name: found for name, found in package_versions(_PACKAGES).items() if found},
+        "seconds": round(seconds, 1),
+        "metrics": metrics,
+        "parent": {"source": source, "digest": digest},
+    }
 
 
 @dataclass(frozen=True)

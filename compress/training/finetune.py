@@ -14,7 +14,7 @@ from compress.progress import say
 from compress.training.batches import Encodings, Examples
 from compress.training.imbalance import class_weights, weighted_loss
 from compress.training.loop import train
-from compress.training.optimization import Losses
+from compress.training.optimization import Losses, hard_labels
 from compress.training.run_files import RunFiles
 from compress.training.validator import TrainingResult
 
@@ -31,9 +31,9 @@ def finetune(
     model = replace(start, max_length=config.max_length or start.max_length)
     encoded = EncodedSplits.of(model, data)
     _warn_about_cut_texts(encoded.train, model.max_length)
-    start_from_the_prior(model, encoded.train)
     choice = config.class_weights
     weights = torch.from_numpy(class_weights(choice, encoded.train.targets, model.labels)) if choice else None
+    start_from_the_prior(model, encoded.train, weights)
     objective = HardLabels(weights, config.focal)
     return model, train(model, encoded.train, encoded.validation, objective, config, run_files)
 
@@ -48,9 +48,11 @@ class HardLabels:
 
     def __call__(self, states: States, batch: Batch) -> Losses:
         """Cross-entropy of the logits, under ``loss``."""
-        logits = states["logits"]
+        logits, targets = states["logits"], batch["targets"]
+        if self._weights is None and not self._focus:
+            return {"loss": hard_labels(logits, targets)}
         weights = self._weights if self._weights is None else self._weights.to(logits.device)
-        return {"loss": weighted_loss(logits, batch["targets"], weights, self._focus)}
+        return {"loss": weighted_loss(logits, targets, weights, self._focus)}
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,17 @@ def encode(model: Checkpoint, split: Split) -> Examples:
 
 
 @torch.no_grad()
-def start_from_the_prior(model: Checkpoint, train_set: Examples) -> None:
+def start_from_the_prior(model: Checkpoint, train_set: Examples, weights: torch.Tensor | None = None) -> None:
     """Let a fresh multi-label head begin with each label's share of the texts, and not with a half (Lin et al. 2017).
 
     Rare labels else spend the first epoch on learning that they are rare: on GoEmotions that held up all 28 of them.
+    With ``weights`` (``[labels]``) it begins with the shares that these make of them, which have the least loss.
     """
     bias = EncoderView(model.model).head[-1].bias
     if train_set.targets.ndim == 2 and not bias.any():
         present = torch.from_numpy(train_set.targets).sum(dim=0)
-        bias.copy_(torch.logit((present + 1) / (len(train_set) + 2)))
+        prior = torch.logit((present + 1) / (len(train_set) + 2))
+        bias.copy_(prior if weights is None else prior + weights.log())
 
 
 def _warn_about_cut_texts(examples: Examples, max_length: int) -> None:

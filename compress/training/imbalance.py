@@ -11,10 +11,9 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from compress.config.training import BALANCED
 from compress.errors import CompressError
 from compress.paths import local_path
-
-BALANCED = "balanced"
 
 Weights = npt.NDArray[np.float32]
 

@@ -11,12 +11,12 @@ from compress.config import AutoConfig, DataConfig
 from compress.durable import told_in_one_line
 from compress.errors import CompressError
 from compress.locks import LockedError, locked
-from compress.machine import package_versions, processes, use_threads
+from compress.machine import processes, use_threads
 from compress.paths import local_path
 from compress.progress import quietly, say
 from compress.runtime.predictor import predict_logits
 from compress.runtime.session import OnnxPredictor
-from compress.steps.step import StepResult
+from compress.steps.step import StepResult, history_entry
 from compress.tuning import outcome
 from compress.tuning.candidates import Candidate
 from compress.tuning.goals import Goals
@@ -26,7 +26,6 @@ from compress.tuning.memory import LOCK, leave_nothing_behind, open_folder
 from compress.tuning.promise import Promise, promise_of
 from compress.tuning.search import Costs, Plan, Try, best, figures, front, next_try
 
-_PACKAGES = ("compress-bert", "torch", "transformers", "onnx", "onnxruntime", "numpy")
 _SAID_FROM_S = 60.0  # a try that takes longer is announced
 
 
@@ -56,12 +55,12 @@ def auto(
         raise CompressError("auto: runs in one process; start it without torchrun or accelerate launch")
     folder = local_path(out)
     inputs = [local_path(model), *(local_path(name) for names in source.sources().values() for name in names)]
-    open_folder(folder, overwrite, tuple(inputs))
+    open_folder(folder, tuple(inputs))
     use_threads(config.threads)
     try:
         with told_in_one_line(f"--out {out}", below=folder), locked(folder / LOCK):
             try:
-                return _auto(Ground.of(str(model), source, config, folder))
+                return _auto(Ground.of(str(model), source, config, folder, forget=overwrite))
             finally:
                 leave_nothing_behind(folder)
     except LockedError:
@@ -110,7 +109,7 @@ class _Search:
     def go_on(self) -> None:
         """Try until the search is over."""
         told_of_others = False
-        while (chosen := next_try(self.plan, self.tries, self.goals, self.costs, self._left_s())) is not None:
+        while (chosen := self._next()) is not None:
             candidate, epochs = chosen
             expected_s = self.costs.seconds(candidate, epochs)
             if expected_s > _SAID_FROM_S:
@@ -122,48 +121,55 @@ class _Search:
                 told_of_others = True
                 say("auto: other programs use this machine's CPUs, so latencies are less sure; stop them if you can")
         if not self.made:
-            reason = self.tries[-1].failed if self.tries else "there was no time for one"
+            reason = self.tries[-1].failed if self.tries else "there was no time for one, give more --hours"
             raise CompressError(f"auto: no model could be made; {reason}")
 
     def finish(self, watch: Stopwatch, *, partial: bool) -> StepResult:
         """Write everything; what meets no goal is said when all is written."""
         ground, chosen = self.ground, best(self.made, self.goals)
         promise = self._promise(chosen) if chosen else None
-        found = self._found_words(chosen, promise, partial=partial)
+        missed = promise.missed_words(self.goals.max_drop) if promise else ""
+        found = " ".join(filter(None, [missed, self._found_words(chosen, promise, partial=partial)]))
         metrics = self._metrics(chosen, promise, partial=partial)
-        outcome.write_front(ground.tries, ground.folder / "front", [self._label(each) for each in front(self.made)])
+        outcome.write_front(ground.tries, ground.folder / "front", [each.label for each in front(self.made)])
         if chosen:
             self._write_winner(chosen, found, metrics, watch)
-        elif (ground.folder / outcome.BEST).exists():
-            shutil.rmtree(ground.folder / outcome.BEST)
-        self._report(chosen, found, partial=partial)
+        else:
+            outcome.remove_winner(ground.folder)
+        self._report(chosen, found, missed if chosen else found, partial=partial)
+        if missed:
+            say(f"auto: {missed}")
         if partial:
-            raise KeyboardInterrupt(f"{ground.folder} has the best model so far; the same command goes on")
+            left = "the best model so far" if chosen else "the models so far in front, but none meets the goals yet"
+            raise KeyboardInterrupt(f"{ground.folder} has {left}; the same command goes on")
         if chosen is None:
-            raise CompressError(f"auto: {found} {ground.folder / 'front'} has the models")
+            raise CompressError(
+                f"auto: {found} {ground.folder / 'front'} has the models; to get one, allow {self.goals.to_allow}"
+            )
         return StepResult("auto", ground.folder, watch.seconds, metrics)
 
     def _found_words(self, chosen: Try | None, promise: Promise | None, *, partial: bool) -> str:
         if chosen is None:
             return f"No model meets the goals: {self.goals.nearest(figures(self.made))}."
         seconds = in_words(self.ground.memory.seconds)
-        name = self._label(chosen)
+        name = chosen.label
         return outcome.found_words(str(self.goals), len(self.made), seconds, name, promise, partial=partial)
 
-    def _report(self, chosen: Try | None, found: str, *, partial: bool) -> None:
+    def _report(self, chosen: Try | None, found: str, warning: str, *, partial: bool) -> None:
         """The winner and the front beside the teacher, on the test texts; and all tries."""
         ground, shown = self.ground, front(self.made)
-        labels = {each: self._label(each) for each in self.made}
         models = [ground.teacher, *([ground.folder / outcome.BEST] if chosen else [])]
-        models += [ground.folder / "front" / labels[each] for each in shown if each != chosen]
+        models += [ground.folder / "front" / each.label for each in shown if each != chosen]
         search = {
             "found": found,
-            "tries": outcome.as_points(self.made, labels, {labels[each] for each in shown}, ground.metric),
-            "chosen": labels[chosen] if chosen else "",
+            "tries": outcome.as_points(self.made, {each.label for each in shown}, ground.metric),
+            "chosen": chosen.label if chosen else "",
             "stages": self._stages(),
         }
-        config = ground.config
-        outcome.write_search_report(ground.folder / "report", models, ground.data, config, search, partial=partial)
+        settings = {"threads": ground.config.threads, "metric": ground.metric}
+        outcome.write_search_report(
+            ground.folder / "report", models, ground.data, settings, search, warning=warning, partial=partial
+        )
 
     def _try(self, candidate: Candidate, epochs: int) -> Try:
         """Make a candidate's model and judge it; what fails is a try too."""
@@ -179,23 +185,26 @@ class _Search:
         except CompressError as error:
             found = Try(candidate.title, epochs, failed=str(error))
         if candidate.command and epochs < self.plan.rungs[-1]:
-            shutil.rmtree(ground.tries / f"{candidate.name}-{epochs}-epochs-trained", ignore_errors=True)
+            shutil.rmtree(ground.tries / candidate.trained(epochs), ignore_errors=True)
         return replace(found, seconds=watch.seconds, train_s=train_s)
+
+    def _next(self) -> tuple[Candidate, int] | None:
+        def is_trained(candidate: Candidate, epochs: int) -> bool:
+            return (self.ground.tries / candidate.trained(epochs)).is_dir()
+
+        return next_try(self.plan, self.tries, self.goals, self.costs, self._left_s(), is_trained)
 
     def _left_s(self) -> float | None:
         hours = self.ground.config.hours
         return None if hours is None else 3600 * hours - END_S - self.ground.memory.spent_s
 
-    def _label(self, found: Try) -> str:
-        return f"{found.candidate}-{found.epochs}-epochs" if found.epochs else found.candidate
-
     def _line(self, found: Try) -> str:
         if found.failed:
-            return f"{self._label(found)}: failed, {found.failed}"
+            return f"{found.label}: failed, {found.failed}"
         name = metric_name(self.ground.metric)
-        shown = f"{self._label(found)}: {name} {found.value:.1%}, {self._cost(found)}"
+        shown = f"{found.label}: {name} {found.value:.1%}, {self._cost(found)}"
         chosen = best(self.made, self.goals)
-        so_far = f"best so far {self._label(chosen)}" if chosen else "none meets the goals yet"
+        so_far = f"best so far {chosen.label}" if chosen else "none meets the goals yet"
         left_s = max(0.0, self.plan.seconds(self.costs) - sum(each.seconds for each in self.tries))
         limit_s = self._left_s()
         return f"{shown}; {so_far}; about {in_words(left_s if limit_s is None else min(left_s, limit_s))} left"
@@ -209,7 +218,7 @@ class _Search:
         ground = self.ground
         if not len(ground.held):
             return None
-        model = OnnxPredictor.open(ground.tries / self._label(chosen), ground.threads)
+        model = OnnxPredictor.open(ground.tries / chosen.label, ground.threads)
         logits, labels = predict_logits(model, ground.held.texts), self.judge.labels
         return promise_of(
             ground.metric, self.judge.task, labels, ground.held_logits(), logits, ground.held, len(ground.data.test)
@@ -219,23 +228,15 @@ class _Search:
         ground = self.ground
         steps = ground.steps_of(ground.candidate(chosen.candidate), chosen.epochs)
         outcome.write_recipe(ground.folder, steps, str(self.goals), ground.config.seed)
-        made = ground.tries / self._label(chosen)
-        entry = {
-            "step": "auto",
-            "config": ground.config.model_dump(mode="json"),
-            "seed": ground.config.seed,
-            "packages": {name: version for name, version in package_versions(_PACKAGES).items() if version},
-            "seconds": round(watch.seconds, 1),
-            "metrics": metrics,
-            "parent": {"source": str(ground.teacher), "digest": ground.checkpoint.digest},
-        }
+        made = ground.tries / chosen.label
+        entry = history_entry(ground.config, watch.seconds, metrics, str(ground.teacher), ground.checkpoint.digest)
         outcome.write_best(made, ground.folder / outcome.BEST, found, entry)
 
     def _metrics(self, chosen: Try | None, promise: Promise | None, *, partial: bool) -> dict[str, Any]:
         if chosen is None:
             return {}
         own = {
-            "model": self._label(chosen),
+            "model": chosen.label,
             "tries": len(self.tries),
             "speedup": round(self.goals.whole_ms / chosen.ms, 2),
             "latency_ms": chosen.ms,
@@ -245,11 +246,13 @@ class _Search:
             "estimated_s": round(self.ground.memory.facts["estimated_s"], 1),
             "partial": partial,
         }
+        if promise and promise.missed_words(self.goals.max_drop):
+            own["goal_met_on_held_back"] = False
         return own | (promise.as_metrics() if promise else {})
 
     def _stages(self) -> list[dict[str, Any]]:
         """What each stage took, in seconds."""
-        known = self.ground.memory.facts["seconds"]
+        known = self.ground.memory.seconds_of
         names = {"teacher": "training the teacher", "whole": "the teacher in int8", "cuts": "importance and latencies"}
         rows = [
             {"stage": shown, "tries": None, "seconds": known[name]} for name, shown in names.items() if name in known

@@ -13,6 +13,11 @@ SPEEDUPS = (1.5, 2.0, 3.0, 4.5, 7.0)  # of the cuts, by the latency table
 _HIDDEN_STEP = 16
 
 
+def label_of(title: str, epochs: int) -> str:
+    """The name of the int8 model of a candidate's title after so many epochs; 0 where nothing is trained."""
+    return f"{title}-{epochs}-epochs" if epochs else title
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A way to make a model out of the teacher.
@@ -43,16 +48,19 @@ class Candidate:
 
     def label(self, epochs: int) -> str:
         """The step that writes the int8 model after so many epochs."""
-        return f"{self.title}-{epochs}-epochs" if self.command else self.title
+        return label_of(self.title, epochs)
+
+    def trained(self, epochs: int) -> str:
+        """The step that trains so many epochs."""
+        return f"{self.name}-{epochs}-epochs-trained"
 
     def steps(self, teacher: str, epochs: int, training: Mapping[str, Any], int8: Mapping[str, Any]) -> Steps:
         """The fragment of a recipe that makes it; the last step, :meth:`label`, writes the int8 model."""
         made, model = Steps(), teacher
         if self.command:
             whose = {"distill": "teacher", "prune": "model"}[self.command]
-            trained = f"{self.name}-{epochs}-epochs-trained"
-            made[trained] = {"step": self.command, whose: teacher, "epochs": epochs, **training, **self.settings}
-            model = trained
+            model = self.trained(epochs)
+            made[model] = {"step": self.command, whose: teacher, "epochs": epochs, **training, **self.settings}
         if self.cuts_words:
             smaller = f"{self.name}-{epochs}-epochs-words" if self.command else f"{self.name}-words"
             made[smaller] = {"step": "prune", "model": model, "vocabulary": True}

@@ -46,6 +46,12 @@ class Goals:
         """In a line, how near ``models``, none of which meets all goals, came."""
         return "; ".join(filter(None, (self._within_drop(models), self._within_limits(models))))
 
+    @property
+    def to_allow(self) -> str:
+        """What to allow more of where no model meets them."""
+        limits = {"points": self.max_drop, "milliseconds": self.latency_ms, "megabytes": self.megabytes}
+        return " or ".join(f"more {name}" for name, limit in limits.items() if limit is not None)
+
     def __str__(self) -> str:
         wanted = [
             "" if self.max_drop is None else f"at most {_points(self.max_drop)} lost",

@@ -70,8 +70,8 @@ class Ground:
     memory: Memory
 
     @classmethod
-    def of(cls, model: str, source: DataConfig, config: AutoConfig, folder: Path) -> "Ground":
-        """Read the data and the model; nothing is trained.
+    def of(cls, model: str, source: DataConfig, config: AutoConfig, folder: Path, *, forget: bool = False) -> "Ground":
+        """Read the data and the model; nothing is trained. Only then is an earlier search forgotten.
 
         Raises:
             CompressError: the model is for other data, or the folder is of another search.
@@ -86,8 +86,8 @@ class Ground:
         )
         check_labels(start, data, model)
         about: dict[str, Any] = {"model": digest_source(model), "data": data.digest, "version": __version__}
-        about |= {"seed": config.seed, "metric": config.metric}
-        memory = Memory(folder, about, config.model_dump(mode="json"))
+        about |= {"seed": config.seed, "metric": config.metric, "threads": config.threads or usable_cpus()}
+        memory = Memory(folder, about, config.model_dump(mode="json"), forget=forget)
         choosing, held = divided(data)
         if not (folder / "data").exists():
             with new_folder(folder / "data") as place:
@@ -109,6 +109,12 @@ class Ground:
         """The classifier to be made smaller."""
         return self.tries / TEACHER if self.bare else local_path(self.model)
 
+    @property
+    def _given(self) -> str:
+        """The user's model, for a recipe that is read from elsewhere."""
+        path = local_path(self.model)
+        return str(path.resolve()) if path.exists() else self.model
+
     @cached_property
     def checkpoint(self) -> Checkpoint:
         """The teacher in memory."""
@@ -123,16 +129,18 @@ class Ground:
     def recipe(self, steps: Steps) -> Steps:
         """The steps with those before them: the teacher's training, if it is trained here."""
         if self.bare:
-            settings = teacher_settings(self.data) | self._common()
-            steps = {TEACHER: {"step": "finetune", "model": self.model, **settings}} | steps
+            metric = {} if self.config.metric is None else {"metric": self.config.metric}
+            settings = teacher_settings(self.data) | metric
+            steps = {TEACHER: {"step": "finetune", "model": self._given, **settings}} | steps
         threads = {} if self.config.threads is None else {"threads": self.config.threads}
         return {name: {**step, **threads} for name, step in steps.items()}
 
     def steps_of(self, candidate: Candidate, epochs: int) -> Steps:
         """All steps that make a candidate's int8 model; the last writes it."""
-        name = TEACHER if self.bare else str(self.teacher.resolve() if self.teacher.exists() else self.model)
-        training = student_settings(self.checkpoint, self.data) | self._common() if candidate.command else {}
-        int8 = {"max_drop": max(1.0, 200 / len(self.choosing))} | ({"metric": self.metric} if self.metric else {})
+        name = TEACHER if self.bare else self._given
+        metric = {"metric": self.metric}
+        training = student_settings(self.checkpoint, self.data) | metric if candidate.command else {}
+        int8 = {"max_drop": min(100.0, max(1.0, 200 / len(self.choosing)))} | metric
         return self.recipe(candidate.steps(name, epochs, training, int8))
 
     def run(self, steps: Steps) -> Mapping[str, StepResult]:
@@ -156,7 +164,7 @@ class Ground:
         whole = self.memory.facts["whole"]
         labels, task = self.checkpoint.labels, self.data.task
         logits = np.load(self._answers)
-        both = Split(self.choosing.texts + self.held.texts, self.choosing.labels + self.held.labels)
+        both = self._both
         right = truth(both.targets(labels, task), len(labels))
         balance = measure_balance(self.metric, labels, right)
         found = measure_accuracy(self.metric, predictions(task, logits), right, seed=0)
@@ -253,7 +261,8 @@ class Ground:
     def tell(self) -> None:
         """Say what is planned and about how long all of it takes, before anything is done."""
         wanted = self.plan(told=False)
-        whole_s = self.memory.fact("estimated_s", lambda: wanted.seconds(self.costs()) + END_S + self._before_s(False))
+        whole_s = wanted.seconds(self.costs()) + END_S + self._before_s(False)
+        self.memory.facts["estimated_s"] = whole_s  # of what is asked now
         count, longest = len(wanted.candidates), wanted.rungs[-1]
         say(f"auto: {count} candidates, trained for up to {longest} epochs; about {in_words(whole_s)} in all")
 
@@ -274,15 +283,16 @@ class Ground:
         with quietly():
             self.run(self.steps_of(itself, 0))
         int8_s = watch.seconds
-        both = Split(self.choosing.texts + self.held.texts, self.choosing.labels + self.held.labels)
-        seen = look({TEACHER: self.teacher, ITSELF: self.tries / ITSELF}, both, self.threads, CpuWatch())
+        seen = look({TEACHER: self.teacher, ITSELF: self.tries / ITSELF}, self._both, self.threads, CpuWatch())
         np.save(self._answers, seen[TEACHER].logits)
         say(f"auto: the teacher takes {seen[TEACHER].ms:.3g} ms a text, in int8 {seen[ITSELF].ms:.3g} ms")
         return {"teacher_ms": seen[TEACHER].ms, "int8_ms": seen[ITSELF].ms, "try_s": int8_s + _LOOK_S}
 
     @property
+    def _both(self) -> Split:
+        """All validation texts, those to choose by first."""
+        return Split(self.choosing.texts + self.held.texts, self.choosing.labels + self.held.labels)
+
+    @property
     def _answers(self) -> Path:
         return self.folder / "teacher.npy"
-
-    def _common(self) -> dict[str, Any]:
-        return {} if self.config.metric is None else {"metric": self.config.metric}

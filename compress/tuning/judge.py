@@ -18,7 +18,7 @@ from compress.benchmark.workload import ANSWERS, Times, median_interval
 from compress.data import Split
 from compress.errors import CompressError
 from compress.evaluation.comparison import compare_logits
-from compress.evaluation.metrics import measure_accuracy, positive_column, predictions, score, truth
+from compress.evaluation.metrics import measure_accuracy, predictions, truth
 from compress.runtime.predictor import Logits
 from compress.tuning.search import Try
 
@@ -60,11 +60,6 @@ class Judge:
         """The right answers, as :meth:`compress.data.Split.targets` gives them."""
         return self.split.targets(self.labels, self.task)
 
-    @property
-    def value(self) -> float:
-        """The teacher's metric on these texts, as a fraction."""
-        return score(self.metric, self.logits, self.targets, positive=positive_column(self.labels))
-
     def judged(self, folder: Path, about: Try) -> Try:
         """``about`` with everything that was measured of the int8 model in ``folder``."""
         seen = look({"reference": self.reference, "model": folder}, self.split, self.threads, self.watch)
@@ -79,7 +74,7 @@ class Judge:
             value=change.quantized,
             value_ci95=accuracy.ci95,
             loss=change.drop_points,
-            loss_ci95=(-100 * high, -100 * low),
+            loss_ci95=(0.0 - 100 * high, 0.0 - 100 * low),
             agreement=change.agreement,
             ms=other.ms * scale,
             ms_ci95=(other.ms_ci95[0] * scale, other.ms_ci95[1] * scale),

@@ -3,14 +3,16 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
 
 from compress.clock import Stopwatch
 from compress.durable import write_whole
 from compress.errors import CompressError
-from compress.new_folder import check_out
+from compress.new_folder import check_place, is_ours
 from compress.tuning.search import Try
 
 STATE = "search.json"
@@ -19,15 +21,18 @@ LOCK = ".lock"
 Fact = TypeVar("Fact")
 
 
-def open_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...]) -> None:
-    """Make the folder of a search, or go on in it; with ``overwrite`` forget what it holds."""
-    known = (out / STATE).is_file()
-    if out.exists() and not known and (not out.is_dir() or any(out.iterdir())):
-        raise CompressError(f"--out {out}: exists and is not the folder of a search; choose another")
-    check_out(out, overwrite=True, inputs=inputs)
+def open_folder(out: Path, inputs: tuple[Path, ...]) -> None:
+    """Make the folder of a search, or see that it is one.
+
+    A lone lock is of a search that has not begun: it was killed then, or is about to.
+    """
+    check_place(out, inputs)
+    strange = out.exists() and not _names(out) <= {LOCK}
+    if strange and not ((out / STATE).is_file() and is_ours(out)):
+        raise CompressError(
+            f"--out {out}: exists and is not the folder of a search, or its {STATE} is damaged; choose another"
+        )
     try:
-        if known and overwrite:
-            shutil.rmtree(out)
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
@@ -35,43 +40,80 @@ def open_folder(out: Path, overwrite: bool, inputs: tuple[Path, ...]) -> None:
 
 def leave_nothing_behind(out: Path) -> None:
     """Take away a folder in which no search has begun."""
-    if {path.name for path in out.iterdir()} <= {LOCK}:
+    if _names(out) <= {LOCK}:
         shutil.rmtree(out)
+
+
+def _names(out: Path) -> set[str]:
+    return {path.name for path in out.iterdir()}
+
+
+def _empty(out: Path) -> None:
+    """Take away all of an earlier search but for the lock, which is held.
+
+    Until that is done the file says of no data that the search is about them, so that none goes on in what is left.
+    """
+    write_whole(out / STATE, json.dumps(asdict(_State())))
+    for path in out.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name not in (LOCK, STATE):
+            path.unlink()
+
+
+@dataclass
+class _State:
+    """What ``search.json`` holds."""
+
+    about: dict[str, Any] = field(default_factory=dict)
+    asked: dict[str, Any] = field(default_factory=dict)
+    before_s: float = 0.0
+    facts: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)  # what finding each fact took
+    tries: list[Try] = field(default_factory=list)
 
 
 class Memory:
     """``search.json``: what the search was about, what was found before the tries, and the tries."""
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-        """``about`` is what the tries depend on, ``asked`` what the user wants of them.
+    def __init__(
+        self, folder: Path, about: Mapping[str, Any], asked: Mapping[str, Any], *, forget: bool = False
+    ) -> None:
+        """``about`` is what the tries depend on, ``asked`` what the user wants of them; ``forget`` begins anew.
 
         Raises:
-            CompressError: the folder is of a search over another model or other data.
+            CompressError: the folder is of a search over another model or other data, or its file is damaged.
         """
         self._path = folder / STATE
-        found = self._read()
-        if found and found["about"] != about:
+        if forget:
+            _empty(folder)
+        begun = self._path.exists() and not forget
+        self._state = self._read() if begun else _State(dict(about))
+        if differing := [name for name, value in about.items() if self._state.about.get(name) != value]:
             raise CompressError(
-                f"--out {folder}: is of a search with another model, data or seed, or of another version; choose "
-                "another, or add --overwrite to begin anew"
+                f"--out {folder}: is of a search that differs in {', '.join(differing)}; choose another, or add "
+                "--overwrite to begin anew"
             )
-        tries = (Try(**_tuples(each)) for each in found.get("tries", ()))
-        self.tries = [each for each in tries if not each.failed]  # what failed is tried again
-        self.facts: dict[str, Any] = found.get("facts", {})
-        self._about, self._asked = dict(about), dict(asked)
-        self._before_s = float(found.get("before_s", 0.0)) if found.get("asked") == asked else self.seconds
+        self._state.tries = [each for each in self._state.tries if not each.failed]  # what failed is tried again
+        self.facts, self.tries = self._state.facts, self._state.tries
+        if self._state.asked != asked:
+            self._state.asked, self._state.before_s = dict(asked), self.seconds
         self._write()
+
+    @property
+    def seconds_of(self) -> Mapping[str, float]:
+        """What finding each fact took."""
+        return self._state.seconds
 
     @property
     def seconds(self) -> float:
         """What all of it took, tries and what comes before them."""
-        before: dict[str, float] = self.facts.get("seconds", {})
-        return sum(each.seconds for each in self.tries) + sum(before.values())
+        return sum(each.seconds for each in self.tries) + sum(self.seconds_of.values())
 
     @property
     def spent_s(self) -> float:
         """What was spent since the user asked for what is asked now."""
-        return self.seconds - self._before_s
+        return self.seconds - self._state.before_s
 
     def add(self, found: Try) -> None:
         """Remember one more try."""
@@ -83,26 +125,16 @@ class Memory:
         if name not in self.facts:
             watch = Stopwatch()
             self.facts[name] = find()
-            self.facts.setdefault("seconds", {})[name] = watch.seconds
+            self._state.seconds[name] = watch.seconds
             self._write()
         known: Fact = self.facts[name]
         return known
 
     def _write(self) -> None:
-        whole = {"about": self._about, "asked": self._asked, "before_s": self._before_s, "facts": self.facts}
-        whole["tries"] = [asdict(each) for each in self.tries]
-        write_whole(self._path, json.dumps(whole, indent=1) + "\n")
+        write_whole(self._path, json.dumps(asdict(self._state), indent=1) + "\n")
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> _State:
         try:
-            found: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
+            return TypeAdapter(_State).validate_json(self._path.read_bytes())
         except ValueError:
             raise CompressError(f"{self._path}: damaged; add --overwrite to begin anew") from None
-        return found
-
-
-def _tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no tuples: intervals arrive as lists."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}

@@ -11,7 +11,7 @@ import yaml
 from compress.benchmark.measure import bench
 from compress.benchmark.report.page import write_report
 from compress.benchmark.report.recommend import gains
-from compress.config import AutoConfig, BenchConfig
+from compress.config import BenchConfig
 from compress.data import Dataset
 from compress.durable import write_whole
 from compress.folder import MANIFEST, read_manifest, write_manifest
@@ -21,10 +21,10 @@ from compress.tuning.candidates import Steps
 from compress.tuning.promise import Promise
 from compress.tuning.search import Try
 
-BEST = "best"
+BEST, RECIPE = "best", "recipe.yaml"
 _SECONDS = 3.0
 _MOST_MEASURED = 6  # models in the report beside the teacher
-_RECIPE = """# What `compress auto` chose, for {goals}.
+_RECIPE_HEAD = """# What `compress auto` chose, for {goals}.
 # `compress run recipe.yaml --out DIR` makes DIR/best again. The data are beside this file, as the search used them: its
 # validation texts are those to choose by; the others were held back.
 """
@@ -36,7 +36,7 @@ def write_recipe(folder: Path, steps: Steps, goals: str, seed: int) -> None:
     named = {BEST if name == last else name: dict(step) for name, step in steps.items()}
     recipe = {"data": "data", "seed": seed, "steps": named}
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
-    write_whole(folder / "recipe.yaml", _RECIPE.format(goals=goals) + text)
+    write_whole(folder / RECIPE, _RECIPE_HEAD.format(goals=goals) + text)
 
 
 def write_front(source: Path, out: Path, names: Sequence[str]) -> None:
@@ -60,28 +60,38 @@ def write_best(made: Path, out: Path, found: str, entry: Mapping[str, Any]) -> N
         write_manifest(folder, manifest)
 
 
+def remove_winner(folder: Path) -> None:
+    """Take away the winner of an earlier search, and the recipe that makes it."""
+    (folder / RECIPE).unlink(missing_ok=True)
+    if (folder / BEST).exists():
+        shutil.rmtree(folder / BEST)
+
+
 def write_search_report(
     out: Path,
     models: Sequence[Path],
     dataset: Dataset,
-    config: AutoConfig,
+    settings: Mapping[str, Any],
     search: Mapping[str, Any],
     *,
+    warning: str,
     partial: bool,
 ) -> dict[str, Any]:
     """Measure ``models`` on the test texts, the teacher first, and write the page with the ``search`` in it.
 
+    ``settings`` are bench's, and a ``warning`` comes before its own.
+
     Returns:
         What bench found.
     """
-    settings = {"threads": config.threads, "metric": config.metric, "seconds": 0.5 if partial else _SECONDS}
-    results = bench(models[: _MOST_MEASURED + 1], dataset.test, dataset.task, BenchConfig.parse(settings))
-    chosen = next((entry for entry in results["models"] if entry["name"] == BEST), None)
+    config = BenchConfig.parse({**settings, "seconds": 0.5 if partial else _SECONDS})
+    results = bench(models[: _MOST_MEASURED + 1], dataset.test, dataset.task, config)
+    best = out.parent / BEST
+    chosen = next((entry for entry in results["models"] if entry["path"] == str(best)), None)
     if chosen is not None:
-        headline = {"name": BEST, "headline": f"{BEST}: {gains(chosen)}", "why": search["found"]}
+        headline = {"name": chosen["name"], "headline": f"{chosen['name']}: {gains(chosen)}", "why": search["found"]}
         results["recommendation"] = headline
-    else:
-        results["warnings"] = [search["found"], *results["warnings"]]
+    results["warnings"] = [*filter(None, [warning]), *results["warnings"]]
     results["partial"] = results["partial"] or partial
     with new_folder(out, overwrite=True) as folder:
         write_report({**results, "search": search}, folder)
@@ -89,13 +99,13 @@ def write_search_report(
     return results
 
 
-def as_points(tries: Sequence[Try], labels: Mapping[Try, str], shown: set[str], metric: str) -> list[dict[str, Any]]:
+def as_points(tries: Sequence[Try], shown: set[str], metric: str) -> list[dict[str, Any]]:
     """The tries for the report's chart and table; ``shown`` are the names to write beside their points."""
     return [
         asdict(each)
         | {
-            "name": labels[each],
-            "shown": labels[each] if labels[each] in shown else "",
+            "name": each.label,
+            "shown": each.label if each.label in shown else "",
             "accuracy": {"metric": metric, "value": each.value, "ci95": each.value_ci95},
             "answer_p50_ms": each.ms,
             "answer_p50_ci95": each.ms_ci95,

@@ -1,4 +1,4 @@
-"""What the winner will lose on new texts, told by validation texts that nothing was chosen by.
+"""What the winner will lose on new texts, told by validation texts kept out of the search.
 
 A winner among dozens looks better on the texts that it was picked by than it is. So half of the validation texts are
 held back: no checkpoint, no temperature and no model is chosen by them, and the loss is stated from them alone.
@@ -62,11 +62,25 @@ class Promise:
         }
 
     def __str__(self) -> str:
-        low, high = self.ci95
+        changes = f"gains {_shown(-self.loss)}" if self.loss < 0 else f"loses {_shown(self.loss)}"
         return (
-            f"on {self.texts:,} validation texts that nothing was chosen by it loses {self.loss:.1f} points "
-            f"(95% interval {low:.1f} to {high:.1f}) and answers as the teacher on {self.agreement:.1%}"
+            f"on {self.texts:,} validation texts kept out of the search it {changes} points ({self._interval_words}) "
+            f"and answers as the teacher on {self.agreement:.1%}"
         )
+
+    def missed_words(self, max_drop: float | None) -> str:
+        """What to say where all of the interval is above the points that were allowed; else nothing."""
+        if max_drop is None or self.ci95[0] <= max_drop:
+            return ""
+        return (
+            f"The held-back texts say that it loses more than was asked: {_shown(self.loss)} points "
+            f"({self._interval_words}), and at most {max_drop:g} were allowed."
+        )
+
+    @property
+    def _interval_words(self) -> str:
+        low, high = map(_shown, self.ci95)
+        return f"95% interval of the loss {low} to {high}"
 
 
 def promise_of(
@@ -75,7 +89,12 @@ def promise_of(
     """From the logits of both on the held-back texts, ``[n, labels]``, with columns in the order of ``labels``."""
     change = compare_logits(metric, task, labels, teacher, model, held.targets(labels, task))
     low, high = change.ci95
-    return Promise(len(held), change.drop_points, (-100 * high, -100 * low), change.agreement, test_texts)
+    return Promise(len(held), change.drop_points, (0.0 - 100 * high, 0.0 - 100 * low), change.agreement, test_texts)
+
+
+def _shown(points: float) -> str:
+    """To one decimal, and never -0.0."""
+    return f"{round(points, 1) + 0:.1f}"
 
 
 def _rows(split: Split, rows: Sequence[int]) -> Split:

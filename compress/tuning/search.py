@@ -6,14 +6,14 @@ in its best-first form, so that no more are trained to the end than it takes. Th
 promises most has been trained to the end, or when the time is up.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
 
 import numpy as np
 
-from compress.tuning.candidates import Candidate, thinned
+from compress.tuning.candidates import Candidate, label_of, thinned
 from compress.tuning.goals import Figures, Goals
 
 ETA = 3
@@ -51,6 +51,11 @@ class Try:
     seconds: float = 0.0
     train_s: float = 0.0
     failed: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name of its model."""
+        return label_of(self.candidate, self.epochs)
 
 
 @dataclass(frozen=True)
@@ -112,25 +117,35 @@ def rungs(full_epochs: int) -> list[int]:
 
 
 def next_try(
-    wanted: Plan, tries: Sequence[Try], goals: Goals, costs: Costs, left_s: float | None
+    wanted: Plan,
+    tries: Sequence[Try],
+    goals: Goals,
+    costs: Costs,
+    left_s: float | None,
+    is_trained: Callable[[Candidate, int], bool],
 ) -> tuple[Candidate, int] | None:
     """The candidate to try next, and for how many epochs; None where the search is over.
 
-    ``left_s`` is the time that is left, None for any; what does not fit is passed over.
+    ``left_s`` is the time that is left, None for any; what does not fit is passed over. ``is_trained`` says whether the
+    model that a variant is made from is still there; of another ask's short trainings it may be gone.
     """
     tried = {(each.candidate, each.epochs) for each in tries}
+    looked_at = {each.candidate for each in tries if each.epochs >= wanted.rungs[0]}
 
     def fits(candidate: Candidate, epochs: int) -> bool:
-        return left_s is None or costs.seconds(candidate, epochs) <= left_s
+        seconds = costs.other_s if is_trained(candidate, epochs) else costs.seconds(candidate, epochs)
+        return left_s is None or seconds <= left_s
 
     for candidate in wanted.candidates:
         epochs = wanted.rungs[0] if candidate.command else 0
-        if (candidate.title, epochs) not in tried and fits(candidate, epochs):
+        known = candidate.title in looked_at or (candidate.title, epochs) in tried
+        if not known and fits(candidate, epochs):
             return candidate, epochs
     for candidate, epochs in _by_promise(wanted, tries, goals):
         longer = [rung for rung in wanted.rungs if rung > epochs] if candidate.command else []
         if not longer:
-            return None if left_s is not None and left_s < costs.other_s else _next_variant(candidate, epochs, tried)
+            left = (each for each in candidate.variants() if (each.title, epochs) not in tried and fits(each, epochs))
+            return next(((variant, epochs) for variant in left), None)
         if (candidate.title, longer[0]) not in tried and fits(candidate, longer[0]):
             return candidate, longer[0]
     return None
@@ -219,11 +234,3 @@ def _left_by_rung(losses: Mapping[tuple[str, int], float], rungs: Sequence[int])
         # The usual share counts as one more candidate, with a loss of a point: a single one says little.
         left[long] = min(1.0, (after + _LEFT_AFTER_A_RUNG) / (before + 1.0))
     return left
-
-
-def _next_variant(candidate: Candidate, epochs: int, tried: set[tuple[str, int]]) -> tuple[Candidate, int] | None:
-    """What the most promising model can be turned into without training, if that is not tried yet."""
-    for variant in candidate.variants():
-        if (variant.title, epochs) not in tried:
-            return variant, epochs
-    return None

@@ -1,8 +1,8 @@
 """Classifies a column of texts with Ray Data: python classify.py MODEL IN OUT [--text COLUMN] [--workers N].
 
-IN and OUT are folders of Parquet files. The columns label and score are added.
-Each worker is a process that has the model
-loaded and one CPU; MODEL is a folder on a disk that all of them see.
+IN and OUT are folders of Parquet files. The columns label, score and abstained are added: whether the score is too
+low to answer. Each worker is a process that has the model loaded and one CPU; MODEL is a folder on a disk that all of
+them see.
 """
 
 import argparse
@@ -22,13 +22,13 @@ class Classify:
         self._text = text
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The batch with the columns label and score."""
+        """The batch with the columns label, score and abstained."""
         answers = self._classifier(batch[self._text].tolist())
-        return {**batch, "label": [one.label for one in answers], "score": [one.score for one in answers]}
+        return {**batch, **{name: [getattr(one, name) for one in answers] for name in ("label", "score", "abstained")}}
 
 
 def main() -> None:
-    """The columns of IN and two more in OUT."""
+    """The columns of IN and three more in OUT."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("source", metavar="IN")

@@ -1,7 +1,8 @@
 """Classifies a column of texts with Spark: python classify.py MODEL IN OUT [--text COLUMN] [--master local[2]].
 
-IN and OUT are folders of Parquet files. The columns label and score are added. Each worker loads the model once a task,
-and reads it from MODEL: a folder on a disk that all of them see, or one sent to them with ``--files``.
+IN and OUT are folders of Parquet files. The columns label, score and abstained are added: whether the score is too
+low to answer. Each worker loads the model once a task, and reads it from MODEL: a folder on a disk that all of them
+see, or one sent to them with ``--files``.
 """
 
 import argparse
@@ -11,24 +12,27 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import col, pandas_udf
 
+ADDED = ("label", "score", "abstained")
+
 
 def with_labels(frame: DataFrame, model: str, text: str) -> DataFrame:
-    """The frame with the columns label and score."""
+    """The frame with the columns label, score and abstained."""
 
-    @pandas_udf("label string, score double")  # type: ignore[untyped-decorator, unused-ignore]
+    @pandas_udf("label string, score double, abstained boolean")  # type: ignore[untyped-decorator, unused-ignore]
     def classify(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
         import compress
 
         with compress.load(model, threads=1) as classifier:  # Spark runs a task on each core
             for texts in batches:
                 answers = classifier(texts.tolist())
-                yield pd.DataFrame([(one.label, one.score) for one in answers], columns=["label", "score"])
+                rows = [(one.label, one.score, one.abstained) for one in answers]
+                yield pd.DataFrame(rows, columns=list(ADDED))
 
-    return frame.withColumn("answer", classify(col(text))).select(*frame.columns, "answer.label", "answer.score")
+    return frame.withColumn("answer", classify(col(text))).select(*frame.columns, *(f"answer.{name}" for name in ADDED))
 
 
 def main() -> None:
-    """The columns of IN and two more in OUT."""
+    """The columns of IN and three more in OUT."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("source", metavar="IN")

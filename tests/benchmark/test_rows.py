@@ -45,6 +45,12 @@ def test_each_model_has_a_row_for_each_backend_that_fits_it(tiny_torch: Path, ti
     assert left_out == {"onnx": "it is an ONNX model, and bench.backends has only torch-bf16"}
 
 
+def test_a_name_without_a_folder_may_be_a_hub_id(tmp_path: Path) -> None:
+    assert rows({"one": Path("distilbert-no-folder")}) == ([("one", None)], {})
+    with pytest.raises(CompressError, match="no such folder"):
+        rows({"one": tmp_path / "absent"})
+
+
 def test_a_layout_for_servers_is_left_out_whatever_the_backends(
     tiny_torch: Path, tiny_onnx: Path, tmp_path: Path
 ) -> None:

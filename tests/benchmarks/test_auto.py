@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import auto as benchmark
+from compress.errors import CompressError
 
 LINE = {
     "set": "mrpc",
@@ -42,6 +43,27 @@ def test_each_search_is_done_once_and_kept(
     said = capsys.readouterr().out
     assert "The promise held for 2 of 4 winners." in said
     assert "Mean at --max-drop 0.3: 0.60 points lost, 20.0x PyTorch, 4.0x int8." in said
+
+
+def test_a_search_that_fails_is_told_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    works = False
+
+    def search(name: str, _: Path, __: Path, goal: dict[str, Any], ___: int | None) -> dict[str, Any]:
+        if not works:
+            raise CompressError("no model meets the goals")
+        return LINE | {"set": name, **goal}
+
+    monkeypatch.setattr(benchmark, "search", search)
+    given = ["mrpc", "--drops", "1", "--results", str(tmp_path / "auto.jsonl")]
+    assert benchmark.main(given) == 1
+    said = capsys.readouterr().out
+    assert "| mrpc | 1 | as needed | 0 | failed: no model meets the goals |" in said
+    assert "held for 0 of 0 winners" in said
+    works = True
+    assert benchmark.main(given) == 0
+    assert "failed" not in capsys.readouterr().out
 
 
 def test_a_set_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

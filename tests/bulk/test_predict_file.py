@@ -180,6 +180,7 @@ def test_a_json_line_is_kept_and_its_answer_behind_it(rows: list[dict[str, Any]]
         ('text\tb\nsay "hi"\tx\n', 'text\tb\tlabel\tscore\nsay "hi"\tx\tgood film\t0.5\n'),  # quotes are text
         ('text\tb\n"a\tb ""c"""\tx\n', 'text\tb\tlabel\tscore\n"a\tb ""c"""\tx\t"good\tfilm"\t0.5\n'),
         ("sep=;\ntext;b\na;1\n", "sep=;\ntext;b;label;score\na;1;good\tfilm;0.5\n"),
+        ('"text","b"\n"a","","",""\n', '"text","b","label","score"\n"a","","good\tfilm","0.5"\n'),
         ("text,b\n\na,1,,\n", "text,b,label,score\na,1,good\tfilm,0.5\n"),  # a spreadsheet's empty columns
         ("text,b\na,1", "text,b,label,score\na,1,good\tfilm,0.5"),
     ],
@@ -190,6 +191,12 @@ def test_other_kinds_of_text_files(content: str, copy: str, tmp_path: Path) -> N
         tmp_path / "o.txt", NAMES, [["good\tfilm", 0.5]]
     )
     assert (tmp_path / "o.txt").read_bytes().decode() == copy
+
+
+def test_a_label_keeps_its_blanks_in_a_copy_without_quoting(tmp_path: Path) -> None:
+    (tmp_path / "d.tsv").write_text('text\nsay "hi"\n', encoding="utf-8")
+    Delimited(tmp_path / "d.tsv", NAMES, "\t").copy(tmp_path / "o.tsv", NAMES, [[" very  good\t", 0.5]])
+    assert (tmp_path / "o.tsv").read_text(encoding="utf-8").endswith('say "hi"\t very  good \t0.5\n')
 
 
 # Tasks ---------------------------------------------------------------------------------------------------------------
@@ -344,6 +351,8 @@ def test_a_file_that_changes_meanwhile_is_refused(classifier: Classifier, tiny_i
         ("d.csv", "text,b\na,x\nb\n", (), ("line 3", "expected 2", "found 1")),
         ("d.csv", 'text,b\n"a,x\nb\n', (), ("line 2", "quoted")),
         ("d.csv", "text\na\n".encode("utf-16"), (), ("line 1", "not UTF-8", "iconv")),
+        ("d.csv", "text,b\ra,x\rb,y\r", (), ("carriage returns alone", "tr '\\r' '\\n'")),
+        ("d.csv", 'sep=;\ntext;b\na;1\na;"x\n', (), ("line 4", "quoted")),
         ("d.csv", b"text\na\n\xe9\n", (), ("line 3", "0xe9")),
         ("d.jsonl", '{"text": "a"}\n{"text": null}\n', (), ("line 2", "missing")),
         ("d.jsonl", '{"text": "a"}\n{"text": "\\ud83d"}\n', (), ("line 2", "surrogate")),
@@ -380,6 +389,8 @@ def test_what_cannot_be_answered_is_refused_before_any_work(
         (("--out", "o.csv"), ("--data FILE and --out FILE belong together",)),
         (("--data", "d.csv"), ("--data FILE and --out FILE belong together",)),
         (("--data", "d.csv", "--out", "o.csv", "a text"), ("not both",)),
+        (("a text", "--text", "b"), ("--text, --prefix and --overwrite go with --data",)),
+        (("a text", "--overwrite"), ("--text, --prefix and --overwrite go with --data",)),
         (("--data", "absent.csv", "--out", "o.csv"), ("absent.csv", "No such file")),
         (("--data", "d.csv", "--out", "o.jsonl"), ("o.jsonl", "CSV", ".csv")),
         (("--data", "d.csv", "--out", "d.csv", "--overwrite"), ("is the data",)),

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 import compress
+from compress.bulk.predict import predict_file
 from compress.cli.main import main
 from compress.folder import read_manifest, write_manifest
 from compress.modeling.checkpoint import save_checkpoint
@@ -80,6 +83,21 @@ def test_scores_follow_the_temperature_and_low_ones_abstain(
     assert capsys.readouterr().out.startswith("-\t")
     assert main(["predict", str(abstaining), str(unsure), "--threads", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["abstained"]
+
+
+def test_a_copied_file_says_where_it_abstains(abstaining: Path, tiny_data: Path, tmp_path: Path) -> None:
+    texts = [*map(str, read(tiny_data).test.texts), "the the", "good bad"]
+    parquet.write_table(pyarrow.table({"text": texts}), tmp_path / "d.parquet")
+    (tmp_path / "d.csv").write_text("\n".join(["text", *texts, ""]), encoding="utf-8")
+    with compress.load(abstaining, threads=1) as classifier:
+        expected = [answer.abstained for answer in classifier(texts)]
+        for ending in ("parquet", "csv"):
+            done = predict_file(classifier, abstaining, tmp_path / f"d.{ending}", tmp_path / f"o.{ending}")
+            assert done.columns == ("label", "score", "abstained")
+    assert set(expected) == {True, False}
+    assert parquet.read_table(tmp_path / "o.parquet")["abstained"].to_pylist() == expected
+    copied = (tmp_path / "o.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert [line.rpartition(",")[2] for line in copied] == [str(value).lower() for value in expected]
 
 
 def test_labels_apply_from_their_own_threshold_on(thresholded: Path, topics: Path) -> None:

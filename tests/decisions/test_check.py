@@ -119,7 +119,9 @@ def test_a_worse_model_may_not_and_its_negative_flips_are_counted_by_label(
         ("no labels", ("config.json has no id2label",)),
         ("too few labels", ("in the shape [1, 2]", "config.json names 3 labels")),
         ("no file", ("no such folder",)),
+        ("no ONNX", ("model.onnx: not a whole ONNX file", "Git LFS pointer")),
         ("no place", ("--markdown", "a folder that exists")),
+        ("long name", ("--json", "cannot be written (File name too long)")),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(
@@ -138,10 +140,15 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
         (new / "config.json").unlink()
     if case == "no labels":
         (new / "config.json").write_text("{}")
+    if case == "no ONNX":
+        (new / "model.onnx").write_text("version https://git-lfs.github.com/spec/v1\n")
     path = new / "absent" if case == "no file" else new
-    markdown = ("--markdown", str(tmp_path / "absent" / "check.md")) if case == "no place" else ()
+    places = {
+        "no place": ("--markdown", str(tmp_path / "absent" / "check.md")),
+        "long name": ("--json", str(tmp_path / ("x" * 250))),  # no room for what write_whole puts around it
+    }
     old = path if case == "too few labels" else tiny_onnx
-    command = ["check", str(path), "--against", str(old), "--data", str(tiny_data), "--no-speed", *markdown]
+    command = ["check", str(path), "--against", str(old), "--data", str(tiny_data), "--no-speed", *places.get(case, ())]
     assert main([*command, "--threads", "1", "--quiet"]) == 2
     told = capsys.readouterr()
     assert told.out == ""

@@ -140,11 +140,12 @@ def test_same_seed_same_interval() -> None:
 
 
 @pytest.mark.parametrize(("metric", "labels"), [("accuracy", 3), ("macro_f1", 3), ("f1", 2)])
-def test_model_against_itself_changes_nothing(metric: str, labels: int) -> None:
+def test_the_same_answers_are_no_change_but_chance_is_left(metric: str, labels: int) -> None:
     true = one_hot(RNG.integers(labels, size=100), labels)
     said = flawed(true, 0.8, RNG)
     change = measure_change(metric, said, said, true, seed=0)
-    assert (change.accuracy_delta, change.ci95, change.agreement, change.mcnemar_p) == (0.0, (0.0, 0.0), 1.0, 1.0)
+    assert (change.accuracy_delta, change.agreement, change.mcnemar_p) == (0.0, 1.0, 1.0)
+    assert -0.1 < change.ci95[0] < 0 < change.ci95[1] < 0.1  # on other texts it might lose or gain some
 
 
 def test_paired_change_is_seen_where_two_separate_intervals_overlap() -> None:

@@ -51,4 +51,5 @@ def test_all_rows_have_the_models_answers(
         expected = classifier(texts)
     assert [row["text"] for row in found] == texts
     assert [row["label"] for row in found] == [one.label for one in expected]
+    assert [row["abstained"] for row in found] == [False] * ROWS
     assert [row["score"] for row in found] == pytest.approx([one.score for one in expected], abs=1e-5)

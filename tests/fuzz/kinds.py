@@ -18,6 +18,9 @@ from compress.durable import read_sealed, write_sealed
 from compress.errors import CompressError
 from compress.folder import MANIFEST, read_manifest, write_manifest
 from compress.recipes.recipe import Recipe, read_recipe
+from compress.tuning.memory import STATE as SEARCH
+from compress.tuning.memory import Memory, open_folder
+from compress.tuning.search import Try
 from tests.fuzz.mutate import mutated_bytes, mutated_value
 
 Case = Callable[[random.Random, Path], None]
@@ -89,6 +92,21 @@ def _manifest(rng: random.Random, folder: Path) -> None:
     shutil.copytree(MODELS / "onnx", folder, dirs_exist_ok=True)
     _change_manifest(folder / MANIFEST, rng)
     refused_in_one_line(lambda: read_manifest(folder))
+
+
+def _search(rng: random.Random, folder: Path) -> None:
+    """What a search remembers, changed."""
+    about = {"model": "m", "seed": 0}
+    Memory(folder, about, {}).add(Try("cut-2x", 3, ms_ci95=(0.1, 0.2)))
+    path = folder / SEARCH
+    text = json.dumps(mutated_value(json.loads(path.read_bytes()), rng)).encode()
+    path.write_bytes(mutated_bytes(text, rng) if rng.random() < 0.3 else text)
+
+    def go_on() -> None:
+        open_folder(folder, ())
+        Memory(folder, about, {"max_drop": 1})
+
+    refused_in_one_line(go_on)
 
 
 def _change_manifest(path: Path, rng: random.Random) -> None:
@@ -187,4 +205,5 @@ KINDS: Mapping[str, Case] = {
     "recipe": _recipe,
     "manifest": _manifest,
     "load": _load,
+    "search": _search,
 }

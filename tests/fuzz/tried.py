@@ -19,6 +19,7 @@ from tests.fuzz.kinds import KINDS
 
 _A_CASE_AT_MOST_S = 20  # of CPU; a case that takes longer is killed and counted
 _SLOW_S = 5.0  # of CPU
+SLOW = "slow"
 
 
 @dataclass
@@ -85,7 +86,7 @@ def one(kind: str, number: int, place: Path) -> tuple[str, str] | None:
         if isinstance(error, KeyboardInterrupt):
             raise
         return type(error).__name__, traceback.format_exc(limit=-6)
-    return ("slow", f"{time.process_time() - before:.1f} s") if time.process_time() - before > _SLOW_S else None
+    return (SLOW, f"{time.process_time() - before:.1f} s") if time.process_time() - before > _SLOW_S else None
 
 
 def _silence() -> None:

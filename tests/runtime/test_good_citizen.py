@@ -59,6 +59,15 @@ def test_copies_answer_alike_and_live_on_their_own(classifier: Classifier) -> No
         assert np.array_equal(other.logits(TEXTS), expected)
 
 
+def test_where_there_are_fewer_cpus_it_takes_fewer(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with compress.load(tiny_onnx, threads=2, instances=2) as classifier:
+        opened = pickle.loads(pickle.dumps(classifier)).logits(TEXTS)
+        monkeypatch.setattr(session, "usable_cpus", lambda: 1)
+        few = session.OnnxPredictor.open(tiny_onnx, instances=2)
+        assert (few.threads, few.instances) == (1, 1)
+        assert np.array_equal(Classifier(few).logits(TEXTS), opened)
+
+
 def test_another_model_in_its_folder_is_not_taken_for_it(tiny_onnx: Path, tiny_int8: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(tiny_onnx, folder)
@@ -140,11 +149,13 @@ def test_closing_while_others_ask_ends_in_answers_or_the_error(tiny_onnx: Path, 
 
 
 def test_a_container_with_too_little_memory_is_told_of_and_no_other(
-    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    folder = shutil.copytree(tiny_onnx, tmp_path / "model")
+    (folder / "onnx" / "model_other.onnx").symlink_to("nowhere")  # only the graph that is loaded is looked at
     for limit, told in ((64 * 2**20, True), (64 * 2**30, False), (None, False)):
         monkeypatch.setattr(session, "find_limits", lambda limit=limit: Limits(1, limit_bytes=limit))
-        with compress.load(tiny_onnx, threads=1) as classifier:
+        with compress.load(folder, threads=1) as classifier:
             assert classifier("a film").label
         said = capsys.readouterr().err
         assert ("the container grants 64;" in said) is told, said

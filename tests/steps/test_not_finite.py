@@ -12,6 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 import compress
+from compress.bulk.predict import predict_file
 from compress.errors import CompressError
 from compress.folder import MANIFEST, read_manifest, write_manifest
 from compress.modeling.checkpoint import save_checkpoint
@@ -50,10 +51,11 @@ def spoiled(source: Path, folder: Path, weight: str, index: Any) -> Path:
     ("words", "step"),
     [
         ("60 of 60 texts", lambda model, data, out: compress.quantize(model, data, out, threads=1)),
+        ("60 of 60 texts", lambda model, data, out: compress.calibrate(model, data, out, threads=1)),
         ("10 of 10 texts", lambda model, _, out: compress.export(model, out, for_="triton", threads=1)),
         ("10 of 10 texts", lambda model, _, out: compress.export(model, out, single_file=True, threads=1)),
     ],
-    ids=["quantize", "triton", "single file"],
+    ids=["quantize", "calibrate", "triton", "single file"],
 )
 def test_nothing_is_made_of_it(
     broken: Path, tiny_data: Path, tmp_path: Path, words: str, step: Callable[[Path, Path, Path], object]
@@ -99,3 +101,16 @@ def test_predict_prints_no_numbers_that_are_none(broken_for_awful: Path, form: l
     finished = run_cli("predict", broken_for_awful, "--threads", "1", *form, "good", "an awful film")
     assert (finished.returncode, finished.stdout) == (2, "")
     assert finished.stderr.startswith("compress: texts[1]: the model answers with NaN")
+
+
+def test_predict_names_the_row_of_a_file(
+    broken_for_awful: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compress.bulk.predict.ROWS_AT_ONCE", 1)
+    monkeypatch.setattr("compress.runtime.classifier._TEXTS_AT_ONCE", 1)
+    data, out = tmp_path / "d.csv", tmp_path / "o.csv"
+    data.write_text('text\n"good\nfilm"\ngood\nan awful film\n', encoding="utf-8")
+    with compress.load(broken_for_awful, threads=1) as classifier:
+        for _ in range(2):  # the second goes on from the two answers that are kept
+            with pytest.raises(CompressError, match=r"^\S*d\.csv, line 5: the model answers with NaN"):
+                predict_file(classifier, broken_for_awful, data, out)

@@ -52,6 +52,13 @@ def test_a_fresh_multi_label_head_begins_with_the_labels_shares(
     assert shares == pytest.approx({"rare": 9 / 82, "common": 41 / 82}, abs=1e-5)
 
 
+def test_where_labels_are_weighed_it_begins_with_what_their_weights_make_of_the_shares(
+    tiny_encoder: Path, rare_labels: Path, tmp_path: Path
+) -> None:
+    compress.finetune(tiny_encoder, rare_labels, tmp_path / "out", class_weights="balanced", **STILL)
+    assert bias_of(tmp_path / "out") == pytest.approx({"rare": 0.0, "common": 0.0}, abs=0.15)
+
+
 def test_a_head_that_was_trained_keeps_its_bias(tiny_encoder: Path, rare_labels: Path, tmp_path: Path) -> None:
     compress.finetune(tiny_encoder, rare_labels, tmp_path / "first", **{**STILL, "learning_rate": 1e-2})
     compress.finetune(tmp_path / "first", rare_labels, tmp_path / "second", **STILL)

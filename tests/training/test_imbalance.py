@@ -10,9 +10,11 @@ import torch
 from scipy.special import softmax
 
 import compress
+from compress.config import FinetuneConfig
 from compress.errors import CompressError
 from compress.modeling.checkpoint import load_classifier
 from compress.modeling.torch_predictor import TorchPredictor
+from compress.recipes.recipe import Recipe
 from compress.runtime.predictor import predict_logits
 from compress.training.imbalance import class_weights, weighted_loss
 from compress.training.optimization import hard_labels
@@ -102,3 +104,12 @@ def test_finetune_takes_them_and_a_rare_label_is_answered_more_often(
         for name in ("plain", "weighted")
     ]
     assert softmax(logits[1], axis=1)[:, 0].mean() > softmax(logits[0], axis=1)[:, 0].mean()
+
+
+def test_balanced_is_a_word_and_no_file() -> None:
+    given = {"class_weights": "balanced"}
+    assert FinetuneConfig.parse(given).sources() == {}
+    assert FinetuneConfig.parse({"class_weights": "rare.json"}).sources() == {"class_weights": ["rare.json"]}
+    step = {"step": "finetune", "model": "balanced", **given}
+    recipe = Recipe.parse({"data": "d.csv", "steps": {"model": step}})
+    assert recipe.steps["model"].sources() == {"model": ["balanced"]}

@@ -1,12 +1,13 @@
 """The promise: what is said of a winner holds on texts that nobody has seen."""
 
 import numpy as np
+import pytest
 
 from compress.data import Dataset, Split
-from compress.tuning.promise import divided, promise_of
+from compress.tuning.promise import Promise, divided, promise_of
 
 LABELS = ("a", "b")
-MODELS, TEXTS, TESTS = 30, 600, 1000
+MODELS, CHOOSING, TESTS = 30, 300, 1000
 
 
 def logits_of(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
@@ -15,18 +16,19 @@ def logits_of(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     return np.asarray(answers[:, None] == np.arange(2), dtype=np.float32)
 
 
-def test_the_interval_holds_the_loss_of_a_winner_picked_among_thirty() -> None:
+@pytest.mark.parametrize("texts", [30, 100, 300])
+def test_the_interval_holds_the_loss_of_a_winner_picked_among_thirty(texts: int) -> None:
     held = 0
     optimistic = []
     worlds = 40
     for seed in range(worlds):
         rng = np.random.default_rng(seed)
-        right = rng.integers(0, 2, TEXTS + TESTS)
+        right = rng.integers(0, 2, CHOOSING + texts + TESTS)
         teacher = rng.random(len(right)) < 0.1
         models = [teacher ^ (rng.random(len(right)) < 0.05) for _ in range(MODELS)]
-        choosing, back, test = slice(0, 300), slice(300, TEXTS), slice(TEXTS, None)
+        choosing, back, test = np.split(np.arange(len(right)), [CHOOSING, CHOOSING + texts])
         chosen = min(models, key=lambda wrong: wrong[choosing].mean())
-        split = Split([str(row) for row in range(300)], [(LABELS[label],) for label in right[back]])
+        split = Split([str(row) for row in range(texts)], [(LABELS[label],) for label in right[back]])
         before, after = (logits_of(right[back], wrong[back]) for wrong in (teacher, chosen))
         promise = promise_of("accuracy", "single_label", LABELS, before, after, split, TESTS)
         loss = 100 * (chosen[test].mean() - teacher[test].mean())
@@ -35,6 +37,22 @@ def test_the_interval_holds_the_loss_of_a_winner_picked_among_thirty() -> None:
         optimistic.append(loss - 100 * (chosen[choosing].mean() - teacher[choosing].mean()))
     assert held >= 0.9 * worlds
     assert np.mean(optimistic) > 1  # by the texts that it was picked by, the loss would be stated too low
+
+
+def test_where_no_answer_changed_the_interval_has_a_width() -> None:
+    same = logits_of(np.zeros(30, dtype=int), np.arange(30) < 3)
+    split = Split([str(row) for row in range(30)], [("a",)] * 30)
+    for metric in ("accuracy", "macro_f1"):
+        promise = promise_of(metric, "single_label", LABELS, same, same, split, TESTS)
+        assert promise.ci95[0] < -5 < 5 < promise.ci95[1]
+        assert "it loses 0.0 points" in str(promise)
+
+
+def test_a_gain_is_called_one_and_a_goal_is_missed_where_the_whole_interval_is_above_it() -> None:
+    assert "it gains 0.4 points (95% interval of the loss -1.0 to 0.0)" in str(Promise(9, -0.4, (-1, -0.04), 0.9, 9))
+    lost = Promise(1000, 2.6, (1.4, 3.8), 0.95, 1000)
+    assert [bool(lost.missed_words(most)) for most in (1.0, 1.4, 2.0, None)] == [True, False, False, False]
+    assert "2.6 points (95% interval of the loss 1.4 to 3.8), and at most 1 were allowed" in lost.missed_words(1.0)
 
 
 def test_half_of_validation_is_held_back_and_repeated_texts_stay_together() -> None:

@@ -38,11 +38,16 @@ def tried(candidate: Candidate, epochs: int, full: int) -> Try:
     )
 
 
+def made_before(candidate: Candidate, _: int) -> bool:
+    """Variants are made from models that are there."""
+    return candidate.title != candidate.name
+
+
 def searched(wanted: Plan, goals: Goals, budget_s: float | None = None) -> list[Try]:
     tries: list[Try] = []
     while True:
         left_s = None if budget_s is None else budget_s - sum(each.seconds for each in tries)
-        if (chosen := next_try(wanted, tries, goals, COSTS, left_s)) is None:
+        if (chosen := next_try(wanted, tries, goals, COSTS, left_s, made_before)) is None:
             return tries
         tries.append(tried(*chosen, wanted.rungs[-1]))
 
@@ -90,11 +95,23 @@ def test_no_time_for_one_candidate_is_no_plan() -> None:
 def test_a_failed_try_is_not_repeated_and_does_not_end_the_search() -> None:
     wanted = Plan(candidates(), [2, 7])
     failed = [Try(each.title, 2, failed="no room") for each in wanted.candidates[1:4]]
-    chosen = next_try(wanted, failed, WITHIN_A_POINT, COSTS, None)
+    chosen = next_try(wanted, failed, WITHIN_A_POINT, COSTS, None, made_before)
     assert chosen is not None
     assert chosen[0].title == "teacher-int8"
     assert front(failed) == []
     assert best(failed, WITHIN_A_POINT) is None
+
+
+def test_another_ask_looks_at_nothing_again_and_a_training_that_is_gone_must_fit() -> None:
+    tries = searched(Plan(candidates(), [2, 7, 20]), WITHIN_A_POINT)
+    for shorter in ([1, 4, 12], [2, 7]):
+        chosen = next_try(Plan(candidates(), shorter), tries, WITHIN_A_POINT, COSTS, None, made_before)
+        assert chosen is None or chosen[1] > shorter[0]
+    first = [tried(each, 2, 20) for each in candidates()]
+    goals = replace(WITHIN_A_POINT, max_drop=None, latency_ms=0.5)  # no student needs more than its first look
+    for is_there, left_s, wanted in ((True, 15.0, True), (False, 15.0, False), (False, 200.0, True)):
+        chosen = next_try(Plan(candidates(), [1, 2]), first, goals, COSTS, left_s, lambda *_, there=is_there: there)
+        assert (chosen is not None) == wanted
 
 
 def test_costs_are_learned_from_what_tries_took() -> None:

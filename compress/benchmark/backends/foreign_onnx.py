@@ -4,6 +4,8 @@ So optimum and the Hub lay them out: the file in the folder of the other two, or
 """
 
 import json
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,11 +18,14 @@ from compress.families import FAMILIES
 from compress.folder import MANIFEST
 from compress.modeling.label_names import labels_of
 from compress.runtime.encoding import Feeds, TextEncoder
-from compress.runtime.graph_file import INPUTS, OUTPUT, activations_of, operators, parameters_of
+from compress.runtime.graph_file import INPUTS, OUTPUT, activations_of, numbers_by_type, operators
 from compress.runtime.predictor import Logits, batch_tokens_of
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*")
 _TYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+# By TensorProto.DataType.
+_FLOATS = {1: "fp32", 10: "fp16", 16: "bf16"}
+_WHOLE = {2: "int8", 3: "int8", 21: "int4", 22: "int4"}
 _NO_LIMIT = 10**6  # a tokenizer that knows none says some larger number
 
 
@@ -57,10 +62,10 @@ class ForeignOnnx:
         self._session = open_session(graph, threads, provider)
         self._types, self._output = self._check_signature()
         self.encoder = TextEncoder.from_file(home / "tokenizer.json", _max_length(home, config))
-        used = operators(graph)
-        self.precision = "fp32" if activations_of(used) is None else "int8"
+        used, numbers = operators(graph), numbers_by_type(graph)
+        self.precision = precision_of_weights(used, numbers)
         self.batch_tokens = batch_tokens_of(used)
-        self.parameters = parameters_of(graph)
+        self.parameters = numbers.total()
         self.size_bytes = sum(
             file.stat().st_size for file in graph.parent.glob(f"{graph.name}*")
         )  # with model.onnx_data
@@ -91,6 +96,16 @@ class ForeignOnnx:
         return types, OUTPUT if OUTPUT in answers else answers[0]
 
 
+def precision_of_weights(used: Collection[str], numbers: Counter[int]) -> str:
+    """By the operators and how many weights there are of each type; ``unknown`` where they are packed."""
+    if activations_of(used) is not None:
+        return "int8"
+    if whole := {_WHOLE[kind] for kind in numbers if kind in _WHOLE}:
+        return whole.pop() if len(whole) == 1 and "DequantizeLinear" in used else "unknown"
+    most = max((kind for kind in numbers if kind in _FLOATS), key=numbers.__getitem__, default=None)
+    return "unknown" if most is None else _FLOATS[most]
+
+
 def _labels_and_task(config: dict[str, Any], source: str) -> tuple[tuple[str, ...], str]:
     try:
         names = {int(index): name for index, name in config["id2label"].items()}
@@ -108,7 +123,7 @@ def _max_length(home: Path, config: dict[str, Any]) -> int:
     positions = config.get("max_position_embeddings")
     family = FAMILIES.get(str(config.get("model_type")))
     if positions and family and family.counts_tokens:
-        positions -= config.get("pad_token_id", 0) + 1
+        positions -= (config.get("pad_token_id") or 0) + 1
     known = [int(length) for length in (limit, positions) if length and length < _NO_LIMIT]
     if not known:
         raise CompressError(

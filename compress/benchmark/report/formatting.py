@@ -108,11 +108,11 @@ def split_name(split: Mapping[str, Any]) -> str:
     return f"{instances} instance{'s' * (instances != 1)} of {threads} thread{'s' * (threads != 1)}"
 
 
-def selection_words(entry: Mapping[str, Any]) -> str:
-    """How much a model that abstains answers, and how much of that is wrong, in a sentence."""
+def selection_words(entry: Mapping[str, Any], split: str) -> str:
+    """How much of the texts of a split a model that abstains answers, and how much of that is wrong, in a sentence."""
     found = entry["accuracy"]["selection"]
     answers = f"{entry['name']} abstains where the highest score is below {found['abstain_below']:.4g}: it answers"
-    answers += f" {percent(found['coverage'])} of the test texts ({percents(found['coverage_ci95'])})"
+    answers += f" {percent(found['coverage'])} of the {split} texts ({percents(found['coverage_ci95'])})"
     if found["risk"] is None:
         return f"{answers}."
     return f"{answers}, {percent(found['risk'])} of them wrongly ({percents(found['risk_ci95'])})."

@@ -61,7 +61,7 @@ def as_html(results: Mapping[str, Any]) -> str:
         throughputs=[entry for entry in entries if entry.get("throughput")],
         divided=[entry for entry in entries if entry.get("instances")],
         costs=[entry for entry in entries if entry.get("cost")],
-        selections=_selections(entries),
+        selections=_selections(entries, split_of(results)),
         recalls=recall_rows(entries, chosen),
         flips=[entry for entry in entries if entry.get("flips", {}).get("count")],
         most_flips=_MOST_FLIPS,
@@ -121,10 +121,10 @@ def _neighbours(results: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def _selections(entries: Sequence[Entry]) -> list[str]:
+def _selections(entries: Sequence[Entry], split: str) -> list[str]:
     """A sentence for each model whose folder says when to abstain."""
     abstaining = (entry for entry in entries if (entry["accuracy"] or {}).get("selection"))
-    return [formatting.selection_words(entry) for entry in abstaining]
+    return [formatting.selection_words(entry, split) for entry in abstaining]
 
 
 def _charts(entries: Sequence[Entry], chosen: Entry) -> dict[str, dict[str, str]]:
@@ -220,7 +220,7 @@ def as_markdown(results: Mapping[str, Any]) -> str:
         *(f"Not measured: {failure['name']}: {failure['reason']}" for failure in results["failed"]),
         *(f"Left out: {model['name']}: {model['reason']}" for model in results.get("left_out", ())),
         *(f"Skipped: {skip['name']}, {skip['load']}: {skip['reason']}" for skip in results.get("skipped", ())),
-        *_selections(entries),
+        *_selections(entries, split_of(results)),
         *(formatting.split_words(entry) for entry in entries if entry.get("instances")),
     ]
     lines = [

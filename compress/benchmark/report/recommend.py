@@ -31,21 +31,23 @@ class Recommendation:
     why: str
 
 
-def recommend(entries: Sequence[Entry], balance: Mapping[str, Any] | None = None) -> Recommendation:
-    """Apply the rule; the reason names the loss beside the gain.
+def recommend(
+    entries: Sequence[Entry], balance: Mapping[str, Any] | None = None, split: str = "test"
+) -> Recommendation:
+    """Apply the rule, on the texts of ``split``; the reason names the loss beside the gain.
 
     ``balance`` is that of the test labels; where nearly all texts have one answer, the headline says what it scores.
     """
-    chosen = _chosen(entries)
+    chosen = _chosen(entries, split)
     if balance is None or not balance["lopsided"]:
         return chosen
     return replace(chosen, headline=f"{chosen.headline} (always the same answer: {percent(balance['always'])})")
 
 
-def _chosen(entries: Sequence[Entry]) -> Recommendation:
+def _chosen(entries: Sequence[Entry], split: str) -> Recommendation:
     first = entries[0]
     if first["accuracy"] is None:
-        return _fastest(entries)
+        return _fastest(entries, split)
     close_enough = (entry for entry in entries if entry["versus_first"]["accuracy_delta"] >= _WORST_CHANGE)
     chosen = min(close_enough, key=answer_ms)
     if len(entries) == 1:
@@ -75,10 +77,10 @@ def gains(entry: Entry) -> str:
     return f"{speedup_words(of_answers(change))}, {size}{loss}"
 
 
-def _fastest(entries: Sequence[Entry]) -> Recommendation:
+def _fastest(entries: Sequence[Entry], split: str) -> Recommendation:
     """Without labels: which is fastest, and how often it answers as the first."""
     first, fastest = entries[0], min(entries, key=answer_ms)
-    why = "The test texts have no labels, so accuracy is not known: choose by speed only what is known to be right."
+    why = f"The {split} texts have no labels, so accuracy is not known: choose by speed only what is known to be right."
     if fastest is first:
         return Recommendation(first["name"], f"{first['name']}: {milliseconds(answer_ms(first))} a text", why)
     agreement = percent(fastest["versus_first"]["agreement"])

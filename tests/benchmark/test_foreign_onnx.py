@@ -1,0 +1,39 @@
+"""Another program's ONNX file: its precision is that of its weights."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from compress.benchmark.backends.foreign_onnx import precision_of_weights
+from compress.runtime.graph_file import numbers_by_type, operators
+
+FLOAT, FLOAT16, BFLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
+
+
+@pytest.mark.parametrize(
+    ("operator", "weights", "precision"),
+    [
+        ("MatMul", {FLOAT: 4096, TensorProto.INT64: 9000}, "fp32"),  # positions are no weights
+        ("MatMul", {FLOAT: 64, FLOAT16: 4096}, "fp16"),
+        ("MatMul", {BFLOAT16: 4096}, "bf16"),
+        ("DynamicQuantizeLinear", {TensorProto.INT8: 4096, FLOAT: 9000}, "int8"),
+        ("DequantizeLinear", {TensorProto.INT8: 4096, FLOAT: 9000}, "int8"),
+        ("DequantizeLinear", {TensorProto.INT4: 4096, FLOAT: 9000}, "int4"),
+        ("MatMulNBits", {TensorProto.UINT8: 4096, FLOAT: 9000}, "unknown"),  # packed, of any number of bits
+        ("MatMul", {}, "unknown"),
+    ],
+)
+def test_the_precision_is_that_of_the_weights(
+    operator: str, weights: dict[int, int], precision: str, tmp_path: Path
+) -> None:
+    tensors = [
+        onnx.TensorProto(name=str(kind), data_type=kind, dims=[2, count // 2], raw_data=bytes(8))
+        for kind, count in weights.items()
+    ]
+    graph = helper.make_graph([helper.make_node(operator, [], ["y"])], "g", [], [], tensors)
+    (tmp_path / "m.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+    found = numbers_by_type(tmp_path / "m.onnx")
+    assert found == weights
+    assert precision_of_weights(operators(tmp_path / "m.onnx"), found) == precision

@@ -1,0 +1,53 @@
+"""What a search remembers: kept until it is to be forgotten, and refused in one line where it is none."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress.errors import CompressError
+from compress.tuning.memory import LOCK, STATE, Memory, open_folder
+from compress.tuning.search import Try
+
+ABOUT = {"model": "m", "threads": 2}
+
+
+def test_what_was_found_is_there_again_but_for_what_failed(tmp_path: Path) -> None:
+    first = Memory(tmp_path, ABOUT, {"max_drop": 1})
+    assert first.fact("epoch_s", lambda: 3.0) == 3.0
+    first.add(Try("cut", 2, ms_ci95=(1.0, 2.0), seconds=5.0))
+    first.add(Try("layers-1", 2, failed="no room"))
+    again = Memory(tmp_path, ABOUT, {"max_drop": 1})
+    assert again.tries == first.tries[:1]
+    assert again.fact("epoch_s", lambda: 4.0) == 3.0
+    assert again.spent_s == pytest.approx(5, abs=1)
+    assert Memory(tmp_path, ABOUT, {"max_drop": 2}).spent_s == 0
+
+
+def test_to_forget_takes_all_but_the_lock(tmp_path: Path) -> None:
+    Memory(tmp_path, ABOUT, {}).add(Try("cut", 2))
+    (tmp_path / "best").mkdir()
+    (tmp_path / LOCK).touch()
+    assert Memory(tmp_path, ABOUT, {}, forget=True).tries == []
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK, STATE}
+    with pytest.raises(CompressError, match="differs in threads; choose another"):
+        Memory(tmp_path, ABOUT | {"threads": 4}, {})
+
+
+def test_a_lone_lock_is_of_a_search_and_other_files_are_of_strangers(tmp_path: Path) -> None:
+    (tmp_path / LOCK).touch()
+    open_folder(tmp_path, ())
+    (tmp_path / "letter.txt").touch()
+    with pytest.raises(CompressError, match="is not the folder of a search"):
+        open_folder(tmp_path, ())
+
+
+@pytest.mark.parametrize(
+    "content", [["about", "tries"], {"about": 1, "tries": []}, {"about": {}, "tries": [{"ms": "fast"}]}, "{"]
+)
+def test_a_file_of_another_shape_is_refused_in_one_line(content: Any, tmp_path: Path) -> None:
+    (tmp_path / STATE).write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(CompressError, match=r"^[^\n]+search.json[^\n]+damaged[^\n]+$"):
+        open_folder(tmp_path, ())
+        Memory(tmp_path, {}, {})
