@@ -54,6 +54,12 @@ def test_links_and_anchors_of_the_documents_lead_somewhere() -> None:
             assert not anchor or anchor in _anchors(path), where
 
 
+def test_files_of_the_repository_that_the_documents_name_exist() -> None:
+    for document in DOCUMENTS:
+        for name in re.findall(r"`((?:benchmarks|compress|examples|tests)/[\w/.-]+)`", _prose(document)):
+            assert (ROOT / name).exists(), f"{document.relative_to(ROOT)} names {name}"
+
+
 def test_every_page_is_in_the_navigation_once_and_linked_to() -> None:
     listed = Counter(re.findall(r"(\S+\.md)$", NAV, re.MULTILINE))
     assert listed == Counter(page.relative_to(DOCS).as_posix() for page in PAGES)
