@@ -67,7 +67,7 @@ def _add_out(parser: argparse.ArgumentParser, required: bool = True) -> None:
 
 
 def _run_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML or TOML file; see the README")
+    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML or TOML file; see docs/steps/run.md")
     parser.add_argument("--schema", action="store_true", help="print the JSON Schema of recipes, for editors, and stop")
     _add_out(parser, required=False)
     parser.add_argument("--seed", metavar="N", help="replaces the recipe's own seed")
