@@ -5,7 +5,6 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +133,8 @@ def describe_machine(threads: list[int]) -> dict[str, Any]:
 
 def package_versions(packages: Iterable[str]) -> dict[str, str | None]:
     """The version of each package; None for one that is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # slow, and no part of loading a model
+
     found: dict[str, str | None] = {}
     for package in packages:
         try:

@@ -35,7 +35,7 @@ class Prediction:
         score: its probability.
         scores: the probability of each label; they add up to 1 unless the task is multi-label.
         labels: the labels that apply: ``label`` alone, or for multi-label tasks all whose score reaches the threshold
-            that ``compress calibrate`` chose for it (default: 0.5). None where it abstains.
+            that ``compress calibrate`` chose for it (default: 0.5). Empty where it abstains.
         abstained: whether the score is too low to answer, in a folder that ``compress calibrate --max-error`` wrote.
     """
 

@@ -43,8 +43,6 @@ _VARINT, _FIXED64, BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 _LAST_SHIFT = 63  # protobuf's numbers have 64 bits
 _MOST_FIELDS = 200_000  # a graph of ours with 24 layers has some 10,000; more would keep us busy for minutes
 
-_Field = tuple[int, int | memoryview]
-
 
 class Field(NamedTuple):
     """A field of a message; it begins at ``start`` with its number, its bytes at ``at``, and it ends at ``end``."""
@@ -132,8 +130,11 @@ def numbers_by_type(path: Path) -> Counter[int]:
     found: Counter[int] = Counter()
     for graph in _messages(content_of(path), GRAPH):
         for weight in _messages(graph, INITIALIZER):
-            entries = [(field, value) for field, value in _fields(weight) if isinstance(value, int)]
-            found[dict(entries).get(_DATA_TYPE, 0)] += prod(value for field, value in entries if field == _DIMS)
+            kind = _by_number(weight).get(_DATA_TYPE, 0)
+            if isinstance(kind, int):
+                found[kind] += prod(
+                    one.value for one in fields(weight) if one.number == _DIMS and isinstance(one.value, int)
+                )
     return found
 
 
@@ -152,14 +153,14 @@ def content_of(path: Path) -> memoryview:
 
 def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
     """The fields with the number ``wanted`` that hold bytes."""
-    for number, value in _fields(message):
-        if number == wanted and isinstance(value, memoryview):
-            yield value
+    for field in fields(message):
+        if field.number == wanted and isinstance(field.value, memoryview):
+            yield field.value
 
 
 def _check_model(path: Path, view: memoryview) -> None:
-    fields = list(_fields(view))
-    version, producer = dict(fields).get(_IR_VERSION), dict(fields).get(_PRODUCER_NAME, b"")
+    told = _by_number(view)
+    version, producer = told.get(_IR_VERSION), told.get(_PRODUCER_NAME, b"")
     graphs = list(_messages(view, GRAPH))
     if not isinstance(version, int) or len(graphs) != 1 or isinstance(producer, int):
         raise ValueError
@@ -179,22 +180,22 @@ def _check_model(path: Path, view: memoryview) -> None:
 def _external(graph: memoryview) -> Iterator[str]:
     """Where weights lie that are not in the graph itself; the messages inside are walked too, to find truncation."""
     walked = count()
-    for number, value in _fields(graph):
-        if number not in (_NODE, INITIALIZER) or isinstance(value, int):
+    for part in fields(graph):
+        if part.number not in (_NODE, INITIALIZER) or isinstance(part.value, int):
             continue
-        for inner, entry in _fields(value):
+        for entry in fields(part.value):
             if next(walked) > _MOST_FIELDS:
                 raise ValueError
-            if number == INITIALIZER and inner == EXTERNAL_DATA and isinstance(entry, memoryview):
-                pair = dict(_fields(entry))
+            if part.number == INITIALIZER and entry.number == EXTERNAL_DATA and isinstance(entry.value, memoryview):
+                pair = _by_number(entry.value)
                 key, location = pair.get(KEY), pair.get(VALUE)
                 if isinstance(key, memoryview) and isinstance(location, memoryview) and bytes(key) == b"location":
                     yield bytes(location).decode()
 
 
-def _fields(message: memoryview) -> Iterator[_Field]:
-    """Each field's number and value; ValueError or IndexError where the bytes are no such message of ours."""
-    yield from ((field.number, field.value) for field in fields(message))
+def _by_number(message: memoryview) -> dict[int, int | memoryview]:
+    """The values of a message's fields; of a field that is there more than once, the last."""
+    return {field.number: field.value for field in fields(message)}
 
 
 def fields(message: memoryview) -> Iterator[Field]:
@@ -226,6 +227,8 @@ def fields(message: memoryview) -> Iterator[Field]:
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
     """A number of 7 bits a byte, the lowest first, and where it ends."""
+    if (byte := message[at]) < 128:  # nearly all of them
+        return byte, at + 1
     value = shift = 0
     while True:
         byte = message[at]
