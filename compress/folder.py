@@ -3,23 +3,19 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PureWindowsPath
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 from compress.durable import read_sealed, write_sealed
 from compress.errors import CompressError
-from compress.task import TASKS
+from compress.manifest_entries import ENTRIES, Kind, check_entries, is_whole
 
 MANIFEST = "compress.json"
 FORMAT_VERSION = 1
-Kind = Literal["torch", "onnx", "single_file", "tei", "triton"]
-NEVER = 2  # a threshold that no score reaches
-# Tokens that a text is cut to: fewer have no room for its own beside the special ones, more are no number for Rust.
-_SHORTEST, _LONGEST = 4, 2**31 - 1
 # A folder may be replaced while it is read: then it is read again, for two seconds at least.
 _TRIES, _PAUSE_S = 100, 0.02
 # What transformers opens wherever it lies beside a model, whether or not the model was saved with it.
@@ -175,89 +171,18 @@ def _parse(path: Path) -> Manifest:
     try:
         raw = {"decision": None} | read_sealed(path, required=False)  # earlier versions sealed none
         version = raw["format_version"]
-        if _whole(version, 1) and version > FORMAT_VERSION:
+        if is_whole(version, 1) and version > FORMAT_VERSION:
             raise CompressError(f"{path}: format_version {version} is newer than this package reads; upgrade compress")
-        _check_entries(raw)
+        check_entries(raw)
     except (ValueError, KeyError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise CompressError(f"{path}: damaged ({reason}); make the folder again") from None
-    known = {name: raw[name] for name in _ENTRIES}  # later versions, and users, may have added more
+    known = {name: raw[name] for name in ENTRIES}  # later versions, and users, may have added more
     files = tuple(File(file["name"], file["bytes"], file["sha256"]) for file in known.pop("files"))
     for file in files:
         _refuse_outside(path, file)
     labels, history, max_length = tuple(known.pop("labels")), tuple(known.pop("history")), int(known.pop("max_length"))
     return Manifest(**known, labels=labels, history=history, max_length=max_length, files=files)
-
-
-def _check_entries(raw: Mapping[str, Any]) -> None:
-    """Raise ValueError if an entry of a manifest has a value that no step writes, or KeyError if one is missing."""
-    for name, (fits, wanted) in _ENTRIES.items():
-        if not fits(raw[name]):
-            raise ValueError(f"{name} is {raw[name]!r:.80}, not {wanted}")
-    if raw["decision"] and set(raw["decision"].get("thresholds", raw["labels"])) != set(raw["labels"]):
-        raise ValueError("the thresholds are not of its labels")
-
-
-def _whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _text(value: object) -> bool:
-    """Whether this is a text that can be printed and written to a file."""
-    return isinstance(value, str) and not any("\ud800" <= mark <= "\udfff" for mark in value)
-
-
-def _labels(value: Any) -> bool:
-    return _texts(value) and bool(value) and len(set(value)) == len(value)
-
-
-def _max_length(value: object) -> bool:
-    length = int(value) if isinstance(value, float) and value.is_integer() else value
-    return isinstance(length, int) and _whole(length, _SHORTEST) and length <= _LONGEST
-
-
-def _file(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and value.keys() >= {"name", "bytes", "sha256"}
-        and _text(value["name"])
-        and value["name"] != ""
-        and "\0" not in value["name"]
-        and _whole(value["bytes"], 0)
-        and _text(value["sha256"])
-    )
-
-
-def _decision(value: object) -> bool:
-    if value is None:
-        return True
-    if not isinstance(value, dict) or not value.keys() & {"thresholds", "abstain_below"}:
-        return False
-    thresholds = value.get("thresholds", {})
-    return isinstance(thresholds, dict) and all(map(_score, (*thresholds.values(), value.get("abstain_below", 0))))
-
-
-def _score(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= NEVER
-
-
-def _list_of(fits: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, list | tuple) and all(map(fits, value))
-
-
-_texts = _list_of(_text)
-# Each entry of a manifest: whether a value fits, and what is wanted, in words.
-_ENTRIES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "kind": (get_args(Kind).__contains__, f"one of {', '.join(get_args(Kind))}"),
-    "task": (TASKS.__contains__, f"one of {', '.join(TASKS)}"),
-    "labels": (_labels, "a list of texts that differ"),
-    "max_length": (_max_length, f"a whole number from {_SHORTEST} to {_LONGEST}"),
-    "parameters": (lambda value: _whole(value, 0), "a whole number"),
-    "history": (_list_of(lambda entry: isinstance(entry, dict)), "a list of objects"),
-    "files": (_list_of(_file), "a list of name, bytes and sha256"),
-    "format_version": (lambda value: _whole(value, 1), "a whole number of at least 1"),
-    "decision": (_decision, f"thresholds by label or a score to abstain below, from 0 to {NEVER}"),
-}
 
 
 def _refuse_outside(manifest: Path, file: File) -> None:
@@ -306,7 +231,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     if whole.decision is None:  # as earlier versions wrote it
         del content["decision"]
     try:
-        _check_entries({"decision": None} | content)
+        check_entries({"decision": None} | content)
     except ValueError as error:
         raise CompressError(f"{folder}: {error}, and could not be read again; correct the model given") from None
     write_sealed(folder / MANIFEST, content)

@@ -14,7 +14,8 @@ PACKAGE = Path(compress.__file__).parent
 # From the ground up. A room may import what stands before it; a folder inside a room is a room of its own.
 FLOORS = (
     *("version", "errors", "clock", "task"),
-    *("limits", "paths", "progress", "machine", "durable", "locks", "folder", "new_folder", "demo_assets"),
+    *("limits", "paths", "progress", "machine", "durable", "locks"),
+    *("manifest_entries", "folder", "new_folder", "demo_assets"),
     "config",
     "runtime",
     "serving",

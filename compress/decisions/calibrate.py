@@ -21,7 +21,7 @@ from compress.evaluation.metrics import (
     text_counts,
     truth,
 )
-from compress.folder import NEVER
+from compress.manifest_entries import NEVER
 from compress.progress import say
 from compress.quantization.temperature import FittedTemperature, fit_temperature
 from compress.runtime.decision import probabilities

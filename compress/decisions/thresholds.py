@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.evaluation.metrics import Floats
-from compress.folder import NEVER
+from compress.manifest_entries import NEVER
 from compress.runtime.decision import HALF
 from compress.runtime.predictor import Logits
 

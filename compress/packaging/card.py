@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from compress.evaluation.metrics import wilson_interval
-from compress.folder import NEVER, Manifest
+from compress.folder import Manifest
+from compress.manifest_entries import NEVER
 from compress.runtime.graph_file import GRAPHS, INPUTS
 from compress.task import is_multi_label, reads_pairs
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from compress.clock import Stopwatch
 from compress.config import DataConfig, Settings, ThreadsConfig, TrainingConfig
 from compress.errors import CompressError
-from compress.folder import Kind, Manifest
+from compress.folder import Manifest
 from compress.machine import is_main_process, package_versions, processes, usable_cpus, use_threads
+from compress.manifest_entries import Kind
 from compress.new_folder import new_folder, unfinished
 from compress.paths import local_path
 from compress.progress import be_quiet

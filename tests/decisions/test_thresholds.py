@@ -7,7 +7,7 @@ from compress.config import CalibrateConfig
 from compress.decisions.calibrate import calibrate
 from compress.decisions.thresholds import choose_thresholds
 from compress.errors import CompressError
-from compress.folder import NEVER
+from compress.manifest_entries import NEVER
 from compress.runtime.decision import probabilities
 
 LABELS = ("common", "rare", "absent", "hopeless")

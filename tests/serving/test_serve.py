@@ -17,7 +17,8 @@ import pytest
 
 import compress
 from compress.cli.main import main
-from compress.folder import NEVER, read_manifest, write_manifest
+from compress.folder import read_manifest, write_manifest
+from compress.manifest_entries import NEVER
 from compress.modeling.checkpoint import save_checkpoint
 from tests.processes import wait_until
 from tests.serving.service import AT_ONCE, Service, serving

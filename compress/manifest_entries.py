@@ -1,0 +1,83 @@
+"""What each entry of a manifest may be: values that no step writes are refused before anything is done with them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
+
+from compress.task import TASKS
+
+Kind = Literal["torch", "onnx", "single_file", "tei", "triton"]
+NEVER = 2  # a threshold that no score reaches
+# Tokens that a text is cut to: fewer have no room for its own beside the special ones, more are no number for Rust.
+_SHORTEST, _LONGEST = 4, 2**31 - 1
+
+
+def check_entries(raw: Mapping[str, Any]) -> None:
+    """Raise ValueError if an entry of a manifest has a value that no step writes, or KeyError if one is missing."""
+    for name, (fits, wanted) in ENTRIES.items():
+        if not fits(raw[name]):
+            raise ValueError(f"{name} is {raw[name]!r:.80}, not {wanted}")
+    if raw["decision"] and set(raw["decision"].get("thresholds", raw["labels"])) != set(raw["labels"]):
+        raise ValueError("the thresholds are not of its labels")
+
+
+def is_whole(value: object, least: int) -> bool:
+    """Whether this is a whole number of at least ``least``."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _text(value: object) -> bool:
+    """Whether this is a text that can be printed and written to a file."""
+    return isinstance(value, str) and not any("\ud800" <= mark <= "\udfff" for mark in value)
+
+
+def _labels(value: Any) -> bool:
+    return _texts(value) and bool(value) and len(set(value)) == len(value)
+
+
+def _max_length(value: object) -> bool:
+    length = int(value) if isinstance(value, float) and value.is_integer() else value
+    return isinstance(length, int) and is_whole(length, _SHORTEST) and length <= _LONGEST
+
+
+def _file(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() >= {"name", "bytes", "sha256"}
+        and _text(value["name"])
+        and value["name"] != ""
+        and "\0" not in value["name"]
+        and is_whole(value["bytes"], 0)
+        and _text(value["sha256"])
+    )
+
+
+def _decision(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, dict) or not value.keys() & {"thresholds", "abstain_below"}:
+        return False
+    thresholds = value.get("thresholds", {})
+    return isinstance(thresholds, dict) and all(map(_score, (*thresholds.values(), value.get("abstain_below", 0))))
+
+
+def _score(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= NEVER
+
+
+def _list_of(fits: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list | tuple) and all(map(fits, value))
+
+
+_texts = _list_of(_text)
+# Each entry of a manifest: whether a value fits, and what is wanted, in words.
+ENTRIES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "kind": (get_args(Kind).__contains__, f"one of {', '.join(get_args(Kind))}"),
+    "task": (TASKS.__contains__, f"one of {', '.join(TASKS)}"),
+    "labels": (_labels, "a list of texts that differ"),
+    "max_length": (_max_length, f"a whole number from {_SHORTEST} to {_LONGEST}"),
+    "parameters": (lambda value: is_whole(value, 0), "a whole number"),
+    "history": (_list_of(lambda entry: isinstance(entry, dict)), "a list of objects"),
+    "files": (_list_of(_file), "a list of name, bytes and sha256"),
+    "format_version": (lambda value: is_whole(value, 1), "a whole number of at least 1"),
+    "decision": (_decision, f"thresholds by label or a score to abstain below, from 0 to {NEVER}"),
+}
