@@ -24,7 +24,7 @@ from scipy.special import log_softmax
 
 from benchmarks.training_choices import data_config
 from compress.config import DistillConfig
-from compress.data import Dataset, Split, read_dataset
+from compress.data import Dataset, read_dataset
 from compress.distillation.distill import distill
 from compress.distillation.students import make_student
 from compress.modeling.checkpoint import Checkpoint, load_classifier
@@ -109,9 +109,7 @@ def main() -> None:
     given = parser.parse_args()
     whole, teacher = read_dataset(data_config(given.data)), load_classifier(str(given.teacher))
     rows = np.random.default_rng(given.seed).permutation(len(whole.train))[: given.train]
-    data = replace(
-        whole, train=Split(*([each[row] for row in rows] for each in (whole.train.texts, whole.train.labels)))
-    )
+    data = replace(whole, train=whole.train.of_rows(rows))
     settings = {"seed": given.seed, "patience": 1000, "layers": given.layers, "epochs": given.epochs}
     student = train(teacher, data, DistillConfig.parse(settings | {"eval_steps": given.every}))
     answers = predict_logits(TorchPredictor(teacher, "cpu", "fp32"), data.validation.texts)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def of_rows(self, rows: Iterable[int]) -> "Split":
+        """These rows alone, in this order."""
+        chosen = list(rows)
+        return Split([self.texts[row] for row in chosen], [self.labels[row] for row in chosen])
 
     def targets(self, labels: Sequence[str], task: str) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
         """The labels as a model is trained on them, columns in the order of ``labels``.

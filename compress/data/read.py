@@ -147,7 +147,7 @@ def _complete(splits: Mapping[SplitName, Split], seed: int, source: str) -> tupl
         parts[-1] = sorted(spare + parts[-1])
     if not all(parts):
         raise CompressError(f"{source}: {_why_too_few(train)}; give --validation FILE and --test FILE")
-    *held_out, rest = [Split([train.texts[row] for row in part], [train.labels[row] for row in part]) for part in parts]
+    *held_out, rest = map(train.of_rows, parts)
     missing = [name for name in ("validation", "test") if name not in splits]
     whole = dict(splits) | dict(zip(missing, held_out, strict=True))
     return rest, whole["validation"], whole["test"]

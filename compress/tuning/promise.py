@@ -26,7 +26,7 @@ def divided(dataset: Dataset) -> tuple[Split, Split]:
     """
     validation = dataset.validation
     held, rest = hold_out(validation.texts, validation.labels, [int(len(validation) * _SHARE)], _SEED)
-    return _rows(validation, rest), _rows(validation, held)
+    return validation.of_rows(rest), validation.of_rows(held)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,3 @@ def promise_of(
 def _shown(points: float) -> str:
     """To one decimal, and never -0.0."""
     return f"{round(points, 1) + 0:.1f}"
-
-
-def _rows(split: Split, rows: Sequence[int]) -> Split:
-    return Split([split.texts[row] for row in rows], [split.labels[row] for row in rows])

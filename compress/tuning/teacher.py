@@ -124,6 +124,6 @@ def _batches(model: Checkpoint, data: Dataset, batch_size: int, device: str) -> 
     count = (_TIMED_BATCHES + 1) * batch_size
     step = max(1, len(data.train) // count)
     rows = range(0, len(data.train), step)[:count]
-    examples = encode(model, Split([data.train.texts[row] for row in rows], [data.train.labels[row] for row in rows]))
+    examples = encode(model, data.train.of_rows(rows))
     for rows_here in LengthBatches(examples.encodings.lengths, batch_size, 0).epoch(0):
         yield examples.batch(rows_here, torch.device(device))
