@@ -99,7 +99,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _demo(arguments: argparse.Namespace) -> None:
     if not arguments.auto:
-        return _run(arguments)
+        _run(arguments)
+        return
     from compress.recipes.recipe import read_recipe
     from compress.recipes.run import run
     from compress.tuning.auto import auto
