@@ -13,7 +13,7 @@ PACKAGE = Path(compress.__file__).parent
 
 # From the ground up. A room may import what stands before it; a folder inside a room is a room of its own.
 FLOORS = (
-    *("version", "errors", "clock", "task"),
+    *("version", "errors", "clock", "formatting", "templates", "task"),
     *("limits", "paths", "progress", "machine", "durable", "locks"),
     *("manifest_entries", "folder", "new_folder", "demo_assets"),
     "config",

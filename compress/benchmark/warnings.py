@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from compress.benchmark.report import formatting
+from compress import formatting
 from compress.benchmark.report.speedup import can_be_stated, of_answers, speedup, speedup_words
 from compress.clock import Stopwatch
 from compress.data.dataset import some

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from compress.benchmark.report.formatting import (
+from compress.benchmark.report.speedup import of_answers, speedup_words
+from compress.formatting import (
     capital,
     compared,
     megabytes,
@@ -15,7 +16,6 @@ from compress.benchmark.report.formatting import (
     points,
     points_range,
 )
-from compress.benchmark.report.speedup import of_answers, speedup_words
 
 _MOST_LABELS, _MOST_TEXTS = 10, 10
 _FLIP_HEADS = ("Label", "Texts", "Right before, wrong now", "Wrong before, right now")

@@ -27,30 +27,11 @@ from compress.packaging.card import model_card
 from compress.runtime.encoding import side_of
 from compress.runtime.graph_file import FP32_GRAPH, INPUTS, INT8_GRAPH, OUTPUT, activations_of, graph_inputs, operators
 from compress.task import is_multi_label, reads_pairs
+from compress.templates import fill
 
 TEXTS = ("text", "text_pair")
 DECISION = "decision"  # a key of config.json
 _SIDE_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
-_TRITON_INPUT = '  {{ name: "{name}" data_type: TYPE_INT64 dims: [ -1 ] }}'
-# Triton's protobuf text format (model_config.proto). Without a name, which Triton takes from the folder, so that it may
-# be renamed. The server batches requests of one shape only, so nothing is padded.
-_TRITON_CONFIG = """# Token ids in, logits out; the tokenizer is beside this file, texts are cut at {max_length} tokens.
-backend: "onnxruntime"
-max_batch_size: 64
-input [
-{inputs}
-]
-output [
-  {{ name: "{output}" data_type: TYPE_FP32 dims: [ {labels} ] label_filename: "labels.txt" }}
-]
-{batching}
-# One thread an instance: set count to the number of cores.
-instance_group [ {{ kind: KIND_CPU count: 1 }} ]
-parameters {{ key: "intra_op_thread_count" value: {{ string_value: "1" }} }}
-parameters {{ key: "inter_op_thread_count" value: {{ string_value: "1" }} }}
-"""
-_BATCHING = "dynamic_batching { max_queue_delay_microseconds: 1000 }"
-_ALONE = "# No dynamic_batching: in dynamic int8 a text's scores shift with what shares its batch."
 
 
 def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
@@ -136,12 +117,14 @@ def triton(parent: Path, manifest: Manifest, folder: Path) -> Path:
     shutil.copyfile(source, graph)
     copy_side_files(parent, model)
     (model / "labels.txt").write_text("".join(f"{label}\n" for label in manifest.labels), encoding="utf-8")
-    config = _TRITON_CONFIG.format(
-        max_length=manifest.max_length,
-        inputs=",\n".join(_TRITON_INPUT.format(name=name) for name in graph_inputs(graph)),
+    alone = activations_of(operators(source)) == "dynamic"
+    config = fill(
+        "compress.packaging",
+        "config.pbtxt.j2",
+        manifest=manifest,
+        inputs=graph_inputs(graph),
         output=OUTPUT,
-        labels=len(manifest.labels),
-        batching=_ALONE if activations_of(operators(source)) == "dynamic" else _BATCHING,
+        alone=alone,
     )
     (model / "config.pbtxt").write_text(config, encoding="utf-8")
     return graph

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compress.benchmark.report.formatting import metric_name, times
 from compress.clock import Stopwatch, in_words
 from compress.config import AutoConfig, DataConfig
 from compress.durable import told_in_one_line
 from compress.errors import CompressError
+from compress.formatting import metric_name, times
 from compress.locks import LockedError, locked
 from compress.machine import processes, use_threads
 from compress.paths import local_path

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compress.benchmark.report.formatting import bare_ms, times
+from compress.formatting import bare_ms, times
 
 _ALIKE = 1.05  # latencies within 5% of each other are taken for equal, and the smaller model is better
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compress.benchmark.report import formatting
+from compress import formatting
+from compress.benchmark.report.recommend import split_name
 from compress.benchmark.report.speedup import Entry, p50_ms
 
 # Set by the page's style sheet.
@@ -144,7 +145,7 @@ def split_bars(entry: Entry) -> list[Bar]:
     for split in entry["instances"]:
         rate = split["texts_per_s"]
         text = f"{formatting.rate(rate)} texts/s, p95 {formatting.milliseconds(split['p95_ms'])}"
-        rows.append(Bar(formatting.split_name(split), rate, text, rate == best))
+        rows.append(Bar(split_name(split), rate, text, rate == best))
     return rows
 
 

@@ -2,25 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from compress.benchmark.report import formatting
-from compress.benchmark.report.recommend import split_of, texts_of
-from compress.benchmark.report.speedup import (
-    Entry,
-    answer_ms,
-    can_be_stated,
-    has_answers,
-    of_answers,
-    p50_ms,
-    speedup,
-)
+from compress.benchmark.report.recommend import selection_words, split_of, split_words, texts_of
+from compress.benchmark.report.speedup import Entry, answer_ms, can_be_stated, has_answers, of_answers, p50_ms, speedup
 from compress.clock import in_words
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from compress.formatting import figures, metric_name
+from compress.templates import fill
 
 _FULL_PX, _HALF_PX = {"wide": 890, "narrow": 350}, {"wide": 420, "narrow": 350}
 _AXIS_PX = 40
@@ -48,51 +37,55 @@ def as_html(results: Mapping[str, Any]) -> str:
     entries = results["models"]
     made = steps(entries)
     chosen = next(entry for entry in entries if entry["name"] == results["recommendation"]["name"])
-    page = _template().render(
-        results={"warnings": [], "left_out": [], "skipped": [], **results},  # documents of before 0.2 have none
-        formatting=formatting,
-        first=entries[0],
+    return _filled(
+        "report.html.j2",
+        results,
         chosen=chosen,
-        metric=formatting.metric_name(entries[0]["accuracy"]["metric"]) if entries[0]["accuracy"] else None,
-        texts=texts_of(results),
-        split=split_of(results),
-        partial=results.get("partial"),
         charts=_charts(entries, chosen),
         throughputs=[entry for entry in entries if entry.get("throughput")],
-        divided=[entry for entry in entries if entry.get("instances")],
         costs=[entry for entry in entries if entry.get("cost")],
-        selections=_selections(entries, split_of(results)),
         recalls=recall_rows(entries, chosen),
         flips=[entry for entry in entries if entry.get("flips", {}).get("count")],
         most_flips=_MOST_FLIPS,
         grid=grid_rows(entries),
         steps=made,
         trained=_trained(made),
-        answer_ms=answer_ms,
-        has_answers=has_answers(entries),
-        of_answers=of_answers,
-        speedup=speedup,
-        can_be_stated=can_be_stated,
         all_stated=all(can_be_stated(of_answers(entry["versus_first"])) for entry in entries),
-        neighbours=_neighbours(results),
+        one_thread=any("one_thread" in entry["versus_first"] for entry in entries),
         search=_search(results.get("search")),
+        can_be_stated=can_be_stated,
         in_words=in_words,
     )
-    return page + "\n"
 
 
-@cache
-def _template() -> "Template":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def as_markdown(results: Mapping[str, Any]) -> str:
+    """Headline, one table, and the machine."""
+    return _filled("report.md.j2", results)
 
-    environment = Environment(
-        loader=PackageLoader("compress.benchmark.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+
+def _filled(template: str, results: Mapping[str, Any], **values: Any) -> str:
+    """A template with what page and Markdown both show."""
+    entries = results["models"]
+    first, split = entries[0], split_of(results)
+    return fill(
+        "compress.benchmark.report",
+        template,
+        results={"warnings": [], "left_out": [], "skipped": [], **results},  # documents of before 0.2 have none
+        first=first,
+        metric=metric_name(first["accuracy"]["metric"]) if first["accuracy"] else None,
+        texts=texts_of(results),
+        split=split,
+        partial=results.get("partial"),
+        divided=[entry for entry in entries if entry.get("instances")],
+        selections=[selection_words(entry, split) for entry in entries if (entry["accuracy"] or {}).get("selection")],
+        has_answers=has_answers(entries),
+        answer_ms=answer_ms,
+        p50_ms=p50_ms,
+        of_answers=of_answers,
+        speedup=speedup,
+        split_words=split_words,
+        **values,
     )
-    return environment.get_template("report.html.j2")
 
 
 def _search(search: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -104,27 +97,6 @@ def _search(search: Mapping[str, Any] | None) -> dict[str, Any] | None:
     points = [{**entry, "name": entry["shown"]} for entry in search["tries"]]
     chart = {kind: scatter(points, search["chosen"], width - _AXIS_PX, 320) for kind, width in _FULL_PX.items()}
     return {**search, "chart": chart}
-
-
-def _neighbours(results: Mapping[str, Any]) -> list[str]:
-    """What was done so that other processes cost every model alike, for the section on the method."""
-    sentences = []
-    if results.get("spin") is not None:
-        sentences.append(
-            f"PyTorch's threads wait for each other with GOMP_SPINCOUNT={results['spin']}, so that they give up a CPU"
-            " soon where another process needs it; with the library's default they would hold it."
-        )
-    if any("one_thread" in entry["versus_first"] for entry in results["models"]):
-        sentences.append(
-            "The machine was busy, so each model was timed with one thread as well: a thread alone waits for no other."
-        )
-    return sentences
-
-
-def _selections(entries: Sequence[Entry], split: str) -> list[str]:
-    """A sentence for each model whose folder says when to abstain."""
-    abstaining = (entry for entry in entries if (entry["accuracy"] or {}).get("selection"))
-    return [formatting.selection_words(entry, split) for entry in abstaining]
 
 
 def _charts(entries: Sequence[Entry], chosen: Entry) -> dict[str, dict[str, str]]:
@@ -192,85 +164,8 @@ def steps(entries: Sequence[Entry]) -> list[dict[str, Any]]:
         for past in entry["history"]:
             key = json.dumps(past, sort_keys=True)
             row = {"model": "", "step": past["step"], "time": in_words(past["seconds"])}
-            found.setdefault(key, row | {"metrics": _metrics(past), "curve": curve_of(past)})
+            found.setdefault(key, row | {"metrics": figures(past.get("metrics", {})), "curve": curve_of(past)})
         if entry["history"]:
             made = found[key]
             made["model"] = ", ".join(filter(None, (made["model"], entry["name"])))
     return list(found.values())
-
-
-def _metrics(past: Mapping[str, Any]) -> str:
-    numbers = {name: value for name, value in past.get("metrics", {}).items() if isinstance(value, int | float)}
-    shown = {name: f"{value:,}" if isinstance(value, int) else f"{value:.4g}" for name, value in numbers.items()}
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
-
-
-def as_markdown(results: Mapping[str, Any]) -> str:
-    """Headline, one table, and the machine."""
-    entries = results["models"]
-    judged = entries[0]["accuracy"] is not None
-    answers = has_answers(entries)
-    heads = ["Model", "Same answer", "p50 ms", "p95 ms", "Texts/s", "Size", "Speed-up"]
-    if answers:
-        heads = [*heads[:2], "Answer ms", *heads[2:], "Model's speed-up"]
-    if judged:
-        metric = formatting.capital(formatting.metric_name(entries[0]["accuracy"]["metric"]))
-        heads[1:1] = [f"{metric} (95%)", "Points (95%)"]
-    notes = [
-        *(f"Not measured: {failure['name']}: {failure['reason']}" for failure in results["failed"]),
-        *(f"Left out: {model['name']}: {model['reason']}" for model in results.get("left_out", ())),
-        *(f"Skipped: {skip['name']}, {skip['load']}: {skip['reason']}" for skip in results.get("skipped", ())),
-        *_selections(entries, split_of(results)),
-        *(formatting.split_words(entry) for entry in entries if entry.get("instances")),
-    ]
-    lines = [
-        f"**{results['recommendation']['headline']}**",
-        "",
-        results["recommendation"]["why"],
-        "",
-        *(["Partial: interrupted before everything was measured.", ""] if results.get("partial") else []),
-        *(line for warning in results.get("warnings", ()) for line in (f"Careful: {warning}", "")),
-        f"| {' | '.join(heads)} |",
-        f"|---|{'---:|' * (len(heads) - 1)}",
-        *(_table_row(entry, answers=answers) for entry in entries),
-        "",
-        *(line for note in notes for line in (note, "")),
-        _conditions(results),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _table_row(entry: Entry, *, answers: bool) -> str:
-    accuracy, change, real = entry["accuracy"], entry["versus_first"], entry["latency"][0]
-    judged = accuracy and (
-        f"{formatting.percent(accuracy['value'])} ({formatting.percents(accuracy['ci95'])})",
-        f"{formatting.points(change['accuracy_delta'])} ({formatting.points_range(change['ci95'])})",
-    )
-    cells = (
-        entry["name"].replace("|", "\\|"),
-        *(judged or ()),
-        formatting.percent(change["agreement"]),
-        *([formatting.bare_ms(answer_ms(entry))] if answers else []),
-        formatting.bare_ms(p50_ms(entry)),
-        formatting.bare_ms(real["p95_ms"]),
-        formatting.rate(real["texts_per_s"]),
-        formatting.megabytes(entry["size_bytes"]),
-        *([speedup(of_answers(change))] if answers else []),
-        speedup(change),
-    )
-    return f"| {' | '.join(cells)} |"
-
-
-def _conditions(results: Mapping[str, Any]) -> str:
-    machine, first = results["machine"], results["models"][0]
-    device = machine["gpu"] if first["device"] == "cuda" else machine["cpu"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
-    timed = "model time only (token ids in, logits out)"
-    if has_answers(results["models"]):
-        timed = f"answer: text in, label out; p50, p95 and texts/s: {timed}"
-    return (
-        f"Batch 1 on {texts_of(results)} {split_of(results)} texts as they come,"
-        f" {first['latency'][0]['threads']} threads,"
-        f" {timed}. {device}"
-        f" ({', '.join(machine['cpu_flags'])}); {versions}."
-    )

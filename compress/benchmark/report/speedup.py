@@ -6,7 +6,7 @@ The speed-up that counts is that from a text to its answer; documents of before 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compress.benchmark.report.formatting import compared, times
+from compress.formatting import compared, times
 
 _CARRIED = 0.15
 

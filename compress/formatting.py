@@ -1,4 +1,4 @@
-"""Numbers and names as the report writes them: units, signs and decimals in one place."""
+"""Numbers and names as people read them: units, signs and decimals in one place."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -91,28 +91,8 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def split_words(entry: Mapping[str, Any]) -> str:
-    """The best split in a sentence, and what it gains over the worst."""
-    ranked = sorted(entry["instances"], key=lambda split: -float(split["texts_per_s"]))
-    best, worst = ranked[0], ranked[-1]
-    sentence = f"{entry['name']} answers most as {split_name(best)}: {rate(best['texts_per_s'])} texts/s"
-    if best is worst:
-        return f"{sentence}."
-    gain = compared(best["texts_per_s"] / worst["texts_per_s"], "as many", "as few", "about as many")
-    return f"{sentence}, {gain} as {split_name(worst)}."
-
-
-def split_name(split: Mapping[str, Any]) -> str:
-    """``2 instances of 1 thread``."""
-    instances, threads = split["instances"], split["threads"]
-    return f"{instances} instance{'s' * (instances != 1)} of {threads} thread{'s' * (threads != 1)}"
-
-
-def selection_words(entry: Mapping[str, Any], split: str) -> str:
-    """How much of the texts of a split a model that abstains answers, and how much of that is wrong, in a sentence."""
-    found = entry["accuracy"]["selection"]
-    answers = f"{entry['name']} abstains where the highest score is below {found['abstain_below']:.4g}: it answers"
-    answers += f" {percent(found['coverage'])} of the {split} texts ({percents(found['coverage_ci95'])})"
-    if found["risk"] is None:
-        return f"{answers}."
-    return f"{answers}, {percent(found['risk'])} of them wrongly ({percents(found['risk_ci95'])})."
+def figures(metrics: Mapping[str, Any]) -> str:
+    """Those of a step's metrics that are numbers, by name: ``validation accuracy 0.9531, best step 1,120``."""
+    numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    shown = {name: f"{value:,}" if isinstance(value, int) else f"{value:.4g}" for name, value in numbers.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
