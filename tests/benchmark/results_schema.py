@@ -1,4 +1,4 @@
-"""The schema of results.json that ships with the package, and a stricter one that also refuses what it does not know."""
+"""The schema of results.json that ships with the package, and a stricter one that refuses what it does not name."""
 
 import json
 from importlib.resources import files
