@@ -119,6 +119,7 @@ def soak_service(model: Path, minutes: float) -> dict[str, Any]:
 
 def _again_and_again(act: Callable[[random.Random], None], seed: int, over: Event) -> None:
     rng = random.Random(seed)
+    act(rng)  # once at least, however short the time
     while not over.is_set():
         act(rng)
 
