@@ -153,6 +153,12 @@ def manifest_kind(folder: Path) -> Kind | None:
     return _parse(path).kind if path.is_file() else None
 
 
+def is_cascade(folder: Path) -> bool:
+    """Whether the folder holds two models of which the small one hands on to the large, its files unread."""
+    path = folder / MANIFEST
+    return path.is_file() and _parse(path).hand_on_below is not None
+
+
 def refuse_unlisted(folder: Path, manifest: Manifest) -> None:
     """Refuse files that transformers would open beside those of a PyTorch model, though no step wrote them."""
     for path in sorted(folder.iterdir()):

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from compress.clock import Stopwatch
 from compress.config import CascadeConfig
 from compress.decisions.hand_on import HandOn, choose_hand_on, texts_needed
 from compress.errors import CompressError
 from compress.evaluation.metrics import Floats
-from compress.progress import progress
+from compress.progress import Advance, progress
 from compress.runtime.cascade import Cascade
 from compress.runtime.classifier import Classifier
 from compress.runtime.decision import probabilities
 from compress.runtime.encoding import Text
+from compress.runtime.predictor import Logits
 from compress.workers.timing import TimedCalls, in_turn
 
 if TYPE_CHECKING:
@@ -46,30 +48,34 @@ def cascade(small: Classifier, large: Classifier, validation: "Split", config: C
             f"cascade.max_drop {config.max_drop:g} needs at least {needed:,} validation texts, got {len(texts):,}; "
             "give more with --validation FILE, or allow more"
         )
-    with progress("cascade", total=3) as advance:
-        logits = []
-        for name, model in (("small", small), ("large", large)):
-            logits.append(model.logits(texts))
-            advance(note=f"{name} model answered")
-        scores = probabilities(logits[0], multi_label=False).max(axis=1).astype(np.float64)
-        right = [_right(*each, validation) for each in zip((small, large), logits, strict=True)]
+    with progress("cascade", total=4) as advance:
+        small_logits, large_logits = (_answered(model, texts, advance) for model in (small, large))
+        sample = _sample(texts, np.arange(0), config.seed)
+        small_ms, large_ms = _answer_ms((small, large), sample, config.seconds)
+        _refuse_slower(small_ms, large_ms)
+        advance(note="timed both models")
+        scores = probabilities(small_logits, multi_label=False).max(axis=1).astype(np.float64)
+        right = _right(small, small_logits, validation), _right(large, large_logits, validation)
         found = choose_hand_on(scores, *right, max_drop)
-        if not found.handed_on:
-            raise CompressError(
-                f"cascade: the small model alone loses at most {config.max_drop:g} points, so it needs no cascade; use "
-                "it by itself"
-            )
+        _refuse_needless(found)
         both = Cascade(small, large, found.hand_on_below)
-        times_ms = _answer_ms(small, large, both, _sample(texts, both.handed_on(logits[0]), config.seed), config)
-        advance(note="timed")
-    _refuse_what_does_not_pay(found, *times_ms)
-    names = ("small_answer_ms", "large_answer_ms", "answer_ms")
-    accuracies = {"small_accuracy": float(right[0].mean()), "large_accuracy": float(right[1].mean())}
+        sample = _sample(texts, both.handed_on(small_logits), config.seed)
+        large_ms, both_ms = _answer_ms((large, both), sample, config.seconds)
+        advance(note="timed the cascade")
+    _refuse_unpaid(found, large_ms, both_ms)
     told = {name: getattr(found, name) for name in ("hand_on_below", "handed_on", "drop", "drop_bound")}
-    return Chosen(asdict(found), told | accuracies | dict(zip(names, times_ms, strict=True)))
+    told |= {"small_accuracy": float(right[0].mean()), "large_accuracy": float(right[1].mean())}
+    told |= {"answer_ms": both_ms, "small_answer_ms": small_ms, "large_answer_ms": large_ms}
+    return Chosen(asdict(found), told)
 
 
-def _right(model: Classifier, logits: npt.NDArray[np.float32], validation: "Split") -> npt.NDArray[np.bool_]:
+def _answered(model: Classifier, texts: Sequence[Text], advance: Advance) -> Logits:
+    logits = model.logits(texts)
+    advance(note=f"answered {len(texts):,} texts")
+    return logits
+
+
+def _right(model: Classifier, logits: Logits, validation: "Split") -> npt.NDArray[np.bool_]:
     targets = validation.targets(model.labels, model.task)
     return np.asarray(logits.argmax(axis=1) == targets)
 
@@ -79,31 +85,40 @@ def _sample(texts: Sequence[Text], handed_on: npt.NDArray[np.intp], seed: int) -
     rng = np.random.default_rng(seed)
     kept = np.setdiff1d(np.arange(len(texts)), handed_on)
     wanted = min(_TIMED_TEXTS, len(texts))
-    hard = round(wanted * len(handed_on) / len(texts))
+    hard = round(wanted * len(handed_on) / len(texts))  # at most as many as there are
     rows = np.concatenate([rng.permutation(handed_on)[:hard], rng.permutation(kept)[: wanted - hard]])
     return [texts[row] for row in rng.permutation(rows)]
 
 
-def _answer_ms(
-    small: Classifier, large: Classifier, both: Cascade, texts: Sequence[Text], config: CascadeConfig
-) -> list[float]:
+def _answer_ms(models: Sequence[Classifier], texts: Sequence[Text], seconds: float) -> list[float]:
     """The mean milliseconds from a text to its answer of each; they take turns, and of each text the median counts."""
-    timed = [TimedCalls(model, texts) for model in (small, large, both)]
-    times_ms: list[list[Floats]] = [[], [], []]
-    number = 0
-    while number < _ROUNDS_AT_LEAST or max(map(np.sum, times_ms)) < 1000 * config.seconds:
-        for place in in_turn(range(len(timed)), number):
+    timed = [TimedCalls(model, texts) for model in models]
+    times_ms: list[list[Floats]] = [[] for _ in models]
+    number, watch = 0, Stopwatch()
+    while number < _ROUNDS_AT_LEAST or watch.seconds < len(models) * seconds:
+        for place in in_turn(range(len(models)), number):
             times_ms[place].append(np.asarray(timed[place].turn(len(texts))))
         number += 1
     return [float(np.median(rounds, axis=0).mean()) for rounds in times_ms]
 
 
-def _refuse_what_does_not_pay(found: HandOn, small_ms: float, large_ms: float, both_ms: float) -> None:
+def _refuse_slower(small_ms: float, large_ms: float) -> None:
     if small_ms >= large_ms:
         raise CompressError(
             f"cascade: the small model takes {small_ms:.2f} ms from a text to its answer and the large one "
-            f"{large_ms:.2f}; give the faster one first"
+            f"{large_ms:.2f}; name the faster one first, or use the large one by itself"
         )
+
+
+def _refuse_needless(found: HandOn) -> None:
+    if not found.handed_on:
+        raise CompressError(
+            f"cascade: the small model alone loses at most {100 * found.max_drop:g} points, so it needs no large one; "
+            "use it by itself"
+        )
+
+
+def _refuse_unpaid(found: HandOn, large_ms: float, both_ms: float) -> None:
     if both_ms >= large_ms:
         raise CompressError(
             f"cascade: does not pay: {100 * found.handed_on:.0f}% of the texts must be handed on to lose at most "

@@ -24,7 +24,12 @@ SMALL, LARGE = "small", "large"  # the folders of the two models inside that of 
 
 
 def open_cascade(
-    folder: Path, manifest: Manifest, threads: int | None, instances: int, batch_tokens: int | None = None
+    folder: Path,
+    manifest: Manifest,
+    threads: int | None,
+    instances: int,
+    batch_tokens: int | None = None,
+    provider: str = "CPU",
 ) -> "Cascade":
     """The cascade in a folder whose manifest was read a moment ago; each of the two has so many threads and instances.
 
@@ -38,7 +43,7 @@ def open_cascade(
                 f"{folder / name}: has another task or other labels than the cascade; make the folder again"
             )
     small, large = (
-        Classifier(OnnxPredictor.of(folder / name, part, threads, instances), batch_tokens)
+        Classifier(OnnxPredictor.of(folder / name, part, threads, instances, provider), batch_tokens)
         for name, part in parts.items()
     )
     return Cascade(small, large, float(manifest.hand_on_below or 0))
@@ -64,6 +69,11 @@ class Cascade(Classifier):
         self._decision = Decision()
         self._columns = [small.labels.index(label) for label in large.labels]
 
+    @property
+    def predictors(self) -> tuple[OnnxPredictor, OnnxPredictor]:
+        """What the two run."""
+        return self.small._open(), self.large._open()
+
     def close(self) -> None:
         """Give back memory and threads of both; later questions raise CompressError."""
         self.small.close()
@@ -80,7 +90,7 @@ class Cascade(Classifier):
 
     def cut(self, text: Text) -> Text:
         """What either of the two reads of a long text; all of it where one reads its beginning and one its end."""
-        encoders = [each._open().encoder for each in (self.small, self.large)]
+        encoders = [each.encoder for each in self.predictors]
         if encoders[0].truncation_side != encoders[1].truncation_side:
             return text
         one, other = (encoder.cut(text) for encoder in encoders)

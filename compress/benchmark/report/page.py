@@ -61,6 +61,7 @@ def as_html(results: Mapping[str, Any]) -> str:
         throughputs=[entry for entry in entries if entry.get("throughput")],
         divided=[entry for entry in entries if entry.get("instances")],
         costs=[entry for entry in entries if entry.get("cost")],
+        cascades=_cascades(entries, split_of(results)),
         selections=_selections(entries, split_of(results)),
         recalls=recall_rows(entries, chosen),
         flips=[entry for entry in entries if entry.get("flips", {}).get("count")],
@@ -125,6 +126,11 @@ def _selections(entries: Sequence[Entry], split: str) -> list[str]:
     """A sentence for each model whose folder says when to abstain."""
     abstaining = (entry for entry in entries if (entry["accuracy"] or {}).get("selection"))
     return [formatting.selection_words(entry, split) for entry in abstaining]
+
+
+def _cascades(entries: Sequence[Entry], split: str) -> list[str]:
+    """A sentence for each cascade."""
+    return [formatting.cascade_words(entry, split) for entry in entries if entry.get("cascade")]
 
 
 def _charts(entries: Sequence[Entry], chosen: Entry) -> dict[str, dict[str, str]]:
@@ -220,6 +226,7 @@ def as_markdown(results: Mapping[str, Any]) -> str:
         *(f"Not measured: {failure['name']}: {failure['reason']}" for failure in results["failed"]),
         *(f"Left out: {model['name']}: {model['reason']}" for model in results.get("left_out", ())),
         *(f"Skipped: {skip['name']}, {skip['load']}: {skip['reason']}" for skip in results.get("skipped", ())),
+        *_cascades(entries, split_of(results)),
         *_selections(entries, split_of(results)),
         *(formatting.split_words(entry) for entry in entries if entry.get("instances")),
     ]
