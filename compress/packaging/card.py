@@ -11,6 +11,7 @@ from compress.evaluation.metrics import wilson_interval
 from compress.folder import Manifest
 from compress.manifest_entries import NEVER
 from compress.runtime.graph_file import GRAPHS, INPUTS
+from compress.runtime.long_texts import LongTexts
 from compress.task import is_multi_label, reads_pairs
 
 _TEMPLATE = """---
@@ -108,6 +109,7 @@ with `classifier/tokenizer.json`, {cut} {max_length} tokens; the {activation} of
 request for the output with `"parameters": {{"classification": 1}}` is answered with labels."""
 _TEI_MULTI_LABEL = """It has no multi-label tasks: request `raw_scores`, as above, and take the sigmoid of each."""
 _HONOURED = "`compress.load` does so by itself; other clients find this in `config.json` (`decision`)."
+_OTHERS = "`compress.load` does so by itself; other clients read the beginning alone, and get other answers."
 _LOADINGS = {"onnx": _ONNX, "single_file": _SINGLE_FILE, "tei": _TEI, "triton": _TRITON}
 _HUB_IDS = {"demo:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 _FILES = {precision: Path(name).name for name, precision in GRAPHS.items()}
@@ -208,7 +210,17 @@ def _measured(manifest: Manifest) -> str:
 
 
 def _limits(manifest: Manifest, precision: str, truncation_side: str) -> Iterator[str]:
-    if truncation_side == "left":
+    long_texts = LongTexts.of(manifest)
+    if long_texts.in_windows:
+        yield (
+            f"A longer text is read in windows of {manifest.max_length} tokens that share {long_texts.stride}; the "
+            f"{long_texts.pooling} of their logits answers. {_OTHERS}"
+        )
+    elif long_texts.mode == "head-tail":
+        head = manifest.max_length // 4
+        tail = manifest.max_length - head
+        yield f"Of a longer text it reads {head} tokens from the head and {tail} from the tail. {_OTHERS}"
+    elif truncation_side == "left":
         yield (
             f"Of a longer text it reads the last {manifest.max_length} tokens. A client that can only keep the first "
             "ones gets other answers."

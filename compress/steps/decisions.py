@@ -43,7 +43,7 @@ def calibrate(
             graphs = [name for name in GRAPHS if name in manifest.names]
             if len(graphs) != 1:
                 raise CompressError(f"{model}: has {len(graphs)} graphs, whose scores differ; give a folder with one")
-            encoder = TextEncoder.from_file(parent / "tokenizer.json", manifest.max_length)
+            encoder = TextEncoder.of(parent, manifest)
             predictor = OnnxPredictor(parent / graphs[0], manifest, encoder, job.threads)
             encodings = encoder(dataset.validation.texts)
             with progress("validation", len(encodings)) as advance:
