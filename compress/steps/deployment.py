@@ -193,10 +193,10 @@ def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
 
     layout = job.config.layout
     with exported(model, job, pairs=job.config.pairs) as (parent, manifest):
-        if not LongTexts.of(manifest).head_alone:
+        if not (reads := LongTexts.of(manifest)).head_alone:
             raise CompressError(
-                f"export.layout {layout} has the beginning of a long text read, and {model} reads it by "
-                f"{LongTexts.of(manifest).mode}; serve its ONNX folder, or train with --long-texts head"
+                f"{model}: reads long texts by {reads.mode}, and as {layout} only their beginning would be read; serve "
+                "its ONNX folder, or train with --long-texts head"
             )
         encoder = TextEncoder.of(parent, manifest)
         check_answers(OnnxPredictor(graph_to_lay_out(parent), manifest, encoder, job.threads), f"export: {model}")

@@ -15,24 +15,7 @@ from tests.runtime.long_texts import long_texts, make_tokenizer
 
 LENGTH, STRIDE, SPECIALS = 22, 5, 2
 WINDOWS, BOTH_ENDS = LongTexts("windows", STRIDE), LongTexts("head-tail")
-WORDS = [
-    "the",
-    "film",
-    "was",
-    "good",
-    "and",
-    "a",
-    "bad",
-    "story",
-    "in",
-    "New",
-    "York",
-    "with",
-    "some",
-    "very",
-    "long",
-    "words",
-]
+WORDS = ["the", "film", "was", "good", "and", "a", "bad", "story", "in", "New", "York", "with", "some", "words"]
 
 
 @pytest.fixture(scope="module", params=["bert", "roberta", "xlm"])
