@@ -11,11 +11,13 @@ from compress.config.settings import (
     Metric,
     Names,
     OwnFunction,
+    Settings,
     ThreadsConfig,
     Weight,
     one_or_more,
     setting,
 )
+from compress.manifest_entries import LongTextMode, Pooling
 
 BALANCED = "balanced"
 
@@ -55,7 +57,23 @@ class TrainingConfig(ThreadsConfig):
     )
 
 
-class FinetuneConfig(TrainingConfig):
+class LongTextsConfig(Settings):
+    """What is read of texts that are longer than ``max_length`` tokens."""
+
+    long_texts: LongTextMode | None = setting(
+        None,
+        "what is read of a text of more than max_length tokens: head, head-tail (a quarter from its head, the rest "
+        "from its tail) or windows (all of it); default: the model's own, else head",
+    )
+    stride: int | None = setting(
+        None, "tokens that neighbouring windows of a text share; default: a quarter of a window", ge=1
+    )
+    pooling: Pooling | None = setting(
+        None, "what answers for all windows of a text: mean or max of each logit, or first; default: mean"
+    )
+
+
+class FinetuneConfig(LongTextsConfig, TrainingConfig):
     """finetune: train a classifier's head and body."""
 
     command: ClassVar[str] = "finetune"
@@ -118,7 +136,7 @@ class DistillationConfig(TrainingConfig):
     )
 
 
-class DistillConfig(DistillationConfig):
+class DistillConfig(LongTextsConfig, DistillationConfig):
     """distill: train a student on the teacher's soft labels and the data's hard labels."""
 
     command: ClassVar[str] = "distill"
