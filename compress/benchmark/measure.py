@@ -6,15 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from compress.benchmark.findings import Findings, Measured, check_reference
 from compress.benchmark.judge import balance_of, judge
-from compress.benchmark.protocol import Findings, Measured, check_reference, measure
+from compress.benchmark.protocol import measure
 from compress.benchmark.report.recommend import recommend
 from compress.benchmark.rows import plan, unique_names
 from compress.benchmark.throughput import cpu_splits
 from compress.benchmark.warnings import doubts_of, warnings_of
-from compress.benchmark.workload import Times, median_interval, speedup_interval
+from compress.benchmark.workload import Times, median_interval, median_ms, speedup_interval
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.evaluation.metrics import RESAMPLES
@@ -102,7 +101,7 @@ def _ratios(first: Measured, model: Measured) -> dict[str, Any]:
     }
     ratios |= answer_speedup(first, model)
     if first.one_thread_ms and model.one_thread_ms:
-        speedup = _median_ms(first.one_thread_ms) / _median_ms(model.one_thread_ms)
+        speedup = median_ms(first.one_thread_ms) / median_ms(model.one_thread_ms)
         interval = _interval(first.one_thread_ms, model.one_thread_ms)
         ratios["one_thread"] = {"speedup_p50": speedup, "speedup_ci95": interval}
     return ratios
@@ -113,7 +112,7 @@ def answer_speedup(first: Measured, model: Measured) -> dict[str, Any]:
     if not (first.answer_ms and model.answer_ms):
         return {}
     return {
-        "speedup_answer": _median_ms(first.answer_ms) / _median_ms(model.answer_ms),
+        "speedup_answer": median_ms(first.answer_ms) / median_ms(model.answer_ms),
         "speedup_answer_ci95": _interval(first.answer_ms, model.answer_ms),
     }
 
@@ -122,13 +121,9 @@ def answer_times(model: Measured) -> dict[str, Any]:
     """The median from a text to its label, and its interval; both None where it was not timed."""
     timed = bool(model.answer_ms)
     return {
-        "answer_p50_ms": _median_ms(model.answer_ms) if timed else None,
+        "answer_p50_ms": median_ms(model.answer_ms) if timed else None,
         "answer_p50_ci95": median_interval(model.answer_ms) if timed else None,
     }
-
-
-def _median_ms(rounds_ms: list[Times]) -> float:
-    return float(np.median(np.concatenate(rounds_ms)))
 
 
 def _interval(first_ms: list[Times], other_ms: list[Times]) -> tuple[float, float] | None:

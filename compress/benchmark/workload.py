@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from compress.evaluation.metrics import percentile_interval
+
 Times = npt.NDArray[np.float64]
 
 _RESAMPLES = 300
@@ -60,9 +62,14 @@ def summarise(workload: Workload, threads: int, rounds_ms: Sequence[Times]) -> L
     )
 
 
+def median_ms(rounds_ms: Sequence[Times]) -> float:
+    """The median of all times of all rounds."""
+    return float(np.median(np.concatenate(rounds_ms)))
+
+
 def median_interval(rounds_ms: Sequence[Times]) -> tuple[float, float]:
     """The median's 95% bootstrap interval, with whole rounds drawn: times within a round share its disturbances."""
-    return _middle(_resampled_medians(rounds_ms))
+    return percentile_interval(_resampled_medians(rounds_ms))
 
 
 def speedup_interval(first_ms: Sequence[Times], other_ms: Sequence[Times]) -> tuple[float, float]:
@@ -70,7 +77,7 @@ def speedup_interval(first_ms: Sequence[Times], other_ms: Sequence[Times]) -> tu
 
     The same rounds are drawn for both, so what disturbed both of them in a round does not widen it.
     """
-    return _middle(_resampled_medians(first_ms) / _resampled_medians(other_ms))
+    return percentile_interval(_resampled_medians(first_ms) / _resampled_medians(other_ms))
 
 
 def settled(first_ms: Sequence[Times], rounds_ms: Sequence[Times]) -> bool:
@@ -90,8 +97,3 @@ def _resampled_medians(rounds_ms: Sequence[Times]) -> Times:
     """Medians of whole rounds drawn at random; the same draws for the same number of rounds."""
     draws = np.random.default_rng(0).integers(len(rounds_ms), size=(_RESAMPLES, len(rounds_ms)))
     return np.asarray([np.median(np.concatenate([rounds_ms[index] for index in draw])) for draw in draws])
-
-
-def _middle(values: Times) -> tuple[float, float]:
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
