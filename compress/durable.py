@@ -54,11 +54,8 @@ def remove(folder: Path) -> None:
     shutil.rmtree(away, ignore_errors=True)
     with suppress(OSError):
         folder.rename(away)
-    for left in (
-        away,
-        folder,
-        away,
-    ):  # under its name too where the disk let it not be renamed; a failed file once more
+    # Under its name too where the disk let it not be renamed; and a file that failed once more.
+    for left in (away, folder, away):
         shutil.rmtree(left, ignore_errors=True)
 
 

@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PureWindowsPath
-from typing import Any, TypeVar
+from typing import Any
 
 from compress.durable import read_sealed, write_sealed
 from compress.errors import CompressError
@@ -16,8 +14,6 @@ from compress.manifest_entries import ENTRIES, OPTIONAL, Kind, check_entries, is
 
 MANIFEST = "compress.json"
 FORMAT_VERSION = 1
-# A folder may be replaced while it is read: then it is read again, for two seconds at least.
-_TRIES, _PAUSE_S = 100, 0.02
 # What transformers opens wherever it lies beside a model, whether or not the model was saved with it.
 _OPENED_BY_NAME = (
     *("config.json", "generation_config.json", "adapter_config.json"),
@@ -25,8 +21,6 @@ _OPENED_BY_NAME = (
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*"),
     *("vocab.*", "merges.txt", "spiece.model", "sentencepiece*.model"),
 )
-
-Opened = TypeVar("Opened")
 
 
 @dataclass(frozen=True)
@@ -110,39 +104,6 @@ def refuse_cascade(folder: Path, manifest: Manifest) -> None:
         raise CompressError(f"{folder}: is a cascade, two models in one; give one, {folder / 'small'} or the large one")
 
 
-def open_whole(folder: Path, open_files: Callable[[Manifest], Opened]) -> Opened:
-    """What ``open_files`` makes of a whole folder, all of it from one and the same folder.
-
-    A folder may be replaced while it is read. Then ``open_files`` is called again.
-    """
-    for _ in range(_TRIES):
-        before = _stamps(folder)
-        try:
-            opened = open_files(read_manifest(folder))
-        except Exception:
-            if _stamps(folder) == before and not between_renames(folder):
-                raise
-        else:
-            if _stamps(folder) == before:
-                return opened
-        time.sleep(_PAUSE_S)
-    if between_renames(folder):
-        raise CompressError(
-            f"{folder}: is being replaced, or the command that replaced it was killed; wait for it, or run it again"
-        )
-    raise CompressError(f"{folder}: its files changed each time they were read; wait until nothing writes them")
-
-
-def set_aside(folder: Path) -> Path:
-    """Where a folder lies for the moment in which another takes its name."""
-    return folder.parent / f".{folder.name}.old"
-
-
-def between_renames(folder: Path) -> bool:
-    """Whether a folder was set aside and the one that replaces it does not have its name yet."""
-    return set_aside(folder).exists() and not folder.exists()
-
-
 def listed_files(folder: Path) -> frozenset[str]:
     """The names in the folder's manifest, the files unread; none without a manifest."""
     path = folder / MANIFEST
@@ -167,36 +128,6 @@ def refuse_unlisted(folder: Path, manifest: Manifest) -> None:
         opened = any(fnmatchcase(path.name, pattern) for pattern in _OPENED_BY_NAME)
         if opened and path.name not in manifest.names:
             raise CompressError(f"{path}: {MANIFEST} does not list it, and it could change the model; take it away")
-
-
-def _stamps(folder: Path) -> list[tuple[int, ...] | None]:
-    """What differs as soon as the folder, a file of it or a link on the way there is another.
-
-    Other files may come and go in the folder meanwhile, and no inode numbers are in it, which some mounts make up anew.
-    """
-    names: frozenset[str] = frozenset()
-    with suppress(CompressError, OSError):
-        names = listed_files(folder)
-    way = (folder.absolute(), *folder.absolute().parents)
-    links = [_stamp(part, follow_symlinks=False) for part in way if part.is_symlink()]
-    return [*links, _renamed(folder), *(_stamp(folder / name) for name in (MANIFEST, *sorted(names)))]
-
-
-def _stamp(path: Path, *, follow_symlinks: bool = True) -> tuple[int, ...] | None:
-    try:
-        found = path.stat(follow_symlinks=follow_symlinks)
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _renamed(folder: Path) -> tuple[int, ...] | None:
-    """When a folder got its name, there and back too; nothing if a file came or went in it since."""
-    stamp = _stamp(folder)
-    if stamp is None:
-        return None
-    _, modified, changed = stamp  # a rename changes the second alone
-    return (changed,) if changed != modified else ()
 
 
 def _parse(path: Path) -> Manifest:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from compress.durable import put_in_place, remove, sync, told_in_one_line
 from compress.errors import CompressError
-from compress.folder import MANIFEST, set_aside
+from compress.folder import MANIFEST
 from compress.locks import LockedError, locked
+from compress.replacement import set_aside
 
 # What tells our folders from others: a file, and keys that it must have, for the names are common.
 OUR_MARKS = {

@@ -15,11 +15,12 @@ import compress
 from compress.config import DataConfig
 from compress.data import read_dataset
 from compress.errors import CompressError
-from compress.folder import MANIFEST, Manifest, digest_tree, read_manifest, set_aside, write_manifest
+from compress.folder import MANIFEST, Manifest, digest_tree, read_manifest, write_manifest
 from compress.locks import _say_unlocked
 from compress.new_folder import OUR_MARKS, _beside, new_folder, unfinished
 from compress.progress import say
 from compress.recipes.run import digest_source
+from compress.replacement import set_aside
 
 OURS = json.dumps({"format_version": 1, "files": []})
 FILES = {"config.json": "{}", "onnx/model.onnx": "graph", "vocab.txt": "[PAD]\n"}

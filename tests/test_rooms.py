@@ -15,7 +15,7 @@ PACKAGE = Path(compress.__file__).parent
 FLOORS = (
     *("version", "errors", "clock", "formatting", "templates", "task"),
     *("limits", "paths", "progress", "machine", "durable", "locks"),
-    *("manifest_entries", "folder", "new_folder", "demo_assets"),
+    *("manifest_entries", "folder", "replacement", "new_folder", "demo_assets"),
     "config",
     "runtime",
     "serving",

@@ -11,7 +11,7 @@ import torch
 from benchmarks.gpu.attentions import ATTENTIONS
 from compress.benchmark.backends.torch_modes import DTYPES, StaticShapes, capture_cuda
 from compress.benchmark.backends.varlen import PackedBert, pack
-from compress.benchmark.backends.varlen_graphs import StaticTokens
+from compress.benchmark.backends.varlen_backend import StaticTokens
 from compress.graph.weights import read_weights
 from compress.modeling.checkpoint import load_classifier
 from compress.runtime.encoding import Feeds

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from compress.benchmark.protocol import Measured, all_labels
+from compress.benchmark.findings import Measured, all_labels
 from compress.evaluation.balance import measure_balance
-from compress.evaluation.comparison import Change, find_flips, measure_change
+from compress.evaluation.comparison import Change, measure_change
+from compress.evaluation.flips import find_flips
 from compress.evaluation.metrics import (
     Floats,
     Indicators,

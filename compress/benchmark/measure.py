@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compress.benchmark.findings import Findings, Measured, check_reference
 from compress.benchmark.judge import balance_of, judge
-from compress.benchmark.protocol import Findings, Measured, check_reference, measure
+from compress.benchmark.protocol import measure
 from compress.benchmark.report.recommend import recommend
 from compress.benchmark.rows import plan, unique_names
 from compress.benchmark.throughput import cpu_splits
 from compress.benchmark.warnings import doubts_of, warnings_of
-from compress.benchmark.workload import Average, Times, median_interval, speedup_interval
+from compress.benchmark.workload import Average, Times, median_interval, middle_ms, speedup_interval
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.evaluation.metrics import RESAMPLES
@@ -102,7 +103,7 @@ def _ratios(first: Measured, model: Measured) -> dict[str, Any]:
     }
     ratios |= answer_speedup(first, model)
     if first.one_thread_ms and model.one_thread_ms:
-        speedup = _ms(first.one_thread_ms) / _ms(model.one_thread_ms)
+        speedup = middle_ms(first.one_thread_ms) / middle_ms(model.one_thread_ms)
         interval = _interval(first.one_thread_ms, model.one_thread_ms)
         ratios["one_thread"] = {"speedup_p50": speedup, "speedup_ci95": interval}
     return ratios
@@ -115,7 +116,7 @@ def answer_speedup(first: Measured, model: Measured) -> dict[str, Any]:
     # A cascade's median is that of its small model: only means show what it costs.
     middle = np.median if first.info.hand_on_below is model.info.hand_on_below is None else np.mean
     return {
-        "speedup_answer": _ms(first.answer_ms, middle) / _ms(model.answer_ms, middle),
+        "speedup_answer": middle_ms(first.answer_ms, middle) / middle_ms(model.answer_ms, middle),
         "speedup_answer_ci95": _interval(first.answer_ms, model.answer_ms, middle),
     }
 
@@ -127,16 +128,12 @@ def answer_times(model: Measured) -> dict[str, Any]:
         names = ("answer_p50_ms", "answer_p50_ci95", "answer_mean_ms", "answer_mean_ci95", "answer_p95_ms")
         return dict.fromkeys(names)
     return {
-        "answer_p50_ms": _ms(rounds_ms),
+        "answer_p50_ms": middle_ms(rounds_ms),
         "answer_p50_ci95": median_interval(rounds_ms),
-        "answer_mean_ms": _ms(rounds_ms, np.mean),
+        "answer_mean_ms": middle_ms(rounds_ms, np.mean),
         "answer_mean_ci95": median_interval(rounds_ms, np.mean),
         "answer_p95_ms": float(np.percentile(np.concatenate(rounds_ms), 95)),
     }
-
-
-def _ms(rounds_ms: list[Times], middle: Average = np.median) -> float:
-    return float(middle(np.concatenate(rounds_ms)))
 
 
 def _interval(first_ms: list[Times], other_ms: list[Times], middle: Average = np.median) -> tuple[float, float] | None:

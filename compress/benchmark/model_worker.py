@@ -1,44 +1,18 @@
-"""One model on some CPU threads, in a process of its own: the parent's side and the child's, see compress/workers.
-
-The child is ``python -m compress.benchmark.model_worker``. It imports no runtime before the first request, which opens
-the model; the others ask for logits, for the inputs of a workload and for turns of timing.
-"""
+"""One model on some CPU threads, in a process of its own, as it is asked; ``model_server`` is what runs there."""
 
 import base64
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.benchmark.cost import Cost, EnergyMeter, gpu_memory_bytes, macs_per_text, peak_memory_bytes, product_sizes
-from compress.benchmark.rows import Row, open_row
+from compress.benchmark.cost import Cost
+from compress.benchmark.rows import Row
 from compress.benchmark.workload import REAL, Times, Workload
-from compress.clock import CudaStopwatch, Stopwatch
-from compress.evaluation.metrics import predictions
 from compress.runtime.decision import Decision
-from compress.runtime.encoding import Encoding, Feeds, Text, pad
-from compress.runtime.graph_file import GRAPHS
-from compress.runtime.predictor import (
-    Logits,
-    MeasuredPredictor,
-    by_length,
-    check_finite,
-    encoded_logits,
-    predict_logits,
-)
-from compress.workers.process import Worker, serve
-from compress.workers.timing import TimedCalls
-
-if TYPE_CHECKING:
-    from compress.benchmark.backends.cascade import CascadePredictor
-
-_FIXED_FEEDS = 16
-_UNTIMED_ANSWERS = 3
-_SERVED_AT_MOST = 2.0  # of the time until the last arrival
-_SPUN_S = 0.001
+from compress.runtime.encoding import Text
+from compress.runtime.predictor import Logits
+from compress.workers.process import Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +33,13 @@ class ModelInfo:
 
 
 class ModelWorker(Worker):
-    """The parent's side: a process for one model, which starts at once and opens the model when :meth:`open` asks.
+    """A process for one model, which starts at once and opens the model when :meth:`open` asks.
 
     Every request raises :class:`compress.workers.process.WorkerError` where the worker refuses it or has died.
     """
 
     def __init__(self, name: str, row: Row, threads: int) -> None:
-        super().__init__("compress.benchmark.model_worker", threads)
+        super().__init__("compress.benchmark.model_server", threads)
         self.name = name
         self.workload: Workload = REAL
         self._row, self._threads = row, threads
@@ -113,186 +87,3 @@ class ModelWorker(Worker):
     def cost(self) -> Cost:
         """What the model has cost so far, its price aside."""
         return Cost(**self.ask(do="cost"))
-
-
-class ModelServer:
-    """The child's side: the open model of a row, whose fields are given, and the inputs of the workload being timed."""
-
-    def __init__(self, threads: int, path: str, **row: str) -> None:
-        watch = Stopwatch()
-        self._predictor = open_row(Row(Path(path), **row), threads)
-        self._load_ms = watch.milliseconds
-        self._graph = next((file for name in GRAPHS if (file := Path(path, name)).is_file()), None)
-        self._on_gpu = row["device"] == "cuda" and self._predictor.backend.startswith("torch")
-        self._first_answer_ms = self._tokenizer_p50_ms = self._mean_tokens = 0.0
-        self._rows_per_text = 1.0
-        self._energy = EnergyMeter.of(gpu=self._on_gpu)
-        self._answered = 0
-        # By its attribute: its class would have to be imported for every model, and onnxruntime with it.
-        cascade: Any = self._predictor if hasattr(self._predictor, "classifier") else None
-        self._cascade: CascadePredictor | None = cascade
-        self._all: list[Any] = []
-        self._texts: list[Text] = []
-        self._calls: TimedCalls[Any]
-
-    def describe(self) -> dict[str, Any]:
-        names = ("labels", "task", "batch_tokens", "backend", "provider", "precision", "size_bytes", "parameters")
-        return {name: getattr(self._predictor, name) for name in names} | {
-            "max_length": self._predictor.encoder.max_length,
-            "decision": asdict(getattr(self._predictor, "decision", Decision())),  # folders of ours may have one
-            "hand_on_below": self._cascade.hand_on_below if self._cascade else None,
-        }
-
-    def first_answer(self, text: Any) -> dict[str, Any]:
-        """Answer one text, with all that the libraries set up on a first call."""
-        watch = Stopwatch()
-        self._logits(self._tokenized(_as_texts([text])))
-        self._first_answer_ms = watch.milliseconds
-        return {}
-
-    def logits(self, texts: list[Any]) -> dict[str, Any]:
-        self._all = self._tokenized(_as_texts(texts))
-        found = check_finite(self._logits(self._all), "its model").astype("<f4")
-        return {"shape": found.shape, "float32": base64.b64encode(found.tobytes()).decode()}
-
-    def _tokenized(self, texts: list[Text]) -> list[Any]:
-        """Token ids; for a cascade the texts themselves, which its models read with a tokenizer each."""
-        return list(texts) if self._cascade else self._predictor.encoder(texts)
-
-    def _logits(self, tokenized: list[Any]) -> Logits:
-        if self._cascade:
-            return self._cascade.classifier.logits(tokenized)
-        return encoded_logits(self._predictor, tokenized)
-
-    def prepare(self, texts: list[Any], batch: int, length: Any) -> dict[str, Any]:
-        """Make a workload's inputs and run them until the times are steady; the reply is the last pass's median."""
-        self._texts = _as_texts(texts)
-        if length == "answer":
-            self._calls = TimedCalls(answer_of(self._predictor), self._texts)
-            return {"p50_ms": self._calls.warm_up()}
-        encodings, times_ms = [], []
-        for text in self._texts:  # one at a time, as a server makes their token ids
-            watch = Stopwatch()
-            encodings += self._predictor.encoder([text])
-            times_ms.append(watch.milliseconds)
-        self._tokenizer_p50_ms = float(np.median(times_ms)) if times_ms else 0.0
-        self._mean_tokens = float(np.mean([len(each) for each in encodings])) if encodings else 0.0
-        if self._cascade:  # its tokenizers' time included
-            self._calls = TimedCalls(self._logits, [[text] for text in self._texts])
-            return {"p50_ms": self._calls.warm_up()}
-        if length == "real":
-            inputs = [list(self._feeds_of(encoding)) for encoding in encodings]
-            self._rows_per_text = float(np.mean([len(encoding.rows) for encoding in encodings])) if encodings else 1.0
-        else:
-            tokens = [token for encoding in encodings for token in encoding.ids]
-            inputs = [[feeds] for feeds in fixed_feeds(tokens, batch, length)]
-        self._calls = TimedCalls(self._run_all, inputs, CudaStopwatch if self._on_gpu else Stopwatch)
-        return {"p50_ms": self._calls.warm_up()}
-
-    def _feeds_of(self, encoding: Encoding) -> Iterator[Feeds]:
-        """The batches in which one text is served; more than one only where it has windows."""
-        rows = encoding.rows
-        for batch in by_length(rows, self._predictor.batch_tokens):
-            yield pad([rows[row] for row in batch])
-
-    def _run_all(self, batches: list[Feeds]) -> None:
-        for feeds in batches:
-            self._predictor.run(feeds)
-
-    def turn(self, calls: int, at_least_s: float) -> dict[str, Any]:
-        """Time the next ``calls`` inputs, over and over until ``at_least_s`` has passed."""
-        times_ms = self._calls.turn(calls, at_least_s, self._energy)
-        self._answered += len(times_ms)
-        return {"times_ms": times_ms}
-
-    def offline(self) -> dict[str, Any]:
-        """Answer all texts of the last ``logits``, in batches that hold as much as the predictor says."""
-        watch = Stopwatch()
-        self._logits(self._all)
-        return {"seconds": watch.seconds}
-
-    def serve(self, arrivals_s: list[float]) -> dict[str, Any]:
-        """Answer the workload's texts, one at a time from the text itself, as they arrive."""
-
-        def answer(number: int) -> None:
-            text = self._texts[number % len(self._texts)]
-            self._logits(self._tokenized([text]))
-
-        for number in range(_UNTIMED_ANSWERS):
-            answer(number)
-        times_ms, seconds = serve_arrivals(np.asarray(arrivals_s), answer)
-        return {"times_ms": times_ms.tolist(), "seconds": seconds}
-
-    def cost(self) -> dict[str, Any]:
-        """What the model has cost so far; to be requested after the real texts and before any other workload."""
-        peak = peak_memory_bytes()  # before the weights are looked at
-        joules = self._energy.joules
-        sizes, rows = product_sizes(self._predictor, self._graph), self._rows_per_text
-        return {
-            "macs": round(rows * macs_per_text(sizes, self._mean_tokens / rows)) if sizes else None,
-            "mean_tokens": self._mean_tokens,
-            "tokenizer_p50_ms": self._tokenizer_p50_ms,
-            "load_ms": self._load_ms,
-            "first_answer_ms": self._first_answer_ms,
-            "peak_memory_bytes": peak,
-            "peak_gpu_memory_bytes": gpu_memory_bytes() if self._on_gpu else None,
-            "handed_on": self._cascade.share_handed_on(self._all) if self._cascade and self._all else None,
-            "joules_per_text": joules / self._answered if joules is not None and self._answered else None,
-        }
-
-
-def answer_of(predictor: MeasuredPredictor) -> Callable[[Text], object]:
-    """From a text to its label as an app has it: what :func:`compress.load` gives, or PyTorch's users' own way."""
-    cascade: Callable[[Text], object] | None = getattr(predictor, "classifier", None)
-    if cascade is not None:
-        return cascade
-    if predictor.backend == "onnxruntime":
-        from compress.runtime.classifier import Classifier
-        from compress.runtime.session import OnnxPredictor
-
-        if isinstance(predictor, OnnxPredictor):  # else the file is another program's
-            return Classifier(predictor)
-    encode = getattr(predictor, "feeds_of", None) if predictor.encoder.long_texts.head_alone else None
-
-    def answer(text: Text) -> list[str]:
-        logits = predictor.run(encode(text)) if encode else predict_logits(predictor, [text])
-        (applies,) = predictions(predictor.task, logits)
-        return [label for label, applies_here in zip(predictor.labels, applies, strict=True) if applies_here]
-
-    return answer
-
-
-def serve_arrivals(arrivals_s: Times, answer: Callable[[int], None]) -> tuple[Times, float]:
-    """Answer each arrival in order, none before its time, until all are answered or twice their time has passed.
-
-    Returns milliseconds from arrival to answer of each that was answered, and the seconds that all took.
-    """
-    times_ms = []
-    watch = Stopwatch()
-    for number, arrival_s in enumerate(arrivals_s.tolist()):
-        if watch.seconds > _SERVED_AT_MOST * arrivals_s[-1]:
-            break
-        while (left_s := arrival_s - watch.seconds) > 0:
-            if left_s > _SPUN_S:  # the last millisecond is spun, since sleep would overshoot it
-                time.sleep(left_s - _SPUN_S)
-        answer(number)
-        times_ms.append(1000 * (watch.seconds - arrival_s))
-    return np.asarray(times_ms), watch.seconds
-
-
-def fixed_feeds(tokens: Sequence[int], batch: int, length: int) -> list[Feeds]:
-    """Feeds of exactly ``[batch, length]``, cut from a run of real tokens and repeated where it is too short."""
-    ids = np.resize(np.asarray(tokens, dtype=np.int64), (_FIXED_FEEDS, batch, length))
-    ids[:, :, 0], ids[:, :, -1] = tokens[0], tokens[-1]
-    return [
-        {"input_ids": rows, "attention_mask": np.ones_like(rows), "token_type_ids": np.zeros_like(rows)} for rows in ids
-    ]
-
-
-def _as_texts(texts: list[Any]) -> list[Text]:
-    """JSON has no tuples: a pair of texts arrives as a list."""
-    return [text if isinstance(text, str) else (text[0], text[1]) for text in texts]
-
-
-if __name__ == "__main__":
-    serve(ModelServer)

@@ -1,36 +1,22 @@
-"""The order in which everything is measured, and the findings, which an early end leaves whole."""
+"""The order in which everything is measured."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.benchmark.cost import Cost
+from compress.benchmark.findings import Findings, Measured, check_models, check_reference
 from compress.benchmark.interleave import WorkerPool, take_turns
 from compress.benchmark.model_worker import ModelInfo, ModelWorker
 from compress.benchmark.rows import Row
-from compress.benchmark.throughput import (
-    CpuSplit,
-    Served,
-    Throughput,
-    cpu_splits,
-    measure_served,
-    measure_split,
-    measure_throughput,
-)
-from compress.benchmark.warnings import CpuWatch
-from compress.benchmark.workload import ANSWERS, REAL, Latency, Times, Workload, summarise
+from compress.benchmark.throughput import cpu_splits, measure_served, measure_split, measure_throughput
+from compress.benchmark.workload import ANSWERS, REAL, Times, Workload
 from compress.config import BenchConfig
-from compress.errors import CompressError
-from compress.evaluation.metrics import choose_metric
 from compress.machine import usable_cpus
 from compress.progress import Advance, progress, say
 from compress.runtime.encoding import Text
-from compress.runtime.predictor import Logits
-from compress.task import reads_pairs
 from compress.workers.process import WorkerError
 
 if TYPE_CHECKING:
@@ -38,71 +24,6 @@ if TYPE_CHECKING:
 
 _TIMED_TEXTS = 512
 _GPU_BATCHES, _GPU_LENGTH = (1, 8, 64, 256, 1024), 128
-
-
-@dataclass(slots=True)
-class Measured:
-    """Everything that was measured of one model."""
-
-    row: Row
-    info: ModelInfo
-    logits: Logits
-    latency: list[Latency] = field(default_factory=list)
-    rounds_ms: list[Times] = field(default_factory=list)  # of the first latency
-    answer_ms: list[Times] = field(default_factory=list)  # a text to its label, rounds of the first thread count
-    one_thread_ms: list[Times] = field(default_factory=list)  # of real texts on one thread, where others use more
-    cost: Cost | None = None
-    throughput: Throughput | None = None
-    served: Served | None = None
-    splits: list[CpuSplit] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Findings:
-    """Everything measured so far; Ctrl-C leaves it as it is."""
-
-    measured: dict[str, Measured] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    samples: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[dict[str, Any]] = field(default_factory=list)
-    watch: CpuWatch = field(default_factory=CpuWatch)
-    one_thread_beside: bool = False  # one thread is timed now, beside the thread counts that were asked for
-
-    def timed(self) -> dict[str, Measured]:
-        """The models that did not fail, with at least their first latency."""
-        return {name: found for name, found in self.measured.items() if found.latency and name not in self.failed}
-
-    def skip(self, load: str, threads: int, reasons: Mapping[str, str]) -> None:
-        """Note the models that could not be measured under a load, with the reasons."""
-        about = {"load": load, "threads": threads}
-        self.skipped += [{"name": name, **about, "reason": reason} for name, reason in reasons.items()]
-
-    @contextmanager
-    def recorded(self, workload: Workload, threads: int) -> Iterator[dict[str, list[Times]]]:
-        """Keeps the raw times that the body gathers, and the figures that come from them, however the body ends."""
-        rounds_ms: dict[str, list[Times]] = {}
-        try:
-            yield rounds_ms
-        finally:
-            about = {"batch": workload.batch, "length": workload.length, "threads": threads}
-            for name, rounds in rounds_ms.items():
-                model = self.measured[name]
-                if not model.latency:
-                    model.rounds_ms = rounds
-                elif self.one_thread_beside:
-                    model.one_thread_ms = rounds
-                model.latency.append(summarise(workload, threads, rounds))
-                self.samples.append({"name": name, **about, "rounds_ms": _rounded(rounds)})
-
-    def all_samples(self, first_threads: int) -> list[dict[str, Any]]:
-        """All raw times: first those from a text to its label, which the first thread count has."""
-        about = {"batch": ANSWERS.batch, "length": ANSWERS.length, "threads": first_threads}
-        timed = {name: model.answer_ms for name, model in self.measured.items() if model.answer_ms}
-        return [{"name": name, **about, "rounds_ms": _rounded(rounds)} for name, rounds in timed.items()] + self.samples
-
-
-def _rounded(rounds: Sequence[Times]) -> list[list[float]]:
-    return [np.round(times, 4).tolist() for times in rounds]
 
 
 def measure(
@@ -147,45 +68,6 @@ def _one_thread(rows: Mapping[str, Row], texts: Sequence[Text], config: BenchCon
         pool.each(ModelWorker.open)
         check_reference(rows, findings.failed)
         _time(pool, REAL, texts, config, findings, lambda _: None, None)
-
-
-def check_reference(rows: Mapping[str, Row], failed: Mapping[str, str]) -> None:
-    """Refuse to go on without the model that the others are compared with."""
-    first = next(iter(rows))
-    if first in failed:
-        raise CompressError(
-            f"{rows[first].path}: the first model is the reference and cannot be measured ({failed[first]})"
-        )
-
-
-def all_labels(models: Iterable[ModelInfo]) -> tuple[str, ...]:
-    """Every label that a model knows, sorted: of two, F1 is of the second."""
-    return tuple(sorted({label for model in models for label in model.labels}))
-
-
-def check_models(
-    info: Mapping[str, ModelInfo],
-    test: "Split",
-    task: str,
-    metric: str | None,
-    workloads: Sequence[Workload] = (),
-) -> None:
-    """Refuse data, lengths and a metric that do not suit every model."""
-    wanted = {label for labels in test.labels for label in labels}
-    longest = max((workload.length for workload in workloads if isinstance(workload.length, int)), default=0)
-    for name, model in info.items():
-        # A checkpoint that is not ours does not say whether it reads pairs, so only ours can be held to it.
-        fits = (
-            task in (model.task, f"pair_{model.task}") if test.labels else reads_pairs(task) >= reads_pairs(model.task)
-        )
-        if not fits:
-            raise CompressError(f"{name} is a {model.task} model, the data is {task}; give data that it was made for")
-        if unknown := sorted(wanted - set(model.labels)):
-            known = ", ".join(model.labels)
-            raise CompressError(f"{name} does not know the label {unknown[0]!r} of the test split; it has {known}")
-        if longest > model.max_length:
-            raise CompressError(f"bench.length {longest} is more than the {model.max_length} tokens that {name} takes")
-    choose_metric(metric, task if test.labels else next(iter(info.values())).task, len(all_labels(info.values())))
 
 
 def answer(

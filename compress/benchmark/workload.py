@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from compress.evaluation.metrics import percentile_interval
+
 Times = npt.NDArray[np.float64]
 Average = Callable[[Times], np.floating]
 
@@ -61,12 +63,14 @@ def summarise(workload: Workload, threads: int, rounds_ms: Sequence[Times]) -> L
     return Latency(*about, p50_ms, p90_ms, p95_ms, p99_ms, rate, len(times_ms), interval, mean_ms)
 
 
-def median_interval(rounds_ms: Sequence[Times], middle: Average = np.median) -> tuple[float, float]:
-    """The median's 95% bootstrap interval, with whole rounds drawn: times within a round share its disturbances.
+def middle_ms(rounds_ms: Sequence[Times], middle: Average = np.median) -> float:
+    """The median of all times of all rounds, or their mean, where ``middle`` is ``np.mean``; so below."""
+    return float(middle(np.concatenate(rounds_ms)))
 
-    Or that of the mean, where ``middle`` is ``np.mean``; so below.
-    """
-    return _middle(_resampled(rounds_ms, middle))
+
+def median_interval(rounds_ms: Sequence[Times], middle: Average = np.median) -> tuple[float, float]:
+    """The median's 95% bootstrap interval, with whole rounds drawn: times within a round share its disturbances."""
+    return percentile_interval(_resampled(rounds_ms, middle))
 
 
 def speedup_interval(
@@ -76,7 +80,7 @@ def speedup_interval(
 
     The same rounds are drawn for both, so what disturbed both of them in a round does not widen it.
     """
-    return _middle(_resampled(first_ms, middle) / _resampled(other_ms, middle))
+    return percentile_interval(_resampled(first_ms, middle) / _resampled(other_ms, middle))
 
 
 def settled(first_ms: Sequence[Times], rounds_ms: Sequence[Times]) -> bool:
@@ -96,8 +100,3 @@ def _resampled(rounds_ms: Sequence[Times], middle: Average) -> Times:
     """Medians or means of whole rounds drawn at random; the same draws for the same number of rounds."""
     draws = np.random.default_rng(0).integers(len(rounds_ms), size=(_RESAMPLES, len(rounds_ms)))
     return np.asarray([middle(np.concatenate([rounds_ms[index] for index in draw])) for draw in draws])
-
-
-def _middle(values: Times) -> tuple[float, float]:
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)

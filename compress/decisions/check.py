@@ -6,18 +6,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.benchmark.findings import Measured, all_labels, check_models
 from compress.benchmark.interleave import WorkerPool, take_turns
 from compress.benchmark.judge import answers_of, balance_of, judge, right_answers
 from compress.benchmark.measure import answer_speedup, answer_times
 from compress.benchmark.model_worker import ModelInfo, ModelWorker
-from compress.benchmark.protocol import Measured, all_labels, answer, check_models, timed_texts
+from compress.benchmark.protocol import answer, timed_texts
 from compress.benchmark.rows import plan, unique_names
 from compress.benchmark.warnings import doubts_of
 from compress.benchmark.workload import ANSWERS, Times
 from compress.config import BenchConfig, CheckConfig
 from compress.data.dataset import some
 from compress.errors import CompressError
-from compress.evaluation.comparison import flips_by_label, is_within
+from compress.evaluation.comparison import is_within
+from compress.evaluation.flips import flips_by_label
 from compress.evaluation.metrics import wilson_interval
 from compress.machine import describe_machine, usable_cpus
 from compress.progress import progress

@@ -169,7 +169,7 @@ def resampled_sums(counts: Floats, seed: int) -> Floats:
 
 
 def percentile_interval(values: Floats) -> Interval:
-    """The middle 95% of resampled ``values`` ``[RESAMPLES]`` (Efron 1979)."""
+    """The middle 95% of resampled ``values``, ``[resamples]`` (Efron 1979)."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
 

@@ -22,12 +22,12 @@ from compress.demo_assets import model_source
 from compress.errors import CompressError
 from compress.families.tokenizers.vocabulary import normalizer_settings, vocabulary_lines
 from compress.families.view import EncoderView
-from compress.folder import MANIFEST, Manifest, between_renames, open_whole, refuse_unlisted, write_manifest
+from compress.folder import MANIFEST, Manifest, refuse_unlisted, write_manifest
 from compress.modeling.intact import check_tokenizer
 from compress.modeling.label_names import labels_of
-from compress.modeling.plain import give_second_segment
 from compress.modeling.reading import one_line, read_config, read_network, read_tokenizer
 from compress.progress import say_before_work
+from compress.replacement import between_renames, open_whole
 from compress.runtime.encoding import TextEncoder
 from compress.runtime.long_texts import HEAD, LongTexts
 from compress.task import is_multi_label
@@ -157,7 +157,6 @@ def _read(name: str, source: str, manifest: Manifest | None) -> Checkpoint:
         config, tokenizer = read_config(source), read_tokenizer(source)
         model, has_head = read_network(source, config)
     view = EncoderView(model)
-    give_second_segment(view)
     with one_line(source, "its tokenizer"):
         check_tokenizer(source, tokenizer, view.words.num_embeddings)
     return Checkpoint(

@@ -7,6 +7,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -20,9 +21,9 @@ from transformers.utils.hub import cached_file
 from compress.errors import CompressError
 from compress.families import family_of
 from compress.families.family import ACTIVATIONS
+from compress.families.view import EncoderView
 from compress.modeling.intact import check_weights
 from compress.modeling.model_folder import check_config, check_files, check_place, stored_shapes
-from compress.modeling.plain import make_plain
 
 
 def read_config(source: str) -> Any:
@@ -44,7 +45,10 @@ def read_config(source: str) -> Any:
             raise CompressError(f"{source}: {reason}")
         if local:
             check_files(Path(source))
-    make_plain(config)
+    # Settings that change what a call returns or refuse some lengths, but no answer.
+    config.return_dict = True
+    config.output_attentions = config.output_hidden_states = False
+    config.chunk_size_feed_forward = 0
     return config
 
 
@@ -69,7 +73,9 @@ def read_network(source: str, config: Any) -> tuple[PreTrainedModel, bool]:
         )
         if not local:  # by now its files are in the hub's cache
             shapes = stored_shapes(Path(str(cached_file(source, "config.json"))).parent)
-        return model, check_weights(source, loading, model, shapes)
+        has_head = check_weights(source, loading, model, shapes)
+    _give_second_segment(EncoderView(model))
+    return model, has_head
 
 
 @contextmanager
@@ -89,3 +95,14 @@ def one_line(source: str, part: str) -> Iterator[None]:
             f"{source}: {part} cannot be loaded as a classifier's ({reason:.200}); check the name, "
             "or get the model again"
         ) from None
+
+
+def _give_second_segment(view: EncoderView) -> None:
+    """A table of one segment gets a second row, equal to the first: so the model reads a pair as without segments."""
+    path = view.paths.segments
+    if path is None or "token_type_ids" not in view.family.inputs:
+        return
+    row: torch.Tensor = view.module.get_submodule(path).weight.detach()  # type: ignore[operator]
+    if len(row) == 1:
+        view.module.set_submodule(path, nn.Embedding.from_pretrained(row.repeat(2, 1), freeze=False))
+        view.write(type_vocab_size=2)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Self, cast, overload
 import numpy as np
 
 from compress.errors import CompressError
-from compress.folder import Manifest, open_whole
+from compress.folder import Manifest
 from compress.machine import usable_cpus
 from compress.paths import local_path
+from compress.replacement import open_whole
 from compress.runtime.decision import probabilities
 from compress.runtime.encoding import Text, checked, is_one
 from compress.runtime.predictor import Logits, NotFiniteError, check_finite, predict_logits

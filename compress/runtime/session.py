@@ -9,10 +9,11 @@ import numpy as np
 import onnxruntime as ort
 
 from compress.errors import CompressError
-from compress.folder import MANIFEST, Manifest, open_whole, refuse_cascade
+from compress.folder import MANIFEST, Manifest, refuse_cascade
 from compress.limits import Limits, find_limits, resident_bytes
 from compress.machine import usable_cpus
 from compress.progress import say
+from compress.replacement import open_whole
 from compress.runtime.decision import Decision
 from compress.runtime.encoding import Feeds, TextEncoder
 from compress.runtime.graph_file import (

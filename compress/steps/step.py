@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from compress.clock import Stopwatch
 from compress.config import DataConfig, Settings, ThreadsConfig, TrainingConfig
+from compress.data.dataset import some
 from compress.errors import CompressError
 from compress.folder import Manifest
 from compress.machine import is_main_process, package_versions, processes, usable_cpus, use_threads
@@ -230,12 +231,7 @@ def check_labels(model: "Checkpoint | Manifest", dataset: "Dataset", name: str) 
     lacking, unknown = sorted(set(model.labels) - set(dataset.labels)), sorted(set(dataset.labels) - set(model.labels))
     if lacking or unknown:
         raise CompressError(
-            f"{name}: its labels are not the data's; only the model has {_some(lacking)}, "
-            f"only the data has {_some(unknown)}; "
+            f"{name}: its labels are not the data's; only the model has {some(lacking) or 'none'}, "
+            f"only the data has {some(unknown) or 'none'}; "
             "give the data it was trained on, or name the columns with --text and --label"
         )
-
-
-def _some(names: list[str], most: int = 5) -> str:
-    shown = ", ".join(names[:most]) or "none"
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

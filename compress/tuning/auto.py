@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.clock import Stopwatch, in_words
-from compress.config import AutoConfig, DataConfig
+from compress.config import AutoConfig
 from compress.durable import told_in_one_line
 from compress.errors import CompressError
 from compress.formatting import metric_name, times
@@ -16,7 +16,7 @@ from compress.paths import local_path
 from compress.progress import quietly, say
 from compress.runtime.predictor import predict_logits
 from compress.runtime.session import OnnxPredictor
-from compress.steps.step import StepResult, history_entry
+from compress.steps.step import StepResult, history_entry, split_settings
 from compress.tuning import outcome
 from compress.tuning.candidates import Candidate
 from compress.tuning.goals import Goals
@@ -48,9 +48,8 @@ def auto(
         CompressError: no model meets the goals, which is said after the front is written; or the search cannot begin.
         KeyboardInterrupt: on Ctrl-C, after the best model so far is written, marked partial.
     """
-    of_data = settings.keys() & DataConfig.model_fields.keys()
-    source = DataConfig.parse({name: settings[name] for name in of_data} | {"data": str(data)})
-    config = AutoConfig.parse({name: value for name, value in settings.items() if name not in of_data})
+    source, own = split_settings(settings, data)
+    config = AutoConfig.parse(own)
     if processes() > 1:
         raise CompressError("auto: runs in one process; start it without torchrun or accelerate launch")
     folder = local_path(out)

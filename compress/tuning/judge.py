@@ -3,7 +3,6 @@
 The processes, the clock and the comparison are bench's and quantize's own.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from compress.benchmark.interleave import WorkerPool, take_turns
 from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.rows import Row
 from compress.benchmark.warnings import CpuWatch
-from compress.benchmark.workload import ANSWERS, Times, median_interval
+from compress.benchmark.workload import ANSWERS, Times, median_interval, middle_ms
 from compress.data import Split
 from compress.errors import CompressError
 from compress.evaluation.comparison import compare_logits
@@ -98,11 +97,6 @@ def look(folders: dict[str, Path], split: Split, threads: int, watch: CpuWatch) 
         for name, reason in pool.failed.items():
             raise CompressError(f"{folders[name]}: could not be measured ({reason})")
     return {
-        name: Seen(logits[name], median(rounds_ms[name]), median_interval(rounds_ms[name]), info[name].size_bytes / 1e6)
-        for name in folders
+        name: Seen(logits[name], middle_ms(rounds), median_interval(rounds), info[name].size_bytes / 1e6)
+        for name, rounds in rounds_ms.items()
     }
-
-
-def median(rounds_ms: Sequence[Times]) -> float:
-    """The median of all times of all rounds."""
-    return float(np.median(np.concatenate(rounds_ms)))

@@ -6,7 +6,8 @@ import pytest
 
 from compress.benchmark.interleave import WorkerPool
 from compress.benchmark.measure import bench
-from compress.benchmark.model_worker import ModelWorker, serve_arrivals
+from compress.benchmark.model_server import serve_arrivals
+from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.rows import Row
 from compress.benchmark.throughput import measure_served, measure_throughput, poisson_arrivals, summarise_served
 from compress.benchmark.workload import REAL

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compress.benchmark.findings import Measured
 from compress.benchmark.measure import compare
 from compress.benchmark.model_worker import ModelInfo
-from compress.benchmark.protocol import Measured
 from compress.benchmark.rows import Row
 from compress.benchmark.workload import REAL, summarise
 from compress.config import BenchConfig

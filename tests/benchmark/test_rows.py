@@ -63,14 +63,14 @@ def test_a_layout_for_servers_is_left_out_whatever_the_backends(
 
 def test_a_worker_imports_a_runtime_only_on_the_clock() -> None:
     """``load_ms`` holds the import of onnxruntime as it holds that of PyTorch."""
-    told = "import sys, compress.benchmark.model_worker; print({'onnxruntime', 'torch'} & set(sys.modules))"
+    told = "import sys, compress.benchmark.model_server; print({'onnxruntime', 'torch'} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "set()"
 
 
 SERVED = """
 import json, sys
-from compress.benchmark.model_worker import ModelServer
+from compress.benchmark.model_server import ModelServer
 server = ModelServer(1, sys.argv[1], backend=None, device="cpu", provider="CPU")
 server.first_answer("good")
 server.logits(["good", "bad film"])

@@ -11,8 +11,7 @@ from torch.nn import functional
 from benchmarks.gpu.attentions import ATTENTIONS
 from compress.benchmark.backends.torch_modes import DTYPES
 from compress.benchmark.backends.varlen import Attend, Packed, PackedBert, attention_for, flash, grouped, pack
-from compress.benchmark.backends.varlen_backend import VarlenBackend
-from compress.benchmark.backends.varlen_graphs import StaticTokens, size_of
+from compress.benchmark.backends.varlen_backend import StaticTokens, VarlenBackend, size_of
 from compress.benchmark.rows import Row, open_row
 from compress.errors import CompressError
 from compress.graph.weights import read_weights

@@ -5,7 +5,8 @@ from scipy.stats.contingency import crosstab
 from sklearn.metrics import f1_score
 
 from compress.errors import CompressError
-from compress.evaluation.comparison import LabelFlips, flips_by_label, mcnemar_p, measure_change
+from compress.evaluation.comparison import mcnemar_p, measure_change
+from compress.evaluation.flips import LabelFlips, flips_by_label
 from compress.evaluation.metrics import (
     Indicators,
     choose_metric,

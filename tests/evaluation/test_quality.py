@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binom
 from sklearn.metrics import f1_score, recall_score
 
-from compress.evaluation.comparison import find_flips
+from compress.evaluation.flips import find_flips
 from compress.evaluation.metrics import (
     calibration_error,
     confidence,

@@ -13,9 +13,9 @@ import torch
 
 import compress
 from compress.errors import CompressError
-from compress.folder import open_whole
 from compress.modeling.checkpoint import load_classifier, save_checkpoint
 from compress.new_folder import new_folder
+from compress.replacement import open_whole
 from tests.tiny import parts
 
 LOADS = 10
@@ -97,7 +97,7 @@ def test_every_load_answers_as_one_model(
 
 def test_a_folder_that_never_stays_is_refused(tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(tiny_onnx, tmp_path / "model")
-    monkeypatch.setattr("compress.folder._TRIES", 3)
+    monkeypatch.setattr("compress.replacement._TRIES", 3)
     with pytest.raises(CompressError, match="its files changed each time they were read"):
         open_whole(tmp_path / "model", lambda _: (tmp_path / "model/compress.json").touch())
 
@@ -137,7 +137,7 @@ def test_a_folder_set_aside_and_never_replaced_says_what_to_do(
     tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(tiny_onnx, tmp_path / ".model.old")
-    monkeypatch.setattr("compress.folder._TRIES", 3)
+    monkeypatch.setattr("compress.replacement._TRIES", 3)
     with pytest.raises(CompressError, match="the command that replaced it was killed; wait for it, or run it again"):
         compress.load(tmp_path / "model")
 

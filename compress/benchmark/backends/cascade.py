@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from compress.folder import open_whole
+from compress.replacement import open_whole
 from compress.runtime.cascade import Cascade, open_cascade
 from compress.runtime.encoding import Feeds, Text
 

@@ -1,0 +1,105 @@
+"""Which answers changed from one model to another, for the better or for the worse: by text, and by label."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from compress.evaluation.metrics import Indicators
+from compress.runtime.encoding import Text
+from compress.task import is_multi_label
+
+_MOST_TEXTS = 100
+_MOST_CHARACTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """One text with another answer, as the labels of each."""
+
+    text: str  # of a pair both, with a bar between them; cut where it is long
+    right: tuple[str, ...] | None  # None where the data have no labels
+    first: tuple[str, ...]
+    now: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """How many answers changed, and the first hundred of them: new mistakes come first."""
+
+    count: int
+    became_wrong: int | None
+    became_right: int | None
+    texts: tuple[Flip, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFlips:
+    """What changed for the better and for the worse under one label: texts, or in multi-label tasks answers to it."""
+
+    label: str
+    n: int  # texts that have it
+    became_wrong: int
+    became_right: int
+
+
+def count_flips(task: str, labels: Sequence[str], before: Indicators, after: Indicators) -> dict[str, int]:
+    """How often each label gave way to each other, the most frequent first.
+
+    Keys are ``"from -> to"``, or in multi-label tasks ``"label -> not label"`` and ``"not label -> label"``.
+    """
+    if is_multi_label(task):
+        lost, won = (before & ~after).sum(axis=0).tolist(), (~before & after).sum(axis=0).tolist()
+        counts = {f"{label} -> not {label}": count for label, count in zip(labels, lost, strict=True)}
+        counts |= {f"not {label} -> {label}": count for label, count in zip(labels, won, strict=True)}
+        return dict((+Counter(counts)).most_common())
+    rows = np.flatnonzero((before != after).any(axis=1))
+    pairs = zip(before[rows].argmax(axis=1).tolist(), after[rows].argmax(axis=1).tolist(), strict=True)
+    return dict(Counter(f"{labels[one]} -> {labels[other]}" for one, other in pairs).most_common())
+
+
+def find_flips(
+    texts: Sequence[Text], labels: tuple[str, ...], first: Indicators, other: Indicators, true: Indicators | None
+) -> Flips:
+    """The texts where ``other`` differs from ``first``; all are ``[n, labels]``, ``true`` is None without labels."""
+
+    def named(answer: Indicators) -> tuple[str, ...]:
+        return tuple(label for label, applies in zip(labels, answer, strict=True) if applies)
+
+    flipped = np.flatnonzero((first != other).any(axis=1))
+    worse = better = None
+    if true is not None:
+        was_right, is_right = ((answers[flipped] == true[flipped]).all(axis=1) for answers in (first, other))
+        worse, better = was_right & ~is_right, is_right & ~was_right
+        flipped = flipped[np.argsort(np.where(worse, 0, np.where(better, 1, 2)), kind="stable")]
+    return Flips(
+        count=len(flipped),
+        became_wrong=None if worse is None else int(worse.sum()),
+        became_right=None if better is None else int(better.sum()),
+        texts=tuple(
+            Flip(_shown(texts[row]), None if true is None else named(true[row]), named(first[row]), named(other[row]))
+            for row in flipped[:_MOST_TEXTS]
+        ),
+    )
+
+
+def flips_by_label(
+    task: str, labels: Sequence[str], first: Indicators, other: Indicators, true: Indicators
+) -> tuple[LabelFlips, ...]:
+    """For each label, where ``first`` was right and ``other`` is not (negative flips: Yan et al. 2021), and back.
+
+    All are ``[n, labels]``. A text counts under its label; in multi-label tasks it counts under each label of which
+    it is said rightly or wrongly that it applies.
+    """
+    was_right, is_right = (answers == true for answers in (first, other))
+    if not is_multi_label(task):
+        was_right, is_right = ((right.all(axis=1, keepdims=True) & true) for right in (was_right, is_right))
+    worse, better = ((one & ~two).sum(axis=0).tolist() for one, two in ((was_right, is_right), (is_right, was_right)))
+    texts = true.sum(axis=0).tolist()
+    return tuple(LabelFlips(*row) for row in zip(labels, texts, worse, better, strict=True))
+
+
+def _shown(text: Text) -> str:
+    whole = " ".join((text if isinstance(text, str) else " | ".join(text)).split())
+    return whole if len(whole) <= _MOST_CHARACTERS else whole[:_MOST_CHARACTERS].rstrip() + "..."
