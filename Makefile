@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clients lint setup schema tables docs clean
+.PHONY: demo test test-all clients lint setup schema tables docs clean
 
 demo: setup
 	$(BIN)/compress demo --out runs/demo
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Also what is marked slow: long attacks, and a small sample of each is in `make test`.
+test-all: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m ""
 
 # The folder in transformers.js, optimum, OpenVINO and plain onnxruntime, each in an environment of its own in .peers.
 clients: setup

@@ -37,8 +37,8 @@ def data(tiny_data: Path) -> Dataset:
 
 
 @pytest.fixture
-def fresh(tiny_encoder: Path, data: Dataset) -> Callable[[], Checkpoint]:
-    return lambda: load_for_finetuning(str(tiny_encoder), data.task, data.labels, seed=0)
+def fresh(shallow_encoder: Path, data: Dataset) -> Callable[[], Checkpoint]:
+    return lambda: load_for_finetuning(str(shallow_encoder), data.task, data.labels, seed=0)
 
 
 class OneLoss:
