@@ -39,7 +39,7 @@ class TrainingConfig(ThreadsConfig):
     weight_decay: float = setting(0.01, "AdamW's decay of weights (not biases, not norms)", ge=0, lt=1)
     max_grad_norm: float = setting(1.0, "gradients are clipped at this norm, after backward", gt=0)
     eval_steps: int | None = setting(None, "steps between validations; default: half an epoch", gt=0)
-    patience: int = setting(6, "stop after this many validations without a better metric", gt=0)
+    patience: int = setting(6, "stop after this many validations without a better checkpoint", gt=0)
     metric: Metric | None = setting(
         None,
         "what decides the best checkpoint; f1 is of the second of two labels; default: accuracy, or "
@@ -100,6 +100,11 @@ class DistillationConfig(TrainingConfig):
 
     freeze_embeddings: bool | None = setting(
         None, "leave the embedding tables as they are; default: yes where they are the teacher's own"
+    )
+    metric: Metric | None = setting(
+        None,
+        "what decides the best checkpoint; f1 is of the second of two labels; default: the least divergence from the "
+        "teacher's answers, or accuracy, or macro_f1 for multi-label, where there is no teacher to imitate",
     )
     temperature: float = setting(2.0, "softens teacher and student logits", gt=0, le=100)
     soft_weight: Weight = setting(0.9, "weight of the teacher's soft labels")

@@ -126,17 +126,18 @@ class LengthBatches:
         for start in range(0, len(order), self._pool):
             rows = order[start : start + self._pool]
             rows = rows[np.argsort(self._lengths[rows], kind="stable")]
-            batches += self._cut(rows)
+            batches += split_by_tokens(rows, self._lengths, self.batch_tokens)
         return [batches[index] for index in rng.permutation(len(batches))]
 
-    def _cut(self, rows: Rows) -> list[Rows]:
-        """Consecutive groups of ``rows``, shortest first: one text, or as many as fit ``batch_tokens`` once padded."""
-        groups, start = [], 0
-        for at in range(len(rows)):
-            if at > start and (at + 1 - start) * self._lengths[rows[at]] > self.batch_tokens:
-                groups.append(rows[start:at])
-                start = at
-        return [*groups, rows[start:]]
+
+def split_by_tokens(rows: Rows, lengths: Rows, tokens: int) -> list[Rows]:
+    """Consecutive groups of ``rows``, which come shortest first: one text, or as many as fit ``tokens`` once padded."""
+    groups, start = [], 0
+    for at in range(len(rows)):
+        if at > start and (at + 1 - start) * lengths[rows[at]] > tokens:
+            groups.append(rows[start:at])
+            start = at
+    return [*groups, rows[start:]]
 
 
 class BatchSchedule:

@@ -44,6 +44,7 @@ class HardLabels:
     """The objective of fine-tuning: the data's labels alone; see :func:`weighted_loss` for weights and focus."""
 
     wanted: frozenset[str] = frozenset()
+    by_text: bool = True
 
     def __init__(self, weights: torch.Tensor | None = None, focus: float = 0.0) -> None:
         self._weights, self._focus = weights, focus

@@ -135,15 +135,18 @@ def test_steps_are_counted_on_over_the_rounds_and_the_curve_holds_them_all(
     records = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
     steps = [record["step"] for record in records]
     assert steps == sorted(steps)
-    told = [(record["step"], record["validation_accuracy"]) for record in records if "validation_accuracy" in record]
+    told = [record for record in records if "validation_divergence" in record]
     metrics = read_manifest(result.folder).history[-1]["metrics"]
-    assert [(point["step"], point["accuracy"]) for point in metrics["curve"]] == told
+    for name in ("accuracy", "divergence"):
+        shown = [(record["step"], record[f"validation_{name}"]) for record in told]
+        assert [(point["step"], point[name]) for point in metrics["curve"]] == shown
     assert metrics["steps"] == steps[-1]
     rates = [record["learning_rate"] for record in records if "learning_rate" in record]
     starts = [at for at in range(1, len(rates)) if rates[at] > rates[at - 1]]
     assert len(starts) >= 2  # each round warms up anew
-    last = [value for step, value in told if step >= metrics["best_step"]]
-    assert metrics["validation_accuracy"] == last[0] == max(last)
+    last = [record for record in told if record["step"] >= metrics["best_step"]]
+    assert metrics["validation_accuracy"] == last[0]["validation_accuracy"]
+    assert last[0] == min(last, key=lambda record: record["validation_divergence"])
 
 
 def test_the_train_split_is_tokenized_once(
