@@ -85,10 +85,10 @@ label, score, scores = session.run(None, {single_file_example})
 Inputs: {single_file_inputs}, strings `[batch]`. Outputs: `label` and `score`, the likeliest, `[batch]`; `scores`,
 `[batch, {label_count}]`, in the order of the labels above, which the file's metadata has too (`labels`).
 
-The answers are those of the ONNX folder that it was made from, except for texts with a word of which the vocabulary
-holds only the beginning (`good♥`: read as `good` and an unknown token here, as one unknown token by the folder), a word
-of 101 to 200 characters, a NUL character (the text ends there), or `[SEP]` and the like (plain words here). Texts of
-megabytes take seconds: cut them first."""
+The answers are those of the ONNX folder that it was made from, except for texts with a NUL character (the text ends
+there) or `[SEP]`, `<mask>` and the like, which may be read otherwise; and, with a WordPiece tokenizer, with a word of
+which the vocabulary holds only the beginning (`good♥`: read as `good` and an unknown token here, as one unknown token
+by the folder) or of 101 to 200 characters. Texts of megabytes take seconds: cut them first."""
 _TEI = """Hugging Face text-embeddings-inference, in its images for CPUs:
 
 ```sh
