@@ -161,7 +161,13 @@ def test_its_vocabulary_is_cut_and_what_is_known_is_answered_as_before_bit_for_b
     assert accuracy(tmp_path / "onnx", tiny_data) > 0.7
 
 
-def test_a_single_file_needs_word_pieces_and_says_so(teachers: Any, tmp_path: Path) -> None:
-    with pytest.raises(CompressError, match="the tokenizer is not a BERT's"):
-        compress.export(teachers("roberta"), tmp_path / "single", single_file=True, threads=1)
+@pytest.mark.parametrize(
+    ("model_type", "reason"),
+    [("modernbert", r"it normalizes texts \(NFC\)"), ("xlm-roberta", r"\(Unigram\) is neither")],
+)
+def test_a_single_file_is_refused_for_tokenizers_that_no_operator_has(
+    model_type: str, reason: str, teachers: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(CompressError, match=reason):
+        compress.export(teachers(model_type), tmp_path / "single", single_file=True, threads=1)
     assert not list(tmp_path.iterdir())
