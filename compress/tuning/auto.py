@@ -20,9 +20,10 @@ from compress.steps.step import StepResult, history_entry, split_settings
 from compress.tuning import outcome
 from compress.tuning.candidates import Candidate
 from compress.tuning.goals import Goals
-from compress.tuning.ground import END_S, Ground
+from compress.tuning.ground import Ground
 from compress.tuning.judge import Judge
 from compress.tuning.memory import LOCK, leave_nothing_behind, open_folder
+from compress.tuning.planner import END_S, Planner
 from compress.tuning.promise import Promise, promise_of
 from compress.tuning.search import Costs, Plan, Try, best, figures, front, next_try
 
@@ -67,10 +68,10 @@ def auto(
 
 
 def _auto(ground: Ground) -> StepResult:
-    watch = Stopwatch()
-    ground.tell()
+    watch, planner = Stopwatch(), Planner(ground)
+    planner.tell()
     ground.make_teacher()
-    search = _Search(ground, ground.judge(), ground.goals(), ground.plan(told=True))
+    search = _Search(ground, planner, ground.judge(), ground.goals(), planner.plan())
     say(f"auto: looking for {search.goals}")
     partial = False
     try:
@@ -88,6 +89,7 @@ class _Search:
     """The loop over the tries, and what is done with them at the end."""
 
     ground: Ground
+    planner: Planner
     judge: Judge
     goals: Goals
     plan: Plan
@@ -103,7 +105,7 @@ class _Search:
 
     @property
     def costs(self) -> Costs:
-        return self.ground.costs().learned(self.tries, self.plan.candidates)
+        return self.planner.costs().learned(self.tries, self.plan.candidates)
 
     def go_on(self) -> None:
         """Try until the search is over."""
@@ -112,7 +114,7 @@ class _Search:
             candidate, epochs = chosen
             expected_s = self.costs.seconds(candidate, epochs)
             if expected_s > _SAID_FROM_S:
-                say(f"{candidate.label(epochs)}: trained now, about {in_words(expected_s)}")
+                say(f"{candidate.label(epochs)}: made now, about {in_words(expected_s)}")
             found = self._try(candidate, epochs)
             self.ground.memory.add(found)
             say(self._line(found))
@@ -163,7 +165,7 @@ class _Search:
             "found": found,
             "tries": outcome.as_points(self.made, {each.label for each in shown}, ground.metric),
             "chosen": chosen.label if chosen else "",
-            "stages": self._stages(),
+            "stages": outcome.stages(ground.memory.seconds_of, self.tries),
         }
         settings = {"threads": ground.config.threads, "metric": ground.metric}
         outcome.write_search_report(
@@ -204,9 +206,11 @@ class _Search:
         shown = f"{found.label}: {name} {found.value:.1%}, {self._cost(found)}"
         chosen = best(self.made, self.goals)
         so_far = f"best so far {chosen.label}" if chosen else "none meets the goals yet"
-        left_s = max(0.0, self.plan.seconds(self.costs) - sum(each.seconds for each in self.tries))
+        left_s = self.plan.seconds(self.costs) - sum(each.seconds for each in self.tries)
         limit_s = self._left_s()
-        return f"{shown}; {so_far}; about {in_words(left_s if limit_s is None else min(left_s, limit_s))} left"
+        return (
+            f"{shown}; {so_far}; about {in_words(max(0.0, left_s if limit_s is None else min(left_s, limit_s)))} left"
+        )
 
     def _cost(self, found: Try) -> str:
         speed = times(self.goals.whole_ms / found.ms)
@@ -225,7 +229,7 @@ class _Search:
 
     def _write_winner(self, chosen: Try, found: str, metrics: dict[str, Any], watch: Stopwatch) -> None:
         ground = self.ground
-        steps = ground.steps_of(ground.candidate(chosen.candidate), chosen.epochs)
+        steps = ground.steps_of(self.planner.candidate(chosen.candidate), chosen.epochs)
         outcome.write_recipe(ground.folder, steps, str(self.goals), ground.config.seed)
         made = ground.tries / chosen.label
         entry = history_entry(ground.config, watch.seconds, metrics, str(ground.teacher), ground.checkpoint.digest)
@@ -248,16 +252,3 @@ class _Search:
         if promise and promise.missed_words(self.goals.max_drop):
             own["goal_met_on_held_back"] = False
         return own | (promise.as_metrics() if promise else {})
-
-    def _stages(self) -> list[dict[str, Any]]:
-        """What each stage took, in seconds."""
-        known = self.ground.memory.seconds_of
-        names = {"teacher": "training the teacher", "whole": "the teacher in int8", "cuts": "importance and latencies"}
-        rows = [
-            {"stage": shown, "tries": None, "seconds": known[name]} for name, shown in names.items() if name in known
-        ]
-        for epochs in sorted({each.epochs for each in self.tries}):
-            own = [each for each in self.tries if each.epochs == epochs]
-            what = f"{epochs} epochs" if epochs else "not trained"
-            rows.append({"stage": what, "tries": len(own), "seconds": sum(each.seconds for each in own)})
-        return rows
