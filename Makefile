@@ -51,4 +51,45 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .docs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .docs .release .locked build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+# The wheel and the source archive, and beside them the bill of materials (CycloneDX) of an environment that has the
+# wheel and exactly what release/demo.lock names.
+dist: .locked/.done
+	rm -rf dist build
+	.release/bin/python -m build --outdir dist
+	.release/bin/pip --python .locked/bin/python install --quiet --no-deps --force-reinstall dist/*.whl
+	.release/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library \
+	  --output-file dist/compress-bert.cdx.json .locked/bin/python
+
+# The wheel in fresh environments, outside the checkout.
+dist-check: setup
+	$(BIN)/python -m pytest -m slow tests/release
+
+# The demo with the locked wheels, each checked by its hash. For torch, an index that has the locked build must be
+# known to pip: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo-locked
+demo-locked: .locked/.done
+	PYTHONPATH=$(CURDIR) .locked/bin/python -m compress demo --out runs/demo
+
+# pip of the other environment, so that this one holds nothing else.
+.locked/.done: release/demo.lock | .release/.done
+	rm -rf .locked
+	$(PYTHON) -m venv --without-pip .locked
+	.release/bin/pip --python .locked/bin/python install --quiet --require-hashes --requirement release/demo.lock
+	touch $@
+
+# The lock of this platform and this Python, from constraints.txt.
+lock: .release/.done constraints.txt
+	.release/bin/python -m release.lock > release/demo.lock.new
+	mv release/demo.lock.new release/demo.lock
+
+# Known vulnerabilities of the locked versions; it asks PyPI, and without an answer it fails.
+audit: .release/.done
+	.release/bin/pip-audit --strict --disable-pip --require-hashes --requirement release/demo.lock
+
+.release/.done: pyproject.toml
+	$(PYTHON) -m venv .release
+	.release/bin/pip install --quiet --editable '.[release]'
+	touch $@
+
+.PHONY: dist dist-check demo-locked lock audit

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with __all__
     from compress.runtime.classifier import Prediction as Prediction
     from compress.runtime.classifier import load as load
     from compress.steps.decisions import calibrate as calibrate
+    from compress.steps.decisions import cascade as cascade
     from compress.steps.decisions import check as check
     from compress.steps.deployment import bench as bench
     from compress.steps.deployment import export as export

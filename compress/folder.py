@@ -3,7 +3,7 @@
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -44,7 +44,7 @@ class Manifest:
     history: tuple[dict[str, Any], ...]
     files: tuple[File, ...] = field(default=())
     format_version: int = FORMAT_VERSION
-    # Where calibrate chose one: ``thresholds`` by label or ``abstain_below``, and how they were chosen.
+    # What calibrate or cascade chose: ``thresholds`` by label, ``abstain_below`` or ``hand_on_below``, and how.
     decision: dict[str, Any] | None = None
 
     @property
@@ -52,6 +52,11 @@ class Manifest:
         """sha256 over the names and contents of all files: two folders with one digest hold the same model."""
         listing = "\n".join(f"{file.name} {file.sha256}" for file in sorted(self.files, key=lambda file: file.name))
         return hashlib.sha256(listing.encode()).hexdigest()
+
+    @property
+    def hand_on_below(self) -> float | None:
+        """In a cascade, the score of its small model below which the large one answers; None for all other folders."""
+        return (self.decision or {}).get("hand_on_below")
 
     @property
     def names(self) -> frozenset[str]:
@@ -78,6 +83,25 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def read_part(folder: Path, whole: Manifest, name: str) -> Manifest:
+    """The manifest of the model in ``folder / name``, a part of one whose manifest, ``whole``, was read a moment ago.
+
+    That lists every file of the part too, so none is read again.
+    """
+    path = folder / name / MANIFEST
+    part = _parse(path) if f"{name}/{MANIFEST}" in whole.names else None
+    if part is None or not {replace(file, name=f"{name}/{file.name}") for file in part.files} <= {*whole.files}:
+        raise CompressError(f"{path}: lists other files than {folder / MANIFEST}; make or copy the folder again")
+    _check_labels(path.parent, part)
+    return part
+
+
+def refuse_cascade(folder: Path, manifest: Manifest) -> None:
+    """Refuse the folder of a cascade where one model is needed."""
+    if manifest.hand_on_below is not None:
+        raise CompressError(f"{folder}: is a cascade, two models in one; give one, {folder / 'small'} or the large one")
+
+
 def listed_files(folder: Path) -> frozenset[str]:
     """The names in the folder's manifest, the files unread; none without a manifest."""
     path = folder / MANIFEST
@@ -88,6 +112,12 @@ def manifest_kind(folder: Path) -> Kind | None:
     """What the manifest says that the folder is, its files unread; None for a folder without a manifest."""
     path = folder / MANIFEST
     return _parse(path).kind if path.is_file() else None
+
+
+def is_cascade(folder: Path) -> bool:
+    """Whether the folder holds two models of which the small one hands on to the large, its files unread."""
+    path = folder / MANIFEST
+    return path.is_file() and _parse(path).hand_on_below is not None
 
 
 def refuse_unlisted(folder: Path, manifest: Manifest) -> None:
@@ -155,7 +185,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     files = tuple(
         File(path.relative_to(folder).as_posix(), path.stat().st_size, _sha256(path))
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
+        if path.is_file() and path != folder / MANIFEST
     )
     whole = Manifest(**{**vars(manifest), "files": files})
     content = asdict(whole)

@@ -7,6 +7,7 @@ from compress.task import TASKS
 
 Kind = Literal["torch", "onnx", "single_file", "tei", "triton"]
 NEVER = 2  # a threshold that no score reaches
+_LEAST_SCORES = ("abstain_below", "hand_on_below")
 # Tokens that a text is cut to: fewer have no room for its own beside the special ones, more are no number for Rust.
 _SHORTEST, _LONGEST = 4, 2**31 - 1
 
@@ -54,10 +55,10 @@ def _file(value: object) -> bool:
 def _decision(value: object) -> bool:
     if value is None:
         return True
-    if not isinstance(value, dict) or not value.keys() & {"thresholds", "abstain_below"}:
+    if not isinstance(value, dict) or not value.keys() & {"thresholds", *_LEAST_SCORES}:
         return False
-    thresholds = value.get("thresholds", {})
-    return isinstance(thresholds, dict) and all(map(_score, (*thresholds.values(), value.get("abstain_below", 0))))
+    thresholds, least = value.get("thresholds", {}), (value.get(name, 0) for name in _LEAST_SCORES)
+    return isinstance(thresholds, dict) and all(map(_score, (*thresholds.values(), *least)))
 
 
 def _score(value: object) -> bool:
@@ -79,5 +80,5 @@ ENTRIES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "history": (_list_of(lambda entry: isinstance(entry, dict)), "a list of objects"),
     "files": (_list_of(_file), "a list of name, bytes and sha256"),
     "format_version": (lambda value: is_whole(value, 1), "a whole number of at least 1"),
-    "decision": (_decision, f"thresholds by label or a score to abstain below, from 0 to {NEVER}"),
+    "decision": (_decision, f"thresholds by label or a score to abstain or hand on below, from 0 to {NEVER}"),
 }

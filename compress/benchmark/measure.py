@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from compress.benchmark.findings import Findings, Measured, check_reference
 from compress.benchmark.judge import balance_of, judge
 from compress.benchmark.protocol import measure
@@ -13,7 +15,7 @@ from compress.benchmark.report.recommend import recommend
 from compress.benchmark.rows import plan, unique_names
 from compress.benchmark.throughput import cpu_splits
 from compress.benchmark.warnings import doubts_of, warnings_of
-from compress.benchmark.workload import Times, median_interval, median_ms, speedup_interval
+from compress.benchmark.workload import Average, Times, average_ms, median_interval, speedup_interval
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.evaluation.metrics import RESAMPLES
@@ -101,7 +103,7 @@ def _ratios(first: Measured, model: Measured) -> dict[str, Any]:
     }
     ratios |= answer_speedup(first, model)
     if first.one_thread_ms and model.one_thread_ms:
-        speedup = median_ms(first.one_thread_ms) / median_ms(model.one_thread_ms)
+        speedup = average_ms(first.one_thread_ms) / average_ms(model.one_thread_ms)
         interval = _interval(first.one_thread_ms, model.one_thread_ms)
         ratios["one_thread"] = {"speedup_p50": speedup, "speedup_ci95": interval}
     return ratios
@@ -111,24 +113,32 @@ def answer_speedup(first: Measured, model: Measured) -> dict[str, Any]:
     """How many times as fast as the first the model goes from a text to its label; empty where that was not timed."""
     if not (first.answer_ms and model.answer_ms):
         return {}
+    # A cascade's median is that of its small model: only means show what it costs.
+    middle = np.median if first.info.hand_on_below is model.info.hand_on_below is None else np.mean
     return {
-        "speedup_answer": median_ms(first.answer_ms) / median_ms(model.answer_ms),
-        "speedup_answer_ci95": _interval(first.answer_ms, model.answer_ms),
+        "speedup_answer": average_ms(first.answer_ms, middle) / average_ms(model.answer_ms, middle),
+        "speedup_answer_ci95": _interval(first.answer_ms, model.answer_ms, middle),
     }
 
 
 def answer_times(model: Measured) -> dict[str, Any]:
-    """The median from a text to its label, and its interval; both None where it was not timed."""
-    timed = bool(model.answer_ms)
+    """Median and mean from a text to its label with their intervals, and p95; None where it was not timed."""
+    rounds_ms = model.answer_ms
+    if not rounds_ms:
+        names = ("answer_p50_ms", "answer_p50_ci95", "answer_mean_ms", "answer_mean_ci95", "answer_p95_ms")
+        return dict.fromkeys(names)
     return {
-        "answer_p50_ms": median_ms(model.answer_ms) if timed else None,
-        "answer_p50_ci95": median_interval(model.answer_ms) if timed else None,
+        "answer_p50_ms": average_ms(rounds_ms),
+        "answer_p50_ci95": median_interval(rounds_ms),
+        "answer_mean_ms": average_ms(rounds_ms, np.mean),
+        "answer_mean_ci95": median_interval(rounds_ms, np.mean),
+        "answer_p95_ms": float(np.percentile(np.concatenate(rounds_ms), 95)),
     }
 
 
-def _interval(first_ms: list[Times], other_ms: list[Times]) -> tuple[float, float] | None:
+def _interval(first_ms: list[Times], other_ms: list[Times], middle: Average = np.median) -> tuple[float, float] | None:
     """The speed-up's, where both models took part in the same rounds."""
-    return speedup_interval(first_ms, other_ms) if 0 < len(first_ms) == len(other_ms) else None
+    return speedup_interval(first_ms, other_ms, middle) if 0 < len(first_ms) == len(other_ms) else None
 
 
 def _priced(model: Measured, price_per_hour: float | None) -> dict[str, Any] | None:
@@ -140,6 +150,13 @@ def _priced(model: Measured, price_per_hour: float | None) -> dict[str, Any] | N
     best = max([latency.texts_per_s for latency in model.latency] + offline + side_by_side)
     price = None if price_per_hour is None else price_per_hour / 3600 / best * 1e6
     return asdict(replace(model.cost, price_per_million_texts=price))
+
+
+def _handed_on(model: Measured) -> dict[str, Any] | None:
+    """Of a cascade: from which score on its small model answers, and the share of the texts that it hands on."""
+    if model.info.hand_on_below is None:
+        return None
+    return {"hand_on_below": model.info.hand_on_below, "handed_on": model.cost.handed_on if model.cost else None}
 
 
 def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
@@ -156,6 +173,7 @@ def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
         "size_bytes": info.size_bytes,
         "parameters": info.parameters,
         "labels": list(info.labels),
+        "cascade": _handed_on(model),
         **answer_times(model),
         "latency": [asdict(latency) for latency in model.latency],
         "throughput": asdict(model.throughput) if model.throughput else None,

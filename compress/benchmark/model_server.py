@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,11 +19,14 @@ from compress.benchmark.workload import Times
 from compress.clock import CudaStopwatch, Stopwatch
 from compress.evaluation.metrics import predictions
 from compress.runtime.decision import Decision
-from compress.runtime.encoding import Encoding, Feeds, Text, pad
+from compress.runtime.encoding import Feeds, Text, pad
 from compress.runtime.graph_file import GRAPHS
-from compress.runtime.predictor import MeasuredPredictor, check_finite, encoded_logits, predict_logits
+from compress.runtime.predictor import Logits, MeasuredPredictor, check_finite, encoded_logits
 from compress.workers.process import serve
 from compress.workers.timing import TimedCalls
+
+if TYPE_CHECKING:
+    from compress.benchmark.backends.cascade import CascadePredictor
 
 _FIXED_FEEDS = 16
 _UNTIMED_ANSWERS = 3
@@ -43,7 +46,10 @@ class ModelServer:
         self._first_answer_ms = self._tokenizer_p50_ms = self._mean_tokens = 0.0
         self._energy = EnergyMeter.of(gpu=self._on_gpu)
         self._answered = 0
-        self._all: list[Encoding] = []
+        # By its attribute: its class would have to be imported for every model, and onnxruntime with it.
+        cascade: Any = self._predictor if hasattr(self._predictor, "classifier") else None
+        self._cascade: CascadePredictor | None = cascade
+        self._all: list[Any] = []
         self._texts: list[Text] = []
         self._calls: TimedCalls[Any]
 
@@ -52,19 +58,29 @@ class ModelServer:
         return {name: getattr(self._predictor, name) for name in names} | {
             "max_length": self._predictor.encoder.max_length,
             "decision": asdict(getattr(self._predictor, "decision", Decision())),  # folders of ours may have one
+            "hand_on_below": self._cascade.hand_on_below if self._cascade else None,
         }
 
     def first_answer(self, text: Any) -> dict[str, Any]:
         """Answer one text, with all that the libraries set up on a first call."""
         watch = Stopwatch()
-        predict_logits(self._predictor, _as_texts([text]))
+        self._logits(self._tokenized(_as_texts([text])))
         self._first_answer_ms = watch.milliseconds
         return {}
 
     def logits(self, texts: list[Any]) -> dict[str, Any]:
-        self._all = self._predictor.encoder(_as_texts(texts))
-        found = check_finite(encoded_logits(self._predictor, self._all), "its model").astype("<f4")
+        self._all = self._tokenized(_as_texts(texts))
+        found = check_finite(self._logits(self._all), "its model").astype("<f4")
         return {"shape": found.shape, "float32": base64.b64encode(found.tobytes()).decode()}
+
+    def _tokenized(self, texts: list[Text]) -> list[Any]:
+        """Token ids; for a cascade the texts themselves, which its models read with a tokenizer each."""
+        return list(texts) if self._cascade else self._predictor.encoder(texts)
+
+    def _logits(self, tokenized: list[Any]) -> Logits:
+        if self._cascade:
+            return self._cascade.classifier.logits(tokenized)
+        return encoded_logits(self._predictor, tokenized)
 
     def prepare(self, texts: list[Any], batch: int, length: Any) -> dict[str, Any]:
         """Make a workload's inputs and run them until the times are steady; the reply is the last pass's median."""
@@ -79,6 +95,9 @@ class ModelServer:
             times_ms.append(watch.milliseconds)
         self._tokenizer_p50_ms = float(np.median(times_ms)) if times_ms else 0.0
         self._mean_tokens = float(np.mean([len(each) for each in encodings])) if encodings else 0.0
+        if self._cascade:  # its tokenizers' time included
+            self._calls = TimedCalls(self._logits, [[text] for text in self._texts])
+            return {"p50_ms": self._calls.warm_up()}
         if length == "real":
             feeds = [pad([encoding]) for encoding in encodings]
         else:
@@ -96,7 +115,7 @@ class ModelServer:
     def offline(self) -> dict[str, Any]:
         """Answer all texts of the last ``logits``, in batches that hold as much as the predictor says."""
         watch = Stopwatch()
-        encoded_logits(self._predictor, self._all)
+        self._logits(self._all)
         return {"seconds": watch.seconds}
 
     def serve(self, arrivals_s: list[float]) -> dict[str, Any]:
@@ -104,7 +123,7 @@ class ModelServer:
 
         def answer(number: int) -> None:
             text = self._texts[number % len(self._texts)]
-            self._predictor.run(pad(self._predictor.encoder([text])))
+            self._logits(self._tokenized([text]))
 
         for number in range(_UNTIMED_ANSWERS):
             answer(number)
@@ -124,12 +143,16 @@ class ModelServer:
             "first_answer_ms": self._first_answer_ms,
             "peak_memory_bytes": peak,
             "peak_gpu_memory_bytes": gpu_memory_bytes() if self._on_gpu else None,
+            "handed_on": self._cascade.share_handed_on(self._all) if self._cascade and self._all else None,
             "joules_per_text": joules / self._answered if joules is not None and self._answered else None,
         }
 
 
 def answer_of(predictor: MeasuredPredictor) -> Callable[[Text], object]:
     """From a text to its label as an app has it: what :func:`compress.load` gives, or PyTorch's users' own way."""
+    cascade: Callable[[Text], object] | None = getattr(predictor, "classifier", None)
+    if cascade is not None:
+        return cascade
     if predictor.backend == "onnxruntime":
         from compress.runtime.classifier import Classifier
         from compress.runtime.session import OnnxPredictor

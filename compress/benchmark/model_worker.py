@@ -29,6 +29,7 @@ class ModelInfo:
     size_bytes: int
     parameters: int
     decision: Decision = field(default_factory=Decision)
+    hand_on_below: float | None = None  # of a cascade: the score of its small model below which the large one answers
 
 
 class ModelWorker(Worker):

@@ -12,7 +12,7 @@ from compress.benchmark.backends.foreign_onnx import ForeignOnnx, find_foreign
 from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.families.family import PRUNED
-from compress.folder import listed_files, manifest_kind, read_manifest
+from compress.folder import is_cascade, listed_files, manifest_kind, read_manifest
 from compress.runtime.encoding import TextEncoder
 from compress.runtime.graph_file import GRAPHS
 from compress.runtime.predictor import MeasuredPredictor
@@ -65,6 +65,10 @@ def open_row(row: Row, threads: int) -> MeasuredPredictor:
 def _open_onnx(row: Row, threads: int) -> MeasuredPredictor:
     from compress.runtime.session import OnnxPredictor
 
+    if is_cascade(row.path):
+        from compress.benchmark.backends.cascade import CascadePredictor
+
+        return CascadePredictor(row.path, threads, row.provider)
     if row.device == "cpu":
         return OnnxPredictor.open(row.path, threads, provider=row.provider)
     graph, manifest = gpu_graph(row.path), read_manifest(row.path)
@@ -149,7 +153,8 @@ def _rows_of(path: Path, config: "BenchConfig") -> list[Row] | str:
         return [Row(path)]
     if kind not in _WITH_ARTICLE:
         return f"it is laid out for others ({kind}); give the ONNX folder that it was made from"
-    engines = ("torch",) if kind == "torch" else ("onnxruntime",) if foreign else ("onnxruntime", "openvino")
+    one_engine = foreign or is_cascade(path)
+    engines = ("torch",) if kind == "torch" else ("onnxruntime",) if one_engine else ("onnxruntime", "openvino")
     if config.device == "cuda":
         wanted: Sequence[str | None] = config.backends or (*_gpu_backends(path), "onnxruntime")
     else:
@@ -158,7 +163,7 @@ def _rows_of(path: Path, config: "BenchConfig") -> list[Row] | str:
     if not fitting:
         return f"it is {_WITH_ARTICLE[kind]} model, and bench.backends has only {', '.join(config.backends)}"
     provider = config.provider or ("CUDA" if config.device == "cuda" else "CPU")
-    if kind == "onnx" and config.device == "cuda" and (reason := _unfit_for_gpu(path, provider, foreign)):
+    if kind == "onnx" and (reason := _unfit(path, provider, foreign, config)):
         return reason
     return [Row(path, backend, config.device, provider) for backend in fitting]
 
@@ -173,7 +178,12 @@ def _gpu_backends(path: Path) -> Sequence[str]:
     return [name for name in _GPU_BACKENDS if unpadded or "varlen" not in name]
 
 
-def _unfit_for_gpu(path: Path, provider: str, foreign: bool) -> str | None:
+def _unfit(path: Path, provider: str, foreign: bool, config: "BenchConfig") -> str | None:
+    """Why an ONNX model cannot be measured as the settings ask; None where it can."""
+    if not foreign and is_cascade(path) and (config.device == "cuda" or config.batch or config.length):
+        return "it is a cascade, which runs on a CPU and reads texts, not tokens; leave out --device, --batch, --length"
+    if config.device == "cpu":
+        return None
     if not foreign and gpu_graph(path) is None:
         return "dynamic int8 is a format for CPUs, GPUs have no kernels for it; export it in fp32"
     try:

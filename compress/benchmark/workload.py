@@ -1,6 +1,6 @@
 """The shapes that are timed, and the figures that describe their raw times."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from compress.evaluation.metrics import percentile_interval
 
 Times = npt.NDArray[np.float64]
+Average = Callable[[Times], np.floating]
 
 _RESAMPLES = 300
 _SETTLED = 0.02
@@ -37,7 +38,7 @@ ANSWERS = Workload(batch=1, length="answer")
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """The times of one model under one workload; ``p50_ci95`` is the median's 95% interval."""
+    """The times of one model under one workload; ``p50_ci95`` is the median's 95% interval, ``mean_ms`` is a call's."""
 
     batch: int
     length: int | Literal["real", "answer"]
@@ -49,35 +50,40 @@ class Latency:
     texts_per_s: float
     samples: int
     p50_ci95: tuple[float, float]
+    mean_ms: float
 
 
 def summarise(workload: Workload, threads: int, rounds_ms: Sequence[Times]) -> Latency:
     """The figures of a workload from its raw times in milliseconds, one array a round."""
     times_ms = np.concatenate(rounds_ms)
     p50_ms, p90_ms, p95_ms, p99_ms = np.percentile(times_ms, [50, 90, 95, 99]).tolist()
-    texts_per_s = workload.batch * 1000 / float(times_ms.mean())
-    interval = median_interval(rounds_ms)
-    return Latency(
-        workload.batch, workload.length, threads, p50_ms, p90_ms, p95_ms, p99_ms, texts_per_s, len(times_ms), interval
-    )
+    mean_ms = float(times_ms.mean())
+    about = workload.batch, workload.length, threads
+    rate, interval = workload.batch * 1000 / mean_ms, median_interval(rounds_ms)
+    return Latency(*about, p50_ms, p90_ms, p95_ms, p99_ms, rate, len(times_ms), interval, mean_ms)
 
 
-def median_ms(rounds_ms: Sequence[Times]) -> float:
-    """The median of all times of all rounds."""
-    return float(np.median(np.concatenate(rounds_ms)))
+def average_ms(rounds_ms: Sequence[Times], middle: Average = np.median) -> float:
+    """The median of all times of all rounds, or their mean with ``np.mean``."""
+    return float(middle(np.concatenate(rounds_ms)))
 
 
-def median_interval(rounds_ms: Sequence[Times]) -> tuple[float, float]:
-    """The median's 95% bootstrap interval, with whole rounds drawn: times within a round share its disturbances."""
-    return percentile_interval(_resampled_medians(rounds_ms))
+def median_interval(rounds_ms: Sequence[Times], middle: Average = np.median) -> tuple[float, float]:
+    """The median's 95% bootstrap interval, with whole rounds drawn: times within a round share its disturbances.
+
+    Or that of the mean, where ``middle`` is ``np.mean``; so below.
+    """
+    return percentile_interval(_resampled(rounds_ms, middle))
 
 
-def speedup_interval(first_ms: Sequence[Times], other_ms: Sequence[Times]) -> tuple[float, float]:
+def speedup_interval(
+    first_ms: Sequence[Times], other_ms: Sequence[Times], middle: Average = np.median
+) -> tuple[float, float]:
     """The 95% interval of the first's median over the other's, of models that took turns in the same rounds.
 
     The same rounds are drawn for both, so what disturbed both of them in a round does not widen it.
     """
-    return percentile_interval(_resampled_medians(first_ms) / _resampled_medians(other_ms))
+    return percentile_interval(_resampled(first_ms, middle) / _resampled(other_ms, middle))
 
 
 def settled(first_ms: Sequence[Times], rounds_ms: Sequence[Times]) -> bool:
@@ -93,7 +99,7 @@ def relative_width(interval: tuple[float, float]) -> float:
     return (high - low) / (high + low)
 
 
-def _resampled_medians(rounds_ms: Sequence[Times]) -> Times:
-    """Medians of whole rounds drawn at random; the same draws for the same number of rounds."""
+def _resampled(rounds_ms: Sequence[Times], middle: Average) -> Times:
+    """Medians or means of whole rounds drawn at random; the same draws for the same number of rounds."""
     draws = np.random.default_rng(0).integers(len(rounds_ms), size=(_RESAMPLES, len(rounds_ms)))
-    return np.asarray([np.median(np.concatenate([rounds_ms[index] for index in draw])) for draw in draws])
+    return np.asarray([middle(np.concatenate([rounds_ms[index] for index in draw])) for draw in draws])

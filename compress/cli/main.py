@@ -33,6 +33,8 @@ A model is a folder; every step reads one and writes a new one:
   compress bench    teacher student int8 --data train.csv --out report
 """
 
+DEMO_RECIPE = Path(recipes.__file__).with_name("demo.yaml")
+
 
 @dataclass(frozen=True)
 class Command:
@@ -76,7 +78,9 @@ def _run_flags(parser: argparse.ArgumentParser) -> None:
 def _demo_flags(parser: argparse.ArgumentParser) -> None:
     _add_out(parser)
     parser.add_argument("--seed", metavar="N", help="seed of everything random (default: 0)")
-    parser.set_defaults(recipe=str(Path(recipes.__file__).with_name("demo.yaml")), schema=False)
+    about = "after the teacher, search for the fastest model within a point instead; this takes several times as long"
+    parser.add_argument("--auto", action="store_true", help=about)
+    parser.set_defaults(recipe=str(DEMO_RECIPE), schema=False)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -91,6 +95,22 @@ def _run(arguments: argparse.Namespace) -> None:
 
     results = run(arguments.recipe, arguments.out, seed=arguments.seed, overwrite=arguments.overwrite)
     print_run(results, arguments)
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    if not arguments.auto:
+        _run(arguments)
+        return
+    from compress.recipes.recipe import read_recipe
+    from compress.recipes.run import run
+    from compress.tuning.auto import auto
+
+    out, whole = Path(arguments.out), read_recipe(Path(arguments.recipe))
+    training = whole.model_copy(update={"steps": {"teacher": whole.steps["teacher"]}})
+    run(training, out, seed=arguments.seed, overwrite=arguments.overwrite)
+    seed = {} if arguments.seed is None else {"seed": arguments.seed}
+    result = auto(out / "teacher", out / "data", out / "auto", max_drop=1.0, overwrite=arguments.overwrite, **seed)
+    print_result(result, arguments.json)
 
 
 def _doctor_flags(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +131,7 @@ _AUTO = StepSpec(
     usage="(--max-drop P | --target-latency-ms M | --speedup S | --max-megabytes MB)",
 )
 COMMANDS = {
-    "demo": Command("--out DIR", "run the whole pipeline on the embedded BERT and text", _demo_flags, _run),
+    "demo": Command("--out DIR [--auto]", "run the whole pipeline on the embedded BERT and text", _demo_flags, _demo),
     "auto": _step(_AUTO),
     **{name: _step(spec) for name, spec in STEPS.items()},
     "run": Command(

@@ -5,7 +5,7 @@ pydantic parses and checks the values wherever they come from, so an error reads
 """
 
 from compress.config.auto import AutoConfig
-from compress.config.decisions import CalibrateConfig, CheckConfig
+from compress.config.decisions import CalibrateConfig, CascadeConfig, CheckConfig
 from compress.config.deployment import BenchConfig, ExportConfig, QuantizeConfig
 from compress.config.pruning import PruneConfig
 from compress.config.settings import DataConfig, Effect, Names, Settings, ThreadsConfig, explain
@@ -15,6 +15,7 @@ __all__ = [
     "AutoConfig",
     "BenchConfig",
     "CalibrateConfig",
+    "CascadeConfig",
     "CheckConfig",
     "DataConfig",
     "DistillConfig",

@@ -1,4 +1,4 @@
-"""Settings of check and calibrate."""
+"""Settings of check, calibrate and cascade."""
 
 from typing import ClassVar, Literal
 
@@ -45,3 +45,14 @@ class CalibrateConfig(ThreadsConfig):
         ge=0,
         le=2**31 - 1,
     )
+
+
+class CascadeConfig(ThreadsConfig):
+    """cascade: a small model that answers where it is sure, and hands the other texts on to a large one."""
+
+    command: ClassVar[str] = "cascade"
+    max_drop: float = setting(
+        0.3, "points of accuracy that it may lose against the large model, with 95% confidence", gt=0, lt=100
+    )
+    seconds: float = setting(3.0, "time to spend on the speed of each model", gt=0, le=3600)
+    seed: int = setting(0, "seed of the texts that are timed", ge=0, le=2**31 - 1)

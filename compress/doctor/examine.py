@@ -100,6 +100,8 @@ def _speed(folder: Path, manifest: Manifest) -> list[Finding]:
                 "serving", f"a PyTorch model; make one to serve with: compress quantize {folder} --data D --out DIR"
             )
         ]
+    if manifest.hand_on_below is not None:
+        return [_cascade(folder)]
     from compress.runtime.graph_file import choose_graph
     from compress.runtime.session import OnnxPredictor
 
@@ -113,3 +115,16 @@ def _speed(folder: Path, manifest: Manifest) -> list[Finding]:
     precision = predictor.precision
     del predictor  # its threads would spin while others are timed
     return [serving, *explain_speed(choose_graph(folder).graph, precision, manifest.max_length)]
+
+
+def _cascade(folder: Path) -> Finding:
+    """Whether a cascade loads here; how fast each of its models is, doctor says of that model's own folder."""
+    from compress.runtime.classifier import load
+
+    watch = Stopwatch()
+    try:
+        with load(folder) as classifier:
+            loaded = f"{classifier.reason}; loads in {watch.milliseconds:.0f} ms"
+    except CompressError as error:
+        return Finding("serving", str(error), ok=False)
+    return Finding("serving", f"{loaded}; look at each model: compress doctor {folder / 'small'}, and large")

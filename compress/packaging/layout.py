@@ -24,6 +24,7 @@ from compress.graph.writer import GraphWriter, Shape, model_of
 from compress.modeling.checkpoint import Checkpoint, save_tokenizer, set_label_config
 from compress.modeling.pruned import PRUNED_SETTINGS
 from compress.packaging.card import model_card
+from compress.packaging.cascade import cascade_card
 from compress.runtime.encoding import side_of
 from compress.runtime.graph_file import FP32_GRAPH, INPUTS, INT8_GRAPH, OUTPUT, activations_of, graph_inputs, operators
 from compress.task import is_multi_label, reads_pairs
@@ -69,12 +70,16 @@ def set_decision(folder: Path, decision: Mapping[str, Any] | None) -> None:
 
 def finish_onnx_folder(folder: Path, name: str, manifest: Manifest) -> Manifest:
     """The model card under the folder's final ``name``, then the manifest, last."""
+    card = cascade_card(name, manifest) if manifest.hand_on_below is not None else _card(folder, name, manifest)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return write_manifest(folder, manifest)
+
+
+def _card(folder: Path, name: str, manifest: Manifest) -> str:
     inputs = graph_inputs(next(folder.rglob("*.onnx")))
     config = next(folder.rglob("config.json"), None)  # a single file has none
     model_type = json.loads(config.read_text(encoding="utf-8"))["model_type"] if config else None
-    card = model_card(name, manifest, inputs, model_type, _truncation_side(folder))
-    (folder / "README.md").write_text(card, encoding="utf-8")
-    return write_manifest(folder, manifest)
+    return model_card(name, manifest, inputs, model_type, _truncation_side(folder))
 
 
 def _truncation_side(folder: Path) -> str:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Self, cast, overload
 import numpy as np
 
 from compress.errors import CompressError
+from compress.folder import Manifest
 from compress.machine import usable_cpus
 from compress.paths import local_path
+from compress.replacement import open_whole
 from compress.runtime.decision import probabilities
 from compress.runtime.encoding import Text, checked, is_one
 from compress.runtime.predictor import Logits, NotFiniteError, check_finite, predict_logits
@@ -152,21 +154,29 @@ class Classifier:
         return Classifier, (self._open(), self._batch_tokens)
 
     def _windows(self, texts: Iterable[Text]) -> Iterator[Logits]:
-        remaining = checked(texts, self._open().encoder, pairs=reads_pairs(self.task))
+        remaining = self._checked(texts)
         answered = 0
         while window := list(islice(remaining, _TEXTS_AT_ONCE)):
-            predictor = self._open()
             try:
-                logits = predict_logits(predictor, window, batch_tokens=self._batch_tokens, executor=self._executor)
-                check_finite(logits, "the model")
+                logits = self._answers(window)
             except NotFiniteError as error:
                 row = answered + error.row
                 raise NotFiniteError.of_text(f"texts[{row}]", row) from None
-            except RuntimeError:  # of an executor that was shut down meanwhile
-                self._open()  # says so
-                raise
             answered += len(window)
             yield logits
+
+    def _checked(self, texts: Iterable[Text]) -> Iterator[Text]:
+        return checked(texts, self._open().encoder, pairs=reads_pairs(self.task))
+
+    def _answers(self, texts: list[Text]) -> Logits:
+        """Logits ``[n, labels]`` of checked texts; a NotFiniteError has the row of the first that is not finite."""
+        predictor = self._open()
+        try:
+            logits = predict_logits(predictor, texts, batch_tokens=self._batch_tokens, executor=self._executor)
+        except RuntimeError:  # of an executor that was shut down meanwhile
+            self._open()  # says so
+            raise
+        return check_finite(logits, "the model")
 
     def _open(self) -> OnnxPredictor:
         """The predictor, which after a fork must be one that works in this process."""
@@ -215,7 +225,16 @@ def load(
         raise CompressError(f"load: instances must be from 1 to the number of threads, {usable}, got {instances}")
     if batch_tokens is not None and batch_tokens < 1:
         raise CompressError(f"load: batch_tokens must be at least 1, got {batch_tokens}; 1 answers each text alone")
-    return Classifier(OnnxPredictor.open(local_path(folder), threads, instances), batch_tokens)
+    place = local_path(folder)
+
+    def opened(manifest: Manifest) -> Classifier:
+        if manifest.hand_on_below is None:
+            return Classifier(OnnxPredictor.of(place, manifest, threads, instances), batch_tokens)
+        from compress.runtime.cascade import open_cascade  # here, since it is made of two classifiers
+
+        return open_cascade(place, manifest, threads, instances, batch_tokens)
+
+    return open_whole(place, opened)
 
 
 def _executor_of(predictor: OnnxPredictor) -> "ThreadPoolExecutor | None":

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -140,7 +140,15 @@ def is_pair(item: object) -> bool:
     return isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(text, str) for text in item)
 
 
-def checked(texts: Iterable[Text], encoder: TextEncoder, *, pairs: bool) -> Iterator[Text]:
+class Cutter(Protocol):
+    """What knows how much of a long text is read: an encoder, or several that read the same text."""
+
+    def cut(self, text: Text) -> Text:
+        """The part of it that has the same encoding."""
+        ...
+
+
+def checked(texts: Iterable[Text], encoder: Cutter, *, pairs: bool) -> Iterator[Text]:
     """Each item, once it is known to be a text or a pair; a long one is cut where the model sees no more of it.
 
     A wrong one is refused by its position and none is dropped.

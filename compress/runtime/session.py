@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 
 from compress.errors import CompressError
-from compress.folder import MANIFEST, Manifest
+from compress.folder import MANIFEST, Manifest, refuse_cascade
 from compress.limits import Limits, find_limits, resident_bytes
 from compress.machine import usable_cpus
 from compress.progress import say
@@ -83,15 +83,18 @@ class OnnxPredictor:
         cls, folder: Path, threads: int | None = None, instances: int = 1, provider: str = "CPU"
     ) -> "OnnxPredictor":
         """The classifier in an ONNX folder of ours, in the graph that suits this CPU."""
+        return open_whole(folder, lambda manifest: cls.of(folder, manifest, threads, instances, provider))
 
-        def opened(manifest: Manifest) -> "OnnxPredictor":
-            _refuse_other_kinds(folder, manifest)
-            encoder = TextEncoder.from_file(folder / "tokenizer.json", manifest.max_length)
-            choice = choose_graph(folder)
-            _say_if_short_of_memory(choice.graph, find_limits())
-            return cls(choice.graph, manifest, encoder, threads, instances, choice.reason, provider)
-
-        predictor = open_whole(folder, opened)
+    @classmethod
+    def of(
+        cls, folder: Path, manifest: Manifest, threads: int | None, instances: int, provider: str = "CPU"
+    ) -> "OnnxPredictor":
+        """The same, of a folder whose manifest was read a moment ago."""
+        _refuse_other_kinds(folder, manifest)
+        encoder = TextEncoder.from_file(folder / "tokenizer.json", manifest.max_length)
+        choice = choose_graph(folder)
+        _say_if_short_of_memory(choice.graph, find_limits())
+        predictor = cls(choice.graph, manifest, encoder, threads, instances, choice.reason, provider)
         predictor.folder = folder.absolute()
         return predictor
 
@@ -173,6 +176,7 @@ def _refuse_other_kinds(folder: Path, manifest: Manifest) -> None:
             f"{folder}: is a model laid out for others ({manifest.kind}, see its README.md); load the ONNX folder "
             "that it was exported from"
         )
+    refuse_cascade(folder, manifest)
     if "tokenizer.json" not in manifest.names:
         raise CompressError(f"{folder / 'tokenizer.json'}: is not in {MANIFEST}'s list; make or copy the folder again")
 

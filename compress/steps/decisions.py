@@ -1,16 +1,18 @@
-"""calibrate, which chooses when a score is enough to answer, and check, which holds a new model to an old one."""
+"""calibrate and cascade, which choose when a score is enough, and check, which holds a new model to an old one."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from compress.config import CalibrateConfig, CheckConfig
+from compress.config import CalibrateConfig, CascadeConfig, CheckConfig
 from compress.errors import CompressError
+from compress.folder import Manifest
 from compress.paths import local_path
-from compress.progress import progress
+from compress.progress import progress, say
 from compress.runtime.graph_file import GRAPHS
 from compress.steps.deployment import exported
 from compress.steps.step import StepResult, check_labels, data_step, split_settings
+from compress.task import is_multi_label
 
 
 def calibrate(
@@ -40,23 +42,67 @@ def calibrate(
         dataset = job.dataset
         with exported(model, job, pairs=dataset.pairs) as (parent, manifest):
             check_labels(manifest, dataset, str(model))
-            graphs = [name for name in GRAPHS if name in manifest.names]
-            if len(graphs) != 1:
-                raise CompressError(f"{model}: has {len(graphs)} graphs, whose scores differ; give a folder with one")
+            graph_name = _only_graph(manifest, model)
             encoder = TextEncoder.from_file(parent / "tokenizer.json", manifest.max_length)
-            predictor = OnnxPredictor(parent / graphs[0], manifest, encoder, job.threads)
+            predictor = OnnxPredictor(parent / graph_name, manifest, encoder, job.threads)
             encodings = encoder(dataset.validation.texts)
             with progress("validation", len(encodings)) as advance:
                 logits = check_finite(encoded_logits(predictor, encodings, advance), str(model))
             targets = dataset.validation.targets(manifest.labels, manifest.task)
             found = core(manifest.labels, manifest.task, logits, targets, job.config)
-            graph = job.folder / graphs[0]
+            graph = job.folder / graph_name
             graph.parent.mkdir()
-            onnx.save(fold_temperature(onnx.load(parent / graphs[0]), found.temperature.temperature), graph)
+            onnx.save(fold_temperature(onnx.load(parent / graph_name), found.temperature.temperature), graph)
             layout.copy_side_files(parent, job.folder)
             layout.set_decision(job.folder, found.decision)
         manifest = replace(manifest, decision=found.decision)
         return job.save_onnx(manifest, found.metrics, manifest.digest, str(model))
+
+
+def cascade(
+    small: str | Path, large: str | Path, data: str | Path, out: str | Path, *, overwrite: bool = False, **settings: Any
+) -> StepResult:
+    """Write a folder with both models, in which the small one hands the texts on that it is not sure of.
+
+    The score below which it does so is chosen on validation texts and stands in the manifest (``decision``). Nothing is
+    written where that would be no faster than the better of the two models that loses no more.
+
+    Args:
+        small: an ONNX folder, or a PyTorch one, which is exported first.
+        large: the same; its labels may have another order.
+        data: texts and labels, as for :func:`compress.finetune`.
+        out: the folder to write.
+        overwrite: replace ``out`` if compress made it.
+        **settings: those of :class:`compress.config.CascadeConfig`.
+    """
+    with data_step(CascadeConfig, settings, data, out, overwrite, inputs=(small, large)) as job:
+        from compress.decisions.cascade import cascade as core
+        from compress.packaging.cascade import copy_part, joined
+        from compress.runtime.cascade import LARGE, SMALL
+        from compress.runtime.classifier import load
+
+        dataset = job.dataset
+        if is_multi_label(dataset.task):
+            raise CompressError("cascade: is for tasks with one label a text, whose score says how sure a model is")
+        parts = {SMALL: small, LARGE: large}
+        manifests = {}
+        for name, model in parts.items():
+            with exported(model, job, pairs=dataset.pairs) as (folder, manifest):
+                check_labels(manifest, dataset, str(model))
+                _only_graph(manifest, model)
+                if manifest.decision:
+                    say(f"cascade: leaves out the score below which {model} abstains; a cascade always answers")
+                copy_part(folder, manifest, job.folder / name)
+                manifests[name] = manifest
+        with (
+            load(job.folder / SMALL, threads=job.threads) as first,
+            load(job.folder / LARGE, threads=job.threads) as second,
+        ):
+            found = core(first, second, dataset.validation, job.config)
+        of_small, of_large = manifests[SMALL], manifests[LARGE]
+        about = {"small": {"source": str(small), "digest": of_small.digest, "history": list(of_small.history)}}
+        whole = joined(of_small, of_large, found.decision)
+        return job.save_onnx(whole, found.metrics, of_large.digest, str(large), about=about)
 
 
 def check(new: str | Path, against: str | Path, data: str | Path, **settings: Any) -> dict[str, Any]:
@@ -79,3 +125,11 @@ def check(new: str | Path, against: str | Path, data: str | Path, **settings: An
 
     test, task = read_test(source)
     return core(local_path(new), local_path(against), test, task, config)
+
+
+def _only_graph(manifest: Manifest, model: str | Path) -> str:
+    """The name of a folder's graph; of several, each has scores of its own."""
+    graphs = [name for name in GRAPHS if name in manifest.names]
+    if len(graphs) != 1:
+        raise CompressError(f"{model}: has {len(graphs)} graphs, whose scores differ; give a folder with one")
+    return graphs[0]

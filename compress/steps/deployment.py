@@ -10,7 +10,7 @@ from typing import Any
 from compress.config import BenchConfig, ExportConfig, QuantizeConfig
 from compress.errors import CompressError
 from compress.evaluation.metrics import training_metric
-from compress.folder import MANIFEST, Manifest, read_manifest
+from compress.folder import MANIFEST, Manifest, read_manifest, refuse_cascade
 from compress.paths import local_path
 from compress.progress import say
 from compress.runtime.graph_file import FP16_GRAPH, FP32_GRAPH, INT8_GRAPH
@@ -203,6 +203,7 @@ def exported(model: str | Path, job: Job[Any], *, pairs: bool) -> Iterator[tuple
     folder = local_path(model)
     own = folder / MANIFEST
     if own.is_file() and (manifest := read_manifest(folder)).kind == "onnx":
+        refuse_cascade(folder, manifest)
         before = own.read_bytes()
         yield folder, manifest
         if not own.is_file() or own.read_bytes() != before:  # folders are replaced whole

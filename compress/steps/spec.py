@@ -111,6 +111,15 @@ _STEPS = (
         "compress.steps.decisions",
     ),
     StepSpec(
+        "cascade",
+        "join a small model, which answers where it is sure, and a large one, which answers the other texts",
+        (
+            ModelInput("small", "the faster one: a folder that export or quantize wrote, or a PyTorch one", "SMALL"),
+            ModelInput("large", "the better one, of the same labels: of the same kinds", "LARGE"),
+        ),
+        "compress.steps.decisions",
+    ),
+    StepSpec(
         "bench",
         "measure accuracy, latency and size of models side by side",
         (ModelInput("models", "models, PyTorch or ONNX; the first is the reference", many=True),),

@@ -83,12 +83,19 @@ class Job(Generic[Config]):
         return self.result(metrics)
 
     def save_onnx(
-        self, parent: Manifest, metrics: dict[str, Any], digest: str | None, source: str, kind: Kind = "onnx"
+        self,
+        parent: Manifest,
+        metrics: dict[str, Any],
+        digest: str | None,
+        source: str,
+        kind: Kind = "onnx",
+        about: Mapping[str, Any] | None = None,
     ) -> StepResult:
-        """Finish an ONNX folder whose graph and side files are written."""
+        """Finish an ONNX folder whose graph and side files are written; the history's entry also says ``about``."""
         from compress.packaging.layout import finish_onnx_folder
 
-        history = self._extended(parent.history, metrics, digest, source)
+        *before, entry = self._extended(parent.history, metrics, digest, source)
+        history = (*before, entry | dict(about or {}))
         finish_onnx_folder(self.folder, self.out.name, replace(parent, kind=kind, history=history, files=()))
         return self.result(metrics)
 

@@ -19,6 +19,7 @@ from compress.folder import MANIFEST, digest_tree, read_manifest, write_manifest
 from compress.recipes import run as recipes_run
 from compress.recipes.recipe import Recipe
 from compress.workers import process
+from tests.benchmark.results_schema import check_results
 from tests.processes import ForkedWorker, start_module, wait_until
 from tests.tiny import write_rows
 
@@ -139,6 +140,7 @@ def test_a_run_leaves_the_data_a_folder_for_each_step_and_the_report(benched: Be
         assert (finished.out / "report" / name).is_file()
     results = json.loads((finished.out / "report" / "results.json").read_text(encoding="utf-8"))
     assert [model["name"] for model in results["models"]] == ["onnx", "int8"]
+    check_results(results)
 
 
 def test_the_history_tells_every_step_and_the_parents_digests(finished: Bench) -> None:

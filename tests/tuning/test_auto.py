@@ -157,3 +157,19 @@ def test_what_is_refused_forgets_nothing(found: Path, tiny_torch: Path, tmp_path
         compress.auto(tiny_torch, tmp_path / "nowhere", found, **GOALS, overwrite=True)
     assert tries_of(found) == before
     assert (found / "best").is_dir()
+
+
+@pytest.mark.slow
+def test_the_demo_searches_from_its_own_teacher(
+    tiny_encoder: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tmp_path / "demo.yaml"
+    teacher = {"step": "finetune", "model": str(tiny_encoder), "epochs": 3, "learning_rate": 1e-3, "threads": 1}
+    steps = {"teacher": teacher, "student": {"step": "distill", "teacher": "teacher", "layers": 1}}
+    recipe.write_text(yaml.safe_dump({"data": str(tiny_data), "steps": steps}, sort_keys=False))
+    monkeypatch.setattr("compress.cli.main.DEMO_RECIPE", recipe)
+    assert main(["demo", "--out", str(tmp_path / "out"), "--auto", "--quiet"]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"data", "teacher", "auto"}
+    assert not (tmp_path / "out" / "student").exists()
+    with compress.load(tmp_path / "out" / "auto" / "best") as classifier:
+        assert classifier(["a good film"])[0].label in ("negative", "positive")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compress.benchmark.report.recommend import selection_words, split_of, split_words, texts_of
+from compress.benchmark.report.recommend import cascade_words, selection_words, split_of, split_words, texts_of
 from compress.benchmark.report.speedup import Entry, answer_ms, can_be_stated, has_answers, of_answers, p50_ms, speedup
 from compress.clock import in_words
 from compress.formatting import figures, metric_name
@@ -77,6 +77,7 @@ def _filled(template: str, results: Mapping[str, Any], **values: Any) -> str:
         split=split,
         partial=results.get("partial"),
         divided=[entry for entry in entries if entry.get("instances")],
+        cascades=[cascade_words(entry, split) for entry in entries if entry.get("cascade")],
         selections=[selection_words(entry, split) for entry in entries if (entry["accuracy"] or {}).get("selection")],
         has_answers=has_answers(entries),
         answer_ms=answer_ms,

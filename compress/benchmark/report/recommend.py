@@ -158,3 +158,14 @@ def selection_words(entry: Mapping[str, Any], split: str) -> str:
     if found["risk"] is None:
         return f"{answers}."
     return f"{answers}, {percent(found['risk'])} of them wrongly ({percents(found['risk_ci95'])})."
+
+
+def cascade_words(entry: Mapping[str, Any], split: str) -> str:
+    """How much a cascade hands on, and its times, of which the mean is what it costs, in a sentence or two."""
+    found, real = entry["cascade"], entry["latency"][0]
+    handed_on = "texts" if found["handed_on"] is None else f"{percent(found['handed_on'])} of the {split} texts"
+    shown = f"{entry['name']} is a cascade: it hands {handed_on} on to its large model."
+    if entry["answer_mean_ms"] is None:
+        return f"{shown} Its times include its tokenizers: {milliseconds(real['mean_ms'])} on average."
+    times = (milliseconds(entry[f"answer_{name}_ms"]) for name in ("mean", "p50", "p95"))
+    return shown + " From text to label: {} on average, which it is compared by, p50 {}, p95 {}.".format(*times)

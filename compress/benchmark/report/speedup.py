@@ -14,14 +14,19 @@ Entry = Mapping[str, Any]
 
 
 def answer_ms(entry: Entry) -> float:
-    """The median from a text to its label; where that was not measured, :func:`p50_ms`."""
-    return float(entry.get("answer_p50_ms") or p50_ms(entry))
+    """The median from a text to its label, a cascade's mean; where that was not measured, :func:`p50_ms`."""
+    return float(entry.get(f"answer_{_middle(entry)}_ms") or p50_ms(entry))
 
 
 def answer_interval_ms(entry: Entry) -> tuple[float, float]:
     """Its 95% interval."""
-    low, high = entry.get("answer_p50_ci95") or entry["latency"][0]["p50_ci95"]
+    low, high = entry.get(f"answer_{_middle(entry)}_ci95") or entry["latency"][0]["p50_ci95"]
     return low, high
+
+
+def _middle(entry: Entry) -> str:
+    """A cascade's median is that of its small model alone."""
+    return "mean" if entry.get("cascade") else "p50"
 
 
 def p50_ms(entry: Entry) -> float:

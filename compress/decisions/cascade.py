@@ -1,0 +1,127 @@
+"""From two classifiers and validation texts to a score below which the small one hands on; and whether that pays."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compress.clock import Stopwatch
+from compress.config import CascadeConfig
+from compress.decisions.hand_on import HandOn, choose_hand_on, texts_needed
+from compress.errors import CompressError
+from compress.evaluation.metrics import Floats
+from compress.progress import Advance, progress
+from compress.runtime.cascade import Cascade
+from compress.runtime.classifier import Classifier
+from compress.runtime.decision import probabilities
+from compress.runtime.encoding import Text
+from compress.runtime.predictor import Logits
+from compress.workers.timing import TimedCalls, in_turn
+
+if TYPE_CHECKING:
+    from compress.data import Split
+
+_TIMED_TEXTS = 128
+_ROUNDS_AT_LEAST = 3
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What was chosen, as in a manifest, and what was measured."""
+
+    decision: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+def cascade(small: Classifier, large: Classifier, validation: "Split", config: CascadeConfig) -> Chosen:
+    """The score below which ``small`` hands on to ``large``, both of one task and set of labels.
+
+    Raises:
+        CompressError: there are too few texts for the bound, or a cascade does not pay: the small model alone is
+            good enough or is the slower one, or the cascade is no faster than the large one.
+    """
+    texts, max_drop = validation.texts, config.max_drop / 100
+    if len(texts) < (needed := texts_needed(max_drop)):
+        raise CompressError(
+            f"cascade.max_drop {config.max_drop:g} needs at least {needed:,} validation texts, got {len(texts):,}; "
+            "give more with --validation FILE, or allow more"
+        )
+    with progress("cascade", total=4) as advance:
+        small_logits, large_logits = (_answered(model, texts, advance) for model in (small, large))
+        sample = _sample(texts, np.arange(0), config.seed)
+        small_ms, large_ms = _answer_ms((small, large), sample, config.seconds)
+        _refuse_slower(small_ms, large_ms)
+        advance(note="timed both models")
+        scores = probabilities(small_logits, multi_label=False).max(axis=1).astype(np.float64)
+        right = _right(small, small_logits, validation), _right(large, large_logits, validation)
+        found = choose_hand_on(scores, *right, max_drop)
+        _refuse_needless(found)
+        both = Cascade(small, large, found.hand_on_below)
+        sample = _sample(texts, both.handed_on(small_logits), config.seed)
+        large_ms, both_ms = _answer_ms((large, both), sample, config.seconds)
+        advance(note="timed the cascade")
+    _refuse_unpaid(found, large_ms, both_ms)
+    told = {name: getattr(found, name) for name in ("hand_on_below", "handed_on", "drop", "drop_bound")}
+    told |= {"small_accuracy": float(right[0].mean()), "large_accuracy": float(right[1].mean())}
+    told |= {"answer_ms": both_ms, "small_answer_ms": small_ms, "large_answer_ms": large_ms}
+    return Chosen(asdict(found), told)
+
+
+def _answered(model: Classifier, texts: Sequence[Text], advance: Advance) -> Logits:
+    logits = model.logits(texts)
+    advance(note=f"answered {len(texts):,} texts")
+    return logits
+
+
+def _right(model: Classifier, logits: Logits, validation: "Split") -> npt.NDArray[np.bool_]:
+    targets = validation.targets(model.labels, model.task)
+    return np.asarray(logits.argmax(axis=1) == targets)
+
+
+def _sample(texts: Sequence[Text], handed_on: npt.NDArray[np.intp], seed: int) -> list[Text]:
+    """Texts to time, drawn at random so that as large a share of them is handed on as of all."""
+    rng = np.random.default_rng(seed)
+    kept = np.setdiff1d(np.arange(len(texts)), handed_on)
+    wanted = min(_TIMED_TEXTS, len(texts))
+    hard = round(wanted * len(handed_on) / len(texts))  # at most as many as there are
+    rows = np.concatenate([rng.permutation(handed_on)[:hard], rng.permutation(kept)[: wanted - hard]])
+    return [texts[row] for row in rng.permutation(rows)]
+
+
+def _answer_ms(models: Sequence[Classifier], texts: Sequence[Text], seconds: float) -> list[float]:
+    """The mean milliseconds from a text to its answer of each; they take turns, and of each text the median counts."""
+    timed = [TimedCalls(model, texts) for model in models]
+    times_ms: list[list[Floats]] = [[] for _ in models]
+    number, watch = 0, Stopwatch()
+    while number < _ROUNDS_AT_LEAST or watch.seconds < len(models) * seconds:
+        for place in in_turn(range(len(models)), number):
+            times_ms[place].append(np.asarray(timed[place].turn(len(texts))))
+        number += 1
+    return [float(np.median(rounds, axis=0).mean()) for rounds in times_ms]
+
+
+def _refuse_slower(small_ms: float, large_ms: float) -> None:
+    if small_ms >= large_ms:
+        raise CompressError(
+            f"cascade: the small model takes {small_ms:.2f} ms from a text to its answer and the large one "
+            f"{large_ms:.2f}; name the faster one first, or use the large one by itself"
+        )
+
+
+def _refuse_needless(found: HandOn) -> None:
+    if not found.handed_on:
+        raise CompressError(
+            f"cascade: the small model alone loses at most {100 * found.max_drop:g} points, so it needs no large one; "
+            "use it by itself"
+        )
+
+
+def _refuse_unpaid(found: HandOn, large_ms: float, both_ms: float) -> None:
+    if both_ms >= large_ms:
+        raise CompressError(
+            f"cascade: does not pay: {100 * found.handed_on:.0f}% of the texts must be handed on to lose at most "
+            f"{100 * found.max_drop:g} points, and then an answer takes {both_ms:.2f} ms on average, with the large "
+            f"model alone {large_ms:.2f}; give a better or faster small model, or allow more"
+        )

@@ -1,0 +1,68 @@
+"""Commands that meet: runs in one folder or one cache, readers beside a writer, containers that share a volume.
+
+python -m tests.rounds [KIND ...] --rounds 1000 --keep benchmarks/results/rounds.json
+
+Prints rounds by kind and what went wrong; the exit status is 1 if anything did. Containers, which have process numbers
+of their own, are left out where the user may not make such.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from compress.machine import describe_machine
+
+# Threads would not outlive the forks.
+_ALONE = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def main() -> int:
+    """Play the rounds, print the table and keep the result."""
+    parser = argparse.ArgumentParser(prog="python -m tests.rounds", description="commands that meet")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help="such as 'two runs, one folder'; default: all")
+    parser.add_argument("--rounds", type=int, default=20, help="over all kinds (default: 20)")
+    parser.add_argument("--seed", type=int, default=0, help="draws the moments (default: 0)")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the result there, as JSON")
+    given = parser.parse_args()
+    with rounds(given.rounds, given.seed, given.kinds) as told:
+        result = {"machine": describe_machine([1]), **summary(told)}
+    document = json.dumps(result, indent=1) + "\n"
+    sys.stdout.write(document)
+    if given.keep:
+        given.keep.write_text(document, encoding="utf-8")
+    return 1 if result["wrong"] else 0
+
+
+@contextmanager
+def rounds(how_many: int, seed: int, kinds: Sequence[str]) -> Iterator[Iterator[dict[str, Any]]]:
+    """What :mod:`tests.rounds.played` prints of so many rounds, as it comes."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as place:
+        command = [sys.executable, "-m", "tests.rounds.played", place, str(how_many), str(seed), *kinds]
+        with subprocess.Popen(command, env=os.environ | _ALONE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            yield map(json.loads, process.stdout)
+        if process.returncode:
+            raise SystemExit(process.returncode)
+
+
+def summary(told: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """How many rounds of each kind were played, and each that went wrong."""
+    played: Counter[str] = Counter()
+    problems = []
+    for one in told:
+        played[one["kind"]] += 1
+        if one["problem"] is not None:
+            problems.append(one)
+    return {"played": dict(played), "rounds": played.total(), "wrong": len(problems), "problems": problems}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""Play rounds; the process that ``python -m tests.rounds`` starts.
+
+    python -m tests.rounds.played FOLDER ROUNDS SEED [KIND ...]
+
+Prints a JSON object a round. All work is forked from this process, so that nothing needs to be imported again.
+"""
+
+import json
+import os
+import random
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import compress
+from compress.cli.main import main as compress_main
+from compress.distillation.teacher_cache.shard import INDEX, is_sound
+from compress.modeling.checkpoint import load_classifier, save_checkpoint
+from tests.faults.points import MODELS, contents, half_written
+from tests.rounds.children import Ended, at_once, can_contain
+from tests.runtime.test_beside_a_writer import folders_change_places, steps_write
+
+TEXT = "a superb film"
+_RECIPE = {
+    "data": str(MODELS / "data"),
+    "steps": {
+        "onnx": {"step": "export", "model": str(MODELS / "teacher"), "threads": 1},
+        "int8": {"step": "quantize", "model": "onnx", "threads": 1, "max_drop": 100},
+    },
+}
+_DISTIL = ("--layers", "1", "--epochs", "1", "--threads", "1", "--precision", "fp32", "--learning-rate", "1e-3")
+_RUNS, _STUDENTS, _READERS, _REPLACEMENTS = 2, 4, 2, 4
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where a kind of round is played: what is prepared once, and a place that each round finds empty."""
+
+    prepared: Path
+    place: Path
+    rng: random.Random
+    contained: bool = False
+
+    def at_once(self, *work: Callable[[], int]) -> list[Ended]:
+        return at_once(work, self.place.parent, self.rng, contained=self.contained)
+
+
+def command(*arguments: str | Path) -> Callable[[], int]:
+    return lambda: compress_main([*map(str, arguments), "--quiet"])
+
+
+def disturbed(ended: Sequence[Ended], refusal: str | None) -> str | None:
+    """What went wrong: each ends well, or is refused in one line where that is right; one at least ends well."""
+    for one in ended:
+        refused = one.status == 2 and one.told.count("\n") == 1 and refusal is not None and refusal in one.told
+        if one.status != 0 and not refused:
+            return f"ended with {one.status}, and said: {one.told[-1500:]}"
+    return None if any(one.status == 0 for one in ended) else "none ended well"
+
+
+def other_files(found: Path, expected: Path) -> str | None:
+    one, other = contents(found), contents(expected)
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return f"other files than alone: {', '.join(sorted(names))[:300]}" if names else None
+
+
+# Two runs and one folder ---------------------------------------------------------------------------------------------
+
+
+def prepare_runs(prepared: Path) -> None:
+    """A recipe, and what it makes when nobody is beside it."""
+    (prepared / "recipe.json").write_text(json.dumps(_RECIPE), encoding="utf-8")
+    assert (
+        compress_main(["run", str(prepared / "recipe.json"), "--out", str(prepared / "alone" / "run"), "--quiet"]) == 0
+    )
+
+
+def play_runs(table: Table) -> str | None:
+    """Two runs write one folder: it ends as one run's, and the other says that it is taken or up to date."""
+    run = command("run", table.prepared / "recipe.json", "--out", table.place / "run")
+    wrong = disturbed(table.at_once(*[run] * _RUNS), "another run is writing there")
+    return wrong or half_written(table.place / "run") or other_files(table.place, table.prepared / "alone")
+
+
+# Four runs and one cache ---------------------------------------------------------------------------------------------
+
+
+def _student(table_cache: Path, out: Path) -> Callable[[], int]:
+    cache = ("--teacher-cache", table_cache)
+    return command("distill", MODELS / "teacher", "--data", MODELS / "data", "--out", out, *_DISTIL, *cache)
+
+
+def prepare_cache(prepared: Path) -> None:
+    """The student of a distillation with a cache of its own."""
+    assert _student(prepared / "cache", prepared / "alone" / "student")() == 0
+
+
+def play_cache(table: Table) -> str | None:
+    """Four distillations fill one cache: all have the student of one alone, and each text is kept once, whole."""
+    students = [table.place / str(number) / "student" for number in range(_STUDENTS)]
+    wrong = disturbed(table.at_once(*[_student(table.place / "cache", out) for out in students]), None)
+    if wrong:
+        return wrong
+    for out in students:
+        if (wrong := other_files(out.parent, table.prepared / "alone")) is not None:
+            return wrong
+    return damaged(table.place / "cache", texts_kept(table.prepared / "cache"))
+
+
+def damaged(cache: Path, texts: int) -> str | None:
+    unsound = [path for path in cache.rglob("*.npy") if not is_sound(path.parent, path.stem)]
+    if unsound or list(cache.rglob("*.partial")):
+        return f"the cache has half-written files: {unsound[:3]}"
+    kept = texts_kept(cache)
+    return None if kept == texts else f"the cache keeps {kept} texts, and there are {texts}"
+
+
+def texts_kept(cache: Path) -> int:
+    return sum(len(np.load(path)) for path in cache.rglob(f"{INDEX}.npy"))
+
+
+# Readers beside a writer ---------------------------------------------------------------------------------------------
+
+
+def prepare_twins(prepared: Path) -> None:
+    """Two models that answer alike: the graph of one with the labels of the other answers wrongly."""
+    compress.export(MODELS / "teacher", prepared / "0", threads=1)
+    checkpoint = load_classifier(str(MODELS / "teacher"))
+    with torch.no_grad():
+        for name, weight in checkpoint.model.named_parameters():
+            if name.startswith("classifier."):
+                weight.copy_(weight.flip(0))
+    (prepared / "torch").mkdir()
+    save_checkpoint(replace(checkpoint, labels=checkpoint.labels[::-1]), prepared / "torch")
+    compress.export(prepared / "torch", prepared / "1", threads=1)
+    with compress.load(prepared / "0", threads=1) as classifier:
+        (prepared / "right").write_text(classifier(TEXT).label, encoding="utf-8")
+
+
+def play_readers(table: Table) -> str | None:
+    """A model is replaced by its twin again and again while others load it: each load is one of them, never a mix."""
+    how = table.rng.choice((steps_write, folders_change_places))
+    write = how(table.place, (table.prepared / "0", table.prepared / "1"))
+    right, over = (table.prepared / "right").read_text(encoding="utf-8"), table.place / "over"
+    pauses = [table.rng.uniform(0, 0.1) for _ in range(_REPLACEMENTS)]
+
+    def replace_it() -> int:
+        for number, pause in enumerate(pauses):
+            write(number + 1)
+            time.sleep(pause)
+        over.touch()
+        return 0
+
+    def read() -> int:
+        while not over.exists():
+            with compress.load(table.place / "model", threads=1) as classifier:
+                found = classifier(TEXT).label
+                assert found == right, f"{found}, not {right}: a mix of two models"
+        return 0
+
+    wrong = disturbed(table.at_once(replace_it, *[read] * _READERS), None)
+    left = [path.name for path in table.place.glob(".model*")]
+    return wrong or (f"left over: {left}" if left else None)
+
+
+KINDS = {
+    "two runs, one folder": (prepare_runs, play_runs, False),
+    "four runs, one cache": (prepare_cache, play_cache, False),
+    "readers beside a writer": (prepare_twins, play_readers, False),
+    "two containers, one folder": (prepare_runs, play_runs, True),
+    "four containers, one cache": (prepare_cache, play_cache, True),
+}
+
+
+def main(place: Path, rounds: int, seed: int, names: Sequence[str]) -> None:
+    """Play the rounds in turn and print what was found."""
+    allowed = can_contain()
+    kinds = {name: KINDS[name] for name in names or KINDS if allowed or not KINDS[name][2]}
+    os.environ["COMPRESS_CACHE"] = str(place / "own-cache")
+    plays = {}
+    for number, (name, (prepare, play, contained)) in enumerate(kinds.items()):
+        (prepared := place / f"{number}-prepared").mkdir()
+        prepare(prepared)
+        table = Table(prepared, place / str(number), random.Random(f"{name} {seed}"), contained)
+        plays[name] = partial(play, table), table.place
+    for number in range(rounds):
+        name = list(plays)[number % len(plays)]
+        play_once, folder = plays[name]
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        say({"kind": name, "round": number, "problem": play_once()})
+
+
+def say(found: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])

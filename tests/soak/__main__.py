@@ -1,0 +1,42 @@
+"""Ask a model for long, by itself and as a service: is every answer right, and does memory stay?
+
+python -m tests.soak MODEL --predictions 1000000 --threads 4 --minutes 10 --keep benchmarks/results/soak.json
+
+Prints what it found; the exit status is 1 if an answer was wrong or missing.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from compress.folder import read_manifest
+from compress.machine import describe_machine
+from tests.soak.predictions import soak_predictions
+from tests.soak.service import soak_service
+
+
+def main() -> int:
+    """Both, one after the other."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description="ask a model for long")
+    parser.add_argument("model", type=Path, help="a folder that export or quantize wrote")
+    parser.add_argument("--predictions", type=int, default=10_000, help="of a loaded model (default: 10000)")
+    parser.add_argument("--threads", type=int, default=4, help="that share it (default: 4)")
+    parser.add_argument("--minutes", type=float, default=0.5, help="of the service (default: 0.5)")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the result there, as JSON")
+    given = parser.parse_args()
+    found = {
+        "machine": describe_machine([given.threads]),
+        "model": read_manifest(given.model).digest,
+        "loaded": soak_predictions(given.model, given.predictions, given.threads),
+        "service": soak_service(given.model, given.minutes),
+    }
+    document = json.dumps(found, indent=1) + "\n"
+    sys.stdout.write(document)
+    if given.keep:
+        given.keep.write_text(document, encoding="utf-8")
+    return int(found["loaded"]["wrong"] + found["service"]["wrong"] + found["service"]["failed"] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
