@@ -15,7 +15,7 @@ from compress.benchmark.report.recommend import recommend
 from compress.benchmark.rows import plan, unique_names
 from compress.benchmark.throughput import cpu_splits
 from compress.benchmark.warnings import doubts_of, warnings_of
-from compress.benchmark.workload import Average, Times, median_interval, middle_ms, speedup_interval
+from compress.benchmark.workload import Average, Times, average_ms, median_interval, speedup_interval
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.evaluation.metrics import RESAMPLES
@@ -103,7 +103,7 @@ def _ratios(first: Measured, model: Measured) -> dict[str, Any]:
     }
     ratios |= answer_speedup(first, model)
     if first.one_thread_ms and model.one_thread_ms:
-        speedup = middle_ms(first.one_thread_ms) / middle_ms(model.one_thread_ms)
+        speedup = average_ms(first.one_thread_ms) / average_ms(model.one_thread_ms)
         interval = _interval(first.one_thread_ms, model.one_thread_ms)
         ratios["one_thread"] = {"speedup_p50": speedup, "speedup_ci95": interval}
     return ratios
@@ -116,7 +116,7 @@ def answer_speedup(first: Measured, model: Measured) -> dict[str, Any]:
     # A cascade's median is that of its small model: only means show what it costs.
     middle = np.median if first.info.hand_on_below is model.info.hand_on_below is None else np.mean
     return {
-        "speedup_answer": middle_ms(first.answer_ms, middle) / middle_ms(model.answer_ms, middle),
+        "speedup_answer": average_ms(first.answer_ms, middle) / average_ms(model.answer_ms, middle),
         "speedup_answer_ci95": _interval(first.answer_ms, model.answer_ms, middle),
     }
 
@@ -128,9 +128,9 @@ def answer_times(model: Measured) -> dict[str, Any]:
         names = ("answer_p50_ms", "answer_p50_ci95", "answer_mean_ms", "answer_mean_ci95", "answer_p95_ms")
         return dict.fromkeys(names)
     return {
-        "answer_p50_ms": middle_ms(rounds_ms),
+        "answer_p50_ms": average_ms(rounds_ms),
         "answer_p50_ci95": median_interval(rounds_ms),
-        "answer_mean_ms": middle_ms(rounds_ms, np.mean),
+        "answer_mean_ms": average_ms(rounds_ms, np.mean),
         "answer_mean_ci95": median_interval(rounds_ms, np.mean),
         "answer_p95_ms": float(np.percentile(np.concatenate(rounds_ms), 95)),
     }

@@ -63,13 +63,16 @@ def summarise(workload: Workload, threads: int, rounds_ms: Sequence[Times]) -> L
     return Latency(*about, p50_ms, p90_ms, p95_ms, p99_ms, rate, len(times_ms), interval, mean_ms)
 
 
-def middle_ms(rounds_ms: Sequence[Times], middle: Average = np.median) -> float:
-    """The median of all times of all rounds, or their mean, where ``middle`` is ``np.mean``; so below."""
+def average_ms(rounds_ms: Sequence[Times], middle: Average = np.median) -> float:
+    """The median of all times of all rounds, or their mean with ``np.mean``."""
     return float(middle(np.concatenate(rounds_ms)))
 
 
 def median_interval(rounds_ms: Sequence[Times], middle: Average = np.median) -> tuple[float, float]:
-    """The median's 95% bootstrap interval, with whole rounds drawn: times within a round share its disturbances."""
+    """The median's 95% bootstrap interval, with whole rounds drawn: times within a round share its disturbances.
+
+    Or that of the mean, where ``middle`` is ``np.mean``; so below.
+    """
     return percentile_interval(_resampled(rounds_ms, middle))
 
 
