@@ -125,7 +125,7 @@ def pair_tokens(request: pytest.FixtureRequest, tiny_encoder: Path) -> tuple[ort
 
 
 @given(first=WORDS, second=WORDS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_pairs_are_cut_as_by_tokenizers(
     pair_tokens: tuple[ort.InferenceSession, TextEncoder], first: str, second: str
 ) -> None:
