@@ -107,19 +107,14 @@ def fit(case: Case, steps: int) -> int:
     return len(texts)
 
 
-def _answers(rows: Sequence[int], _batch: Batch) -> States:
-    return {"logits": torch.randn(len(rows), len(LABELS), generator=torch.Generator().manual_seed(rows[0]))}
+def _answers(rows: Sequence[int], batch: Batch) -> States:
+    generator = torch.Generator().manual_seed(rows[0])
+    return {"logits": torch.randn(len(batch["targets"]), len(LABELS), generator=generator)}
 
 
 def classifier(layers: int) -> Checkpoint:
     """A MiniLM without what it knows."""
-    config = BertConfig(
-        hidden_size=384,
-        num_hidden_layers=layers,
-        num_attention_heads=12,
-        intermediate_size=1536,
-        num_labels=len(LABELS),
-    )
+    config = BertConfig(hidden_size=384, num_hidden_layers=layers, num_attention_heads=12, intermediate_size=1536)
     tokenizer = BertTokenizer(vocab={"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4})
     return Checkpoint(BertForSequenceClassification(config), tokenizer, "single_label", LABELS, 512)
 

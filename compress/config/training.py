@@ -103,8 +103,8 @@ class DistillationConfig(TrainingConfig):
     )
     metric: Metric | None = setting(
         None,
-        "what decides the best checkpoint; f1 is of the second of two labels; default: the least divergence from the "
-        "teacher's answers, or accuracy, or macro_f1 for multi-label, where there is no teacher to imitate",
+        "what decides the best checkpoint; f1 is of the second of two labels; default: the divergence from the "
+        "teacher's answers, or accuracy (macro_f1 for multi-label) where these are not learned",
     )
     temperature: float = setting(2.0, "softens teacher and student logits", gt=0, le=100)
     soft_weight: Weight = setting(0.9, "weight of the teacher's soft labels")

@@ -22,7 +22,9 @@ from compress.training.optimization import Objective
 from compress.training.run_files import RunFiles
 from tests.tiny import VOCABULARY, make_bert, make_checkpoint
 
-TERMS = {f"{name}_weight": 1.0 for name in ("soft", "hard", "embedding", "hidden", "attention", "relation")}
+TERMS: dict[str, Any] = {
+    f"{name}_weight": 1.0 for name in ("soft", "hard", "embedding", "hidden", "attention", "relation")
+}
 TEXTS, LABELLED = 23, 17  # the texts after the labelled ones have no label
 
 
@@ -62,7 +64,8 @@ def examples_of(kind: str) -> Examples:
     objective, teacher = objective_of(kind), make_bert(seed=1)
     wanted = objective.teacher_wanted if isinstance(objective, Distillation) else frozenset()
 
-    def answers(_rows: Sequence[int], batch: Batch) -> States:
+    def answers(rows: Sequence[int], batch: Batch) -> States:
+        assert len(rows) == len(batch["input_ids"])
         with torch.no_grad(), recording(teacher, wanted) as states:
             teacher(**{name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")})
         return dict(states)
