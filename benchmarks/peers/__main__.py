@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.figures import figures
-from benchmarks.peers.rounds import Contender, prepare, rounds
 from benchmarks.peers.registry import NOT_TRIED, PEERS, ours
+from benchmarks.peers.rounds import Contender, prepare, rounds
 from compress.config import DataConfig
 from compress.data import read_dataset
 from compress.data.dataset import Dataset, write_dataset

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compress.benchmark.report.formatting import megabytes
+from compress.formatting import megabytes
 
 Row = Mapping[str, Any]
 _OURS = "compress "
