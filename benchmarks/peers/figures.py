@@ -16,9 +16,7 @@ from compress.evaluation.metrics import wilson_interval
 def figures(contenders: Sequence[Contender], turns: Turns, truth: Sequence[str]) -> list[dict[str, Any]]:
     """A row for each contender; points are against the teacher where it was measured too."""
     failed = {one.peer.name: one.failed or _failed(turns[one.peer.name]) for one in contenders}
-    right = {
-        name: np.array(found[0]["labels"]) == np.array(truth) for name, found in turns.items() if not failed[name]
-    }
+    right = {name: np.array(found[0]["labels"]) == np.array(truth) for name, found in turns.items() if not failed[name]}
     rows = []
     for one in contenders:
         row: dict[str, Any] = {"name": one.peer.name, "made_as": one.peer.made_as, "packages": _packages(one.peer)}

@@ -16,9 +16,7 @@ def make(teacher: Path, data: Path, out: Path) -> None:
     example = {name: torch.tensor(rows) for name, rows in feeds[0].items()}
     inputs = [(name, openvino.PartialShape([-1, -1]), openvino.Type.i64) for name in example]
     model = openvino.convert_model(shared.teacher_model(teacher, "sdpa"), example_input=example, input=inputs)
-    quantized = nncf.quantize(
-        model, nncf.Dataset(feeds), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(feeds)
-    )
+    quantized = nncf.quantize(model, nncf.Dataset(feeds), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(feeds))
     openvino.save_model(quantized, out / "model.xml")
 
 

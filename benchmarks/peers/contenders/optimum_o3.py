@@ -8,7 +8,12 @@ from benchmarks.peers.contenders import shared
 
 def make(teacher: Path, data: Path, out: Path) -> None:  # noqa: ARG001
     """As its guide shows."""
-    from optimum.onnxruntime import AutoOptimizationConfig, ORTModelForSequenceClassification, ORTOptimizer, ORTQuantizer
+    from optimum.onnxruntime import (
+        AutoOptimizationConfig,
+        ORTModelForSequenceClassification,
+        ORTOptimizer,
+        ORTQuantizer,
+    )
     from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
     with TemporaryDirectory() as scratch:
