@@ -1,8 +1,8 @@
 """All benchmarks of catalogue.py in their order: python -m benchmarks.all [--quick]
 
-``make bench`` and ``make bench-quick``. What a benchmark prints and does not keep goes to ``runs/bench``; the quick parts
-keep nothing in ``results/``, their figures go to ``runs/bench-quick``. One that fails is named at the end, and the next
-one starts all the same. The demo's models are made first where they are missing.
+``make bench`` and ``make bench-quick``. What a benchmark prints and does not keep goes to ``runs/bench``; the quick
+parts keep nothing in ``results/``, their figures go to ``runs/bench-quick``. One that fails is named at the end, and
+the next one starts all the same. The demo's models are made first where they are missing.
 """
 
 import os

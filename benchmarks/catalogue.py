@@ -1,4 +1,4 @@
-"""Every benchmark: what it shows, how to run it, what it leaves, and whether it is quick. README.md is made from this."""
+"""Every benchmark: what it shows, how to run it, what it leaves, what of it is quick. README.md is made from this."""
 
 import hashlib
 import json
@@ -149,7 +149,8 @@ BENCHMARKS = (
     ),
     Benchmark(
         "bench finds no difference where there is none (A/A)",
-        f"python -m benchmarks.a_a {INT8} --data {DEMO} && python -m benchmarks.a_a {INT8} --data {DEMO} --neighbours 1",
+        f"python -m benchmarks.a_a {INT8} --data {DEMO} && "
+        f"python -m benchmarks.a_a {INT8} --data {DEMO} --neighbours 1",
         "a_a.jsonl",
     ),
     Benchmark(
@@ -209,7 +210,8 @@ BENCHMARKS = (
     ),
     Benchmark(
         "what each change to fine-tuning gives, on validation, see [LOG.md](LOG.md)",
-        f"python -m benchmarks.training_choices benchmarks/results/training_choices.jsonl --data {SHARED} --device cuda",
+        "python -m benchmarks.training_choices benchmarks/results/training_choices.jsonl "
+        f"--data {SHARED} --device cuda",
         "training_choices.jsonl",
         elsewhere=True,
     ),

@@ -31,6 +31,7 @@ SERVED_TEXTS = 2_000
 BILLION = 10**9
 _NEVER = 10**9
 Rows = list[dict[str, Any]]
+Line = tuple[str, str, list[float], list[float]]  # what grows, what it costs, and the points
 
 
 def main() -> None:
@@ -137,8 +138,8 @@ def power_law(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float] |
     return float(exponent), float(np.exp(intercept))
 
 
-def series(results: Mapping[str, Any]) -> dict[str, tuple[str, str, list[float], list[float]]]:
-    """Each line that is fitted: what grows, what it costs, and the points."""
+def series(results: Mapping[str, Any]) -> dict[str, Line]:
+    """Each line that is fitted, by its name."""
     lines: dict[str, tuple[str, str, Rows]] = {
         "distil, not cached": ("texts", "seconds", [row for row in results["distillation"] if not row["cached"]]),
         "distil, cached": ("texts", "seconds", [row for row in results["distillation"] if row["cached"]]),
@@ -181,30 +182,35 @@ def billion(results: Mapping[str, Any]) -> str:
 
 def plot(results: Mapping[str, Any]) -> str:
     """Three small panels with logarithmic axes, as SVG."""
-    from compress.benchmark.report.charts import ACCENT, INK, as_svg, inline, layer, number
+    from compress.benchmark.report.charts import as_svg, inline
 
-    panels = []
-    for panel in ("distil", "search", "serve"):
-        layers, axes = [], {}
-        for colour, (name, (x, y, xs, ys)) in zip(
-            (INK, ACCENT), ((name, line) for name, line in series(results).items() if name.startswith(panel)), strict=False
-        ):  # fmt: skip
-            points = [{"x": across, "y": up} for across, up in zip(xs, ys, strict=True)]
-            fit = power_law(xs, ys)
-            fitted = [{"x": across, "y": fit[1] * across ** fit[0]} for across in (min(xs), max(xs))] if fit else []
-            layers += [
-                layer({"type": "circle", "size": 50, "opacity": 1}, points, color={"value": colour}),
-                layer({"type": "line", "strokeWidth": 1.2}, fitted, color={"value": colour}),
-                layer(
-                    {"type": "text", "align": "right", "dy": -10},
-                    [points[-1] | {"text": f"{name}{f': exponent {fit[0]:.2f}' if fit else ''}"}],
-                    text={"field": "text", "type": "nominal"},
-                    color={"value": colour},
-                ),
-            ]
-            axes = {"x": _log(number, "x", _words(x)), "y": _log(number, "y", _words(y))}
-        panels.append({"width": 240, "height": 180, "encoding": axes, "layer": layers})
+    lines = series(results)
+    panels = [
+        _panel({name: line for name, line in lines.items() if name.startswith(panel)})
+        for panel in ("distil", "search", "serve")
+    ]
     return as_svg({"data": inline([]), "hconcat": panels})
+
+
+def _panel(lines: Mapping[str, Line]) -> dict[str, Any]:
+    """Points, the straight line through them, and a name with its exponent; the second line in another colour."""
+    from compress.benchmark.report.charts import ACCENT, INK, layer, number, words
+
+    layers = []
+    for colour, (name, (_, _, xs, ys)) in zip((INK, ACCENT)[: len(lines)], lines.items(), strict=True):
+        ink = {"value": colour}
+        points = [{"x": across, "y": up} for across, up in zip(xs, ys, strict=True)]
+        layers.append(layer({"type": "circle", "size": 50, "opacity": 1}, points, color=ink))
+        said = name
+        if fit := power_law(xs, ys):
+            said += f", exponent {fit[0]:.2f}"
+            ends = [{"x": across, "y": fit[1] * across ** fit[0]} for across in (min(xs), max(xs))]
+            layers.append(layer({"type": "line", "strokeWidth": 1.2}, ends, color=ink))
+        label = {"type": "text", "align": "right", "dy": -10}
+        layers.append(layer(label, [points[-1] | {"text": said}], text=words("text"), color=ink))
+    x, y, _, _ = next(iter(lines.values()))
+    axes = {"x": _log(number, "x", _words(x)), "y": _log(number, "y", _words(y))}
+    return {"width": 240, "height": 180, "encoding": axes, "layer": layers}
 
 
 def _log(number: Callable[..., dict[str, Any]], field: str, title: str) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Other tools beside ours, each in an environment of its own: ``python -m benchmarks.peers TEACHER DATA --ours DIR``."""
+"""Other tools beside ours, each in its own environment: ``python -m benchmarks.peers TEACHER DATA --ours DIR``."""

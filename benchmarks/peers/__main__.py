@@ -4,8 +4,8 @@ python -m benchmarks.peers TEACHER DATA --ours FOLDER... [--only NAME...] [--env
 
 Every peer makes a model from the teacher, by its documented best settings and in an environment of its own. Then all
 answer all test texts, one text at a time, in fresh processes: each peer once a round, right after the first of our
-folders, the order reversed every round. What was made and measured is kept in ``--work``, and a run that was
-stopped goes on there; remove a peer's folder in it to have the peer tried again. Writes ``benchmarks/results/peers.json``.
+folders, the order reversed every round. What was made and measured is kept in ``--work``, and a run that was stopped
+goes on there; remove a peer's folder in it to have the peer tried again. Writes ``benchmarks/results/peers.json``.
 """
 
 import argparse
@@ -37,9 +37,11 @@ def main() -> None:
     settings = describe(asked, dataset)
     texts = set_up(asked.work, settings, dataset, asked.texts)
     contenders = [Contender(ours(folder.name), folder) for folder in asked.ours]
-    for peer in PEERS:
-        if not asked.only or peer.name in asked.only:
-            contenders.append(prepare(peer, asked.teacher, asked.work, asked.environments, asked.threads))
+    contenders += [
+        prepare(peer, asked.teacher, asked.work, asked.environments, asked.threads)
+        for peer in PEERS
+        if not asked.only or peer.name in asked.only
+    ]
     turns = rounds(contenders, texts, asked.work, asked.environments, asked.threads, asked.rounds)
     truth = [labels[0] for labels in dataset.test.labels[: asked.texts]]
     results = {"machine": describe_machine([asked.threads]), **settings}

@@ -9,6 +9,8 @@ from pathlib import Path
 _TORCH = ("torch==2.13.0",)
 _TRANSFORMERS = "transformers==5.23.0"
 _ONNX = ("onnx==1.23.2", "onnxruntime==1.31.1", "onnxscript")
+# What onnx-neural-compressor 1.0 imports and does not ask pip for.
+_UNDECLARED = ("prettytable", "py-cpuinfo", "psutil", "pydantic", "scipy")
 ENVIRONMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "scikit-learn": (("scikit-learn==1.9.1",),),
     "transformers": (_TORCH, (_TRANSFORMERS, "torchao==0.18.0")),
@@ -17,7 +19,7 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "optimum-onnx": (_TORCH, ("optimum-onnx[onnxruntime]==0.1.0",)),
     "model2vec": (_TORCH, ("model2vec[distill,inference,train]==0.10.0",)),
     "olive": (_TORCH, ("olive-ai==0.13.0", "requests", _TRANSFORMERS, *_ONNX)),
-    "neural-compressor": (_TORCH, (_TRANSFORMERS, *_ONNX, "onnx-neural-compressor==1.0")),
+    "neural-compressor": (_TORCH, (_TRANSFORMERS, *_ONNX, "onnx-neural-compressor==1.0", *_UNDECLARED)),
     "modelopt": (_TORCH, (_TRANSFORMERS, "nvidia-modelopt[onnx]==0.47.0")),
 }
 

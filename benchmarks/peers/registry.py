@@ -25,7 +25,7 @@ PEERS = (
     TEACHER,
     Peer("PyTorch int8", "torch_dynamic", "transformers", "torch.ao.quantization.quantize_dynamic, linear layers"),
     Peer("torchao int8", "torchao", "transformers", "Int8DynamicActivationInt8WeightConfig, torch.compile"),
-    Peer("stock ONNX int8", "stock", "onnxruntime", "torch.onnx.export, quant_pre_process, quantize_dynamic"),
+    Peer("stock ONNX int8", "stock", "onnxruntime", "torch.onnx.export, quantize_dynamic"),
     Peer("ORT optimizer int8", "ort_optimizer", "onnxruntime", "onnxruntime.transformers.optimizer, quantize_dynamic"),
     Peer("optimum O3 int8", "optimum_o3", "optimum-onnx", "ORTOptimizer O3, ORTQuantizer dynamic"),
     Peer("Olive auto-opt", "olive_auto", "olive", "olive auto-opt --device cpu --precision int8"),

@@ -8,21 +8,20 @@ from benchmarks.peers.contenders import shared
 
 
 def make(teacher: Path, data: Path, out: Path) -> None:  # noqa: ARG001
-    """From an export with eager attention: the optimizer does not know the other one."""
+    """It must have fused the attention: else it would be the stock graph."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.transformers.optimizer import optimize_model
 
     config = json.loads((teacher / "config.json").read_text(encoding="utf-8"))
     with TemporaryDirectory() as scratch:
         fp32, fused = Path(scratch, "fp32.onnx"), Path(scratch, "fused.onnx")
-        shared.export(teacher, fp32, attention="eager")
+        shared.export(teacher, fp32)
         sizes = {"num_heads": config["num_attention_heads"], "hidden_size": config["hidden_size"]}
         optimized = optimize_model(str(fp32), model_type="bert", **sizes)
         if not optimized.get_fused_operator_statistics().get("Attention"):
             raise SystemExit("the optimizer fused no attention")
         optimized.save_model_to_file(str(fused))
-        weights = {"weight_type": QuantType.QInt8, "reduce_range": not shared.has_vnni()}
-        quantize_dynamic(fused, out / "model.onnx", **weights)
+        quantize_dynamic(fused, out / "model.onnx", weight_type=QuantType.QInt8, reduce_range=not shared.has_vnni())
     shared.keep_tokenizer(teacher, out)
 
 

@@ -7,16 +7,13 @@ from benchmarks.peers.contenders import shared
 
 
 def make(teacher: Path, data: Path, out: Path) -> None:  # noqa: ARG001
-    """The pre-processing step that quantize_dynamic asks for in between."""
+    """Weights of 7 bits where the CPU would saturate with 8, as the guide of ONNX Runtime has it."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with TemporaryDirectory() as scratch:
-        fp32, prepared = Path(scratch, "fp32.onnx"), Path(scratch, "prepared.onnx")
+        fp32 = Path(scratch, "fp32.onnx")
         shared.export(teacher, fp32)
-        quant_pre_process(fp32, prepared, skip_symbolic_shape=True)
-        weights = {"weight_type": QuantType.QInt8, "reduce_range": not shared.has_vnni()}
-        quantize_dynamic(prepared, out / "model.onnx", **weights)
+        quantize_dynamic(fp32, out / "model.onnx", weight_type=QuantType.QInt8, reduce_range=not shared.has_vnni())
     shared.keep_tokenizer(teacher, out)
 
 
