@@ -1,19 +1,17 @@
-"""What stands before the first try: the data divided, a teacher that is a classifier, its figures, and what to try."""
+"""What all tries have in common: the data divided, a teacher that is a classifier, its figures, and the folder."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from compress.benchmark.warnings import CpuWatch
-from compress.clock import Stopwatch, in_words
+from compress.clock import Stopwatch
 from compress.config import AutoConfig, DataConfig
 from compress.data import Dataset, Split, read_dataset, write_dataset
-from compress.errors import CompressError
 from compress.evaluation.balance import measure_balance
 from compress.evaluation.metrics import (
     choose_metric,
@@ -24,7 +22,7 @@ from compress.evaluation.metrics import (
 )
 from compress.machine import usable_cpus
 from compress.modeling.checkpoint import Checkpoint, is_classifier, load_classifier, load_for_finetuning
-from compress.modeling.widths import Architecture, Cut, Widths
+from compress.modeling.widths import Architecture, Widths
 from compress.new_folder import new_folder
 from compress.paths import local_path
 from compress.progress import quietly, say
@@ -32,27 +30,20 @@ from compress.recipes.recipe import Recipe
 from compress.recipes.run import digest_source, run
 from compress.runtime.predictor import Logits
 from compress.steps.step import StepResult, check_labels
-from compress.tuning.candidates import ITSELF, SPEEDUPS, Candidate, Steps, Whole, candidates_of
-from compress.tuning.goals import Goals
+from compress.tuning.candidates import ITSELF, Candidate, Steps, Whole
 from compress.tuning.judge import Judge, look
 from compress.tuning.memory import Memory
 from compress.tuning.promise import divided
-from compress.tuning.search import Costs, Plan, plan, rungs
 from compress.tuning.teacher import (
     check_better_than_a_constant,
-    cuts_of,
-    epoch_seconds,
-    full_epochs,
     student_settings,
     teacher_settings,
-    words_left,
 )
 from compress.version import __version__
 
 TEACHER = "teacher"
 _FEW_TEXTS = 50
-_UNSURE = 1.2  # sizes and latencies are known beforehand to within this
-_TRY_S, _LOOK_S, END_S = 15.0, 5.0, 60.0  # a try but for its training, its judging alone, the report: guesses
+_LOOK_S = 5.0  # the judging of a try, a guess
 
 
 @dataclass(frozen=True)
@@ -193,97 +184,12 @@ class Ground:
         """The teacher's answers to the texts that are held back."""
         return np.asarray(np.load(self._answers)[len(self.choosing) :], dtype=np.float32)
 
-    def goals(self) -> Goals:
-        """The goals in milliseconds and megabytes."""
-        config, whole_ms = self.config, float(self.memory.facts["whole"]["teacher_ms"])
-        latency_ms = whole_ms / config.speedup if config.speedup else config.target_latency_ms
-        return Goals(config.max_drop, latency_ms, config.max_megabytes, whole_ms)
-
-    def costs(self) -> Costs:
-        """What a try takes, as far as it is known before the first one."""
-        epoch_s = self.memory.fact("epoch_s", lambda: epoch_seconds(self.start, self.data, 32))
-        whole = self.memory.facts.get("whole")
-        return Costs(epoch_s, _TRY_S if whole is None else whole["try_s"])
-
-    def plan(self, *, told: bool) -> Plan:
-        """What to try within the hours that the user gives; before the cuts are known, with cuts as they will be.
-
-        Raises:
-            CompressError: there is no time for a single candidate.
-        """
-        if told:
-            found = self.memory.fact("cuts", self._find_cuts)
-            cuts = {float(speedup): Cut(**cut) for speedup, cut in found.items()}
-            candidates = self._hopeful(candidates_of(self._whole(), cuts))
-        else:
-            expected = [Candidate(f"cut-{speedup:g}x", "prune", {}, 1 / speedup, 0.0) for speedup in SPEEDUPS]
-            candidates = candidates_of(self._shape(), {}) + expected
-        budget_s = None if self.config.hours is None else 3600 * self.config.hours - END_S - self._before_s(told)
-        costs = self.costs()
-        if (chosen := plan(candidates, full_epochs(self.data), costs, budget_s)) is None:
-            if told:  # hours of work are not thrown away
-                before = in_words(self._before_s(told))
-                say(f"auto: what comes before the tries took {before}, so no student fits; give more --hours for some")
-                return Plan(candidates[:1], rungs(1))
-            least = plan(candidates[:2], 1, costs, None)
-            assert least is not None
-            hours = (least.seconds(costs) + END_S + self._before_s(told)) / 3600
-            raise CompressError(
-                f"auto.hours {self.config.hours:g} is too short for one candidate; give {1.1 * hours:.2g} or more"
-            )
-        return chosen
-
-    def candidate(self, title: str) -> Candidate:
-        """The one of that title, whatever goals it was tried for."""
-        cuts = {float(speedup): Cut(**cut) for speedup, cut in self.memory.facts["cuts"].items()}
-        kinds = product(candidates_of(self._shape(), cuts), (False, True), ("dynamic", "static"))
-        every = (replace(each, cuts_words=words, activations=kind) for each, words, kind in kinds)
-        return next(each for each in every if each.title == title)
-
-    def _shape(self) -> Whole:
+    def shape(self) -> Whole:
+        """That of the user's model."""
         return Whole(Architecture.of(self.start.model), Widths.of(self.start.model))
 
-    def _whole(self) -> Whole:
-        """The teacher's shape, with the tokens that the texts need where the size is limited."""
-        most_mb, whole = self.config.max_megabytes, self._shape()
-        if most_mb is None:
-            return whole
-        words = self.memory.fact("words", lambda: words_left(self.checkpoint, self.data))
-        return replace(whole, words=words, most_mb=most_mb)
-
-    def _hopeful(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Those that may keep to the limits of latency and size, or the cheapest where none may; the teacher first."""
-        goals, whole_ms = self.goals(), float(self.memory.facts["whole"]["int8_ms"])
-        itself, *others = candidates
-
-        def may_meet(each: Candidate) -> bool:
-            small = goals.megabytes is None or each.megabytes <= goals.megabytes * _UNSURE
-            return small and (goals.latency_ms is None or each.share * whole_ms <= goals.latency_ms * _UNSURE)
-
-        return [itself, *([each for each in others if may_meet(each)] or others[:1])]
-
-    def tell(self) -> None:
-        """Say what is planned and about how long all of it takes, before anything is done."""
-        wanted = self.plan(told=False)
-        whole_s = wanted.seconds(self.costs()) + END_S + self._before_s(False)
-        self.memory.facts["estimated_s"] = whole_s  # of what is asked now
-        count, longest = len(wanted.candidates), wanted.rungs[-1]
-        say(f"auto: {count} candidates, trained for up to {longest} epochs; about {in_words(whole_s)} in all")
-
-    def _before_s(self, known: bool) -> float:
-        """What is done before the tries takes, as known or expected."""
-        if known:
-            return self.memory.spent_s - sum(each.seconds for each in self.memory.tries)
-        epochs = teacher_settings(self.data)["epochs"] if self.bare else 0
-        return float(epochs * self.costs().epoch_s + END_S)
-
-    def _find_cuts(self) -> dict[str, Any]:
-        say("auto: measuring what heads and neurons cost and what they are worth")
-        found = cuts_of(self.checkpoint, replace(self.data, validation=self.choosing), self.threads, self.config.seed)
-        return {str(speedup): asdict(cut) for speedup, cut in found.items()}
-
     def _look_at_the_teacher(self) -> dict[str, float]:
-        watch, itself = Stopwatch(), self._shape().candidate(ITSELF, "", {})
+        watch, itself = Stopwatch(), self.shape().candidate(ITSELF, "", {})
         with quietly():
             self.run(self.steps_of(itself, 0))
         int8_s = watch.seconds

@@ -15,7 +15,7 @@ from compress.cli.main import main
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.latency import table
-from compress.tuning import candidates, ground, judge, outcome
+from compress.tuning import candidates, judge, outcome, planner
 from compress.tuning.judge import Judge
 from compress.tuning.teacher import check_better_than_a_constant
 from compress.workers import process
@@ -40,8 +40,8 @@ def small() -> Iterator[None]:
         patch.setattr(interleave, "_SLOWEST_TURN_S", 0.01)
         patch.setattr(interleave, "_FASTEST_TURN_S", 0.005)
         patch.setattr(outcome, "_SECONDS", 0.02)
-        patch.setattr(ground, "full_epochs", lambda _: 3)
-        patch.setattr(ground, "candidates_of", lambda *given: [each for each in every(*given) if each.name in TRIED])
+        patch.setattr(planner, "full_epochs", lambda _: 3)
+        patch.setattr(planner, "candidates_of", lambda *given: [each for each in every(*given) if each.name in TRIED])
         yield
 
 
