@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clients lint setup schema tables docs clean
+.PHONY: demo test test-all clients lint setup schema tables bench bench-quick docs clean
 
 demo: setup
 	$(BIN)/compress demo --out runs/demo
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Also what is marked slow: long attacks, and a small sample of each is in `make test`.
+test-all: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m ""
 
 # The folder in transformers.js, optimum, OpenVINO and plain onnxruntime, each in an environment of its own in .peers.
 clients: setup
@@ -29,6 +33,13 @@ schema: setup
 # when they are stale.
 tables: setup
 	$(BIN)/python -m benchmarks.tables
+
+# Everything in benchmarks/README.md, which takes days; then a part of it in 15 minutes, on the demo's models.
+bench: setup
+	$(BIN)/python -m benchmarks.all
+
+bench-quick: setup
+	$(BIN)/python -m benchmarks.all --quick
 
 # The site, in build/site; a link or anchor that leads nowhere stops it. It has an environment of its own.
 docs: .docs/.done

@@ -17,7 +17,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -87,11 +87,11 @@ class Process:
 
 
 @contextmanager
-def pool(files: Files, threads: int) -> Iterator[dict[str, Process]]:
-    """A process for each contender whose graph is there."""
+def pool(contenders: Mapping[str, Path], threads: int) -> Iterator[dict[str, Process]]:
+    """A process for each of the ``contenders`` whose graph is there."""
     with ExitStack() as stack:
         processes = {}
-        for name, path in files.contenders.items():
+        for name, path in contenders.items():
             if path.is_file():
                 processes[name] = Process(path, threads)
                 stack.callback(processes[name].close)
@@ -144,7 +144,7 @@ def measure_model(model: str, threads: int, seconds: float) -> Iterator[Row]:
     files = Files(WORK / model.replace(" ", "-"))
     if not files.contenders[OURS].is_file():
         raise SystemExit(f"{files.folder} has no graphs; run first: python -m benchmarks.graphs prepare")
-    with pool(files, threads) as processes:
+    with pool(files.contenders, threads) as processes:
         if model == STUDENT:
             processes.pop("int8 products alone").close()
             texts = json.loads((files.folder / "texts.json").read_text(encoding="utf-8"))
@@ -170,13 +170,13 @@ def as_table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def merge(old: list[dict[str, Any]], new: Row) -> list[dict[str, Any]]:
-    """``old`` with ``new`` instead of a row of the same model, load and threads, sorted."""
+def merge(old: list[dict[str, Any]], new: Row, **more: Any) -> list[dict[str, Any]]:
+    """``old`` with ``new`` and what ``more`` is known of it for a row of the same model, load and threads, sorted."""
 
     def key(row: dict[str, Any]) -> tuple[str, int, str]:
         return row["model"], row["threads"], row["load"]
 
-    rows = {key(row): row for row in [*old, asdict(new)]}
+    rows = {key(row): row for row in [*old, asdict(new) | more]}
     return [rows[found] for found in sorted(rows)]
 
 

@@ -15,7 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
+from benchmarks.graphs_worker import token_feeds
 from benchmarks.openvino_setup import quantize as quantize_openvino
+from compress.families.view import EncoderView
 from compress.graph.build import graph_of
 from compress.graph.writer import IR_VERSION, OPSET
 from compress.quantization.dynamic import quantize_weights
@@ -46,38 +48,44 @@ def build(model: PreTrainedModel, calibration: list[list[int]], folder: Path, op
     """Write all graphs of ``model``; the peers' only where they are missing, ours and the floor each time."""
     folder.mkdir(parents=True, exist_ok=True)
     files = Files(folder).contenders
-    fp32 = graph_of(model)
-    onnx.save(fp32, folder / "ours.fp32.onnx")
-    onnx.save(quantize_weights(fp32), files["compress int8"])
+    build_ours(model, folder)
     onnx.save(floor_graph(model), files["int8 products alone"])
-    stock = folder / "stock.fp32.onnx"
     if not files["stock quantize_dynamic"].is_file():
-        export_stock(model, stock)
-        quantize_dynamic(stock, files["stock quantize_dynamic"], weight_type=QuantType.QInt8)
+        build_stock(model, folder)
+    stock = folder / "stock.fp32.onnx"
     if openvino and not files["OpenVINO + NNCF int8"].is_file():
         texts = folder / "calibration.json"
         texts.write_text(json.dumps(calibration), encoding="utf-8")
         quantize_openvino(stock, texts, files["OpenVINO + NNCF int8"])
 
 
-def export_stock(model: PreTrainedModel, path: Path) -> None:
-    """What everybody does: ``torch.onnx.export`` of transformers' model with eager attention.
+def build_ours(model: PreTrainedModel, folder: Path) -> None:
+    """Our graph of ``model`` in fp32 and int8."""
+    fp32 = graph_of(model)
+    onnx.save(fp32, folder / "ours.fp32.onnx")
+    onnx.save(quantize_weights(fp32), Files(folder).contenders["compress int8"])
+
+
+def build_stock(model: PreTrainedModel, folder: Path) -> None:
+    """What everybody does: ``torch.onnx.export`` of transformers' model with eager attention, ``quantize_dynamic``.
 
     By the TorchScript exporter, because ``quantize_dynamic`` fails on what the newer one writes.
     """
-    model.config._attn_implementation = "eager"
-    ids = torch.randint(1000, 2000, (2, 16))
-    axes = {name: {0: "batch", 1: "sequence"} for name in ("input_ids", "attention_mask", "token_type_ids")}
+    model.set_attn_implementation("eager")  # of which the exporter makes fewer nodes than of sdpa
+    inputs = {name: torch.from_numpy(one) for name, one in token_feeds(random_texts(2, 16)).items()}
+    inputs = EncoderView(model).inputs(inputs)
+    stock = folder / "stock.fp32.onnx"
     torch.onnx.export(
         model,
-        (ids, torch.ones_like(ids), torch.zeros_like(ids)),
-        path,
-        input_names=list(axes),
+        (inputs,),
+        stock,
+        input_names=list(inputs),
         output_names=["logits"],
-        dynamic_axes=axes,
+        dynamic_axes={name: {0: "batch", 1: "sequence"} for name in inputs},
         opset_version=17,
         dynamo=False,
     )
+    quantize_dynamic(stock, Files(folder).contenders["stock quantize_dynamic"], weight_type=QuantType.QInt8)
 
 
 def floor_graph(model: PreTrainedModel) -> onnx.ModelProto:

@@ -12,23 +12,32 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import beside, distillation, families, pruning, reference
+from benchmarks import beside, catalogue, distillation, families, long_texts, pruning, reference, scaling
 from benchmarks.gpu.table import table as gpu_table
+from benchmarks.peers import table as peers
 from compress.benchmark.report.page import as_markdown
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCUMENTS = (README, *sorted((ROOT / "docs").rglob("*.md")))
-PLOT = ROOT / "docs" / "headline.svg"
+# Not a page of the site: the list of all benchmarks is made like the pages' tables.
+GENERATED = (*DOCUMENTS, ROOT / "benchmarks" / "README.md")
 RESULTS = ROOT / "benchmarks" / "results"
-_HEADLINE = RESULTS / "demo.json"
 # What is measured data set by data set has a file for each in a folder of its own.
 _BY_DATA_SET = {"distillation": distillation.table, "pruning": pruning.table}
 _BESIDE = {"graphs": beside.graphs, "throughput_peers": beside.bulk, "textbrewer": beside.distillation}
 _FROM_CODE: dict[str, Callable[[], str]] = {
+    "catalogue": catalogue.table,
     "families": families.table,
     "commands": reference.commands,
     "python": reference.python,
+}
+# Of these not every checkout has results: they say so themselves.
+_MAYBE: dict[str, Callable[[Any], str]] = {
+    "gpu": gpu_table,
+    "peers": peers.table,
+    "scaling": scaling.table,
+    "long_texts": long_texts.table,
 }
 _MARKED = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # The report's colours on white: an image has no style sheet to take them from.
@@ -49,36 +58,61 @@ def table(name: str) -> str:
         return _BESIDE[name](_read(RESULTS / f"{name}.json"))
     if name in _FROM_CODE:
         return _FROM_CODE[name]()
-    if name == "gpu":  # a machine with one is seldom at hand
-        return gpu_table(_read(RESULTS / "gpu.json") if (RESULTS / "gpu.json").is_file() else None)
+    if name in _MAYBE:
+        path = RESULTS / f"{name}.json"
+        return _MAYBE[name](_read(path) if path.is_file() else None)
     return as_markdown(_read(RESULTS / f"{name}.json"))
 
 
-def plot() -> str:
-    """The headline's accuracy against latency as the report draws it; the last line says of which results it is."""
+def headline_plot(results: Any) -> str:
+    """The demo's accuracy against latency, as the report draws it."""
+    return _scatter(results["models"], results["recommendation"]["name"])
+
+
+def peers_plot(results: Any) -> str:
+    """The same of other tools beside ours."""
+    return _scatter(*peers.entries(results))
+
+
+def _scatter(entries: Any, chosen: str) -> str:
     from compress.benchmark.report.scatter import scatter
 
-    results = _read(_HEADLINE)
-    svg = scatter(results["models"], results["recommendation"]["name"], width=640, height=300)
+    return scatter(entries, chosen, width=640, height=300)
+
+
+PLOTS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "headline.svg": ("demo.json", headline_plot),
+    "peers.svg": ("peers.json", peers_plot),
+    "scaling.svg": ("scaling.json", scaling.plot),
+}
+
+
+def plots() -> dict[Path, str]:
+    """The plots whose results are kept and that are not of them: renderers draw the same ones a little differently."""
+    found = {}
+    for name, (results, draw) in PLOTS.items():
+        path, kept = ROOT / "docs" / name, RESULTS / results
+        if kept.is_file() and not (path.is_file() and source_of_plot(kept) in path.read_text(encoding="utf-8")):
+            found[path] = f"{_on_white(draw(_read(kept)))}\n{source_of_plot(kept)}\n"
+    return found
+
+
+def _on_white(svg: str) -> str:
     for name, colour in _COLOURS.items():
         svg = svg.replace(f"var(--{name})", colour)
-    svg = svg.replace("<svg ", '<svg style="background:#ffffff" ', 1)
-    return f"{svg}\n{source_of_plot()}\n"
+    return svg.replace("<svg ", '<svg style="background:#ffffff" ', 1)
 
 
-def source_of_plot() -> str:
-    """The results that the plot is of, by content: renderers draw the same ones a little differently."""
-    digest = hashlib.sha256(_HEADLINE.read_bytes()).hexdigest()
-    return f"<!-- {_HEADLINE.relative_to(ROOT).as_posix()} {digest} -->"
+def source_of_plot(results: Path) -> str:
+    """The last line of a plot says of which results it is, by content."""
+    digest = hashlib.sha256(results.read_bytes()).hexdigest()
+    return f"<!-- {results.relative_to(ROOT).as_posix()} {digest} -->"
 
 
 def stale() -> dict[Path, str]:
     """The documents that no longer say what their results and the code say, with what they should hold."""
-    found = {path: with_tables(path.read_text(encoding="utf-8")) for path in DOCUMENTS}
-    differing = {path: text for path, text in found.items() if text != path.read_text(encoding="utf-8")}
-    if not PLOT.is_file() or source_of_plot() not in PLOT.read_text(encoding="utf-8"):
-        differing[PLOT] = plot()
-    return differing
+    found = {path: with_tables(path.read_text(encoding="utf-8")) for path in GENERATED}
+    return {path: text for path, text in found.items() if text != path.read_text(encoding="utf-8")} | plots()
 
 
 def _read(path: Path) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from compress.durable import read_sealed, write_sealed
 from compress.errors import CompressError
-from compress.manifest_entries import ENTRIES, Kind, check_entries, is_whole
+from compress.manifest_entries import ENTRIES, OPTIONAL, Kind, check_entries, is_whole
 
 MANIFEST = "compress.json"
 FORMAT_VERSION = 1
@@ -46,6 +46,8 @@ class Manifest:
     format_version: int = FORMAT_VERSION
     # What calibrate or cascade chose: ``thresholds`` by label, ``abstain_below`` or ``hand_on_below``, and how.
     decision: dict[str, Any] | None = None
+    # Where finetune chose another way than the beginning: see :class:`compress.runtime.long_texts.LongTexts`.
+    long_texts: dict[str, Any] | None = None
 
     @property
     def digest(self) -> str:
@@ -130,7 +132,7 @@ def refuse_unlisted(folder: Path, manifest: Manifest) -> None:
 
 def _parse(path: Path) -> Manifest:
     try:
-        raw = {"decision": None} | read_sealed(path, required=False)  # earlier versions sealed none
+        raw = {**OPTIONAL, **read_sealed(path, required=False)}  # earlier versions sealed none
         version = raw["format_version"]
         if is_whole(version, 1) and version > FORMAT_VERSION:
             raise CompressError(f"{path}: format_version {version} is newer than this package reads; upgrade compress")
@@ -189,10 +191,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     )
     whole = Manifest(**{**vars(manifest), "files": files})
     content = asdict(whole)
-    if whole.decision is None:  # as earlier versions wrote it
-        del content["decision"]
+    for name in OPTIONAL:
+        if content[name] is None:  # as earlier versions wrote it
+            del content[name]
     try:
-        check_entries({"decision": None} | content)
+        check_entries({**OPTIONAL, **content})
     except ValueError as error:
         raise CompressError(f"{folder}: {error}, and could not be read again; correct the model given") from None
     write_sealed(folder / MANIFEST, content)

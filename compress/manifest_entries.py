@@ -6,6 +6,10 @@ from typing import Any, Literal, get_args
 from compress.task import TASKS
 
 Kind = Literal["torch", "onnx", "single_file", "tei", "triton"]
+LongTextMode = Literal["head", "head-tail", "windows"]
+Pooling = Literal["mean", "max", "first"]
+# Entries that a manifest has only where a step chose something.
+OPTIONAL: Mapping[str, None] = {"decision": None, "long_texts": None}
 NEVER = 2  # a threshold that no score reaches
 _LEAST_SCORES = ("abstain_below", "hand_on_below")
 # Tokens that a text is cut to: fewer have no room for its own beside the special ones, more are no number for Rust.
@@ -61,6 +65,18 @@ def _decision(value: object) -> bool:
     return isinstance(thresholds, dict) and all(map(_score, (*thresholds.values(), *least)))
 
 
+def _long_texts(value: object) -> bool:
+    if value is None or value == {"mode": "head-tail"}:
+        return True
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"mode", "stride", "pooling"}
+        and value["mode"] == "windows"
+        and is_whole(value["stride"], 1)
+        and value["pooling"] in get_args(Pooling)
+    )
+
+
 def _score(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= NEVER
 
@@ -81,4 +97,5 @@ ENTRIES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "files": (_list_of(_file), "a list of name, bytes and sha256"),
     "format_version": (lambda value: is_whole(value, 1), "a whole number of at least 1"),
     "decision": (_decision, f"thresholds by label or a score to abstain or hand on below, from 0 to {NEVER}"),
+    "long_texts": (_long_texts, f"head-tail, or windows with a stride and a pooling of {', '.join(get_args(Pooling))}"),
 }

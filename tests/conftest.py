@@ -3,9 +3,14 @@
 import gc
 import json
 import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
 
 WORDS = {
     "negative": ["bad", "awful", "dull", "boring", "poor", "waste", "mess", "tired"],
@@ -23,6 +28,14 @@ def _pin_worker() -> None:
         os.sched_setaffinity(0, {cpus[int(worker.removeprefix("gw")) % len(cpus)]})
 
 
+def _lie_in_memory() -> None:
+    """Put temporary folders into memory, where it has room: a step waits for a disk a dozen times, 10 ms each."""
+    memory = Path("/dev/shm")
+    if "TMPDIR" not in os.environ and memory.is_dir() and shutil.disk_usage(memory).free > 4e9:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(memory)
+
+
+_lie_in_memory()
 _pin_worker()  # on import: torch counts its CPUs when a test's conftest or module first imports it
 
 
@@ -39,6 +52,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Teachers' answers are kept apart from the user's own cache."""
     os.environ["COMPRESS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_parity_batches() -> Iterator[None]:
+    """An export is compared with PyTorch over a third of the batches, and small ones; tests/graph looks at them all."""
+    from compress.graph import checks
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "BATCHES", (1, 3))
+        patch.setattr(checks, "LENGTHS", (9,))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -102,56 +126,90 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_torch(tiny_encoder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shallow_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The encoder with its first layer alone: for how a training goes, which depth only makes longer."""
+    from transformers import BertModel, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("shallow")
+    BertModel.from_pretrained(tiny_encoder, num_hidden_layers=1).save_pretrained(folder)
+    BertTokenizer.from_pretrained(tiny_encoder).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def few_data(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 64, 24 and 24 rows of the data: for what does not depend on how much is learned."""
+    folder = tmp_path_factory.mktemp("few")
+    for split, rows in {"train": 64, "validation": 24, "test": 24}.items():
+        lines = (tiny_data / f"{split}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        (folder / f"{split}.jsonl").write_text("".join(lines[:rows]), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder of this name that a step writes: made by the worker that asks first, and read by both."""
+    place = tmp_path_factory.getbasetemp()
+    place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+
+    def made(name: str, step: Callable[..., object], *inputs: Path, **settings: Any) -> Path:
+        out = place / "models" / name
+        with FileLock(place / f"{name}.lock"):
+            if not out.exists():  # a step's folder is whole or not there
+                step(*inputs, out, threads=1, **settings)
+        return out
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny_torch(tiny_encoder: Path, tiny_data: Path, once: Callable[..., Path]) -> Path:
     """The encoder fine-tuned on the data, as ``compress finetune`` writes it."""
     import compress
 
-    out = tmp_path_factory.mktemp("models") / "teacher"
-    compress.finetune(tiny_encoder, tiny_data, out, epochs=3, learning_rate=1e-3, precision="fp32", threads=1)
-    return out
+    settings = {"epochs": 3, "learning_rate": 1e-3, "precision": "fp32"}
+    return once("teacher", compress.finetune, tiny_encoder, tiny_data, **settings)
 
 
 @pytest.fixture(scope="session")
-def tiny_onnx(tiny_torch: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_onnx(tiny_torch: Path, once: Callable[..., Path]) -> Path:
     """The export of ``tiny_torch``."""
     import compress
 
-    out = tmp_path_factory.mktemp("models") / "onnx"
-    compress.export(tiny_torch, out, threads=1)
-    return out
+    return once("onnx", compress.export, tiny_torch)
 
 
 @pytest.fixture(scope="session")
-def tiny_int8(tiny_onnx: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_int8(tiny_onnx: Path, tiny_data: Path, once: Callable[..., Path]) -> Path:
     """``tiny_onnx`` quantized."""
     import compress
 
-    out = tmp_path_factory.mktemp("models") / "int8"
-    compress.quantize(tiny_onnx, tiny_data, out, threads=1)
-    return out
+    return once("int8", compress.quantize, tiny_onnx, tiny_data)
 
 
 @pytest.fixture(scope="session")
-def tiny_static(tiny_onnx: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_static(tiny_onnx: Path, tiny_data: Path, once: Callable[..., Path]) -> Path:
     """``tiny_onnx`` quantized with the ranges of its activations measured beforehand."""
     import compress
 
-    out = tmp_path_factory.mktemp("models") / "static"
-    compress.quantize(tiny_onnx, tiny_data, out, activations="static", threads=1)
-    return out
+    return once("static", compress.quantize, tiny_onnx, tiny_data, activations="static")
 
 
 @pytest.fixture
 def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Timed models are forked from a process that has imported PyTorch: for tests of what is done with their answers.
+    """Timed models are forked from a process that has imported PyTorch, and timed for moments: for tests of what is
+    done with their answers and times.
 
     Importing it takes seconds a worker. What a worker loads and holds, and how long it takes for that, is looked at in
     ``tests/benchmark``, where it starts as it does for users.
     """
+    from compress.benchmark import interleave
     from compress.workers import process
     from tests.processes import ForkedWorker
 
     monkeypatch.setattr(process, "_start", ForkedWorker)
+    monkeypatch.setattr(interleave, "_SLOWEST_TURN_S", 0.03)
+    monkeypatch.setattr(interleave, "_FASTEST_TURN_S", 0.005)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO, Any
@@ -51,6 +52,12 @@ def start_module(
     )
     process.start()
     return process
+
+
+def start_server() -> None:
+    """Start what the other processes are forked from, and stays, now."""
+    _server()
+    ensure_running()
 
 
 class ForkedWorker:

@@ -6,6 +6,6 @@ from tests.tamper import missed
 
 
 def test_no_change_is_missed(tmp_path: Path) -> None:
-    found = missed(250, 0, tmp_path)
+    found = missed(100, 0, tmp_path)
     assert found == {kind: (tried, []) for kind, (tried, _) in found.items()}
     assert found.keys() == {"torch", "onnx", "int8", "single file", "cache"}

@@ -74,7 +74,7 @@ def _open_onnx(row: Row, threads: int) -> MeasuredPredictor:
     graph, manifest = gpu_graph(row.path), read_manifest(row.path)
     if graph is None:
         raise CompressError(f"{row.path}: has no graph for a GPU; export it in fp32")
-    encoder = TextEncoder.from_file(row.path / "tokenizer.json", manifest.max_length)
+    encoder = TextEncoder.of(row.path, manifest)
     return OnnxPredictor(graph, manifest, encoder, threads, provider=row.provider)
 
 

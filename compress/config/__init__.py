@@ -9,7 +9,7 @@ from compress.config.decisions import CalibrateConfig, CascadeConfig, CheckConfi
 from compress.config.deployment import BenchConfig, ExportConfig, QuantizeConfig
 from compress.config.pruning import PruneConfig
 from compress.config.settings import DataConfig, Effect, Names, Settings, ThreadsConfig, explain
-from compress.config.training import DistillationConfig, DistillConfig, FinetuneConfig, TrainingConfig
+from compress.config.training import DistillationConfig, DistillConfig, FinetuneConfig, LongTextsConfig, TrainingConfig
 
 __all__ = [
     "AutoConfig",
@@ -23,6 +23,7 @@ __all__ = [
     "Effect",
     "ExportConfig",
     "FinetuneConfig",
+    "LongTextsConfig",
     "Names",
     "PruneConfig",
     "QuantizeConfig",

@@ -11,11 +11,13 @@ from compress.config.settings import (
     Metric,
     Names,
     OwnFunction,
+    Settings,
     ThreadsConfig,
     Weight,
     one_or_more,
     setting,
 )
+from compress.manifest_entries import LongTextMode, Pooling
 
 BALANCED = "balanced"
 
@@ -37,7 +39,7 @@ class TrainingConfig(ThreadsConfig):
     weight_decay: float = setting(0.01, "AdamW's decay of weights (not biases, not norms)", ge=0, lt=1)
     max_grad_norm: float = setting(1.0, "gradients are clipped at this norm, after backward", gt=0)
     eval_steps: int | None = setting(None, "steps between validations; default: half an epoch", gt=0)
-    patience: int = setting(6, "stop after this many validations without a better metric", gt=0)
+    patience: int = setting(6, "stop after this many validations without a better checkpoint", gt=0)
     metric: Metric | None = setting(
         None,
         "what decides the best checkpoint; f1 is of the second of two labels; default: accuracy, or "
@@ -55,7 +57,23 @@ class TrainingConfig(ThreadsConfig):
     )
 
 
-class FinetuneConfig(TrainingConfig):
+class LongTextsConfig(Settings):
+    """What is read of texts that are longer than ``max_length`` tokens."""
+
+    long_texts: LongTextMode | None = setting(
+        None,
+        "what is read of a text of more than max_length tokens: head, head-tail (a quarter from its head, the rest "
+        "from its tail) or windows (all of it); default: the model's own, else head",
+    )
+    stride: int | None = setting(
+        None, "tokens that neighbouring windows of a text share; default: a quarter of a window", ge=1
+    )
+    pooling: Pooling | None = setting(
+        None, "what answers for all windows of a text: mean or max of each logit, or first; default: mean"
+    )
+
+
+class FinetuneConfig(LongTextsConfig, TrainingConfig):
     """finetune: train a classifier's head and body."""
 
     command: ClassVar[str] = "finetune"
@@ -82,6 +100,11 @@ class DistillationConfig(TrainingConfig):
 
     freeze_embeddings: bool | None = setting(
         None, "leave the embedding tables as they are; default: yes where they are the teacher's own"
+    )
+    metric: Metric | None = setting(
+        None,
+        "what decides the best checkpoint; f1 is of the second of two labels; default: the divergence from the "
+        "teacher's answers, or accuracy (macro_f1 for multi-label) where these are not learned",
     )
     temperature: float = setting(2.0, "softens teacher and student logits", gt=0, le=100)
     soft_weight: Weight = setting(0.9, "weight of the teacher's soft labels")
@@ -118,7 +141,7 @@ class DistillationConfig(TrainingConfig):
     )
 
 
-class DistillConfig(DistillationConfig):
+class DistillConfig(LongTextsConfig, DistillationConfig):
     """distill: train a student on the teacher's soft labels and the data's hard labels."""
 
     command: ClassVar[str] = "distill"

@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+
 from compress.config import DistillationConfig
 from compress.data import Dataset
 from compress.distillation.answers import Answers
 from compress.distillation.students import same_tokens, split_alike
 from compress.distillation.texts import augmented, build_corpus, read_unlabeled
 from compress.errors import CompressError
+from compress.families.tokenizers.smaller import ids_in
 from compress.modeling.checkpoint import Checkpoint
 from compress.runtime.encoding import Text
 from compress.training.batches import Encodings
@@ -32,20 +35,31 @@ class Corpus:
     folder: Path
 
     def texts(self) -> Iterator[Text]:
-        """All of them, as the student reads them."""
-        return chain(self.data.train.texts, self._more(self.student))
+        """All of them, as the student reads them: of one in windows as often as it has some."""
+        texts = chain(self.data.train.texts, self._more(self.student))
+        if self.student.long_texts.mode != "windows":
+            return texts
+        encoder = self.student.training_encoder
+        return chain.from_iterable([text] * len(encoder([text])[0].rows) for text in texts)
 
     def read_by_student(self, labelled: Encodings) -> Encodings:
         """All of them, of which the train split's are encoded."""
-        return build_corpus(labelled, self._more(self.student), self.student.encoder, self.folder / "student")
+        return build_corpus(labelled, self._more(self.student), self.student.training_encoder, self.folder / "student")
 
     def read_by(self, teacher: Checkpoint, own: Encodings, number: int) -> Encodings:
-        """All of them, by the teacher's tokenizer; ``own`` are the student's."""
+        """All of them, by the teacher's tokenizer; ``own`` are the student's, whose windows it reads."""
         alike = split_alike(teacher, self.student)
         limit = min(teacher.max_length, self.student.max_length) if alike else teacher.max_length
         if alike and limit == self.student.max_length and same_tokens(teacher, self.student):
             return own
-        encoder = replace(teacher, max_length=limit).encoder
+        if self.student.long_texts.mode == "windows":
+            if not alike or limit < self.student.max_length:
+                raise CompressError(
+                    f"{teacher.source}: cannot read the windows of {self.student.source}, whose tokenizer or "
+                    "max_length is another; take a teacher with the student's, or long_texts head"
+                )
+            return replace(own, ids=ids_in(teacher.tokenizer, self.student.tokenizer)[own.ids].astype(np.int32))
+        encoder = replace(teacher, max_length=limit, long_texts=self.student.long_texts).encoder
         labelled = Encodings.pack(encoder(self.data.train.texts))
         return build_corpus(labelled, self._more(teacher), encoder, self.folder / f"teacher-{number}")
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 
 from compress.config import DistillationConfig
 from compress.data import Dataset
 from compress.distillation.answers import Answers
 from compress.distillation.corpus import Corpus
+from compress.distillation.losses import soft_labels
 from compress.distillation.objective import Distillation
 from compress.distillation.soft_targets import AnswerOutputs, MeanOutputs
 from compress.distillation.students import check_tokenizers, has_table_of, require_same_positions
@@ -32,8 +34,11 @@ from compress.task import is_multi_label
 from compress.training.batches import Encodings, Examples, TeacherOutputs
 from compress.training.finetune import EncodedSplits
 from compress.training.loop import train
+from compress.training.optimization import TEACHER
 from compress.training.run_files import RunFiles
-from compress.training.validator import TrainingResult
+from compress.training.validator import Judge, TrainingResult
+
+_TEXTS_AT_ONCE = 256
 
 
 def distill(
@@ -55,6 +60,9 @@ def distill(
     ``text_columns`` are those of ``config.unlabeled``; ``encoded`` is the data as the student reads it, if the caller
     has it. ``others`` are more teachers: the mean of all their answers is learned, the other states are the first
     one's. ``answers`` take the place of the teachers' logits.
+
+    The weights that are kept are those with the least divergence from the teachers on the validation texts; or those
+    with the best metric, if ``config`` names one, or there are no teachers' soft labels to learn.
     """
     if config.freeze_embeddings is None:  # by default the teacher's own embeddings are not trained
         config = config.model_copy(update={"freeze_embeddings": answers is None and has_table_of(teacher, student)})
@@ -69,9 +77,27 @@ def distill(
         outputs, digest = _outputs([teacher, *others], corpus, own, objective.teacher_wanted)
         run_files = replace(run_files, inputs=digest)
         train_set = Examples(own, encoded.train.targets, outputs)
-        result = train(student, train_set, encoded.validation, objective, config, run_files)
+        by_teacher = config.metric is None and answers is None and "soft" in objective.weights
+        chosen_by = judge([teacher, *others], corpus, encoded.validation) if by_teacher else None
+        result = train(student, train_set, encoded.validation, objective, config, run_files, chosen_by)
     teacher.model.cpu()  # it may have run on a GPU beside the student, and the caller may use it again
     return result
+
+
+def judge(teachers: Sequence[Checkpoint], corpus: Corpus, validation: Examples) -> Judge:
+    """The divergence of a student's answers from the teachers' on the validation texts: their soft labels' loss.
+
+    It changes with every answer, where a metric moves only when one crosses the line to another label: a few hundred
+    texts, which cannot tell 96% from 97%, can tell which of two students is nearer to the teacher.
+    """
+    settings = corpus.config.model_copy(update={"unlabeled": None, "augment": 0})
+    alone = replace(corpus, data=replace(corpus.data, train=corpus.data.validation), config=settings)
+    outputs, _ = _outputs(teachers, alone, validation.encodings, frozenset({LOGITS}))
+    answered = Examples(validation.encodings, validation.targets, outputs)
+    some = np.array_split(np.arange(len(answered)), -(-len(answered) // _TEXTS_AT_ONCE))
+    teacher = torch.cat([answered.batch(rows)[TEACHER + LOGITS] for rows in some])
+    temperature, multi_label = corpus.config.temperature, is_multi_label(corpus.student.task)
+    return lambda logits: float(soft_labels(torch.from_numpy(logits), teacher, temperature, multi_label=multi_label))
 
 
 def _outputs(

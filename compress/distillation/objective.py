@@ -47,6 +47,9 @@ class Distillation(nn.Module):
     teacher_wanted: frozenset[str]
     """The states that a batch must hold, each under ``teacher.`` and its name; logits only if a term reads them."""
 
+    by_text: bool
+    """Whether each term is a mean over texts; a loss of the user's own may compare the texts of a batch."""
+
     def __init__(
         self, student: nn.Module, teacher: nn.Module, config: DistillationConfig, *, multi_label: bool
     ) -> None:
@@ -55,6 +58,7 @@ class Distillation(nn.Module):
         self._heads, self._teacher_heads = Widths.of(student).heads, Widths.of(teacher).heads
         self._layers = _layer_map(config, len(self._heads), len(self._teacher_heads))
         self.weights = _weights(config)
+        self.by_text = "custom" not in self.weights
         pairs = _pairs(self._layers, _relation_layer(config, len(self._teacher_heads)))
         self.pairs = {name: pairs[name] for name in self.weights}
         sizes = EncoderView(student).hidden_size, EncoderView(teacher).hidden_size

@@ -200,7 +200,7 @@ def _write(parts: Iterable[Encodings], paths: dict[str, Path]) -> None:
 
 
 def encoded(texts: Iterable[Text], encoder: TextEncoder) -> Iterator[Encodings]:
-    """The token ids of any number of texts, some of them at a time."""
+    """The token ids of what a model reads of any number of texts, some of them at a time."""
     source = iter(texts)
     while some := list(islice(source, _TEXTS_AT_ONCE)):
-        yield Encodings.pack(encoder(some))
+        yield Encodings.rows(encoder(some))

@@ -101,7 +101,8 @@ def parity_batches(predictor: Predictor, vocabulary: int, longest: int) -> Itera
     longest, reads = min(longest, MOST_TOKENS), min(predictor.encoder.max_length, MOST_TOKENS)
     texts = [*_TEXTS, " ".join(_TEXTS) * (reads // 100 + 1)]  # the last: more than it reads, or at least that many
     pairs = list(zip(texts, [*texts[1:], texts[0]], strict=True))
-    encodings = predictor.encoder(pairs if reads_pairs(predictor.task) else texts)
+    found = predictor.encoder(pairs if reads_pairs(predictor.task) else texts)
+    encodings = [row for encoding in found for row in encoding.rows]
     yield from (pad([encoding]) for encoding in encodings)
     yield pad(encodings)
     yield pad(encodings[:-1])

@@ -72,21 +72,21 @@ def _pieces(graph: GraphWriter, tokenizer: "Tokenizer", texts: str) -> tuple[str
     _require_berts(tokenizer)
     if next(treated(tokenizer, ["\ue000"])) == "":  # private use, such as a word processor's bullets, vanishes in BERT
         private, nothing = _string(graph, r"\p{Co}"), _string(graph, "")
-        texts = _text_op(graph, "StringRegexReplace", texts, private, nothing, name="kept")
+        texts = text_op(graph, "StringRegexReplace", texts, private, nothing, name="kept")
     piece = _string(graph, _PIECE)
-    pieces, _, _, rows = _text_op(graph, "StringRegexSplitWithOffsets", texts, piece, piece, name="pieces", outputs=4)
+    pieces, _, _, rows = text_op(graph, "StringRegexSplitWithOffsets", texts, piece, piece, name="pieces", outputs=4)
     table = "\n".join(f"{character}\t{replacement}" for character, replacement in character_table(tokenizer).items())
-    return _text_op(graph, "StringMapping", pieces, name="treated", map=table), rows
+    return text_op(graph, "StringMapping", pieces, name="treated", map=table), rows
 
 
 def _join(graph: GraphWriter, pieces: str, name: str) -> str:
-    return str(_text_op(graph, "StringJoin", pieces, _string(graph, ""), graph.constant("zero.1", [0]), name=name))
+    return str(text_op(graph, "StringJoin", pieces, _string(graph, ""), graph.constant("zero.1", [0]), name=name))
 
 
 def _split_words(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, max_length: int) -> list[str]:
     vocabulary = "\n".join(vocabulary_lines(tokenizer) or ())
     options = {"vocab_file": vocabulary, "do_lower_case": 0, "strip_accents": 0, "max_length": max_length}
-    found: list[str] = _text_op(graph, "BertTokenizer", texts, name="tokens", outputs=3, **options)
+    found: list[str] = text_op(graph, "BertTokenizer", texts, name="tokens", outputs=3, **options)
     return found
 
 
@@ -105,23 +105,13 @@ def _cut_beginning(graph: GraphWriter, tokens: Tokens, max_length: int) -> Token
 
 
 def _cut_pair(graph: GraphWriter, tokens: Tokens, max_length: int, side: str) -> Tokens:
-    """``[CLS] first [SEP] second [SEP]``: the shorter text keeps up to half of the room, the longer gets the rest."""
+    """``[CLS] first [SEP] second [SEP]``, each cut to its share."""
     one, three = graph.constant("one.1", [1]), graph.constant("three.1", [3])
-    room, half = graph.constant("room", [max_length - 3]), graph.constant("half", [(max_length - 3) // 2])
     length = graph.op("Shape", tokens.ids, name="pair.length")
     tail = graph.op("ReduceSum", tokens.types, name="pair.tail")  # the second text and its [SEP]
     second = graph.op("Sub", tail, one, name="pair.second")
     first = graph.op("Sub", graph.op("Sub", length, three, name="pair.words"), second, name="pair.first")
-
-    beside_second = graph.op("Sub", room, graph.op("Min", second, half, name="pair.second.half"), name="pair.beside")
-    keep_first = graph.op(
-        "Where",
-        graph.op("Greater", first, second, name="pair.first.is_longer"),
-        beside_second,
-        graph.op("Min", first, half, name="pair.first.half"),
-        name="pair.first.keep",
-    )
-    keep_second = graph.op("Sub", room, keep_first, name="pair.second.keep")
+    keep_first, keep_second = split_room(graph, first, second, max_length - 3)
 
     position = graph.op("CumSum", tokens.mask, graph.constant("zero.1", [0]), name="pair.position", exclusive=1)
     separator = graph.op("Add", first, one, name="pair.separator")
@@ -147,7 +137,22 @@ def _cut_pair(graph: GraphWriter, tokens: Tokens, max_length: int, side: str) ->
     return Tokens(*(graph.op("Compress", value, kept, name=f"{value}.cut", axis=0) for value in tokens))
 
 
-def _text_op(graph: GraphWriter, kind: str, *inputs: str, name: str, **attributes: Any) -> Any:
+def split_room(graph: GraphWriter, first: str, second: str, room: int) -> tuple[str, str]:
+    """How many tokens two texts of so many keep: the shorter one up to half of the room, the longer gets the rest."""
+    whole, half = graph.constant("room", [room]), graph.constant("half", [room // 2])
+    beside_second = graph.op("Sub", whole, graph.op("Min", second, half, name="pair.second.half"), name="pair.beside")
+    keep_first = graph.op(
+        "Where",
+        graph.op("Greater", first, second, name="pair.first.is_longer"),
+        beside_second,
+        graph.op("Min", first, half, name="pair.first.half"),
+        name="pair.first.keep",
+    )
+    return keep_first, graph.op("Sub", whole, keep_first, name="pair.second.keep")
+
+
+def text_op(graph: GraphWriter, kind: str, *inputs: str, name: str, **attributes: Any) -> Any:
+    """Add one of the operators for texts; as :meth:`GraphWriter.op`."""
     return graph.op(kind, *inputs, name=name, domain=DOMAIN, **attributes)
 
 
@@ -167,8 +172,8 @@ def _require_berts(tokenizer: "Tokenizer") -> None:
         and pair.type_ids == [0, 0, 1]
     ):
         raise CompressError(
-            "export --single-file: the tokenizer is not a BERT's (WordPiece, with [CLS] and [SEP] around a text), the "
-            "only kind that the operators for graphs can run; leave --single-file out"
+            f"export --single-file: the tokenizer ({type(model).__name__}) is neither a BERT's (WordPiece, with [CLS] "
+            "and [SEP] around a text) nor RoBERTa's, which the operators for graphs can run; leave --single-file out"
         )
     added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
     if own := [token for token in added if token not in _BERTS_OWN]:

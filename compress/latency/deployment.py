@@ -104,7 +104,7 @@ def deployment_of(whole: Checkpoint, data: Dataset, config: PruneConfig, threads
             )
         return Deployment(config.runtime, threads, config.batch, (config.length,))
     texts = (data.test if len(data.test) else data.validation).texts[:_TEXTS]
-    lengths = [len(encoding) for encoding in whole.encoder(texts)]
+    lengths = [len(row) for encoding in whole.encoder(texts) for row in encoding.rows]
     return Deployment(config.runtime, threads, config.batch, typical_lengths(lengths, config.batch))
 
 

@@ -39,6 +39,7 @@ _ROUNDS = 10  # even: each of the two goes first as often as second
 _TURN_S = 0.1
 _CALLS_AT_LEAST, _CALLS_AT_MOST = 8, 64
 _PROCESSES = 2
+_START_S = 1.0  # of a process that opens a model
 
 StartTimer = Callable[[], AbstractContextManager[Timer]]
 
@@ -115,6 +116,12 @@ def models_to_time(layers: int, heads: int, neurons: int) -> list[Widths]:
     ]
     possible = [shape for shape in shapes if max(shape[1:]) > 0 and shape[1] <= heads and shape[2] <= neurons]
     return [Widths.even(*shape) for shape in dict.fromkeys(possible)]
+
+
+def expected_seconds(models: int, whole_ms: float) -> float:
+    """About what timing so many models takes, where a call of the whole one takes ``whole_ms``; half that of a cut."""
+    turn_s = max(_TURN_S, _CALLS_AT_LEAST * whole_ms / 1000)
+    return models * (_START_S + 1.5 * (_ROUNDS + 1) * turn_s)
 
 
 def fit_table(times_ms: Mapping[Widths, float]) -> LatencyTable:

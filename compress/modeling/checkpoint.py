@@ -29,6 +29,7 @@ from compress.modeling.reading import one_line, read_config, read_network, read_
 from compress.progress import say_before_work
 from compress.replacement import between_renames, open_whole
 from compress.runtime.encoding import TextEncoder
+from compress.runtime.long_texts import HEAD, LongTexts
 from compress.task import is_multi_label
 
 
@@ -40,10 +41,11 @@ class Checkpoint:
     tokenizer: PreTrainedTokenizerFast
     task: str  # single_label, multi_label, or pair_single_label, pair_multi_label
     labels: tuple[str, ...]  # in the order of the logits; empty where the checkpoint is a bare encoder
-    max_length: int  # tokens kept of a text
+    max_length: int  # tokens kept of a text, or of each of its windows
     history: tuple[dict[str, Any], ...] = ()  # the steps so far, oldest first
     digest: str | None = None  # of the folder that it came from; None where that had no manifest
     source: str = ""  # the folder or hub id that it came from
+    long_texts: LongTexts = HEAD
     head: str = ""  # for finetuning: whether the head is the checkpoint's or new, in words
 
     @property
@@ -54,11 +56,19 @@ class Checkpoint:
     @cached_property
     def encoder(self) -> TextEncoder:
         """Texts to token ids, as this model wants them."""
-        return TextEncoder(self.tokenizer.backend_tokenizer, self.max_length, self.tokenizer.truncation_side)
+        tokenizer = self.tokenizer
+        return TextEncoder(tokenizer.backend_tokenizer, self.max_length, tokenizer.truncation_side, self.long_texts)
+
+    @cached_property
+    def training_encoder(self) -> TextEncoder:
+        """The same for texts to learn from: of one in windows it gives all."""
+        reads = self.long_texts.to_train()
+        return self.encoder if reads == self.long_texts else replace(self, long_texts=reads).encoder
 
     def manifest(self, kind: Literal["torch", "onnx"]) -> Manifest:
         """What a folder that holds this model says of it."""
-        return Manifest(kind, self.task, self.labels, self.max_length, self.parameters, self.history)
+        shape = self.task, self.labels, self.max_length, self.parameters
+        return Manifest(kind, *shape, self.history, long_texts=self.long_texts.entry)
 
     def with_model(self, model: PreTrainedModel) -> "Checkpoint":
         """The same checkpoint around another network."""
@@ -158,6 +168,7 @@ def _read(name: str, source: str, manifest: Manifest | None) -> Checkpoint:
         history=manifest.history if manifest else (),
         digest=manifest.digest if manifest else None,
         source=name,
+        long_texts=LongTexts.of(manifest) if manifest else HEAD,
     )
 
 

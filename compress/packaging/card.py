@@ -14,6 +14,7 @@ from compress.evaluation.metrics import wilson_interval
 from compress.folder import Manifest
 from compress.manifest_entries import NEVER
 from compress.runtime.graph_file import GRAPHS, INPUTS
+from compress.runtime.long_texts import LongTexts
 from compress.task import is_multi_label, reads_pairs
 from compress.templates import fill
 
@@ -54,6 +55,7 @@ def model_card(
         pairs=reads_pairs(manifest.task),
         multi_label=multi_label,
         activation="sigmoid" if multi_label else "softmax",
+        long_texts=LongTexts.of(manifest),
         cuts_start=truncation_side == "left",
         data_name=_data_name,
         quoted=json.dumps,  # YAML reads a string as JSON writes it

@@ -69,6 +69,7 @@ def joined(small: Manifest, large: Manifest, decision: Mapping[str, Any]) -> Man
         max_length=max(small.max_length, large.max_length),
         parameters=small.parameters + large.parameters,
         decision=dict(decision),
+        long_texts=None,  # each of the two has its own
         files=(),
     )
 

@@ -15,10 +15,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from compress.errors import CompressError
 from compress.families import family_of
 from compress.folder import Manifest, listed_files, write_manifest
+from compress.graph import byte_pairs
 from compress.graph.tokenizer import DOMAIN, write_pair_tokens, write_tokens
 from compress.graph.writer import GraphWriter, Shape, model_of
 from compress.modeling.checkpoint import Checkpoint, save_tokenizer, set_label_config
@@ -150,7 +152,7 @@ def with_tokenizer(network: onnx.ModelProto, tokenizer: Tokenizer, manifest: Man
     Inputs: ``text``, strings ``[batch]``; for tasks on pairs ``text_pair`` too. Outputs: ``label``, the likeliest,
     strings ``[batch]``; ``score``, its probability, float32 ``[batch]``; ``scores``, float32 ``[batch, labels]``, in
     the order of the metadata's ``labels``. For multi-label tasks the labels that apply are those with a score of at
-    least 0.5. The tokenizer must be a BERT's.
+    least 0.5. The tokenizer must be a BERT's or RoBERTa's.
     """
     texts = TEXTS if reads_pairs(manifest.task) else TEXTS[:1]
     outer = GraphWriter()
@@ -182,7 +184,9 @@ def _answer_one(network: onnx.ModelProto, tokenizer: Tokenizer, texts: Sequence[
     axis = graph.constant("axis.0", [0])
     at = graph.op("Unsqueeze", "number", axis, name="at")
     chosen = [graph.op("Gather", text, at, name=f"{text}.one") for text in texts]
-    if len(chosen) == 1:
+    if isinstance(tokenizer.model, BPE):
+        tokens = byte_pairs.write_tokens(graph, tokenizer, chosen, manifest.max_length)
+    elif len(chosen) == 1:
         tokens = write_tokens(graph, tokenizer, chosen[0], manifest.max_length)
     else:
         pair = graph.op("Concat", *chosen, name="pair", axis=0)

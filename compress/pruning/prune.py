@@ -198,4 +198,4 @@ def _untrained(model: Checkpoint, validation: Examples, config: PruneConfig) -> 
     model.model.cpu()
     metric = choose_metric(config.metric, model.task, len(model.labels))
     best = score(metric, logits, validation.targets, positive=positive_column(model.labels))
-    return TrainingResult(metric, best=best)
+    return TrainingResult(metric, metric, best)

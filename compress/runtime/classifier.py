@@ -58,7 +58,7 @@ class Classifier:
     A text is a ``str``; for tasks on pairs, two of them in a tuple or a list. Empty texts and control characters are
     answered as the tokenizer sees them. A text is answered by its beginning (by its end, where the model was made so):
     the model's ``max_length`` tokens. Of a long text no more is read than they need,
-    where the tokenizer lets it be cut.
+    where the tokenizer lets it be cut. A model trained with ``--long-texts`` reads both its ends, or all of it.
 
     It can be copied, pickled and used after a fork: then, unless it has one thread, the folder is opened again, which
     must still hold the same model.

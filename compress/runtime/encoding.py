@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,10 +12,14 @@ import numpy.typing as npt
 
 from compress.errors import CompressError, TextError, UnreadableTextError
 from compress.runtime.graph_file import INPUTS
+from compress.runtime.long_texts import HEAD, LongTexts
 from compress.runtime.partial import PartialTokenizer, Read, Sides
 
 if TYPE_CHECKING:
+    from tokenizers import Encoding as Tokens
     from tokenizers import Tokenizer
+
+    from compress.folder import Manifest
 
 Text = str | tuple[str, str]
 Feeds = dict[str, npt.NDArray[np.int64]]
@@ -27,14 +32,26 @@ _PADDING = ("[PAD]", "<pad>")  # the token that fills up short texts, as all our
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """Token ids and segment ids of one text or pair, with special tokens, truncated, unpadded."""
+    """Token ids and segment ids of one text or pair, with special tokens, truncated, unpadded.
+
+    Of a text that is read in windows they hold these one after the other, each of ``width`` tokens but the last.
+    """
 
     ids: list[int]
     type_ids: list[int]
     pad_id: int = 0  # the token that fills it up in a batch
+    width: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def rows(self) -> "list[Encoding]":
+        """What a model reads at once: the text, or each of its windows."""
+        if self.width is None:
+            return [self]
+        cuts = [slice(start, start + self.width) for start in range(0, len(self), self.width)]
+        return [Encoding(self.ids[cut], self.type_ids[cut], self.pad_id) for cut in cuts]
 
 
 class TextEncoder:
@@ -42,52 +59,82 @@ class TextEncoder:
 
     Args:
         tokenizer: it stays as it is.
-        max_length: the most tokens of a text or pair, special tokens included.
+        max_length: the most tokens of a text or pair, or of each window of a text, special tokens included.
         truncation_side: where a longer text loses tokens: its end for ``right``, its beginning for ``left``.
+        long_texts: what is read of a longer text.
         shared: whether others use ``tokenizer`` too; if not, it is used itself and not a copy.
     """
 
     def __init__(
-        self, tokenizer: "Tokenizer", max_length: int, truncation_side: str = "right", *, shared: bool = True
+        self,
+        tokenizer: "Tokenizer",
+        max_length: int,
+        truncation_side: str = "right",
+        long_texts: LongTexts = HEAD,
+        *,
+        shared: bool = True,
     ) -> None:
-        self.max_length = max_length
-        self.truncation_side = truncation_side
+        windows = long_texts.in_windows
+        self._tail: TextEncoder | None = None
+        if long_texts.mode == "head-tail":
+            self._tail = TextEncoder(tokenizer, max_length, "left")
+            truncation_side = "right"
+        self.max_length, self.truncation_side = max_length, truncation_side
+        self.long_texts = long_texts
+        self._width = max_length if windows else None
         self._tokenizer = deepcopy(tokenizer) if shared else tokenizer
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_length, direction=truncation_side)
+        self._tokenizer.enable_truncation(
+            max_length, stride=long_texts.stride if windows else 0, direction=truncation_side
+        )
         found = (tokenizer.token_to_id(token) for token in _PADDING)
         self.pad_id = next((number for number in found if number is not None), 0)
-        self._partial = PartialTokenizer(self._tokenizer, max_length, keeps_start=truncation_side == "right")
+        keeps_start = truncation_side == "right"
+        self._partial = PartialTokenizer(self._tokenizer, max_length, keeps_start=keeps_start, whole=windows)
 
     @classmethod
-    def from_file(cls, path: Path, max_length: int) -> "TextEncoder":
+    def of(cls, folder: Path, manifest: "Manifest") -> "TextEncoder":
+        """The one of a model folder of ours."""
+        return cls.from_file(folder / "tokenizer.json", manifest.max_length, LongTexts.of(manifest))
+
+    @classmethod
+    def from_file(cls, path: Path, max_length: int, long_texts: LongTexts = HEAD) -> "TextEncoder":
         """The tokenizer in a ``tokenizer.json``, which says the side too."""
         from tokenizers import Tokenizer
 
         try:
             tokenizer = Tokenizer.from_file(str(path))
-            return cls(tokenizer, max_length, side_of(tokenizer), shared=False)
+            return cls(tokenizer, max_length, side_of(tokenizer), long_texts, shared=False)
         except BaseException as error:  # noqa: BLE001 - see _reason
             reason = _reason(error)
             raise CompressError(f"{path}: is no tokenizer ({reason}); make or copy the folder again") from None
 
     def __call__(self, texts: Sequence[Text]) -> list[Encoding]:
         """One encoding a text, in order: the tokens of the whole text, of which only as much is read as they need."""
-        found = self._read([_sides(text) for text in texts])
-        # Without special tokens an empty text has none, which ends the whole process in ONNX Runtime.
-        nothing = [self.pad_id], [0]
-        return [
-            Encoding(*((encoding.ids, encoding.type_ids) if encoding.ids else nothing), self.pad_id)
-            for _, encoding in found
-        ]
+        found = [self._encoding(tokens) for _, tokens in self._read([_sides(text) for text in texts])]
+        if self._tail is None:
+            return found
+        return [self._both_ends(*ends) for ends in zip(found, self._tail(texts), strict=True)]
 
     def cut(self, text: Text) -> Text:
         """A text with the same encoding; of a long one the part that has it, where the tokenizer lets it be cut."""
         sides = _sides(text)
-        if sum(map(len, sides)) <= _LONG_TEXT or self._partial.first_parts(sides) == sides:
+        if self._tail or sum(map(len, sides)) <= _LONG_TEXT or self._partial.first_parts(sides) == sides:
             return text
         ((part, _),) = self._read([sides])
         return (part[0], part[1]) if len(part) == 2 else part[0]
+
+    def _encoding(self, tokens: "Tokens") -> Encoding:
+        rows = [tokens, *tokens.overflowing] if self._width else [tokens]
+        ids = list(chain.from_iterable(row.ids for row in rows))
+        type_ids = list(chain.from_iterable(row.type_ids for row in rows))
+        # Without special tokens an empty text has none, which ends the whole process in ONNX Runtime.
+        return Encoding(ids or [self.pad_id], type_ids or [0], self.pad_id, self._width)
+
+    def _both_ends(self, head: Encoding, tail: Encoding) -> Encoding:
+        """A quarter of the tokens from the head, as Sun et al. (2019) take 128 of 512, and the others from the tail."""
+        at = self.max_length // 4 if len(head) == self.max_length else len(head)
+        return Encoding(head.ids[:at] + tail.ids[at:], head.type_ids[:at] + tail.type_ids[at:], self.pad_id)
 
     def _read(self, texts: list[Sides]) -> list[Read]:
         try:

@@ -19,13 +19,16 @@ _CHARACTERS_A_TOKEN = 6
 class PartialTokenizer:
     """A tokenizer that cuts at ``max_length`` tokens, given parts of texts that have the whole texts' tokens.
 
-    A part ends where the tokenizer splits anyway; it is read again, twice as long, until it has enough tokens.
+    A part ends where the tokenizer splits anyway; it is read again, twice as long, until it has enough tokens. With
+    ``whole``, nothing is cut off.
     """
 
-    def __init__(self, tokenizer: "tokenizers.Tokenizer", max_length: int, *, keeps_start: bool) -> None:
+    def __init__(
+        self, tokenizer: "tokenizers.Tokenizer", max_length: int, *, keeps_start: bool, whole: bool = False
+    ) -> None:
         self._tokenizer = tokenizer
         self._max_length = max_length
-        self._boundaries = Boundaries.of(tokenizer, keeps_start=keeps_start)
+        self._boundaries = None if whole else Boundaries.of(tokenizer, keeps_start=keeps_start)
 
     def read(self, texts: Sequence[Sides]) -> list[Read]:
         """For each text or pair the parts that were read, and the encoding, which is that of the whole."""

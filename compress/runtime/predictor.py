@@ -1,6 +1,7 @@
 """The one seam: whatever turns texts into logits looks like this, so everything is measured by one path."""
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
@@ -90,23 +91,28 @@ def encoded_logits(
     batch_tokens: int | None = None,
     executor: "Executor | None" = None,
 ) -> Logits:
-    """Logits of texts that are token ids already; ``advance`` moves on by the texts of each batch when it is done.
+    """Logits of texts that are token ids already, those of a text in windows pooled.
+
+    ``advance`` moves on by the texts whose first rows are in a batch when it is done.
 
     ``batch_tokens`` is how many a batch of texts of like length may hold (default: as the predictor says), and
     ``executor`` computes several batches at once.
     """
-    logits = np.empty((len(encodings), len(predictor.labels)), dtype=np.float32)
-    batches = list(by_length(encodings, batch_tokens or predictor.batch_tokens))
+    texts = [encoding.rows for encoding in encodings]
+    rows = list(chain.from_iterable(texts))
+    logits = np.empty((len(rows), len(predictor.labels)), dtype=np.float32)
+    batches = list(by_length(rows, batch_tokens or predictor.batch_tokens))
 
-    def answer(rows: list[int]) -> Logits:
-        return predictor.run(pad([encodings[row] for row in rows]))
+    def answer(batch: list[int]) -> Logits:
+        return predictor.run(pad([rows[row] for row in batch]))
 
     answers = executor.map(answer, batches) if executor and len(batches) > 1 else map(answer, batches)
-    for rows, found in zip(batches, answers, strict=True):
-        logits[rows] = found
+    firsts = set(accumulate(map(len, texts), initial=0))
+    for batch, found in zip(batches, answers, strict=True):
+        logits[batch] = found
         if advance is not None:
-            advance(len(rows))
-    return logits
+            advance(sum(row in firsts for row in batch))
+    return logits if len(rows) == len(texts) else predictor.encoder.long_texts.pool(logits, list(map(len, texts)))
 
 
 def check_finite(logits: Logits, model: str) -> Logits:

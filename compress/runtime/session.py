@@ -91,7 +91,7 @@ class OnnxPredictor:
     ) -> "OnnxPredictor":
         """The same, of a folder whose manifest was read a moment ago."""
         _refuse_other_kinds(folder, manifest)
-        encoder = TextEncoder.from_file(folder / "tokenizer.json", manifest.max_length)
+        encoder = TextEncoder.of(folder, manifest)
         choice = choose_graph(folder)
         _say_if_short_of_memory(choice.graph, find_limits())
         predictor = cls(choice.graph, manifest, encoder, threads, instances, choice.reason, provider)

@@ -43,7 +43,7 @@ def calibrate(
         with exported(model, job, pairs=dataset.pairs) as (parent, manifest):
             check_labels(manifest, dataset, str(model))
             graph_name = _only_graph(manifest, model)
-            encoder = TextEncoder.from_file(parent / "tokenizer.json", manifest.max_length)
+            encoder = TextEncoder.of(parent, manifest)
             predictor = OnnxPredictor(parent / graph_name, manifest, encoder, job.threads)
             encodings = encoder(dataset.validation.texts)
             with progress("validation", len(encodings)) as advance:

@@ -14,6 +14,7 @@ from compress.folder import MANIFEST, Manifest, read_manifest, refuse_cascade
 from compress.paths import local_path
 from compress.progress import say
 from compress.runtime.graph_file import FP16_GRAPH, FP32_GRAPH, INT8_GRAPH
+from compress.runtime.long_texts import LongTexts
 from compress.steps.step import Job, StepResult, check_labels, data_step, step
 
 # fp16 keeps 11 bits of each number. Two trained MiniLMs moved by 0.0013 on a CPU, where weights alone are rounded; on a
@@ -99,7 +100,7 @@ def quantize(
                 form = "in fp16" if FP16_GRAPH in manifest.names else "quantized already"
                 raise CompressError(f"{model}: is {form}; give the fp32 ONNX folder or the PyTorch one")
             check_labels(manifest, dataset, str(model))
-            encoder = TextEncoder.from_file(parent / "tokenizer.json", manifest.max_length)
+            encoder = TextEncoder.of(parent, manifest)
             fp32 = OnnxPredictor(parent / FP32_GRAPH, manifest, encoder, job.threads)
             metric = job.config.metric or training_metric(manifest.history)
             reference = reference_outputs(fp32, dataset.validation, metric)
@@ -190,11 +191,17 @@ def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
     from compress.runtime.encoding import TextEncoder
     from compress.runtime.session import OnnxPredictor
 
+    layout = job.config.layout
     with exported(model, job, pairs=job.config.pairs) as (parent, manifest):
-        encoder = TextEncoder.from_file(parent / "tokenizer.json", manifest.max_length)
+        if not (reads := LongTexts.of(manifest)).head_alone:
+            raise CompressError(
+                f"{model}: reads long texts by {reads.mode}, and as {layout} only their beginning would be read; serve "
+                "its ONNX folder, or train with --long-texts head"
+            )
+        encoder = TextEncoder.of(parent, manifest)
         check_answers(OnnxPredictor(graph_to_lay_out(parent), manifest, encoder, job.threads), f"export: {model}")
-        graph = PACKAGES[job.config.layout](parent, manifest, job.folder)
-    return job.save_onnx(manifest, {"bytes": graph.stat().st_size}, manifest.digest, str(model), kind=job.config.layout)
+        graph = PACKAGES[layout](parent, manifest, job.folder)
+    return job.save_onnx(manifest, {"bytes": graph.stat().st_size}, manifest.digest, str(model), kind=layout)
 
 
 @contextmanager

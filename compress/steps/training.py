@@ -57,10 +57,11 @@ def distill(
     sources = [teacher] if isinstance(teacher, str | Path) else list(teacher)
     with data_step(DistillConfig, settings, data, out, overwrite, inputs=sources) as job:
         from compress.distillation.distill import distill as core
+        from compress.training.long_texts import with_long_texts
 
         config, dataset, text_columns = job.config, job.dataset, job.config.unlabeled_text or job.data.text
         answers, (first, *others) = _teachers(job, sources, text_columns)
-        student = _student(first, job)
+        student = with_long_texts(replace(_student(first, job), long_texts=first.long_texts), config)
         result = core(first, student, dataset, config, job.run_files(), text_columns, others=others, answers=answers)
         student = replace(student, history=first.history, digest=first.digest, source=first.source)
         also = {"teachers": [str(source) for source in sources]} if others else {}

@@ -26,6 +26,7 @@ class Encodings:
     type_ids: npt.NDArray[np.uint8]  # [tokens], the segment of each
     offsets: npt.NDArray[np.int64]  # [n + 1]
     pad_id: int = 0  # the token that fills up the shorter ones of a batch
+    width: int | None = None  # of the windows, where texts are in several: see :class:`Encoding`
 
     @classmethod
     def pack(cls, encodings: Iterable[Encoding]) -> "Encodings":
@@ -36,15 +37,20 @@ class Encodings:
             np.fromiter((token for encoding in whole for token in encoding.ids), np.int32, sum(lengths)),
             np.fromiter((kind for encoding in whole for kind in encoding.type_ids), np.uint8, sum(lengths)),
             np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
-            whole[0].pad_id if whole else 0,
+            *((whole[0].pad_id, whole[0].width) if whole else ()),
         )
+
+    @classmethod
+    def rows(cls, encodings: Iterable[Encoding]) -> "Encodings":
+        """What a model reads at once, each as a text: of one that is read in windows, every window."""
+        return cls.pack(row for encoding in encodings for row in encoding.rows)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def __getitem__(self, row: int) -> Encoding:
         start, end = self.offsets[row], self.offsets[row + 1]
-        return Encoding(self.ids[start:end].tolist(), self.type_ids[start:end].tolist(), self.pad_id)
+        return Encoding(self.ids[start:end].tolist(), self.type_ids[start:end].tolist(), self.pad_id, self.width)
 
     def __iter__(self) -> Iterator[Encoding]:
         return (self[row] for row in range(len(self)))
@@ -120,17 +126,18 @@ class LengthBatches:
         for start in range(0, len(order), self._pool):
             rows = order[start : start + self._pool]
             rows = rows[np.argsort(self._lengths[rows], kind="stable")]
-            batches += self._cut(rows)
+            batches += split_by_tokens(rows, self._lengths, self.batch_tokens)
         return [batches[index] for index in rng.permutation(len(batches))]
 
-    def _cut(self, rows: Rows) -> list[Rows]:
-        """Consecutive groups of ``rows``, shortest first: one text, or as many as fit ``batch_tokens`` once padded."""
-        groups, start = [], 0
-        for at in range(len(rows)):
-            if at > start and (at + 1 - start) * self._lengths[rows[at]] > self.batch_tokens:
-                groups.append(rows[start:at])
-                start = at
-        return [*groups, rows[start:]]
+
+def split_by_tokens(rows: Rows, lengths: Rows, tokens: int) -> list[Rows]:
+    """Consecutive groups of ``rows``, which come shortest first: one text, or as many as fit ``tokens`` once padded."""
+    groups, start = [], 0
+    for at in range(len(rows)):
+        if at > start and (at + 1 - start) * lengths[rows[at]] > tokens:
+            groups.append(rows[start:at])
+            start = at
+    return [*groups, rows[start:]]
 
 
 class BatchSchedule:

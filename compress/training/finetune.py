@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from compress.config import FinetuneConfig
@@ -13,6 +14,7 @@ from compress.modeling.states import Batch, States
 from compress.progress import say
 from compress.training.batches import Encodings, Examples
 from compress.training.imbalance import class_weights, weighted_loss
+from compress.training.long_texts import with_long_texts
 from compress.training.loop import train
 from compress.training.optimization import Losses, hard_labels
 from compress.training.run_files import RunFiles
@@ -28,9 +30,9 @@ def finetune(
             f"finetune.max_length must be at most {start.max_length}, the most tokens that {start.source} reads, "
             f"got {config.max_length}"
         )
-    model = replace(start, max_length=config.max_length or start.max_length)
+    model = with_long_texts(replace(start, max_length=config.max_length or start.max_length), config)
     encoded = EncodedSplits.of(model, data)
-    _warn_about_cut_texts(encoded.train, model.max_length)
+    _warn_about_cut_texts(encoded.train, model)
     choice = config.class_weights
     weights = torch.from_numpy(class_weights(choice, encoded.train.targets, model.labels)) if choice else None
     start_from_the_prior(model, encoded.train, weights)
@@ -42,6 +44,7 @@ class HardLabels:
     """The objective of fine-tuning: the data's labels alone; see :func:`weighted_loss` for weights and focus."""
 
     wanted: frozenset[str] = frozenset()
+    by_text: bool = True
 
     def __init__(self, weights: torch.Tensor | None = None, focus: float = 0.0) -> None:
         self._weights, self._focus = weights, focus
@@ -57,7 +60,11 @@ class HardLabels:
 
 @dataclass(frozen=True)
 class EncodedSplits:
-    """The train and validation split as a model reads them; the model may be trained or cut meanwhile."""
+    """The train and validation split as a model reads them; the model may be trained or cut meanwhile.
+
+    Of a train text in windows, each is an example with the text's labels (Dai and Callan 2019): a batch is then no
+    larger than without, and a teacher answers each window. Validation judges whole texts, as they will be answered.
+    """
 
     train: Examples
     validation: Examples
@@ -65,12 +72,19 @@ class EncodedSplits:
     @classmethod
     def of(cls, model: Checkpoint, data: Dataset) -> "EncodedSplits":
         """The splits of ``data``, each tokenized once."""
-        return cls(encode(model, data.train), encode(model, data.validation))
+        return cls(encode_to_train(model, data.train), encode(model, data.validation))
 
 
 def encode(model: Checkpoint, split: Split) -> Examples:
     """A split's texts as token ids and its labels as targets, with columns in the order of the model's labels."""
     return Examples(Encodings.pack(model.encoder(split.texts)), split.targets(model.labels, model.task))
+
+
+def encode_to_train(model: Checkpoint, split: Split) -> Examples:
+    """The same for texts to learn from; of one that is read in windows, every window with the text's labels."""
+    encodings = model.training_encoder(split.texts)
+    of_text = np.repeat(np.arange(len(encodings)), [len(encoding.rows) for encoding in encodings])
+    return Examples(Encodings.rows(encodings), split.targets(model.labels, model.task)[of_text])
 
 
 @torch.no_grad()
@@ -87,7 +101,7 @@ def start_from_the_prior(model: Checkpoint, train_set: Examples, weights: torch.
         bias.copy_(prior if weights is None else prior + weights.log())
 
 
-def _warn_about_cut_texts(examples: Examples, max_length: int) -> None:
-    cut = float((examples.encodings.lengths == max_length).mean())
-    if cut >= 0.01:
-        say(f"finetune: {cut:.0%} of the train texts reach {max_length} tokens; the rest of them is not read")
+def _warn_about_cut_texts(examples: Examples, model: Checkpoint) -> None:
+    cut = float((examples.encodings.lengths == model.max_length).mean())
+    if cut >= 0.01 and not model.long_texts.in_windows:
+        say(f"finetune: {cut:.0%} of the train texts reach {model.max_length} tokens; the rest of them is not read")

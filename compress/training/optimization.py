@@ -23,6 +23,9 @@ class Objective(Protocol):
     wanted: frozenset[str]
     """The states that it reads beside the logits."""
 
+    by_text: bool
+    """Whether its losses are means over a batch's texts, so that a batch may be computed in parts."""
+
     def __call__(self, states: States, batch: Batch) -> Losses: ...
 
 

@@ -26,7 +26,7 @@ from compress.version import __version__
 
 _STATE, _ABOUT = "state.pt", "checkpoint.json"
 _ABOUT_BEFORE = "identity"  # what earlier versions wrote instead
-_LAYOUT = 3  # of these files; checkpoints of another layout are thrown away
+_LAYOUT = 4  # of these files; checkpoints of another layout are thrown away
 
 State = dict[str, Any]
 """A training's whole state: tensors and what JSON can hold, by name."""

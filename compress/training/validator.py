@@ -1,6 +1,7 @@
 """Validation: keeps the best weights and says when to stop."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -17,16 +18,24 @@ from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import Logits, encoded_logits
 from compress.training.batches import Examples
 
+Judge = Callable[[Logits], float]
+"""How far logits of the validation texts, ``[n, labels]``, are from what they should be; the less, the better."""
+
+DIVERGENCE = "divergence"
+"""What a judge's figure is called; that of distillation is the divergence from the teacher."""
+
 
 @dataclass
 class TrainingResult:
-    """The result of a training: the best value of the validation metric, whose weights were kept, and how it got there.
+    """The result of a training: how good the kept weights are on the validation texts, and how it got there.
 
-    ``curve`` has an entry for each validation: step, mean loss since the last one, metric.
+    The kept weights are those with the least divergence, or the highest metric, as ``judged_by`` says. ``curve`` has an
+    entry for each validation: step, mean loss since the last one, metric, and the divergence if that judged.
     """
 
     metric: str
-    best: float = -math.inf
+    judged_by: str = ""
+    best: float = -math.inf  # the metric of the kept weights
     best_step: int = 0
     steps: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
@@ -39,7 +48,7 @@ class TrainingResult:
 
     def as_metrics(self) -> dict[str, Any]:
         """The entry in the model's history."""
-        best = {f"validation_{self.metric}": self.best, "best_step": self.best_step}
+        best = {f"validation_{self.metric}": self.best, "best_step": self.best_step, "judged_by": self.judged_by}
         return {**best, "steps": self.steps, "curve": self.curve}
 
 
@@ -53,8 +62,11 @@ class Validator:
         config: TrainingConfig,
         accelerator: Accelerator,
         precision: str,
+        judge: Judge | None = None,
     ) -> None:
-        self.result = TrainingResult(metric=choose_metric(config.metric, checkpoint.task, len(checkpoint.labels)))
+        metric = choose_metric(config.metric, checkpoint.task, len(checkpoint.labels))
+        self.result = TrainingResult(metric, DIVERGENCE if judge else metric)
+        self._judge = judge
         self._model = checkpoint.model
         self._examples = validation_set
         self._positive = positive_column(checkpoint.labels)
@@ -62,10 +74,11 @@ class Validator:
         self._processes, self._process = accelerator.num_processes, accelerator.process_index
         self._predictor = TorchPredictor(checkpoint, accelerator.device.type, precision)
         self._best_weights: dict[str, torch.Tensor] = {}
+        self._best_rank = -math.inf
         self._waited = 0
 
-    def validate(self, step: int, mean_loss: float) -> float:
-        """The metric after ``step`` steps; the weights are kept if it is the best so far."""
+    def validate(self, step: int, mean_loss: float) -> dict[str, float]:
+        """The metric after ``step`` steps, and the judge's figure; the weights are kept if they are the best so far."""
         logits = self._logits()
         if not np.isfinite(logits).all():  # the loss is computed before the step, so it cannot show what that broke
             raise CompressError(
@@ -74,15 +87,19 @@ class Validator:
             )
         self._model.train()
         result = self.result
-        value = score(result.metric, logits, self._examples.targets, positive=self._positive)
+        found = {result.metric: score(result.metric, logits, self._examples.targets, positive=self._positive)}
+        if self._judge is not None:
+            found[DIVERGENCE] = self._judge(logits)
         result.steps = step
-        result.curve.append({"step": step, "loss": mean_loss, result.metric: value})
-        if value > result.best:
-            result.best, result.best_step, self._waited = value, step, 0
+        result.curve.append({"step": step, "loss": mean_loss, **found})
+        rank = found[result.judged_by] * (1 if self._judge is None else -1)
+        if rank > self._best_rank:
+            self._best_rank, self._waited = rank, 0
+            result.best, result.best_step = found[result.metric], step
             self._best_weights = {name: weight.detach().clone() for name, weight in self._trained()}
         else:
             self._waited += 1
-        return value
+        return found
 
     @property
     def note(self) -> str:
@@ -104,11 +121,13 @@ class Validator:
 
     def state(self) -> dict[str, Any]:
         """The result so far and the best weights, for a checkpoint."""
-        return {"result": asdict(self.result), "waited": self._waited, "best": self._best_weights}
+        found = {"result": asdict(self.result), "rank": self._best_rank, "waited": self._waited}
+        return found | {"best": self._best_weights}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.result, self._waited = TrainingResult(**state["result"]), state["waited"]
+        self.result = TrainingResult(**state["result"])
+        self._best_rank, self._waited = state["rank"], state["waited"]
         device = next(self._model.parameters()).device
         self._best_weights = {name: weight.to(device) for name, weight in state["best"].items()}
 

@@ -1,6 +1,7 @@
 """auto: from what a model may cost to the best one that keeps to it."""
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +9,25 @@ from compress.clock import Stopwatch, in_words
 from compress.config import AutoConfig
 from compress.durable import told_in_one_line
 from compress.errors import CompressError
+from compress.formatting import metric_name, times
 from compress.locks import LockedError, locked
 from compress.machine import processes, use_threads
 from compress.paths import local_path
-from compress.progress import say
+from compress.progress import quietly, say
 from compress.runtime.predictor import predict_logits
 from compress.runtime.session import OnnxPredictor
 from compress.steps.step import StepResult, history_entry, split_settings
 from compress.tuning import outcome
+from compress.tuning.candidates import Candidate
 from compress.tuning.goals import Goals
 from compress.tuning.ground import Ground
-from compress.tuning.loop import Search
+from compress.tuning.judge import Judge
 from compress.tuning.memory import LOCK, leave_nothing_behind, open_folder
-from compress.tuning.planner import Planner
+from compress.tuning.planner import END_S, Planner
 from compress.tuning.promise import Promise, promise_of
-from compress.tuning.search import Try, best, figures, front
+from compress.tuning.search import Costs, Plan, Try, best, figures, front, next_try
+
+_SAID_FROM_S = 60.0  # a try that takes longer is announced
 
 
 def auto(
@@ -63,11 +68,10 @@ def auto(
 
 
 def _auto(ground: Ground) -> StepResult:
-    watch = Stopwatch()
-    planner = Planner(ground)
+    watch, planner = Stopwatch(), Planner(ground)
     planner.tell()
     ground.make_teacher()
-    search = Search(ground, planner, ground.judge(), planner.goals(), planner.plan(told=True))
+    search = _Search(ground, planner, ground.judge(), ground.goals(), planner.plan())
     say(f"auto: looking for {search.goals}")
     partial = False
     try:
@@ -77,71 +81,140 @@ def _auto(ground: Ground) -> StepResult:
             raise
         partial = True
         say("auto: interrupted; the best so far is written now")
-    return _Ending(search, watch, partial).write()
+    return search.finish(watch, partial=partial)
 
 
 @dataclass(frozen=True)
-class _Ending:
-    """What is done with the tries when the search is over, or was interrupted."""
+class _Search:
+    """The loop over the tries, and what is done with them at the end."""
 
-    search: Search
-    watch: Stopwatch
-    partial: bool
-
-    @property
-    def ground(self) -> Ground:
-        return self.search.ground
+    ground: Ground
+    planner: Planner
+    judge: Judge
+    goals: Goals
+    plan: Plan
 
     @property
-    def goals(self) -> Goals:
-        return self.search.goals
+    def tries(self) -> list[Try]:
+        return self.ground.memory.tries
 
-    def write(self) -> StepResult:
+    @property
+    def made(self) -> list[Try]:
+        """The tries that have a model."""
+        return [each for each in self.tries if not each.failed]
+
+    @property
+    def costs(self) -> Costs:
+        return self.planner.costs().learned(self.tries, self.plan.candidates)
+
+    def go_on(self) -> None:
+        """Try until the search is over."""
+        told_of_others = False
+        while (chosen := self._next()) is not None:
+            candidate, epochs = chosen
+            expected_s = self.costs.seconds(candidate, epochs)
+            if expected_s > _SAID_FROM_S:
+                say(f"{candidate.label(epochs)}: made now, about {in_words(expected_s)}")
+            found = self._try(candidate, epochs)
+            self.ground.memory.add(found)
+            say(self._line(found))
+            if self.judge.watch.busy() and not told_of_others:
+                told_of_others = True
+                say("auto: other programs use this machine's CPUs, so latencies are less sure; stop them if you can")
+        if not self.made:
+            reason = self.tries[-1].failed if self.tries else "there was no time for one, give more --hours"
+            raise CompressError(f"auto: no model could be made; {reason}")
+
+    def finish(self, watch: Stopwatch, *, partial: bool) -> StepResult:
         """Write everything; what meets no goal is said when all is written."""
-        ground, chosen = self.ground, best(self.search.made, self.goals)
+        ground, chosen = self.ground, best(self.made, self.goals)
         promise = self._promise(chosen) if chosen else None
         missed = promise.missed_words(self.goals.max_drop) if promise else ""
-        found = " ".join(filter(None, [missed, self._found_words(chosen, promise)]))
-        metrics = self._metrics(chosen, promise)
-        outcome.write_front(ground.tries, ground.folder / "front", [each.label for each in front(self.search.made)])
+        found = " ".join(filter(None, [missed, self._found_words(chosen, promise, partial=partial)]))
+        metrics = self._metrics(chosen, promise, partial=partial)
+        outcome.write_front(ground.tries, ground.folder / "front", [each.label for each in front(self.made)])
         if chosen:
-            self._write_winner(chosen, found, metrics)
+            self._write_winner(chosen, found, metrics, watch)
         else:
             outcome.remove_winner(ground.folder)
-        self._report(chosen, found, missed if chosen else found)
+        self._report(chosen, found, missed if chosen else found, partial=partial)
         if missed:
             say(f"auto: {missed}")
-        if self.partial:
+        if partial:
             left = "the best model so far" if chosen else "the models so far in front, but none meets the goals yet"
             raise KeyboardInterrupt(f"{ground.folder} has {left}; the same command goes on")
         if chosen is None:
             raise CompressError(
                 f"auto: {found} {ground.folder / 'front'} has the models; to get one, allow {self.goals.to_allow}"
             )
-        return StepResult("auto", ground.folder, self.watch.seconds, metrics)
+        return StepResult("auto", ground.folder, watch.seconds, metrics)
 
-    def _found_words(self, chosen: Try | None, promise: Promise | None) -> str:
+    def _found_words(self, chosen: Try | None, promise: Promise | None, *, partial: bool) -> str:
         if chosen is None:
-            return f"No model meets the goals: {self.goals.nearest(figures(self.search.made))}."
+            return f"No model meets the goals: {self.goals.nearest(figures(self.made))}."
         seconds = in_words(self.ground.memory.seconds)
         name = chosen.label
-        return outcome.found_words(str(self.goals), len(self.search.made), seconds, name, promise, partial=self.partial)
+        return outcome.found_words(str(self.goals), len(self.made), seconds, name, promise, partial=partial)
 
-    def _report(self, chosen: Try | None, found: str, warning: str) -> None:
+    def _report(self, chosen: Try | None, found: str, warning: str, *, partial: bool) -> None:
         """The winner and the front beside the teacher, on the test texts; and all tries."""
-        ground, shown = self.ground, front(self.search.made)
+        ground, shown = self.ground, front(self.made)
         models = [ground.teacher, *([ground.folder / outcome.BEST] if chosen else [])]
         models += [ground.folder / "front" / each.label for each in shown if each != chosen]
         search = {
             "found": found,
-            "tries": outcome.as_points(self.search.made, {each.label for each in shown}, ground.metric),
+            "tries": outcome.as_points(self.made, {each.label for each in shown}, ground.metric),
             "chosen": chosen.label if chosen else "",
-            "stages": self._stages(),
+            "stages": outcome.stages(ground.memory.seconds_of, self.tries),
         }
         settings = {"threads": ground.config.threads, "metric": ground.metric}
         outcome.write_search_report(
-            ground.folder / "report", models, ground.data, settings, search, warning=warning, partial=self.partial
+            ground.folder / "report", models, ground.data, settings, search, warning=warning, partial=partial
         )
+
+    def _try(self, candidate: Candidate, epochs: int) -> Try:
+        """Make a candidate's model and judge it; what fails is a try too."""
+        ground, watch = self.ground, Stopwatch()
+        steps = ground.steps_of(candidate, epochs)
+        train_s = 0.0
+        try:
+            with quietly():
+                done = ground.run(steps)
+                train_s = sum(result.seconds for result in done.values() if result.step == candidate.command)
+                label = candidate.label(epochs)
+                found = self.judge.judged(ground.tries / label, Try(candidate.title, epochs))
+        except CompressError as error:
+            found = Try(candidate.title, epochs, failed=str(error))
+        if candidate.command and epochs < self.plan.rungs[-1]:
+            shutil.rmtree(ground.tries / candidate.trained(epochs), ignore_errors=True)
+        return replace(found, seconds=watch.seconds, train_s=train_s)
+
+    def _next(self) -> tuple[Candidate, int] | None:
+        def is_trained(candidate: Candidate, epochs: int) -> bool:
+            return (self.ground.tries / candidate.trained(epochs)).is_dir()
+
+        return next_try(self.plan, self.tries, self.goals, self.costs, self._left_s(), is_trained)
+
+    def _left_s(self) -> float | None:
+        hours = self.ground.config.hours
+        return None if hours is None else 3600 * hours - END_S - self.ground.memory.spent_s
+
+    def _line(self, found: Try) -> str:
+        if found.failed:
+            return f"{found.label}: failed, {found.failed}"
+        name = metric_name(self.ground.metric)
+        shown = f"{found.label}: {name} {found.value:.1%}, {self._cost(found)}"
+        chosen = best(self.made, self.goals)
+        so_far = f"best so far {chosen.label}" if chosen else "none meets the goals yet"
+        left_s = self.plan.seconds(self.costs) - sum(each.seconds for each in self.tries)
+        limit_s = self._left_s()
+        return (
+            f"{shown}; {so_far}; about {in_words(max(0.0, left_s if limit_s is None else min(left_s, limit_s)))} left"
+        )
+
+    def _cost(self, found: Try) -> str:
+        speed = times(self.goals.whole_ms / found.ms)
+        return f"{found.ms:.3g} ms ({speed}), {found.megabytes:.1f} MB, {found.loss:.1f} points lost"
 
     def _promise(self, chosen: Try) -> Promise | None:
         """What the held-back texts say of the winner, which they did not help to choose."""
@@ -149,46 +222,33 @@ class _Ending:
         if not len(ground.held):
             return None
         model = OnnxPredictor.open(ground.tries / chosen.label, ground.threads)
-        logits, judge = predict_logits(model, ground.held.texts), self.search.judge
+        logits, labels = predict_logits(model, ground.held.texts), self.judge.labels
         return promise_of(
-            ground.metric, judge.task, judge.labels, ground.held_logits(), logits, ground.held, len(ground.data.test)
+            ground.metric, self.judge.task, labels, ground.held_logits(), logits, ground.held, len(ground.data.test)
         )
 
-    def _write_winner(self, chosen: Try, found: str, metrics: dict[str, Any]) -> None:
+    def _write_winner(self, chosen: Try, found: str, metrics: dict[str, Any], watch: Stopwatch) -> None:
         ground = self.ground
-        steps = ground.steps_of(self.search.planner.candidate(chosen.candidate), chosen.epochs)
+        steps = ground.steps_of(self.planner.candidate(chosen.candidate), chosen.epochs)
         outcome.write_recipe(ground.folder, steps, str(self.goals), ground.config.seed)
         made = ground.tries / chosen.label
-        entry = history_entry(ground.config, self.watch.seconds, metrics, str(ground.teacher), ground.checkpoint.digest)
+        entry = history_entry(ground.config, watch.seconds, metrics, str(ground.teacher), ground.checkpoint.digest)
         outcome.write_best(made, ground.folder / outcome.BEST, found, entry)
 
-    def _metrics(self, chosen: Try | None, promise: Promise | None) -> dict[str, Any]:
+    def _metrics(self, chosen: Try | None, promise: Promise | None, *, partial: bool) -> dict[str, Any]:
         if chosen is None:
             return {}
         own = {
             "model": chosen.label,
-            "tries": len(self.search.tries),
+            "tries": len(self.tries),
             "speedup": round(self.goals.whole_ms / chosen.ms, 2),
             "latency_ms": chosen.ms,
             "megabytes": chosen.megabytes,
             "int8_ms": self.ground.memory.facts["whole"]["int8_ms"],
             "search_s": round(self.ground.memory.seconds, 1),
             "estimated_s": round(self.ground.memory.facts["estimated_s"], 1),
-            "partial": self.partial,
+            "partial": partial,
         }
         if promise and promise.missed_words(self.goals.max_drop):
             own["goal_met_on_held_back"] = False
         return own | (promise.as_metrics() if promise else {})
-
-    def _stages(self) -> list[dict[str, Any]]:
-        """What each stage took, in seconds."""
-        known = self.ground.memory.seconds_of
-        names = {"teacher": "training the teacher", "whole": "the teacher in int8", "cuts": "importance and latencies"}
-        rows = [
-            {"stage": shown, "tries": None, "seconds": known[name]} for name, shown in names.items() if name in known
-        ]
-        for epochs in sorted({each.epochs for each in self.search.tries}):
-            own = [each for each in self.search.tries if each.epochs == epochs]
-            what = f"{epochs} epochs" if epochs else "not trained"
-            rows.append({"stage": what, "tries": len(own), "seconds": sum(each.seconds for each in own)})
-        return rows

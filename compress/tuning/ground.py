@@ -1,4 +1,4 @@
-"""What all tries have in common: the data divided, a teacher that is a classifier, its figures, and the folder."""
+"""What stands before the first try: the data divided, a teacher that is a classifier, and its figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -31,6 +31,7 @@ from compress.recipes.run import digest_source, run
 from compress.runtime.predictor import Logits
 from compress.steps.step import StepResult, check_labels
 from compress.tuning.candidates import ITSELF, Candidate, Steps, Whole
+from compress.tuning.goals import Goals
 from compress.tuning.judge import Judge, look
 from compress.tuning.memory import Memory
 from compress.tuning.promise import divided
@@ -43,7 +44,7 @@ from compress.version import __version__
 
 TEACHER = "teacher"
 _FEW_TEXTS = 50
-_LOOK_S = 5.0  # the judging of a try, a guess
+_LOOK_S = 5.0  # for judging a try, a guess
 
 
 @dataclass(frozen=True)
@@ -184,12 +185,19 @@ class Ground:
         """The teacher's answers to the texts that are held back."""
         return np.asarray(np.load(self._answers)[len(self.choosing) :], dtype=np.float32)
 
+    def goals(self) -> Goals:
+        """The goals in milliseconds and megabytes."""
+        config, whole_ms = self.config, float(self.memory.facts["whole"]["teacher_ms"])
+        latency_ms = whole_ms / config.speedup if config.speedup else config.target_latency_ms
+        return Goals(config.max_drop, latency_ms, config.max_megabytes, whole_ms)
+
+    @property
     def shape(self) -> Whole:
-        """That of the user's model."""
+        """The teacher's."""
         return Whole(Architecture.of(self.start.model), Widths.of(self.start.model))
 
     def _look_at_the_teacher(self) -> dict[str, float]:
-        watch, itself = Stopwatch(), self.shape().candidate(ITSELF, "", {})
+        watch, itself = Stopwatch(), self.shape.candidate(ITSELF, "", {})
         with quietly():
             self.run(self.steps_of(itself, 0))
         int8_s = watch.seconds

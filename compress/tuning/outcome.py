@@ -119,4 +119,18 @@ def found_words(goals: str, tries: int, seconds: str, name: str, promise: Promis
     """How the winner was found, for its card and the report."""
     ended = "before it was interrupted" if partial else "in all"
     sure = f"; {promise}" if promise else "; too few validation texts to hold some back, so no interval can be promised"
-    return f"`compress auto` looked for {goals}. It made {tries} models in {seconds} {ended} and took {name}{sure}."
+    models = f"{tries} model{'s' * (tries != 1)}"
+    return f"`compress auto` looked for {goals}. It made {models} in {seconds} {ended} and took {name}{sure}."
+
+
+def stages(known_s: Mapping[str, float], tries: Sequence[Try]) -> list[dict[str, Any]]:
+    """What each stage of a search took, in seconds; ``known_s`` is what its facts took, by their names."""
+    names = {"teacher": "training the teacher", "whole": "the teacher in int8", "cuts": "importance and latencies"}
+    rows = [
+        {"stage": shown, "tries": None, "seconds": known_s[name]} for name, shown in names.items() if name in known_s
+    ]
+    for epochs in sorted({each.epochs for each in tries}):
+        own = [each for each in tries if each.epochs == epochs]
+        what = f"{epochs} epochs" if epochs else "not trained"
+        rows.append({"stage": what, "tries": len(own), "seconds": sum(each.seconds for each in own)})
+    return rows

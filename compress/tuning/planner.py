@@ -1,4 +1,4 @@
-"""What to try for the user's goals within the hours that the user gives, and about how long it takes."""
+"""What to try, and what all of it takes: within the hours that the user gives, before and after it is measured."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -7,29 +7,65 @@ from typing import Any
 
 from compress.clock import in_words
 from compress.errors import CompressError
-from compress.modeling.widths import Cut
+from compress.modeling.widths import Cut, Widths
 from compress.progress import say
 from compress.tuning.candidates import SPEEDUPS, Candidate, Whole, candidates_of
-from compress.tuning.goals import Goals
 from compress.tuning.ground import Ground
 from compress.tuning.search import Costs, Plan, plan, rungs
-from compress.tuning.teacher import cuts_of, epoch_seconds, full_epochs, teacher_settings, words_left
+from compress.tuning.teacher import cuts_of, cuts_seconds, epoch_seconds, full_epochs, teacher_settings, words_left
 
 _UNSURE = 1.2  # sizes and latencies are known beforehand to within this
+_CUTS_AT_MOST = 1 / 3  # of the hours, for measuring what may be cut
+_TRAINED_TO_ANSWERED = 4.0  # time of training with a text over that of its answer in int8, a guess
 _TRY_S, END_S = 15.0, 60.0  # a try but for its training, the report: guesses
 
 
 @dataclass(frozen=True)
 class Planner:
-    """The goals and the candidates of a search on its ground."""
+    """The candidates that there is time for, on the ground of a search."""
 
     ground: Ground
 
-    def goals(self) -> Goals:
-        """The goals in milliseconds and megabytes."""
-        config, whole_ms = self.ground.config, float(self.ground.memory.facts["whole"]["teacher_ms"])
-        latency_ms = whole_ms / config.speedup if config.speedup else config.target_latency_ms
-        return Goals(config.max_drop, latency_ms, config.max_megabytes, whole_ms)
+    def tell(self) -> None:
+        """Say what is planned and about how long all of it takes, before anything is done.
+
+        Raises:
+            CompressError: there is no time for a single candidate.
+        """
+        before_s, costs = self._expected_before_s(), self.costs()
+        speedups = SPEEDUPS if self._has_time_for_cuts() else ()
+        cuts = [Candidate(f"cut-{speedup:g}x", "prune", {}, 1 / speedup, 0.0) for speedup in speedups]
+        candidates = candidates_of(self.ground.shape, {}) + cuts
+        if (wanted := self._plan(candidates, before_s)) is None:
+            least = plan(candidates[:2], 1, costs, None)
+            assert least is not None
+            given, needed = self.ground.config.hours, (least.seconds(costs) + END_S + before_s) / 3600
+            raise CompressError(f"auto.hours {given:g} is too short for one candidate; give {1.1 * needed:.2g} or more")
+        whole_s = wanted.seconds(costs) + END_S + before_s
+        self.ground.memory.facts["estimated_s"] = whole_s  # of what is asked now
+        count, longest = len(wanted.candidates), wanted.rungs[-1]
+        say(f"auto: {count} candidates, trained for up to {longest} epochs; about {in_words(whole_s)} in all")
+
+    def plan(self) -> Plan:
+        """What to try in the time that is left, once the teacher is known; the cuts are found where there is time."""
+        ground = self.ground
+        if self._has_time_for_cuts():
+            ground.memory.fact("cuts", self._find_cuts)
+        else:
+            say(f"auto: measuring cuts would take about {in_words(self._cuts_s())} of your hours, so none is tried")
+        candidates = self._hopeful(candidates_of(self._whole(), self._cuts()))
+        before_s = ground.memory.spent_s - sum(each.seconds for each in ground.memory.tries)
+        if chosen := self._plan(candidates, before_s):
+            return chosen
+        took = in_words(before_s)  # hours of work are not thrown away
+        say(f"auto: what comes before the tries took {took}, so no student fits; give more --hours for some")
+        return Plan(candidates[:1], rungs(1))
+
+    def candidate(self, title: str) -> Candidate:
+        """The one of that title, whatever goals it was tried for."""
+        kinds = product(candidates_of(self.ground.shape, self._cuts()), (False, True), ("dynamic", "static"))
+        every = (replace(each, cuts_words=words, activations=kind) for each, words, kind in kinds)
+        return next(each for each in every if each.title == title)
 
     def costs(self) -> Costs:
         """What a try takes, as far as it is known before the first one."""
@@ -37,43 +73,9 @@ class Planner:
         whole = self.ground.memory.facts.get("whole")
         return Costs(epoch_s, _TRY_S if whole is None else whole["try_s"])
 
-    def plan(self, *, told: bool) -> Plan:
-        """What to try within the hours that the user gives; before the cuts are known, with cuts as they will be.
-
-        Raises:
-            CompressError: there is no time for a single candidate.
-        """
-        if told:
-            found = self.ground.memory.fact("cuts", self._find_cuts)
-            cuts = {float(speedup): Cut(**cut) for speedup, cut in found.items()}
-            candidates = self._hopeful(candidates_of(self._whole(), cuts))
-        else:
-            expected = [Candidate(f"cut-{speedup:g}x", "prune", {}, 1 / speedup, 0.0) for speedup in SPEEDUPS]
-            candidates = candidates_of(self.ground.shape(), {}) + expected
-        hours = self.ground.config.hours
-        budget_s = None if hours is None else 3600 * hours - END_S - self._before_s(told)
-        costs = self.costs()
-        if (chosen := plan(candidates, full_epochs(self.ground.data), costs, budget_s)) is None:
-            if told:  # hours of work are not thrown away
-                before = in_words(self._before_s(told))
-                say(f"auto: what comes before the tries took {before}, so no student fits; give more --hours for some")
-                return Plan(candidates[:1], rungs(1))
-            least = plan(candidates[:2], 1, costs, None)
-            assert least is not None
-            enough = 1.1 * (least.seconds(costs) + END_S + self._before_s(told)) / 3600
-            raise CompressError(f"auto.hours {hours:g} is too short for one candidate; give {enough:.2g} or more")
-        return chosen
-
-    def candidate(self, title: str) -> Candidate:
-        """The one of that title, whatever goals it was tried for."""
-        cuts = {float(speedup): Cut(**cut) for speedup, cut in self.ground.memory.facts["cuts"].items()}
-        kinds = product(candidates_of(self.ground.shape(), cuts), (False, True), ("dynamic", "static"))
-        every = (replace(each, cuts_words=words, activations=kind) for each, words, kind in kinds)
-        return next(each for each in every if each.title == title)
-
     def _whole(self) -> Whole:
         """The teacher's shape, with the tokens that the texts need where the size is limited."""
-        most_mb, whole = self.ground.config.max_megabytes, self.ground.shape()
+        most_mb, whole = self.ground.config.max_megabytes, self.ground.shape
         if most_mb is None:
             return whole
         words = self.ground.memory.fact("words", lambda: words_left(self.ground.checkpoint, self.ground.data))
@@ -81,7 +83,7 @@ class Planner:
 
     def _hopeful(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Those that may keep to the limits of latency and size, or the cheapest where none may; the teacher first."""
-        goals, whole_ms = self.goals(), float(self.ground.memory.facts["whole"]["int8_ms"])
+        goals, whole_ms = self.ground.goals(), float(self.ground.memory.facts["whole"]["int8_ms"])
         itself, *others = candidates
 
         def may_meet(each: Candidate) -> bool:
@@ -90,20 +92,33 @@ class Planner:
 
         return [itself, *([each for each in others if may_meet(each)] or others[:1])]
 
-    def tell(self) -> None:
-        """Say what is planned and about how long all of it takes, before anything is done."""
-        wanted = self.plan(told=False)
-        whole_s = wanted.seconds(self.costs()) + END_S + self._before_s(False)
-        self.ground.memory.facts["estimated_s"] = whole_s  # of what is asked now
-        count, longest = len(wanted.candidates), wanted.rungs[-1]
-        say(f"auto: {count} candidates, trained for up to {longest} epochs; about {in_words(whole_s)} in all")
+    def _plan(self, candidates: Sequence[Candidate], before_s: float) -> Plan | None:
+        """The largest plan that fits into the hours with what is done before the tries and after them."""
+        hours = self.ground.config.hours
+        left_s = None if hours is None else 3600 * hours - END_S - before_s
+        return plan(candidates, full_epochs(self.ground.data), self.costs(), left_s)
 
-    def _before_s(self, known: bool) -> float:
-        """What is done before the tries takes, as known or expected."""
-        if known:
-            return self.ground.memory.spent_s - sum(each.seconds for each in self.ground.memory.tries)
+    def _expected_before_s(self) -> float:
+        """About what is done before the tries takes."""
         epochs = teacher_settings(self.ground.data)["epochs"] if self.ground.bare else 0
-        return float(epochs * self.costs().epoch_s + END_S)
+        cuts_s = self._cuts_s() if self._has_time_for_cuts() else 0.0
+        return float(epochs * self.costs().epoch_s + END_S + cuts_s)
+
+    def _has_time_for_cuts(self) -> bool:
+        """Whether they are known, or leave most of the hours to the tries."""
+        hours = self.ground.config.hours
+        return "cuts" in self.ground.memory.facts or hours is None or self._cuts_s() <= _CUTS_AT_MOST * 3600 * hours
+
+    def _cuts_s(self) -> float:
+        """About what finding the cuts takes."""
+        epoch_s, texts = self.costs().epoch_s, len(self.ground.data.train)
+        whole = self.ground.memory.facts.get("whole")
+        ms = whole["int8_ms"] if whole else 1000 * epoch_s / texts / _TRAINED_TO_ANSWERED
+        return cuts_seconds(Widths.of(self.ground.start.model), epoch_s, texts, ms)
+
+    def _cuts(self) -> dict[float, Cut]:
+        """Those that are known, by their speed-up."""
+        return {float(speedup): Cut(**cut) for speedup, cut in self.ground.memory.facts.get("cuts", {}).items()}
 
     def _find_cuts(self) -> dict[str, Any]:
         say("auto: measuring what heads and neurons cost and what they are worth")

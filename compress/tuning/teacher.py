@@ -1,6 +1,5 @@
 """What the search stands on: the teacher, what training it takes, and the cuts of it that are worth a try."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,18 +11,17 @@ from compress.data import Dataset, Split
 from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.latency.deployment import deployment_of
-from compress.latency.table import latency_table
+from compress.latency.table import expected_seconds, latency_table, models_to_time
 from compress.machine import choose_precision, torch_device
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.states import Batch
 from compress.modeling.widths import Architecture, Cut, Widths
 from compress.pruning.importance import Importance
 from compress.pruning.prune import Start
 from compress.pruning.ranking import rank
 from compress.pruning.search import OutOfReachError, search
 from compress.pruning.vocabulary import cut_vocabulary, texts_to_read
-from compress.training.batches import LengthBatches
-from compress.training.finetune import HardLabels, encode
+from compress.training.batches import Examples, LengthBatches
+from compress.training.finetune import HardLabels, encode_to_train
 from compress.training.loop import TrainedModel
 from compress.tuning.candidates import SPEEDUPS
 
@@ -66,8 +64,10 @@ def epoch_seconds(model: Checkpoint, data: Dataset, batch_size: int) -> float:
     device = torch_device(DistillConfig.model_fields["device"].default)
     model.model.to(torch.device(device))  # type: ignore[arg-type]  # its stub has the other signature
     trained = TrainedModel(model.model, HardLabels(), choose_precision("auto", device)).train()
+    examples, per_text = _some_examples(model, data, batch_size)
     rows, watch = 0, Stopwatch()
-    for number, batch in enumerate(_batches(model, data, batch_size, device)):
+    for number, rows_here in enumerate(LengthBatches(examples.encodings.lengths, batch_size, 0).epoch(0)):
+        batch = examples.batch(rows_here, torch.device(device))
         if number == 1:  # the first one sets things up
             rows, watch = 0, Stopwatch()
         HardLabels()(trained(batch), batch)["loss"].backward()
@@ -75,7 +75,7 @@ def epoch_seconds(model: Checkpoint, data: Dataset, batch_size: int) -> float:
     seconds = watch.seconds
     trained.zero_grad()
     model.model.eval().cpu()
-    return seconds / rows * len(data.train)
+    return seconds / rows * per_text * len(data.train)
 
 
 def cuts_of(teacher: Checkpoint, data: Dataset, threads: int, seed: int) -> dict[float, Cut]:
@@ -96,6 +96,13 @@ def cuts_of(teacher: Checkpoint, data: Dataset, threads: int, seed: int) -> dict
         except OutOfReachError:
             break
     return cuts
+
+
+def cuts_seconds(whole: Widths, epoch_s: float, texts: int, whole_ms: float) -> float:
+    """About what :func:`cuts_of` takes where an answer of the whole int8 model takes ``whole_ms``."""
+    importance_s = epoch_s * min(1.0, PruneConfig.model_fields["samples"].default / texts)
+    models = models_to_time(len(whole.heads), max(whole.heads), max(whole.neurons))
+    return float(importance_s + expected_seconds(len(models), whole_ms))
 
 
 def words_left(teacher: Checkpoint, data: Dataset) -> int:
@@ -120,10 +127,10 @@ def _epochs(data: Dataset, texts: int, least: int, most: int) -> int:
     return min(most, max(least, round(texts / len(data.train))))
 
 
-def _batches(model: Checkpoint, data: Dataset, batch_size: int, device: str) -> Iterator[Batch]:
+def _some_examples(model: Checkpoint, data: Dataset, batch_size: int) -> tuple[Examples, float]:
+    """Those of a few train texts, and how many each text has: more than one where it is read in windows."""
     count = (_TIMED_BATCHES + 1) * batch_size
     step = max(1, len(data.train) // count)
     rows = range(0, len(data.train), step)[:count]
-    examples = encode(model, data.train.of_rows(rows))
-    for rows_here in LengthBatches(examples.encodings.lengths, batch_size, 0).epoch(0):
-        yield examples.batch(rows_here, torch.device(device))
+    examples = encode_to_train(model, data.train.of_rows(rows))
+    return examples, len(examples) / len(rows)

@@ -57,6 +57,7 @@ def test_a_server_that_keeps_up_is_not_overloaded() -> None:
     assert served.answered_per_s == pytest.approx(100 / 10.1)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_all_texts_are_gone_over_and_the_same_arrivals_are_served(tiny_onnx: Path) -> None:
     with WorkerPool({"a": Row(tiny_onnx), "b": Row(tiny_onnx)}, 1) as pool:
         info = pool.each(ModelWorker.open)
@@ -72,6 +73,7 @@ def test_all_texts_are_gone_over_and_the_same_arrivals_are_served(tiny_onnx: Pat
     assert not served["a"].overloaded
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_rate_adds_the_latencies_under_load(tiny_onnx: Path) -> None:
     model = bench([tiny_onnx], TEST, "single_label", BenchConfig(seconds=0.2, threads=[1], rate=200))["models"][0]
     assert model["served"]["rate_per_s"] == 200

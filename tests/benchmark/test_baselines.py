@@ -65,9 +65,10 @@ def test_embeddings_are_the_same_in_both_formats_and_missed_in_int8(
         word_embeddings(tiny_int8)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_bench_shows_them_beside_the_models(tiny_onnx: Path, tiny_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "report"
-    compress.bench(tiny_onnx, tiny_data, out, baselines=True, seconds=0.2, threads=1)
+    compress.bench(tiny_onnx, tiny_data, out, baselines=True, seconds=0.1, threads=1)
     models = json.loads((out / "results.json").read_text())["models"]
     assert [(model["name"], model["backend"]) for model in models[1:]] == [("tf-idf", "numpy"), ("static", "numpy")]
     assert all(model["accuracy"]["value"] > 0.9 for model in models[1:])

@@ -25,8 +25,9 @@ from compress.data import Split
 from compress.errors import CompressError
 from compress.machine import gpu_name
 from compress.modeling.checkpoint import save_checkpoint
+from compress.workers import process
 from compress.workers.process import WorkerError
-from tests.processes import start_interruptible, wait_until
+from tests.processes import ForkedWorker, start_interruptible, start_server, wait_until
 from tests.tiny import make_bert, make_checkpoint
 
 TEXTS = [f"a {'very ' * (number % 9)}good film, number {number}" for number in range(40)]
@@ -49,11 +50,13 @@ def children() -> set[int]:
 
 @pytest.fixture(autouse=True)
 def no_orphans() -> Iterator[None]:
+    start_server()
     before = children()
     yield
     assert children() <= before
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_every_shape_is_measured_at_every_thread_count(tiny_onnx: Path) -> None:
     config = BenchConfig(seconds=0.1, threads=[2, 1], batch=[1, 2], length=[8])
     model = bench([tiny_onnx], TEST, "single_label", config)["models"][0]
@@ -66,7 +69,10 @@ def test_every_shape_is_measured_at_every_thread_count(tiny_onnx: Path) -> None:
         assert each["p50_ci95"][0] <= each["p50_ms"] <= each["p50_ci95"][1]
 
 
-def test_beside_a_busy_neighbour_each_model_is_timed_with_one_thread_too(tiny_onnx: Path) -> None:
+def test_beside_a_busy_neighbour_each_model_is_timed_with_one_thread_too(
+    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_start", ForkedWorker)  # and timed long enough for the neighbour to be seen
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as neighbour:
         try:
             config = BenchConfig(seconds=0.1, threads=[2])
@@ -77,6 +83,7 @@ def test_beside_a_busy_neighbour_each_model_is_timed_with_one_thread_too(tiny_on
     assert [each["threads"] for each in models[1]["latency"]] == [2, 1]
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_model_against_itself_and_beside_a_broken_one(tiny_onnx: Path, broken: Path) -> None:
     results = bench([tiny_onnx, broken, tiny_onnx], TEST, "single_label", QUICK)
 
@@ -150,6 +157,7 @@ def test_a_model_of_another_task_is_refused(tiny_onnx: Path, task: str) -> None:
         bench([tiny_onnx], TEST, task, QUICK)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_f1_is_reported_where_it_is_asked_for(tiny_onnx: Path) -> None:
     config = BenchConfig(seconds=0.1, threads=[1], metric="f1")
     accuracy = bench([tiny_onnx], TEST, "single_label", config)["models"][0]["accuracy"]
@@ -159,6 +167,7 @@ def test_f1_is_reported_where_it_is_asked_for(tiny_onnx: Path) -> None:
     assert accuracy["value"] == pytest.approx(f1_score(right, said, pos_label="positive"))
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_f1_of_three_labels_is_refused_before_anything_is_timed(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +218,7 @@ def test_fixed_feeds_are_full_and_begin_and_end_like_a_text() -> None:
         assert np.isin(ids, [101, 7, 8, 9, 102]).all()
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_texts_without_labels_give_speed_and_agreement_only(tiny_onnx: Path, tmp_path: Path) -> None:
     results = bench([tiny_onnx, tiny_onnx], Split(texts=list(TEXTS), labels=[]), "single_label", QUICK)
     first, second = results["models"]

@@ -83,7 +83,10 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         yield page
 
 
-@pytest.fixture(params=["measured", "crowded"])
+REPORTS = [pytest.param("measured", marks=pytest.mark.slow), "crowded"]
+
+
+@pytest.fixture(params=REPORTS)
 def report(request: pytest.FixtureRequest, tab: Page) -> Iterator[Page]:
     """The report, open, with all that can be unfolded unfolded."""
     show(tab, request.getfixturevalue(request.param))
@@ -98,7 +101,7 @@ def show(page: Page, file: Path) -> None:
     page.wait_for(f"location.href === '{file.as_uri()}' && document.readyState === 'complete'")
 
 
-@pytest.mark.parametrize("name", ["measured", "crowded"])
+@pytest.mark.parametrize("name", REPORTS)
 def test_nothing_is_fetched_and_nothing_fails(
     name: str, tab: Page, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,9 +12,18 @@ import pytest
 from compress.cli.main import main
 from tests.processes import start_interruptible
 
+# As the command, but each progress is told at once.
+TOLD_AT_ONCE = """
+import sys
+from compress import progress
+from compress.cli.main import main
+progress._PLAIN_EVERY_S = 0.0
+sys.exit(main(sys.argv[1:]))
+"""
 QUICK = ("--seconds", "0.2", "--threads", "1", "--quiet")
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_later_model_that_fails_costs_the_status_but_not_the_report(
     tiny_onnx: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -30,6 +39,7 @@ def test_a_later_model_that_fails_costs_the_status_but_not_the_report(
     assert [model["name"] for model in json.loads((out / "results.json").read_text())["models"]] == [tiny_onnx.name]
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_file_of_texts_alone_is_benched_for_speed(
     tiny_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -45,11 +55,11 @@ def test_a_file_of_texts_alone_is_benched_for_speed(
 def test_ctrl_c_leaves_a_report_marked_partial(tiny_onnx: Path, tiny_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     settings = ("--seconds", "1", "--threads", "1", "--batch", "64,128,256", "--length", "128")  # seconds each
-    command = [sys.executable, "-m", "compress", "bench", str(tiny_onnx), "--data", str(tiny_data), "--out", str(out)]
+    command = [sys.executable, "-c", TOLD_AT_ONCE, "bench", str(tiny_onnx), "--data", str(tiny_data), "--out", str(out)]
     with start_interruptible([*command, *settings], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if line.endswith("threads 1\n"):  # the progress of a workload: the first one has been timed
+            if line.endswith("threads 1\n"):  # the progress of the first workload: it has been timed a little
                 break
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)

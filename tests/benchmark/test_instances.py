@@ -44,6 +44,7 @@ def test_the_best_split_is_said_whichever_it_is() -> None:
     assert split_words({"name": "a", "instances": splits[:1]}).endswith("1 instance of 2 threads: 1,000 texts/s.")
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_instances_are_measured_and_shown(tiny_onnx: Path) -> None:
     counts = sorted({1, usable_cpus()})
     results = bench([tiny_onnx], TEST, "single_label", BenchConfig(seconds=0.2, threads=[1], instances=counts))

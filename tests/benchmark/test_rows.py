@@ -130,6 +130,7 @@ def test_only_dynamic_int8_is_answered_one_text_at_a_time(
     assert abs(together - alone).max() < 1e-4
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_the_report_says_which_models_answered_one_text_at_a_time(tiny_int8: Path, tiny_static: Path) -> None:
     results = bench([tiny_static, tiny_int8], TEST, "single_label", BenchConfig(seconds=0.2, threads=[1]))
     assert [model["throughput"]["batch_tokens"] for model in results["models"]] == [256, 1]

@@ -437,6 +437,7 @@ def test_a_run_that_could_do_nothing_leaves_nothing(
 
 
 @pytest.mark.parametrize("command", STEPS)
+@pytest.mark.usefixtures("forked_workers")
 def test_json_is_one_document_and_quiet_is_quiet(
     command: str, tmp_path: Path, tiny_data: Path, capfd: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ) -> None:

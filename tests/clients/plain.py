@@ -11,9 +11,11 @@ labels = json.load(open(f"{folder}/config.json"))["id2label"]
 tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
 tokenizer.enable_truncation(json.load(open(f"{folder}/tokenizer_config.json"))["model_max_length"])
 session = ort.InferenceSession(f"{folder}/{graph}", providers=["CPUExecutionProvider"])
+names = [each.name for each in session.get_inputs()]  # not all families read token_type_ids
 for text in json.load(sys.stdin):
     found = tokenizer.encode(*([text] if isinstance(text, str) else text))
     inputs = {"input_ids": found.ids, "attention_mask": found.attention_mask, "token_type_ids": found.type_ids}
-    (logits,) = session.run(["logits"], {name: np.array([ids]) for name, ids in inputs.items()})[0]
+    read = {name: np.array([inputs[name]]) for name in names}
+    (logits,) = session.run(["logits"], read)[0]
     scores = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     print(json.dumps({labels[str(index)]: float(score) for index, score in enumerate(scores)}))

@@ -11,9 +11,12 @@ from compress.config import DataConfig
 from compress.data import read_dataset
 from compress.errors import CompressError
 
-FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=120)
+# A few of each; ``python -m tests.fuzz`` tries them by the hundred thousand.
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner), max_leaves=8
+)
 MARKS = [
     ",",
     ";",
@@ -65,7 +68,7 @@ def test_any_rows_below_a_header(tmp_path: Path, suffix: str, body: bytes, encod
     read_or_refuse(tmp_path / f"a.{suffix}", b"text,label\nfine,x\nbad,y\n" + body, encoding)
 
 
-@settings(FUZZ, max_examples=30)
+@settings(FUZZ, max_examples=20)
 @given(rows=ROWS)
 def test_any_values_in_json(tmp_path: Path, rows: list[object]) -> None:
     read_or_refuse(tmp_path / "a.json", json.dumps(rows).encode())

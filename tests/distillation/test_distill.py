@@ -16,6 +16,7 @@ import compress
 from compress.config import DistillConfig
 from compress.data import Dataset, Split
 from compress.distillation.distill import distill
+from compress.distillation.losses import soft_labels
 from compress.distillation.students import make_student
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import Checkpoint, load_classifier
@@ -224,6 +225,28 @@ def test_states_from_disk_and_from_the_teacher_beside_teach_the_same(
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
     assert "answers each batch as it comes" in capsys.readouterr().err
     assert any(cache.rglob("*"))
+
+
+def test_the_student_that_is_kept_is_the_one_nearest_its_teacher_unless_a_metric_is_named(
+    tiny_torch: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    settings = {**SHORT, "layers": 2, "eval_steps": 2, "patience": 100}
+    metrics = compress.distill(tiny_torch, tiny_data, tmp_path / "nearest", **settings).metrics
+    curve = metrics["curve"]
+    assert metrics["judged_by"] == "divergence"
+    (best,) = (point for point in curve if point["step"] == metrics["best_step"])
+    assert best["divergence"] == min(point["divergence"] for point in curve)
+    assert metrics["validation_accuracy"] == best["accuracy"]
+    texts = read(tiny_data).validation.texts
+    student, teacher = (
+        torch.from_numpy(predict_logits(TorchPredictor(load_classifier(str(model))), texts))
+        for model in (tmp_path / "nearest", tiny_torch)
+    )
+    assert float(soft_labels(student, teacher, 2.0, multi_label=False)) == pytest.approx(best["divergence"], rel=1e-3)
+    named = compress.distill(tiny_torch, tiny_data, tmp_path / "named", metric="accuracy", **settings).metrics
+    assert named["judged_by"] == "accuracy"
+    assert [point["accuracy"] for point in named["curve"]] == [point["accuracy"] for point in curve]
+    assert named["validation_accuracy"] == max(point["accuracy"] for point in curve)
 
 
 def test_a_student_of_another_width_learns_from_hidden_states_through_a_map(

@@ -1,8 +1,9 @@
 """The comparison of two folders says what both say."""
 
 import re
-import subprocess
+import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,17 @@ from tests.tiny import make_bert, make_checkpoint, read
 COMPARE = Path(__file__).parents[2] / "examples" / "compare.py"
 
 
-def compare(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, COMPARE, *map(str, arguments)], capture_output=True, text=True, check=False)
+@pytest.fixture
+def compare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """The program, in this process, which has imported PyTorch; what it prints."""
+
+    def run(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", [str(COMPARE), *map(str, arguments)])
+        capsys.readouterr()
+        runpy.run_path(str(COMPARE), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +36,19 @@ def texts(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_model_agrees_with_its_export(tiny_torch: Path, tiny_onnx: Path, texts: Path) -> None:
-    finished = compare(tiny_torch, tiny_onnx, texts)
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.startswith("62 texts; the same label on 100.0%, another on 0\n")
-    (teacher, sure), (student, as_sure) = re.findall(r"(\S+) ms a text; mean score (\S+),", finished.stdout)
+def test_a_model_agrees_with_its_export(
+    compare: Callable[..., str], tiny_torch: Path, tiny_onnx: Path, texts: Path
+) -> None:
+    printed = compare(tiny_torch, tiny_onnx, texts)
+    assert printed.startswith("62 texts; the same label on 100.0%, another on 0\n")
+    (teacher, sure), (student, as_sure) = re.findall(r"(\S+) ms a text; mean score (\S+),", printed)
     assert float(teacher) > 0 < float(student)
     assert float(sure) == pytest.approx(float(as_sure), abs=1e-3)
-    assert "teacher: " in finished.stdout
+    assert "teacher: " in printed
 
 
 def test_what_they_disagree_on_is_shown_the_surest_first(
-    tiny_onnx: Path, tiny_encoder: Path, texts: Path, tmp_path: Path
+    compare: Callable[..., str], tiny_onnx: Path, tiny_encoder: Path, texts: Path, tmp_path: Path
 ) -> None:
     save_checkpoint(make_checkpoint(tiny_encoder, make_bert(seed=1), ("negative", "positive")), tmp_path / "torch")
     compress.export(tmp_path / "torch", tmp_path / "onnx", threads=1)
@@ -48,14 +59,14 @@ def test_what_they_disagree_on_is_shown_the_surest_first(
     assert 0 < len(differing) < len(asked)
     first = max(differing, key=lambda n: min(one[n].score, other[n].score))
     teacher, student = (f"{found[first].label} {found[first].score:.2f}" for found in (one, other))
-    finished = compare(tiny_onnx, tmp_path / "onnx", texts, "--show", 1)
-    assert f"another on {len(differing)}\n" in finished.stdout
-    shown = finished.stdout.rstrip("\n").split("\n")[-2:]
+    printed = compare(tiny_onnx, tmp_path / "onnx", texts, "--show", 1)
+    assert f"another on {len(differing)}\n" in printed
+    shown = printed.rstrip("\n").split("\n")[-2:]
     assert shown == [asked[first], f"    teacher: {teacher}    student: {student}"]
 
 
-def test_no_texts_are_refused(tiny_onnx: Path, tmp_path: Path) -> None:
+def test_no_texts_are_refused(compare: Callable[..., str], tiny_onnx: Path, tmp_path: Path) -> None:
     (tmp_path / "none.txt").write_text("\n \n", encoding="utf-8")
-    finished = compare(tiny_onnx, tiny_onnx, tmp_path / "none.txt")
-    assert finished.returncode == 1
-    assert finished.stderr == f"{tmp_path / 'none.txt'}: has no texts; put one on each line\n"
+    with pytest.raises(SystemExit) as ended:
+        compare(tiny_onnx, tiny_onnx, tmp_path / "none.txt")
+    assert ended.value.code == f"{tmp_path / 'none.txt'}: has no texts; put one on each line"

@@ -16,6 +16,7 @@ from tests.tiny import VOCABULARY
 
 EVEN, UNEVEN = Widths.even(4, 4, 128), Widths((4, 0, 2, 3), (128, 64, 0, 32))
 LONGEST = 64
+ALIKE = ("xlm-roberta", "camembert")  # RoBERTa by another name, but for the tokenizer
 SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 64,

@@ -40,7 +40,7 @@ SHAPE: dict[str, Any] = {
     "max_position_embeddings": 128,
 }
 EVEN, UNEVEN = Widths.even(4, 4, 128), Widths((4, 0, 2, 3), (128, 64, 0, 32))
-TRAINING: dict[str, Any] = {"precision": "fp32", "threads": 1, "batch_size": 8, "learning_rate": 1e-3}
+TRAINING: dict[str, Any] = {"precision": "fp32", "threads": 1, "batch_size": 16, "learning_rate": 2e-3}
 
 
 def make_distilbert(widths: Widths = EVEN, labels: int = 2, **settings: Any) -> PreTrainedModel:

@@ -22,12 +22,14 @@ from compress.modeling.widths import Widths
 from compress.pruning import vocabulary
 from compress.runtime.encoding import pad
 from compress.runtime.predictor import predict_logits
-from tests.families.models import settings_of
+from tests.families.models import ALIKE, settings_of
 from tests.families.tokenizers import TRAINERS, save
 from tests.tiny import read
 
 TRAINING: dict[str, Any] = {"precision": "fp32", "threads": 1, "batch_size": 16, "learning_rate": 3e-3, "seed": 0}
-FAMILIES_HERE = [*TRAINERS, "electra"]
+FAMILIES_HERE = [
+    pytest.param(name, marks=pytest.mark.slow) if name in ALIKE else name for name in (*TRAINERS, "electra")
+]
 PAIRS = [("the film is a mess", "good fun"), ("bad", "a very rich and moving story " * 20), ("", "dull")]
 
 
@@ -85,7 +87,7 @@ def test_it_is_tuned_pruned_exported_quantized_and_served(
     compress.export(tmp_path / "pruned", tmp_path / "onnx", threads=1)
     compress.quantize(tmp_path / "onnx", tiny_data, tmp_path / "int8", threads=1)
     models = ["int8"]
-    if model_type in ("roberta", "electra", "modernbert", "deberta-v2"):  # the others differ from RoBERTa by name alone
+    if model_type not in ALIKE:
         compress.export(tmp_path / "pruned", tmp_path / "fp16", precision="fp16", threads=1)
         compress.quantize(tmp_path / "onnx", tiny_data, tmp_path / "static", activations="static", threads=1)
         models += ["fp16", "static"]
@@ -161,7 +163,13 @@ def test_its_vocabulary_is_cut_and_what_is_known_is_answered_as_before_bit_for_b
     assert accuracy(tmp_path / "onnx", tiny_data) > 0.7
 
 
-def test_a_single_file_needs_word_pieces_and_says_so(teachers: Any, tmp_path: Path) -> None:
-    with pytest.raises(CompressError, match="the tokenizer is not a BERT's"):
-        compress.export(teachers("roberta"), tmp_path / "single", single_file=True, threads=1)
+@pytest.mark.parametrize(
+    ("model_type", "reason"),
+    [("modernbert", r"it normalizes texts \(NFC\)"), ("xlm-roberta", r"\(Unigram\) is neither")],
+)
+def test_a_single_file_is_refused_for_tokenizers_that_no_operator_has(
+    model_type: str, reason: str, teachers: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(CompressError, match=reason):
+        compress.export(teachers(model_type), tmp_path / "single", single_file=True, threads=1)
     assert not list(tmp_path.iterdir())

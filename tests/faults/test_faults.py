@@ -1,6 +1,6 @@
 """Whatever operation a kill or a failing disk hits, the same command ends with the same bytes and leaves nothing over.
 
-All of it: ``python -m tests.faults --points 400``.
+Some points by default, more with ``make test-all``, and all of it with ``python -m tests.faults --points 400``.
 """
 
 from pathlib import Path
@@ -11,15 +11,17 @@ from tests.faults.__main__ import points, summary
 from tests.faults.library import How, compiler
 from tests.faults.points import FAULTS, MODELS, drawn, half_written
 
-POINTS = 24  # some 40 seconds of CPU
-
 
 @pytest.mark.skipif(compiler() is None, reason="needs Linux and a C compiler")
-def test_a_run_that_fails_anywhere_goes_on_to_the_same_bytes() -> None:
-    with points(POINTS, 0, "other settings", "teacher cache") as told:
+@pytest.mark.parametrize(
+    ("how_many", "scenarios"),
+    [(5, ["other settings"]), pytest.param(24, ["other settings", "teacher cache"], marks=pytest.mark.slow)],
+)
+def test_a_run_that_fails_anywhere_goes_on_to_the_same_bytes(how_many: int, scenarios: list[str]) -> None:
+    with points(how_many, 0, *scenarios) as told:
         result = summary(told)
     assert result["problems"] == []
-    assert result["points"] == POINTS
+    assert result["points"] == how_many
     assert min(result["operations"].values()) > 200  # the library counts
 
 

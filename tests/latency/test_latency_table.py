@@ -115,6 +115,7 @@ def test_typical_lengths_are_as_the_texts() -> None:
     assert list(alone) != sorted(alone)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_table_is_measured_once_and_an_interrupted_one_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,7 +80,7 @@ def test_a_narrow_model_saves_reloads_bit_for_bit_and_exports(
     assert same_weights(weights_of(again.model), weights_of(narrower))
     assert apart(again.model, narrower) == 0
     texts = [" ".join([*FILLERS[:count], *WORDS["negative"][count:]]) for count in range(1, 8)]
-    compress.export(tmp_path / "narrow", tmp_path / "onnx", threads=1)  # which checks parity over batches and lengths
+    compress.export(tmp_path / "narrow", tmp_path / "onnx", threads=1)
     logits = compress.load(tmp_path / "onnx").logits(texts)
     assert np.abs(logits - predict_logits(TorchPredictor(again), texts)).max() < 1e-4
 

@@ -16,11 +16,15 @@ from tokenizers import Tokenizer, models
 
 import compress
 from compress.errors import CompressError
+from compress.families import FAMILIES
 from compress.folder import read_manifest
+from compress.graph import byte_pairs
 from compress.graph.tokenizer import DOMAIN, character_table, treated, write_pair_tokens, write_tokens
 from compress.graph.writer import GraphWriter, Shape, model_of
-from compress.modeling.checkpoint import save_checkpoint
+from compress.modeling.checkpoint import Checkpoint, save_checkpoint
 from compress.runtime.encoding import Text, TextEncoder
+from tests.families import tokenizers
+from tests.families.models import make_model
 from tests.tiny import make_bert, make_checkpoint, read
 
 TEXTS = [
@@ -121,7 +125,7 @@ def pair_tokens(request: pytest.FixtureRequest, tiny_encoder: Path) -> tuple[ort
 
 
 @given(first=WORDS, second=WORDS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_pairs_are_cut_as_by_tokenizers(
     pair_tokens: tuple[ort.InferenceSession, TextEncoder], first: str, second: str
 ) -> None:
@@ -166,10 +170,91 @@ def test_the_table_follows_the_tokenizers_options(tiny_encoder: Path) -> None:
     assert list(treated(cased, ["É", "!", " ", "中", "\x01"])) == ["É", " ! ", " ", " 中 ", ""]
 
 
+@pytest.fixture(scope="module")
+def roberta() -> Any:
+    """A tokenizer of RoBERTa's kind that knows some words."""
+    return tokenizers.byte_pairs(TEXTS[:4] * 9, 400)
+
+
+def byte_pair_session(tokenizer: Tokenizer, max_length: int, texts: int) -> ort.InferenceSession:
+    graph = GraphWriter()
+    names = ["first", "second"][:texts]
+    tokens = byte_pairs.write_tokens(graph, tokenizer, names, max_length)
+    outputs: dict[str, Shape] = {name: (onnx.TensorProto.INT64, [None]) for name in tokens}
+    whole = graph.graph("tokens", {name: (onnx.TensorProto.STRING, [1]) for name in names}, outputs)
+    return open_texts(model_of(whole, DOMAIN).SerializeToString())
+
+
+def assert_read_alike(session: ort.InferenceSession, encoder: TextEncoder, text: Text) -> None:
+    names = [value.name for value in session.get_inputs()]
+    sides = [text] if isinstance(text, str) else text
+    feeds = {name: np.array([side], dtype=object) for name, side in zip(names, sides, strict=True)}
+    ids, mask, types = session.run(None, feeds)
+    (expected,) = encoder([text])
+    assert (ids.tolist(), types.tolist()) == (expected.ids, expected.type_ids), ascii(text)
+    assert mask.tolist() == [1] * len(expected)
+
+
+def test_byte_pairs_are_read_as_by_tokenizers(roberta: Any) -> None:
+    """Characters of all scripts, spaces of every kind, and special tokens that are written out."""
+    session = byte_pair_session(roberta.backend_tokenizer, 10**6, 1)
+    encoder = TextEncoder(roberta.backend_tokenizer, 10**6)
+    codes = [*range(1, 0x3100), *range(0x3100, 0xD800, 97), *range(0xE000, 0x20000, 53)]
+    words = [f"good{chr(code)}bad {chr(code)} 1{chr(code)}2 {chr(code)}{chr(code)}x'S" for code in codes]
+    for text in [
+        *TEXTS,
+        "</s> a<s>b<unk>",
+        "I'm  we'LL\n\n x",
+        *map(" ".join, zip(*[iter(words)] * 256, strict=False)),
+    ]:
+        assert_read_alike(session, encoder, text)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("length", [9, 10, 128])
+def test_byte_pairs_of_pairs_are_cut_as_by_tokenizers(roberta: Any, length: int, side: str) -> None:
+    tokenizer = Tokenizer.from_str(roberta.backend_tokenizer.to_str())
+    tokenizer.enable_truncation(length, direction=side)
+    encoder = TextEncoder(tokenizer, length, side)
+    alone, both = (byte_pair_session(tokenizer, length, texts) for texts in (1, 2))
+
+    @given(first=WORDS, second=WORDS)
+    @settings(max_examples=100, deadline=None)
+    def check(first: str, second: str) -> None:
+        assert_read_alike(alone, encoder, first)
+        assert_read_alike(both, encoder, (first, second))
+
+    check()
+
+
+def test_a_roberta_answers_pairs_as_its_folder_does(roberta: Any, tmp_path: Path) -> None:
+    model = make_model(FAMILIES["roberta"], vocab_size=len(roberta), num_labels=2)
+    save_checkpoint(Checkpoint(model, roberta, "pair_single_label", ("x", "y"), max_length=32), tmp_path / "torch")
+    compress.export(tmp_path / "torch", tmp_path / "onnx", threads=1)
+    compress.export(tmp_path / "onnx", tmp_path / "single", single_file=True)
+    check_answers(tmp_path / "onnx", tmp_path / "single", [(one, other) for one in TEXTS[:5] for other in TEXTS[:5]])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"normalizer": {"type": "NFC"}}, r"it normalizes texts \(NFC\)"),
+        ({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True}}, "a space before"),
+        ({"post_processor": None}, "other tokens than <s> and </s>"),
+    ],
+)  # fmt: skip
+def test_byte_pairs_that_the_operator_would_read_otherwise_are_refused(
+    change: dict[str, Any], reason: str, roberta: Any
+) -> None:
+    tokenizer = Tokenizer.from_str(json.dumps(json.loads(roberta.backend_tokenizer.to_str()) | change))
+    with pytest.raises(CompressError, match=reason):
+        byte_pairs.write_tokens(GraphWriter(), tokenizer, ["text"], 8)
+
+
 def test_other_tokenizers_are_refused(tiny_onnx: Path) -> None:
     plain = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     unframed = Tokenizer.from_file(str(tiny_onnx / "tokenizer.json"))
     unframed.post_processor = None
     for tokenizer in (plain, unframed):
-        with pytest.raises(CompressError, match="the tokenizer is not a BERT's"):
+        with pytest.raises(CompressError, match="neither a BERT's"):
             write_tokens(GraphWriter(), tokenizer, "text", 8)

@@ -5,6 +5,7 @@
 Prints a JSON object a round. All work is forked from this process, so that nothing needs to be imported again.
 """
 
+import io
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -74,44 +76,44 @@ def other_files(found: Path, expected: Path) -> str | None:
 # Two runs and one folder ---------------------------------------------------------------------------------------------
 
 
-def prepare_runs(prepared: Path) -> None:
+def prepare_runs(table: Table) -> None:
     """A recipe, and what it makes when nobody is beside it."""
-    (prepared / "recipe.json").write_text(json.dumps(_RECIPE), encoding="utf-8")
-    assert (
-        compress_main(["run", str(prepared / "recipe.json"), "--out", str(prepared / "alone" / "run"), "--quiet"]) == 0
-    )
+    (table.prepared / "recipe.json").write_text(json.dumps(_RECIPE), encoding="utf-8")
+    assert _run(table)() == 0
+    table.place.rename(table.prepared / "alone")
+
+
+def _run(table: Table) -> Callable[[], int]:
+    return command("run", table.prepared / "recipe.json", "--out", table.place / "run")
 
 
 def play_runs(table: Table) -> str | None:
     """Two runs write one folder: it ends as one run's, and the other says that it is taken or up to date."""
-    run = command("run", table.prepared / "recipe.json", "--out", table.place / "run")
-    wrong = disturbed(table.at_once(*[run] * _RUNS), "another run is writing there")
+    wrong = disturbed(table.at_once(*[_run(table)] * _RUNS), "another run is writing there")
     return wrong or half_written(table.place / "run") or other_files(table.place, table.prepared / "alone")
 
 
 # Four runs and one cache ---------------------------------------------------------------------------------------------
 
 
-def _student(table_cache: Path, out: Path) -> Callable[[], int]:
-    cache = ("--teacher-cache", table_cache)
-    return command("distill", MODELS / "teacher", "--data", MODELS / "data", "--out", out, *_DISTIL, *cache)
-
-
-def prepare_cache(prepared: Path) -> None:
+def prepare_cache(table: Table) -> None:
     """The student of a distillation with a cache of its own."""
-    assert _student(prepared / "cache", prepared / "alone" / "student")() == 0
+    assert _distill(table, 0)() == 0
+    table.place.rename(table.prepared / "alone")
+
+
+def _distill(table: Table, number: int) -> Callable[[], int]:
+    out, cache = table.place / str(number) / "student", table.place / "cache"
+    arguments = ("--data", MODELS / "data", "--out", out, "--teacher-cache", cache, *_DISTIL)
+    return command("distill", MODELS / "teacher", *arguments)
 
 
 def play_cache(table: Table) -> str | None:
     """Four distillations fill one cache: all have the student of one alone, and each text is kept once, whole."""
-    students = [table.place / str(number) / "student" for number in range(_STUDENTS)]
-    wrong = disturbed(table.at_once(*[_student(table.place / "cache", out) for out in students]), None)
-    if wrong:
-        return wrong
-    for out in students:
-        if (wrong := other_files(out.parent, table.prepared / "alone")) is not None:
-            return wrong
-    return damaged(table.place / "cache", texts_kept(table.prepared / "cache"))
+    wrong = disturbed(table.at_once(*[_distill(table, number) for number in range(_STUDENTS)]), None)
+    for number in range(_STUDENTS):
+        wrong = wrong or other_files(table.place / str(number), table.prepared / "alone" / "0")
+    return wrong or damaged(table.place / "cache", texts_kept(table.prepared / "alone" / "cache"))
 
 
 def damaged(cache: Path, texts: int) -> str | None:
@@ -129,8 +131,9 @@ def texts_kept(cache: Path) -> int:
 # Readers beside a writer ---------------------------------------------------------------------------------------------
 
 
-def prepare_twins(prepared: Path) -> None:
+def prepare_twins(table: Table) -> None:
     """Two models that answer alike: the graph of one with the labels of the other answers wrongly."""
+    prepared = table.prepared
     compress.export(MODELS / "teacher", prepared / "0", threads=1)
     checkpoint = load_classifier(str(MODELS / "teacher"))
     with torch.no_grad():
@@ -183,12 +186,15 @@ def main(place: Path, rounds: int, seed: int, names: Sequence[str]) -> None:
     """Play the rounds in turn and print what was found."""
     allowed = can_contain()
     kinds = {name: KINDS[name] for name in names or KINDS if allowed or not KINDS[name][2]}
+    if not kinds:
+        raise SystemExit("containers need the right to make process numbers of their own (unshare --pid)")
     os.environ["COMPRESS_CACHE"] = str(place / "own-cache")
     plays = {}
     for number, (name, (prepare, play, contained)) in enumerate(kinds.items()):
-        (prepared := place / f"{number}-prepared").mkdir()
-        prepare(prepared)
-        table = Table(prepared, place / str(number), random.Random(f"{name} {seed}"), contained)
+        table = Table(place / f"{number}-prepared", place / str(number), random.Random(f"{name} {seed}"), contained)
+        table.prepared.mkdir()
+        with redirect_stdout(io.StringIO()):
+            prepare(table)
         plays[name] = partial(play, table), table.place
     for number in range(rounds):
         name = list(plays)[number % len(plays)]

@@ -30,7 +30,7 @@ def data(tiny_data: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("named", [False, True])
 def test_finetune_run_and_bench_test_on_the_same_rows(
-    named: bool, data: Path, tiny_encoder: Path, tiny_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    named: bool, data: Path, shallow_encoder: Path, tiny_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given: dict[str, Any] = {"data": str(data)}
     if named:  # a file that --test names is treated no differently
@@ -40,8 +40,8 @@ def test_finetune_run_and_bench_test_on_the_same_rows(
     assert len(held_out) == 24
     assert SAID in capsys.readouterr().err
 
-    quick: dict[str, Any] = {"epochs": 1, "precision": "fp32", "threads": 1, "max_length": 16}
-    compress.finetune(tiny_encoder, out=tmp_path / "teacher", **given, **quick)
+    quick: dict[str, Any] = {"epochs": 1, "precision": "fp32", "threads": 1, "max_length": 16, "batch_size": 64}
+    compress.finetune(shallow_encoder, out=tmp_path / "teacher", **given, **quick)
     assert SAID in capsys.readouterr().err
 
     report = compress.bench(tiny_onnx, out=tmp_path / "report", seconds=0.1, threads=1, **given)

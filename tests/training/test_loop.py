@@ -25,7 +25,7 @@ from compress.training.finetune import encode
 from compress.training.loop import train
 from compress.training.optimization import hard_labels, usual_rate
 from compress.training.run_files import RunFiles
-from compress.training.validator import TrainingResult
+from compress.training.validator import Judge, TrainingResult
 from tests.tiny import parts, read, same_weights, weights_of
 
 Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
@@ -37,14 +37,15 @@ def data(tiny_data: Path) -> Dataset:
 
 
 @pytest.fixture
-def fresh(tiny_encoder: Path, data: Dataset) -> Callable[[], Checkpoint]:
-    return lambda: load_for_finetuning(str(tiny_encoder), data.task, data.labels, seed=0)
+def fresh(shallow_encoder: Path, data: Dataset) -> Callable[[], Checkpoint]:
+    return lambda: load_for_finetuning(str(shallow_encoder), data.task, data.labels, seed=0)
 
 
 class OneLoss:
     """An objective that is one function of the logits."""
 
     wanted: frozenset[str] = frozenset()
+    by_text: bool = True
 
     def __init__(self, loss: Loss) -> None:
         self._loss = loss
@@ -68,12 +69,13 @@ def fit(
     data: Dataset,
     loss: Loss = hard_loss,
     folder: Path | None = None,
+    judge: Judge | None = None,
     **settings: Any,
 ) -> TrainingResult:
     examples, validation = encode(checkpoint, data.train), encode(checkpoint, data.validation)
     with TemporaryDirectory() as nowhere:
         run_files = RunFiles(folder or Path(nowhere), (folder or Path(nowhere)) / ".unfinished", "inputs")
-        return train(checkpoint, examples, validation, OneLoss(loss), config_of(**settings), run_files)
+        return train(checkpoint, examples, validation, OneLoss(loss), config_of(**settings), run_files, judge)
 
 
 @pytest.fixture
@@ -150,6 +152,17 @@ def test_the_best_weights_are_the_ones_that_are_left(
     assert training.best_step == training.curve[values.index(max(values))]["step"]
     assert accuracy(checkpoint, data) == training.best
     assert training.steps == sum(epoch_steps[:4])
+
+
+def test_a_judge_decides_in_the_place_of_the_metric_which_weights_are_kept_and_when_to_stop(
+    fresh: Callable[[], Checkpoint], data: Dataset
+) -> None:
+    checkpoint, said = fresh(), [0.9, 0.4, 0.2, 0.5, 0.3, 0.2, 0.1]
+    training = fit(checkpoint, data, judge=lambda _: said.pop(0), epochs=2, eval_steps=3, patience=3)
+    assert [point["divergence"] for point in training.curve] == [0.9, 0.4, 0.2, 0.5, 0.3, 0.2]
+    assert (training.judged_by, training.best_step, training.steps) == ("divergence", 9, 18)
+    assert accuracy(checkpoint, data) == training.best == training.curve[2]["accuracy"]
+    assert training.best < max(point["accuracy"] for point in training.curve)
 
 
 def test_training_stops_after_patience_validations_without_a_better_one(

@@ -69,7 +69,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", ["finetune", "distill"])
 def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     name: str,
-    tiny_encoder: Path,
+    shallow_encoder: Path,
     tiny_torch: Path,
     tiny_data: Path,
     tmp_path: Path,
@@ -78,7 +78,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
-    model = {"finetune": tiny_encoder, "distill": tiny_torch}[name]
+    model = {"finetune": shallow_encoder, "distill": tiny_torch}[name]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run(command(name, model, tiny_data, whole), capsys)
     arguments = command(name, model, tiny_data, killed, "--checkpoint-seconds", "0")
@@ -93,9 +93,9 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
 
 
 def test_two_who_write_the_same_folder_do_not_mix(
-    tiny_encoder: Path, tiny_data: Path, tmp_path: Path, told: Path, capsys: pytest.CaptureFixture[str]
+    shallow_encoder: Path, tiny_data: Path, tmp_path: Path, told: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = command("finetune", tiny_encoder, tiny_data, tmp_path / "out", "--checkpoint-seconds", "0")
+    arguments = command("finetune", shallow_encoder, tiny_data, tmp_path / "out", "--checkpoint-seconds", "0")
     first = start(arguments, told)
     when_checkpointed(first, tmp_path / ".out.unfinished", 1, told)
     assert first.pid is not None
@@ -111,9 +111,11 @@ def test_two_who_write_the_same_folder_do_not_mix(
 
 
 def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(
-    tiny_encoder: Path, tiny_data: Path, tmp_path: Path, told: Path
+    shallow_encoder: Path, tiny_data: Path, tmp_path: Path, told: Path
 ) -> None:
-    arguments = command("finetune", tiny_encoder, tiny_data, tmp_path / "out", "--checkpoint-seconds", "0", "--quiet")
+    arguments = command(
+        "finetune", shallow_encoder, tiny_data, tmp_path / "out", "--checkpoint-seconds", "0", "--quiet"
+    )
     limited = start_module(["compress", *arguments], told, file_bytes=200_000)
     limited.join(DEADLINE_S)
     assert limited.exitcode == 2, told.read_text(encoding="utf-8")
@@ -122,13 +124,15 @@ def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(
 
 
 def test_other_settings_start_anew(
-    tiny_encoder: Path, tiny_data: Path, tmp_path: Path, told: Path, capsys: pytest.CaptureFixture[str]
+    shallow_encoder: Path, tiny_data: Path, tmp_path: Path, told: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = command("finetune", tiny_encoder, tiny_data, tmp_path / "out", "--checkpoint-seconds", "0")
+    arguments = command("finetune", shallow_encoder, tiny_data, tmp_path / "out", "--checkpoint-seconds", "0")
     kill_after(arguments, tmp_path / ".out.unfinished", 1, told)
     said = run([*arguments, "--seed", "1", "--batch-size", "32"], capsys)
     assert "an unfinished training with other settings or data; starting anew" in said
-    run(command("finetune", tiny_encoder, tiny_data, tmp_path / "whole", "--seed", "1", "--batch-size", "32"), capsys)
+    run(
+        command("finetune", shallow_encoder, tiny_data, tmp_path / "whole", "--seed", "1", "--batch-size", "32"), capsys
+    )
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
@@ -162,7 +166,13 @@ def said_by(process: BaseProcess, told: Path) -> str:
     return said
 
 
-@pytest.mark.parametrize("together", [given_what_torchrun_gives, launched], ids=["torchrun", "accelerate"])
+@pytest.mark.parametrize(
+    "together",
+    [
+        pytest.param(given_what_torchrun_gives, id="torchrun"),
+        pytest.param(launched, id="accelerate", marks=pytest.mark.slow),  # three processes that import PyTorch
+    ],
+)
 def test_two_processes_make_one_folder_in_half_the_steps(
     together: Callable[[list[str], Path], str],
     tiny_torch: Path,

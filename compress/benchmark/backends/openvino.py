@@ -21,7 +21,7 @@ class OpenVinoPredictor:
 
         manifest, graph = read_manifest(folder), choose_graph(folder).graph
         self.task, self.labels, self.parameters = manifest.task, manifest.labels, manifest.parameters
-        self.encoder = TextEncoder.from_file(folder / "tokenizer.json", manifest.max_length)
+        self.encoder = TextEncoder.of(folder, manifest)
         self.precision, self.batch_tokens = precision_of(graph), batch_tokens_of(operators(graph))
         self.size_bytes = graph.stat().st_size
         # By default it computes fp32 in bf16 where the CPU can, which is another precision than the report's.

@@ -1,6 +1,6 @@
 """The teacher's states of each batch: computed beside the student, or once, a shard at a time, and read from disk."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from compress.distillation.teacher_cache.shard import LOGITS, Array, new_shard, 
 from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.machine import choose_precision, torch_device
+from compress.modeling.first_token import first_token_alone
 from compress.modeling.states import Batch, States, recording, state_modules
 from compress.progress import Advance, progress, say
 from compress.runtime.encoding import pad
@@ -42,10 +43,11 @@ class TeacherForward:
         nn.Module.to(self.model, self.device).eval()
         return self
 
-    def __call__(self, inputs: Batch, states: Iterable[str]) -> States:
+    def __call__(self, inputs: Batch, states: Collection[str]) -> States:
         """The ``states`` of padded texts, on the teacher's device; logits are float32."""
         autocast = torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
-        with torch.no_grad(), autocast, recording(self.model, states) as recorded:
+        alone = first_token_alone(self.model, states)
+        with torch.no_grad(), autocast, alone, recording(self.model, states) as recorded:
             self.model(**{name: ids.to(self.device) for name, ids in EncoderView(self.model).inputs(inputs).items()})
         return recorded | {LOGITS: recorded[LOGITS].float()}
 

@@ -1,0 +1,61 @@
+"""A cascade against its two models on test: python -m benchmarks.cascade SMALL LARGE --data D [--validation FILE].
+
+SMALL and LARGE are classifiers in PyTorch or ONNX. ``compress cascade`` chooses the threshold on the validation split;
+the test split is read once, by ``compress bench``, which has the three take turns. The JSON has the accuracy of each on
+test, the difference to LARGE in points with its 95% interval, the share handed on, and the mean time from a text to its
+answer, of which the ratio to LARGE's is the figure (goal on SST-2 and Banking77: at most 0.6, at most 0.3 points lost).
+"""
+
+import argparse
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import compress
+
+GOAL_RATIO, GOAL_DROP_POINTS = 0.6, 0.3
+
+
+def main() -> None:
+    """Join the two, measure all three, print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("small", help="a PyTorch or ONNX folder, the faster one")
+    parser.add_argument("large", help="the better one")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--validation", help="texts to choose the threshold on; 0.3 points need 1,004 at least")
+    parser.add_argument("--max-drop", type=float, default=GOAL_DROP_POINTS)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    asked = parser.parse_args()
+    shared = {"threads": asked.threads, "seconds": asked.seconds}
+    with TemporaryDirectory() as temporary:
+        folder, report = Path(temporary) / "cascade", Path(temporary) / "report"
+        settings = shared | {"max_drop": asked.max_drop, "validation": asked.validation}
+        compress.cascade(asked.small, asked.large, asked.data, folder, **settings)
+        compress.bench([asked.large, asked.small, folder], asked.data, report, **shared)
+        entries = json.loads((report / "results.json").read_text(encoding="utf-8"))["models"]
+    print(json.dumps(figures(*entries), indent=2))
+
+
+def figures(large: dict[str, Any], small: dict[str, Any], both: dict[str, Any]) -> dict[str, Any]:
+    """From the three entries of bench's results.json."""
+    named = {"large": large, "small": small, "cascade": both}
+    return {
+        "goal": {"mean_ratio": GOAL_RATIO, "drop_points": GOAL_DROP_POINTS},
+        "test_texts": large["accuracy"]["n"],
+        "accuracy": {name: round(entry["accuracy"]["value"], 4) for name, entry in named.items()},
+        "drop_points": {name: round(-100 * e["versus_first"]["accuracy_delta"], 2) for name, e in named.items()},
+        "drop_ci95_points": [round(-100 * bound, 2) for bound in reversed(both["versus_first"]["ci95"])],
+        "handed_on": both["cascade"]["handed_on"],
+        "hand_on_below": both["cascade"]["hand_on_below"],
+        "answer_ms": {
+            name: {each: round(entry[f"answer_{each}_ms"], 3) for each in ("mean", "p50", "p95")}
+            for name, entry in named.items()
+        },
+        "mean_ratio": round(both["answer_mean_ms"] / large["answer_mean_ms"], 3),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""Every benchmark: what it shows, how to run it, what it leaves, what of it is quick. README.md is made from this."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+_PACKAGES = ("compress", "onnxruntime", "torch", "transformers")
+_UNKNOWN = "not recorded"
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One line of README.md.
+
+    Attributes:
+        what: what it shows.
+        command: as it is typed in the repository's root, on the demo's models and the data in ``../shared/data``.
+        keeps: what it leaves in ``results/``, with ``*`` where that is a file a data set; None: it prints.
+        printed: what it prints is what is kept.
+        quick: the part of it that ``make bench-quick`` runs, ``{out}`` being a file for its results.
+        elsewhere: it needs a machine or models that ``make bench`` does not have.
+    """
+
+    what: str
+    command: str
+    keeps: str | None = None
+    printed: bool = False
+    quick: str | None = None
+    elsewhere: bool = False
+
+
+DEMO, SHARED = "runs/demo/data", "../shared/data"
+TEACHER, STUDENT, PRUNED, ONNX, INT8 = (
+    f"runs/demo/{name}" for name in ("teacher", "student", "pruned", "onnx", "int8")
+)
+BENCHMARKS = (
+    Benchmark("the demo's table", "compress demo --out runs/demo", "demo.json"),
+    Benchmark("the demo on 2 cores without VNNI", "compress demo --out runs/demo", "demo-avx2.json", elsewhere=True),
+    Benchmark("the pipeline on SST-2", "compress run benchmarks/sst2.yaml --out runs/sst2", "sst2.json"),
+    Benchmark(
+        "other tools beside ours",
+        f"python -m benchmarks.peers {TEACHER} {DEMO} --ours {INT8}",
+        "peers.json",
+        quick=f"python -m benchmarks.peers {TEACHER} {DEMO} --ours {INT8} --only 'PyTorch fp32' 'stock ONNX int8' "
+        "'TF-IDF + logistic' --rounds 2 --texts 100 --work {out}.work --out {out}",
+    ),
+    Benchmark(
+        "how cost grows with texts, units and cores",
+        f"python -m benchmarks.scaling {TEACHER} {INT8} --data {SHARED}/sst2",
+        "scaling.json",
+        quick=f"python -m benchmarks.scaling {TEACHER} {INT8} --data {DEMO} --minutes 3 --out {{out}}",
+    ),
+    Benchmark(
+        "what students keep, three seeds on four data sets", "python -m benchmarks.distillation", "distillation/*.json"
+    ),
+    Benchmark(
+        "predicted against measured latency of twelve models",
+        f"python -m benchmarks.latency_table {TEACHER} --data {DEMO}",
+        "latency_table.json",
+        quick=f"python -m benchmarks.latency_table {TEACHER} --data {DEMO} --out {{out}}",
+    ),
+    Benchmark(
+        "which steps of FFN width the kernels like",
+        f"python -m benchmarks.steps {TEACHER} --data {DEMO}",
+        "steps.json",
+    ),
+    Benchmark(
+        "pruning to a latency, against uniform pruning and fewer layers",
+        "python -m benchmarks.pruning make && python -m benchmarks.pruning measure",
+        "pruning/*/*.json",
+    ),
+    Benchmark(
+        "training against TextBrewer's `GeneralDistiller`",
+        "python -m benchmarks.textbrewer_speed runs/sst2/teacher",
+        "textbrewer.json",
+    ),
+    Benchmark(
+        "the int8 graph against the stock export's and OpenVINO's",
+        "python -m benchmarks.graphs prepare --student runs/sst2/student && python -m benchmarks.graphs measure",
+        "graphs.json",
+    ),
+    Benchmark(
+        "texts in bulk, against plain onnxruntime and optimum",
+        f"python -m benchmarks.throughput_peers {INT8}",
+        "throughput_peers.json",
+        printed=True,
+    ),
+    Benchmark(
+        "int8 answers on an emulated CPU without VNNI",
+        f"python -m benchmarks.portable runs/sst2/student {SHARED}/sst2",
+        "portable.jsonl",
+        elsewhere=True,
+    ),
+    Benchmark("memory with 10,000 to 1,000,000 more texts", "python -m benchmarks.memory", "memory.jsonl"),
+    Benchmark("one BERT's weights in other families' forms, through the pipeline", "python -m benchmarks.families"),
+    Benchmark(
+        "a smaller vocabulary, without training",
+        f"python -m benchmarks.vocabulary banking77 {TEACHER}",
+        elsewhere=True,
+    ),
+    Benchmark(
+        "a vocabulary of XLM-R's size, cut for English data",
+        "python -m benchmarks.large_vocabulary",
+        "large_vocabulary.json",
+    ),
+    Benchmark(
+        "loading against `transformers.pipeline`, each from start to first answer",
+        f"python -m benchmarks.load_time {PRUNED} {INT8}",
+        "load_time.json",
+        printed=True,
+        quick=f"python -m benchmarks.load_time {PRUNED} {INT8} 3",
+    ),
+    Benchmark(
+        "the same, page cache warm and empty",
+        f"python -m benchmarks.cold_start {PRUNED} {INT8}",
+        quick=f"python -m benchmarks.cold_start {PRUNED} {INT8} 2",
+    ),
+    Benchmark(
+        "`predict`'s memory over a million lines",
+        f"python -m benchmarks.predict_lines {INT8}",
+        "predict_lines.jsonl",
+        printed=True,
+    ),
+    Benchmark(
+        "a service under load, against bulk throughput", f"python -m benchmarks.serving {INT8} {DEMO}/test.jsonl"
+    ),
+    Benchmark(
+        "bulk answers on one core, static int8 in batches against dynamic int8 alone",
+        f"python -m benchmarks.static_batches {ONNX} --data {DEMO}",
+        quick=f"python -m benchmarks.static_batches {ONNX} --data {DEMO} --rounds 2 --texts 1000",
+    ),
+    Benchmark(
+        "thresholds by label against 0.5 for all, macro-F1 on test",
+        f"python -m benchmarks.thresholds runs/distillation/goemotions/teacher --data {SHARED}/goemotions",
+    ),
+    Benchmark(
+        "how often a single file answers otherwise than its folder",
+        f"python -m benchmarks.single_file --model {INT8}={DEMO}",
+        quick=f"python -m benchmarks.single_file --model {INT8}={DEMO}",
+    ),
+    Benchmark(
+        "texts read in part: the same tokens, and how much sooner an answer",
+        f"python -m benchmarks.partial_tokenizing {DEMO} {INT8}",
+        "partial_tokenizing.json",
+    ),
+    Benchmark(
+        "bench finds no difference where there is none (A/A)",
+        f"python -m benchmarks.a_a {INT8} --data {DEMO} && "
+        f"python -m benchmarks.a_a {INT8} --data {DEMO} --neighbours 1",
+        "a_a.jsonl",
+    ),
+    Benchmark(
+        "bench's latency against other clocks",
+        f"python -m benchmarks.outside_clock {ONNX} {INT8} --data {DEMO}",
+        "outside_clock.jsonl",
+    ),
+    Benchmark("how often its intervals hold the truth", "python -m benchmarks.coverage", "coverage.jsonl"),
+    Benchmark(
+        "which checkpoint to keep where validation texts are few",
+        f"python -m benchmarks.checkpoint_choice runs/checkpoint_choice.json {TEACHER} --data {DEMO}",
+    ),
+    Benchmark(
+        "odd inputs: answered right, refused or wrong, now and before",
+        "python -m benchmarks.odd_inputs --against d737081",
+        "odd_inputs.json",
+    ),
+    Benchmark(
+        "what `auto` finds on four data sets, and whether its promises hold", "python -m benchmarks.auto", "auto.jsonl"
+    ),
+    Benchmark(
+        "a cascade against its two models: accuracy on test, mean time, share handed on",
+        f"python -m benchmarks.cascade {INT8} runs/demo/student-int8 --data {DEMO}",
+    ),
+    Benchmark(
+        "long documents: their head, both ends, windows, against 512 tokens; accuracy and text to answer",
+        "python -m benchmarks.long_texts",
+        "long_texts.json",
+    ),
+    Benchmark(
+        "what each way to train faster or in less memory gives",
+        "python -m benchmarks.training_speed runs/training_speed.json",
+    ),
+    Benchmark(
+        "every family's int8 graph against a stock export of the same weights",
+        "python -m benchmarks.family_speed",
+        "family_speed.json",
+    ),
+    Benchmark(
+        "a run killed, or its disk full or broken, at many of its file operations",
+        "python -m tests.faults --points 400 --keep benchmarks/results/faults.json",
+        "faults.json",
+    ),
+    Benchmark("files that users write, fuzzed", "python -m tests.fuzz --cases 100000"),
+    Benchmark("random changes to finished folders and caches", "python -m tests.tamper --changes 2000"),
+    Benchmark(
+        "speed on an H100, in 11 minutes, see [gpu/README.md](gpu/README.md)",
+        "python -m benchmarks.gpu",
+        "gpu.json",
+        elsewhere=True,
+    ),
+    Benchmark(
+        "the same on an H200",
+        "python -m benchmarks.gpu --out benchmarks/results/gpu-h200.json",
+        "gpu-h200.json",
+        elsewhere=True,
+    ),
+    Benchmark(
+        "what each change to fine-tuning gives, on validation, see [LOG.md](LOG.md)",
+        "python -m benchmarks.training_choices benchmarks/results/training_choices.jsonl "
+        f"--data {SHARED} --device cuda",
+        "training_choices.jsonl",
+        elsewhere=True,
+    ),
+)
+
+
+def table() -> str:
+    """A line a benchmark, with the machine, versions, threads and digest of what is kept."""
+    heads = ("what", "command", "kept", "measured on")
+    lines = [heads, ("---",) * len(heads), *map(_cells, BENCHMARKS)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def kept_files(benchmark: Benchmark) -> list[Path]:
+    """The files in ``results/`` that it left; none where it was never kept."""
+    return sorted(RESULTS.glob(benchmark.keeps)) if benchmark.keeps else []
+
+
+def _cells(benchmark: Benchmark) -> tuple[str, str, str, str]:
+    command, files = f"`{benchmark.command}`", kept_files(benchmark)
+    if not benchmark.keeps:
+        return benchmark.what, command, "printed", "nothing is kept"
+    if not files:
+        return benchmark.what, command, f"`results/{benchmark.keeps}`", "not yet measured"
+    digests = ", ".join(hashlib.sha256(path.read_bytes()).hexdigest()[:8] for path in files)
+    where = "; ".join(dict.fromkeys(map(conditions, files)))
+    return benchmark.what, command, f"`results/{benchmark.keeps}` ({digests})", where
+
+
+def conditions(path: Path) -> str:
+    """Machine, threads, versions and day of a result, as far as it says."""
+    text = path.read_text(encoding="utf-8")
+    document = json.loads(text.splitlines()[0] if path.suffix == ".jsonl" else text)
+    machine = document.get("machine")
+    if not machine:
+        return _UNKNOWN
+    day = document.get("created", "")[:10]
+    return ", ".join((*_machine(machine), day or f"day {_UNKNOWN}"))
+
+
+def _machine(machine: Mapping[str, Any]) -> tuple[str, str, str]:
+    name = machine.get("gpu") or machine["cpu"]
+    vnni = any("vnni" in flag for flag in machine["cpu_flags"])
+    versions = " ".join(f"{one} {machine['versions'][one]}" for one in _PACKAGES if one in machine["versions"])
+    threads = " and ".join(map(str, machine["threads"]))
+    return f"{name} ({'VNNI' if vnni else 'no VNNI'}, {machine['cores']} cores)", f"threads {threads}", versions

@@ -1,0 +1,91 @@
+"""The peers' table and what its plot is drawn from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from compress.formatting import megabytes
+
+Row = Mapping[str, Any]
+_OURS = "compress "
+_FRONT_POINTS, _CLOSE_POINTS = 2.0, 1.0
+
+
+def table(results: Mapping[str, Any] | None) -> str:
+    """All that ran, the fastest first; who is beyond our front; who did not run, and why."""
+    if results is None:
+        return "Not yet measured: `python -m benchmarks.peers`.\n"
+    ran = sorted((row for row in results["peers"] if "failed" not in row), key=lambda row: float(row["p50_ms"]))
+    heads = ["tool", "accuracy", "points (95%)", "p50 ms", "p95 ms", "times ours", "size", "memory", "cold start"]
+    lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *map(_cells, ran)]
+    failed = {row["name"]: row["failed"] for row in results["peers"] if "failed" in row} | results["not_tried"]
+    return (
+        "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        + f"\n{_conditions(results)}\n\n{verdict(ran)}\n"
+        + "".join(f"\n- Does not run here: {name}: {why}" for name, why in failed.items())
+        + "\n"
+    )
+
+
+def verdict(ran: Sequence[Row]) -> str:
+    """Which peers our front does not cover, and the fastest peer at a point lost beside the fastest of ours."""
+    ours = [row for row in ran if is_ours(row)]
+    peers = [row for row in ran if not is_ours(row)]
+    beyond = [row for row in peers if row["points"] >= -_FRONT_POINTS and not any(_covers(one, row) for one in ours)]
+    said = "No peer is on or beyond our front up to 2 points lost."
+    if beyond:
+        told = (f"{row['name']} ({row['points']:+.1f} points, {row['p50_ms']:.2f} ms)" for row in beyond)
+        said = f"Beyond our front up to 2 points lost: {', '.join(told)}."
+    close = [next((row for row in some if row["points"] >= -_CLOSE_POINTS), None) for some in (ours, peers)]
+    if close[0] and close[1]:
+        ratio = close[1]["p50_ms"] / close[0]["p50_ms"]
+        said += f" Up to 1 point lost, the fastest peer is {close[1]['name']}: {ratio:.1f} times {close[0]['name']}."
+    return said
+
+
+def entries(results: Mapping[str, Any]) -> tuple[list[Row], str]:
+    """For the report's chart of accuracy against latency: its models, and the name of the first of ours."""
+    found = [
+        {
+            "name": row["name"],
+            "accuracy": {"value": row["accuracy"], "ci95": row["accuracy_ci95"]},
+            "answer_p50_ms": row["p50_ms"],
+            "answer_p50_ci95": [min(row["p50_ms_of_rounds"]), max(row["p50_ms_of_rounds"])],
+            "versus_first": {"speedup_p50": 1.0},
+        }
+        for row in results["peers"]
+        if "failed" not in row
+    ]
+    return found, next(row["name"] for row in results["peers"] if is_ours(row))
+
+
+def is_ours(row: Row) -> bool:
+    """Whether it is a folder of ours."""
+    return str(row["name"]).startswith(_OURS)
+
+
+def _covers(ours: Row, peer: Row) -> bool:
+    return bool(ours["accuracy"] >= peer["accuracy"] and ours["p50_ms"] < peer["p50_ms"])
+
+
+def _cells(row: Row) -> list[str]:
+    low, high = row["points_ci95"]
+    return [
+        f"**{row['name']}**" if is_ours(row) else row["name"],
+        f"{row['accuracy']:.1%}",
+        f"{row['points']:+.1f} ({low:+.1f} to {high:+.1f})",
+        f"{row['p50_ms']:.2f}",
+        f"{row['p95_ms']:.2f}",
+        f"{row['times_ours']:.1f}",
+        megabytes(row["size_bytes"]),
+        megabytes(row["peak_bytes"]),
+        f"{row['cold_start_s']:.1f} s",
+    ]
+
+
+def _conditions(results: Mapping[str, Any]) -> str:
+    machine = results["machine"]
+    return (
+        f"{results['texts']} test texts of {results['data']}, one at a time, from text to label, {results['threads']} "
+        f"threads, medians of {results['rounds']} rounds in turns; each tool by its documented best settings. "
+        f"{machine['cpu']} ({', '.join(machine['cpu_flags'])})."
+    )

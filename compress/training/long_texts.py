@@ -1,0 +1,40 @@
+"""How a model that is trained shall read long texts: what the settings say, else what its folder says."""
+
+from dataclasses import replace
+
+from compress.config import LongTextsConfig
+from compress.errors import CompressError
+from compress.modeling.checkpoint import Checkpoint
+from compress.runtime.long_texts import LongTexts
+from compress.task import reads_pairs
+
+
+def with_long_texts(model: Checkpoint, config: LongTextsConfig) -> Checkpoint:
+    """``model``, reading long texts as ``config`` says; what that leaves open stays as it is.
+
+    Windows share a quarter of their tokens by default, as in "Hierarchical Transformers for Long Document
+    Classification" (Pappagari et al. 2019).
+
+    Raises:
+        CompressError: it reads pairs; a stride or a pooling is given without windows; or the stride is too long.
+    """
+    before, step = model.long_texts, config.command
+    mode = config.long_texts or before.mode
+    if mode != "windows":
+        given = "stride" if config.stride is not None else "pooling" if config.pooling is not None else None
+        if given:
+            raise CompressError(f"{step}.{given} is for long_texts windows, and long_texts is {mode}; leave it out")
+    if mode == "head":
+        return replace(model, long_texts=LongTexts())
+    if reads_pairs(model.task):
+        raise CompressError(f"{step}.long_texts must be head for pairs of texts, got {mode}; leave it out")
+    if mode == "head-tail":
+        return replace(model, long_texts=LongTexts(mode))
+    room = model.max_length - model.tokenizer.num_special_tokens_to_add()
+    stride = config.stride or before.stride or max(1, room // 4)
+    if stride >= room:
+        raise CompressError(
+            f"{step}.stride must be below {room}, the tokens of a window of {model.max_length} without the special "
+            f"ones, got {stride}; take a smaller stride or a larger max_length"
+        )
+    return replace(model, long_texts=LongTexts(mode, stride, config.pooling or before.pooling))

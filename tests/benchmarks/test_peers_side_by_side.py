@@ -1,0 +1,108 @@
+"""The comparison with other tools, with peers that need no environment: same texts for all, failures are told."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import compress
+from benchmarks import all as every
+from benchmarks import catalogue, scaling
+from benchmarks.peers import __main__ as program
+from benchmarks.peers import processes, rounds, table
+from benchmarks.peers.registry import PEERS, Peer
+from tests.tiny import read
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_comparison_goes_on_where_it_stopped(
+    tiny_torch: Path, tiny_int8: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eager = Peer("PyTorch fp32", "eager", None, "as it is")
+    broken = Peer("broken", "stock", None, "cannot be made")
+    monkeypatch.setattr(program, "PEERS", (eager, broken))
+    make = processes.make
+
+    def refuse(peer: Peer, *given: Any) -> None:
+        if peer is broken:
+            raise processes.PeerFailedError("no such kernel")
+        make(peer, *given)
+
+    monkeypatch.setattr(processes, "make", refuse)
+    out, work = tmp_path / "peers.json", tmp_path / "work"
+    asked = [str(tiny_torch), str(tiny_data), "--ours", str(tiny_int8), "--work", str(work), "--threads", "1"]
+    monkeypatch.setattr("sys.argv", ["peers", *asked, "--rounds", "1", "--texts", "20", "--out", str(out)])
+    program.main()
+    results = json.loads(out.read_text(encoding="utf-8"))
+    ours, theirs, failed = results["peers"]
+    expected = [one.label for one in compress.load(tiny_int8, threads=1)(read(tiny_data).test.texts[:20])]
+    (turn,) = rounds.read_turns(work / "compress-int8" / "turns.jsonl")
+    assert turn["labels"] == expected
+    assert failed["failed"] == "no such kernel"
+    assert theirs["points"] == 0
+    for row in (ours, theirs):
+        assert 0 < row["p50_ms"] <= row["p95_ms"]
+        assert row["times_ours"] == pytest.approx(row["p50_ms"] / turn["reference_ms"], rel=3)
+        assert row["size_bytes"] > 100_000
+        assert row["peak_bytes"] > 20e6
+        assert row["cold_start_s"] > 0
+    assert "- Does not run here: broken: no such kernel" in table.table(results)
+    monkeypatch.setattr(processes, "answer", pytest.fail)  # all turns are kept: no process starts
+    program.main()
+    assert json.loads(out.read_text(encoding="utf-8"))["peers"] == results["peers"]
+
+
+def test_a_peer_that_ours_does_not_cover_is_named() -> None:
+    def row(name: str, points: float, ms: float) -> dict[str, Any]:
+        return {"name": name, "points": points, "accuracy": 0.9 + points / 100, "p50_ms": ms}
+
+    ours = row("compress int8", -0.5, 1.0)
+    assert "No peer is on or beyond" in table.verdict([ours, row("slower", -0.5, 1.2), row("worse", -2.5, 0.1)])
+    assert "Beyond our front up to 2 points lost: quicker (-1.5" in table.verdict([row("quicker", -1.5, 0.5), ours])
+    assert "fastest peer is better: 3.0 times" in table.verdict([ours, row("better", 0.0, 3.0)])
+
+
+def test_exponents_are_slopes_of_logarithms() -> None:
+    fit = scaling.power_law([1, 10, 100], [3, 300, 30_000])
+    assert fit is not None
+    assert fit == pytest.approx((2, 3))
+    assert scaling.power_law([5], [1]) is None
+
+
+def test_scaling_in_miniature(tiny_torch: Path, tiny_int8: Path, tiny_data: Path) -> None:
+    dataset = read(tiny_data)
+    results = {
+        "machine": {"threads": [1]},
+        "distillation": scaling.distillation(tiny_torch, dataset, (40, 80, 500), 1, 60),
+        "search": scaling.searching((2, 4), (4,)),
+        "serving": scaling.serving(tiny_int8, [str(text) for text in dataset.test.texts], 1),
+    }
+    assert [(row["texts"], row["cached"]) for row in results["distillation"]] == [
+        (40, False), (40, True), (80, False), (80, True),
+    ]  # fmt: skip
+    assert scaling.table(results).count("\n| ") == 6
+    assert "A billion texts, estimated" in scaling.table(results)
+    assert scaling.plot(results).startswith("<svg")
+
+
+def test_every_kept_result_is_in_the_catalogue_and_every_command_exists() -> None:
+    kept = {path for benchmark in catalogue.BENCHMARKS for path in catalogue.kept_files(benchmark)}
+    assert {path for path in catalogue.RESULTS.rglob("*") if path.is_file()} == kept
+    for benchmark in catalogue.BENCHMARKS:
+        for command in (benchmark.command, benchmark.quick or ""):
+            for part in filter(None, command.split(" && ")):
+                module = (
+                    ROOT.joinpath(*part.split()[2].split(".")) if part.startswith("python -m") else ROOT / "compress"
+                )
+                assert module.with_suffix(".py").exists() or (module / "__main__.py").exists(), part
+    assert {"latency_table", "peers", "scaling"} <= {every.name_of(command) for _, command in every.chosen(quick=True)}
+
+
+def test_every_peer_has_a_file_that_makes_and_loads() -> None:
+    folder = ROOT / "benchmarks" / "peers" / "contenders"
+    for peer in PEERS:
+        source = (folder / f"{peer.module}.py").read_text(encoding="utf-8")
+        assert "def make(teacher: Path, data: Path, out: Path)" in source
+        assert "def load(folder: Path, threads: int)" in source
