@@ -190,20 +190,27 @@ def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
     from compress.runtime.encoding import TextEncoder
     from compress.runtime.session import OnnxPredictor
 
-    with exported(model, job, pairs=job.config.pairs) as (parent, manifest):
-        encoder = TextEncoder.from_file(parent / "tokenizer.json", manifest.max_length)
-        check_answers(OnnxPredictor(graph_to_lay_out(parent), manifest, encoder, job.threads), f"export: {model}")
+    with exported(model, job, pairs=job.config.pairs, joined=job.config.layout == "single_file") as (parent, manifest):
+        if manifest.hand_on_below is None:  # a cascade's models have answered validation texts
+            encoder = TextEncoder.from_file(parent / "tokenizer.json", manifest.max_length)
+            check_answers(OnnxPredictor(graph_to_lay_out(parent), manifest, encoder, job.threads), f"export: {model}")
         graph = PACKAGES[job.config.layout](parent, manifest, job.folder)
+    if manifest.hand_on_below is not None:
+        manifest = replace(manifest, decision=None)  # the file decides by itself
     return job.save_onnx(manifest, {"bytes": graph.stat().st_size}, manifest.digest, str(model), kind=job.config.layout)
 
 
 @contextmanager
-def exported(model: str | Path, job: Job[Any], *, pairs: bool) -> Iterator[tuple[Path, Manifest]]:
-    """``model`` itself where it is an ONNX folder, else a temporary export of it; and its manifest."""
+def exported(model: str | Path, job: Job[Any], *, pairs: bool, joined: bool = False) -> Iterator[tuple[Path, Manifest]]:
+    """``model`` itself where it is an ONNX folder, else a temporary export of it; and its manifest.
+
+    A cascade is refused, unless it may be two models that are ``joined``.
+    """
     folder = local_path(model)
     own = folder / MANIFEST
     if own.is_file() and (manifest := read_manifest(folder)).kind == "onnx":
-        refuse_cascade(folder, manifest)
+        if not joined:
+            refuse_cascade(folder, manifest)
         before = own.read_bytes()
         yield folder, manifest
         if not own.is_file() or own.read_bytes() != before:  # folders are replaced whole
