@@ -192,25 +192,32 @@ def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
     from compress.runtime.session import OnnxPredictor
 
     layout = job.config.layout
-    with exported(model, job, pairs=job.config.pairs) as (parent, manifest):
+    with exported(model, job, pairs=job.config.pairs, joined=layout == "single_file") as (parent, manifest):
         if not (reads := LongTexts.of(manifest)).head_alone:
             raise CompressError(
                 f"{model}: reads long texts by {reads.mode}, and as {layout} only their beginning would be read; serve "
                 "its ONNX folder, or train with --long-texts head"
             )
-        encoder = TextEncoder.of(parent, manifest)
-        check_answers(OnnxPredictor(graph_to_lay_out(parent), manifest, encoder, job.threads), f"export: {model}")
+        if manifest.hand_on_below is None:  # a cascade's models have answered validation texts
+            encoder = TextEncoder.of(parent, manifest)
+            check_answers(OnnxPredictor(graph_to_lay_out(parent), manifest, encoder, job.threads), f"export: {model}")
         graph = PACKAGES[layout](parent, manifest, job.folder)
+    if manifest.hand_on_below is not None:
+        manifest = replace(manifest, decision=None)  # the file decides by itself
     return job.save_onnx(manifest, {"bytes": graph.stat().st_size}, manifest.digest, str(model), kind=layout)
 
 
 @contextmanager
-def exported(model: str | Path, job: Job[Any], *, pairs: bool) -> Iterator[tuple[Path, Manifest]]:
-    """``model`` itself where it is an ONNX folder, else a temporary export of it; and its manifest."""
+def exported(model: str | Path, job: Job[Any], *, pairs: bool, joined: bool = False) -> Iterator[tuple[Path, Manifest]]:
+    """``model`` itself where it is an ONNX folder, else a temporary export of it; and its manifest.
+
+    A cascade is refused, unless it may be two models that are ``joined``.
+    """
     folder = local_path(model)
     own = folder / MANIFEST
     if own.is_file() and (manifest := read_manifest(folder)).kind == "onnx":
-        refuse_cascade(folder, manifest)
+        if not joined:
+            refuse_cascade(folder, manifest)
         before = own.read_bytes()
         yield folder, manifest
         if not own.is_file() or own.read_bytes() != before:  # folders are replaced whole
