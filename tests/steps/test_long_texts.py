@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import compress
-from compress.benchmark.model_worker import ModelServer, answer_of
+from compress.benchmark.model_server import ModelServer, answer_of
 from compress.benchmark.rows import Row, open_row
 from compress.config import DistillConfig
 from compress.data import Dataset
