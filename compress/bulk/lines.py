@@ -5,9 +5,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 
 from compress.data.tables import Table
+from compress.data.text_files import json_object
 from compress.errors import CompressError
 
 ROWS_AT_ONCE = 1024
@@ -73,14 +74,7 @@ class JsonLines(LinesFile[dict[str, Any]]):
         for number, line in lines_of(self.path):
             if not line.strip():
                 continue
-            try:
-                fields = json.loads(line.removeprefix(MARK))
-            except (ValueError, RecursionError) as error:
-                raise CompressError(
-                    f"{self.path}, line {number}: not JSON ({error}); write one object a line"
-                ) from None
-            if not isinstance(fields, dict):
-                raise CompressError(f"{self.path}, line {number}: not an object; write one object a line")
+            fields = json_object(line.removeprefix(MARK), f"{self.path}, line {number}")
             refuse_clash(f"{self.path}, line {number}", fields, self._added)
             yield number, line, fields
 
@@ -104,18 +98,23 @@ class JsonLines(LinesFile[dict[str, Any]]):
 def lines_of(path: Path) -> Iterator[tuple[int, str]]:
     """Each line with its number and its line end."""
     with path.open("rb") as file:
-        for number in count(1):
-            line = file.readline(LONGEST_ROW + 1)
-            if not line:
-                return
-            refuse_longer(len(line), f"{path}, line {number}")
-            try:
-                yield number, line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise CompressError(
-                    f"{path}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x}); find the encoding of the "
-                    f"file, and convert it, for example with: iconv -f cp1252 -t utf-8"
-                ) from None
+        yield from lines_in(file)
+
+
+def lines_in(file: BinaryIO) -> Iterator[tuple[int, str]]:
+    """The same, of a file that is open."""
+    for number in count(1):
+        line = file.readline(LONGEST_ROW + 1)
+        if not line:
+            return
+        refuse_longer(len(line), f"{file.name}, line {number}")
+        try:
+            yield number, line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CompressError(
+                f"{file.name}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x}); find the encoding of the "
+                f"file, and convert it, for example with: iconv -f cp1252 -t utf-8"
+            ) from None
 
 
 def refuse_longer(length: int, place: str) -> None:

@@ -72,15 +72,19 @@ def read_texts(table: Table, text: Sequence[str]) -> list[Text]:
     columns = text_columns(table, text)
     for column in columns:
         for row, value in enumerate(table.columns[column]):
-            if not isinstance(value, str):
-                what = "the text is missing" if value is None else f"the text is {shown(value)}, which is not a string"
-                raise CompressError(f'{table.place(row)}: {what} in column "{column}"; mend or remove the row')
-            if _SURROGATE.search(value):  # JSON can spell half a character, which no tokenizer accepts
-                raise CompressError(
-                    f"{table.place(row)}: half of a surrogate pair is not a character; mend or remove the row"
-                )
+            if not isinstance(value, str) or _SURROGATE.search(value):
+                check_text(value, table.place(row), f' in column "{column}"')
     texts = [table.columns[column] for column in columns]
     return list(texts[0]) if len(texts) == 1 else list(zip(*texts, strict=True))
+
+
+def check_text(value: object, place: str, where: str = "") -> None:
+    """Refuse what is no text, by its ``place`` and ``where`` in it."""
+    if not isinstance(value, str):
+        what = "the text is missing" if value is None else f"the text is {shown(value)}, which is not a string"
+        raise CompressError(f"{place}: {what}{where}; mend or remove the row")
+    if _SURROGATE.search(value):  # JSON can spell half a character, which no tokenizer accepts
+        raise CompressError(f"{place}: half of a surrogate pair is not a character; mend or remove the row")
 
 
 def _indicated_labels(table: Table, columns: Sequence[str]) -> list[list[str]]:

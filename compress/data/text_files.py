@@ -140,17 +140,21 @@ def read_jsonl(path: Path, text: str) -> Table:
     for number, line in enumerate(text.split("\n"), 1):  # not splitlines: U+2028 is text in JSON
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise CompressError(f"{path}, line {number}: not JSON ({error}); write one object a line") from None
-        if not isinstance(row, dict):
-            raise CompressError(
-                f'{path}, line {number}: expected an object such as {{"text": "...", "label": "..."}}, '
-                f"found {_kind(row)}; write one object a line"
-            )
-        rows[number] = row
+        rows[number] = json_object(line, f"{path}, line {number}")
     return Table(str(path), _columns(list(rows.values())), list(rows))
+
+
+def json_object(line: str, place: str) -> dict[str, Any]:
+    """The object that a line holds; anything else is refused by its ``place``."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CompressError(f"{place}: not JSON ({error}); write one object a line") from None
+    if not isinstance(row, dict):
+        raise CompressError(
+            f'{place}: expected an object such as {{"text": "..."}}, found {_kind(row)}; write one object a line'
+        )
+    return row
 
 
 def read_json(path: Path, text: str) -> Table:

@@ -1,6 +1,5 @@
 """More texts for a student to learn from: unlabeled ones, altered copies, and all of them tokenized once into files."""
 
-import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -9,8 +8,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from compress.data.tables import Table
+from compress.bulk.lines import MARK, lines_in
+from compress.data.tables import Table, check_text
 from compress.data.tables import text_columns as find_columns
+from compress.data.text_files import json_object
 from compress.errors import CompressError
 from compress.paths import local_path
 from compress.runtime.encoding import Text, TextEncoder
@@ -50,7 +51,9 @@ def _texts(file: BinaryIO, rows: Iterator[Row]) -> Iterator[Text]:
     found = False
     with file:
         for place, values in rows:
-            texts = [_checked(place, value) for value in values]
+            for value in values:
+                check_text(value, place)
+            texts = list(values)
             if any(text.strip() for text in texts):
                 found = True
                 yield _text_or_pair(texts)
@@ -60,17 +63,6 @@ def _texts(file: BinaryIO, rows: Iterator[Row]) -> Iterator[Text]:
 
 def _text_or_pair(texts: list[str]) -> Text:
     return texts[0] if len(texts) == 1 else (texts[0], texts[1])
-
-
-def _checked(place: str, value: Any) -> str:
-    if not isinstance(value, str):
-        what = "the text is missing" if value is None else f"the text is {value!r:.60}, which is not a string"
-        raise CompressError(f"{place}: {what}; mend or remove the row")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise CompressError(f"{place}: half of a surrogate pair is not a character; mend or remove the row") from None
-    return value
 
 
 def _plain_rows(file: BinaryIO, pairs: bool) -> Iterator[Row]:
@@ -89,12 +81,7 @@ def _jsonl_rows(file: BinaryIO, named: Sequence[str], pairs: bool) -> Iterator[R
     columns: Sequence[str] = ()
     for number, line in _lines(file):
         place = f"{file.name}, line {number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise CompressError(f"{place}: not JSON ({error}); write one object a line") from None
-        if not isinstance(row, dict):
-            raise CompressError(f'{place}: expected an object such as {{"text": "..."}}, got {line!r:.60}')
+        row = json_object(line, place)
         columns = columns or _columns(file, list(row), named, pairs)
         yield place, [row.get(column) for column in columns]
 
@@ -130,14 +117,8 @@ def _columns(file: BinaryIO, names: Sequence[str], named: Sequence[str], pairs: 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
     """The lines that are not blank, numbered from 1. Only line feeds end a line: U+2028 may be part of JSON's text."""
-    for number, content in enumerate(file, start=1):
-        try:
-            line = content.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise CompressError(
-                f"{file.name}, line {number}: not UTF-8 (byte 0x{content[error.start]:02x}); "
-                f"find the encoding that it was saved in, and save it as UTF-8"
-            ) from None
+    for number, whole in lines_in(file):
+        line = (whole.removeprefix(MARK) if number == 1 else whole).rstrip("\r\n")
         if line.strip():
             yield number, line
 

@@ -356,7 +356,7 @@ def test_a_file_that_changes_meanwhile_is_refused(classifier: Classifier, tiny_i
         ("d.csv", b"text\na\n\xe9\n", (), ("line 3", "0xe9")),
         ("d.jsonl", '{"text": "a"}\n{"text": null}\n', (), ("line 2", "missing")),
         ("d.jsonl", '{"text": "a"}\n{"text": "\\ud83d"}\n', (), ("line 2", "surrogate")),
-        ("d.jsonl", '{"text": "a"}\n[1]\n', (), ("line 2", "not an object")),
+        ("d.jsonl", '{"text": "a"}\n[1]\n', (), ("line 2", "expected an object")),
         ("d.jsonl", '{"text": "a"}\n{"text"\n', (), ("line 2", "not JSON")),
         ("d.parquet", "no", (), ("not a whole Parquet file",)),
         ("d.xlsx", "no", (), (".csv", ".parquet")),
