@@ -6,7 +6,7 @@ workload and for turns of timing.
 
 import base64
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,9 +19,16 @@ from compress.benchmark.workload import Times
 from compress.clock import CudaStopwatch, Stopwatch
 from compress.evaluation.metrics import predictions
 from compress.runtime.decision import Decision
-from compress.runtime.encoding import Feeds, Text, pad
+from compress.runtime.encoding import Encoding, Feeds, Text, pad
 from compress.runtime.graph_file import GRAPHS
-from compress.runtime.predictor import Logits, MeasuredPredictor, check_finite, encoded_logits
+from compress.runtime.predictor import (
+    Logits,
+    MeasuredPredictor,
+    by_length,
+    check_finite,
+    encoded_logits,
+    predict_logits,
+)
 from compress.workers.process import serve
 from compress.workers.timing import TimedCalls
 
@@ -44,6 +51,7 @@ class ModelServer:
         self._graph = next((file for name in GRAPHS if (file := Path(path, name)).is_file()), None)
         self._on_gpu = row["device"] == "cuda" and self._predictor.backend.startswith("torch")
         self._first_answer_ms = self._tokenizer_p50_ms = self._mean_tokens = 0.0
+        self._rows_per_text = 1.0
         self._energy = EnergyMeter.of(gpu=self._on_gpu)
         self._answered = 0
         # By its attribute: its class would have to be imported for every model, and onnxruntime with it.
@@ -99,12 +107,23 @@ class ModelServer:
             self._calls = TimedCalls(self._logits, [[text] for text in self._texts])
             return {"p50_ms": self._calls.warm_up()}
         if length == "real":
-            feeds = [pad([encoding]) for encoding in encodings]
+            inputs = [list(self._feeds_of(encoding)) for encoding in encodings]
+            self._rows_per_text = float(np.mean([len(encoding.rows) for encoding in encodings])) if encodings else 1.0
         else:
             tokens = [token for encoding in encodings for token in encoding.ids]
-            feeds = fixed_feeds(tokens, batch, length)
-        self._calls = TimedCalls(self._predictor.run, feeds, CudaStopwatch if self._on_gpu else Stopwatch)
+            inputs = [[feeds] for feeds in fixed_feeds(tokens, batch, length)]
+        self._calls = TimedCalls(self._run_all, inputs, CudaStopwatch if self._on_gpu else Stopwatch)
         return {"p50_ms": self._calls.warm_up()}
+
+    def _feeds_of(self, encoding: Encoding) -> Iterator[Feeds]:
+        """The batches in which one text is served; more than one only where it has windows."""
+        rows = encoding.rows
+        for batch in by_length(rows, self._predictor.batch_tokens):
+            yield pad([rows[row] for row in batch])
+
+    def _run_all(self, batches: list[Feeds]) -> None:
+        for feeds in batches:
+            self._predictor.run(feeds)
 
     def turn(self, calls: int, at_least_s: float) -> dict[str, Any]:
         """Time the next ``calls`` inputs, over and over until ``at_least_s`` has passed."""
@@ -134,9 +153,9 @@ class ModelServer:
         """What the model has cost so far; to be requested after the real texts and before any other workload."""
         peak = peak_memory_bytes()  # before the weights are looked at
         joules = self._energy.joules
-        sizes = product_sizes(self._predictor, self._graph)
+        sizes, rows = product_sizes(self._predictor, self._graph), self._rows_per_text
         return {
-            "macs": macs_per_text(sizes, self._mean_tokens) if sizes else None,
+            "macs": round(rows * macs_per_text(sizes, self._mean_tokens / rows)) if sizes else None,
             "mean_tokens": self._mean_tokens,
             "tokenizer_p50_ms": self._tokenizer_p50_ms,
             "load_ms": self._load_ms,
@@ -158,10 +177,11 @@ def answer_of(predictor: MeasuredPredictor) -> Callable[[Text], object]:
 
         if isinstance(predictor, OnnxPredictor):  # else the file is another program's
             return Classifier(predictor)
-    encode: Callable[[Text], Feeds] = getattr(predictor, "feeds_of", lambda text: pad(predictor.encoder([text])))
+    encode = getattr(predictor, "feeds_of", None) if predictor.encoder.long_texts.head_alone else None
 
     def answer(text: Text) -> list[str]:
-        (applies,) = predictions(predictor.task, predictor.run(encode(text)))
+        logits = predictor.run(encode(text)) if encode else predict_logits(predictor, [text])
+        (applies,) = predictions(predictor.task, logits)
         return [label for label, applies_here in zip(predictor.labels, applies, strict=True) if applies_here]
 
     return answer

@@ -92,10 +92,13 @@ def judge(teachers: Sequence[Checkpoint], corpus: Corpus, validation: Examples) 
     """
     settings = corpus.config.model_copy(update={"unlabeled": None, "augment": 0})
     alone = replace(corpus, data=replace(corpus.data, train=corpus.data.validation), config=settings)
-    outputs, _ = _outputs(teachers, alone, validation.encodings, frozenset({LOGITS}))
-    answered = Examples(validation.encodings, validation.targets, outputs)
-    some = np.array_split(np.arange(len(answered)), -(-len(answered) // _TEXTS_AT_ONCE))
-    teacher = torch.cat([answered.batch(rows)[TEACHER + LOGITS] for rows in some])
+    rows = Encodings.rows(validation.encodings)
+    outputs, _ = _outputs(teachers, alone, rows, frozenset({LOGITS}))
+    answered = Examples(rows, validation.targets[:0], outputs)
+    some = np.array_split(np.arange(len(rows)), -(-len(rows) // _TEXTS_AT_ONCE))
+    answers = torch.cat([answered.batch(at)[TEACHER + LOGITS] for at in some]).numpy()
+    windows = [len(encoding.rows) for encoding in validation.encodings]
+    teacher = torch.from_numpy(corpus.student.long_texts.pool(answers, windows))
     temperature, multi_label = corpus.config.temperature, is_multi_label(corpus.student.task)
     return lambda logits: float(soft_labels(torch.from_numpy(logits), teacher, temperature, multi_label=multi_label))
 

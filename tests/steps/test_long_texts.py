@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import compress
 from compress.benchmark.model_server import ModelServer, answer_of
@@ -14,6 +15,8 @@ from compress.benchmark.rows import Row, open_row
 from compress.config import DistillConfig
 from compress.data import Dataset
 from compress.distillation.corpus import Corpus
+from compress.distillation.distill import judge
+from compress.distillation.losses import soft_labels
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import Checkpoint, load_classifier
@@ -134,6 +137,15 @@ def test_a_teacher_reads_its_students_windows(made: dict[str, Path], documents: 
     assert words(teacher, its) == words(student, own)
     with pytest.raises(CompressError, match="cannot read the windows of"):
         corpus.read_by(replace(teacher, max_length=20), own, 0)
+
+
+def test_a_students_judge_compares_pooled_answers(made: dict[str, Path], documents: Dataset, tmp_path: Path) -> None:
+    """To a student that answers as its teacher, whole texts included, it gives the teacher's entropy."""
+    teacher = load_classifier(str(made["teacher"]))
+    corpus = Corpus(teacher, documents, DistillConfig(precision="fp32"), (), None, tmp_path)
+    answers = predict_logits(TorchPredictor(teacher), documents.validation.texts)
+    chosen_by, its = judge([teacher], corpus, encode(teacher, documents.validation)), torch.from_numpy(answers)
+    assert chosen_by(answers) == pytest.approx(float(soft_labels(its, its, 2.0, multi_label=False)), abs=1e-5)
 
 
 def words(model: Checkpoint, encodings: Encodings) -> list[str]:
