@@ -11,7 +11,6 @@ goes on there; remove a peer's folder in it to have the peer tried again. Writes
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -95,4 +94,4 @@ def set_up(work: Path, settings: dict[str, Any], dataset: Dataset, texts: int | 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
