@@ -59,7 +59,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--environments", type=_absolute, default=os.environ.get("COMPRESS_PEERS", ROOT / ".peers"))
     parser.add_argument("--work", type=_absolute, default=ROOT / "runs" / "peers")
     parser.add_argument("--threads", type=int, default=usable_cpus())
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--texts", type=int, help="of the test split (default: all)")
     parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args()
