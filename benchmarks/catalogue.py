@@ -96,7 +96,11 @@ BENCHMARKS = (
         elsewhere=True,
     ),
     Benchmark("memory with 10,000 to 1,000,000 more texts", "python -m benchmarks.memory", "memory.jsonl"),
-    Benchmark("one BERT's weights in other families' forms, through the pipeline", "python -m benchmarks.families"),
+    Benchmark(
+        "one BERT's weights in other families' forms, through the pipeline",
+        "python -m benchmarks.families",
+        "families.json",
+    ),
     Benchmark(
         "a smaller vocabulary, without training",
         f"python -m benchmarks.vocabulary banking77 {TEACHER}",

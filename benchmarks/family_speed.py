@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime as ort
 import torch
 import transformers
-from tokenizers.implementations import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer
+from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer
 from transformers import PreTrainedModel
 
 from benchmarks.graphs import OURS, Row, as_table, measure, merge, pool, summarise

@@ -35,11 +35,11 @@ _TIMED_TEXTS = 20
 
 def make(given: argparse.Namespace, name: str, seed: int) -> Path:
     """The int8 folder of one way and seed."""
-    settings, folder = WAYS.get(name, {}), given.work / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+    folder: Path = given.work / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
     length = given.long if name == _WHOLE else given.short
-    teacher, onnx, int8 = (folder / step for step in ("teacher", "onnx", "int8"))
+    teacher, onnx, int8 = folder / "teacher", folder / "onnx", folder / "int8"
     if not teacher.exists():
-        settings = settings | {"max_length": length, "epochs": given.epochs, "seed": seed}
+        settings = WAYS.get(name, {}) | {"max_length": length, "epochs": given.epochs, "seed": seed}
         compress.finetune(given.model, given.data, teacher, **settings)
     if not onnx.exists():
         compress.export(teacher, onnx)
@@ -57,11 +57,11 @@ def texts_of(tokens: int, words: Sequence[str], encoder: TextEncoder) -> Iterato
         yield " ".join(words[(start + at) % len(words)] for at in range(count))
 
 
-def bench(given: argparse.Namespace, models: Mapping[str, Path], name: str, **settings: Any) -> dict[str, Any]:
+def bench(given: argparse.Namespace, models: Mapping[str, Path], name: str, data: str) -> dict[str, Any]:
     """Bench's entry of each model, by the way that it reads."""
     report = given.work / name
     if not report.exists():
-        compress.bench(list(models.values()), given.data, report, seconds=given.seconds, **settings)
+        compress.bench(list(models.values()), data, report, seconds=given.seconds)
     found = json.loads((report / "results.json").read_text(encoding="utf-8"))["models"]
     by_path = {entry["path"]: entry for entry in found}
     return {way: by_path[str(model)] for way, model in models.items()}
@@ -73,7 +73,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     rows: dict[str, dict[str, Any]] = {way: {"validation": [], "test": [], "answer_ms": {}} for way in ways}
     for seed in range(given.seeds):
         models = {way: make(given, way, seed) for way in ways}
-        for way, entry in bench(given, models, f"report-{seed}").items():
+        for way, entry in bench(given, models, f"report-{seed}", given.data).items():
             trained = entry["history"][0]["metrics"]
             rows[way]["validation"].append(trained[f"validation_{entry['accuracy']['metric']}"])
             rows[way]["test"].append(entry["accuracy"]["value"])
@@ -86,7 +86,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         file = given.work / f"{tokens}.jsonl"
         lines = [json.dumps({"text": text}) + "\n" for text in texts_of(tokens, words, encoder)]
         file.write_text("".join(lines), encoding="utf-8")
-        for way, entry in bench(given, models, f"report-{tokens}-tokens", test=str(file)).items():
+        for way, entry in bench(given, models, f"report-{tokens}-tokens", str(file)).items():
             rows[way]["answer_ms"][str(tokens)] = entry["answer_p50_ms"]
     about = {"short": given.short, "long": given.long, "seeds": given.seeds, "epochs": given.epochs}
     return about | {"data": given.data, "machine": describe_machine([usable_cpus()]), "rows": rows}

@@ -27,12 +27,14 @@ _MASK = "<mask>"
 def write_tokens(graph: GraphWriter, tokenizer: "Tokenizer", texts: Sequence[str], max_length: int) -> Tokens:
     """Tokens of the values ``texts``, one or two strings ``[1]``, with special ones, at most ``max_length`` of them."""
     options = _options(tokenizer)
-    special = tokenizer.encode(*[""] * len(texts)).ids  # before, between and after the texts
+    pair = "" if len(texts) == 2 else None
+    special = tokenizer.encode("", pair).ids  # before, between and after the texts
     zero, room = graph.constant("zero.1", [0]), max_length - len(special)
     words = [_words(graph, text, options) for text in texts]
     kept: Sequence[str] = [graph.constant("room", [room])]
     if len(words) == 2:
-        kept = split_room(graph, *(graph.op("Shape", value, name=f"{value}.length") for value in words), room)
+        first_length, second_length = (graph.op("Shape", value, name=f"{value}.length") for value in words)
+        kept = split_room(graph, first_length, second_length, room)
     if side_of(tokenizer) == "right":
         bounds = [(zero, keep) for keep in kept]
     else:

@@ -23,7 +23,7 @@ from compress.errors import CompressError
 from compress.families.tokenizers.vocabulary import normalizer_settings, vocabulary_lines
 from compress.families.view import EncoderView
 from compress.folder import MANIFEST, Manifest, refuse_unlisted, write_manifest
-from compress.modeling.intact import check_tokenizer
+from compress.modeling.intact import check_room, check_tokenizer
 from compress.modeling.label_names import labels_of
 from compress.modeling.reading import one_line, read_config, read_network, read_tokenizer
 from compress.progress import say_before_work
@@ -159,12 +159,14 @@ def _read(name: str, source: str, manifest: Manifest | None) -> Checkpoint:
     view = EncoderView(model)
     with one_line(source, "its tokenizer"):
         check_tokenizer(source, tokenizer, view.words.num_embeddings)
+        max_length = manifest.max_length if manifest else min(tokenizer.model_max_length, view.longest)
+        check_room(source, tokenizer, max_length)
     return Checkpoint(
         model=model.eval(),
         tokenizer=tokenizer,
         task=manifest.task if manifest else _task(config),
         labels=manifest.labels if manifest else labels_of(config, source) if has_head else (),
-        max_length=manifest.max_length if manifest else min(tokenizer.model_max_length, view.longest),
+        max_length=max_length,
         history=manifest.history if manifest else (),
         digest=manifest.digest if manifest else None,
         source=name,

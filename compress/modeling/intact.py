@@ -96,6 +96,15 @@ def check_tokenizer(source: str, tokenizer: Any, rows: int) -> None:
         )
 
 
+def check_room(source: str, tokenizer: Any, max_length: int) -> None:
+    """Refuse a model that reads at most ``max_length`` tokens where special tokens alone are as many."""
+    if max_length <= tokenizer.num_special_tokens_to_add():
+        raise CompressError(
+            f"{source}: has room for {max(max_length, 0)} tokens, by its table of positions or the tokenizer's "
+            "model_max_length, which special tokens fill alone; give the config.json that was saved with the weights"
+        )
+
+
 def _refuse_other_network(
     source: str, missing: set[str], unused: set[str], model: PreTrainedModel, family: Family
 ) -> None:
@@ -106,7 +115,7 @@ def _refuse_other_network(
     bare = (name.removeprefix(encoder) for name in sorted(missing) if name.startswith(encoder))
     ends = next(((name, end) for end in bare for name in sorted(unused) if name.endswith(f".{end}")), None)
     prefix = ends[0].removesuffix(ends[1]).removesuffix(encoder) if ends else ""
-    if not prefix or prefix.rstrip(".") in CONFIG_MAPPING:
+    if not prefix.endswith(".") or prefix.rstrip(".") in CONFIG_MAPPING:  # distilbert is no wrapped bert
         raise CompressError(
             f"{source}: config.json says that it is {family.name}, but its weights are another network's "
             f"({some(sorted(unused), most=3) or 'none fits'}); get the model again, config.json and weights together"

@@ -6,9 +6,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Of glibc's malloc.h. Older versions take at most 32 MB for the first, which is also as far as both rise by themselves.
-_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
-_LARGEST, _USUAL_MMAP, _USUAL_TRIM = 1 << 30, 1 << 25, 1 << 26
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _CHOSEN = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD"}
 
 
@@ -24,12 +22,10 @@ def freed_memory_kept() -> Iterator[None]:
         yield
         return
     libc = ctypes.CDLL(None)
-    if not libc.mallopt(_MMAP_THRESHOLD, _LARGEST):
-        libc.mallopt(_MMAP_THRESHOLD, _USUAL_MMAP)
-    libc.mallopt(_TRIM_THRESHOLD, _LARGEST)
+    libc.mallopt(_MMAP_THRESHOLD, 32 << 20)  # where glibc's own ends up; larger blocks would leave gaps, a GB of them
+    libc.mallopt(_TRIM_THRESHOLD, 1 << 30)
     try:
         yield
     finally:
-        libc.mallopt(_MMAP_THRESHOLD, _USUAL_MMAP)
-        libc.mallopt(_TRIM_THRESHOLD, _USUAL_TRIM)
+        libc.mallopt(_TRIM_THRESHOLD, 64 << 20)  # twice the other, as glibc has it
         libc.malloc_trim(0)

@@ -22,7 +22,7 @@ Judge = Callable[[Logits], float]
 """How far logits of the validation texts, ``[n, labels]``, are from what they should be; the less, the better."""
 
 DIVERGENCE = "divergence"
-"""What a judge's figure is called; that of distillation is the divergence from the teacher."""
+"""The name of a judge's figure in metrics, which in distillation is the divergence from the teacher."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class TrainingResult:
     """
 
     metric: str
-    judged_by: str = ""
+    judged_by: str
     best: float = -math.inf  # the metric of the kept weights
     best_step: int = 0
     steps: int = 0

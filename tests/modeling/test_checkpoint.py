@@ -102,12 +102,12 @@ def test_torn_weights_are_one_line(tmp_path: Path, plain_folder: PlainFolder) ->
 
 
 def test_the_label_order_of_a_checkpoint_changes_no_answer(
-    tiny_encoder: Path, tiny_data: Path, tmp_path: Path, plain_folder: PlainFolder
+    shallow_encoder: Path, tiny_data: Path, tmp_path: Path, plain_folder: PlainFolder
 ) -> None:
     """The same head, its rows in either order, trained on: the same curve, and the same answers by name."""
     test = read(tiny_data).test
     torch.manual_seed(0)
-    model = BertForSequenceClassification.from_pretrained(tiny_encoder)
+    model = BertForSequenceClassification.from_pretrained(shallow_encoder)
     curves, answers = [], []
     for labels in (("negative", "positive"), ("positive", "negative")):
         name = labels[0]

@@ -209,7 +209,7 @@ TOKENIZERS = [
     Case("settings that tokenizer.json does not follow", both(FAST, settings(do_lower_case=False, strip_accents=False))),
     Case("no limit in the settings", settings(model_max_length=None)),
     Case("short words alone in a single file", both(FAST, described(lambda content: content["model"].update(max_input_chars_per_word=5))),
-         single_file=True, refused=("not a BERT's", "--single-file")),
+         single_file=True, refused=("neither a BERT's", "--single-file")),
 ]  # fmt: skip
 
 CONFIGS = [

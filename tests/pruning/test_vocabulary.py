@@ -180,7 +180,7 @@ def test_recovery_gives_teacher_and_student_each_its_own_ids(
     """Whatever the tokens' numbers: the teacher answers as with its own, or the soft labels would be noise."""
     result = compress.prune(
         tiny_torch, without_film, tmp_path / "both", vocabulary=True, heads=0.25, epochs=4, hard_weight=0,
-        hidden_weight=0.1, cache_gb=cache_gb, **FAST,
+        hidden_weight=0.1, cache_gb=cache_gb, **FAST | {"batch_size": 16, "learning_rate": 2e-3},
     )  # fmt: skip
     pruned, teacher = (load_classifier(str(folder)) for folder in (result.folder, tiny_torch))
     assert not GONE & pruned.tokenizer.get_vocab().keys()

@@ -33,7 +33,9 @@ def test_every_requirement_of_the_demo_is_locked_at_a_version_that_it_allows() -
     needed = [*map(Requirement, PROJECT["dependencies"]), *requirements("demo")]
     assert len(needed) > 15
     for requirement in needed:
-        assert locked.get(canonicalize_name(requirement.name), "none") in requirement.specifier, requirement
+        version = locked.get(canonicalize_name(requirement.name))
+        assert version is not None, requirement
+        assert version in requirement.specifier, requirement
 
 
 def test_locked_versions_are_those_that_the_tests_run_with() -> None:

@@ -50,7 +50,7 @@ class Table:
     rng: random.Random
     contained: bool = False
 
-    def at_once(self, *work: Callable[[], int]) -> list[Ended]:
+    def together(self, *work: Callable[[], int]) -> list[Ended]:
         return at_once(work, self.place.parent, self.rng, contained=self.contained)
 
 
@@ -89,7 +89,7 @@ def _run(table: Table) -> Callable[[], int]:
 
 def play_runs(table: Table) -> str | None:
     """Two runs write one folder: it ends as one run's, and the other says that it is taken or up to date."""
-    wrong = disturbed(table.at_once(*[_run(table)] * _RUNS), "another run is writing there")
+    wrong = disturbed(table.together(*[_run(table)] * _RUNS), "another run is writing there")
     return wrong or half_written(table.place / "run") or other_files(table.place, table.prepared / "alone")
 
 
@@ -110,7 +110,7 @@ def _distill(table: Table, number: int) -> Callable[[], int]:
 
 def play_cache(table: Table) -> str | None:
     """Four distillations fill one cache: all have the student of one alone, and each text is kept once, whole."""
-    wrong = disturbed(table.at_once(*[_distill(table, number) for number in range(_STUDENTS)]), None)
+    wrong = disturbed(table.together(*[_distill(table, number) for number in range(_STUDENTS)]), None)
     for number in range(_STUDENTS):
         wrong = wrong or other_files(table.place / str(number), table.prepared / "alone" / "0")
     return wrong or damaged(table.place / "cache", texts_kept(table.prepared / "alone" / "cache"))
@@ -168,7 +168,7 @@ def play_readers(table: Table) -> str | None:
                 assert found == right, f"{found}, not {right}: a mix of two models"
         return 0
 
-    wrong = disturbed(table.at_once(replace_it, *[read] * _READERS), None)
+    wrong = disturbed(table.together(replace_it, *[read] * _READERS), None)
     left = [path.name for path in table.place.glob(".model*")]
     return wrong or (f"left over: {left}" if left else None)
 

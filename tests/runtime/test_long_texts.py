@@ -31,7 +31,8 @@ def texts() -> list[str]:
 def windows_of(ids: list[int]) -> list[list[int]]:
     """By the definition: as many tokens as have room, each time ``STRIDE`` before the end of the last ones."""
     first, *body, last = ids
-    room, found, start = LENGTH - SPECIALS, [], 0
+    room, start = LENGTH - SPECIALS, 0
+    found: list[list[int]] = []
     while not found or start + STRIDE < len(body):
         found.append([first, *body[start : start + room], last])
         start += room - STRIDE

@@ -25,17 +25,15 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=0.5, help="of the service (default: 0.5)")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="write the result there, as JSON")
     given = parser.parse_args()
-    found = {
-        "machine": describe_machine([given.threads]),
-        "model": read_manifest(given.model).digest,
-        "loaded": soak_predictions(given.model, given.predictions, given.threads),
-        "service": soak_service(given.model, given.minutes),
-    }
+    loaded = soak_predictions(given.model, given.predictions, given.threads)
+    service = soak_service(given.model, given.minutes)
+    about = {"machine": describe_machine([given.threads]), "model": read_manifest(given.model).digest}
+    found = {**about, "loaded": loaded, "service": service}
     document = json.dumps(found, indent=1) + "\n"
     sys.stdout.write(document)
     if given.keep:
         given.keep.write_text(document, encoding="utf-8")
-    return int(found["loaded"]["wrong"] + found["service"]["wrong"] + found["service"]["failed"] > 0)
+    return int(loaded["wrong"] + service["wrong"] + service["failed"] > 0)
 
 
 if __name__ == "__main__":

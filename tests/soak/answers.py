@@ -25,7 +25,7 @@ class Answers:
 
     def __init__(self, classifier: Classifier, texts: int = 500) -> None:
         self.texts = [*_ODD, *random.Random(0).sample(_sentences(), texts - len(_ODD))]
-        self._alone = [classifier(text).scores for text in self.texts]
+        self.alone = [classifier(text).scores for text in self.texts]
 
     @classmethod
     def of(cls, model: Path) -> "Answers":
@@ -41,7 +41,7 @@ class Answers:
         """How many of these texts got other scores than alone; all, if not as many came as were asked for."""
         if len(found) != len(numbers):
             return len(numbers)
-        pairs = ((self._alone[number], scores) for number, scores in zip(numbers, found, strict=True))
+        pairs = ((self.alone[number], scores) for number, scores in zip(numbers, found, strict=True))
         return sum(not _same(expected, scores) for expected, scores in pairs)
 
 

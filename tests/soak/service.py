@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
@@ -63,7 +64,7 @@ class Clients:
     def _ask(self, what: str, numbers: list[int]) -> None:
         try:
             status, found, _ = self._service.ask("POST", "/classify", self._question(numbers))
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             self._note(f"{what}: {type(error).__name__}")
             return
         missed = self._answers.wrong(numbers, [one["scores"] for one in found]) if status == 200 else 0

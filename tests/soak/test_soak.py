@@ -30,7 +30,7 @@ def test_clients_that_leave_stall_and_flood_cost_nobody_an_answer() -> None:
 def test_a_wrong_answer_is_seen() -> None:
     answers = Answers.of(INT8)
     numbers = answers.draw(random.Random(0), 20)
-    right = [answers._alone[number] for number in numbers]
+    right = [answers.alone[number] for number in numbers]
     assert answers.wrong(numbers, right) == 0
     assert answers.wrong(numbers, right[1:]) == 20
     first, *others = right

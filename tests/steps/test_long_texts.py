@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from compress.training.finetune import encode, encode_to_train
 from tests.conftest import FILLERS, WORDS
 from tests.tiny import read, write_rows
 
-QUICK = {"precision": "fp32", "threads": 1}
+QUICK: dict[str, Any] = {"precision": "fp32", "threads": 1}
 ENTRY = {"mode": "windows", "stride": 5, "pooling": "max"}
 
 
@@ -61,7 +62,9 @@ def made(tiny_encoder: Path, data: Path, tmp_path_factory: pytest.TempPathFactor
         long_texts="windows",
         stride=5,
         pooling="max",
-        **{"epochs": 2, "learning_rate": 1e-3, **QUICK},
+        epochs=2,
+        learning_rate=1e-3,
+        **QUICK,
     )
     compress.distill(home / "teacher", data, home / "student", layers=2, epochs=1, augment=1, **QUICK)
     compress.prune(home / "student", data, home / "pruned", heads=0.5, epochs=0, **QUICK)
@@ -134,8 +137,7 @@ def test_a_teacher_reads_its_students_windows(made: dict[str, Path], documents: 
 
 
 def words(model: Checkpoint, encodings: Encodings) -> list[str]:
-    tokens: list[str] = model.tokenizer.convert_ids_to_tokens(encodings.ids.tolist())
-    return tokens
+    return list(model.tokenizer.convert_ids_to_tokens(encodings.ids.tolist()))
 
 
 def test_the_head_and_the_tail_in_every_step(tiny_torch: Path, data: Path, tmp_path: Path) -> None:
@@ -151,7 +153,7 @@ def test_the_head_and_the_tail_in_every_step(tiny_torch: Path, data: Path, tmp_p
         **QUICK,
     )
     compress.export(tmp_path / "student", tmp_path / "onnx", threads=1)
-    text = read(data).test.texts[0] + " film" * 200 + " superb"
+    text = f"{read(data).test.texts[0]}" + " film" * 200 + " superb"
     student = TorchPredictor(load_classifier(str(tmp_path / "student")))
     difference = predict_logits(student, [text]) - compress.load(tmp_path / "onnx", threads=1).logits([text])
     assert np.abs(difference).max() < 1e-5
@@ -174,10 +176,10 @@ def test_the_head_and_the_tail_in_every_step(tiny_torch: Path, data: Path, tmp_p
     ],
 )
 def test_bad_settings_in_one_line(
-    tiny_encoder: Path, data: Path, tmp_path: Path, settings: dict[str, object], message: str
+    tiny_encoder: Path, data: Path, tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(CompressError, match=message):
-        compress.finetune(tiny_encoder, data, tmp_path / "out", **{"max_length": 24, **settings}, **QUICK)
+        compress.finetune(tiny_encoder, data, tmp_path / "out", **{"max_length": 24} | settings, **QUICK)
     assert not (tmp_path / "out").exists()
 
 

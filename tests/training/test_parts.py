@@ -107,11 +107,11 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(
 def test_memory_that_was_freed_is_used_again() -> None:
     def page_faults() -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(4):
-            len(b"x" * 2**26)  # 64 MB, which glibc by itself gives back each time
+        for _ in range(3):
+            [b"x" * (24 << 20) for _ in range(4)]  # 96 MB, which glibc by itself gives back each time
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
     outside = page_faults()
     with freed_memory_kept():
-        assert page_faults() < 0.5 * outside  # only the first of the four has new pages
-    assert page_faults() > 0.9 * outside
+        assert page_faults() < 0.5 * outside  # new pages the first time only
+    assert page_faults() > 0.7 * outside
