@@ -37,7 +37,7 @@ def test_the_stated_loss_holds_in_at_least_95_of_100_simulations() -> None:
     scores = 1 - 10.0 ** -np.linspace(0, 4, 20_001)
     lost, won = 0.02 + 0.4 * (1 - scores), np.full_like(scores, 0.01)
     held, shares = [], []
-    for _ in range(300):
+    for _ in range(200):
         drawn = rng.integers(0, len(scores), texts)
         chance = rng.random(texts)
         only_large, only_small = chance < lost[drawn], chance > 1 - won[drawn]
