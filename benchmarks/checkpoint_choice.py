@@ -5,8 +5,9 @@
 
 A student is trained once, on some of the train texts, and its logits on all validation texts are kept every few steps.
 Then smaller validation sets of several sizes are drawn from these many times; each chooses a checkpoint by accuracy, by
-agreement with the teacher, or by the Kullback-Leibler divergence from it, and the other texts tell how good the chosen
-one is. The teacher must have seen the same train split only. For tasks with one label a text.
+agreement with the teacher, or by the Kullback-Leibler divergence from it (at the temperature of the distillation, as
+``distill`` does, and at 1), and the other texts tell how good the chosen one is. The teacher must have seen the same
+train split only. For tasks with one label a text.
 """
 
 import argparse
@@ -22,20 +23,19 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax
 
+import compress.distillation.distill as room
 from benchmarks.training_choices import data_config
 from compress.config import DistillConfig
 from compress.data import Dataset, read_dataset
-from compress.distillation.distill import distill
 from compress.distillation.students import make_student
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import Logits, predict_logits
-from compress.training import loop
 from compress.training.run_files import RunFiles
-from compress.training.validator import Validator
 
 _SIZES = (100, 200, 300, 500, 1000, 2000)
 _DRAWS = 2000
+_TEMPERATURE: float = DistillConfig.model_fields["temperature"].default
 
 Scores = npt.NDArray[np.float64]  # [checkpoints, texts], of which a mean over texts says how good a checkpoint is
 
@@ -46,7 +46,7 @@ def train(teacher: Checkpoint, data: Dataset, config: DistillConfig) -> Logits:
         settings = config.model_copy(update={"teacher_cache": name})
         files = RunFiles(Path(name), Path(name, "unfinished"))
         with kept_logits() as kept:
-            distill(teacher, make_student(teacher, settings), data, settings, files)
+            room.distill(teacher, make_student(teacher, settings), data, settings, files)
     return np.stack(kept)
 
 
@@ -55,25 +55,33 @@ def kept_logits() -> Iterator[list[Logits]]:
     """The logits of each validation that is made meanwhile."""
     kept: list[Logits] = []
 
-    class Keeping(Validator):
-        def _logits(self) -> Logits:
-            kept.append(super()._logits())
-            return kept[-1]
+    def keep(logits: Logits) -> float:
+        kept.append(logits)
+        return 0.0
 
-    vars(loop)["Validator"] = Keeping
+    own = vars(room)["judge"]
+    vars(room)["judge"] = lambda *_: keep
     try:
         yield kept
     finally:
-        vars(loop)["Validator"] = Validator
+        vars(room)["judge"] = own
 
 
 def criteria(student: Logits, teacher: Logits, targets: npt.NDArray[Any]) -> dict[str, Scores]:
     """For each criterion how good each checkpoint is on each text; the higher, the better."""
     chosen = student.argmax(axis=2)
-    log_teacher, log_student = log_softmax(teacher.astype(float), axis=1), log_softmax(student.astype(float), axis=2)
-    divergence = (np.exp(log_teacher) * (log_teacher - log_student)).sum(axis=2)
-    right = (chosen == targets).astype(float)
-    return {"accuracy": right, "agreement": (chosen == teacher.argmax(axis=1)).astype(float), "divergence": -divergence}
+    right, agreeing = chosen == targets, chosen == teacher.argmax(axis=1)
+    divergences = {
+        name: -divergence(student.astype(float) / temperature, teacher.astype(float) / temperature)
+        for name, temperature in (("divergence", _TEMPERATURE), ("divergence at 1", 1.0))
+    }
+    return {"accuracy": right.astype(float), "agreement": agreeing.astype(float), **divergences}
+
+
+def divergence(student: Scores, teacher: Scores) -> Scores:
+    """Of each checkpoint's answers from the teacher's, ``[checkpoints, texts]``; both are logits."""
+    log_teacher, log_student = log_softmax(teacher, axis=1), log_softmax(student, axis=2)
+    return np.asarray((np.exp(log_teacher) * (log_teacher - log_student)).sum(axis=2))
 
 
 def compare(found: dict[str, Scores], draws: int, seed: int) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-import nncf  # type: ignore[import-not-found]  # only in the peer's environment
+import nncf
 import numpy as np
 import openvino
 

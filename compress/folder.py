@@ -127,7 +127,7 @@ def refuse_unlisted(folder: Path, manifest: Manifest) -> None:
     for path in sorted(folder.iterdir()):
         opened = any(fnmatchcase(path.name, pattern) for pattern in _OPENED_BY_NAME)
         if opened and path.name not in manifest.names:
-            raise CompressError(f"{path}: {MANIFEST} does not list it, and it could change the model; take it away")
+            raise CompressError(f"{path}: {MANIFEST} does not list it, and it could change the model; remove it")
 
 
 def _parse(path: Path) -> Manifest:

@@ -11,7 +11,6 @@ goes on there; remove a peer's folder in it to have the peer tried again. Writes
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--environments", type=_absolute, default=os.environ.get("COMPRESS_PEERS", ROOT / ".peers"))
     parser.add_argument("--work", type=_absolute, default=ROOT / "runs" / "peers")
     parser.add_argument("--threads", type=int, default=usable_cpus())
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--texts", type=int, help="of the test split (default: all)")
     parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args()
@@ -95,4 +94,4 @@ def set_up(work: Path, settings: dict[str, Any], dataset: Dataset, texts: int | 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -17,7 +17,7 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "onnxruntime": (_TORCH, (_TRANSFORMERS, *_ONNX)),
     "openvino-nncf": (_TORCH, (_TRANSFORMERS, "openvino==2026.4.1", "nncf==3.4.0")),
     "optimum-onnx": (_TORCH, ("optimum-onnx[onnxruntime]==0.1.0",)),
-    "model2vec": (_TORCH, ("model2vec[distill,inference,train]==0.10.0",)),
+    "model2vec": (_TORCH, ("model2vec[distill,inference,quantization,train]==0.10.0",)),
     "olive": (_TORCH, ("olive-ai==0.13.0", "requests", _TRANSFORMERS, *_ONNX)),
     "neural-compressor": (_TORCH, (_TRANSFORMERS, *_ONNX, "onnx-neural-compressor==1.0", *_UNDECLARED)),
     "modelopt": (_TORCH, (_TRANSFORMERS, "nvidia-modelopt[onnx]==0.47.0")),

@@ -44,7 +44,7 @@ def verdict(ran: Sequence[Row]) -> str:
 
 def entries(results: Mapping[str, Any]) -> tuple[list[Row], str]:
     """For the report's chart of accuracy against latency: its models, and the name of the first of ours."""
-    found = [
+    found: list[Row] = [
         {
             "name": row["name"],
             "accuracy": {"value": row["accuracy"], "ci95": row["accuracy_ci95"]},
@@ -55,7 +55,7 @@ def entries(results: Mapping[str, Any]) -> tuple[list[Row], str]:
         for row in results["peers"]
         if "failed" not in row
     ]
-    return found, next(row["name"] for row in results["peers"] if is_ours(row))
+    return found, next(str(row["name"]) for row in results["peers"] if is_ours(row))
 
 
 def is_ours(row: Row) -> bool:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -55,8 +55,8 @@ class ModelServer:
         self._energy = EnergyMeter.of(gpu=self._on_gpu)
         self._answered = 0
         # By its attribute: its class would have to be imported for every model, and onnxruntime with it.
-        cascade: Any = self._predictor if hasattr(self._predictor, "classifier") else None
-        self._cascade: CascadePredictor | None = cascade
+        cascade = self._predictor if hasattr(self._predictor, "hand_on_below") else None
+        self._cascade = cast("CascadePredictor | None", cascade)
         self._all: list[Any] = []
         self._texts: list[Text] = []
         self._calls: TimedCalls[Any]
@@ -169,9 +169,8 @@ class ModelServer:
 
 def answer_of(predictor: MeasuredPredictor) -> Callable[[Text], object]:
     """From a text to its label as an app has it: what :func:`compress.load` gives, or PyTorch's users' own way."""
-    cascade: Callable[[Text], object] | None = getattr(predictor, "classifier", None)
-    if cascade is not None:
-        return cascade
+    if hasattr(predictor, "hand_on_below"):
+        return cast("CascadePredictor", predictor).classifier
     if predictor.backend == "onnxruntime":
         from compress.runtime.classifier import Classifier
         from compress.runtime.session import OnnxPredictor

@@ -132,6 +132,6 @@ def _decode(path: Path, content: bytes, encoding: str | None) -> str:
         )
     if encoding and any("\x80" <= character <= "\x9f" for character in text[:100_000]):
         say_before_work(
-            f"{path}: has control characters when read as {name}, as no text has; --encoding is probably another"
+            f"{path}: has control characters when read as {name}; it was probably saved in another --encoding"
         )
     return text.removeprefix("\ufeff")

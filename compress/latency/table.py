@@ -218,7 +218,7 @@ def write_timings(place: Path, timings: dict[Widths, Timing]) -> None:
             put_in_place(partial, place)
     except OSError as error:
         raise CompressError(
-            f"latency table {place}: cannot be written ({error.strerror}); set $COMPRESS_CACHE to a folder that can be"
+            f"latency table {place}: cannot be written ({error.strerror}); set $COMPRESS_CACHE to another folder"
         ) from None
 
 

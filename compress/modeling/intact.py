@@ -58,7 +58,7 @@ def check_weights(
     if broken := [name for name, weight in model.state_dict().items() if not weight.isfinite().all()]:
         raise CompressError(
             f"{source}: {len(broken)} weights hold NaN or infinity ({some(broken, most=3)}); "
-            "its training went astray or the file is damaged: get the model again, or train it again"
+            "its training failed or the file is damaged: get the model again, or train it again"
         )
     return has_head
 

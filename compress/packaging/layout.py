@@ -19,14 +19,16 @@ from tokenizers.models import BPE
 
 from compress.errors import CompressError
 from compress.families import family_of
-from compress.folder import Manifest, listed_files, write_manifest
+from compress.folder import Manifest, listed_files, read_part, write_manifest
 from compress.graph import byte_pairs
+from compress.graph.cascade import join
 from compress.graph.tokenizer import DOMAIN, write_pair_tokens, write_tokens
 from compress.graph.writer import GraphWriter, Shape, model_of
 from compress.modeling.checkpoint import Checkpoint, save_tokenizer, set_label_config
 from compress.modeling.pruned import PRUNED_SETTINGS
 from compress.packaging.card import model_card
 from compress.packaging.cascade import cascade_card
+from compress.runtime.cascade import LARGE, SMALL
 from compress.runtime.encoding import side_of
 from compress.runtime.graph_file import FP32_GRAPH, INPUTS, INT8_GRAPH, OUTPUT, activations_of, graph_inputs, operators
 from compress.task import is_multi_label, reads_pairs
@@ -93,9 +95,12 @@ def _truncation_side(folder: Path) -> str:
 
 
 def single_file(parent: Path, manifest: Manifest, folder: Path) -> Path:
-    """One ONNX file, the tokenizer inside."""
-    network = onnx.load(graph_to_lay_out(parent))
-    tokenizer = Tokenizer.from_file(str(parent / "tokenizer.json"))
+    """One ONNX file, the tokenizer inside; of a cascade, both networks."""
+    if manifest.hand_on_below is None:
+        network, home = onnx.load(graph_to_lay_out(parent)), parent
+    else:
+        network, home = joined_network(parent, manifest), parent / LARGE
+    tokenizer = Tokenizer.from_file(str(home / "tokenizer.json"))
     graph = folder / "model.onnx"
     onnx.save(with_tokenizer(network, tokenizer, manifest), graph)
     return graph
@@ -135,6 +140,19 @@ def triton(parent: Path, manifest: Manifest, folder: Path) -> Path:
     )
     (model / "config.pbtxt").write_text(config, encoding="utf-8")
     return graph
+
+
+def joined_network(parent: Path, manifest: Manifest) -> onnx.ModelProto:
+    """Both networks of a cascade in one, which must read the same token ids."""
+    small, large = (read_part(parent, manifest, name) for name in (SMALL, LARGE))
+    texts = [(parent / name / "tokenizer.json").read_bytes() for name in (SMALL, LARGE)]
+    if texts[0] != texts[1] or small.max_length != large.max_length or small.long_texts or large.long_texts:
+        raise CompressError(
+            f"{parent}: its two models have other tokenizers, cut texts at other lengths, or read more of a text than "
+            "its beginning, so one file cannot hold both; export each, small and large, by itself"
+        )
+    first, second = (onnx.load(graph_to_lay_out(parent / name)) for name in (SMALL, LARGE))
+    return join(first, second, manifest.hand_on_below or 0, [small.labels.index(label) for label in large.labels])
 
 
 def graph_to_lay_out(parent: Path) -> Path:

@@ -106,9 +106,9 @@ def quantize(
             return _fastest(passed, sample, threads)
     best = min(failed, key=lambda name: failed[name].drop_points)
     raise CompressError(
-        f"quantize: loses more on validation than --max-drop {config.max_drop:g} allows, "
-        f"at best of {len(failed)} tries {failed[best]} with {best}; nothing was written, "
-        "allow more, give more validation texts, or serve the fp32 model"
+        f"quantize: each of {len(failed)} tries loses more on validation than --max-drop {config.max_drop:g} allows; "
+        f"the best, {best}: {failed[best]}; nothing was written: allow more, give more validation texts, or serve the "
+        "fp32 model"
     )
 
 

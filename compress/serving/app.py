@@ -137,6 +137,19 @@ def create_app(classifiers: Mapping[str, Classifier], limits: Limits, traffic: T
             raise HTTPException(404, f"there is no model {name:.80}; there are {', '.join(classifiers)}")
         return await answers(name, question)
 
+    _add_state(app, classifiers, batchers, traffic, metrics)
+    return app
+
+
+def _add_state(
+    app: FastAPI,
+    classifiers: Mapping[str, Classifier],
+    batchers: Mapping[str, Batcher],
+    traffic: Traffic,
+    metrics: Metrics,
+) -> None:
+    """The paths that say what is served and how the service is, and the page to try it on."""
+
     @app.get("/models")
     async def models() -> list[Model]:
         """What is served."""
@@ -166,8 +179,6 @@ def create_app(classifiers: Mapping[str, Classifier], limits: Limits, traffic: T
     @app.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
         return HTMLResponse(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-
-    return app
 
 
 def _answer(found: Prediction) -> Answer:

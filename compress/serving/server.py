@@ -128,7 +128,7 @@ def _named(models: Sequence[str]) -> dict[str, Path]:
         if not named or local_path(model).exists():
             name, folder = local_path(model).resolve().name, model
         if not re.fullmatch(r"[\w.-]+", name):
-            raise CompressError(f'serve: "{name}" is no name for a path of the service; give NAME={folder}')
+            raise CompressError(f'serve: "{name}" cannot be part of an address; give a name, as NAME={folder}')
         if name in folders:
             raise CompressError(f'serve: two models are named "{name}"; give one of them another, as NAME={folder}')
         folders[name] = local_path(folder)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compress.config import BenchConfig, ExportConfig, QuantizeConfig
 from compress.errors import CompressError
@@ -15,7 +15,10 @@ from compress.paths import local_path
 from compress.progress import say
 from compress.runtime.graph_file import FP16_GRAPH, FP32_GRAPH, INT8_GRAPH
 from compress.runtime.long_texts import LongTexts
-from compress.steps.step import Job, StepResult, check_labels, data_step, step
+from compress.steps.step import DataJob, Job, StepResult, check_labels, data_step, step
+
+if TYPE_CHECKING:
+    from compress.data import Split
 
 # fp16 keeps 11 bits of each number. Two trained MiniLMs moved by 0.0013 on a CPU, where weights alone are rounded; on a
 # GPU every operation rounds. 0.05 in a logit is 1.25 points of probability at most.
@@ -144,10 +147,9 @@ def bench(
     """
     models = [models] if isinstance(models, str | Path) else list(models)
     with data_step(BenchConfig, settings, data, out, overwrite, inputs=tuple(models)) as job:
-        from compress.benchmark.backends.baselines import fit_baselines
         from compress.benchmark.measure import bench as core
         from compress.benchmark.report.page import write_report
-        from compress.data import read_dataset, read_test
+        from compress.data import read_test
 
         if job.config.split == "test":
             test, task = read_test(job.data)
@@ -158,14 +160,7 @@ def bench(
             say(f"bench: the {split} texts have no labels, so accuracy is left out; --label COL names their column")
         paths = [local_path(model) for model in models]
         with TemporaryDirectory() as temporary:
-            floors = []
-            if job.config.baselines:
-                if not test.labels:
-                    raise CompressError(
-                        "--baselines: the data have no labels to train on; name their column with --label"
-                    )
-                say("bench: training the baselines")
-                floors = fit_baselines(read_dataset(job.data), paths[0], Path(temporary))
+            floors = _baselines(job, test, paths[0], Path(temporary)) if job.config.baselines else []
             results = core([*paths, *floors], test, task, job.config)
         for entry in results["models"]:
             if Path(entry["path"]) in floors:
@@ -175,6 +170,17 @@ def bench(
     if results["partial"]:
         raise KeyboardInterrupt(f"{out} has a report of what was measured until then")
     return result
+
+
+def _baselines(job: DataJob[BenchConfig], test: "Split", first: Path, folder: Path) -> list[Path]:
+    """The folders of the linear models, trained on the data with the tokens of the ``first`` model."""
+    from compress.benchmark.backends.baselines import fit_baselines
+    from compress.data import read_dataset
+
+    if not test.labels:
+        raise CompressError("--baselines: the data have no labels to train on; name their column with --label")
+    say("bench: training the baselines")
+    return fit_baselines(read_dataset(job.data), first, folder)
 
 
 def _without_decision(manifest: Manifest, model: str) -> Manifest:
@@ -192,25 +198,32 @@ def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
     from compress.runtime.session import OnnxPredictor
 
     layout = job.config.layout
-    with exported(model, job, pairs=job.config.pairs) as (parent, manifest):
+    with exported(model, job, pairs=job.config.pairs, joined=layout == "single_file") as (parent, manifest):
         if not (reads := LongTexts.of(manifest)).head_alone:
             raise CompressError(
                 f"{model}: reads long texts by {reads.mode}, and as {layout} only their beginning would be read; serve "
                 "its ONNX folder, or train with --long-texts head"
             )
-        encoder = TextEncoder.of(parent, manifest)
-        check_answers(OnnxPredictor(graph_to_lay_out(parent), manifest, encoder, job.threads), f"export: {model}")
+        if manifest.hand_on_below is None:  # a cascade's models have answered validation texts
+            encoder = TextEncoder.of(parent, manifest)
+            check_answers(OnnxPredictor(graph_to_lay_out(parent), manifest, encoder, job.threads), f"export: {model}")
         graph = PACKAGES[layout](parent, manifest, job.folder)
+    if manifest.hand_on_below is not None:
+        manifest = replace(manifest, decision=None)  # the file decides by itself
     return job.save_onnx(manifest, {"bytes": graph.stat().st_size}, manifest.digest, str(model), kind=layout)
 
 
 @contextmanager
-def exported(model: str | Path, job: Job[Any], *, pairs: bool) -> Iterator[tuple[Path, Manifest]]:
-    """``model`` itself where it is an ONNX folder, else a temporary export of it; and its manifest."""
+def exported(model: str | Path, job: Job[Any], *, pairs: bool, joined: bool = False) -> Iterator[tuple[Path, Manifest]]:
+    """``model`` itself where it is an ONNX folder, else a temporary export of it; and its manifest.
+
+    A cascade is refused, unless it may be two models that are ``joined``.
+    """
     folder = local_path(model)
     own = folder / MANIFEST
     if own.is_file() and (manifest := read_manifest(folder)).kind == "onnx":
-        refuse_cascade(folder, manifest)
+        if not joined:
+            refuse_cascade(folder, manifest)
         before = own.read_bytes()
         yield folder, manifest
         if not own.is_file() or own.read_bytes() != before:  # folders are replaced whole

@@ -79,7 +79,9 @@ def _read(path: Path, labels: Sequence[str]) -> Weights:
         raise CompressError(f"{path}: must be an object of weights by label, such as {json.dumps({labels[0]: 2.0})}")
     for label, weight in given.items():
         if label not in labels:
-            raise CompressError(f'{path}: has the label "{label}", which the data has not; name some of its labels')
+            raise CompressError(
+                f'{path}: has the label "{label}", which the data does not have; give weights for its labels'
+            )
         number = isinstance(weight, int | float) and not isinstance(weight, bool)
         if not (number and math.isfinite(weight) and weight > 0):
             raise CompressError(f'{path}: the weight of "{label}" must be a number above 0, got {json.dumps(weight)}')

@@ -27,7 +27,7 @@ from compress.training.validator import Judge, TrainingResult, Validator
 
 # Tokens, padding included, whose activations are held at once; a larger batch is computed in parts, one by one.
 # At 512 tokens dropout's attention on a CPU holds 0.6 MB for each token of a 6-layer encoder of 12 heads.
-_PART_TOKENS = {"cpu": 2048, "cuda": 32768}
+_PART_TOKENS = {"cpu": 1024, "cuda": 32768}
 # Losses are checked, shown and written down every 10 steps: reading them makes a GPU wait.
 _LOG_STEPS = 10
 

@@ -58,7 +58,7 @@ class Planner:
         if chosen := self._plan(candidates, before_s):
             return chosen
         took = in_words(before_s)  # hours of work are not thrown away
-        say(f"auto: what comes before the tries took {took}, so no student fits; give more --hours for some")
+        say(f"auto: the work before the tries took {took}, so there is no time for a student; give more --hours")
         return Plan(candidates[:1], rungs(1))
 
     def candidate(self, title: str) -> Candidate:

@@ -37,7 +37,8 @@ def test_a_comparison_goes_on_where_it_stopped(
     program.main()
     results = json.loads(out.read_text(encoding="utf-8"))
     ours, theirs, failed = results["peers"]
-    expected = [one.label for one in compress.load(tiny_int8, threads=1)(read(tiny_data).test.texts[:20])]
+    texts = [str(text) for text in read(tiny_data).test.texts][:20]
+    expected = [one.label for one in compress.load(tiny_int8, threads=1)(texts)]
     (turn,) = rounds.read_turns(work / "compress-int8" / "turns.jsonl")
     assert turn["labels"] == expected
     assert failed["failed"] == "no such kernel"

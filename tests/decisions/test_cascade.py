@@ -18,16 +18,19 @@ import torch
 from transformers import BertTokenizer
 
 import compress
+from benchmarks.cascade import figures
 from compress.cli.main import main
 from compress.doctor import examine
 from compress.errors import CompressError
 from compress.folder import read_manifest, write_manifest
 from compress.graph.build import graph_of
 from compress.modeling.checkpoint import Checkpoint
+from compress.packaging.cascade import copy_part
 from compress.packaging.layout import finish_onnx_folder, write_side_files
 from compress.runtime.cascade import Cascade
 from compress.runtime.classifier import Classifier
 from tests.conftest import FILLERS, SPECIALS, WORDS
+from tests.packaging.test_single_file import check_answers
 from tests.tiny import make_bert, read, write_rows
 
 TOKENS = [*SPECIALS, *WORDS["positive"], *WORDS["negative"], *FILLERS]
@@ -104,7 +107,9 @@ def data(models: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) ->
     """Texts whose labels are what the large model says."""
     texts = texts_of(700, 1)
     with compress.load(models[1], threads=1) as large:
-        rows = [{"text": text, "label": found.label} for text, found in zip(texts, large(texts), strict=True)]
+        rows: list[dict[str, object]] = [
+            {"text": text, "label": found.label} for text, found in zip(texts, large(texts), strict=True)
+        ]
     folder = tmp_path_factory.mktemp("data")
     for split, part in {"train": rows[:60], "validation": rows[60:560], "test": rows[560:]}.items():
         write_rows(folder / f"{split}.jsonl", part)
@@ -172,15 +177,21 @@ def test_each_text_is_answered_by_one_of_the_two(opened: tuple[Classifier, Class
 
 
 def test_hard_texts_go_on_together(opened: tuple[Classifier, Classifier], monkeypatch: pytest.MonkeyPatch) -> None:
-    (small, large), texts, asked = opened, texts_of(60, 3), []
+    (small, large), texts = opened, texts_of(60, 3)
+    asked: list[list[Any]] = []
     answer = large._answers
-    monkeypatch.setattr(large, "_answers", lambda texts: asked.append(texts) or answer(texts))
+
+    def noted(texts: list[Any]) -> Any:
+        asked.append(texts)
+        return answer(texts)
+
+    monkeypatch.setattr(large, "_answers", noted)
     cascade = Cascade(small, large, 0.9)
     cascade(texts)
-    assert asked == [[text for text, found in zip(texts, small(texts), strict=True) if found.score < 0.9]]
-    asked.clear()
-    cascade(next(text for text in texts if text not in asked and small(text).score >= 0.9))
-    assert not asked
+    hard = [text for text, found in zip(texts, small(texts), strict=True) if found.score < 0.9]
+    assert asked == [hard]
+    cascade(next(text for text in texts if text not in hard))
+    assert asked == [hard]
 
 
 def test_it_is_shared_by_threads_copied_and_closed(joined: Path) -> None:
@@ -227,6 +238,25 @@ def test_parts_that_do_not_belong_together_are_refused(joined: Path, tmp_path: P
         compress.load(folder)
 
 
+def test_one_file_holds_both_where_they_read_the_same_ids(
+    joined: Path, models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, model = tmp_path / "alike", make_bert(heads=(4,), neurons=(128,), seed=1)
+    other = written(tmp_path / "other", model, TOKENS, LABELS[::-1])
+    for name, part in (("small", other), ("large", models[1])):
+        copy_part(part, read_manifest(part), folder / name)
+    manifest, texts = read_manifest(joined), texts_of(40, 6)
+    with compress.load(other, threads=1) as small:
+        scores = [answer.score for answer in small(texts)]
+    decision = (manifest.decision or {}) | {"hand_on_below": float(np.median(scores))}
+    finish_onnx_folder(folder, "alike", replace(manifest, decision=decision, files=()))
+    compress.export(folder, tmp_path / "single", single_file=True)
+    assert read_manifest(tmp_path / "single").decision is None
+    check_answers(folder, tmp_path / "single", texts)
+    with pytest.raises(CompressError, match="have other tokenizers"):
+        compress.export(joined, tmp_path / "none", single_file=True)
+
+
 def test_what_cannot_be_or_does_not_pay_is_refused_and_nothing_is_written(
     models: tuple[Path, Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -249,7 +279,9 @@ def test_what_cannot_be_or_does_not_pay_is_refused_and_nothing_is_written(
     assert re.search(r"does not pay: \d+% of the texts must be handed on", refused(guess, large, "--max-drop", "5"))
     other = written(tmp_path / "other", model, TOKENS, ("no", "maybe"))
     assert "its labels are not the data's; only the model has maybe" in refused(small, other, "--max-drop", "5")
-    several = write_rows(tmp_path / "several.jsonl", [{"text": text, "label": ["no"]} for text in texts_of(40, 5)])
+    sets = (["no"], ["yes"], ["no", "yes"])
+    rows: list[dict[str, object]] = [{"text": text, "label": sets[at % 3]} for at, text in enumerate(texts_of(60, 5))]
+    several = write_rows(tmp_path / "several.jsonl", rows)
     assert "is for tasks with one label a text" in refused(small, large, data=several)
 
 
@@ -272,6 +304,9 @@ def test_every_command_takes_the_folder_or_refuses_it_in_one_line(
     change = entry["versus_first"]
     assert change["speedup_answer"] == pytest.approx(large["answer_mean_ms"] / entry["answer_mean_ms"])
     assert change["speedup_answer_ci95"][0] <= change["speedup_answer"] <= change["speedup_answer_ci95"][1]
+    told = figures(large, large, entry)
+    assert told["mean_ratio"] == pytest.approx(1 / change["speedup_answer"], abs=1e-3)
+    assert told["accuracy"]["cascade"] == pytest.approx(right, abs=1e-4)
     sentence = f"joined is a cascade: it hands {100 * share:.1f}% of the test texts on to its large model."
     assert sentence in (tmp_path / "report" / "report.md").read_text()
     assert sentence in (tmp_path / "report" / "report.html").read_text()

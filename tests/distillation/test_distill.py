@@ -35,8 +35,9 @@ from tests.tiny import (
 )
 
 LABELS = ("negative", "positive")
-FAST: dict[str, Any] = {"precision": "fp32", "batch_size": 8, "learning_rate": 1e-3}
-SHORT: dict[str, Any] = FAST | {"batch_size": 32, "epochs": 1}  # where it does not matter how much is learned
+FAST: dict[str, Any] = {"precision": "fp32", "batch_size": 16, "learning_rate": 2e-3}
+# Where it does not matter how much is learned.
+SHORT: dict[str, Any] = FAST | {"batch_size": 32, "learning_rate": 1e-3, "epochs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,8 @@ def test_unlabeled_texts_and_altered_ones_are_labelled_by_the_teacher_and_help(
         student = student_of(teacher, layers=1)
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
-        training = learn(teacher, student, few, folder, epochs=4, patience=100, **settings)
+        small: dict[str, Any] = {"batch_size": 8, "learning_rate": 1e-3}
+        training = learn(teacher, student, few, folder, epochs=4, patience=100, **small, **settings)
         answers = [
             predict_logits(TorchPredictor(model), data.test.texts).argmax(axis=1) for model in (teacher, student)
         ]
@@ -309,7 +311,14 @@ def macro_f1(predicted: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_]) -> f
     return float(np.mean(2 * hits / (predicted.sum(axis=0) + true.sum(axis=0))))
 
 
-@pytest.mark.parametrize(("task", "rows"), [("multi_label", multi_label_rows), ("pair_single_label", pair_rows)])
+# Multi-label tasks, what they learn aside, go through every step in tests/families/test_tasks.py too.
+@pytest.mark.parametrize(
+    ("task", "rows"),
+    [
+        pytest.param("multi_label", multi_label_rows, marks=pytest.mark.slow),
+        ("pair_single_label", pair_rows),
+    ],
+)
 def test_other_tasks_go_through_every_step(
     tiny_encoder: Path, tmp_path: Path, task: str, rows: Callable[[np.random.Generator, int], list[dict[str, object]]]
 ) -> None:

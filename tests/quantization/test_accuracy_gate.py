@@ -162,7 +162,7 @@ def test_what_cannot_be_mended_is_refused_with_the_numbers_and_nothing_written(
     assert main([*arguments, "--threads", "1", "--quiet"]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert re.search(
-        r"--max-drop 5 allows, at best of \d tries accuracy \d\d.*95% interval.* nothing was written", line
+        r"\d tries loses .* --max-drop 5 allows; the best, .*: accuracy \d\d.*95% interval.* nothing was written", line
     )
     assert [path.name for path in tmp_path.iterdir()] == ["hopeless"]
 

@@ -116,7 +116,7 @@ def test_steps_of_recipes_are_the_steps_in_the_same_order() -> None:
     assert (
         list(STEP_CLASSES)
         == list(STEPS)
-        == [*("finetune", "distill", "prune", "export", "quantize", "calibrate", "bench")]
+        == [*("finetune", "distill", "prune", "export", "quantize", "calibrate", "cascade", "bench")]
     )
     defined = json.loads(json_schema())["$defs"]
     assert {f"{name.capitalize()}Step" for name in STEPS} < defined.keys()

@@ -74,7 +74,7 @@ def test_the_focal_loss_takes_from_sure_answers_most(targets: torch.Tensor) -> N
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"biling": 2}, 'has the label "biling", which the data has not'),
+        ({"biling": 2}, 'has the label "biling", which the data does not have'),
         ({"spam": 0}, 'weight of "spam" must be a number above 0, got 0'),
         ({"spam": True}, "above 0, got true"),
         ({"spam": float("nan")}, "above 0, got NaN"),

@@ -323,7 +323,7 @@ def test_accumulated_batches_are_one_step_of_their_mean_gradient(
 def test_the_diary_tells_losses_and_metrics_by_step(
     fresh: Callable[[], Checkpoint], data: Dataset, tmp_path: Path
 ) -> None:
-    training = fit(fresh(), data, folder=tmp_path, epochs=2)
+    training = fit(fresh(), data, folder=tmp_path, epochs=5)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     validations = [record for record in records if "validation_accuracy" in record]
     assert [(one["step"], one["validation_accuracy"]) for one in validations] == [

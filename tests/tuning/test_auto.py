@@ -14,12 +14,13 @@ from compress.benchmark import interleave
 from compress.cli.main import main
 from compress.errors import CompressError
 from compress.folder import read_manifest
-from compress.latency import table
+from compress.latency import deployment, table
 from compress.tuning import candidates, judge, outcome, planner
 from compress.tuning.judge import Judge
 from compress.tuning.teacher import check_better_than_a_constant
 from compress.workers import process
 from tests.processes import ForkedWorker
+from tests.tiny import TimerHere
 
 GRAPH = "onnx/model_quantized.onnx"
 TRIED = {"teacher-int8", "cut-2x"}
@@ -32,6 +33,7 @@ def small() -> Iterator[None]:
     every = candidates.candidates_of
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "_start", ForkedWorker)
+        patch.setattr(deployment, "GraphTimer", TimerHere)
         patch.setattr(table, "_ROUNDS", 2)
         patch.setattr(table, "_TURN_S", 0.005)
         patch.setattr(table, "_PROCESSES", 1)

@@ -11,7 +11,7 @@ from benchmarks.peers.contenders import shared
 def make(teacher: Path, data: Path, out: Path) -> None:  # noqa: ARG001
     """Its command line, with the teacher as a Hugging Face model."""
     with TemporaryDirectory() as scratch:
-        asked = ["--model_name_or_path", teacher, "--task", "text-classification", "--output_path", scratch]
+        asked = ["--model_name_or_path", str(teacher), "--task", "text-classification", "--output_path", scratch]
         chosen = ["--device", "cpu", "--provider", "CPUExecutionProvider", "--precision", "int8"]
         subprocess.run([sys.executable, "-m", "olive", "auto-opt", *asked, *chosen], check=True)
         (found,) = Path(scratch).rglob("*.onnx")

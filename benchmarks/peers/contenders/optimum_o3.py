@@ -21,7 +21,7 @@ def make(teacher: Path, data: Path, out: Path) -> None:  # noqa: ARG001
         ORTOptimizer.from_pretrained(model).optimize(AutoOptimizationConfig.O3(), scratch)
         quantizer = ORTQuantizer.from_pretrained(scratch, file_name="model_optimized.onnx")
         kind = AutoQuantizationConfig.avx512_vnni if shared.has_vnni() else AutoQuantizationConfig.avx2
-        quantizer.quantize(out, kind(is_static=False, per_channel=False))
+        quantizer.quantize(kind(is_static=False, per_channel=False), out)
     shared.keep_tokenizer(teacher, out)
 
 
