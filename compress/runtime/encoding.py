@@ -27,6 +27,9 @@ Feeds = dict[str, npt.NDArray[np.int64]]
 # From here on a text is not kept whole until its turn comes.
 _LONG_TEXT = 10_000
 
+# What tokenizers holds of a text, all of which is read where it has windows, takes many times the room of its ids.
+_TEXTS_AT_ONCE = 256
+
 _PADDING = ("[PAD]", "<pad>")  # the token that fills up short texts, as all our families' tokenizers call it
 
 
@@ -111,7 +114,10 @@ class TextEncoder:
 
     def __call__(self, texts: Sequence[Text]) -> list[Encoding]:
         """One encoding a text, in order: the tokens of the whole text, of which only as much is read as they need."""
-        found = [self._encoding(tokens) for _, tokens in self._read([_sides(text) for text in texts])]
+        found: list[Encoding] = []
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            read = self._read([_sides(text) for text in texts[start : start + _TEXTS_AT_ONCE]])
+            found += [self._encoding(tokens) for _, tokens in read]
         if self._tail is None:
             return found
         return [self._both_ends(*ends) for ends in zip(found, self._tail(texts), strict=True)]

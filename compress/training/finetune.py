@@ -103,5 +103,5 @@ def start_from_the_prior(model: Checkpoint, train_set: Examples, weights: torch.
 
 def _warn_about_cut_texts(examples: Examples, model: Checkpoint) -> None:
     cut = float((examples.encodings.lengths == model.max_length).mean())
-    if cut >= 0.01 and not model.long_texts.in_windows:
+    if cut >= 0.01 and model.long_texts.mode != "windows":
         say(f"finetune: {cut:.0%} of the train texts reach {model.max_length} tokens; what comes after is not read")
