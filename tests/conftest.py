@@ -28,14 +28,14 @@ def _pin_worker() -> None:
         os.sched_setaffinity(0, {cpus[int(worker.removeprefix("gw")) % len(cpus)]})
 
 
-def _lie_in_memory() -> None:
+def _keep_folders_in_memory() -> None:
     """Put temporary folders into memory, where it has room: a step waits for a disk a dozen times, 10 ms each."""
     memory = Path("/dev/shm")
     if "TMPDIR" not in os.environ and memory.is_dir() and shutil.disk_usage(memory).free > 4e9:
         os.environ["TMPDIR"] = tempfile.tempdir = str(memory)
 
 
-_lie_in_memory()
+_keep_folders_in_memory()
 _pin_worker()  # on import: torch counts its CPUs when a test's conftest or module first imports it
 
 
