@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, BertForSequenceClassification, BertModel
+from transformers import AutoTokenizer, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
 import compress
 from compress.errors import CompressError
@@ -163,13 +164,15 @@ def test_a_regression_model_is_refused(tmp_path: Path, plain_folder: PlainFolder
         load_classifier(str(folder))
 
 
-def test_further_special_tokens_are_named_so_that_transformers_4_reads_them_too(
+def test_a_tokenizers_settings_are_named_so_that_transformers_4_reads_them_too(
     tiny_encoder: Path, tmp_path: Path
 ) -> None:
     checkpoint = make_checkpoint(tiny_encoder, make_bert(), ("x", "y"))
-    checkpoint.tokenizer.add_special_tokens({"additional_special_tokens": ["[E1]"]})
-    save_tokenizer(checkpoint, tmp_path)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=checkpoint.tokenizer.backend_tokenizer, unk_token="[UNK]")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[E1]"]})
+    save_tokenizer(replace(checkpoint, tokenizer=tokenizer), tmp_path)
     settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
     assert settings["additional_special_tokens"] == ["[E1]"]
+    assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"
     assert "extra_special_tokens" not in settings
     assert "[E1]" in AutoTokenizer.from_pretrained(tmp_path).all_special_tokens
