@@ -3,6 +3,7 @@
 The one place that knows how Hugging Face names and stores things.
 """
 
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,8 +131,20 @@ def save_tokenizer(checkpoint: Checkpoint, folder: Path) -> None:
         backend.enable_truncation(checkpoint.max_length, direction="left")
     tokenizer.init_kwargs |= {"truncation_side": tokenizer.truncation_side, **normalizer_settings(backend)}
     tokenizer.save_pretrained(folder)
+    _name_as_before(folder / "tokenizer_config.json")
     if (lines := vocabulary_lines(backend)) is not None:
         (folder / "vocab.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+
+
+def _name_as_before(path: Path) -> None:
+    """Call what transformers 5 renamed in a tokenizer's settings as 4 did: 5 reads both, 4 and so optimum does not."""
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(settings.get("extra_special_tokens"), list):
+        settings["additional_special_tokens"] = settings.pop("extra_special_tokens")
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    content = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False)
+    path.write_text(f"{content}\n", encoding="utf-8")
 
 
 def set_label_config(config: Any, checkpoint: Checkpoint) -> None:

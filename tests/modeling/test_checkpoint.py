@@ -2,22 +2,23 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertForSequenceClassification, BertModel
+from transformers import AutoTokenizer, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
 import compress
 from compress.errors import CompressError
 from compress.evaluation.metrics import score
 from compress.folder import read_manifest
-from compress.modeling.checkpoint import load_classifier, load_for_finetuning
+from compress.modeling.checkpoint import load_classifier, load_for_finetuning, save_tokenizer
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import predict_logits
-from tests.tiny import make_bert, parts, read, same_weights, weights_of
+from tests.tiny import make_bert, make_checkpoint, parts, read, same_weights, weights_of
 
 PlainFolder = Callable[..., Path]
 
@@ -161,3 +162,17 @@ def test_a_regression_model_is_refused(tmp_path: Path, plain_folder: PlainFolder
     (folder / "config.json").write_text(json.dumps(config | {"problem_type": "regression"}))
     with pytest.raises(CompressError, match="is a regression model; compress works on classifiers"):
         load_classifier(str(folder))
+
+
+def test_a_tokenizers_settings_are_named_so_that_transformers_4_reads_them_too(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    checkpoint = make_checkpoint(tiny_encoder, make_bert(), ("x", "y"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=checkpoint.tokenizer.backend_tokenizer, unk_token="[UNK]")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[E1]"]})
+    save_tokenizer(replace(checkpoint, tokenizer=tokenizer), tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert settings["additional_special_tokens"] == ["[E1]"]
+    assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert "extra_special_tokens" not in settings
+    assert "[E1]" in AutoTokenizer.from_pretrained(tmp_path).all_special_tokens
