@@ -30,6 +30,7 @@ REPEATS = 3
 SERVED_TEXTS = 2_000
 BILLION = 10**9
 _NEVER = 10**9
+_WIDTH_PX, _HEIGHT_PX = 240, 180  # of a panel
 Rows = list[dict[str, Any]]
 Line = tuple[str, str, list[float], list[float]]  # what grows, what it costs, and the points
 
@@ -156,7 +157,7 @@ def series(results: Mapping[str, Any]) -> dict[str, Line]:
 
 
 def table(results: Mapping[str, Any] | None) -> str:
-    """A row a line, and the estimate."""
+    """The plot, for a page beside it, a row a line, and the estimate."""
     if results is None:
         return "Not yet measured: `python -m benchmarks.scaling`.\n"
     lines = ["| what | from | to | exponent |", "|---|--:|--:|--:|"]
@@ -164,7 +165,7 @@ def table(results: Mapping[str, Any] | None) -> str:
         fit = power_law(xs, ys)
         ends = (f"{xs[end]:,.0f} {_words(x)}: {ys[end]:,.4g} {_words(y)}" for end in (0, -1))
         lines.append(f"| {name} | {' | '.join(ends)} | {f'{fit[0]:.2f}' if fit else '-'} |")
-    return "\n".join([*lines, "", billion(results), ""])
+    return "\n".join(["![The same as plots](scaling.svg)", "", *lines, "", billion(results), ""])
 
 
 def billion(results: Mapping[str, Any]) -> str:
@@ -197,7 +198,9 @@ def _panel(lines: Mapping[str, Line]) -> dict[str, Any]:
     from compress.benchmark.report.charts import ACCENT, INK, layer, number, words
 
     layers = []
-    for colour, (name, (_, _, xs, ys)) in zip((INK, ACCENT)[: len(lines)], lines.items(), strict=True):
+    for index, (colour, (name, (_, _, xs, ys))) in enumerate(
+        zip((INK, ACCENT)[: len(lines)], lines.items(), strict=True)
+    ):
         ink = {"value": colour}
         points = [{"x": across, "y": up} for across, up in zip(xs, ys, strict=True)]
         layers.append(layer({"type": "circle", "size": 50, "opacity": 1}, points, color=ink))
@@ -206,11 +209,12 @@ def _panel(lines: Mapping[str, Line]) -> dict[str, Any]:
             said += f", exponent {fit[0]:.2f}"
             ends = [{"x": across, "y": fit[1] * across ** fit[0]} for across in (min(xs), max(xs))]
             layers.append(layer({"type": "line", "strokeWidth": 1.2}, ends, color=ink))
-        label = {"type": "text", "align": "right", "dy": -10}
-        layers.append(layer(label, [points[-1] | {"text": said}], text=words("text"), color=ink))
+        place = {"x": {"value": _WIDTH_PX}, "y": {"value": _HEIGHT_PX - 12 - 15 * index}}
+        label = {"type": "text", "align": "right"}
+        layers.append(layer(label, [{"text": said}], text=words("text"), color=ink, **place))
     x, y, _, _ = next(iter(lines.values()))
     axes = {"x": _log(number, "x", _words(x)), "y": _log(number, "y", _words(y))}
-    return {"width": 240, "height": 180, "encoding": axes, "layer": layers}
+    return {"width": _WIDTH_PX, "height": _HEIGHT_PX, "encoding": axes, "layer": layers}
 
 
 def _log(number: Callable[..., dict[str, Any]], field: str, title: str) -> dict[str, Any]:

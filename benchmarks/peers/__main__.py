@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.figures import figures
-from benchmarks.peers.registry import NOT_TRIED, PEERS, ours
+from benchmarks.peers.registry import NOT_TRIED, PEERS, TEACHER, ours
 from benchmarks.peers.rounds import Contender, prepare, rounds
 from compress.config import DataConfig
 from compress.data import read_dataset
@@ -39,7 +39,7 @@ def main() -> None:
     contenders += [
         prepare(peer, asked.teacher, asked.work, asked.environments, asked.threads)
         for peer in PEERS
-        if not asked.only or peer.name in asked.only
+        if not asked.only or peer.name in (*asked.only, TEACHER.name)
     ]
     turns = rounds(contenders, texts, asked.work, asked.environments, asked.threads, asked.rounds)
     truth = [labels[0] for labels in dataset.test.labels[: asked.texts]]

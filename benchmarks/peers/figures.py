@@ -14,8 +14,10 @@ from compress.evaluation.metrics import wilson_interval
 
 
 def figures(contenders: Sequence[Contender], turns: Turns, truth: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each contender; points are against the teacher where it was measured too."""
+    """A row for each contender; points are against the teacher."""
     failed = {one.peer.name: one.failed or _failed(turns[one.peer.name]) for one in contenders}
+    if why := failed[TEACHER.name]:
+        raise SystemExit(f"{TEACHER.name}, which all are compared with, does not run: {why}")
     right = {name: np.array(found[0]["labels"]) == np.array(truth) for name, found in turns.items() if not failed[name]}
     rows = []
     for one in contenders:
@@ -24,7 +26,7 @@ def figures(contenders: Sequence[Contender], turns: Turns, truth: Sequence[str])
             rows.append(row | {"failed": why})
             continue
         found = turns[one.peer.name]
-        row |= _accuracy(right[one.peer.name], right.get(TEACHER.name)) | _speed(found)
+        row |= _accuracy(right[one.peer.name], right[TEACHER.name]) | _speed(found)
         row |= {
             "other_labels_in_later_rounds": max(_differing(found[0], turn) for turn in found),
             "cold_start_s": median(turn["cold_start_s"] for turn in found),
@@ -46,11 +48,12 @@ def _packages(peer: Peer) -> list[str]:
 
 def _accuracy(right: Any, teacher_right: Any) -> dict[str, Any]:
     share = float(right.mean())
-    found: dict[str, Any] = {"accuracy": share, "accuracy_ci95": wilson_interval(share, len(right))}
-    if teacher_right is not None:
-        points = [100 * bound for bound in paired_interval(teacher_right, right)]
-        found |= {"points": 100 * (share - float(teacher_right.mean())), "points_ci95": points}
-    return found
+    return {
+        "accuracy": share,
+        "accuracy_ci95": wilson_interval(share, len(right)),
+        "points": 100 * (share - float(teacher_right.mean())),
+        "points_ci95": [100 * bound for bound in paired_interval(teacher_right, right)],
+    }
 
 
 def _speed(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

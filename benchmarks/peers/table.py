@@ -11,7 +11,7 @@ _FRONT_POINTS, _CLOSE_POINTS = 2.0, 1.0
 
 
 def table(results: Mapping[str, Any] | None) -> str:
-    """All that ran, the fastest first; who is beyond our front; who did not run, and why."""
+    """The plot, for a page beside it; all that ran, the fastest first; who is beyond our front; who did not run."""
     if results is None:
         return "Not yet measured: `python -m benchmarks.peers`.\n"
     ran = sorted((row for row in results["peers"] if "failed" not in row), key=lambda row: float(row["p50_ms"]))
@@ -19,7 +19,8 @@ def table(results: Mapping[str, Any] | None) -> str:
     lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *map(_cells, ran)]
     failed = {row["name"]: row["failed"] for row in results["peers"] if "failed" in row} | results["not_tried"]
     return (
-        "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        "![Accuracy against latency of all tools](peers.svg)\n\n"
+        + "".join(f"| {' | '.join(line)} |\n" for line in lines)
         + f"\n{_conditions(results)}\n\n{verdict(ran)}\n"
         + "".join(f"\n- Does not run here: {name}: {why}" for name, why in failed.items())
         + "\n"
