@@ -38,7 +38,7 @@ from compress.training.finetune import HardLabels
 from compress.training.optimization import Objective, Optimizer
 from compress.training.run_files import RunFiles
 
-CHANGES = ("in parts", "freed memory kept", "first token alone")
+CHANGES = ("in parts", "first token alone")
 VARIANTS: dict[str, tuple[str, ...]] = {"before": (), **{change: (change,) for change in CHANGES}, "all": CHANGES}
 LABELS = ("no", "yes")
 
@@ -64,8 +64,6 @@ def start(changes: Sequence[str], threads: int) -> None:
     use_threads(threads)
     if "in parts" not in changes:
         loop._PART_TOKENS["cpu"] = 10**9
-    if "freed memory kept" not in changes:
-        vars(loop)["freed_memory_kept"] = nullcontext
     if "first token alone" not in changes:
         vars(loop)["first_token_alone"] = lambda *_: nullcontext()
 

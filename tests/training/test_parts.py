@@ -1,7 +1,5 @@
 """A batch that is computed in parts, so that it takes less memory, teaches what it teaches whole."""
 
-import platform
-import resource
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ from compress.distillation.objective import Distillation
 from compress.modeling.states import Batch, States, recording
 from compress.runtime.encoding import Encoding
 from compress.training import loop
-from compress.training.allocator import freed_memory_kept
 from compress.training.batches import Encodings, Examples
 from compress.training.finetune import HardLabels
 from compress.training.optimization import Objective
@@ -101,17 +98,3 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(
         assert float((some - whole).abs().max()) <= 1e-6 + 1e-5 * scale
         assert float((alone - whole).abs().max()) <= 1e-6 + 1e-5 * scale
     assert (forwards[0] < forwards[1] < forwards[2]) == (kind != "own loss")  # which sees its batches whole
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are those of glibc")
-def test_memory_that_was_freed_is_used_again() -> None:
-    def page_faults() -> int:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(3):
-            [b"x" * (24 << 20) for _ in range(4)]  # 96 MB, which glibc by itself gives back each time
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-    outside = page_faults()
-    with freed_memory_kept():
-        assert page_faults() < 0.5 * outside  # new pages the first time only
-    assert page_faults() > 0.7 * outside
