@@ -9,6 +9,7 @@ from benchmarks.peers.contenders import shared
 
 def make(teacher: Path, data: Path, out: Path) -> None:  # noqa: ARG001
     """It must have fused the attention: else it would be the stock graph."""
+    from onnx import TensorProto
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.transformers.optimizer import optimize_model
 
@@ -21,7 +22,13 @@ def make(teacher: Path, data: Path, out: Path) -> None:  # noqa: ARG001
         if not optimized.get_fused_operator_statistics().get("Attention"):
             raise SystemExit("the optimizer fused no attention")
         optimized.save_model_to_file(str(fused))
-        quantize_dynamic(fused, out / "model.onnx", weight_type=QuantType.QInt8, reduce_range=not shared.has_vnni())
+        quantize_dynamic(
+            fused,
+            out / "model.onnx",
+            weight_type=QuantType.QInt8,
+            reduce_range=not shared.has_vnni(),
+            extra_options={"DefaultTensorType": TensorProto.FLOAT},  # the fused operators tell no types
+        )
     shared.keep_tokenizer(teacher, out)
 
 
