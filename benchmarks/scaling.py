@@ -77,7 +77,7 @@ def distillation(teacher: Path, dataset: Dataset, sizes: Sequence[int], threads:
                     overwrite=True,
                     epochs=1,
                     eval_steps=_NEVER,
-                    teacher_cache=Path(scratch, "cache"),
+                    teacher_cache=str(Path(scratch, "cache")),
                     threads=threads,
                 )
                 rows.append({"texts": texts, "cached": cached, "seconds": one.seconds})
