@@ -20,6 +20,10 @@ ETA = 3
 _LEFT_AFTER_A_RUNG = 0.6  # of the loss, where no candidate has been trained on two rungs yet
 _FEWEST, _SETTLED_AT = 3, 5
 _Z = 1.959964
+# By how much of its disagreement a model's loss usually deviates from what the others let expect, and the tries for
+# which that counts. In simulations of 111 to 1,500 texts losses so settled are nearer to the truth than those measured,
+# also with untrained models among them.
+_OWN_SHARE, _PRIOR_TRIES = 0.3, 3
 
 
 @dataclass(frozen=True)
@@ -157,16 +161,21 @@ def settled(tries: Sequence[Try]) -> list[float]:
 
     Among dozens of models the one that looks best has been lucky. Over all tries the loss is about proportional to the
     share of other answers than the teacher's, which many texts tell; each model's own deviation counts as far as it is
-    more than chance (James and Stein 1961; Efron and Morris 1975).
+    more than chance (James and Stein 1961; Efron and Morris 1975). That deviation, too, is larger where more answers
+    differ, so a model that has learned nothing yet says little of those that are nearly as good as the teacher.
     """
     losses = np.array([each.loss for each in tries])
     if len(tries) < _SETTLED_AT:
         return [float(loss) for loss in losses]
     disagreement = np.array([1 - each.agreement for each in tries])
     chance = np.array([((each.loss_ci95[1] - each.loss_ci95[0]) / 2 / _Z) ** 2 for each in tries])
-    slope = max(0.0, float(losses @ disagreement / max(1e-12, disagreement @ disagreement)))
-    deviations = losses - slope * disagreement
-    own = max(0.0, float(np.mean(deviations**2 - chance)))
+    points = (100 * disagreement) ** 2
+    weights = 1 / np.maximum(_OWN_SHARE**2 * points + chance, 1e-12)
+    slope = max(0.0, float((weights * losses) @ disagreement / max(1e-12, (weights * disagreement) @ disagreement)))
+    deviations, counted = losses - slope * disagreement, weights**2 * points
+    seen = float(counted @ (deviations**2 - chance) / max(1e-12, counted @ points))
+    prior = _PRIOR_TRIES / len(tries)
+    own = max(0.0, seen + prior * _OWN_SHARE**2) / (1 + prior) * points
     kept = own / np.maximum(own + chance, 1e-12)
     return [float(loss) for loss in slope * disagreement + kept * deviations]
 

@@ -143,6 +143,30 @@ def test_the_luckiest_of_many_alike_is_not_taken_for_the_best() -> None:
     assert min(settled(tries)) > 0.3
 
 
+@pytest.mark.parametrize("untrained", [0, 1, 3])
+@pytest.mark.parametrize("texts", [111, 1500])
+def test_settled_losses_are_nearer_to_the_truth_and_untrained_models_do_not_matter(texts: int, untrained: int) -> None:
+    rng = np.random.default_rng(0)
+    errors = []
+    for _ in range(300):
+        good = rng.integers(5, 15)
+        differing = np.concatenate([rng.uniform(0.005, 0.12, good), rng.uniform(0.3, 0.9, untrained)])
+        net = np.concatenate([np.clip(rng.normal(rng.uniform(0.3, 0.7), 0.25, good), -0.3, 1), np.full(untrained, 0.9)])
+        tries = []
+        for number, (rate, share) in enumerate(zip(differing, net, strict=True)):
+            worse, better, alike = rng.multinomial(
+                texts, [rate * (1 + share) / 2, rate * (1 - share) / 2, 1 - rate]
+            ).tolist()
+            loss = 100 * (worse - better) / texts
+            reach = 196 * np.sqrt((worse + better + 1) / texts - (loss / 100) ** 2) / np.sqrt(texts)
+            interval = (loss - reach, loss + reach)
+            tries.append(Try(str(number), 1, loss=loss, loss_ci95=interval, agreement=alike / texts, ms=1.0))
+        true, measured = 100 * differing * net, np.array([each.loss for each in tries])
+        errors.append(((settled(tries) - true)[:good], (measured - true)[:good]))
+    of_settled, of_measured = (float(np.mean(np.concatenate(found) ** 2)) for found in zip(*errors, strict=True))
+    assert of_settled < of_measured
+
+
 def test_candidates_of_deep_and_shallow_models() -> None:
     assert depths(6) == [1, 2, 3, 4, 5]
     assert depths(12) == [1, 2, 3, 6, 8, 11]
