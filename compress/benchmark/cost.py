@@ -21,14 +21,13 @@ class Cost:
 
     macs: int | None  # multiply-accumulates of a text of mean_tokens tokens
     mean_tokens: float  # the mean length of the timed texts
-    tokenizer_p50_ms: float  # to make a text's token ids; not part of the latency
+    tokenizer_p50_ms: float  # to make a text's token ids; not part of the latency, except a cascade's
     load_ms: float  # importing the runtime and opening the model, with its files in the system's cache or not
     first_answer_ms: float  # the first text through tokenizer and model
     peak_memory_bytes: int | None  # the most that the worker held, answering the test split in batches included
     peak_gpu_memory_bytes: int | None  # the most that its tensors held on the GPU
     # Of all CPU packages, idle cores included, and of the GPU of a model that ran there, for texts one at a time.
     joules_per_text: float | None
-    handed_on: float | None = None  # of a cascade: the share of the test texts that its large model answers
     price_per_million_texts: float | None = None  # at the best throughput, in the currency of the price that was given
 
 

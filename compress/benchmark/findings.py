@@ -12,7 +12,7 @@ from compress.benchmark.model_worker import ModelInfo
 from compress.benchmark.rows import Row
 from compress.benchmark.throughput import CpuSplit, Served, Throughput
 from compress.benchmark.warnings import CpuWatch
-from compress.benchmark.workload import ANSWERS, Latency, Times, Workload, summarise
+from compress.benchmark.workload import ANSWERS, Average, Latency, Times, Workload, summarise
 from compress.errors import CompressError
 from compress.evaluation.metrics import choose_metric
 from compress.runtime.predictor import Logits
@@ -37,6 +37,7 @@ class Measured:
     throughput: Throughput | None = None
     served: Served | None = None
     splits: list[CpuSplit] = field(default_factory=list)
+    handed_on: list[int] = field(default_factory=list)  # rows of the test texts that a cascade's large model answers
 
 
 @dataclass(slots=True)
@@ -81,6 +82,11 @@ class Findings:
         about = {"batch": ANSWERS.batch, "length": ANSWERS.length, "threads": first_threads}
         timed = {name: model.answer_ms for name, model in self.measured.items() if model.answer_ms}
         return [{"name": name, **about, "rounds_ms": _rounded(rounds)} for name, rounds in timed.items()] + self.samples
+
+
+def average_of(measured: Mapping[str, Measured]) -> Average:
+    """By what all are compared: the median; the mean as soon as one is a cascade, whose median is its small model's."""
+    return "mean" if any(model.info.hand_on_below is not None for model in measured.values()) else "p50"
 
 
 def _rounded(rounds: Sequence[Times]) -> list[list[float]]:

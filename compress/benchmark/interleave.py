@@ -5,7 +5,7 @@ from typing import Self, TypeVar
 
 from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.rows import Row
-from compress.benchmark.workload import ANSWERS, REAL, Times, Workload, settled
+from compress.benchmark.workload import ANSWERS, REAL, Average, Times, Workload, settled
 from compress.errors import CompressError
 from compress.runtime.encoding import Text
 from compress.workers.process import WorkerError
@@ -103,23 +103,26 @@ def take_turns(
     budget_s: float,
     advance: Callable[[float], None],
     rounds_ms: dict[str, list[Times]],
+    average: Average = "p50",
 ) -> None:
     """Add raw times in milliseconds of every model under one workload to ``rounds_ms``, one array a round.
 
     All models get the same texts in the same order and the same rounds. A round is as many texts as the slowest
-    model does in 0.3 s; a fast one goes over them again until it has worked for 0.05 s. The rounds end when every
-    median and its ratio to the first model's is settled, or when the slowest model has spent ``budget_s``, including
-    the rounds that ``rounds_ms`` already holds; it holds whole rounds whenever this ends, by Ctrl-C too. ``advance`` is
-    called after each round with the share of the budget that is spent.
+    model does in 0.3 s; a fast one goes over them again until it has worked for 0.05 s, except where the ``average`` is
+    the mean: then every text counts once, since a cascade would repeat the rounds that it hands nothing on from. The
+    rounds end when every average and its ratio to the first model's is settled, or when the slowest model has spent
+    ``budget_s``, including the rounds that ``rounds_ms`` already holds; it holds whole rounds whenever this ends, by
+    Ctrl-C too. ``advance`` is called after each round with the share of the budget that is spent.
     """
     slowest_ms = max(pool.each(lambda worker: worker.prepare(workload, texts)).values(), default=0.0)
     if not slowest_ms:  # it fits no model
         return
     calls = calls_per_turn(_SLOWEST_TURN_S, slowest_ms, _CALLS_AT_LEAST, _CALLS_AT_MOST)
+    at_least_s = 0.0 if average == "mean" else _FASTEST_TURN_S
     number, check_at = 0, float(_ROUNDS_AT_LEAST)
     while True:
         number += 1
-        times_ms = pool.each(lambda worker: worker.turn(calls, _FASTEST_TURN_S), number - 1)
+        times_ms = pool.each(lambda worker: worker.turn(calls, at_least_s), number - 1)
         if not times_ms:
             return
         whole = {name: [*rounds_ms.get(name, []), times] for name, times in times_ms.items()}
@@ -133,7 +136,7 @@ def take_turns(
             return
         if number >= check_at:
             first_ms = next(iter(rounds_ms.values()))
-            if all(settled(first_ms, each_ms) for each_ms in rounds_ms.values()):
+            if all(settled(first_ms, each_ms, average) for each_ms in rounds_ms.values()):
                 return
             # An interval costs as much as there are samples; this keeps all checks together cheap.
             check_at = number * _CHECK_GROWTH

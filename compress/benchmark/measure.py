@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.benchmark.findings import Findings, Measured, check_reference
+from compress.benchmark.findings import Findings, Measured, average_of, check_reference
 from compress.benchmark.judge import balance_of, judge
 from compress.benchmark.protocol import measure
 from compress.benchmark.report.recommend import recommend
 from compress.benchmark.rows import plan, unique_names
 from compress.benchmark.throughput import cpu_splits
 from compress.benchmark.warnings import doubts_of, warnings_of
-from compress.benchmark.workload import Average, Times, average_ms, median_interval, speedup_interval
+from compress.benchmark.workload import Average, Times, average_interval, average_ms, speedup_interval
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.evaluation.metrics import RESAMPLES
@@ -85,60 +85,63 @@ def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig)
 
 def compare(measured: dict[str, Measured], test: "Split", config: BenchConfig) -> list[dict[str, Any]]:
     """One entry of results.json for each model, compared with the first; without test labels accuracies are None."""
-    first = next(iter(measured.values()))
+    first, average = next(iter(measured.values())), average_of(measured)
     entries = []
     for name, judged in judge(measured, test, config.metric, config.seed).items():
         model = measured[name]
-        change = judged["versus_first"] | _ratios(first, model)
-        entries.append(_entry(name, model, config) | judged | {"versus_first": change})
+        change = judged["versus_first"] | _ratios(first, model, average)
+        entries.append(_entry(name, model, average, config) | judged | {"versus_first": change})
     return entries
 
 
-def _ratios(first: Measured, model: Measured) -> dict[str, Any]:
+def _ratios(first: Measured, model: Measured, average: Average) -> dict[str, Any]:
     """The speed-ups of the model and of answers on the first thread count, that on one thread, the ratio of sizes."""
     ratios: dict[str, Any] = {
         "speedup_p50": first.latency[0].p50_ms / model.latency[0].p50_ms,
         "speedup_ci95": _interval(first.rounds_ms, model.rounds_ms),
         "size_ratio": first.info.size_bytes / model.info.size_bytes,
     }
-    ratios |= answer_speedup(first, model)
-    if first.one_thread_ms and model.one_thread_ms:
+    ratios |= answer_speedup(first, model, average)
+    texts_in = any(each.info.hand_on_below is not None for each in (first, model))  # a cascade's, tokenizers included
+    if first.one_thread_ms and model.one_thread_ms and not texts_in:
         speedup = average_ms(first.one_thread_ms) / average_ms(model.one_thread_ms)
         interval = _interval(first.one_thread_ms, model.one_thread_ms)
         ratios["one_thread"] = {"speedup_p50": speedup, "speedup_ci95": interval}
     return ratios
 
 
-def answer_speedup(first: Measured, model: Measured) -> dict[str, Any]:
+def answer_speedup(first: Measured, model: Measured, average: Average) -> dict[str, Any]:
     """How many times as fast as the first the model goes from a text to its label; empty where that was not timed."""
     if not (first.answer_ms and model.answer_ms):
         return {}
-    # A cascade's median is that of its small model: only means show what it costs.
-    middle = np.median if first.info.hand_on_below is model.info.hand_on_below is None else np.mean
     return {
-        "speedup_answer": average_ms(first.answer_ms, middle) / average_ms(model.answer_ms, middle),
-        "speedup_answer_ci95": _interval(first.answer_ms, model.answer_ms, middle),
+        "speedup_answer": average_ms(first.answer_ms, average) / average_ms(model.answer_ms, average),
+        "speedup_answer_ci95": _interval(first.answer_ms, model.answer_ms, average),
     }
 
 
-def answer_times(model: Measured) -> dict[str, Any]:
-    """Median and mean from a text to its label with their intervals, and p95; None where it was not timed."""
+def answer_times(model: Measured, average: Average) -> dict[str, Any]:
+    """Median and mean from a text to its label with their intervals, and p95; None where it was not timed.
+
+    ``answer_average`` says by which of them models are compared.
+    """
     rounds_ms = model.answer_ms
     if not rounds_ms:
         names = ("answer_p50_ms", "answer_p50_ci95", "answer_mean_ms", "answer_mean_ci95", "answer_p95_ms")
-        return dict.fromkeys(names)
+        return {"answer_average": average, **dict.fromkeys(names)}
     return {
+        "answer_average": average,
         "answer_p50_ms": average_ms(rounds_ms),
-        "answer_p50_ci95": median_interval(rounds_ms),
-        "answer_mean_ms": average_ms(rounds_ms, np.mean),
-        "answer_mean_ci95": median_interval(rounds_ms, np.mean),
+        "answer_p50_ci95": average_interval(rounds_ms),
+        "answer_mean_ms": average_ms(rounds_ms, "mean"),
+        "answer_mean_ci95": average_interval(rounds_ms, "mean"),
         "answer_p95_ms": float(np.percentile(np.concatenate(rounds_ms), 95)),
     }
 
 
-def _interval(first_ms: list[Times], other_ms: list[Times], middle: Average = np.median) -> tuple[float, float] | None:
+def _interval(first_ms: list[Times], other_ms: list[Times], average: Average = "p50") -> tuple[float, float] | None:
     """The speed-up's, where both models took part in the same rounds."""
-    return speedup_interval(first_ms, other_ms, middle) if 0 < len(first_ms) == len(other_ms) else None
+    return speedup_interval(first_ms, other_ms, average) if 0 < len(first_ms) == len(other_ms) else None
 
 
 def _priced(model: Measured, price_per_hour: float | None) -> dict[str, Any] | None:
@@ -156,10 +159,10 @@ def _handed_on(model: Measured) -> dict[str, Any] | None:
     """Of a cascade: from which score on its small model answers, and the share of the texts that it hands on."""
     if model.info.hand_on_below is None:
         return None
-    return {"hand_on_below": model.info.hand_on_below, "handed_on": model.cost.handed_on if model.cost else None}
+    return {"hand_on_below": model.info.hand_on_below, "handed_on": len(model.handed_on) / len(model.logits)}
 
 
-def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
+def _entry(name: str, model: Measured, average: Average, config: BenchConfig) -> dict[str, Any]:
     info, path = model.info, model.row.path
     int8 = path / INT8_GRAPH  # another program's lies elsewhere
     return {
@@ -174,7 +177,7 @@ def _entry(name: str, model: Measured, config: BenchConfig) -> dict[str, Any]:
         "parameters": info.parameters,
         "labels": list(info.labels),
         "cascade": _handed_on(model),
-        **answer_times(model),
+        **answer_times(model, average),
         "latency": [asdict(latency) for latency in model.latency],
         "throughput": asdict(model.throughput) if model.throughput else None,
         "served": asdict(model.served) if model.served else None,

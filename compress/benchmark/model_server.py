@@ -54,9 +54,7 @@ class ModelServer:
         self._rows_per_text = 1.0
         self._energy = EnergyMeter.of(gpu=self._on_gpu)
         self._answered = 0
-        # By its attribute: its class would have to be imported for every model, and onnxruntime with it.
-        cascade = self._predictor if hasattr(self._predictor, "hand_on_below") else None
-        self._cascade = cast("CascadePredictor | None", cascade)
+        self._cascade = _as_cascade(self._predictor)
         self._all: list[Any] = []
         self._texts: list[Text] = []
         self._calls: TimedCalls[Any]
@@ -80,6 +78,10 @@ class ModelServer:
         self._all = self._tokenized(_as_texts(texts))
         found = check_finite(self._logits(self._all), "its model").astype("<f4")
         return {"shape": found.shape, "float32": base64.b64encode(found.tobytes()).decode()}
+
+    def handed_on(self) -> dict[str, Any]:
+        """Rows of the texts of the last ``logits`` that a cascade's large model answers."""
+        return {"rows": self._cascade.handed_on(self._all) if self._cascade else []}
 
     def _tokenized(self, texts: list[Text]) -> list[Any]:
         """Token ids; for a cascade the texts themselves, which its models read with a tokenizer each."""
@@ -162,15 +164,19 @@ class ModelServer:
             "first_answer_ms": self._first_answer_ms,
             "peak_memory_bytes": peak,
             "peak_gpu_memory_bytes": gpu_memory_bytes() if self._on_gpu else None,
-            "handed_on": self._cascade.share_handed_on(self._all) if self._cascade and self._all else None,
             "joules_per_text": joules / self._answered if joules is not None and self._answered else None,
         }
 
 
+def _as_cascade(predictor: MeasuredPredictor) -> "CascadePredictor | None":
+    """Known by an attribute: its class would have to be imported for every model, and onnxruntime with it."""
+    return cast("CascadePredictor", predictor) if hasattr(predictor, "hand_on_below") else None
+
+
 def answer_of(predictor: MeasuredPredictor) -> Callable[[Text], object]:
     """From a text to its label as an app has it: what :func:`compress.load` gives, or PyTorch's users' own way."""
-    if hasattr(predictor, "hand_on_below"):
-        return cast("CascadePredictor", predictor).classifier
+    if cascade := _as_cascade(predictor):
+        return cascade.classifier
     if predictor.backend == "onnxruntime":
         from compress.runtime.classifier import Classifier
         from compress.runtime.session import OnnxPredictor

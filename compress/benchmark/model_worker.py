@@ -65,6 +65,10 @@ class ModelWorker(Worker):
         flat = np.frombuffer(base64.b64decode(reply["float32"]), dtype="<f4")
         return flat.reshape(reply["shape"]).astype(np.float32)
 
+    def handed_on(self) -> list[int]:
+        """Rows of the texts of the last :meth:`logits` that a cascade hands on to its large model."""
+        return list(self.ask(do="handed_on")["rows"])
+
     def prepare(self, workload: Workload, texts: Sequence[Text]) -> float:
         """Make the inputs of ``workload`` and warm up; the median time in milliseconds that this ended with."""
         self.workload = workload

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.benchmark.findings import Findings, Measured, check_models, check_reference
+from compress.benchmark.findings import Findings, Measured, average_of, check_models, check_reference
 from compress.benchmark.interleave import WorkerPool, take_turns
 from compress.benchmark.model_worker import ModelInfo, ModelWorker
 from compress.benchmark.rows import Row
@@ -31,7 +31,6 @@ def measure(
 ) -> None:
     """Measure all ``rows``, one thread count after the other, into ``findings``, which Ctrl-C leaves whole."""
     workloads = workloads_of(config)
-    texts = timed_texts(test, config.seed)
     steps = max(1, round(config.seconds * len(rows)))
     total = len(threads) * (len(rows) + len(workloads) * steps) + len(rows) * (1 + len(config.instances))
     with progress("bench", total=total) as advance:
@@ -45,6 +44,7 @@ def measure(
                     check_models(info, test, task, config.metric, workloads)
                     findings.measured = answer(pool, rows, info, test.texts, advance)
                     check_reference(rows, findings.failed)
+                texts = timed_texts(test, findings.measured, config.seed)
                 for number, workload in enumerate(workloads):
                     with _shares(advance, steps, f"{workload}, threads {count}") as share:
                         once = number == 0 and count == threads[0]
@@ -54,9 +54,23 @@ def measure(
         _side_by_side(texts, config, findings, advance)
 
 
-def timed_texts(test: "Split", seed: int) -> list[Text]:
-    """The texts that are timed, the same for every model."""
-    return [test.texts[row] for row in np.random.default_rng(seed).permutation(len(test.texts))[:_TIMED_TEXTS]]
+def timed_texts(test: "Split", measured: Mapping[str, Measured], seed: int) -> list[Text]:
+    """The texts that are timed, the same for every model, in an order drawn at random.
+
+    Those that a cascade hands on, the first one where there are several, lie among the others at even distances: a few
+    texts in a row then cost it what all do on average.
+    """
+    rows = np.random.default_rng(seed).permutation(len(test.texts))
+    hard = np.isin(rows, next((model.handed_on for model in measured.values() if model.handed_on), []))
+    places = np.empty(len(rows))
+    for part in (hard, ~hard):
+        places[part] = (np.arange(part.sum()) + 0.5) / max(1, part.sum())
+    return [test.texts[row] for row in rows[np.argsort(places, kind="stable")][:_TIMED_TEXTS]]
+
+
+def other_half(texts: Sequence[Text]) -> list[Text]:
+    """The same texts, the second half first: for the second of two processes, which would time the same few again."""
+    return [*texts[len(texts) // 2 :], *texts[: len(texts) // 2]]
 
 
 def _one_thread(rows: Mapping[str, Row], texts: Sequence[Text], config: BenchConfig, findings: Findings) -> None:
@@ -76,7 +90,10 @@ def answer(
     """Every model answers the test texts, after one of them alone, which shows how long its first answer takes."""
     pool.each(lambda worker: worker.first_answer(texts[0]))
     logits = pool.each(lambda worker: worker.logits(texts), done=lambda name: advance(note=f"answered {name}"))
-    return {name: Measured(rows[name], info[name], logits[name]) for name in logits}
+    handed_on = pool.each(ModelWorker.handed_on)
+    return {
+        name: Measured(rows[name], info[name], logits[name], handed_on=rows_of) for name, rows_of in handed_on.items()
+    }
 
 
 def _time(
@@ -89,16 +106,19 @@ def _time(
     test_texts: Sequence[Text] | None,
 ) -> None:
     """Time one workload; with ``test_texts``, also what has one figure a model, between two halves of the time."""
+    average = average_of(findings.measured)
     with findings.recorded(workload, pool.threads) as rounds_ms:
         if test_texts is not None:
             # One process alone can be faster or slower by 2% all its life, so half the time goes to a second one.
             with findings.watch.timing(pool.sessions):
-                take_turns(pool, workload, texts, config.seconds / 2, lambda spent: share(spent / 2), rounds_ms)
+                half = config.seconds / 2
+                take_turns(pool, workload, texts, half, lambda spent: share(spent / 2), rounds_ms, average)
             _measure_once(pool, findings.measured, test_texts, config)
             _time_answers(pool, texts, config, findings)
             pool.restart()
+            texts = other_half(texts)
         with findings.watch.timing(pool.sessions):
-            take_turns(pool, workload, texts, config.seconds, share, rounds_ms)
+            take_turns(pool, workload, texts, config.seconds, share, rounds_ms, average)
         if test_texts is not None:
             _time_answers(pool, texts, config, findings)
     findings.skip(str(workload), pool.threads, pool.rested())
@@ -122,7 +142,8 @@ def _time_answers(pool: WorkerPool, texts: Sequence[Text], config: BenchConfig, 
     """From a text to its label, in turns: a part of what each process of a model gives."""
     rounds_ms: dict[str, list[Times]] = {}
     with findings.watch.timing(pool.sessions):
-        take_turns(pool, ANSWERS, texts, config.seconds / 4, lambda _: None, rounds_ms)
+        average = average_of(findings.measured)
+        take_turns(pool, ANSWERS, texts, config.seconds / 4, lambda _: None, rounds_ms, average)
     for name, rounds in rounds_ms.items():
         findings.measured[name].answer_ms += rounds
 

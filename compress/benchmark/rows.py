@@ -180,8 +180,10 @@ def _gpu_backends(path: Path) -> Sequence[str]:
 
 def _unfit(path: Path, provider: str, foreign: bool, config: "BenchConfig") -> str | None:
     """Why an ONNX model cannot be measured as the settings ask; None where it can."""
-    if not foreign and is_cascade(path) and (config.device == "cuda" or config.batch or config.length):
-        return "it is a cascade, which runs on a CPU and reads texts, not tokens; leave out --device, --batch, --length"
+    if not foreign and is_cascade(path):
+        asked = {"--device cuda": config.device == "cuda", "--batch": config.batch, "--length": config.length}
+        if given := [name for name, value in asked.items() if value]:
+            return f"it is a cascade, which runs on a CPU and reads texts, not tokens; leave out {', '.join(given)}"
     if config.device == "cpu":
         return None
     if not foreign and gpu_graph(path) is None:

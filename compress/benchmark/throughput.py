@@ -25,7 +25,9 @@ _SERVED_STRETCHES, _SPLIT_STRETCHES = 2, 3
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Offline throughput of one process over the whole test set, of the median pass; the tokenizer is not included.
+    """Offline throughput of one process over the whole test set, of the median pass.
+
+    The tokenizer is not included, except in a cascade's, whose models have one each.
 
     ``batch_tokens`` is what a batch of texts of like length held at most, padding included; 1: one text at a time, as
     dynamic int8 is run, whose answers depend on what shares the batch.

@@ -1,6 +1,6 @@
 """The shapes that are timed, and the figures that describe their raw times."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from compress.evaluation.metrics import percentile_interval
 
 Times = npt.NDArray[np.float64]
-Average = Callable[[Times], np.floating]
+Average = Literal["p50", "mean"]
 
 _RESAMPLES = 300
 _SETTLED = 0.02
@@ -57,40 +57,42 @@ def summarise(workload: Workload, threads: int, rounds_ms: Sequence[Times]) -> L
     """The figures of a workload from its raw times in milliseconds, one array a round."""
     times_ms = np.concatenate(rounds_ms)
     p50_ms, p90_ms, p95_ms, p99_ms = np.percentile(times_ms, [50, 90, 95, 99]).tolist()
-    mean_ms = float(times_ms.mean())
+    mean_ms = average_ms(rounds_ms, "mean")
     about = workload.batch, workload.length, threads
-    rate, interval = workload.batch * 1000 / mean_ms, median_interval(rounds_ms)
+    rate, interval = workload.batch * 1000 / mean_ms, average_interval(rounds_ms)
     return Latency(*about, p50_ms, p90_ms, p95_ms, p99_ms, rate, len(times_ms), interval, mean_ms)
 
 
-def average_ms(rounds_ms: Sequence[Times], middle: Average = np.median) -> float:
-    """The median of all times of all rounds, or their mean with ``np.mean``."""
-    return float(middle(np.concatenate(rounds_ms)))
+def average_ms(rounds_ms: Sequence[Times], average: Average = "p50") -> float:
+    """The median of all times of all rounds, or the mean of the rounds' means.
 
-
-def median_interval(rounds_ms: Sequence[Times], middle: Average = np.median) -> tuple[float, float]:
-    """The median's 95% bootstrap interval, with whole rounds drawn: times within a round share its disturbances.
-
-    Or that of the mean, where ``middle`` is ``np.mean``; so below.
+    A cheap round goes over its texts more often than a dear one, so that a mean of all times would count cheap texts
+    more often.
     """
-    return percentile_interval(_resampled(rounds_ms, middle))
+    if average == "mean":
+        return float(_means(rounds_ms).mean())
+    return float(np.median(np.concatenate(rounds_ms)))
+
+
+def average_interval(rounds_ms: Sequence[Times], average: Average = "p50") -> tuple[float, float]:
+    """The average's 95% bootstrap interval, with whole rounds drawn: times within a round share its disturbances."""
+    return percentile_interval(_resampled(rounds_ms, average))
 
 
 def speedup_interval(
-    first_ms: Sequence[Times], other_ms: Sequence[Times], middle: Average = np.median
+    first_ms: Sequence[Times], other_ms: Sequence[Times], average: Average = "p50"
 ) -> tuple[float, float]:
-    """The 95% interval of the first's median over the other's, of models that took turns in the same rounds.
+    """The 95% interval of the first's average over the other's, of models that took turns in the same rounds.
 
     The same rounds are drawn for both, so what disturbed both of them in a round does not widen it.
     """
-    return percentile_interval(_resampled(first_ms, middle) / _resampled(other_ms, middle))
+    return percentile_interval(_resampled(first_ms, average) / _resampled(other_ms, average))
 
 
-def settled(first_ms: Sequence[Times], rounds_ms: Sequence[Times]) -> bool:
-    """Whether the 95% intervals of the median, and of its ratio to the first model's, reach at most 2% either side."""
-    return all(
-        relative_width(each) <= _SETTLED for each in (median_interval(rounds_ms), speedup_interval(first_ms, rounds_ms))
-    )
+def settled(first_ms: Sequence[Times], rounds_ms: Sequence[Times], average: Average = "p50") -> bool:
+    """Whether the 95% intervals of the average, and of its ratio to the first model's, reach at most 2% either side."""
+    intervals = average_interval(rounds_ms, average), speedup_interval(first_ms, rounds_ms, average)
+    return all(relative_width(each) <= _SETTLED for each in intervals)
 
 
 def relative_width(interval: tuple[float, float]) -> float:
@@ -99,7 +101,13 @@ def relative_width(interval: tuple[float, float]) -> float:
     return (high - low) / (high + low)
 
 
-def _resampled(rounds_ms: Sequence[Times], middle: Average) -> Times:
-    """Medians or means of whole rounds drawn at random; the same draws for the same number of rounds."""
+def _means(rounds_ms: Sequence[Times]) -> Times:
+    return np.asarray([times.mean() for times in rounds_ms])
+
+
+def _resampled(rounds_ms: Sequence[Times], average: Average) -> Times:
+    """Averages of whole rounds drawn at random; the same draws for the same number of rounds."""
     draws = np.random.default_rng(0).integers(len(rounds_ms), size=(_RESAMPLES, len(rounds_ms)))
-    return np.asarray([middle(np.concatenate([rounds_ms[index] for index in draw])) for draw in draws])
+    if average == "mean":
+        return np.asarray(_means(rounds_ms)[draws].mean(axis=1))
+    return np.asarray([np.median(np.concatenate([rounds_ms[index] for index in draw])) for draw in draws])

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.benchmark.findings import Measured, all_labels, check_models
+from compress.benchmark.findings import Measured, all_labels, average_of, check_models
 from compress.benchmark.interleave import WorkerPool, take_turns
 from compress.benchmark.judge import answers_of, balance_of, judge, right_answers
 from compress.benchmark.measure import answer_speedup, answer_times
 from compress.benchmark.model_worker import ModelInfo, ModelWorker
-from compress.benchmark.protocol import answer, timed_texts
+from compress.benchmark.protocol import answer, other_half, timed_texts
 from compress.benchmark.rows import plan, unique_names
 from compress.benchmark.warnings import doubts_of
-from compress.benchmark.workload import ANSWERS, Times
+from compress.benchmark.workload import ANSWERS, Average, Times
 from compress.config import BenchConfig, CheckConfig
 from compress.data.dataset import some
 from compress.errors import CompressError
@@ -45,11 +45,12 @@ def check(new: Path, old: Path, test: "Split", task: str, config: CheckConfig) -
         raise CompressError("check needs test texts with labels; name a file of them with --test")
     measured = _measure(new, old, test, task, config)
     (first, other), names = measured.values(), list(measured)
+    average = average_of(measured)
     before, after = judge(measured, test, config.metric, config.seed).values()
     change = after["versus_first"] | {
         "ece_delta": after["accuracy"]["ece"] - before["accuracy"]["ece"],
         "size_ratio": first.info.size_bytes / other.info.size_bytes,
-        **answer_speedup(first, other),
+        **answer_speedup(first, other, average),
     }
     flips = _flips(after["flips"], measured, test)
     checks = _checks(change, flips, config)
@@ -60,8 +61,8 @@ def check(new: Path, old: Path, test: "Split", task: str, config: CheckConfig) -
         "checks": checks,
         "task": task,
         "test_texts": len(test.texts),
-        "old": _described(names[0], first, before),
-        "new": _described(names[1], other, after),
+        "old": _described(names[0], first, before, average),
+        "new": _described(names[1], other, after, average),
         "change": change,
         "flips": flips,
         "warnings": _warnings(change, config) + doubts_of(balance_of(measured, test, config.metric)),
@@ -108,12 +109,13 @@ def _refuse_other_labels(info: Mapping[str, ModelInfo], named: Mapping[str, Path
 
 def _time(pool: WorkerPool, measured: Mapping[str, Measured], test: "Split", config: CheckConfig) -> None:
     """From a text to its label, in turns, half of the time in a second process of each model, as bench does it."""
-    texts = timed_texts(test, config.seed)
+    texts, average = timed_texts(test, measured, config.seed), average_of(measured)
     for part in range(2):
         if part:
             pool.restart()
+            texts = other_half(texts)
         rounds_ms: dict[str, list[Times]] = {}
-        take_turns(pool, ANSWERS, texts, config.seconds / 2, lambda _: None, rounds_ms)
+        take_turns(pool, ANSWERS, texts, config.seconds / 2, lambda _: None, rounds_ms, average)
         for name, rounds in rounds_ms.items():
             measured[name].answer_ms += rounds
 
@@ -152,7 +154,7 @@ def _warnings(change: Mapping[str, Any], config: CheckConfig) -> list[str]:
     return []
 
 
-def _described(name: str, model: Measured, judged: Mapping[str, Any]) -> dict[str, Any]:
+def _described(name: str, model: Measured, judged: Mapping[str, Any], average: Average) -> dict[str, Any]:
     info = model.info
     return {
         "name": name,
@@ -162,5 +164,5 @@ def _described(name: str, model: Measured, judged: Mapping[str, Any]) -> dict[st
         "size_bytes": info.size_bytes,
         "parameters": info.parameters,
         "accuracy": judged["accuracy"],
-        **answer_times(model),
+        **answer_times(model, average),
     }

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from compress.benchmark.report.speedup import of_answers, speedup_words
+from compress.benchmark.report.speedup import answer_ms, average_of, of_answers, speedup_words
 from compress.formatting import (
     capital,
     compared,
@@ -81,8 +81,9 @@ def _table(found: Mapping[str, Any]) -> list[Row]:
         ),
     ]
     if "speedup_answer" in change:
-        times = (milliseconds(each["answer_p50_ms"]) for each in (old, new))
-        rows.insert(3, ("Text to answer", *times, speedup_words(of_answers(change))))
+        times = (milliseconds(answer_ms(each)) for each in (old, new))
+        name = "Text to answer" + ", mean" * (average_of(new) == "mean")
+        rows.insert(3, (name, *times, speedup_words(of_answers(change))))
     return rows
 
 

@@ -13,7 +13,7 @@ from compress.benchmark.interleave import WorkerPool, take_turns
 from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.rows import Row
 from compress.benchmark.warnings import CpuWatch
-from compress.benchmark.workload import ANSWERS, Times, average_ms, median_interval
+from compress.benchmark.workload import ANSWERS, Times, average_interval, average_ms
 from compress.data import Split
 from compress.errors import CompressError
 from compress.evaluation.comparison import compare_logits
@@ -97,6 +97,6 @@ def look(folders: dict[str, Path], split: Split, threads: int, watch: CpuWatch) 
         for name, reason in pool.failed.items():
             raise CompressError(f"{folders[name]}: could not be measured ({reason})")
     return {
-        name: Seen(logits[name], average_ms(rounds), median_interval(rounds), info[name].size_bytes / 1e6)
+        name: Seen(logits[name], average_ms(rounds), average_interval(rounds), info[name].size_bytes / 1e6)
         for name, rounds in rounds_ms.items()
     }

@@ -4,7 +4,7 @@ import pytest
 from compress.benchmark.workload import (
     REAL,
     Workload,
-    median_interval,
+    average_interval,
     relative_width,
     settled,
     speedup_interval,
@@ -29,7 +29,7 @@ def test_texts_per_second_counts_the_batch() -> None:
 
 
 def test_interval_of_the_median_covers_it_and_narrows_with_rounds() -> None:
-    few, many = median_interval(rounds(5.0, 0.3, count=6)), median_interval(rounds(5.0, 0.3, count=100))
+    few, many = average_interval(rounds(5.0, 0.3, count=6)), average_interval(rounds(5.0, 0.3, count=100))
     assert many[0] < 5.0 < many[1]
     assert many[1] - many[0] < few[1] - few[0]
 
@@ -47,7 +47,7 @@ def test_what_hits_both_models_in_a_round_does_not_blur_their_ratio() -> None:
     fast = [times * factor for times, factor in zip(rounds(2.0, 0.02), drift, strict=True)]
     low, high = speedup_interval(slow, fast)
     assert low < 3.0 < high
-    assert relative_width((low, high)) < 0.02 < relative_width(median_interval(slow))
+    assert relative_width((low, high)) < 0.02 < relative_width(average_interval(slow))
 
 
 def test_a_settled_median_needs_a_settled_ratio_too() -> None:

@@ -33,6 +33,7 @@ class CascadePredictor:
         """Not possible: the large model could not read the small one's tokens."""
         raise NotImplementedError
 
-    def share_handed_on(self, texts: Sequence[Text]) -> float:
-        """Of these texts, the share that the large model answers."""
-        return len(self.classifier.handed_on(self.classifier.small.logits(texts))) / len(texts)
+    def handed_on(self, texts: Sequence[Text]) -> list[int]:
+        """The rows of the texts that the large model answers."""
+        rows: list[int] = self.classifier.handed_on(self.classifier.small.logits(texts)).tolist()
+        return rows

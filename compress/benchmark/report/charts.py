@@ -129,11 +129,11 @@ def latency_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
 
 
 def stage_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
-    """The time of a text from string to answer: the tokenizer's median, paler, and the model's."""
+    """The time of a text from string to answer: the tokenizer's median, paler, and the model's; a cascade's in one."""
     rows = []
     for entry in entries:
-        tokenizer, model = float(entry["cost"]["tokenizer_p50_ms"]), p50_ms(entry)
-        text = f"{formatting.bare_ms(tokenizer)} + {formatting.milliseconds(model)}"
+        tokenizer, model = 0.0 if entry.get("cascade") else float(entry["cost"]["tokenizer_p50_ms"]), p50_ms(entry)
+        text = f"{formatting.bare_ms(tokenizer)} + " * bool(tokenizer) + formatting.milliseconds(model)
         rows.append(Bar(entry["name"], tokenizer + model, text, entry["name"] == chosen, quiet=tokenizer))
     return rows
 

@@ -6,7 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from compress.benchmark.report.recommend import cascade_words, selection_words, split_of, split_words, texts_of
-from compress.benchmark.report.speedup import Entry, answer_ms, can_be_stated, has_answers, of_answers, p50_ms, speedup
+from compress.benchmark.report.speedup import (
+    Entry,
+    answer_interval_ms,
+    answer_ms,
+    average_of,
+    can_be_stated,
+    comparable,
+    has_answers,
+    of_answers,
+    p50_ms,
+    speedup,
+)
 from compress.clock import in_words
 from compress.formatting import figures, metric_name
 from compress.templates import fill
@@ -80,7 +91,10 @@ def _filled(template: str, results: Mapping[str, Any], **values: Any) -> str:
         cascades=[cascade_words(entry, split) for entry in entries if entry.get("cascade")],
         selections=[selection_words(entry, split) for entry in entries if (entry["accuracy"] or {}).get("selection")],
         has_answers=has_answers(entries),
+        average="mean" if average_of(first) == "mean" else "median",
         answer_ms=answer_ms,
+        answer_interval_ms=answer_interval_ms,
+        comparable=comparable,
         p50_ms=p50_ms,
         of_answers=of_answers,
         speedup=speedup,

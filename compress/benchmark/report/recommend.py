@@ -161,11 +161,14 @@ def selection_words(entry: Mapping[str, Any], split: str) -> str:
 
 
 def cascade_words(entry: Mapping[str, Any], split: str) -> str:
-    """How much a cascade hands on, and its times, of which the mean is what it costs, in a sentence or two."""
-    found, real = entry["cascade"], entry["latency"][0]
-    handed_on = "texts" if found["handed_on"] is None else f"{percent(found['handed_on'])} of the {split} texts"
+    """How much a cascade hands on, its times, of which the mean is what it costs, and what they include."""
+    handed_on = f"{percent(entry['cascade']['handed_on'])} of the {split} texts"
     shown = f"{entry['name']} is a cascade: it hands {handed_on} on to its large model."
     if entry["answer_mean_ms"] is None:
-        return f"{shown} Its times include its tokenizers: {milliseconds(real['mean_ms'])} on average."
-    times = (milliseconds(entry[f"answer_{name}_ms"]) for name in ("mean", "p50", "p95"))
-    return shown + " From text to label: {} on average, which it is compared by, p50 {}, p95 {}.".format(*times)
+        shown += f" An answer takes {milliseconds(entry['latency'][0]['mean_ms'])} on average."
+    else:
+        times = (milliseconds(entry[f"answer_{name}_ms"]) for name in ("mean", "p50", "p95"))
+        shown += " From text to label: {} on average, p50 {}, p95 {}; all models are compared by the mean.".format(
+            *times
+        )
+    return f"{shown} All of its times, texts/s and throughput include its tokenizers, those of other models do not."

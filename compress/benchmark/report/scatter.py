@@ -17,7 +17,14 @@ from compress.benchmark.report.charts import (
     number,
     words,
 )
-from compress.benchmark.report.speedup import Entry, answer_interval_ms, answer_ms, can_be_stated, of_answers
+from compress.benchmark.report.speedup import (
+    Entry,
+    answer_interval_ms,
+    answer_ms,
+    average_of,
+    can_be_stated,
+    of_answers,
+)
 
 _WHISKER_PX = 3.0
 _LEFT_ROOM_PX, _RIGHT_ROOM_PX = 24, 70
@@ -26,13 +33,13 @@ _OFFSETS_PX = (-10, 10, -24, 24, -38, 38, -52, 52, -66, 66, -80, 80)
 
 
 def scatter(entries: Sequence[Entry], chosen: str, width: int, height: int) -> str:
-    """Accuracy against the median latency, with 95% intervals of both and the Pareto front of what can be stated."""
+    """Accuracy against the average latency, with 95% intervals of both and the Pareto front of what can be stated."""
     data = [_point(entry, entry["name"] == chosen) for entry in entries]
     x_domain = _x_domain(data, width)
     lowest, highest = min(point["low"] for point in data), max(point["high"] for point in data)
     margin = max(0.08 * (highest - lowest), 0.5)
     y_domain = [lowest - margin, highest + margin]
-    shared = {"x": _x_channel(x_domain), "y": _y_channel(y_domain), "color": INK_OR_ACCENT}
+    shared = {"x": _x_channel(x_domain, average_of(entries[0])), "y": _y_channel(y_domain), "color": INK_OR_ACCENT}
     front = pareto_front([point for point in data if point["stated"]])
     dashes: Spec = {"type": "line", "interpolate": "step-after", "strokeWidth": 1.5, "strokeDash": [4, 3]}
     whisker: Spec = {"type": "rule", "strokeWidth": 1.2, "opacity": 0.55}
@@ -67,8 +74,8 @@ def log_ticks(low: float, high: float) -> list[float]:
     return inside
 
 
-def _x_channel(domain: Sequence[float]) -> Spec:
-    title = "median latency, ms a text (log scale)"
+def _x_channel(domain: Sequence[float], average: str) -> Spec:
+    title = f"{'mean' if average == 'mean' else 'median'} latency, ms a text (log scale)"
     axis = {"values": log_ticks(domain[0], domain[1]), "format": "~g", "title": title, "grid": False}
     return number("x", scale={"type": "log", "domain": domain, "nice": False}, axis=axis)
 

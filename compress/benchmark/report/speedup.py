@@ -14,19 +14,24 @@ Entry = Mapping[str, Any]
 
 
 def answer_ms(entry: Entry) -> float:
-    """The median from a text to its label, a cascade's mean; where that was not measured, :func:`p50_ms`."""
-    return float(entry.get(f"answer_{_middle(entry)}_ms") or p50_ms(entry))
+    """The average time from a text to its label; where that was not measured, :func:`p50_ms`."""
+    return float(entry.get(f"answer_{average_of(entry)}_ms") or p50_ms(entry))
 
 
 def answer_interval_ms(entry: Entry) -> tuple[float, float]:
     """Its 95% interval."""
-    low, high = entry.get(f"answer_{_middle(entry)}_ci95") or entry["latency"][0]["p50_ci95"]
+    low, high = entry.get(f"answer_{average_of(entry)}_ci95") or entry["latency"][0]["p50_ci95"]
     return low, high
 
 
-def _middle(entry: Entry) -> str:
-    """A cascade's median is that of its small model alone."""
-    return "mean" if entry.get("cascade") else "p50"
+def average_of(entry: Entry) -> str:
+    """By what all models of the document are compared, ``mean`` where one is a cascade, else ``p50``."""
+    return str(entry.get("answer_average") or "p50")
+
+
+def comparable(entry: Entry, first: Entry) -> bool:
+    """Whether two model times without a tokenizer stand beside each other: a cascade is always timed from the text."""
+    return entry is first or not (entry.get("cascade") or first.get("cascade"))
 
 
 def p50_ms(entry: Entry) -> float:
