@@ -63,7 +63,7 @@ def start(changes: Sequence[str], threads: int) -> None:
     """Set up a process for a variant: the changes that it lacks are taken back."""
     use_threads(threads)
     if "in parts" not in changes:
-        loop._PART_TOKENS["cpu"] = 10**9
+        loop.PART_TOKENS["cpu"] = 10**9
     if "first token alone" not in changes:
         vars(loop)["first_token_alone"] = lambda *_: nullcontext()
 

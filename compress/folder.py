@@ -101,7 +101,9 @@ def read_part(folder: Path, whole: Manifest, name: str) -> Manifest:
 def refuse_cascade(folder: Path, manifest: Manifest) -> None:
     """Refuse the folder of a cascade where one model is needed."""
     if manifest.hand_on_below is not None:
-        raise CompressError(f"{folder}: is a cascade, two models in one; give one, {folder / 'small'} or the large one")
+        raise CompressError(
+            f"{folder}: is a cascade, two models in one; give one of them: {folder / 'small'} or {folder / 'large'}"
+        )
 
 
 def listed_files(folder: Path) -> frozenset[str]:

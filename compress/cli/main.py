@@ -111,6 +111,8 @@ def _demo(arguments: argparse.Namespace) -> None:
     seed = {} if arguments.seed is None else {"seed": arguments.seed}
     result = auto(out / "teacher", out / "data", out / "auto", max_drop=1.0, overwrite=arguments.overwrite, **seed)
     print_result(result, arguments.json)
+    if not arguments.json:
+        print(f"model:  {out / 'auto' / 'best'}")
 
 
 def _doctor_flags(parser: argparse.ArgumentParser) -> None:

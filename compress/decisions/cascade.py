@@ -17,7 +17,7 @@ from compress.runtime.cascade import Cascade
 from compress.runtime.classifier import Classifier
 from compress.runtime.decision import probabilities
 from compress.runtime.encoding import Text
-from compress.runtime.predictor import Logits
+from compress.runtime.predictor import Logits, NotFiniteError
 from compress.workers.timing import TimedCalls, in_turn
 
 if TYPE_CHECKING:
@@ -39,17 +39,13 @@ def cascade(small: Classifier, large: Classifier, validation: "Split", config: C
     """The score below which ``small`` hands on to ``large``, both of one task and set of labels.
 
     Raises:
-        CompressError: there are too few texts for the bound, or a cascade does not pay: the small model alone is
-            good enough or is the slower one, or the cascade is no faster than the large one.
+        CompressError: the bound cannot be shown on these texts, or a cascade does not pay: the small model is no faster
+            than the large one, or good enough alone, or the cascade is no faster on average than the large model.
     """
     texts, max_drop = validation.texts, config.max_drop / 100
-    if len(texts) < (needed := texts_needed(max_drop)):
-        raise CompressError(
-            f"cascade.max_drop {config.max_drop:g} needs at least {needed:,} validation texts, got {len(texts):,}; "
-            "give more with --validation FILE, or allow more"
-        )
     with progress("cascade", total=4) as advance:
-        small_logits, large_logits = (_answered(model, texts, advance) for model in (small, large))
+        small_logits = _answered("small", small, texts, advance)
+        large_logits = _answered("large", large, texts, advance)
         sample = _sample(texts, np.arange(0), config.seed)
         small_ms, large_ms = _answer_ms((small, large), sample, config.seconds)
         _refuse_slower(small_ms, large_ms)
@@ -63,14 +59,25 @@ def cascade(small: Classifier, large: Classifier, validation: "Split", config: C
         large_ms, both_ms = _answer_ms((large, both), sample, config.seconds)
         advance(note="timed the cascade")
     _refuse_unpaid(found, large_ms, both_ms)
-    told = {name: getattr(found, name) for name in ("hand_on_below", "handed_on", "drop", "drop_bound")}
-    told |= {"small_accuracy": float(right[0].mean()), "large_accuracy": float(right[1].mean())}
+    told = {"small_accuracy": float(right[0].mean()), "large_accuracy": float(right[1].mean())}
     told |= {"answer_ms": both_ms, "small_answer_ms": small_ms, "large_answer_ms": large_ms}
-    return Chosen(asdict(found), told)
+    return Chosen(asdict(found), asdict(found) | told)
 
 
-def _answered(model: Classifier, texts: Sequence[Text], advance: Advance) -> Logits:
-    logits = model.logits(texts)
+def refuse_few(texts: int, max_drop: float) -> None:
+    """Refuse fewer validation texts than can show a loss of at most ``max_drop`` points, whatever the models."""
+    if texts < (needed := texts_needed(max_drop / 100)):
+        raise CompressError(
+            f"cascade.max_drop {max_drop:g} needs at least {needed:,} validation texts, got {texts:,}; give more with "
+            "--validation FILE, or allow more"
+        )
+
+
+def _answered(name: str, model: Classifier, texts: Sequence[Text], advance: Advance) -> Logits:
+    try:
+        logits = model.logits(texts)
+    except NotFiniteError as error:
+        raise NotFiniteError.of_text(f"cascade: the {name} model, validation text {error.row + 1}", error.row) from None
     advance(note=f"answered {len(texts):,} texts")
     return logits
 

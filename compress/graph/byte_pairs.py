@@ -8,7 +8,6 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from tokenizers.pre_tokenizers import ByteLevel
 
 from compress.data.dataset import some
@@ -31,15 +30,18 @@ def write_tokens(graph: GraphWriter, tokenizer: "Tokenizer", texts: Sequence[str
     special = tokenizer.encode("", pair).ids  # before, between and after the texts
     zero, room = graph.constant("zero.1", [0]), max_length - len(special)
     words = [_words(graph, text, options) for text in texts]
+    lengths = [graph.op("Shape", value, name=f"{value}.length") for value in words]
     kept: Sequence[str] = [graph.constant("room", [room])]
     if len(words) == 2:
-        first_length, second_length = (graph.op("Shape", value, name=f"{value}.length") for value in words)
-        kept = split_room(graph, first_length, second_length, room)
+        kept = split_room(graph, lengths[0], lengths[1], room)
     if side_of(tokenizer) == "right":
         bounds = [(zero, keep) for keep in kept]
     else:
-        end = graph.constant("end", [np.iinfo(np.int64).max])
-        bounds = [(graph.op("Neg", keep, name=f"{keep}.from_end"), end) for keep in kept]
+        lost = [
+            graph.op("Sub", length, keep, name=f"{length}.lost") for length, keep in zip(lengths, kept, strict=True)
+        ]
+        starts = [graph.op("Max", value, zero, name=f"{value}.or_none") for value in lost]
+        bounds = list(zip(starts, lengths, strict=True))
     parts = [graph.op("Slice", word, *of, name=f"{word}.kept") for word, of in zip(words, bounds, strict=True)]
     first, *between, last = special
     around = [graph.constant("tokens.first", [first]), graph.constant("tokens.last", [last])]

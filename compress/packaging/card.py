@@ -7,12 +7,14 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from compress.evaluation.metrics import wilson_interval
 from compress.folder import Manifest
 from compress.manifest_entries import NEVER
+from compress.packaging.cascade import cascade_entry
 from compress.runtime.graph_file import GRAPHS, INPUTS
 from compress.runtime.long_texts import LongTexts
 from compress.task import is_multi_label, reads_pairs
@@ -32,8 +34,12 @@ def model_card(
     truncation_side: str = "right",
 ) -> str:
     """Markdown with Hub metadata, for the folder ``name``; ``model_type`` is that of its config, where it has one."""
-    quantized = next((entry for entry in reversed(manifest.history) if entry["step"] == "quantize"), None)
-    precision = "int8" if quantized else _exported_precision(manifest)
+    cascade = cascade_entry(manifest)
+    one = (
+        replace(manifest, history=()) if cascade else manifest
+    )  # what it says of the large model does not hold for both
+    quantized = next((entry for entry in reversed(one.history) if entry["step"] == "quantize"), None)
+    precision = "int8" if quantized else _exported_precision(one)
     multi_label = is_multi_label(manifest.task)
     thresholds: dict[str, float] = (manifest.decision or {}).get("thresholds", {})
     return fill(
@@ -43,13 +49,14 @@ def model_card(
         manifest=manifest,
         inputs=inputs,
         model_type=model_type,
-        base_model=_base_model(manifest),
+        base_model=_base_model(one),
+        cascade=cascade,
         quantized=quantized,
         precision=precision,
         int8=precision == "int8",
         static=quantized is not None and _activations(quantized) == "static",
         graph=_FILES[precision],
-        temperature=_temperature(manifest),
+        temperature=_temperature(one),
         thresholds=", ".join(f"`{label}` {least:.3g}" for label, least in thresholds.items() if least != NEVER),
         never_given=[label for label, least in thresholds.items() if least == NEVER],
         pairs=reads_pairs(manifest.task),

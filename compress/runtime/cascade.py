@@ -89,16 +89,18 @@ class Cascade(Classifier):
         return np.flatnonzero(scores < self.hand_on_below)
 
     def cut(self, text: Text) -> Text:
-        """What either of the two reads of a long text; all of it where one reads its beginning and one its end."""
-        encoders = [each.encoder for each in self.predictors]
-        if encoders[0].truncation_side != encoders[1].truncation_side:
+        """What either of the two reads of a long text; all of it where one reads its beginning and one its end.
+
+        Of a pair too: which of its texts is the longer one, and loses tokens first, a part of it does not say.
+        """
+        small, large = (each.encoder for each in self.predictors)
+        if not isinstance(text, str) or small.truncation_side != large.truncation_side:
             return text
-        one, other = (encoder.cut(text) for encoder in encoders)
-        if isinstance(one, str) or isinstance(other, str):
-            return max(one, other, key=len)
-        return max(one[0], other[0], key=len), max(one[1], other[1], key=len)
+        return max(small.cut(text), large.cut(text), key=len)
 
     def _checked(self, texts: Iterable[Text]) -> Iterator[Text]:
+        for model in (self.small, self.large):
+            model._open()  # says so where it is closed
         return checked(texts, self, pairs=reads_pairs(self.task))
 
     def _answers(self, texts: list[Text]) -> Logits:

@@ -66,7 +66,8 @@ class Classifier:
     Attributes:
         labels: names of the labels, in the order of the logits.
         task: ``single_label`` or ``multi_label``, or one of them after ``pair_``.
-        precision: ``int8`` or ``fp32``: which graph of the folder answers.
+        precision: ``int8`` or ``fp32``: which graph of the folder answers; or ``int8 and fp32``, of a cascade whose two
+            models differ.
         reason: why that one, in words.
     """
 
@@ -206,11 +207,11 @@ def load(
     Replace the folder by a rename, as the steps do with ``--overwrite``, never by copying over it.
 
     Args:
-        folder: what ``compress export`` or ``compress quantize`` wrote.
-        threads: CPU threads to use; default: all that this process may use. (The tokenizer has threads of its own:
-            ``RAYON_NUM_THREADS``.)
-        instances: batches computed at once, each on ``threads / instances`` threads. As many as threads is best for
-            many texts, 1 for a short answer to one long text.
+        folder: what ``compress export``, ``quantize``, ``calibrate`` or ``cascade`` wrote.
+        threads: CPU threads to use, of a cascade for each of its two models, which answer one after the other; default:
+            all that this process may use. (The tokenizer has threads of its own: ``RAYON_NUM_THREADS``.)
+        instances: batches computed at once, each on ``threads / instances`` threads, in a cascade by each of the two.
+            As many as threads is best for many texts, 1 for a short answer to one long text.
         batch_tokens: tokens that a batch of texts of like length may hold, padding included. Default: 256 in static
             int8, 4096 in fp32, and each text alone in dynamic int8, where the texts of a batch shift each other's
             scores; allow 1024 for speed.

@@ -65,7 +65,8 @@ def cascade(
     """Write a folder with both models, in which the small one hands the texts on that it is not sure of.
 
     The score below which it does so is chosen on validation texts and stands in the manifest (``decision``). Nothing is
-    written where that would be no faster than the better of the two models that loses no more.
+    written where the small model is no faster than the large one, or good enough alone, or where both together are no
+    faster on average than the large one.
 
     Args:
         small: an ONNX folder, or a PyTorch one, which is exported first.
@@ -77,6 +78,7 @@ def cascade(
     """
     with data_step(CascadeConfig, settings, data, out, overwrite, inputs=(small, large)) as job:
         from compress.decisions.cascade import cascade as core
+        from compress.decisions.cascade import refuse_few
         from compress.packaging.cascade import copy_part, joined
         from compress.runtime.cascade import LARGE, SMALL
         from compress.runtime.classifier import load
@@ -84,6 +86,7 @@ def cascade(
         dataset = job.dataset
         if is_multi_label(dataset.task):
             raise CompressError("cascade: is for tasks with one label a text, whose score says how sure a model is")
+        refuse_few(len(dataset.validation), job.config.max_drop)
         parts = {SMALL: small, LARGE: large}
         manifests = {}
         for name, model in parts.items():
@@ -130,6 +133,8 @@ def check(new: str | Path, against: str | Path, data: str | Path, **settings: An
 def _only_graph(manifest: Manifest, model: str | Path) -> str:
     """The name of a folder's graph; of several, each has scores of its own."""
     graphs = [name for name in GRAPHS if name in manifest.names]
-    if len(graphs) != 1:
+    if not graphs:
+        raise CompressError(f"{model}: has no graph ({' or '.join(GRAPHS)}); make the folder again")
+    if len(graphs) > 1:
         raise CompressError(f"{model}: has {len(graphs)} graphs, whose scores differ; give a folder with one")
     return graphs[0]

@@ -94,7 +94,13 @@ _STEPS = (
     StepSpec(
         "export",
         "write the model as ONNX, checked against PyTorch, or laid out for a server or as one file",
-        (ModelInput("model", f"{_CLASSIFIER}; with --single-file or --for also an ONNX folder of export or quantize"),),
+        (
+            ModelInput(
+                "model",
+                f"{_CLASSIFIER}; with --single-file or --for also an ONNX folder of export, quantize or calibrate, "
+                "with --single-file also one of cascade",
+            ),
+        ),
         "compress.steps.deployment",
         takes_data=False,
     ),

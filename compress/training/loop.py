@@ -27,7 +27,7 @@ from compress.training.validator import Judge, TrainingResult, Validator
 # Tokens, padding included, whose activations are held at once; a larger batch is computed in parts, one by one. On a
 # CPU so few also keep tensors below the 32 MB from which glibc gives memory back at once, only to fetch it again: parts
 # of 2,048 took 7% more CPU time for texts of 512 tokens.
-_PART_TOKENS = {"cpu": 1024, "cuda": 32768}
+PART_TOKENS = {"cpu": 1024, "cuda": 32768}
 # Losses are checked, shown and written down every 10 steps: reading them makes a GPU wait.
 _LOG_STEPS = 10
 
@@ -152,7 +152,7 @@ class _Run:
     def _parts(self, rows: Rows) -> list[Rows]:
         if not self._plain_model.objective.by_text:
             return [rows]
-        return split_by_tokens(rows, self._lengths, _PART_TOKENS[self.accelerator.device.type])
+        return split_by_tokens(rows, self._lengths, PART_TOKENS[self.accelerator.device.type])
 
     def backward(self, losses: Losses, states: States, share: Share) -> None:
         """Add the gradients of a part to those of its step."""

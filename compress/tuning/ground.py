@@ -112,6 +112,11 @@ class Ground:
         """The teacher in memory."""
         return load_classifier(str(self.teacher), pairs=self.data.pairs) if self.bare else self.start
 
+    @property
+    def _asked_metric(self) -> dict[str, Any]:
+        """For a training, which chooses its weights by a metric where the user names one, else as it does by itself."""
+        return {} if self.config.metric is None else {"metric": self.config.metric}
+
     @cached_property
     def metric(self) -> str:
         """What losses are measured in."""
@@ -121,8 +126,7 @@ class Ground:
     def recipe(self, steps: Steps) -> Steps:
         """The steps with those before them: the teacher's training, if it is trained here."""
         if self.bare:
-            metric = {} if self.config.metric is None else {"metric": self.config.metric}
-            settings = teacher_settings(self.data) | metric
+            settings = teacher_settings(self.data) | self._asked_metric
             steps = {TEACHER: {"step": "finetune", "model": self._given, **settings}} | steps
         threads = {} if self.config.threads is None else {"threads": self.config.threads}
         return {name: {**step, **threads} for name, step in steps.items()}
@@ -130,9 +134,8 @@ class Ground:
     def steps_of(self, candidate: Candidate, epochs: int) -> Steps:
         """All steps that make a candidate's int8 model; the last writes it."""
         name = TEACHER if self.bare else self._given
-        metric = {"metric": self.metric}
-        training = student_settings(self.checkpoint, self.data) | metric if candidate.command else {}
-        int8 = {"max_drop": min(100.0, max(1.0, 200 / len(self.choosing)))} | metric
+        training = student_settings(self.checkpoint, self.data) | self._asked_metric if candidate.command else {}
+        int8 = {"max_drop": min(100.0, max(1.0, 200 / len(self.choosing))), "metric": self.metric}
         return self.recipe(candidate.steps(name, epochs, training, int8))
 
     def run(self, steps: Steps) -> Mapping[str, StepResult]:

@@ -10,7 +10,7 @@ from compress.errors import CompressError
 from compress.modeling.widths import Cut, Widths
 from compress.progress import say
 from compress.tuning.candidates import SPEEDUPS, Candidate, Whole, candidates_of
-from compress.tuning.ground import Ground
+from compress.tuning.ground import TEACHER, Ground
 from compress.tuning.search import Costs, Plan, plan, rungs
 from compress.tuning.teacher import cuts_of, cuts_seconds, epoch_seconds, full_epochs, teacher_settings, words_left
 
@@ -99,9 +99,10 @@ class Planner:
         return plan(candidates, full_epochs(self.ground.data), self.costs(), left_s)
 
     def _expected_before_s(self) -> float:
-        """About what is done before the tries takes."""
-        epochs = teacher_settings(self.ground.data)["epochs"] if self.ground.bare else 0
-        cuts_s = self._cuts_s() if self._has_time_for_cuts() else 0.0
+        """About what is done before the tries takes; what an earlier search found takes nothing."""
+        known, ground = self.ground.memory.facts, self.ground
+        epochs = teacher_settings(ground.data)["epochs"] if ground.bare and TEACHER not in known else 0
+        cuts_s = self._cuts_s() if "cuts" not in known and self._has_time_for_cuts() else 0.0
         return float(epochs * self.costs().epoch_s + END_S + cuts_s)
 
     def _has_time_for_cuts(self) -> bool:

@@ -20,9 +20,9 @@ from compress.pruning.prune import Start
 from compress.pruning.ranking import rank
 from compress.pruning.search import OutOfReachError, search
 from compress.pruning.vocabulary import cut_vocabulary, texts_to_read
-from compress.training.batches import Examples, LengthBatches
+from compress.training.batches import Examples, LengthBatches, split_by_tokens
 from compress.training.finetune import HardLabels, encode_to_train
-from compress.training.loop import TrainedModel
+from compress.training.loop import PART_TOKENS, TrainedModel
 from compress.tuning.candidates import SPEEDUPS
 
 # Passes over the train split such that this many texts are read, from the students of benchmarks/distillation.py.
@@ -67,11 +67,12 @@ def epoch_seconds(model: Checkpoint, data: Dataset, batch_size: int) -> float:
     examples, per_text = _some_examples(model, data, batch_size)
     rows, watch = 0, Stopwatch()
     for number, rows_here in enumerate(LengthBatches(examples.encodings.lengths, batch_size, 0).epoch(0)):
-        batch = examples.batch(rows_here, torch.device(device))
         if number == 1:  # the first one sets things up
             rows, watch = 0, Stopwatch()
-        HardLabels()(trained(batch), batch)["loss"].backward()
-        rows += len(batch["targets"])
+        for part in split_by_tokens(rows_here, examples.encodings.lengths, PART_TOKENS[device]):  # as training does
+            batch = examples.batch(part, torch.device(device))
+            HardLabels()(trained(batch), batch)["loss"].backward()
+        rows += len(rows_here)
     seconds = watch.seconds
     trained.zero_grad()
     model.model.eval().cpu()

@@ -21,7 +21,9 @@ import compress
 from compress import config
 from compress.cli.main import main
 from compress.folder import MANIFEST, read_manifest, write_manifest
+from compress.recipes.recipe import Recipe
 from compress.runtime import stream
+from compress.steps.step import StepResult
 from tests.processes import start_module, wait_until
 
 COMMANDS = (
@@ -643,7 +645,7 @@ def test_every_flag_is_a_setting(command: str, own: type[config.Settings], capsy
 
 def test_help_says_what_a_value_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--provider NAME" in help_of(capsys, "bench")
-    assert "an ONNX folder of export or quantize" in help_of(capsys, "export")
+    assert "an ONNX folder of export, quantize or calibrate" in help_of(capsys, "export")
     shown = help_of(capsys, "distill")
     for flag in ("--data D", "--label COL", "--text COL", "--test FILE", "--teacher-cache DIR", "--student MODEL"):
         assert flag in shown
@@ -715,6 +717,33 @@ def test_more_space_is_advised_where_it_helps(
     monkeypatch.setattr(sys, "stdout", Broken())
     assert main(["run", "--schema"]) == 2
     assert capfd.readouterr().err == f"compress: the output: {os.strerror(number)}{advice}\n"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_demo_searches_beside_its_teacher(
+    as_json: bool, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the slow test of the search itself does, with a run and a search that only say what they are asked."""
+    asked: list[Any] = []
+
+    def run(recipe: Recipe, out: Path, **settings: Any) -> None:
+        asked.append((list(recipe.steps), out, settings))
+
+    def auto(*places: Path, **settings: Any) -> StepResult:
+        asked.append((places, settings))
+        return StepResult("auto", places[-1], 1.0, {"tries": 2})
+
+    monkeypatch.setattr("compress.recipes.run.run", run)
+    monkeypatch.setattr("compress.tuning.auto.auto", auto)
+    out, flags = tmp_path / "demo", ["--json"] if as_json else []
+    status, stdout, _ = shell("demo", "--auto", "--out", out, "--seed", "3", "--overwrite", *flags)
+    places = (out / "teacher", out / "data", out / "auto")
+    settings: dict[str, Any] = {"seed": "3", "overwrite": True}
+    assert (status, asked) == (0, [(["teacher"], out, settings), (places, {"max_drop": 1.0, **settings})])
+    if as_json:
+        assert json.loads(stdout)["metrics"] == {"tries": 2}
+    else:
+        assert stdout.splitlines()[-1] == f"model:  {out / 'auto' / 'best'}"
 
 
 def test_without_a_command_it_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -174,6 +174,8 @@ def test_each_text_is_answered_by_one_of_the_two(opened: tuple[Classifier, Class
     assert np.stack([cascade.logits(text) for text in texts]) == pytest.approx(mixed, abs=1e-5)
     assert [answer.label for answer in cascade(texts)] == [LABELS[row] for row in mixed.argmax(axis=1)]
     assert cascade([]) == []
+    pair = ("good " * 5000, "bad " * 5000)  # which of its texts is longer says what each model reads of both
+    assert cascade.cut(pair) == pair
 
 
 def test_hard_texts_go_on_together(opened: tuple[Classifier, Classifier], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,8 +205,9 @@ def test_it_is_shared_by_threads_copied_and_closed(joined: Path) -> None:
         again = pickle.loads(pickle.dumps(classifier))
         copied = copy(classifier)
     assert "a cascade" in repr(classifier)
-    with pytest.raises(CompressError, match="is closed"):
-        classifier(texts)
+    for some in (texts, []):
+        with pytest.raises(CompressError, match="is closed"):
+            classifier(some)
     for other in (again, copied):
         assert other.logits(texts) == pytest.approx(expected, abs=1e-5)
         other.close()
@@ -252,13 +255,18 @@ def test_one_file_holds_both_where_they_read_the_same_ids(
     finish_onnx_folder(folder, "alike", replace(manifest, decision=decision, files=()))
     compress.export(folder, tmp_path / "single", single_file=True)
     assert read_manifest(tmp_path / "single").decision is None
+    assert "validation texts that this was tested on" in (tmp_path / "single" / "README.md").read_text()
     check_answers(folder, tmp_path / "single", texts)
     with pytest.raises(CompressError, match="have other tokenizers"):
         compress.export(joined, tmp_path / "none", single_file=True)
 
 
 def test_what_cannot_be_or_does_not_pay_is_refused_and_nothing_is_written(
-    models: tuple[Path, Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    models: tuple[Path, Path],
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     small, large = models
 
@@ -269,7 +277,9 @@ def test_what_cannot_be_or_does_not_pay_is_refused_and_nothing_is_written(
         (line,) = capsys.readouterr().err.splitlines()
         return line
 
-    assert "needs at least 1,004 validation texts, got 500" in refused(small, large)
+    with monkeypatch.context() as patch:
+        patch.delattr("compress.steps.decisions.exported")  # too few texts are refused before any work
+        assert "needs at least 1,004 validation texts, got 500" in refused(small, large)
     assert re.search(
         r"takes [\d.]+ ms .* and the large one [\d.]+; name the faster one", refused(large, small, "--max-drop", "5")
     )
@@ -317,7 +327,7 @@ def test_every_command_takes_the_folder_or_refuses_it_in_one_line(
     assert all(finding.ok for finding in examine(joined) if finding.about in ("model", "serving"))
     for command in (["calibrate", str(joined), "--data", str(data)], ["export", str(joined), "--for", "tei"]):
         assert main([*command, "--out", str(tmp_path / "out")]) == 2
-        assert "is a cascade, two models in one" in capsys.readouterr().err
+        assert f"give one of them: {joined / 'small'} or {joined / 'large'}" in capsys.readouterr().err
     flags = ["--data", str(data), "--out", str(tmp_path / "out"), "--length", "8", "--batch", "1"]
     assert main(["bench", str(joined), *flags]) == 2
     assert "it is a cascade, which runs on a CPU and reads texts" in capsys.readouterr().err

@@ -75,6 +75,27 @@ def test_each_graph_is_loaded_by_its_own_name() -> None:
     assert all(word in model_card("x", EXPORTED) for word in ("onnx/model.onnx", "'fp32'", "not calibrated"))
 
 
+def test_of_a_cascade_nothing_is_said_that_holds_for_its_large_model_alone() -> None:
+    """The card of one file, whose history is the large model's but for the last two steps."""
+    shares = {"hand_on_below": 0.93, "max_drop": 0.01, "confidence": 0.95, "handed_on": 0.2, "drop": 0.004}
+    times = {"answer_ms": 3.2, "small_answer_ms": 1.0, "large_answer_ms": 12.1}
+    joined = entry("cascade", "teacher", {**shares, **times, "texts": 1004}) | {"small": {"history": INT8.history}}
+    history = (*INT8.history, joined, entry("export", "joined", {}))
+    card = model_card("app", replace(INT8, kind="single_file", history=history))
+    assert "for texts like the\n1,004 validation texts that this was tested on: there 20.0% were handed on" in card
+    assert "Those of the small one: finetune, export, quantize." in card
+    assert not any(
+        word in card for word in ("base_model", "model-index", "divided by", "calibrated", "int8 is", "95.0%")
+    )
+
+
+def test_where_a_text_is_cut_is_said_of_models_that_cut_it() -> None:
+    assert "Reads texts and cuts at 64 tokens." in model_card("x", INT8)
+    windows = model_card("x", replace(INT8, long_texts={"mode": "windows", "stride": 8, "pooling": "mean"}))
+    assert "Reads texts.\n" in windows
+    assert "read in windows of 64 tokens" in windows
+
+
 def test_an_old_history_without_data_makes_a_card(tmp_path: Path) -> None:
     bare = replace(INT8, history=({"step": "quantize", "metrics": QUANTIZED, "parent": {"source": str(tmp_path)}},))
     card = model_card("x", bare)

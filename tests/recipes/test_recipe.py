@@ -158,9 +158,12 @@ def test_reader_and_schema_refuse_the_same(tmp_path: Path, raw: dict[str, Any]) 
         (recipe_with(model=...), ["steps.teacher", "finetune.model is required", "earlier step"]),
         (
             recipe_with(step="train"),
-            ["steps.teacher.step", "finetune, distill, prune, export, quantize, calibrate, bench", "'train'"],
+            ["steps.teacher.step", "finetune, distill, prune, export, quantize, calibrate, cascade, bench", "'train'"],
         ),
-        (recipe_with(step=...), ["steps.teacher.step", "finetune, distill, prune, export, quantize, calibrate, bench"]),
+        (
+            recipe_with(step=...),
+            ["steps.teacher.step", "finetune, distill, prune, export, quantize, calibrate, cascade, bench"],
+        ),
         (recipe_with(step="prune"), ["steps.teacher", "prune needs heads or ffn"]),
         (
             recipe_with(step="prune", speedup=2, dry_run=True),

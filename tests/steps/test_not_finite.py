@@ -52,10 +52,14 @@ def spoiled(source: Path, folder: Path, weight: str, index: Any) -> Path:
     [
         ("60 of 60 texts", lambda model, data, out: compress.quantize(model, data, out, threads=1)),
         ("60 of 60 texts", lambda model, data, out: compress.calibrate(model, data, out, threads=1)),
+        (
+            "the small model, validation text 1:",
+            lambda model, data, out: compress.cascade(model, model, data, out, max_drop=5, threads=1),
+        ),
         ("10 of 10 texts", lambda model, _, out: compress.export(model, out, for_="triton", threads=1)),
         ("10 of 10 texts", lambda model, _, out: compress.export(model, out, single_file=True, threads=1)),
     ],
-    ids=["quantize", "calibrate", "triton", "single file"],
+    ids=["quantize", "calibrate", "cascade", "triton", "single file"],
 )
 def test_nothing_is_made_of_it(
     broken: Path, tiny_data: Path, tmp_path: Path, words: str, step: Callable[[Path, Path, Path], object]

@@ -80,7 +80,7 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(
     monkeypatch.setattr(torch.optim, "AdamW", FirstStep)
     found, forwards = [], []
     for tokens in (10**6, 100, 1):  # whole, in some parts, each text alone
-        monkeypatch.setitem(loop._PART_TOKENS, "cpu", tokens)
+        monkeypatch.setitem(loop.PART_TOKENS, "cpu", tokens)
         model = make_bert()
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):

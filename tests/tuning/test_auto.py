@@ -12,11 +12,15 @@ import yaml
 import compress
 from compress.benchmark import interleave
 from compress.cli.main import main
+from compress.config import AutoConfig, DataConfig
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.latency import deployment, table
+from compress.training.validator import DIVERGENCE
 from compress.tuning import candidates, judge, outcome, planner
+from compress.tuning.ground import Ground
 from compress.tuning.judge import Judge
+from compress.tuning.planner import Planner
 from compress.tuning.teacher import check_better_than_a_constant
 from compress.workers import process
 from tests.processes import ForkedWorker
@@ -102,6 +106,29 @@ def test_everything_is_left_and_loads(found: Path) -> None:
     page = (found / "report" / "index.html").read_text()
     assert "The search" in page
     assert all(each["candidate"] in page for each in tries)
+
+
+def test_each_training_chooses_its_weights_by_itself(found: Path) -> None:
+    trained = [
+        entry
+        for folder in (found / "tries").glob("cut-2x*")
+        for entry in json.loads((folder / "compress.json").read_text())["history"]
+        if entry["step"] == "prune"
+    ]
+    assert trained
+    assert {entry["metrics"]["judged_by"] for entry in trained} == {DIVERGENCE}
+
+
+def test_what_is_known_already_takes_no_time(
+    found: Path, tiny_torch: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an hour, cuts that would take two to measure are used where they are known."""
+    shutil.copytree(found, tmp_path / "out")
+    monkeypatch.setattr(planner, "cuts_seconds", lambda *_: 7200.0)
+    config = AutoConfig(max_drop=50.0, hours=1.0, threads=1)
+    ground = Ground.of(str(tiny_torch), DataConfig(data=str(tiny_data)), config, tmp_path / "out")
+    Planner(ground).tell()
+    assert ground.memory.facts["estimated_s"] < 3600
 
 
 def test_the_recipe_makes_the_same_model_again(found: Path, tmp_path: Path) -> None:
