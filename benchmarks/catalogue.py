@@ -177,7 +177,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         "a cascade against its two models: accuracy on test, mean time, share handed on",
-        f"python -m benchmarks.cascade {INT8} runs/demo/student-int8 --data {DEMO}",
+        f"python -m benchmarks.cascade runs/sst2/int8 runs/sst2/teacher --data {SHARED}/sst2",
     ),
     Benchmark(
         "long documents: their head, both ends, windows, against 512 tokens; accuracy and text to answer",
@@ -200,6 +200,16 @@ BENCHMARKS = (
     ),
     Benchmark("files that users write, fuzzed", "python -m tests.fuzz --cases 100000"),
     Benchmark("random changes to finished folders and caches", "python -m tests.tamper --changes 2000"),
+    Benchmark(
+        "commands that meet in one folder, or in one cache",
+        "python -m tests.rounds --rounds 1000 --keep benchmarks/results/rounds.json",
+        "rounds.json",
+    ),
+    Benchmark(
+        "a million answers and ten minutes of a service: all right, and memory stays",
+        f"python -m tests.soak {INT8} --predictions 1000000 --minutes 10 --keep benchmarks/results/soak.json",
+        "soak.json",
+    ),
     Benchmark(
         "speed on an H100, in 11 minutes, see [gpu/README.md](gpu/README.md)",
         "python -m benchmarks.gpu",

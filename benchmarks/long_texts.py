@@ -33,6 +33,17 @@ _WHOLE = "one row"
 _TIMED_TEXTS = 20
 
 
+def settle(given: argparse.Namespace) -> None:
+    """Keep in the work folder what its models are made with; a folder of other settings is refused."""
+    settings = {name: getattr(given, name) for name in ("model", "epochs", "short", "long", "seconds")}
+    settings["data_digest"] = read_dataset(DataConfig(data=given.data)).digest
+    given.work.mkdir(parents=True, exist_ok=True)
+    kept = given.work / "settings.json"
+    if kept.is_file() and json.loads(kept.read_text(encoding="utf-8")) != settings:
+        raise SystemExit(f"{given.work} was made with other settings; remove it or give another --work")
+    kept.write_text(json.dumps(settings), encoding="utf-8")
+
+
 def make(given: argparse.Namespace, name: str, seed: int) -> Path:
     """The int8 folder of one way and seed."""
     folder: Path = given.work / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
@@ -124,7 +135,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/long_texts"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "long_texts.json")
     given = parser.parse_args()
-    given.work.mkdir(parents=True, exist_ok=True)
+    settle(given)
     document = measure(given)
     given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print(table(document), end="")

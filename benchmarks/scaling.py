@@ -27,6 +27,7 @@ RESULTS = Path(__file__).parent / "results" / "scaling.json"
 TEXTS = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
 LAYERS, HEADS, NEURONS_A_HEAD = (2, 4, 8, 16), (4, 8, 16), 64
 REPEATS = 3
+VALIDATION_TEXTS = 100
 SERVED_TEXTS = 2_000
 BILLION = 10**9
 _NEVER = 10**9
@@ -58,16 +59,21 @@ def main() -> None:
 
 
 def distillation(teacher: Path, dataset: Dataset, sizes: Sequence[int], threads: int, budget_s: float) -> Rows:
-    """One epoch on the first texts of train, twice: the second run finds the teacher's answers in the cache."""
+    """One epoch on the first texts of train, twice: the second run finds the teacher's answers in the cache.
+
+    Few validation texts: those that every size reads would hide how the cost grows.
+    """
     import compress
 
     rows: Rows = []
+    few = dataset.validation.of_rows(range(min(VALIDATION_TEXTS, len(dataset.validation))))
     watch = Stopwatch()
     for texts in (size for size in sizes if size <= len(dataset.train)):
         if rows and watch.seconds + (rows[-1]["seconds"] + rows[-2]["seconds"]) * texts / rows[-1]["texts"] > budget_s:
             break
         with TemporaryDirectory() as scratch:
-            write_dataset(replace(dataset, train=dataset.train.of_rows(range(texts))), Path(scratch, "data"))
+            train = dataset.train.of_rows(range(texts))
+            write_dataset(replace(dataset, train=train, validation=few), Path(scratch, "data"))
             for cached in (False, True):
                 one = Stopwatch()
                 compress.distill(
@@ -117,9 +123,9 @@ def serving(model: Path, texts: Sequence[str], threads: int) -> Rows:
     rows: Rows = []
     for cores in sorted({*(2**power for power in range(threads.bit_length()) if 2**power <= threads), threads}):
         for instances in sorted({1, cores}):
-            classifier = compress.load(model, threads=cores, instances=instances)
-            classifier(asked[:100])
-            seconds = median(_repeated(lambda: classifier(asked)))  # noqa: B023 - called at once
+            with compress.load(model, threads=cores, instances=instances) as classifier:
+                classifier(asked[:100])
+                seconds = median(_repeated(lambda: classifier(asked)))
             rows.append({"cores": cores, "instances": instances, "texts_per_s": len(asked) / seconds})
     return rows
 
@@ -159,7 +165,7 @@ def series(results: Mapping[str, Any]) -> dict[str, Line]:
 def table(results: Mapping[str, Any] | None) -> str:
     """The plot, for a page beside it, a row a line, and the estimate."""
     if results is None:
-        return "Not yet measured: `python -m benchmarks.scaling`.\n"
+        return "Not yet measured: its command is in `benchmarks/README.md`.\n"
     lines = ["| what | from | to | exponent |", "|---|--:|--:|--:|"]
     for name, (x, y, xs, ys) in series(results).items():
         fit = power_law(xs, ys)

@@ -3,7 +3,6 @@
 import gc
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+
+from tests.processes import memory_folder
 
 WORDS = {
     "negative": ["bad", "awful", "dull", "boring", "poor", "waste", "mess", "tired"],
@@ -29,10 +30,9 @@ def _pin_worker() -> None:
 
 
 def _keep_folders_in_memory() -> None:
-    """Put temporary folders into memory, where it has room: a step waits for a disk a dozen times, 10 ms each."""
-    memory = Path("/dev/shm")
-    if "TMPDIR" not in os.environ and memory.is_dir() and shutil.disk_usage(memory).free > 4e9:
-        os.environ["TMPDIR"] = tempfile.tempdir = str(memory)
+    """Also those of the processes that tests start."""
+    if memory := memory_folder():
+        os.environ["TMPDIR"] = tempfile.tempdir = memory
 
 
 _keep_folders_in_memory()
@@ -41,11 +41,6 @@ _pin_worker()  # on import: torch counts its CPUs when a test's conftest or modu
 
 # PyTorch and transformers leave half a million objects, which collections look at in vain: a tenth of a training.
 gc.set_threshold(50_000, 20, 20)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slowest first: one that began last would keep a CPU busy while the other has nothing left to do."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,6 +22,19 @@ PRELOADED = ["torch", "transformers.models.bert.modeling_bert", "accelerate", "c
               "compress.benchmark.backends.torch_modes", "compress.runtime.session", "tests.freeze"]  # fmt: skip
 
 
+def memory_folder() -> str | None:
+    """For temporary folders, where memory has room for them: a step waits for a disk a dozen times, 10 ms each.
+
+    None, which is the usual place, where the user has chosen one or ``/dev/shm`` is not for files that run.
+    """
+    memory = "/dev/shm"
+    if "TMPDIR" in os.environ or not os.access(memory, os.W_OK):
+        return None
+    about = os.statvfs(memory)
+    for_programs = not about.f_flag & (os.ST_RDONLY | os.ST_NOEXEC)
+    return memory if for_programs and about.f_bavail * about.f_frsize > 4e9 else None
+
+
 def start_interruptible(command: Sequence[str], **options: Any) -> "subprocess.Popen[str]":
     """A process that Ctrl-C ends also where the tests themselves ignore it: in the background, or under nohup."""
 

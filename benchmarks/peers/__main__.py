@@ -33,6 +33,8 @@ def main() -> None:
     dataset = read_dataset(DataConfig(data=asked.data))
     if dataset.task != "single_label":
         raise SystemExit(f"{asked.data}: peers are compared on single texts with one label, got {dataset.task}")
+    if len({folder.name for folder in asked.ours}) < len(asked.ours):
+        raise SystemExit("--ours: two folders have the same name, by which their turns are kept; rename one")
     settings = describe(asked, dataset)
     texts = set_up(asked.work, settings, dataset, asked.texts)
     contenders = [Contender(ours(folder.name), folder) for folder in asked.ours]
@@ -78,7 +80,7 @@ def describe(asked: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
         "data_digest": dataset.digest,
         "texts": len(dataset.test.texts[: asked.texts]),
         "threads": asked.threads,
-        "ours": [folder.name for folder in asked.ours],
+        "ours": {folder.name: read_manifest(folder).digest for folder in asked.ours},
     }
 
 

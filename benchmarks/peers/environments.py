@@ -16,7 +16,7 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "transformers": (_TORCH, (_TRANSFORMERS, "torchao==0.18.0")),
     "onnxruntime": (_TORCH, (_TRANSFORMERS, *_ONNX)),
     "openvino-nncf": (_TORCH, (_TRANSFORMERS, "openvino==2026.4.1", "nncf==3.4.0")),
-    "optimum-onnx": (_TORCH, ("optimum-onnx[onnxruntime]==0.1.0",)),
+    "optimum-onnx": (_TORCH, ("optimum-onnx[onnxruntime]==0.1.0", "onnxruntime==1.32.0", "onnx==1.23.2")),
     "model2vec": (_TORCH, ("model2vec[distill,inference,quantization,train]==0.10.0",)),
     "olive": (_TORCH, ("olive-ai==0.13.0", "requests", _TRANSFORMERS, *_ONNX)),
     "neural-compressor": (_TORCH, (_TRANSFORMERS, *_ONNX, "onnx-neural-compressor==1.0", *_UNDECLARED)),
@@ -29,16 +29,17 @@ class CannotInstallError(Exception):
 
 
 def python_of(name: str, environments: Path) -> Path:
-    """The Python of the environment ``name`` in ``environments``; it is made where it is not whole."""
+    """The Python of the environment ``name`` in ``environments``; it is made anew where it has not these packages."""
     folder = environments / name
-    python = folder / "bin" / "python"
-    if not (folder / ".done").exists():
+    python, done = folder / "bin" / "python", folder / ".done"
+    pins = "".join(f"{' '.join(packages)}\n" for packages in ENVIRONMENTS[name])
+    if not done.is_file() or done.read_text(encoding="utf-8") != pins:
         shutil.rmtree(folder, ignore_errors=True)
         print(f"installing {name} into {folder}", file=sys.stderr)
         _run(sys.executable, "-m", "venv", "--without-pip", folder)
         for packages in ENVIRONMENTS[name]:
             _run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", *packages)
-        (folder / ".done").touch()
+        done.write_text(pins, encoding="utf-8")
     return python
 
 

@@ -82,7 +82,8 @@ def answer(peer: Peer, folder: Path, texts: Path, environments: Path, threads: i
         finally:
             too_long.cancel()
         if not first or not rest:
-            raise PeerFailedError(_last_words(errors))
+            late = watch.seconds >= ANSWER_SECONDS
+            raise PeerFailedError(f"it did not answer in {ANSWER_SECONDS} s" if late else _last_words(errors))
     return Turn(cold_start_s=cold_start_s, **json.loads(rest))
 
 

@@ -20,7 +20,7 @@ class Peer:
     made_as: str
 
 
-TEACHER = Peer("PyTorch fp32", "eager", "transformers", "the teacher as it is, eager attention")
+TEACHER = Peer("PyTorch fp32", "eager", "transformers", "the teacher as it is, in transformers")
 PEERS = (
     TEACHER,
     Peer("PyTorch int8", "torch_dynamic", "transformers", "torch.ao.quantization.quantize_dynamic, linear layers"),

@@ -72,7 +72,7 @@ def rounds(
             turn = _turn(one, texts, environments, threads) | {"reference_ms": median(reference.ms)}
             with kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(turn) + "\n")
-    return {one.peer.name: read_turns(_kept(work, one.peer)) for one in able}
+    return {one.peer.name: read_turns(_kept(work, one.peer))[:count] for one in able}
 
 
 def _turn(one: Contender, texts: Path, environments: Path, threads: int) -> dict[str, Any]:

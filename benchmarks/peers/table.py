@@ -13,7 +13,7 @@ _FRONT_POINTS, _CLOSE_POINTS = 2.0, 1.0
 def table(results: Mapping[str, Any] | None) -> str:
     """The plot, for a page beside it; all that ran, the fastest first; who is beyond our front; who did not run."""
     if results is None:
-        return "Not yet measured: `python -m benchmarks.peers`.\n"
+        return "Not yet measured: its command is in `benchmarks/README.md`.\n"
     ran = sorted((row for row in results["peers"] if "failed" not in row), key=lambda row: float(row["p50_ms"]))
     heads = ["tool", "accuracy", "points (95%)", "p50 ms", "p95 ms", "times ours", "size", "memory", "cold start"]
     lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *map(_cells, ran)]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.library import build, compiler
+from tests.processes import memory_folder
 
 # Threads would not outlive the forks.
 _ALONE = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -46,7 +47,7 @@ def main() -> int:
 @contextmanager
 def points(how_many: int, seed: int, *scenarios: str) -> Iterator[Iterator[dict[str, Any]]]:
     """What :mod:`tests.faults.points` prints of so many points, as it comes."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as place:
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as place:
         environment = os.environ | _ALONE | {"LD_PRELOAD": str(build(Path(place)))}
         command = [sys.executable, "-m", "tests.faults.points", place, str(how_many), str(seed), *scenarios]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from compress.progress import be_quiet
 from tests.fuzz.kinds import KINDS
+from tests.processes import memory_folder
 
 _A_CASE_AT_MOST_S = 20  # of CPU; a case that takes longer is killed and counted
 _SLOW_S = 5.0  # of CPU
@@ -38,7 +39,7 @@ class Found:
 def tried(kind: str, numbers: range) -> Found:
     """Try the cases of these numbers; one that ends its process is counted by the signal."""
     found, at = Found(), numbers.start
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as place:
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as place:
         while at < numbers.stop:
             at = _in_a_child(kind, range(at, numbers.stop), found, Path(place))
     found.cases = len(numbers)

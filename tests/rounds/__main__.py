@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.machine import describe_machine
+from tests.processes import memory_folder
 
 # Threads would not outlive the forks.
 _ALONE = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -44,7 +45,7 @@ def main() -> int:
 @contextmanager
 def rounds(how_many: int, seed: int, kinds: Sequence[str]) -> Iterator[Iterator[dict[str, Any]]]:
     """What :mod:`tests.rounds.played` prints of so many rounds, as it comes."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as place:
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as place:
         command = [sys.executable, "-m", "tests.rounds.played", place, str(how_many), str(seed), *kinds]
         with subprocess.Popen(command, env=os.environ | _ALONE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None

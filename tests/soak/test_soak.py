@@ -16,7 +16,6 @@ INT8 = MODELS / "int8"
 def test_threads_that_share_a_model_get_right_answers() -> None:
     found = soak_predictions(INT8, predictions=800, threads=4)
     assert (found["wrong"], found["predictions"] >= 800) == (0, True)
-    assert found["memory_by_1000_predictions"]["slope_low_bytes"] < 10_000_000
 
 
 def test_clients_that_leave_stall_and_flood_cost_nobody_an_answer() -> None:

@@ -9,12 +9,20 @@ from benchmarks.peers.contenders import shared
 
 
 def make(teacher: Path, data: Path, out: Path) -> None:  # noqa: ARG001
-    """Its command line, with the teacher as a Hugging Face model."""
+    """Its command line, with the teacher as a Hugging Face model; it leaves its cache where it runs."""
     with TemporaryDirectory() as scratch:
-        asked = ["--model_name_or_path", str(teacher), "--task", "text-classification", "--output_path", scratch]
+        made = Path(scratch, "made")
+        asked = [
+            "--model_name_or_path",
+            str(teacher.resolve()),
+            "--task",
+            "text-classification",
+            "--output_path",
+            str(made),
+        ]
         chosen = ["--device", "cpu", "--provider", "CPUExecutionProvider", "--precision", "int8"]
-        subprocess.run([sys.executable, "-m", "olive", "auto-opt", *asked, *chosen], check=True)
-        (found,) = Path(scratch).rglob("*.onnx")
+        subprocess.run([sys.executable, "-m", "olive", "auto-opt", *asked, *chosen], cwd=scratch, check=True)
+        (found,) = made.rglob("*.onnx")
         for path in found.parent.glob(f"{found.name}*"):
             (out / path.name).write_bytes(path.read_bytes())
         found = out / found.name
