@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,9 @@ import pytest
 from compress.benchmark.findings import Measured
 from compress.benchmark.measure import compare
 from compress.benchmark.model_worker import ModelInfo
+from compress.benchmark.protocol import other_half, timed_texts
+from compress.benchmark.report.recommend import recommend
+from compress.benchmark.report.speedup import answer_interval_ms, answer_ms
 from compress.benchmark.rows import Row
 from compress.benchmark.workload import REAL, summarise
 from compress.config import BenchConfig
@@ -52,3 +56,37 @@ def test_multi_label_models_agree_only_on_whole_label_sets() -> None:
     assert other["accuracy"]["value"] == 0.5
     assert other["versus_first"]["agreement"] == 0.5
     assert other["versus_first"]["accuracy_delta"] == -0.5
+
+
+def test_beside_a_cascade_all_models_are_compared_by_the_mean() -> None:
+    """Its median is that of its small model, by which it would be the fastest."""
+    test = Split(texts=list("abcde"), labels=[("x",), ("y",), ("y",), ("x",), ("y",)])
+    answers = [[2.0, 1.0], [1.0, 2.0], [1.0, 2.0], [2.0, 1.0], [1.0, 2.0]]
+    names = ("large", "medium", "joined")
+    models = {name: measured("single_label", ("x", "y"), answers, p50_ms=1.0, size=1) for name in names}
+    models["joined"].info = replace(models["joined"].info, hand_on_below=0.9)
+    models["joined"].handed_on = [3]
+    rounds = ([50.0, 60.0, 70.0, 60.0, 100.0], [20.0, 12.0, 12.0, 12.0, 14.0], [6.0, 6.0, 6.0, 76.0, 6.0])
+    for name, times in zip(names, rounds, strict=True):
+        models[name].answer_ms = [np.array(times)] * 4
+    entries = compare(models, test, BenchConfig())
+    assert [answer_ms(entry) for entry in entries] == pytest.approx([68, 14, 20])
+    assert [answer_interval_ms(entry) for entry in entries] == [(68, 68), (14, 14), (20, 20)]
+    assert [entry["versus_first"]["speedup_answer"] for entry in entries] == pytest.approx([1, 68 / 14, 68 / 20])
+    assert recommend(entries).name == "medium"
+    assert entries[2]["cascade"] == {"hand_on_below": 0.9, "handed_on": 0.2}
+    del models["joined"]
+    assert [answer_ms(entry) for entry in compare(models, test, BenchConfig())] == [60, 12]
+
+
+def test_any_few_texts_in_a_row_are_handed_on_as_often_as_all() -> None:
+    test = Split(texts=[str(number) for number in range(1000)], labels=[])
+    model = measured("single_label", ("x", "y"), [[1.0, 2.0]], p50_ms=1.0, size=1)
+    plain = timed_texts(test, {"large": model}, seed=0)
+    model.handed_on = list(range(200))
+    texts = timed_texts(test, {"large": model}, seed=0)
+    assert len(set(texts)) == len(set(plain)) == 512
+    assert {sum(int(text) < 200 for text in texts[at : at + 5]) for at in range(0, 510, 5)} == {1}
+    assert [text for text in texts if int(text) >= 200][:50] == [text for text in plain if int(text) >= 200][:50]
+    assert sorted(other_half(texts)) == sorted(texts)
+    assert not {*other_half(texts)[:256]} & {*texts[:256]}

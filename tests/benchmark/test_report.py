@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from compress.benchmark.report.charts import latency_bars
+from compress.benchmark.report.charts import latency_bars, stage_bars
 from compress.benchmark.report.page import as_html, as_markdown, steps, write_report
 from compress.benchmark.report.recommend import recommend
 from compress.benchmark.report.scatter import box_of, log_ticks, pareto_front, place_labels
@@ -230,6 +230,28 @@ def test_the_time_to_an_answer_decides_where_it_was_measured() -> None:
     table = as_markdown(results | {"recommendation": asdict(chosen)})
     assert "| Answer ms | p50 ms | p95 ms | Texts/s | Size | Speed-up | Model's speed-up |" in table
     assert "<th>Answer</th>" in as_html(results | {"recommendation": asdict(chosen)})
+
+
+def test_a_report_with_a_cascade_shows_means_and_says_what_cannot_be_compared() -> None:
+    results = document(3)
+    for entry, mean_ms in zip(results["models"], (31.0, 17.0, 7.4), strict=True):
+        entry |= {"answer_average": "mean", "answer_p50_ms": 3.3, "answer_p50_ci95": [3.2, 3.4], "answer_p95_ms": 40.0}
+        entry |= {"answer_mean_ms": mean_ms, "answer_mean_ci95": [mean_ms - 0.2, mean_ms + 0.2]}
+        ratio = 31.0 / mean_ms
+        entry["versus_first"] |= {"speedup_answer": ratio, "speedup_answer_ci95": [0.99 * ratio, 1.01 * ratio]}
+    results["models"][2]["cascade"] = {"hand_on_below": 0.9, "handed_on": 0.25}
+    page, markdown = as_html(results), as_markdown(results)
+    for shown in (page, markdown):
+        assert shown.count("not comparable") == 1
+        assert "hands 25.0% of the test texts on" in shown
+        assert "include its tokenizers" in shown
+    assert "mean latency, ms a text" in page
+    assert "median latency, ms a text" not in page
+    assert "7.20 to 7.60" in page
+    assert "| Answer ms (mean) |" in markdown
+    student, pruned = stage_bars([entry | {"cost": {"tokenizer_p50_ms": 0.5}} for entry in results["models"][1:]], "")
+    assert (student.quiet, pruned.quiet) == (0.5, 0.0)
+    assert pruned.value == results["models"][2]["latency"][0]["p50_ms"]
 
 
 def test_recommends_the_first_when_all_faster_ones_lose() -> None:

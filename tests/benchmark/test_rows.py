@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,21 @@ def test_each_model_has_a_row_for_each_backend_that_fits_it(tiny_torch: Path, ti
     found, left_out = rows(models, backends="torch-bf16")
     assert found == [("teacher", "torch-bf16")]
     assert left_out == {"onnx": "it is an ONNX model, and bench.backends has only torch-bf16"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "flags"),
+    [({"batch": [4]}, "--batch"), ({"length": [8], "batch": [4]}, "--batch, --length"), ({}, None)],
+)
+def test_a_cascade_is_left_out_where_it_has_no_answer_and_only_what_was_given_is_named(
+    settings: dict[str, object], flags: str | None, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_onnx, tmp_path / "joined")
+    manifest = folder.read_manifest(tiny_onnx)
+    folder.write_manifest(tmp_path / "joined", replace(manifest, decision={"hand_on_below": 0.9}))
+    _, left_out = rows({"onnx": tiny_onnx, "joined": tmp_path / "joined"}, **settings)
+    reason = f"it is a cascade, which runs on a CPU and reads texts, not tokens; leave out {flags}"
+    assert left_out == ({"joined": reason} if flags else {})
 
 
 def test_a_name_without_a_folder_may_be_a_hub_id(tmp_path: Path) -> None:

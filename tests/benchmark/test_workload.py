@@ -5,6 +5,7 @@ from compress.benchmark.workload import (
     REAL,
     Workload,
     average_interval,
+    average_ms,
     relative_width,
     settled,
     speedup_interval,
@@ -26,6 +27,17 @@ def test_percentiles_are_over_all_rounds() -> None:
 
 def test_texts_per_second_counts_the_batch() -> None:
     assert summarise(Workload(8, 16), 1, [np.array([4.0, 6.0])]).texts_per_s == pytest.approx(8 / 0.005)
+
+
+def test_a_cheap_round_that_is_repeated_weighs_no_more_in_the_mean_than_a_dear_one() -> None:
+    cascade = [np.full(5, 60.0), *[np.full(15, 6.0)] * 4]
+    assert average_ms(cascade, "mean") == pytest.approx(16.8)
+    latency = summarise(REAL, 1, cascade)
+    assert (latency.mean_ms, latency.texts_per_s) == pytest.approx((16.8, 1000 / 16.8))
+    low, high = average_interval(cascade * 20, "mean")
+    assert low < 16.8 < high
+    assert not settled(cascade * 20, cascade * 20, "mean")  # though the median is
+    assert settled(cascade * 20, cascade * 20)
 
 
 def test_interval_of_the_median_covers_it_and_narrows_with_rounds() -> None:

@@ -77,6 +77,9 @@ def test_the_same_model_of_another_kind_may_take_its_place(
     assert found["new"]["answer_p50_ms"] > 0
     assert found["change"]["speedup_answer_ci95"]
     assert "| Text to answer |" in (tmp_path / "check.md").read_text()
+    for name, mean_ms in (("old", 31.4), ("new", 27.6)):
+        found[name] |= {"answer_average": "mean", "answer_mean_ms": mean_ms}  # as where one of them is a cascade
+    assert "| Text to answer, mean | 31.4 ms | 27.6 ms |" in as_markdown(found)
 
 
 def test_a_worse_model_may_not_and_its_negative_flips_are_counted_by_label(
