@@ -289,6 +289,11 @@ def test_what_cannot_be_or_does_not_pay_is_refused_and_nothing_is_written(
     assert re.search(r"does not pay: \d+% of the texts must be handed on", refused(guess, large, "--max-drop", "5"))
     other = written(tmp_path / "other", model, TOKENS, ("no", "maybe"))
     assert "its labels are not the data's; only the model has maybe" in refused(small, other, "--max-drop", "5")
+    bare = tmp_path / "bare"
+    shutil.copytree(small, bare)
+    (bare / "onnx" / "model.onnx").unlink()
+    write_manifest(bare, read_manifest(small))
+    assert "bare: has no graph (" in refused(bare, large, "--max-drop", "5")
     sets = (["no"], ["yes"], ["no", "yes"])
     rows: list[dict[str, object]] = [{"text": text, "label": sets[at % 3]} for at, text in enumerate(texts_of(60, 5))]
     several = write_rows(tmp_path / "several.jsonl", rows)

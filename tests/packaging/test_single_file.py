@@ -211,7 +211,7 @@ def test_byte_pairs_are_read_as_by_tokenizers(roberta: Any) -> None:
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-@pytest.mark.parametrize("length", [4, 5, 9, 10, 128])  # in 4 there is no room for a pair's own tokens
+@pytest.mark.parametrize("length", [4, 5, 9, 10, 128])  # 4 are a pair's special tokens alone
 def test_byte_pairs_of_pairs_are_cut_as_by_tokenizers(roberta: Any, length: int, side: str) -> None:
     tokenizer = Tokenizer.from_str(roberta.backend_tokenizer.to_str())
     tokenizer.enable_truncation(length, direction=side)

@@ -50,21 +50,33 @@ def spoiled(source: Path, folder: Path, weight: str, index: Any) -> Path:
 @pytest.mark.parametrize(
     ("words", "step"),
     [
-        ("60 of 60 texts", lambda model, data, out: compress.quantize(model, data, out, threads=1)),
-        ("60 of 60 texts", lambda model, data, out: compress.calibrate(model, data, out, threads=1)),
         (
-            "the small model, validation text 1:",
+            "answers to 60 of 60 texts are not finite numbers",
+            lambda model, data, out: compress.quantize(model, data, out, threads=1),
+        ),
+        (
+            "answers to 60 of 60 texts are not finite numbers",
+            lambda model, data, out: compress.calibrate(model, data, out, threads=1),
+        ),
+        (
+            "cascade: the small model, validation text 1: the model answers with NaN",
             lambda model, data, out: compress.cascade(model, model, data, out, max_drop=5, threads=1),
         ),
-        ("10 of 10 texts", lambda model, _, out: compress.export(model, out, for_="triton", threads=1)),
-        ("10 of 10 texts", lambda model, _, out: compress.export(model, out, single_file=True, threads=1)),
+        (
+            "answers to 10 of 10 texts are not finite numbers",
+            lambda model, _, out: compress.export(model, out, for_="triton", threads=1),
+        ),
+        (
+            "answers to 10 of 10 texts are not finite numbers",
+            lambda model, _, out: compress.export(model, out, single_file=True, threads=1),
+        ),
     ],
     ids=["quantize", "calibrate", "cascade", "triton", "single file"],
 )
 def test_nothing_is_made_of_it(
     broken: Path, tiny_data: Path, tmp_path: Path, words: str, step: Callable[[Path, Path, Path], object]
 ) -> None:
-    with pytest.raises(CompressError, match=f"answers to {words} are not finite numbers"):
+    with pytest.raises(CompressError, match=words):
         step(broken, tiny_data, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
