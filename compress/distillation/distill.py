@@ -17,7 +17,7 @@ from compress.distillation.losses import soft_labels
 from compress.distillation.objective import Distillation
 from compress.distillation.soft_targets import AnswerOutputs, MeanOutputs
 from compress.distillation.students import check_tokenizers, has_table_of, require_same_positions
-from compress.distillation.teacher_cache.cache import Cache, teacher_digest
+from compress.distillation.teacher_cache.cache import Cache
 from compress.distillation.teacher_cache.outputs import (
     CachedOutputs,
     LiveOutputs,
@@ -73,12 +73,13 @@ def distill(
     encoded = encoded or EncodedSplits.of(student, data)
     with TemporaryDirectory(dir=run_files.folder) as folder:  # if the process is killed, it goes with the step's folder
         corpus = Corpus(student, data, config, text_columns, answers, Path(folder))
+        by_teacher = config.metric is None and answers is None and "soft" in objective.weights
+        # The judge comes first: once it has its answers the teacher leaves the GPU, where the student may need it.
+        chosen_by = judge([teacher, *others], corpus, encoded.validation) if by_teacher else None
         own = corpus.read_by_student(encoded.train.encodings)
         outputs, digest = _outputs([teacher, *others], corpus, own, objective.teacher_wanted)
         run_files = replace(run_files, inputs=digest)
         train_set = Examples(own, encoded.train.targets, outputs)
-        by_teacher = config.metric is None and answers is None and "soft" in objective.weights
-        chosen_by = judge([teacher, *others], corpus, encoded.validation) if by_teacher else None
         result = train(student, train_set, encoded.validation, objective, config, run_files, chosen_by)
     teacher.model.cpu()  # it may have run on a GPU beside the student, and the caller may use it again
     return result
@@ -91,7 +92,8 @@ def judge(teachers: Sequence[Checkpoint], corpus: Corpus, validation: Examples) 
     texts, which cannot tell 96% from 97%, can tell which of two students is nearer to the teacher.
     """
     settings = corpus.config.model_copy(update={"unlabeled": None, "augment": 0})
-    alone = replace(corpus, data=replace(corpus.data, train=corpus.data.validation), config=settings)
+    data = replace(corpus.data, train=corpus.data.validation)
+    alone = replace(corpus, data=data, config=settings, name="validation texts")
     rows = Encodings.rows(validation.encodings)
     outputs, _ = _outputs(teachers, alone, rows, frozenset({LOGITS}))
     answered = Examples(rows, validation.targets[:0], outputs)
@@ -118,8 +120,8 @@ def _outputs(
         if asked:
             its = corpus.read_by(teacher, own, number)
             require_same_positions(teacher, its, student, own, asked, config.command)
-            digests.append(teacher_digest(teacher))
-            found.append(teacher_outputs(teacher, digests[-1], its, student.labels, asked, config))
+            digests.append(corpus.digest(teacher, number))
+            found.append(teacher_outputs(teacher, digests[-1], its, student.labels, asked, config, corpus.name))
     outputs = MeanOutputs(found, multi_label) if len(found) > 1 else next(iter(found), None)
     if answers is None or LOGITS not in wanted:
         return outputs, "+".join(digests)
@@ -141,6 +143,7 @@ def teacher_outputs(
     labels: tuple[str, ...],
     wanted: frozenset[str],
     config: DistillationConfig,
+    name: str = "texts",
 ) -> TeacherOutputs:
     """The teacher's logits and its ``wanted`` states for each text.
 
@@ -148,7 +151,8 @@ def teacher_outputs(
     disk after that. If they take more, the teacher reads each batch during the training.
 
     ``digest`` is that of the teacher; ``encodings`` are the texts as the teacher's tokenizer reads them; ``labels`` are
-    the student's, the same set as the teacher's, in the order of the logits' columns.
+    the student's, the same set as the teacher's, in the order of the logits' columns; ``name`` says what texts they
+    are.
 
     Raises:
         CompressError: the teacher has no such state, its states are not finite, or the cache cannot be written.
@@ -164,4 +168,4 @@ def teacher_outputs(
         )
         return LiveOutputs(forward.ready(), frozenset(widths), order, encodings)
     cache = Cache(cache_root(config.teacher_cache), digest, forward.precision)
-    return CachedOutputs(precompute(forward, encodings, widths, cache), order)
+    return CachedOutputs(precompute(forward, encodings, widths, cache, name), order)

@@ -108,9 +108,11 @@ _SHARD_TEXTS, _SHARD_TOKENS = 50_000, 2_000_000
 
 
 def precompute(
-    forward: TeacherForward, encodings: Encodings, widths: Mapping[str, int], cache: Cache
+    forward: TeacherForward, encodings: Encodings, widths: Mapping[str, int], cache: Cache, name: str = "texts"
 ) -> dict[str, StateReader]:
-    """Readers of each state of all texts, by name; the teacher reads the texts that the cache does not have.
+    """Readers of each state of all texts, by state; the teacher reads the texts that the cache does not have.
+
+    ``name`` is what users are told that the texts are.
 
     Raises:
         CompressError: a state is not finite, or the cache cannot be written.
@@ -122,7 +124,7 @@ def precompute(
         writer.look_up(rows, text_keys(encodings, rows))
     missing = all_rows[writer.missing(all_rows)]
     size_gb = size_bytes(widths, len(encodings), int(encodings.offsets[-1])) / 1e9
-    say(f"teacher cache: {cache.folder}, {size_gb:.2g} GB for {len(encodings):,} texts, {len(missing):,} to answer")
+    say(f"teacher cache: {cache.folder}, {size_gb:.2g} GB for {len(encodings):,} {name}, {len(missing):,} to answer")
     if len(missing):
         forward.ready()
         with progress("teacher", len(missing)) as advance:
