@@ -76,7 +76,7 @@ def test_exponents_are_slopes_of_logarithms() -> None:
 
 def test_scaling_in_miniature(tiny_torch: Path, tiny_int8: Path, tiny_data: Path) -> None:
     dataset = read(tiny_data)
-    results = {
+    results: dict[str, Any] = {
         "machine": {"threads": [1]},
         "distillation": scaling.distillation(tiny_torch, dataset, (40, 80, 500), 1, 60),
         "search": scaling.searching((2, 4), (4,)),
