@@ -21,7 +21,7 @@ class Cost:
 
     macs: int | None  # multiply-accumulates of a text of mean_tokens tokens
     mean_tokens: float  # the mean length of the timed texts
-    tokenizer_p50_ms: float  # to make a text's token ids; not part of the latency, except a cascade's
+    tokenizer_p50_ms: float  # to make a text's token ids; not part of the latency, except of a cascade's
     load_ms: float  # importing the runtime and opening the model, with its files in the system's cache or not
     first_answer_ms: float  # the first text through tokenizer and model
     peak_memory_bytes: int | None  # the most that the worker held, answering the test split in batches included

@@ -171,4 +171,4 @@ def cascade_words(entry: Mapping[str, Any], split: str) -> str:
         shown += " From text to label: {} on average, p50 {}, p95 {}; all models are compared by the mean.".format(
             *times
         )
-    return f"{shown} All of its times, texts/s and throughput include its tokenizers, those of other models do not."
+    return f"{shown} Its p50, p95, texts/s and throughput include its tokenizers; those of other models leave them out."
