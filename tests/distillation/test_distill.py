@@ -249,6 +249,8 @@ def test_the_student_that_is_kept_is_the_one_nearest_its_teacher_unless_a_metric
     assert named["judged_by"] == "accuracy"
     assert [point["accuracy"] for point in named["curve"]] == [point["accuracy"] for point in curve]
     assert named["validation_accuracy"] == max(point["accuracy"] for point in curve)
+    hard: dict[str, Any] = {**SHORT, "layers": 1, "soft_weight": 0.0}
+    assert compress.distill(tiny_torch, tiny_data, tmp_path / "hard", **hard).metrics["judged_by"] == "accuracy"
 
 
 def test_a_student_of_another_width_learns_from_hidden_states_through_a_map(
