@@ -110,7 +110,7 @@ def run(material: Material, task: Task) -> dict[str, Any]:
         chosen = np.random.default_rng(task.seed).permutation(len(train))[: recipe.texts]
         train = train.sample(np.sort(chosen))
     start = load_for_finetuning(material.model, kind, labels, task.seed)
-    start_from_the_prior(start, train)
+    start_from_the_prior(start, train.targets)
     network: Any = start.model
     network.to(material.device)
     if recipe.head_from_labels:

@@ -28,8 +28,8 @@ class AutoConfig(ThreadsConfig):
     )
     metric: Metric | None = setting(
         None,
-        "what the loss is measured in; f1 is of the second of two labels; default: the metric that chose MODEL's "
-        "checkpoint, else accuracy, or macro_f1 for multi-label",
+        "what the loss is measured in; f1 is of the second of two labels; default: the metric that MODEL's training "
+        "reported, else accuracy, or macro_f1 for multi-label",
     )
     seed: int = setting(0, "seed of everything random", ge=0, le=2**31 - 1)
 

@@ -51,8 +51,8 @@ class QuantizeConfig(ThreadsConfig):
     )
     metric: Metric | None = setting(
         None,
-        "metric that --max-drop limits; f1 is of the second of two labels; default: the one that chose the "
-        "model's checkpoint, else accuracy, or macro_f1 for multi-label",
+        "metric that --max-drop limits; f1 is of the second of two labels; default: the one that the "
+        "model's training reported, else accuracy, or macro_f1 for multi-label",
     )
     portable: bool = setting(
         False, "choose weights that no text can saturate on CPUs without VNNI; default: no validation text"

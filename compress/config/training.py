@@ -66,10 +66,14 @@ class LongTextsConfig(Settings):
         "from its tail) or windows (all of it); default: the model's own, else head",
     )
     stride: int | None = setting(
-        None, "tokens that neighbouring windows of a text share; default: a quarter of a window", ge=1
+        None,
+        "tokens that neighbouring windows of a text share; default: the model's own, else a quarter of a window",
+        ge=1,
     )
     pooling: Pooling | None = setting(
-        None, "what answers for all windows of a text: mean or max of each logit, or first; default: mean"
+        None,
+        "what answers for all windows of a text: mean or max of each logit, or first; default: the model's own, "
+        "else mean",
     )
 
 

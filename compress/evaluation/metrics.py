@@ -58,7 +58,7 @@ def default_metric(task: str) -> str:
 
 
 def training_metric(history: Sequence[Mapping[str, Any]]) -> str | None:
-    """The metric that chose a model's checkpoint: that of the last training step in its ``history``, or None."""
+    """The metric that a model's training reported: that of the last such step in its ``history``, or None."""
     found = (metric for entry in reversed(history) for metric in METRICS if f"validation_{metric}" in entry["metrics"])
     return next(found, None)
 

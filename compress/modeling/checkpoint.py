@@ -62,7 +62,7 @@ class Checkpoint:
 
     @cached_property
     def training_encoder(self) -> TextEncoder:
-        """The same for texts to learn from: of one in windows it gives all."""
+        """The same for texts to learn from: all windows of a text, also where only the first will answer."""
         reads = self.long_texts.to_train()
         return self.encoder if reads == self.long_texts else replace(self, long_texts=reads).encoder
 

@@ -12,7 +12,7 @@ from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.states import Batch, States
 from compress.progress import say
-from compress.training.batches import Encodings, Examples
+from compress.training.batches import Encodings, Examples, Targets
 from compress.training.imbalance import class_weights, weighted_loss
 from compress.training.long_texts import with_long_texts
 from compress.training.loop import train
@@ -33,9 +33,10 @@ def finetune(
     model = with_long_texts(replace(start, max_length=config.max_length or start.max_length), config)
     encoded = EncodedSplits.of(model, data)
     _warn_about_cut_texts(encoded.train, model)
+    targets = data.train.targets(model.labels, model.task)  # of texts: a long one may be several examples
     choice = config.class_weights
-    weights = torch.from_numpy(class_weights(choice, encoded.train.targets, model.labels)) if choice else None
-    start_from_the_prior(model, encoded.train, weights)
+    weights = torch.from_numpy(class_weights(choice, targets, model.labels)) if choice else None
+    start_from_the_prior(model, targets, weights)
     objective = HardLabels(weights, config.focal)
     return model, train(model, encoded.train, encoded.validation, objective, config, run_files)
 
@@ -88,20 +89,22 @@ def encode_to_train(model: Checkpoint, split: Split) -> Examples:
 
 
 @torch.no_grad()
-def start_from_the_prior(model: Checkpoint, train_set: Examples, weights: torch.Tensor | None = None) -> None:
+def start_from_the_prior(model: Checkpoint, targets: Targets, weights: torch.Tensor | None = None) -> None:
     """Let a fresh multi-label head begin with each label's share of the texts, and not with a half (Lin et al. 2017).
 
     Rare labels else spend the first epoch on learning that they are rare: on GoEmotions that held up all 28 of them.
-    With ``weights`` (``[labels]``) it begins with the shares that these make of them, which have the least loss.
+    ``targets`` are those of the train texts. With ``weights`` (``[labels]``) it begins with the shares that these make
+    of them, which have the least loss.
     """
     bias = EncoderView(model.model).head[-1].bias
-    if train_set.targets.ndim == 2 and not bias.any():
-        present = torch.from_numpy(train_set.targets).sum(dim=0)
-        prior = torch.logit((present + 1) / (len(train_set) + 2))
+    if targets.ndim == 2 and not bias.any():
+        present = torch.from_numpy(targets).sum(dim=0)
+        prior = torch.logit((present + 1) / (len(targets) + 2))
         bias.copy_(prior if weights is None else prior + weights.log())
 
 
 def _warn_about_cut_texts(examples: Examples, model: Checkpoint) -> None:
     cut = float((examples.encodings.lengths == model.max_length).mean())
     if cut >= 0.01 and model.long_texts.mode != "windows":
-        say(f"finetune: {cut:.0%} of the train texts reach {model.max_length} tokens; what comes after is not read")
+        lost = "the middle of longer ones" if model.long_texts.mode == "head-tail" else "what comes after"
+        say(f"finetune: {cut:.0%} of the train texts reach {model.max_length} tokens; {lost} is not read")

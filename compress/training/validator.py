@@ -103,9 +103,9 @@ class Validator:
 
     @property
     def note(self) -> str:
-        """The latest metric, for the progress bar."""
-        metric = self.result.metric
-        return f", {metric} {self.result.curve[-1][metric]:.3f}" if self.result.curve else ""
+        """The latest metric, and the divergence where that judges, for the progress bar."""
+        names = dict.fromkeys((self.result.metric, self.result.judged_by))
+        return "".join(f", {name} {point[name]:.3f}" for point in self.result.curve[-1:] for name in names)
 
     @property
     def out_of_patience(self) -> bool:

@@ -180,6 +180,7 @@ def test_a_teachers_own_probabilities_in_a_file_teach_as_it_does(
     twice = compress.distill([tiny_torch] * 2, tiny_data, tmp_path / "twice", **ONE_EPOCH)
     answered = compress.distill(tiny_torch, tiny_data, tmp_path / "answered", teacher_answers=file, **ONE_EPOCH)
     assert same_weights(weights_in(twice.folder), weights_in(answered.folder))
+    assert (twice.metrics["judged_by"], answered.metrics["judged_by"]) == ("divergence", "accuracy")
     alone = compress.distill(tiny_torch, tiny_data, tmp_path / "alone", **ONE_EPOCH)
     assert alone.metrics["curve"][-1]["loss"] == pytest.approx(answered.metrics["curve"][-1]["loss"], rel=1e-3)
 

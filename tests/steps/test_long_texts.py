@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import compress
 from compress.benchmark.model_server import ModelServer, answer_of
@@ -16,7 +15,6 @@ from compress.config import DistillConfig
 from compress.data import Dataset
 from compress.distillation.corpus import Corpus
 from compress.distillation.distill import judge
-from compress.distillation.losses import soft_labels
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import Checkpoint, load_classifier
@@ -140,12 +138,13 @@ def test_a_teacher_reads_its_students_windows(made: dict[str, Path], documents: 
 
 
 def test_a_students_judge_compares_pooled_answers(made: dict[str, Path], documents: Dataset, tmp_path: Path) -> None:
-    """To a student that answers as its teacher, whole texts included, it gives the teacher's entropy."""
+    """It gives 0 to a student that answers whole texts as its teacher does, and more to any other."""
     teacher = load_classifier(str(made["teacher"]))
     corpus = Corpus(teacher, documents, DistillConfig(precision="fp32"), (), None, tmp_path)
     answers = predict_logits(TorchPredictor(teacher), documents.validation.texts)
-    chosen_by, its = judge([teacher], corpus, encode(teacher, documents.validation)), torch.from_numpy(answers)
-    assert chosen_by(answers) == pytest.approx(float(soft_labels(its, its, 2.0, multi_label=False)), abs=1e-5)
+    chosen_by = judge([teacher], corpus, encode(teacher, documents.validation))
+    assert chosen_by(answers) == pytest.approx(0, abs=1e-5)
+    assert chosen_by(answers[::-1].copy()) > 1e-3
 
 
 def words(model: Checkpoint, encodings: Encodings) -> list[str]:

@@ -78,7 +78,7 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(
     examples = examples_of(kind)
     settings = {"epochs": 1, "batch_size": 8, "gradient_accumulation": 9, "max_grad_norm": 1e9, "precision": "fp32"}
     monkeypatch.setattr(torch.optim, "AdamW", FirstStep)
-    found, forwards = [], []
+    found, forwards, losses = [], [], []
     for tokens in (10**6, 100, 1):  # whole, in some parts, each text alone
         monkeypatch.setitem(loop.PART_TOKENS, "cpu", tokens)
         model = make_bert()
@@ -91,8 +91,11 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(
         checkpoint = make_checkpoint(tiny_encoder, model, ("bad", "good"), task)
         validation = examples.sample(np.arange(5))
         config = DistillConfig.parse(settings | {"device": "cpu"})
-        loop.train(checkpoint, examples, validation, objective_of(kind), config, RunFiles(tmp_path, tmp_path / "none"))
+        run_files = RunFiles(tmp_path, tmp_path / "none")
+        result = loop.train(checkpoint, examples, validation, objective_of(kind), config, run_files)
+        losses.append(result.curve[0]["loss"])
         found.append(FirstStep.gradients)
+    assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-5)
     for whole, some, alone in zip(*found, strict=True):
         scale = float(whole.abs().max())
         assert float((some - whole).abs().max()) <= 1e-6 + 1e-5 * scale
