@@ -131,6 +131,6 @@ def stages(known_s: Mapping[str, float], tries: Sequence[Try]) -> list[dict[str,
     ]
     for epochs in sorted({each.epochs for each in tries}):
         own = [each for each in tries if each.epochs == epochs]
-        what = f"{epochs} epochs" if epochs else "not trained"
+        what = f"{epochs} epoch{'s' * (epochs != 1)}" if epochs else "not trained"
         rows.append({"stage": what, "tries": len(own), "seconds": sum(each.seconds for each in own)})
     return rows
