@@ -85,8 +85,9 @@ def test_any_few_texts_in_a_row_are_handed_on_as_often_as_all() -> None:
     plain = timed_texts(test, {"large": model}, seed=0)
     model.handed_on = list(range(200))
     texts = timed_texts(test, {"large": model}, seed=0)
+    easy = [text for text in plain if int(str(text)) >= 200]
     assert len(set(texts)) == len(set(plain)) == 512
-    assert {sum(int(text) < 200 for text in texts[at : at + 5]) for at in range(0, 510, 5)} == {1}
-    assert [text for text in texts if int(text) >= 200][:50] == [text for text in plain if int(text) >= 200][:50]
+    assert {sum(int(str(text)) < 200 for text in texts[at : at + 5]) for at in range(0, 510, 5)} == {1}
+    assert [text for text in texts if text in easy][:50] == easy[:50]  # drawn at random all the same
     assert sorted(other_half(texts)) == sorted(texts)
     assert not {*other_half(texts)[:256]} & {*texts[:256]}
