@@ -73,10 +73,10 @@ def distill(
     encoded = encoded or EncodedSplits.of(student, data)
     with TemporaryDirectory(dir=run_files.folder) as folder:  # if the process is killed, it goes with the step's folder
         corpus = Corpus(student, data, config, text_columns, answers, Path(folder))
-        by_teacher = config.metric is None and answers is None and "soft" in objective.weights
-        # The judge comes first: once it has its answers the teacher leaves the GPU, where the student may need it.
-        chosen_by = judge([teacher, *others], corpus, encoded.validation) if by_teacher else None
         own = corpus.read_by_student(encoded.train.encodings)
+        by_teacher = config.metric is None and answers is None and "soft" in objective.weights
+        # The judge asks first: once it has its answers the teacher leaves the GPU, where the student may need it.
+        chosen_by = judge([teacher, *others], corpus, encoded.validation) if by_teacher else None
         outputs, digest = _outputs([teacher, *others], corpus, own, objective.teacher_wanted)
         run_files = replace(run_files, inputs=digest)
         train_set = Examples(own, encoded.train.targets, outputs)

@@ -18,6 +18,7 @@ from tests.tiny import read
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_a_comparison_goes_on_where_it_stopped(
     tiny_torch: Path, tiny_int8: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

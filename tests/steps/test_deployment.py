@@ -16,6 +16,7 @@ from compress import folder as folder_module
 from compress.errors import CompressError
 from compress.evaluation.metrics import score
 from compress.folder import read_manifest
+from compress.formatting import metric_name
 from compress.modeling.checkpoint import Checkpoint, load_classifier, save_checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.graph_file import FP32_GRAPH, INT8_GRAPH
@@ -200,7 +201,7 @@ def test_the_gate_goes_by_the_metric_that_chose_the_model_unless_another_is_requ
     logits = compress.load(tmp_path / "out", threads=1).logits(validation.texts)
     targets = validation.targets(("negative", "positive"), "single_label")
     assert metrics["quantized"] == pytest.approx(score(metrics["metric"], logits, targets))
-    assert f"validation texts this model's {metrics['metric'].replace('_', '-')} is" in (
+    assert f"validation texts this model's {metric_name(metrics['metric'])} is" in (
         tmp_path / "out" / "README.md"
     ).read_text().replace("\n", " ")
 
