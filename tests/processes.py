@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -50,6 +51,26 @@ def wait_until(condition: Callable[[], bool], at_most_s: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
         time.sleep(0.02)
+
+
+def in_fork(work: Callable[[], int], told: Path, at_end: Callable[[], object] = lambda: None) -> int:
+    """The number of a fork of this process that ends with the status of ``work``; its stderr goes to ``told``.
+
+    ``at_end`` is called in it whatever happened. Nothing needs to be imported again there.
+    """
+    child = os.fork()
+    if child == 0:
+        status = 99
+        try:
+            os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            status = work()
+        except BaseException:  # noqa: BLE001 - as Python's own end
+            os.write(2, traceback.format_exc().encode())
+        finally:
+            at_end()
+            os._exit(status)
+    return child
 
 
 def start_module(

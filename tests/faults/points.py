@@ -14,7 +14,6 @@ import re
 import shutil
 import signal
 import sys
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from compress.durable import read_sealed
 from compress.errors import CompressError
 from compress.folder import MANIFEST, read_manifest
 from tests.faults.library import How, arm, counted
+from tests.processes import in_fork
 
 MODELS = Path(__file__).parents[1] / "compatibility" / "made_by_d737081"
 FAULTS = [how for how in How if how != How.COUNT]
@@ -128,20 +128,13 @@ class Bench:
 def forked(arguments: list[str], told: Path, below: Path, how: How, at: int) -> Ended:
     """``compress`` with these arguments in a fork of this process."""
     read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 99
-        try:
-            os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            os.environ["COMPRESS_CACHE"] = str(below / "cache")
-            arm(below, how, at)
-            status = compress_main(arguments)
-        except BaseException:  # noqa: BLE001 - as Python's own end
-            os.write(2, traceback.format_exc().encode())
-        finally:
-            os.write(write, str(counted()).encode())
-            os._exit(status)
+
+    def command() -> int:
+        os.environ["COMPRESS_CACHE"] = str(below / "cache")
+        arm(below, how, at)
+        return compress_main(arguments)
+
+    child = in_fork(command, told, at_end=lambda: os.write(write, str(counted()).encode()))
     os.close(write)
     with os.fdopen(read) as pipe:
         operations = pipe.read()

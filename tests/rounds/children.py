@@ -4,10 +4,11 @@ import ctypes
 import os
 import random
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.processes import in_fork
 
 _CLONE_NEWPID = 0x20000000  # sched.h
 _APART_S = 0.4  # at most, between the starts of two
@@ -41,24 +42,16 @@ def can_contain() -> bool:
 
 
 def _start(work: Callable[[], int], told: Path, wait_s: float, *, contained: bool) -> int:
-    child = os.fork()
-    if child == 0:
-        status = 99
-        try:
-            os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            if contained:
-                assert _unshare() == 0
-                if inner := os.fork():
-                    os._exit(os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]) & 0xFF)
-                assert os.getpid() == 1
-            time.sleep(wait_s)
-            status = work()
-        except BaseException:  # noqa: BLE001 - as Python's own end
-            os.write(2, traceback.format_exc().encode())
-        finally:
-            os._exit(status)
-    return child
+    def after_a_moment() -> int:
+        if contained:
+            assert _unshare() == 0
+            if inner := os.fork():
+                os._exit(os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]) & 0xFF)
+            assert os.getpid() == 1
+        time.sleep(wait_s)
+        return work()
+
+    return in_fork(after_a_moment, told)
 
 
 def _unshare() -> int:
