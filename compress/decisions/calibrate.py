@@ -86,7 +86,7 @@ def _parts(texts: int, max_error: float, seed: int) -> tuple[npt.NDArray[np.int6
         raise CompressError(
             f"calibrate.max_error {100 * max_error:g} needs at least {at_least:,} validation texts "
             f"({needed:,} answered without a mistake, beside a third that fits the temperature), got {texts:,}; give "
-            "more with --validation FILE, or allow more"
+            "more with --validation FILE, or allow more with --max-error"
         )
     return order[: texts // 3], order[texts // 3 :]
 

@@ -69,7 +69,7 @@ def refuse_few(texts: int, max_drop: float) -> None:
     if texts < (needed := texts_needed(max_drop / 100)):
         raise CompressError(
             f"cascade.max_drop {max_drop:g} needs at least {needed:,} validation texts, got {texts:,}; give more with "
-            "--validation FILE, or allow more"
+            "--validation FILE, or allow more points with --max-drop"
         )
 
 
@@ -130,5 +130,5 @@ def _refuse_unpaid(found: HandOn, large_ms: float, both_ms: float) -> None:
         raise CompressError(
             f"cascade: does not pay: {100 * found.handed_on:.0f}% of the texts must be handed on to lose at most "
             f"{100 * found.max_drop:g} points, and then an answer takes {both_ms:.2f} ms on average, with the large "
-            f"model alone {large_ms:.2f}; give a better or faster small model, or allow more"
+            f"model alone {large_ms:.2f}; give a better or faster small model, or allow more points with --max-drop"
         )
