@@ -14,6 +14,7 @@ from compress.manifest_entries import ENTRIES, OPTIONAL, Kind, check_entries, is
 
 MANIFEST = "compress.json"
 FORMAT_VERSION = 1
+SMALL, LARGE = "small", "large"  # the folders of the two models inside that of a cascade
 # What transformers opens wherever it lies beside a model, whether or not the model was saved with it.
 _OPENED_BY_NAME = (
     *("config.json", "generation_config.json", "adapter_config.json"),
@@ -102,7 +103,7 @@ def refuse_cascade(folder: Path, manifest: Manifest) -> None:
     """Refuse the folder of a cascade where one model is needed."""
     if manifest.hand_on_below is not None:
         raise CompressError(
-            f"{folder}: is a cascade, two models in one; give one of them: {folder / 'small'} or {folder / 'large'}"
+            f"{folder}: is a cascade, two models in one; give one of them: {folder / SMALL} or {folder / LARGE}"
         )
 
 

@@ -1,6 +1,6 @@
 """Numbers and names as people read them: units, signs and decimals in one place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
@@ -89,6 +89,11 @@ def metric_name(metric: str) -> str:
 def capital(text: str) -> str:
     """``text`` as a heading begins: ``Macro-F1``, where str.capitalize would make ``Macro-f1``."""
     return text[:1].upper() + text[1:]
+
+
+def ticked(names: Iterable[str]) -> str:
+    """Names as Markdown shows them: ``` `spam`, `ham` ```."""
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def figures(metrics: Mapping[str, Any]) -> str:

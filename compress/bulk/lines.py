@@ -74,8 +74,9 @@ class JsonLines(LinesFile[dict[str, Any]]):
         for number, line in lines_of(self.path):
             if not line.strip():
                 continue
-            fields = json_object(line.removeprefix(MARK), f"{self.path}, line {number}")
-            refuse_clash(f"{self.path}, line {number}", fields, self._added)
+            place = f"{self.path}, line {number}"
+            fields = json_object(line.removeprefix(MARK), place)
+            refuse_clash(place, fields, self._added)
             yield number, line, fields
 
     def cell(self, fields: dict[str, Any], column: str) -> Any:

@@ -13,9 +13,8 @@ from compress.decisions.hand_on import HandOn, choose_hand_on, texts_needed
 from compress.errors import CompressError
 from compress.evaluation.metrics import Floats
 from compress.progress import Advance, progress
-from compress.runtime.cascade import Cascade
+from compress.runtime.cascade import Cascade, highest_scores
 from compress.runtime.classifier import Classifier
-from compress.runtime.decision import probabilities
 from compress.runtime.encoding import Text
 from compress.runtime.predictor import Logits, NotFiniteError
 from compress.workers.timing import TimedCalls, in_turn
@@ -50,9 +49,8 @@ def cascade(small: Classifier, large: Classifier, validation: "Split", config: C
         small_ms, large_ms = _answer_ms((small, large), sample, config.seconds)
         _refuse_slower(small_ms, large_ms)
         advance(note="timed both models")
-        scores = probabilities(small_logits, multi_label=False).max(axis=1).astype(np.float64)
         right = _right(small, small_logits, validation), _right(large, large_logits, validation)
-        found = choose_hand_on(scores, *right, max_drop)
+        found = choose_hand_on(highest_scores(small_logits), *right, max_drop)
         _refuse_needless(found)
         both = Cascade(small, large, found.hand_on_below)
         sample = _sample(texts, both.handed_on(small_logits), config.seed)

@@ -6,7 +6,7 @@ from pathlib import Path
 from compress.clock import Stopwatch
 from compress.doctor.speed import Finding, explain_speed
 from compress.errors import CompressError
-from compress.folder import MANIFEST, Manifest, read_manifest
+from compress.folder import LARGE, MANIFEST, SMALL, Manifest, read_manifest
 from compress.limits import Limits, find_limits
 from compress.machine import describe_machine, int8_flags, usable_cpus
 
@@ -127,4 +127,4 @@ def _cascade(folder: Path) -> Finding:
             loaded = f"{classifier.reason}; loads in {watch.milliseconds:.0f} ms"
     except CompressError as error:
         return Finding("serving", str(error), ok=False)
-    return Finding("serving", f"{loaded}; look at each model: compress doctor {folder / 'small'}, and large")
+    return Finding("serving", f"{loaded}; look at each model: compress doctor {folder / SMALL}, and {LARGE}")

@@ -6,7 +6,7 @@ The words are in ``card.md.j2``; here is what they are about, from the manifest.
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,8 @@ def model_card(
 ) -> str:
     """Markdown with Hub metadata, for the folder ``name``; ``model_type`` is that of its config, where it has one."""
     cascade = cascade_entry(manifest)
-    one = (
-        replace(manifest, history=()) if cascade else manifest
-    )  # what it says of the large model does not hold for both
+    # Of a cascade the history is the large model's, and what it says does not hold for both.
+    one = replace(manifest, history=()) if cascade else manifest
     quantized = next((entry for entry in reversed(one.history) if entry["step"] == "quantize"), None)
     precision = "int8" if quantized else _exported_precision(one)
     multi_label = is_multi_label(manifest.task)
@@ -66,7 +65,6 @@ def model_card(
         cuts_start=truncation_side == "left",
         data_name=_data_name,
         quoted=json.dumps,  # YAML reads a string as JSON writes it
-        ticked=_ticked,
         wilson_interval=wilson_interval,
     )
 
@@ -110,7 +108,3 @@ def _activations(quantized: Entry) -> str:
     """``static`` or ``dynamic``; folders of earlier versions say only how static ranges were chosen."""
     earlier = "static" if quantized.get("config", {}).get("calibrate") else "dynamic"
     return str(quantized.get("metrics", {}).get("activations", earlier))
-
-
-def _ticked(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)

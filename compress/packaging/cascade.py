@@ -38,7 +38,6 @@ def cascade_card(name: str, manifest: Manifest) -> str:
         name=name,
         manifest=manifest,
         cascade=cascade_entry(manifest),
-        labels=", ".join(f"`{label}`" for label in manifest.labels),
         pairs=reads_pairs(manifest.task),
     )
 

@@ -19,7 +19,7 @@ from tokenizers.models import BPE
 
 from compress.errors import CompressError
 from compress.families import family_of
-from compress.folder import Manifest, listed_files, read_part, write_manifest
+from compress.folder import LARGE, SMALL, Manifest, listed_files, read_part, write_manifest
 from compress.graph import byte_pairs
 from compress.graph.cascade import join
 from compress.graph.tokenizer import DOMAIN, write_pair_tokens, write_tokens
@@ -28,7 +28,6 @@ from compress.modeling.checkpoint import Checkpoint, save_tokenizer, set_label_c
 from compress.modeling.pruned import PRUNED_SETTINGS
 from compress.packaging.card import model_card
 from compress.packaging.cascade import cascade_card
-from compress.runtime.cascade import LARGE, SMALL
 from compress.runtime.encoding import side_of
 from compress.runtime.graph_file import FP32_GRAPH, INPUTS, INT8_GRAPH, OUTPUT, activations_of, graph_inputs, operators
 from compress.task import is_multi_label, reads_pairs

@@ -12,15 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.errors import CompressError
-from compress.folder import Manifest, read_part
+from compress.folder import LARGE, SMALL, Manifest, read_part
 from compress.runtime.classifier import Classifier
 from compress.runtime.decision import Decision, probabilities
 from compress.runtime.encoding import Text, checked
 from compress.runtime.predictor import Logits, NotFiniteError
 from compress.runtime.session import OnnxPredictor
 from compress.task import is_multi_label, reads_pairs
-
-SMALL, LARGE = "small", "large"  # the folders of the two models inside that of a cascade
 
 
 def open_cascade(
@@ -85,8 +83,7 @@ class Cascade(Classifier):
 
     def handed_on(self, small_logits: Logits) -> npt.NDArray[np.intp]:
         """The rows of the small model's logits, ``[n, labels]``, whose texts the large one answers."""
-        scores = probabilities(small_logits, multi_label=False).max(axis=1).astype(np.float64)
-        return np.flatnonzero(scores < self.hand_on_below)
+        return np.flatnonzero(highest_scores(small_logits) < self.hand_on_below)
 
     def cut(self, text: Text) -> Text:
         """What either of the two reads of a long text; all of it where one reads its beginning and one its end.
@@ -99,17 +96,21 @@ class Cascade(Classifier):
         return max(small.cut(text), large.cut(text), key=len)
 
     def _checked(self, texts: Iterable[Text]) -> Iterator[Text]:
-        for model in (self.small, self.large):
-            model._open()  # says so where it is closed
+        _ = self.predictors  # says so where one is closed
         return checked(texts, self, pairs=reads_pairs(self.task))
 
     def _answers(self, texts: list[Text]) -> Logits:
-        small = self.small._answers(texts)
+        small = self.small.logits(texts)
         logits, hard = small[:, self._columns], self.handed_on(small)
         if len(hard):
             try:
-                logits[hard] = self.large._answers([texts[row] for row in hard])
+                logits[hard] = self.large.logits([texts[row] for row in hard])
             except NotFiniteError as error:
                 error.row = int(hard[error.row])
                 raise
         return logits
+
+
+def highest_scores(logits: Logits) -> npt.NDArray[np.float64]:
+    """The score of each row's likeliest label, float64 ``[n]``; of logits float32 ``[n, labels]``."""
+    return np.asarray(probabilities(logits, multi_label=False).max(axis=1), dtype=np.float64)

@@ -6,7 +6,7 @@ from typing import Any
 
 from compress.config import CalibrateConfig, CascadeConfig, CheckConfig
 from compress.errors import CompressError
-from compress.folder import Manifest
+from compress.folder import LARGE, SMALL, Manifest
 from compress.paths import local_path
 from compress.progress import progress, say
 from compress.runtime.graph_file import GRAPHS
@@ -80,7 +80,6 @@ def cascade(
         from compress.decisions.cascade import cascade as core
         from compress.decisions.cascade import refuse_few
         from compress.packaging.cascade import copy_part, joined
-        from compress.runtime.cascade import LARGE, SMALL
         from compress.runtime.classifier import load
 
         dataset = job.dataset

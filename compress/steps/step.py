@@ -94,8 +94,8 @@ class Job(Generic[Config]):
         """Finish an ONNX folder whose graph and side files are written; the history's entry also says ``about``."""
         from compress.packaging.layout import finish_onnx_folder
 
-        *before, entry = self._extended(parent.history, metrics, digest, source)
-        history = (*before, entry | dict(about or {}))
+        history = self._extended(parent.history, metrics, digest, source)
+        history[-1].update(about or {})
         finish_onnx_folder(self.folder, self.out.name, replace(parent, kind=kind, history=history, files=()))
         return self.result(metrics)
 

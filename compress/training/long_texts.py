@@ -24,7 +24,8 @@ def with_long_texts(model: Checkpoint, config: LongTextsConfig) -> Checkpoint:
         given = "stride" if config.stride is not None else "pooling" if config.pooling is not None else None
         if given:
             raise CompressError(
-                f"{step}.{given} is for long_texts windows, and long_texts is {mode}; take windows, or leave {given} out"
+                f"{step}.{given} is for long_texts windows, and long_texts is {mode}; take windows, or leave "
+                f"{given} out"
             )
     if mode == "head":
         return replace(model, long_texts=LongTexts())

@@ -7,7 +7,7 @@ import pytest
 
 from compress.benchmark.measure import bench
 from compress.benchmark.report.page import as_html, as_markdown
-from compress.benchmark.report.recommend import split_words
+from compress.benchmark.report.sentences import split_words
 from compress.benchmark.throughput import cpu_splits, summarise_split
 from compress.config import BenchConfig
 from compress.errors import CompressError

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from compress.benchmark.backends.torch_modes import DTYPES, LENGTHS, Capture, Replay, TorchBackend, capture_cuda
+from compress.benchmark.backends.torch_modes import DTYPES, Capture, Replay, TorchBackend, bucket_of, capture_cuda
 from compress.benchmark.backends.varlen import Packed, PackedBert, attention_for, pack
 from compress.errors import CompressError
 from compress.families import family_of
@@ -73,8 +73,7 @@ def size_of(packed: Packed, longest: int) -> Size:
     """
     tokens, texts = len(packed.ids), len(packed.lengths)
     step = max(_TOKENS_AT_LEAST, 1 << max(tokens.bit_length() - 1 - _STEPS_AN_OCTAVE_BITS, 0))
-    up_to = min((length for length in LENGTHS if length >= packed.longest), default=packed.longest)
-    return (tokens // step + 1) * step, 1 << (texts - 1).bit_length(), max(packed.longest, min(up_to, longest))
+    return (tokens // step + 1) * step, *bucket_of(texts, packed.longest, longest)
 
 
 class StaticTokens:

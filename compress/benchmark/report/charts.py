@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compress import formatting
-from compress.benchmark.report.recommend import split_name
+from compress.benchmark.report.sentences import split_name
 from compress.benchmark.report.speedup import Entry, p50_ms
 
 # Set by the page's style sheet.

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compress.benchmark.report.recommend import cascade_words, selection_words, split_of, split_words, texts_of
+from compress.benchmark.report.recommend import split_of, texts_of
+from compress.benchmark.report.sentences import cascade_words, selection_words, split_words
 from compress.benchmark.report.speedup import (
     Entry,
     answer_interval_ms,
     answer_ms,
-    average_of,
+    average_word,
     can_be_stated,
     comparable,
     has_answers,
@@ -91,7 +92,7 @@ def _filled(template: str, results: Mapping[str, Any], **values: Any) -> str:
         cascades=[cascade_words(entry, split) for entry in entries if entry.get("cascade")],
         selections=[selection_words(entry, split) for entry in entries if (entry["accuracy"] or {}).get("selection")],
         has_answers=has_answers(entries),
-        average="mean" if average_of(first) == "mean" else "median",
+        average=average_word(first),
         answer_ms=answer_ms,
         answer_interval_ms=answer_interval_ms,
         comparable=comparable,

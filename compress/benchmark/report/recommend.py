@@ -15,10 +15,8 @@ from compress.formatting import (
     metric_name,
     milliseconds,
     percent,
-    percents,
     points,
     points_range,
-    rate,
 )
 
 _WORST_CHANGE = -0.01 - 1e-9  # 0.97 - 0.98 is a little less than -0.01
@@ -131,44 +129,3 @@ def _why(chosen: Entry, entries: Sequence[Entry]) -> str:
         loss = points(fastest["versus_first"]["accuracy_delta"])
         sentences.append(f"The faster {fastest['name']} ({milliseconds(answer_ms(fastest))}) is at {loss} points.")
     return " ".join(sentences)
-
-
-def split_words(entry: Mapping[str, Any]) -> str:
-    """The best split in a sentence, and what it gains over the worst."""
-    ranked = sorted(entry["instances"], key=lambda split: -float(split["texts_per_s"]))
-    best, worst = ranked[0], ranked[-1]
-    sentence = f"{entry['name']} answers most as {split_name(best)}: {rate(best['texts_per_s'])} texts/s"
-    if best is worst:
-        return f"{sentence}."
-    gain = compared(best["texts_per_s"] / worst["texts_per_s"], "as many", "as few", "about as many")
-    return f"{sentence}, {gain} as {split_name(worst)}."
-
-
-def split_name(split: Mapping[str, Any]) -> str:
-    """``2 instances of 1 thread``."""
-    instances, threads = split["instances"], split["threads"]
-    return f"{instances} instance{'s' * (instances != 1)} of {threads} thread{'s' * (threads != 1)}"
-
-
-def selection_words(entry: Mapping[str, Any], split: str) -> str:
-    """How much of the texts of a split a model that abstains answers, and how much of that is wrong, in a sentence."""
-    found = entry["accuracy"]["selection"]
-    answers = f"{entry['name']} abstains where the highest score is below {found['abstain_below']:.4g}: it answers"
-    answers += f" {percent(found['coverage'])} of the {split} texts ({percents(found['coverage_ci95'])})"
-    if found["risk"] is None:
-        return f"{answers}."
-    return f"{answers}, {percent(found['risk'])} of them wrongly ({percents(found['risk_ci95'])})."
-
-
-def cascade_words(entry: Mapping[str, Any], split: str) -> str:
-    """How much a cascade hands on, its times, of which the mean is what it costs, and what they include."""
-    handed_on = f"{percent(entry['cascade']['handed_on'])} of the {split} texts"
-    shown = f"{entry['name']} is a cascade: it hands {handed_on} on to its large model."
-    if entry["answer_mean_ms"] is None:
-        shown += f" An answer takes {milliseconds(entry['latency'][0]['mean_ms'])} on average."
-    else:
-        times = (milliseconds(entry[f"answer_{name}_ms"]) for name in ("mean", "p50", "p95"))
-        shown += " From text to label: {} on average, p50 {}, p95 {}; all models are compared by the mean.".format(
-            *times
-        )
-    return f"{shown} Its p50, p95, texts/s and throughput include its tokenizers; those of other models leave them out."

@@ -21,7 +21,7 @@ from compress.benchmark.report.speedup import (
     Entry,
     answer_interval_ms,
     answer_ms,
-    average_of,
+    average_word,
     can_be_stated,
     of_answers,
 )
@@ -39,7 +39,7 @@ def scatter(entries: Sequence[Entry], chosen: str, width: int, height: int) -> s
     lowest, highest = min(point["low"] for point in data), max(point["high"] for point in data)
     margin = max(0.08 * (highest - lowest), 0.5)
     y_domain = [lowest - margin, highest + margin]
-    shared = {"x": _x_channel(x_domain, average_of(entries[0])), "y": _y_channel(y_domain), "color": INK_OR_ACCENT}
+    shared = {"x": _x_channel(x_domain, average_word(entries[0])), "y": _y_channel(y_domain), "color": INK_OR_ACCENT}
     front = pareto_front([point for point in data if point["stated"]])
     dashes: Spec = {"type": "line", "interpolate": "step-after", "strokeWidth": 1.5, "strokeDash": [4, 3]}
     whisker: Spec = {"type": "rule", "strokeWidth": 1.2, "opacity": 0.55}
@@ -75,7 +75,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def _x_channel(domain: Sequence[float], average: str) -> Spec:
-    title = f"{'mean' if average == 'mean' else 'median'} latency, ms a text (log scale)"
+    title = f"{average} latency, ms a text (log scale)"
     axis = {"values": log_ticks(domain[0], domain[1]), "format": "~g", "title": title, "grid": False}
     return number("x", scale={"type": "log", "domain": domain, "nice": False}, axis=axis)
 

@@ -29,6 +29,11 @@ def average_of(entry: Entry) -> str:
     return str(entry.get("answer_average") or "p50")
 
 
+def average_word(entry: Entry) -> str:
+    """The same in words: ``mean`` or ``median``."""
+    return "mean" if average_of(entry) == "mean" else "median"
+
+
 def comparable(entry: Entry, first: Entry) -> bool:
     """Whether two model times without a tokenizer stand beside each other: a cascade is always timed from the text."""
     return entry is first or not (entry.get("cascade") or first.get("cascade"))
