@@ -28,7 +28,7 @@ from compress.tuning.candidates import SPEEDUPS
 # Passes over the train split such that this many texts are read, from the students of benchmarks/distillation.py.
 _TEACHER_TEXTS, _TEACHER_EPOCHS = 120_000, (2, 12)
 _STUDENT_TEXTS, _STUDENT_EPOCHS = 180_000, (3, 20)
-_FEW_TEXTS = 5_000
+_FEW_TEXTS, _MANY_TEXTS = 5_000, 50_000
 _WIDE = 768
 _TIMED_BATCHES = 4
 _CACHE_BYTES = 4e9  # of hidden states, what distill keeps by default
@@ -46,14 +46,14 @@ def teacher_settings(data: Dataset) -> dict[str, Any]:
 
 def student_settings(teacher: Checkpoint, data: Dataset) -> dict[str, Any]:
     """Settings of distill and prune for every student but for the number of epochs; they go to the end."""
-    view = EncoderView(teacher.model)
+    view, texts = EncoderView(teacher.model), len(data.train)
     settings: dict[str, Any] = {
         "learning_rate": 1e-4 if view.hidden_size >= _WIDE else 2e-4,
-        "batch_size": 32 if len(data.train) < _FEW_TEXTS else 64,
+        "batch_size": 32 if texts < _FEW_TEXTS else 64 if texts < _MANY_TEXTS else 128,
         "patience": 100,
     }
-    few = [data.train.texts[row] for row in range(0, len(data.train), max(1, len(data.train) // 256))]
-    tokens = sum(len(encoding) for encoding in teacher.encoder(few)) / len(few) * len(data.train)
+    few = [data.train.texts[row] for row in range(0, texts, max(1, texts // 256))]
+    tokens = sum(len(encoding) for encoding in teacher.encoder(few)) / len(few) * texts
     if tokens * view.hidden_size * 4 * (len(view.layers) // 2) < _CACHE_BYTES:
         settings["hidden_weight"] = 1.0  # else the teacher would run beside every student
     return settings
