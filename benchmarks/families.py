@@ -94,7 +94,7 @@ def _steps(family: Family) -> str:
 def main() -> None:
     """Makes what is missing, the report and the verdict."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("families", nargs="*", choices=FORMS, metavar="FAMILY", help="default: all")
+    parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"of {', '.join(FORMS)}; default: all")
     parser.add_argument("--model", default=MINILM, help="a BERT encoder or classifier")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/banking77"))
     parser.add_argument("--out", type=Path, default=Path("runs/families"))
@@ -102,6 +102,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
+    if unknown := set(given.families) - set(FORMS):
+        parser.error(f"no family {', '.join(sorted(unknown))}; there are {', '.join(FORMS)}")
     made = [make(FAMILIES[name], model_source(given.model), given) for name in given.families or FORMS]
     folders = [folder / step for folder in made for step in ("int8", "fast-int8")]
     found = compress.bench(folders, given.data, given.out / "report", overwrite=True, threads=[1]).metrics

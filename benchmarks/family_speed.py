@@ -162,11 +162,13 @@ def told(rows: Sequence[dict[str, Any]]) -> str:
 def main() -> None:
     """Prepares what is missing, measures, prints the table and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("families", nargs="*", choices=list(FAMILIES), metavar="FAMILY", help="default: all")
+    parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"of {', '.join(FAMILIES)}; default: all")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--seconds", type=float, default=10.0, help="for each load")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     given = parser.parse_args()
+    if unknown := set(given.families) - set(FAMILIES):
+        parser.error(f"no family {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     chosen = [FAMILIES[name] for name in given.families or FAMILIES]

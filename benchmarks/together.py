@@ -106,7 +106,8 @@ def tasks(sets: list[str], seeds: int) -> Iterator[Task]:
 def teacher(place: Place, name: str, seed: int) -> Mapping[str, Any]:
     """Fine-tune one, and read the test texts once."""
     out = place.folder(f"{name}/teacher-{seed}")
-    compress.finetune(MINILM, place.data / name, out, seed=seed, metric=METRICS[name], threads=1, **TEACHERS[name])
+    if not out.exists():
+        compress.finetune(MINILM, place.data / name, out, seed=seed, metric=METRICS[name], threads=1, **TEACHERS[name])
     return judged(place, name, out)
 
 
@@ -149,7 +150,7 @@ def search(place: Place, name: str) -> Mapping[str, Any]:
     """What there is time for; interrupted, it writes the best so far."""
     out = place.folder(f"{name}/auto")
     goal: dict[str, Any] = GOALS | {
-        "hours": (place.left_s() - _LEFT_S) / 3600,
+        "hours": max(0.14, (place.left_s() - _LEFT_S) / 3600),
         "metric": METRICS[name],
         "threads": _SEARCH_THREADS,
     }
