@@ -176,6 +176,10 @@ BENCHMARKS = (
         "what `auto` finds on four data sets, and whether its promises hold", "python -m benchmarks.auto", "auto.jsonl"
     ),
     Benchmark(
+        "every published model made again by its recipe, see [models/](../models/README.md)",
+        f"python -m benchmarks.models check --data {SHARED}",
+    ),
+    Benchmark(
         "a cascade against its two models: accuracy on test, mean time, share handed on",
         f"python -m benchmarks.cascade runs/sst2/int8 runs/sst2/teacher --data {SHARED}/sst2",
     ),
