@@ -176,6 +176,12 @@ BENCHMARKS = (
         "what `auto` finds on four data sets, and whether its promises hold", "python -m benchmarks.auto", "auto.jsonl"
     ),
     Benchmark(
+        "teachers, students of two layers and searches on four data sets, side by side on one GPU",
+        f"python -m benchmarks.together runs/together --data {SHARED}",
+        "together.jsonl",
+        elsewhere=True,
+    ),
+    Benchmark(
         "every published model made again by its recipe, see [models/](../models/README.md)",
         f"python -m benchmarks.models check --data {SHARED}",
     ),

@@ -21,6 +21,7 @@ from benchmarks import (
     pruning,
     reference,
     scaling,
+    together_table,
 )
 from benchmarks.gpu.table import table as gpu_table
 from benchmarks.models.table import README as MODELS_README
@@ -50,6 +51,7 @@ _MAYBE: dict[str, Callable[[Any], str]] = {
     "peers": peers.table,
     "scaling": scaling.table,
     "long_texts": long_texts.table,
+    "together": together_table.table,
 }
 _MARKED = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # The report's colours on white: an image has no style sheet to take them from.
