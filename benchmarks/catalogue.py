@@ -182,6 +182,11 @@ BENCHMARKS = (
         elsewhere=True,
     ),
     Benchmark(
+        "what each step buys: one left out at a time, three seeds on two data sets",
+        f"python -m benchmarks.ablation runs/ablation --data {SHARED}",
+        "ablation.jsonl",
+    ),
+    Benchmark(
         "every published model made again by its recipe, see [models/](../models/README.md)",
         f"python -m benchmarks.models check --data {SHARED}",
     ),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    ablation_table,
     beside,
     catalogue,
     distillation,
@@ -52,6 +53,7 @@ _MAYBE: dict[str, Callable[[Any], str]] = {
     "scaling": scaling.table,
     "long_texts": long_texts.table,
     "together": together_table.table,
+    "ablation": ablation_table.table,
 }
 _MARKED = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # The report's colours on white: an image has no style sheet to take them from.
