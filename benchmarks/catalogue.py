@@ -176,6 +176,21 @@ BENCHMARKS = (
         "what `auto` finds on four data sets, and whether its promises hold", "python -m benchmarks.auto", "auto.jsonl"
     ),
     Benchmark(
+        "teachers, students of two layers and searches on four data sets, side by side on one GPU",
+        f"python -m benchmarks.together runs/together --data {SHARED}",
+        "together.jsonl",
+        elsewhere=True,
+    ),
+    Benchmark(
+        "what each step buys: one left out at a time, three seeds on two data sets",
+        f"python -m benchmarks.ablation runs/ablation --data {SHARED}",
+        "ablation.jsonl",
+    ),
+    Benchmark(
+        "every published model made again by its recipe, see [models/](../models/README.md)",
+        f"python -m benchmarks.models check --data {SHARED}",
+    ),
+    Benchmark(
         "a cascade against its two models: accuracy on test, mean time, share handed on",
         f"python -m benchmarks.cascade runs/sst2/int8 runs/sst2/teacher --data {SHARED}/sst2",
     ),

@@ -67,25 +67,30 @@ def build_ours(model: PreTrainedModel, folder: Path) -> None:
 
 
 def build_stock(model: PreTrainedModel, folder: Path) -> None:
-    """What everybody does: ``torch.onnx.export`` of transformers' model with eager attention, ``quantize_dynamic``.
+    """What everybody does: ``torch.onnx.export`` of transformers' model with eager attention, ``quantize_dynamic``."""
+    stock = folder / "stock.fp32.onnx"
+    export_stock(model, random_texts(2, 16), stock)
+    quantize_dynamic(stock, Files(folder).contenders["stock quantize_dynamic"], weight_type=QuantType.QInt8)
 
-    By the TorchScript exporter, because ``quantize_dynamic`` fails on what the newer one writes.
+
+def export_stock(model: PreTrainedModel, texts: list[list[int]], out: Path) -> None:
+    """By the TorchScript exporter, because ``quantize_dynamic`` fails on what the newer one writes.
+
+    ``texts`` are token ids to trace it with, at least two of one length.
     """
     model.set_attn_implementation("eager")  # of which the exporter makes fewer nodes than of sdpa
-    inputs = {name: torch.from_numpy(one) for name, one in token_feeds(random_texts(2, 16)).items()}
+    inputs = {name: torch.from_numpy(one) for name, one in token_feeds(texts).items()}
     inputs = EncoderView(model).inputs(inputs)
-    stock = folder / "stock.fp32.onnx"
     torch.onnx.export(
         model,
         (inputs,),
-        stock,
+        out,
         input_names=list(inputs),
         output_names=["logits"],
         dynamic_axes={name: {0: "batch", 1: "sequence"} for name in inputs},
         opset_version=17,
         dynamo=False,
     )
-    quantize_dynamic(stock, Files(folder).contenders["stock quantize_dynamic"], weight_type=QuantType.QInt8)
 
 
 def floor_graph(model: PreTrainedModel) -> onnx.ModelProto:

@@ -12,16 +12,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import beside, catalogue, distillation, families, long_texts, pruning, reference, scaling
+from benchmarks import (
+    ablation_table,
+    beside,
+    catalogue,
+    distillation,
+    families,
+    long_texts,
+    pruning,
+    reference,
+    scaling,
+    together_table,
+)
 from benchmarks.gpu.table import table as gpu_table
+from benchmarks.models.table import README as MODELS_README
+from benchmarks.models.table import table as models
 from benchmarks.peers import table as peers
 from compress.benchmark.report.page import as_markdown
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCUMENTS = (README, *sorted((ROOT / "docs").rglob("*.md")))
-# Not a page of the site: the list of all benchmarks is made like the pages' tables.
-GENERATED = (*DOCUMENTS, ROOT / "benchmarks" / "README.md")
+# Not pages of the site: the lists of all benchmarks and of all models are made like the pages' tables.
+GENERATED = (*DOCUMENTS, ROOT / "benchmarks" / "README.md", MODELS_README)
 RESULTS = ROOT / "benchmarks" / "results"
 # What is measured data set by data set has a file for each in a folder of its own.
 _BY_DATA_SET = {"distillation": distillation.table, "pruning": pruning.table}
@@ -29,6 +42,7 @@ _BESIDE = {"graphs": beside.graphs, "throughput_peers": beside.bulk, "textbrewer
 _FROM_CODE: dict[str, Callable[[], str]] = {
     "catalogue": catalogue.table,
     "families": families.table,
+    "models": models,
     "commands": reference.commands,
     "python": reference.python,
 }
@@ -38,6 +52,8 @@ _MAYBE: dict[str, Callable[[Any], str]] = {
     "peers": peers.table,
     "scaling": scaling.table,
     "long_texts": long_texts.table,
+    "together": together_table.table,
+    "ablation": ablation_table.table,
 }
 _MARKED = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # The report's colours on white: an image has no style sheet to take them from.
@@ -59,8 +75,8 @@ def table(name: str) -> str:
     if name in _FROM_CODE:
         return _FROM_CODE[name]()
     if name in _MAYBE:
-        path = RESULTS / f"{name}.json"
-        return _MAYBE[name](_read(path) if path.is_file() else None)
+        path = next(RESULTS.glob(f"{name}.json*"), None)
+        return _MAYBE[name](_read(path) if path else None)
     return as_markdown(_read(RESULTS / f"{name}.json"))
 
 
@@ -116,7 +132,9 @@ def stale() -> dict[Path, str]:
 
 
 def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The document in a JSON file; of JSON Lines the list of all."""
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text)
 
 
 def main() -> int:

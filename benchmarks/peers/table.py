@@ -1,6 +1,6 @@
 """The peers' table and what its plot is drawn from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from compress.formatting import megabytes
@@ -32,15 +32,31 @@ def verdict(ran: Sequence[Row]) -> str:
     ours = [row for row in ran if is_ours(row)]
     peers = [row for row in ran if not is_ours(row)]
     beyond = [row for row in peers if row["points"] >= -_FRONT_POINTS and not any(_covers(one, row) for one in ours)]
-    said = "No peer is on or beyond our front up to 2 points lost."
-    if beyond:
-        told = (f"{row['name']} ({row['points']:+.1f} points, {row['p50_ms']:.2f} ms)" for row in beyond)
-        said = f"Beyond our front up to 2 points lost: {', '.join(told)}."
+    slowest_ms = max(row["p50_ms"] for row in ours)
+    beating, slower = ([row for row in beyond if (row["p50_ms"] > slowest_ms) is late] for late in (False, True))
+    said = []
+    if beating:
+        said.append(f"**Beyond our front up to 2 points lost: {_listed(beating)}.**")
+    if slower:
+        said.append(f"More accurate than ours here, and slower: {_listed(slower)}.")
+    if not beyond:
+        said.append("No peer is on or beyond our front up to 2 points lost.")
+    return " ".join([*said, *_within_a_point(ours, peers)])
+
+
+def _within_a_point(ours: Sequence[Row], peers: Sequence[Row]) -> Iterator[str]:
+    """``ours`` and ``peers`` are the fastest first."""
     close = [next((row for row in some if row["points"] >= -_CLOSE_POINTS), None) for some in (ours, peers)]
-    if close[0] and close[1]:
+    if not close[0]:
+        best = max(ours, key=lambda row: float(row["points"]))
+        yield f"Nothing of ours is within 1 point of the teacher: {best['name']} is at {best['points']:+.1f}."
+    elif close[1]:
         ratio = close[1]["p50_ms"] / close[0]["p50_ms"]
-        said += f" Up to 1 point lost, the fastest peer is {close[1]['name']}: {ratio:.1f} times {close[0]['name']}."
-    return said
+        yield f"Up to 1 point lost, the fastest peer is {close[1]['name']}: {ratio:.1f} times {close[0]['name']}."
+
+
+def _listed(rows: Sequence[Row]) -> str:
+    return ", ".join(f"{row['name']} ({row['points']:+.1f} points, {row['p50_ms']:.2f} ms)" for row in rows)
 
 
 def entries(results: Mapping[str, Any]) -> tuple[list[Row], str]:

@@ -65,7 +65,12 @@ def test_a_peer_that_ours_does_not_cover_is_named() -> None:
     ours = row("compress int8", -0.5, 1.0)
     assert "No peer is on or beyond" in table.verdict([ours, row("slower", -0.5, 1.2), row("worse", -2.5, 0.1)])
     assert "Beyond our front up to 2 points lost: quicker (-1.5" in table.verdict([row("quicker", -1.5, 0.5), ours])
-    assert "fastest peer is better: 3.0 times" in table.verdict([ours, row("better", 0.0, 3.0)])
+    found = table.verdict([ours, row("better", 0.0, 3.0)])
+    assert "slower: better" in found
+    assert "fastest peer is better: 3.0 times" in found
+    assert "Nothing of ours is within 1 point" in table.verdict(
+        [row("compress int8", -1.5, 1.0), row("far", -1.2, 3.0)]
+    )
 
 
 def test_exponents_are_slopes_of_logarithms() -> None:

@@ -1,0 +1,65 @@
+"""What is kept of a run of ablation.py, and its table."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from compress.formatting import metric_name
+
+WHOLE = "nothing"  # is left out
+_HEADS = (
+    "data",
+    "left out",
+    "on test, mean ± sd",
+    "seeds",
+    "against nothing left out, points",
+    "text to answer",
+    "size",
+)
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def kept(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows of finished models and of their times."""
+    for row in rows:
+        if "left_out" in row or "answer_ms" in row:
+            yield dict(row)
+
+
+def table(rows: Rows | None) -> str:
+    """A line for each part that was left out; differences are between models of one seed."""
+    if rows is None:
+        return "Not yet measured: its command is in `benchmarks/README.md`.\n"
+    lines = [f"| {' | '.join(_HEADS)} |", "|---|---|" + "--:|" * (len(_HEADS) - 2)]
+    for name in dict.fromkeys(row["set"] for row in rows if "left_out" in row):
+        own = [row for row in rows if row.get("set") == name]
+        times = next((row["answer_ms"] for row in own if "answer_ms" in row), {})
+        left = dict.fromkeys(row["left_out"] for row in own if "left_out" in row)
+        lines += (f"| {' | '.join(_cells(name, left_out, own, times))} |" for left_out in left)
+    return "\n".join(lines) + "\n"
+
+
+def _cells(name: str, left_out: str, rows: Rows, times: Mapping[str, float]) -> list[str]:
+    found, whole = _by_seed(rows, left_out), _by_seed(rows, WHOLE)
+    change = [found[seed]["test"] - whole[seed]["test"] for seed in found if seed in whole]
+    first = next(iter(found.values()))
+    return [
+        f"{name} ({metric_name(first['metric'])})",
+        left_out,
+        _spread([each["test"] for each in found.values()], ".1f"),
+        str(len(found)),
+        "" if left_out == WHOLE or not change else _spread(change, "+.1f"),
+        f"{times[left_out]:.2f} ms" if left_out in times else "not measured",
+        f"{np.mean([each['bytes'] for each in found.values()]) / 1e6:.1f} MB",
+    ]
+
+
+def _by_seed(rows: Rows, left_out: str) -> dict[int, Mapping[str, Any]]:
+    return {row["seed"]: row for row in rows if row.get("left_out") == left_out}
+
+
+def _spread(fractions: Sequence[float], form: str) -> str:
+    points = 100 * np.array(fractions)
+    return f"{points.mean():{form}}" + (f" ± {points.std(ddof=1):.1f}" if len(points) > 1 else "")

@@ -1,0 +1,1 @@
+"""The models that the repository publishes: see ``python -m benchmarks.models --help``."""

@@ -1,0 +1,96 @@
+"""A published model made again by its recipe, and compared with what was published."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.models.publish import FIGURES, MODELS
+from benchmarks.models.recipe import RECIPE
+from compress.config import DataConfig, Names
+from compress.data import Dataset, Split, read_dataset
+from compress.data.dataset import write_dataset
+from compress.evaluation.metrics import positive_column, score
+from compress.formatting import metric_name, percent, percents
+from compress.machine import describe_machine, package_versions, usable_cpus
+from compress.recipes.recipe import Recipe, read_recipe
+from compress.recipes.run import run
+from compress.runtime.graph_file import INT8_GRAPH
+from compress.runtime.predictor import predict_logits
+from compress.runtime.session import OnnxPredictor
+from compress.tuning.promise import divided
+
+_OF_THE_MACHINE = ("cpu", "cpu_flags", "cores")
+
+
+def check(name: str, data: Path | None) -> bool:
+    """Make ``models/NAME`` again in a temporary folder; prints how it compares, and returns whether it is the same.
+
+    Args:
+        name: in ``models/``, the data set first.
+        data: the folder that holds the data sets, by name; None: where the recipe says.
+    """
+    recipe = read_recipe(MODELS / name / RECIPE)
+    figures = json.loads((MODELS / name / FIGURES).read_text(encoding="utf-8"))
+    given = {} if data is None else {"data": str(data / name.partition("/")[0])}
+    dataset = read_dataset(recipe.data.model_copy(update=given))
+    with TemporaryDirectory() as place:
+        made = remake(recipe, figures["rows"], dataset, Path(place))
+        same, said = compare(made, figures, dataset)
+    print(f"{name}: {'made again' if same else 'DIFFERS'}, {said}")
+    return same
+
+
+def remake(recipe: Recipe, rows: Mapping[str, Mapping[str, int]], dataset: Dataset, place: Path) -> Path:
+    """Every step in a run of its own, for they read different texts; returns the last step's folder.
+
+    The teacher may have been trained with all validation texts; a search chooses by half of them.
+    """
+    texts = {"whole": dataset, "half": replace(dataset, validation=divided(dataset)[0])}
+    for kind, splits in texts.items():
+        (place / kind).mkdir()
+        write_dataset(splits, place / kind)
+    made: dict[str, str] = {}
+    for name, step in recipe.steps.items():
+        kind = next((kind for kind, splits in texts.items() if _rows(splits) == rows[name]), None)
+        if kind is None:
+            found = " or ".join(str(_rows(splits)) for splits in texts.values())
+            raise SystemExit(f"{name} was made from {rows[name]} texts, these data have {found}; give the same data")
+        own = step.renamed(lambda model: made.get(model, model), Names.MODEL)
+        single = recipe.model_copy(update={"data": DataConfig(data=str(place / kind)), "steps": {name: own}})
+        run(single, place / f"run-{name}")
+        made[name] = str(place / f"run-{name}" / name)
+    return Path(made[name])
+
+
+def compare(made: Path, figures: Mapping[str, Any], dataset: Dataset) -> tuple[bool, str]:
+    """Whether it is the published model: its bytes where all is as it was, else its metric on the test texts."""
+    digest = hashlib.sha256((made / INT8_GRAPH).read_bytes()).hexdigest()
+    if digest == figures["graph_sha256"]:
+        return True, "byte for byte"
+    if as_it_was(figures):
+        return False, "other bytes on the same machine with the same packages"
+    published = figures["model"]["accuracy"]
+    value, (low, high) = _on_test(made, published["metric"], dataset.test, dataset.task), published["ci95"]
+    words = f"{metric_name(published['metric'])} {percent(value)} on test, published {percent(published['value'])}"
+    return low <= value <= high, f"{words} ({percents((low, high))}), on another machine or with other packages"
+
+
+def as_it_was(figures: Mapping[str, Any]) -> bool:
+    """Whether this is the machine of the figures, with the packages that every step had."""
+    here = describe_machine([usable_cpus()])
+    machine = all(here[key] == figures["machine"][key] for key in _OF_THE_MACHINE)
+    return machine and all(package_versions(tuple(one)) == one for one in figures["packages"])
+
+
+def _rows(dataset: Dataset) -> dict[str, int]:
+    return {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)}
+
+
+def _on_test(folder: Path, metric: str, test: Split, task: str) -> float:
+    model = OnnxPredictor.open(folder, usable_cpus())
+    logits = predict_logits(model, test.texts)
+    return float(score(metric, logits, test.targets(model.labels, task), positive=positive_column(model.labels)))

@@ -1,0 +1,130 @@
+"""What is in models/ is whole and answers; a model is published with what makes it again, and is made again."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import compress
+from benchmarks.models import check as checking
+from benchmarks.models import publish as publishing
+from benchmarks.models import table as listing
+from benchmarks.models.publish import FIGURES, MODELS, MOST_BYTES, publish
+from benchmarks.models.recipe import RECIPE, published, recipe_text
+from compress.data.dataset import write_dataset
+from compress.folder import MANIFEST, read_manifest
+from compress.machine import describe_machine
+from compress.recipes.recipe import read_recipe
+from compress.task import reads_pairs
+from compress.tuning.promise import divided
+from tests.tiny import read
+
+PUBLISHED = sorted(path.parent for path in MODELS.rglob(FIGURES))
+NAME = "reviews/balanced"
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.relative_to(MODELS).as_posix())
+def test_a_published_model_is_whole_and_answers(folder: Path) -> None:
+    look_at(folder)
+
+
+def look_at(folder: Path) -> None:
+    """What holds for every folder in models/."""
+    read_recipe(folder / RECIPE)
+    for path in filter(Path.is_file, folder.rglob("*")):
+        assert path.stat().st_size <= MOST_BYTES, path
+        machine = path.suffix != ".onnx" and re.search(r"[\"' ]/(home|tmp|work|root)/", path.read_text("utf-8"))
+        assert not machine, f"{path} names a folder of the machine that it comes from"
+    kept = json.loads((folder / FIGURES).read_text(encoding="utf-8"))["kept"]
+    assert kept == (folder / MANIFEST).is_file()
+    if kept:
+        manifest = read_manifest(folder)  # which looks at every digest
+        texts: list[Any] = ["What is this?", "Something else, and longer."]
+        texts = [(text, text) for text in texts] if reads_pairs(manifest.task) else texts
+        answers = compress.load(folder, threads=1)(texts)
+        assert len(answers) == len(texts)
+
+
+@pytest.fixture(scope="module")
+def workplace(shallow_encoder: Path, few_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder with an encoder and data known by relative names; what is published goes there too."""
+    place = tmp_path_factory.mktemp("models")
+    (place / "encoder").symlink_to(shallow_encoder)
+    (place / "sets").mkdir()
+    (place / "sets" / "reviews").symlink_to(few_data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for module in (publishing, checking, listing):
+            patch.setattr(module, "MODELS", place / "published")
+        yield
+
+
+@pytest.fixture(scope="module")
+def search(workplace: None) -> Path:  # noqa: ARG001
+    """The folder of a search that took the teacher itself in int8, as far as it is read."""
+    out, data = Path("search"), Path("sets/reviews")
+    compress.finetune("encoder", data, "teacher", epochs=1, learning_rate=1e-3, threads=1)
+    dataset = read(data)
+    write_dataset(replace(dataset, validation=divided(dataset)[0]), out / "data")
+    compress.quantize(Path("teacher").absolute(), out / "data", out / "best", max_drop=100, threads=1)
+    accuracy = {"metric": "accuracy", "value": 0.5, "ci95": [0.0, 1.0]}
+    entry = {"accuracy": accuracy, "answer_p50_ms": 2.0, "answer_p95_ms": 3.0, "size_bytes": 4, "parameters": 5}
+    change = {"accuracy_delta": 0.0, "ci95": [-0.1, 0.1], "speedup_answer": 1.0}
+    entries = [
+        entry | {"name": name, "backend": "torch", "precision": "fp32", "versus_first": change}
+        for name in ("teacher", "best")
+    ]
+    machine = describe_machine([1])
+    results = {"models": entries, "machine": machine, "created": "2026-11-27", "warnings": []}
+    results |= {"test_texts": len(dataset.test), "settings": {"threads": [1]}, "search": {"found": "It was found."}}
+    (out / "report").mkdir()
+    (out / "report" / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    return out
+
+
+def test_a_published_model_is_made_again_byte_for_byte(search: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = publish(search, NAME, "../../../sets/reviews")
+    look_at(out)
+    everything = "".join(path.read_text(encoding="utf-8") for path in (out / MANIFEST, out / RECIPE, out / "README.md"))
+    assert str(Path.cwd()) not in everything
+    assert "It was found." in everything
+    assert "[reviews/balanced](reviews/balanced/README.md) | 50.0%" in listing.table()
+    assert checking.check(NAME, Path("sets"))
+    assert capsys.readouterr().out == f"{NAME}: made again, byte for byte\n"
+
+
+def test_a_large_model_is_published_as_its_recipe(search: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "MOST_BYTES", 10)
+    out = publish(search, "reviews/large", "../../../sets/reviews")
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", FIGURES, RECIPE]
+    assert "too large" in (out / "README.md").read_text(encoding="utf-8")
+    assert "its recipe |" in listing.table()
+
+
+def test_other_bytes_are_the_same_model_only_elsewhere_and_within_the_interval(search: Path) -> None:
+    out = publish(search, NAME, "../../../sets/reviews")
+    figures = json.loads((out / FIGURES).read_text(encoding="utf-8")) | {"graph_sha256": "other"}
+    dataset = read(Path("sets/reviews"))
+
+    def compared(**changes: Any) -> bool:
+        return checking.compare(search / "best", figures | changes, dataset)[0]
+
+    accuracy = figures["model"]["accuracy"]
+    assert not compared()
+    assert compared(packages=[{"torch": "0.1"}])
+    assert not compared(packages=[{"torch": "0.1"}], model={"accuracy": accuracy | {"ci95": [1.1, 1.2]}})
+
+
+def test_what_nobody_else_could_make_is_refused(search: Path) -> None:
+    with pytest.raises(SystemExit, match="path of this machine"):
+        publish(search, NAME, "/data/reviews")
+    with pytest.raises(SystemExit, match="no model best, only other"):
+        results = json.loads((search / "report" / "results.json").read_text(encoding="utf-8"))
+        publishing.figures_of({"models": [results["models"][0] | {"name": "other"}]}, search / "best", [])
+    entry = read_manifest(search / "best").history[-1] | {"parent": {"source": str(Path("teacher").absolute())}}
+    with pytest.raises(SystemExit, match="which nobody else has"):
+        recipe_text(NAME, list(published([entry], "reviews")), "reviews")
