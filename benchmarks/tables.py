@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import beside, catalogue, distillation, families, long_texts, pruning, reference, scaling
+from benchmarks import attacks, beside, catalogue, distillation, families, long_texts, pruning, reference, scaling
 from benchmarks.gpu.table import table as gpu_table
 from benchmarks.peers import table as peers
 from compress.benchmark.report.page import as_markdown
@@ -27,6 +27,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 _BY_DATA_SET = {"distillation": distillation.table, "pruning": pruning.table}
 _BESIDE = {"graphs": beside.graphs, "throughput_peers": beside.bulk, "textbrewer": beside.distillation}
 _FROM_CODE: dict[str, Callable[[], str]] = {
+    "attacks": attacks.table,
     "catalogue": catalogue.table,
     "families": families.table,
     "commands": reference.commands,
