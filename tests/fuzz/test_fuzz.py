@@ -10,7 +10,7 @@ import pytest
 from tests.fuzz import tried
 from tests.fuzz.kinds import KINDS
 
-CASES = {"csv": 150, "tsv": 100, "jsonl": 150, "recipe": 60, "manifest": 150, "load": 60, "search": 50}
+CASES = {"csv": 150, "tsv": 100, "jsonl": 150, "recipe": 60, "manifest": 150, "load": 60, "search": 50, "kept": 400}
 
 
 @pytest.mark.parametrize("kind", KINDS)
