@@ -8,7 +8,7 @@ import pytest
 from compress.modeling.widths import Architecture, Cut, Widths
 from compress.tuning.candidates import Candidate, Whole, candidates_of, depths
 from compress.tuning.goals import Goals
-from compress.tuning.search import Costs, Plan, Try, best, front, next_try, plan, rungs, settled
+from compress.tuning.search import Costs, Plan, Try, best, front, next_try, plan, rungs, settled, smallest_plan
 
 MINILM = Architecture("bert", 384, 32, 30522, 512, 2, 77, "gelu")
 COSTS = Costs(epoch_s=60.0, other_s=10.0)
@@ -84,8 +84,12 @@ def test_a_search_keeps_to_its_time_and_its_estimate(minutes: int) -> None:
     assert took_s <= 1.4 * wanted.seconds(COSTS)
 
 
-def test_no_time_for_one_candidate_is_no_plan() -> None:
-    assert plan(candidates(), 20, COSTS, 15.0) is None
+def test_the_smallest_plan_has_the_cheapest_candidate_and_with_less_time_there_is_none() -> None:
+    least = smallest_plan(candidates())
+    needed_s = least.seconds(COSTS)
+    assert needed_s == min(Plan([candidates()[0], each], [1]).seconds(COSTS) for each in candidates()[1:])
+    assert plan(candidates(), 20, COSTS, needed_s) == least
+    assert plan(candidates(), 20, COSTS, needed_s - 1e-6) is None
     unlimited = plan(candidates(), 20, COSTS, None)
     assert unlimited == Plan(candidates(), rungs(20))
     assert rungs(20) == [2, 7, 20]
