@@ -85,10 +85,10 @@ def folders(place: Path) -> Mapping[str, tuple[Path, Callable[[Path, Path], bool
 
 def _join(small: Path, large: Path, folder: Path) -> None:
     """A cascade that hands on below a score that nobody chose."""
-    parts = {SMALL: small, LARGE: large}
-    for name, part in parts.items():
-        copy_part(part, read_manifest(part), folder / name)
-    write_manifest(folder, joined(*map(read_manifest, parts.values()), {"hand_on_below": 0.9}))
+    manifests = read_manifest(small), read_manifest(large)
+    for name, part, manifest in zip((SMALL, LARGE), (small, large), manifests, strict=True):
+        copy_part(part, manifest, folder / name)
+    write_manifest(folder, joined(*manifests, {"hand_on_below": 0.9}))
 
 
 def missed(changes: int, seed: int, place: Path) -> dict[str, tuple[int, list[str]]]:

@@ -7,6 +7,7 @@ case; ``--keep`` writes a file a kind. A case is made from its number alone: ``-
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; default: all")
     parser.add_argument("--cases", type=int, default=1_000, help="of each kind, a fifth of load (default: 1000)")
     parser.add_argument("--first", type=int, default=0, help="number of the first case (default: 0)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="for each kind (default: no end)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the results there, as KIND.json")
     given = parser.parse_args()
     if unknown := set(given.kinds) - KINDS.keys():
@@ -31,22 +33,23 @@ def main() -> int:
     if given.keep:
         given.keep.mkdir(exist_ok=True)
     kinds = given.kinds or KINDS
-    escaped = [_fuzzed(kind, given.first, given.cases, given.keep) for kind in kinds]
+    escaped = [_fuzzed(kind, given) for kind in kinds]
     return 1 if any(escaped) else 0
 
 
-def _fuzzed(kind: str, first: int, cases: int, keep: Path | None) -> int:
+def _fuzzed(kind: str, given: argparse.Namespace) -> int:
     """How many cases of the kind escaped."""
-    record = Record()
-    found = tried(kind, range(first, first + -(-cases // _LONG.get(kind, 1))))
+    record, cases = Record(), -(-given.cases // _LONG.get(kind, 1))
+    found = tried(kind, range(given.first, given.first + cases), given.minutes)
     told = {
         "kind": kind,
-        "first": first,
+        "first": given.first,
+        "asked": cases,
         "cases": found.cases,
         "escapes": dict(found.escapes),
         "problems": {name: {"case": number, "story": story[-700:]} for name, (number, story) in found.first.items()},
     }
-    record.tell(told, keep / f"{kind}.json" if keep else None)
+    record.tell(told, given.keep / f"{kind}.json" if given.keep else None)
     sys.stdout.flush()
     return found.escapes.total()
 
