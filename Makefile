@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 demo: setup
 	$(BIN)/compress demo --out runs/demo
 
+# Compiled files are kept also where the environment says otherwise: tests start many processes.
+test test-all: export PYTHONDONTWRITEBYTECODE :=
+
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 

@@ -5,6 +5,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -133,15 +134,17 @@ def describe_machine(threads: list[int]) -> dict[str, Any]:
 
 def package_versions(packages: Iterable[str]) -> dict[str, str | None]:
     """The version of each package; None for one that is not installed."""
+    return {package: _package_version(package) for package in packages}
+
+
+@cache  # a recipe's every step asks again, and it takes 5 ms a package
+def _package_version(package: str) -> str | None:
     from importlib.metadata import PackageNotFoundError, version  # slow, and no part of loading a model
 
-    found: dict[str, str | None] = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def choose_precision(wanted: str, device: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from tests.processes import memory_folder
+from tests.processes import fork_server, memory_folder
 
 WORDS = {
     "negative": ["bad", "awful", "dull", "boring", "poor", "waste", "mess", "tired"],
@@ -41,6 +41,10 @@ _pin_worker()  # on import: torch counts its CPUs when a test's conftest or modu
 
 # PyTorch and transformers leave half a million objects, which collections look at in vain: a tenth of a training.
 gc.set_threshold(50_000, 20, 20)
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # which will import all of it, and has one CPU
+    fork_server()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -192,8 +196,8 @@ def tiny_static(tiny_onnx: Path, tiny_data: Path, once: Callable[..., Path]) -> 
 
 @pytest.fixture
 def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Timed models are forked from a process that has imported PyTorch, and timed for moments: for tests of what is
-    done with their answers and times.
+    """Timed models are forked from a process that has imported PyTorch, and timed for moments; charts are left out:
+    for tests of what is done with their answers and times.
 
     Importing it takes seconds a worker. What a worker loads and holds, and how long it takes for that, is looked at in
     ``tests/benchmark``, where it starts as it does for users.
@@ -201,17 +205,29 @@ def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     from compress.benchmark import interleave
     from compress.workers import process
     from tests.processes import ForkedWorker
+    from tests.undrawn import leave_charts_out
 
+    leave_charts_out(monkeypatch)
     monkeypatch.setattr(process, "_start", ForkedWorker)
     monkeypatch.setattr(interleave, "_SLOWEST_TURN_S", 0.03)
     monkeypatch.setattr(interleave, "_FASTEST_TURN_S", 0.005)
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have no charts, for tests of their words and tables."""
+    from tests.undrawn import leave_charts_out
+
+    leave_charts_out(monkeypatch)
+
+
+@pytest.fixture
 def quick_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Latency tables are measured for a moment: those of tiny models need not be exact."""
     from compress.latency import table
+    from compress.workers import timing
 
+    monkeypatch.setattr(timing, "_UNTIMED_S", 0.0)
     monkeypatch.setattr(table, "_ROUNDS", 2)
     monkeypatch.setattr(table, "_TURN_S", 0.005)
     monkeypatch.setattr(table, "_PROCESSES", 1)

@@ -11,6 +11,8 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import import_module
+from multiprocessing import resource_tracker, util
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
@@ -21,6 +23,25 @@ from typing import IO, Any
 PRELOADED = ["torch", "transformers.models.bert.modeling_bert", "accelerate", "compress.cli.main",
               "compress.steps.training", "compress.training.finetune", "compress.distillation.distill",
               "compress.benchmark.backends.torch_modes", "compress.runtime.session", "tests.freeze"]  # fmt: skip
+
+
+# A program for ``python -c``: JSON lists of the command's arguments in, its status, stdout and stderr for each out.
+# What it imports is imported once.
+COMMANDS_IN_FORKS = """
+import json, os, sys, tempfile
+from compress.cli.main import main
+
+def ended(arguments):
+    files = [tempfile.TemporaryFile("w+") for _ in range(2)]
+    if (child := os.fork()) == 0:
+        for stream, file in enumerate(files, start=1):
+            os.dup2(file.fileno(), stream)
+        sys.exit(main(arguments))
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return [status, *(file.seek(0) or file.read() for file in files)]
+
+print(json.dumps([ended(arguments) for arguments in json.loads(sys.argv[1])]))
+"""
 
 
 def memory_folder() -> str | None:
@@ -73,6 +94,12 @@ def in_fork(work: Callable[[], int], told: Path, at_end: Callable[[], object] = 
     return child
 
 
+def forget(*packages: str) -> None:
+    """Import these anew from now on, as a fresh process would: for a fork, which is spared what they import."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
+        del sys.modules[name]
+
+
 def start_module(
     arguments: Sequence[str], told: Path, file_bytes: int = resource.RLIM_INFINITY, printed: Path | None = None
 ) -> BaseProcess:
@@ -92,6 +119,30 @@ def start_server() -> None:
     """Start what the other processes are forked from, and stays, now."""
     _server()
     ensure_running()
+
+
+def fork_server() -> None:
+    """Start it as a fork of this process, which imports for both; for one that has one CPU and has done nothing yet."""
+    for name in PRELOADED:
+        import_module(name)
+    resource_tracker.ensure_running()  # a process of its own, as ever
+    util.spawnv_passfds, spawn = _fork_passfds, util.spawnv_passfds
+    start_server()
+    util.spawnv_passfds = spawn
+
+
+def _fork_passfds(_: str, command: Sequence[str], kept: Sequence[int]) -> int:
+    """What multiprocessing starts as ``python -c``, with the same files open, in a fork."""
+    if child := os.fork():
+        return child
+    for number in [int(each.name) for each in Path("/proc/self/fd").iterdir()]:
+        if number > 2 and number not in kept:
+            with suppress(OSError):  # the listing's own
+                os.close(number)
+    try:
+        exec(command[-1], {})
+    finally:
+        os._exit(0)
 
 
 class ForkedWorker:
@@ -139,6 +190,9 @@ def _run_worker(module: str, environment: dict[str, str], pipe: Connection, told
     os.dup2(pipe.fileno(), 1)
     pipe.close()
     os.dup2(os.open(told, os.O_WRONLY | os.O_APPEND), 2)
+    from compress.workers import timing  # not before torch has counted its CPUs
+
+    timing._UNTIMED_S = 0.0
     runpy.run_module(module, run_name="__main__")
 
 

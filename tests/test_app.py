@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import compress
+from tests.processes import COMMANDS_IN_FORKS
 
 TEXTS = ["a good film", "a dull mess", "", "never seen words: Żółć 漢字 🎬", "good " * 500]
 
@@ -29,6 +30,13 @@ def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str
 def run_cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     program = "from compress.cli.main import main\nsys.exit(main())"
     return run(WITHOUT_EXTRAS + program, *arguments)
+
+
+def forked_cli(commands: list[list[str]]) -> list[tuple[int, str, str]]:
+    """Status, stdout and stderr of each, without the extras."""
+    found: list[tuple[int, str, str]] = answer(WITHOUT_EXTRAS + COMMANDS_IN_FORKS, json.dumps(commands))
+    assert len(found) == len(commands)
+    return found
 
 
 def answer(program: str, *arguments: str | Path) -> Any:
@@ -90,31 +98,25 @@ def test_doctor_works_without_the_extras_and_names_them(tiny_int8: Path) -> None
         assert expected in finished.stdout
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("predict", "--help"), ("doctor", "--help"), ("--version",)])
-def test_help_works_without_the_extras(arguments: tuple[str, ...]) -> None:
-    finished = run_cli(*arguments)
-    assert (finished.returncode, finished.stderr) == (0, "")
-    assert finished.stdout
+def test_help_works_without_the_extras() -> None:
+    for status, printed, errors in forked_cli([["--help"], ["predict", "--help"], ["doctor", "--help"], ["--version"]]):
+        assert (status, errors) == (0, "")
+        assert printed
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        *[(command, "model", "--data", "d.csv") for command in ("finetune", "distill", "prune", "quantize", "bench")],
-        ("export", "model"),
-        ("run", "recipe.yaml"),
-        ("demo",),
-        ("finetune", "--help"),
-    ],
-    ids=" ".join,
-)
-def test_a_step_says_which_extra_to_install(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    out = [] if "--help" in arguments else ["--out", str(tmp_path / "out")]
-    finished = run_cli(*arguments, *out)
-    assert finished.returncode == 2, finished.stderr
-    assert finished.stderr.startswith("compress: ")
-    assert finished.stderr.count("\n") == 1
-    assert "pip install 'compress-bert[" in finished.stderr
+def test_a_step_says_which_extra_to_install(tmp_path: Path) -> None:
+    commands = [
+        *([step, "model", "--data", "d.csv"] for step in ("finetune", "distill", "prune", "quantize", "bench")),
+        ["export", "model"],
+        ["run", "recipe.yaml"],
+        ["demo"],
+    ]
+    out = ["--out", str(tmp_path / "out")]
+    for status, _, errors in forked_cli([*([*command, *out] for command in commands), ["finetune", "--help"]]):
+        assert status == 2, errors
+        assert errors.startswith("compress: ")
+        assert errors.count("\n") == 1
+        assert "pip install 'compress-bert[" in errors
     assert list(tmp_path.iterdir()) == []
 
 

@@ -22,7 +22,7 @@ from compress.tuning.promise import Promise
 from compress.tuning.search import Try
 
 BEST, RECIPE = "best", "recipe.yaml"
-_SECONDS = 3.0
+_SECONDS, _PARTIAL_SECONDS = 3.0, 0.5
 _MOST_MEASURED = 6  # models in the report beside the teacher
 _RECIPE_HEAD = """# What `compress auto` chose, for {goals}.
 # `compress run recipe.yaml --out DIR` makes DIR/best again. The data are beside this file, as the search used them: its
@@ -84,7 +84,7 @@ def write_search_report(
     Returns:
         What bench found.
     """
-    config = BenchConfig.parse({**settings, "seconds": 0.5 if partial else _SECONDS})
+    config = BenchConfig.parse({**settings, "seconds": _PARTIAL_SECONDS if partial else _SECONDS})
     results = bench(models[: _MOST_MEASURED + 1], dataset.test, dataset.task, config)
     best = out.parent / BEST
     chosen = next((entry for entry in results["models"] if entry["path"] == str(best)), None)

@@ -130,6 +130,7 @@ def test_worker_that_crashes_leaves_the_last_line_of_its_traceback(tiny_onnx: Pa
             worker.prepare(Workload(1, 4), [])
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_everyone_gets_the_same_number_of_rounds(tiny_onnx: Path) -> None:
     shares: list[float] = []
     rounds_ms: dict[str, list[Times]] = {}
@@ -151,6 +152,7 @@ def test_without_test_texts_it_says_how_to_give_them(tiny_onnx: Path) -> None:
         bench([tiny_onnx], Split(texts=[], labels=[]), "single_label", QUICK)
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("task", ["multi_label", "pair_multi_label"])
 def test_a_model_of_another_task_is_refused(tiny_onnx: Path, task: str) -> None:
     with pytest.raises(CompressError, match="single_label model, the data is"):
@@ -179,17 +181,20 @@ def test_f1_of_three_labels_is_refused_before_anything_is_timed(
         bench([tmp_path / "onnx"], TEST, "single_label", BenchConfig(metric="f1"))
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_the_reference_is_not_swapped_for_another(tiny_onnx: Path, broken: Path) -> None:
     with pytest.raises(CompressError, match="first model is the reference"):
         bench([broken, tiny_onnx], TEST, "single_label", QUICK)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_unknown_label_names_model_and_label(tiny_onnx: Path) -> None:
     strange = Split(texts=["a", "b"], labels=[("positive",), ("lukewarm",)])
     with pytest.raises(CompressError, match=f"{tiny_onnx.name} .*'lukewarm'.*negative, positive"):
         bench([tiny_onnx], strange, "single_label", QUICK)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_length_beyond_the_models_limit_is_refused(tiny_onnx: Path) -> None:
     with pytest.raises(CompressError, match=r"bench\.length 100000 is more than"):
         bench([tiny_onnx], TEST, "single_label", BenchConfig(batch=[1], length=[100000]))
@@ -232,6 +237,7 @@ def test_texts_without_labels_give_speed_and_agreement_only(tiny_onnx: Path, tmp
     assert f"on {len(TEXTS)} test texts" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_figures_are_those_of_the_raw_times_that_are_kept(tiny_onnx: Path, tmp_path: Path) -> None:
     results = bench([tiny_onnx], TEST, "single_label", QUICK)
     write_report(results, tmp_path)

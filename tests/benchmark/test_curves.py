@@ -96,6 +96,7 @@ def test_scale_of_the_metric_holds_all_values_and_does_not_blow_up_noise(percent
     assert high - low >= 1 - 1e-9  # two points, of which one may be beyond 0 or 100
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_shared_history_is_drawn_once_with_the_model_it_made() -> None:
     teacher, student = past(), past("distill", seconds=30.0)
     export = {"step": "export", "seconds": 1.0, "metrics": {}}
@@ -105,6 +106,7 @@ def test_shared_history_is_drawn_once_with_the_model_it_made() -> None:
     assert page.count('aria-label="Validation metric and loss of') == 2 * 2  # for desk and phone
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_history_of_an_onnx_model_alone_is_drawn() -> None:
     export = {"step": "export", "seconds": 1.0, "metrics": {}}
     page = as_html(trained([[past(metric="macro_f1"), export]]))
@@ -112,6 +114,7 @@ def test_history_of_an_onnx_model_alone_is_drawn() -> None:
     assert "Kept: macro-F1 95.5%, step 42 of 56" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_training_there_is_no_heading() -> None:
     assert "Learning curves" not in as_html(document(2))
 

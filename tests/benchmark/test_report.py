@@ -176,6 +176,7 @@ def test_all_three_files_are_written_and_failures_are_shown(tmp_path: Path) -> N
     assert as_html(again) == (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_partial_report_says_so(tmp_path: Path) -> None:
     write_report(document(2) | {"partial": True}, tmp_path)
     assert "<b>Partial</b>" in (tmp_path / "report.html").read_text()
@@ -184,6 +185,7 @@ def test_a_partial_report_says_so(tmp_path: Path) -> None:
     assert "<b>Partial</b>" not in page_of(2)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_was_left_out_skipped_or_is_doubtful_is_said_in_both() -> None:
     about = {
         "warnings": ["the machine was busy"],
@@ -199,6 +201,7 @@ def test_what_was_left_out_skipped_or_is_doubtful_is_said_in_both() -> None:
     assert page.count(">skipped</td>") == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_macro_f1_keeps_its_capital_in_headings() -> None:
     results = document(2)
     for entry in results["models"]:
@@ -215,6 +218,7 @@ def test_recommends_the_fastest_that_is_close_enough() -> None:
     assert "The faster two-layers" in chosen.why
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_time_to_an_answer_decides_where_it_was_measured() -> None:
     results = document(5)
     first, *others = results["models"]
@@ -313,6 +317,7 @@ def test_the_front_holds_only_models_whose_speed_up_can_be_stated() -> None:
     assert "without models" not in doubtful_page((1.73, 2.0))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_method_says_how_a_neighbour_is_kept_from_costing_one_model_more() -> None:
     results = doubtful((1.9, 2.1)) | {"spin": "10000"}
     page = as_html(results)

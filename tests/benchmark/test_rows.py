@@ -1,12 +1,12 @@
 """Which backends run which models, what is left out and why."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ import pytest
 import compress
 from compress import folder
 from compress.benchmark.measure import bench
+from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.report.page import as_html
 from compress.benchmark.rows import Row, open_row, plan
 from compress.config import BenchConfig
@@ -22,6 +23,7 @@ from compress.modeling.checkpoint import save_checkpoint
 from compress.runtime.encoding import Feeds, pad
 from compress.runtime.predictor import BATCH_TOKENS, Predictor
 from tests.benchmark.test_bench import TEST
+from tests.processes import forget, in_fork
 from tests.tiny import make_bert, make_checkpoint
 
 
@@ -97,18 +99,30 @@ print(json.dumps(["torch" in sys.modules, "onnxruntime" in sys.modules, peak]))
 """
 
 
-def test_a_worker_loads_no_runtime_but_its_own(tiny_torch: Path, tiny_onnx: Path) -> None:
-    """Another one would be part of its peak memory, which is far smaller without PyTorch."""
-    of_torch, of_onnx = map(served, (tiny_torch, tiny_onnx))
-    assert of_torch[:2] == [True, False]
-    assert of_onnx[:2] == [False, True]
-    assert of_onnx[2] < of_torch[2]
+@pytest.mark.usefixtures("forked_workers")
+def test_a_worker_for_onnx_loads_no_pytorch(tiny_torch: Path, tiny_onnx: Path) -> None:
+    """It would be part of its peak memory, which is far smaller without."""
+    command = [sys.executable, "-c", SERVED, str(tiny_onnx)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    torch, onnxruntime, peak_bytes = json.loads(told)
+    assert (torch, onnxruntime) == (False, True)
+    with ModelWorker("with PyTorch", Row(tiny_torch), 1) as other:
+        other.open()
+        assert peak_bytes < (other.cost().peak_memory_bytes or 0)
 
 
-def served(model: Path) -> list[Any]:
-    command = [sys.executable, "-c", SERVED, str(model)]
-    found: list[Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return found
+def test_a_worker_for_pytorch_loads_no_onnxruntime(
+    tiny_torch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["", str(tiny_torch)])
+
+    def serve() -> int:
+        forget("compress", "onnxruntime")
+        exec(SERVED, {})
+        return int("onnxruntime" in sys.modules)
+
+    child = in_fork(serve, tmp_path / "told")
+    assert os.waitpid(child, 0)[1] == 0, (tmp_path / "told").read_text()
 
 
 @pytest.mark.parametrize("backend", [None, "torch", "torch-bf16", "onnxruntime", "openvino"])

@@ -194,7 +194,7 @@ def test_the_command_does_without_what_is_left_out(tmp_path: Path) -> None:
     check_that_the_table_and_the_goals_come_from_the_results(document)
 
 
-@pytest.mark.usefixtures("forked_workers", "quick_table")
+@pytest.mark.usefixtures("forked_workers", "timed_here")
 def test_the_other_parts_do_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     setting = miniature(tmp_path)
     make_all(setting)

@@ -11,16 +11,18 @@ from compress.runtime.encoding import Text
 from compress.runtime.graph_file import FP32_GRAPH, INT8_GRAPH
 from compress.task import reads_pairs
 from tests.clients.test_clients import answers_of, ask, is_short, need, write_folder
+from tests.families.models import ALIKE
 from tests.families.test_parity import classifier, real_texts, tokenizer_of
 
 # In its int8 form where the client answers it as ONNX Runtime does here.
 CLIENTS = {"onnxruntime": INT8_GRAPH, "optimum": INT8_GRAPH, "transformers.js": INT8_GRAPH, "openvino": FP32_GRAPH}
 READ_PAIRS = ("distilbert", "roberta", "camembert", "deberta-v2")  # the others read texts
+EACH = [pytest.param(name, marks=pytest.mark.slow) if name in ALIKE else name for name in FAMILIES]
 TEXTS = 40
 pytestmark = pytest.mark.clients
 
 
-@pytest.fixture(scope="module", params=list(FAMILIES))
+@pytest.fixture(scope="module", params=EACH)
 def folder(request: pytest.FixtureRequest, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pruned model with random weights."""
     tokenizer = tokenizer_of(request.param, shared_data)

@@ -45,6 +45,7 @@ def rows_of(task: str, labels: list[str]) -> list[dict[str, object]]:
     return rows
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize(("model_type", "task", "labels", "importance"), TASKS)
 def test_each_task_goes_all_the_way(
     model_type: str, task: str, labels: int, importance: str, tiny_encoder: Path, tiny_data: Path, tmp_path: Path

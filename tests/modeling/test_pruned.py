@@ -1,56 +1,47 @@
 """A pruned model on disk: whole, without pickle, and readable by the Auto classes in any order of imports."""
 
 import json
-import subprocess
-import sys
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from compress.errors import CompressError
 from compress.families.bert import BERT
 from compress.modeling.checkpoint import load_classifier, save_checkpoint
 from compress.modeling.pruned import pruned_config
+from tests.processes import forget, in_fork
 from tests.tiny import make_bert, make_checkpoint, make_feeds, same_weights, torch_logits, weights_of
 
 HEADS, NEURONS = (4, 0, 1, 3), (128, 32, 0, 64)
 
 AUTO = "from transformers import AutoModelForSequenceClassification, AutoConfig"
 IMPORTS = (f"import compress; {AUTO}", f"{AUTO}; import compress")
-MORE_IMPORTS = (f"import compress; import transformers.models.bert; {AUTO}",)
-# Each order of imports in a process of its own, forked after what takes longest to import: all but the two themselves.
-CHILD = """
-import os, sys
-import safetensors.torch, scipy.optimize, tokenizers, torch, torch._dynamo, torch.distributed.checkpoint
-import torch.distributed.tensor, torch.export
-torch.set_num_threads(1)
-assert not {"compress", "transformers"} & sys.modules.keys()
+MORE_IMPORTS = f"import compress; import transformers.models.bert; {AUTO}"
 
-def reload(imports, folder, expected):
-    exec(imports, globals())
-    config = AutoConfig.from_pretrained(folder)
-    assert (config.model_type, config.heads_per_layer) == ("pruned_bert", [4, 0, 1, 3]), config
-    model = AutoModelForSequenceClassification.from_pretrained(folder)
-    expected = safetensors.torch.load_file(expected)
-    inputs = {name: expected.pop(name) for name in ("input_ids", "attention_mask", "token_type_ids")}
-    logits = expected.pop("logits")
+
+def reload(imports: str, folder: Path, expected: Path) -> int:
+    """As in a process that begins with these imports: both packages are forgotten first."""
+    forget("compress", "transformers")
+    torch.set_num_threads(1)
+    names: dict[str, Any] = {}
+    exec(imports, names)
+    config = names["AutoConfig"].from_pretrained(folder)
+    assert (config.model_type, config.heads_per_layer) == ("pruned_bert", list(HEADS)), config
+    model = names["AutoModelForSequenceClassification"].from_pretrained(folder)
+    weights = load_file(expected)
+    inputs = {name: weights.pop(name) for name in ("input_ids", "attention_mask", "token_type_ids")}
+    logits = weights.pop("logits")
     assert type(model).__name__ == "PrunedBertForSequenceClassification", type(model)
-    assert model.state_dict().keys() == expected.keys()
-    assert all(torch.equal(weight, expected[name]) for name, weight in model.state_dict().items())
+    assert same_weights(model.state_dict(), weights)
     with torch.inference_mode():
         assert torch.equal(model(**inputs).logits, logits)
-
-folder, expected, *orders = sys.argv[1:]
-for order in orders:
-    if (child := os.fork()) == 0:
-        reload(order, folder, expected)
-        sys.exit()
-    assert os.waitpid(child, 0)[1] == 0, order
-"""
+    return 0
 
 
 @pytest.fixture
@@ -68,13 +59,12 @@ def saved(tiny_encoder: Path, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-@pytest.mark.parametrize("orders", [IMPORTS, pytest.param(MORE_IMPORTS, marks=pytest.mark.slow)])
-def test_a_fresh_process_reloads_a_pruned_model_bit_for_bit_whatever_is_imported_first(
-    saved: Path, orders: tuple[str, ...]
+@pytest.mark.parametrize("imports", [*IMPORTS, pytest.param(MORE_IMPORTS, marks=pytest.mark.slow)])
+def test_a_pruned_model_is_reloaded_bit_for_bit_whatever_is_imported_first(
+    saved: Path, imports: str, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", CHILD, str(saved), str(saved.parent / "expected.safetensors"), *orders]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
+    child = in_fork(lambda: reload(imports, saved, tmp_path / "expected.safetensors"), tmp_path / "told")
+    assert os.waitpid(child, 0)[1] == 0, (tmp_path / "told").read_text()
 
 
 def test_the_folder_has_safetensors_and_no_pickle(saved: Path) -> None:

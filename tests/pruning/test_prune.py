@@ -18,7 +18,7 @@ from compress.pruning.rounds import Budget, plan_rounds
 from compress.runtime.encoding import Encoding, Text, TextEncoder
 from compress.training.optimization import Optimizer
 from compress.training.run_files import RunFiles
-from tests.tiny import read, same_weights, weights_of
+from tests.tiny import make_bert, make_checkpoint, read, same_weights, weights_of
 
 FAST: dict[str, Any] = {"precision": "fp32", "threads": 1, "batch_size": 16, "learning_rate": 5e-4}
 
@@ -90,11 +90,11 @@ def test_every_round_has_the_first_teacher_and_the_cut_model_of_the_round_before
 
 
 def test_killed_in_any_round_it_goes_on_and_ends_as_if_it_had_not_been(
-    tiny_torch: Path, few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_encoder: Path, few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     often = {"checkpoint_seconds": 0, "batch_size": 8, "eval_steps": 2, "patience": 100}  # a checkpoint every two steps
     config = PruneConfig(**{**FAST, "heads": 0.5, "epochs": 2, "rounds": 2, **often})
-    whole, data = load_classifier(str(tiny_torch)), read(few_data)
+    whole, data = make_checkpoint(tiny_encoder, make_bert((4,), (128,)), ("negative", "positive")), read(few_data)
 
     def run(name: str) -> Any:
         for part in (name, f"{name}/unfinished"):

@@ -31,7 +31,7 @@ def saved(model: Path, folder: Path, ruin: "Any") -> Path:
 
 
 @pytest.fixture
-def brittle(tiny_torch: Path, tmp_path: Path) -> Path:
+def brittle(two_layers: Path, tmp_path: Path) -> Path:
     """Good fp32 answers, but int8 ruins its pooler: an outlier on an input that is always 0."""
 
     def ruin(bert: Any) -> None:
@@ -39,11 +39,11 @@ def brittle(tiny_torch: Path, tmp_path: Path) -> Path:
         norm.weight[0] = norm.bias[0] = 0
         bert.pooler.dense.weight[:, 0] = OUTLIER
 
-    return saved(tiny_torch, tmp_path / "brittle", ruin)
+    return saved(two_layers, tmp_path / "brittle", ruin)
 
 
 @pytest.fixture
-def hopeless(tiny_torch: Path, tmp_path: Path) -> Path:
+def hopeless(two_layers: Path, tmp_path: Path) -> Path:
     """Good fp32 answers, but int8 ruins every product of its FFNs, of its attention and of its pooler."""
 
     def ruin(bert: Any) -> None:
@@ -61,7 +61,7 @@ def hopeless(tiny_torch: Path, tmp_path: Path) -> Path:
                 reader.weight[1:, 0] = OUTLIER
         bert.pooler.dense.weight[:, 0] = OUTLIER
 
-    return saved(tiny_torch, tmp_path / "hopeless", ruin)
+    return saved(two_layers, tmp_path / "hopeless", ruin)
 
 
 def test_what_is_reported_is_the_paired_difference_on_the_same_texts() -> None:
@@ -121,8 +121,8 @@ def test_a_rare_label_that_is_lost_is_a_loss_of_f1_and_hardly_one_of_accuracy(la
     assert [found["f1"].accuracy_delta, found["f1"].drop_points] == pytest.approx([-1, 100])
 
 
-def test_a_sample_is_spread_over_the_texts_and_keeps_them_together(tiny_torch: Path, tiny_data: Path) -> None:
-    reference = reference_outputs(TorchPredictor(load_classifier(str(tiny_torch))), read(tiny_data).validation)
+def test_a_sample_is_spread_over_the_texts_and_keeps_them_together(two_layers: Path, tiny_data: Path) -> None:
+    reference = reference_outputs(TorchPredictor(load_classifier(str(two_layers))), read(tiny_data).validation)
     few = reference.sample(7)
     assert len(few.encodings) == len(few.targets) == len(few.logits) == 7
     assert few.encodings[0] is reference.encodings[0]

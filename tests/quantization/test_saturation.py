@@ -89,14 +89,14 @@ def test_a_safe_range_is_safe_and_the_largest(weight: np.ndarray) -> None:
 
 
 @pytest.fixture
-def reference(tiny_onnx: Path, tiny_data: Path) -> ReferenceOutputs:
-    return reference_outputs(OnnxPredictor.open(tiny_onnx, 1), read(tiny_data).validation)
+def reference(two_layers_onnx: Path, tiny_data: Path) -> ReferenceOutputs:
+    return reference_outputs(OnnxPredictor.open(two_layers_onnx, 1), read(tiny_data).validation)
 
 
 def test_what_is_observed_is_kept_within_range_and_the_rest_is_counted(
-    tiny_onnx: Path, reference: ReferenceOutputs
+    two_layers_onnx: Path, reference: ReferenceOutputs
 ) -> None:
-    model = onnx.load(tiny_onnx / "onnx" / "model.onnx")
+    model = onnx.load(two_layers_onnx / "onnx" / "model.onnx")
     portable = portable_plan(model)
     reaches = observe(model, portable, reference.sample(20), threads=1)
     assert reaches.keys() == portable.largest.keys()
@@ -111,8 +111,8 @@ def test_what_is_observed_is_kept_within_range_and_the_rest_is_counted(
     assert closed.matrices == len(reaches)
 
 
-def test_portable_is_written_into_the_weights_and_told(tiny_onnx: Path, tiny_data: Path, tmp_path: Path) -> None:
-    compress.quantize(tiny_onnx, tiny_data, tmp_path / "out", portable=True, max_drop=100, threads=1)
+def test_portable_is_written_into_the_weights_and_told(two_layers_onnx: Path, tiny_data: Path, tmp_path: Path) -> None:
+    compress.quantize(two_layers_onnx, tiny_data, tmp_path / "out", portable=True, max_drop=100, threads=1)
     assert read_manifest(tmp_path / "out").history[-1]["metrics"]["without_vnni"]["left_columns"] == 0
     for tensor in onnx.load(tmp_path / "out" / "onnx" / "model_quantized.onnx").graph.initializer:
         if tensor.name.endswith(".weight.int8"):

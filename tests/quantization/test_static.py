@@ -117,14 +117,14 @@ def test_what_is_collected_is_what_the_products_read(parent: TorchPredictor) -> 
 
 
 @pytest.fixture
-def reference(tiny_onnx: Path, tiny_data: Path) -> ReferenceOutputs:
-    return reference_outputs(OnnxPredictor.open(tiny_onnx, 1), read(tiny_data).validation)
+def reference(two_layers_onnx: Path, tiny_data: Path) -> ReferenceOutputs:
+    return reference_outputs(OnnxPredictor.open(two_layers_onnx, 1), read(tiny_data).validation)
 
 
 def test_the_reach_of_static_activations_is_that_of_their_integers(
-    tiny_onnx: Path, reference: ReferenceOutputs
+    two_layers_onnx: Path, reference: ReferenceOutputs
 ) -> None:
-    fp32 = onnx.load(tiny_onnx / "onnx" / "model.onnx")
+    fp32 = onnx.load(two_layers_onnx / "onnx" / "model.onnx")
     config = QuantizeConfig(activations="static")
     way = activations("static", fp32, reference, reference.encodings, config, threads=1)
     rewrite, reaches = way.rewrite, way.reaches
@@ -148,9 +148,9 @@ def test_the_reach_of_static_activations_is_that_of_their_integers(
 
 @pytest.mark.parametrize("settings", [{"activations": "static"}, {"for_": "openvino"}, {"calibrate": "percentile"}])
 def test_static_graphs_go_through_the_same_gate_into_a_folder(
-    settings: dict[str, Any], tiny_onnx: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    settings: dict[str, Any], two_layers_onnx: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compress.quantize(tiny_onnx, tiny_data, tmp_path / "out", portable=True, threads=1, **settings)
+    compress.quantize(two_layers_onnx, tiny_data, tmp_path / "out", portable=True, threads=1, **settings)
     metrics = read_manifest(tmp_path / "out").history[-1]["metrics"]
     assert (metrics["activations"], metrics["ranges"] in RANGES) == ("static", True)
     assert metrics["agreement"] > 0.9
@@ -174,9 +174,9 @@ def test_static_graphs_go_through_the_same_gate_into_a_folder(
 
 
 def test_auto_takes_the_faster_kind_of_those_that_pass(
-    tiny_onnx: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    two_layers_onnx: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    metrics = compress.quantize(tiny_onnx, tiny_data, tmp_path / "out", activations="auto", threads=1).metrics
+    metrics = compress.quantize(two_layers_onnx, tiny_data, tmp_path / "out", activations="auto", threads=1).metrics
     speeds = metrics["texts_per_s"]
     assert speeds.keys() == {"dynamic", "static"}
     assert metrics["activations"] == max(speeds, key=speeds.__getitem__)
@@ -186,11 +186,11 @@ def test_auto_takes_the_faster_kind_of_those_that_pass(
 
 
 def test_auto_takes_what_passes_where_the_other_kind_does_not(
-    tiny_onnx: Path, reference: ReferenceOutputs, monkeypatch: pytest.MonkeyPatch
+    two_layers_onnx: Path, reference: ReferenceOutputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Static ranges that are far too narrow cut nearly all that the products read."""
     monkeypatch.setattr("compress.quantization.activations.RANGES", {"narrow": lambda _: Range(0.0, 1e-6)})
-    fp32 = onnx.load(tiny_onnx / "onnx" / "model.onnx")
+    fp32 = onnx.load(two_layers_onnx / "onnx" / "model.onnx")
     config = QuantizeConfig(activations="auto", max_drop=1)
     found = quantize(fp32, reference, [Encoding([0, 0], [0, 0])], config, threads=1)
     assert found.accepted.activations.kind == "dynamic"
@@ -198,9 +198,9 @@ def test_auto_takes_what_passes_where_the_other_kind_does_not(
     assert any("static activations" in name for name in found.failed)
 
 
-def test_settings_that_do_not_fit_are_refused(tiny_onnx: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_settings_that_do_not_fit_are_refused(two_layers_onnx: Path, tiny_data: Path, tmp_path: Path) -> None:
     with pytest.raises(CompressError, match=r"quantize\.activations should be 'dynamic', 'static' or 'auto', got best"):
-        compress.quantize(tiny_onnx, tiny_data, tmp_path / "out", activations="best")
+        compress.quantize(two_layers_onnx, tiny_data, tmp_path / "out", activations="best")
     with pytest.raises(CompressError, match="activations are static for openvino, got auto; leave activations out"):
-        compress.quantize(tiny_onnx, tiny_data, tmp_path / "out", activations="auto", for_="openvino")
+        compress.quantize(two_layers_onnx, tiny_data, tmp_path / "out", activations="auto", for_="openvino")
     assert not list(tmp_path.iterdir())

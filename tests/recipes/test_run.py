@@ -22,6 +22,7 @@ from compress.workers import process
 from tests.benchmark.results_schema import check_results
 from tests.processes import ForkedWorker, start_module, wait_until
 from tests.tiny import write_rows
+from tests.undrawn import leave_charts_out
 
 # What is done with a bench's answers is the same in workers that start as users' do, which tests/benchmark looks at.
 pytestmark = pytest.mark.usefixtures("forked_workers")
@@ -109,6 +110,7 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     done = Bench(the_recipe(), tmp_path_factory.mktemp("runs") / "out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "_start", ForkedWorker)
+        leave_charts_out(patch)
         assert done.run() == set(STEPS)
     return done
 

@@ -29,9 +29,10 @@ from compress.tuning.judge import Judge
 from compress.tuning.planner import Planner
 from compress.tuning.search import Try
 from compress.tuning.teacher import check_better_than_a_constant
-from compress.workers import process
+from compress.workers import process, timing
 from tests.processes import ForkedWorker
 from tests.tiny import TimerHere
+from tests.undrawn import leave_charts_out
 
 GRAPH = "onnx/model_quantized.onnx"
 TRIED = {"teacher-int8", "cut-2x"}
@@ -40,11 +41,13 @@ GOALS: dict[str, Any] = {"max_drop": 50.0, "threads": 1}
 
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
-    """Two candidates, three epochs at most, and times that need not be exact."""
+    """Two candidates, two epochs at most, and times that need not be exact."""
     every = candidates.candidates_of
     with pytest.MonkeyPatch.context() as patch:
+        leave_charts_out(patch)
         patch.setattr(process, "_start", ForkedWorker)
         patch.setattr(deployment, "GraphTimer", TimerHere)
+        patch.setattr(timing, "_UNTIMED_S", 0.0)
         patch.setattr(table, "_ROUNDS", 2)
         patch.setattr(table, "_TURN_S", 0.005)
         patch.setattr(table, "_PROCESSES", 1)
@@ -53,13 +56,14 @@ def small() -> Iterator[None]:
         patch.setattr(interleave, "_SLOWEST_TURN_S", 0.01)
         patch.setattr(interleave, "_FASTEST_TURN_S", 0.005)
         patch.setattr(outcome, "_SECONDS", 0.02)
-        patch.setattr(planner, "full_epochs", lambda _: 3)
+        patch.setattr(outcome, "_PARTIAL_SECONDS", 0.02)
+        patch.setattr(planner, "full_epochs", lambda _: 2)
         patch.setattr(planner, "candidates_of", lambda *given: [each for each in every(*given) if each.name in TRIED])
         yield
 
 
 @pytest.fixture(scope="module")
-def stopped(tiny_torch: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stopped(tiny_torch: Path, few_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search that Ctrl-C ended at its third try."""
     judged = Judge.judged
     seen: list[Any] = []
@@ -73,18 +77,18 @@ def stopped(tiny_torch: Path, tiny_data: Path, tmp_path_factory: pytest.TempPath
     out = tmp_path_factory.mktemp("auto") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Judge, "judged", stop_at_the_third)
-        given = ["auto", str(tiny_torch), "--data", str(tiny_data), "--out", str(out), "--max-drop", "50"]
+        given = ["auto", str(tiny_torch), "--data", str(few_data), "--out", str(out), "--max-drop", "50"]
         assert main([*given, "--threads", "1", "--quiet"]) == 130
     return out
 
 
 @pytest.fixture(scope="module")
-def found(stopped: Path, tiny_torch: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def found(stopped: Path, tiny_torch: Path, few_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same search, gone on with and finished."""
     out = tmp_path_factory.mktemp("auto") / "out"
     shutil.copytree(stopped, out)
-    result = compress.auto(tiny_torch, tiny_data, out, **GOALS)
-    assert result.metrics["held_back_texts"] == 30
+    result = compress.auto(tiny_torch, few_data, out, **GOALS)
+    assert result.metrics["held_back_texts"] == 12
     assert "goal_met_on_held_back" not in result.metrics
     return out
 
@@ -109,7 +113,7 @@ def test_everything_is_left_and_loads(found: Path) -> None:
     assert [entry["step"] for entry in manifest.history][-2:] == ["quantize", "auto"]
     card = (found / "best" / "README.md").read_text()
     assert "## How it was found" in card
-    assert "on 30 validation texts kept out of the search" in card
+    assert "on 12 validation texts kept out of the search" in card
     page = (found / "report" / "index.html").read_text()
     assert "The search" in page
     assert all(each["candidate"] in page for each in tries)
@@ -127,13 +131,13 @@ def test_each_training_chooses_its_weights_by_itself(found: Path) -> None:
 
 
 def test_what_is_known_already_takes_no_time(
-    found: Path, tiny_torch: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    found: Path, tiny_torch: Path, few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With an hour, cuts that would take two to measure are used where they are known."""
     shutil.copytree(found, tmp_path / "out")
     monkeypatch.setattr(planner, "cuts_seconds", lambda *_: 7200.0)
     config = AutoConfig(max_drop=50.0, hours=1.0, threads=1)
-    ground = Ground.of(str(tiny_torch), DataConfig(data=str(tiny_data)), config, tmp_path / "out")
+    ground = Ground.of(str(tiny_torch), DataConfig(data=str(few_data)), config, tmp_path / "out")
     Planner(ground).tell()
     assert ground.memory.facts["estimated_s"] < 3600
 
@@ -198,12 +202,12 @@ def test_ctrl_c_leaves_the_best_so_far_and_the_same_command_goes_on(stopped: Pat
 
 
 def test_other_goals_use_what_was_tried_and_what_none_meets_is_told(
-    found: Path, tiny_torch: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    found: Path, tiny_torch: Path, few_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(found, out)
     before = tries_of(out)
-    given = ["auto", str(tiny_torch), "--data", str(tiny_data), "--out", str(out), "--speedup", "1e6"]
+    given = ["auto", str(tiny_torch), "--data", str(few_data), "--out", str(out), "--speedup", "1e6"]
     assert main([*given, "--max-drop", "50", "--threads", "1"]) == 2
     said = capsys.readouterr().err
     last = said.strip().split("\n")[-1]
@@ -215,15 +219,15 @@ def test_other_goals_use_what_was_tried_and_what_none_meets_is_told(
     assert any((out / "front").iterdir())
 
 
-def test_what_cannot_begin(found: Path, tiny_torch: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_what_cannot_begin(found: Path, tiny_torch: Path, few_data: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("keep")
     with pytest.raises(CompressError, match="exists and is not the folder of a search"):
-        compress.auto(tiny_torch, tiny_data, tmp_path / "mine", max_drop=1, overwrite=True)
+        compress.auto(tiny_torch, few_data, tmp_path / "mine", max_drop=1, overwrite=True)
     with pytest.raises(CompressError, match="is too short for one candidate; give"):
-        compress.auto(tiny_torch, tiny_data, tmp_path / "short", max_drop=1, hours=1e-6, threads=1)
+        compress.auto(tiny_torch, few_data, tmp_path / "short", max_drop=1, hours=1e-6, threads=1)
     with pytest.raises(CompressError, match=r"of a search that differs in seed, threads; choose another"):
-        compress.auto(tiny_torch, tiny_data, found, max_drop=1, seed=1, threads=2)
+        compress.auto(tiny_torch, few_data, found, max_drop=1, seed=1, threads=2)
     with pytest.raises(CompressError, match="no better than that of always answering"):
         check_better_than_a_constant("teacher", "macro_f1", 0.5, 0.5, "positive")
 

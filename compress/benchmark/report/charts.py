@@ -19,6 +19,7 @@ from compress.benchmark.report.speedup import Entry, p50_ms
 INK, QUIET, ACCENT, TRACK = "var(--ink)", "var(--quiet)", "var(--accent)", "var(--track)"
 _ROW_PX, _METRIC_PX, _LOSS_PX = 40, 110, 60
 _PREFIX = "validation_"
+_ID = re.compile(r'(\bid="|\burl\(#)([^")]+)')  # where it is given and where it is used
 _FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 
 
@@ -69,10 +70,9 @@ def as_svg(chart: Spec) -> str:
 
 def _own_ids(svg: str) -> str:
     """Ids that depend on the chart alone; the renderer counts them up over a process, and a page holds many charts."""
-    names = list(dict.fromkeys(re.findall(r'\bid="([^"]+)"', svg)))
-    places = re.compile("|".join(rf'(?<=\bid="){name}(?=")|(?<=url\(#){name}(?=\))' for name in map(re.escape, names)))
-    chart = zlib.crc32(places.sub("", svg).encode())
-    return places.sub(lambda found: f"c{chart:x}-{names.index(found.group())}", svg) if names else svg
+    numbers: dict[str, int] = {}
+    chart = zlib.crc32(_ID.sub(r"\1", svg).encode())
+    return _ID.sub(lambda found: f"{found[1]}c{chart:x}-{numbers.setdefault(found[2], len(numbers))}", svg)
 
 
 @dataclass(frozen=True, slots=True)
