@@ -38,7 +38,8 @@ class Try:
         value: the metric, as a fraction; ``value_ci95`` is its 95% interval.
         loss: points lost against the teacher, and ``loss_ci95`` the paired 95% interval.
         agreement: the share of texts that get the teacher's answer.
-        ms: median from a text to its answer; ``ms_ci95`` is its 95% interval.
+        ms: median from a text to its answer, of a cascade the mean; ``ms_ci95`` is its 95% interval. Both are in
+            proportion to the teacher's int8 model, which was timed beside it.
         megabytes: of the int8 model.
         train_s: what the training took; ``seconds`` the whole try.
         failed: why there is no model; empty where there is one.
