@@ -49,9 +49,9 @@ def pairs(tries: Sequence[Try], goals: Goals, texts: int) -> list[Pair]:
     singles = [each for each in tries if _THEN not in each.candidate]
     chosen = best(singles, goals)
     slowest_ms = chosen.ms if chosen else goals.latency_ms or math.inf
-    found = []
-    for small in front(singles):
-        options = [Pair(small, large, _left(goals, large)) for large in front(singles) if large.ms > small.ms]
+    models, found = front(singles), []
+    for place, small in enumerate(models):
+        options = [Pair(small, large, _left(goals, large)) for large in models[place + 1 :]]
         fitting = [pair for pair in options if _fits(pair, goals, texts) and pair.expected_ms < slowest_ms]
         found += sorted(fitting, key=lambda pair: pair.expected_ms)[:1]
     return sorted(found, key=lambda pair: pair.expected_ms)[:_AT_MOST]
