@@ -28,18 +28,18 @@ class Parquet:
             raise CompressError(f"{path}: Parquet files need the package pyarrow; 'pip install pyarrow'")
         self.path = path
         with self._open() as file:
-            self.names = tuple(file.schema_arrow.names)
+            self._schema = file.schema_arrow
+        self.names = tuple(self._schema.names)
         refuse_duplicates(str(path), self.names)
         refuse_clash(str(path), self.names, added)
 
     def tables(self, columns: Sequence[str]) -> Iterator[Table]:
         """The columns given, of some rows at a time."""
         done = 0
-        with self._open() as file:
-            for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
-                cells = {column: self._values(batch.column(column), column) for column in columns}
-                yield Table(str(self.path), cells, range(done + 1, done + batch.num_rows + 1), "row")
-                done += batch.num_rows
+        for batch in self._batches(list(columns)):
+            cells = {column: self._values(batch.column(column), column) for column in columns}
+            yield Table(str(self.path), cells, range(done + 1, done + batch.num_rows + 1), "row")
+            done += batch.num_rows
 
     def copy(self, out: Path, names: Sequence[str], answers: Iterable[Sequence[Any]]) -> None:
         """Write the file to ``out`` with an answer in each row, in columns of these names."""
@@ -50,13 +50,17 @@ class Parquet:
         first = next(remaining)
         remaining = chain([first], remaining)
         added = [pyarrow.field(name, _type_of(value)) for name, value in zip(names, first, strict=True)]
-        with self._open() as file, out.open("wb") as sink:
-            schema = reduce(pyarrow.Schema.append, added, file.schema_arrow)
-            with pyarrow.parquet.ParquetWriter(sink, schema) as writer:
-                for rows in _groups(file.iter_batches(ROWS_AT_ONCE)):
-                    columns = zip(*islice(remaining, rows.num_rows), strict=True)
-                    more = [pyarrow.array(cells, field.type) for field, cells in zip(added, columns, strict=True)]
-                    writer.write_table(pyarrow.Table.from_arrays([*rows.columns, *more], schema=schema))
+        schema = reduce(pyarrow.Schema.append, added, self._schema)
+        with out.open("wb") as sink, pyarrow.parquet.ParquetWriter(sink, schema) as writer:
+            for rows in _groups(self._batches()):
+                columns = zip(*islice(remaining, rows.num_rows), strict=True)
+                more = [pyarrow.array(cells, field.type) for field, cells in zip(added, columns, strict=True)]
+                writer.write_table(pyarrow.Table.from_arrays([*rows.columns, *more], schema=schema))
+
+    def _batches(self, columns: Sequence[str] | None = None) -> Iterator[Any]:
+        """Rows as pyarrow has them, of all columns by default; what fails outside, as in a writer, stays outside."""
+        with self._open() as file:
+            yield from file.iter_batches(ROWS_AT_ONCE, columns=columns)
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -66,7 +70,9 @@ class Parquet:
         try:
             with pyarrow.parquet.ParquetFile(self.path) as file:
                 yield file
-        except pyarrow.ArrowException as error:
+        except (pyarrow.ArrowException, OSError) as error:
+            if getattr(error, "errno", None) is not None:  # the system's own: the disk fails, say
+                raise
             raise CompressError(f"{self.path}: not a whole Parquet file ({error}); write it again") from None
 
     def _values(self, column: Any, name: str) -> list[Any]:

@@ -206,6 +206,8 @@ def open_session(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # One block for a whole run, as long as its shape needs, leaves the arena in pieces where every batch has another.
+    options.enable_mem_pattern = False
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = profile_prefix

@@ -70,6 +70,14 @@ def write_parquet(path: Path, texts: Sequence[str]) -> Path:
     return path
 
 
+def broken_parquet() -> bytes:
+    """A file whose end, which says where all is, is whole, and whose first page is not."""
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"text": TEXTS}), sink)
+    content = sink.getvalue()
+    return content[:4] + b"\xff" * 40 + content[44:]
+
+
 WRITERS: dict[str, Callable[[Path, Sequence[str]], Path]] = {
     ".csv": write_csv,
     ".jsonl": write_jsonl,
@@ -359,6 +367,7 @@ def test_a_file_that_changes_meanwhile_is_refused(classifier: Classifier, tiny_i
         ("d.jsonl", '{"text": "a"}\n[1]\n', (), ("line 2", "expected an object")),
         ("d.jsonl", '{"text": "a"}\n{"text"\n', (), ("line 2", "not JSON")),
         ("d.parquet", "no", (), ("not a whole Parquet file",)),
+        ("d.parquet", broken_parquet(), (), ("not a whole Parquet file",)),
         ("d.xlsx", "no", (), (".csv", ".parquet")),
         ("d.csv.gz", "no", (), ("unpack",)),
     ],
