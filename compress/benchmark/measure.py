@@ -1,6 +1,6 @@
 """bench: every model's accuracy, latency and size, side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,14 +27,20 @@ if TYPE_CHECKING:
     from compress.data import Split
 
 
-def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig) -> dict[str, Any]:
+def bench(
+    models: Sequence[Path],
+    test: "Split",
+    task: str,
+    config: BenchConfig,
+    measured: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
     """Measure ``models`` on the ``test`` split of a ``task``; the first is the reference of every comparison.
 
     A later model that fails to load or whose process dies is listed under ``failed`` with its reason; the others are
     measured all the same. A model that none of the requested backends can run is ``left_out``, a batch that needs more
     memory than there is is ``skipped``, and ``warnings`` are reasons to doubt the figures, such as a busy machine. Test
     texts without labels leave accuracies out. Ctrl-C ends the measuring and returns the results so far, ``partial``, if
-    every model has been timed at least once.
+    every model has been timed at least once. ``measured`` is called when the measuring has ended, either way.
 
     Returns:
         The document that results.json holds, and the raw times as ``samples``, which are written apart.
@@ -59,6 +65,7 @@ def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig)
         if not findings.timed():
             raise
         partial = True
+    measured()
     check_reference(rows, findings.failed)
     failed = findings.failed
     entries = compare(findings.timed(), test, config)

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from compress.benchmark.interrupts import CtrlC
 from compress.config import BenchConfig, ExportConfig, QuantizeConfig
 from compress.errors import CompressError
 from compress.evaluation.metrics import training_metric
@@ -143,10 +144,12 @@ def bench(
         **settings: those of :class:`compress.config.BenchConfig`.
 
     Raises:
-        KeyboardInterrupt: on Ctrl-C, after a report of what was measured until then, marked partial, is written.
+        KeyboardInterrupt: on Ctrl-C, after a report of what was measured until then is written, marked partial where
+            that is not all.
     """
     models = [models] if isinstance(models, str | Path) else list(models)
-    with data_step(BenchConfig, settings, data, out, overwrite, inputs=tuple(models)) as job:
+    inputs = tuple(models)
+    with CtrlC() as ctrl_c, data_step(BenchConfig, settings, data, out, overwrite, inputs=inputs) as job:
         from compress.benchmark.measure import bench as core
         from compress.benchmark.report.page import write_report
         from compress.data import read_test
@@ -161,13 +164,13 @@ def bench(
         paths = [local_path(model) for model in models]
         with TemporaryDirectory() as temporary:
             floors = _baselines(job, test, paths[0], Path(temporary)) if job.config.baselines else []
-            results = core([*paths, *floors], test, task, job.config)
+            results = core([*paths, *floors], test, task, job.config, measured=ctrl_c.wait)
         for entry in results["models"]:
             if Path(entry["path"]) in floors:
                 entry["path"] = None  # its folder is removed
         write_report(results, job.folder)
         result = job.result({name: value for name, value in results.items() if name != "samples"})
-    if results["partial"]:
+    if results["partial"] or ctrl_c.came:
         raise KeyboardInterrupt(f"{out} has a report of what was measured until then")
     return result
 

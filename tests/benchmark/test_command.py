@@ -6,9 +6,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import compress
+from compress.benchmark import measure
+from compress.benchmark.judge import judge
 from compress.cli.main import main
 from tests.processes import start_interruptible
 
@@ -67,3 +71,22 @@ def test_ctrl_c_leaves_a_report_marked_partial(tiny_onnx: Path, tiny_data: Path,
     assert f"{out} has a report of what was measured until then" in errors
     assert json.loads((out / "results.json").read_text())["partial"]
     assert "Partial: interrupted" in (out / "report.md").read_text()
+
+
+@pytest.mark.usefixtures("forked_workers")
+def test_ctrl_c_after_the_last_round_waits_for_the_report(
+    tiny_onnx: Path, few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return judge(*arguments)
+
+    monkeypatch.setattr(measure, "judge", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt, match="has a report of what was measured until then"):
+            compress.bench([tiny_onnx], few_data, tmp_path / "out", seconds=0.01, threads=[1])
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not json.loads((tmp_path / "out" / "results.json").read_text())["partial"]
