@@ -19,7 +19,7 @@ class Benchmark:
     Attributes:
         what: what it shows.
         command: as it is typed in the repository's root, on the demo's models and the data in ``../shared/data``.
-        keeps: what it leaves in ``results/``, with ``*`` where that is a file a data set; None: it prints.
+        keeps: what it leaves in ``results/``, with ``*`` where that is a file a data set or kind; None: it prints.
         printed: what it prints is what is kept.
         quick: the part of it that ``make bench-quick`` runs, ``{out}`` being a file for its results.
         elsewhere: it needs a machine or models that ``make bench`` does not have.
@@ -140,6 +140,8 @@ BENCHMARKS = (
     Benchmark(
         "thresholds by label against 0.5 for all, macro-F1 on test",
         f"python -m benchmarks.thresholds runs/distillation/goemotions/teacher --data {SHARED}/goemotions",
+        "thresholds.json",
+        printed=True,
     ),
     Benchmark(
         "how often a single file answers otherwise than its folder",
@@ -213,8 +215,16 @@ BENCHMARKS = (
         "python -m tests.faults --points 400 --keep benchmarks/results/faults.json",
         "faults.json",
     ),
-    Benchmark("files that users write, fuzzed", "python -m tests.fuzz --cases 100000"),
-    Benchmark("random changes to finished folders and caches", "python -m tests.tamper --changes 2000"),
+    Benchmark(
+        "files that users write, fuzzed",
+        "python -m tests.fuzz --cases 100000 --keep benchmarks/results/fuzz",
+        "fuzz/*.json",
+    ),
+    Benchmark(
+        "random changes to finished folders and caches",
+        "python -m tests.tamper --changes 2000 --keep benchmarks/results/tamper.json",
+        "tamper.json",
+    ),
     Benchmark(
         "commands that meet in one folder, or in one cache",
         "python -m tests.rounds --rounds 1000 --keep benchmarks/results/rounds.json",

@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import (
     ablation_table,
+    attacks,
     beside,
     catalogue,
     distillation,
@@ -40,6 +41,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 _BY_DATA_SET = {"distillation": distillation.table, "pruning": pruning.table}
 _BESIDE = {"graphs": beside.graphs, "throughput_peers": beside.bulk, "textbrewer": beside.distillation}
 _FROM_CODE: dict[str, Callable[[], str]] = {
+    "attacks": attacks.table,
     "catalogue": catalogue.table,
     "families": families.table,
     "models": models,

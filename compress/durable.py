@@ -72,6 +72,14 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
+def parse_json(content: str | bytes) -> Any:
+    """What JSON holds; ValueError for what is none, and for tables in tables beyond Python's depth."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
+
+
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
     """Write an object as JSON whose last entry is the sha256 of all bytes before it."""
     text = json.dumps(content, indent=2, ensure_ascii=False).encode(errors="backslashreplace")  # a lone surrogate
@@ -86,10 +94,7 @@ def read_sealed(path: Path, *, required: bool = True) -> dict[str, Any]:
         ValueError: a byte of the file was changed, or it holds no JSON object.
     """
     content = path.read_bytes()
-    try:
-        found = json.loads(content)
-    except RecursionError:
-        raise ValueError("too deeply nested") from None
+    found = parse_json(content)
     if not isinstance(found, dict):
         raise ValueError("no JSON object")
     if _SEAL in found or required:

@@ -146,15 +146,16 @@ def _parse(path: Path) -> Manifest:
     known = {name: raw[name] for name in ENTRIES}  # later versions, and users, may have added more
     files = tuple(File(file["name"], file["bytes"], file["sha256"]) for file in known.pop("files"))
     for file in files:
-        _refuse_outside(path, file)
+        refuse_outside(path, file.name)
     labels, history, max_length = tuple(known.pop("labels")), tuple(known.pop("history")), int(known.pop("max_length"))
     return Manifest(**known, labels=labels, history=history, max_length=max_length, files=files)
 
 
-def _refuse_outside(manifest: Path, file: File) -> None:
-    parts = PureWindowsPath(file.name)  # it knows the separators of all systems
+def refuse_outside(listing: Path, name: str) -> None:
+    """Refuse a file that ``listing`` names, relative to its own folder, where it lies outside of that."""
+    parts = PureWindowsPath(name)  # it knows the separators of all systems
     if parts.anchor or ".." in parts.parts:  # a link is no harm, wherever it leads: the digest guards the content
-        raise CompressError(f"{manifest}: lists {file.name}, which lies outside the folder; do not use it")
+        raise CompressError(f"{listing}: lists {name}, which lies outside the folder; do not use it")
 
 
 def _check(folder: Path, file: File) -> None:

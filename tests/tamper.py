@@ -1,6 +1,6 @@
 """Random changes to the files of a finished folder or cache, one at a time, and whether each is noticed.
 
-python -m tests.tamper --changes 2000
+python -m tests.tamper --changes 2000 --keep benchmarks/results/tamper.json
 
 Prints, for each kind of folder, changes tried and missed; the exit status is 1 if any was missed.
 """
@@ -16,7 +16,9 @@ from pathlib import Path
 import compress
 from compress.distillation.teacher_cache.shard import INDEX, LOGITS, is_sound
 from compress.errors import CompressError
-from compress.folder import read_manifest, write_manifest
+from compress.folder import LARGE, SMALL, read_manifest, write_manifest
+from compress.packaging.cascade import copy_part, joined
+from tests.kept import Record, add_keep
 
 MODELS = Path(__file__).parent / "compatibility" / "made_by_d737081"
 
@@ -75,8 +77,18 @@ def folders(place: Path) -> Mapping[str, tuple[Path, Callable[[Path, Path], bool
     compress.export(place / "int8", place / "single file", single_file=True)
     for kind in ("torch", "onnx", "int8"):  # earlier versions wrote no digest of the manifest
         write_manifest(place / kind, read_manifest(place / kind))
-    check = dict.fromkeys(("torch", "onnx", "int8", "single file"), model_notices) | {"cache": cache_notices}
+    _join(place / "int8", place / "onnx", place / "cascade")
+    models = ("torch", "onnx", "int8", "single file", "cascade")
+    check = dict.fromkeys(models, model_notices) | {"cache": cache_notices}
     return {kind: (place / kind, notices) for kind, notices in check.items()}
+
+
+def _join(small: Path, large: Path, folder: Path) -> None:
+    """A cascade that hands on below a score that nobody chose."""
+    manifests = read_manifest(small), read_manifest(large)
+    for name, part, manifest in zip((SMALL, LARGE), (small, large), manifests, strict=True):
+        copy_part(part, manifest, folder / name)
+    write_manifest(folder, joined(*manifests, {"hand_on_below": 0.9}))
 
 
 def missed(changes: int, seed: int, place: Path) -> dict[str, tuple[int, list[str]]]:
@@ -100,11 +112,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.tamper", description="random changes to finished folders")
     parser.add_argument("--changes", type=int, default=2_000, help="over all kinds of folders (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, help="draws them (default: 0)")
+    add_keep(parser)
     given = parser.parse_args()
+    record = Record()
     with tempfile.TemporaryDirectory() as place:
         found = missed(given.changes, given.seed, Path(place))
-    for kind, (tried, passed) in found.items():
-        sys.stdout.write(f"{kind}: {tried} changes, {len(passed)} missed {passed[:5]}\n")
+    changes = {kind: {"changes": tried, "missed": passed} for kind, (tried, passed) in found.items()}
+    total = sum(tried for tried, _ in found.values())
+    record.tell({"seed": given.seed, "asked": given.changes, "changes": total, "kinds": changes}, given.keep)
     return 1 if any(passed for _, passed in found.values()) else 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 import pytest
+from safetensors.numpy import load_file as read_tensors
 
 import compress
 from compress.errors import CompressError
@@ -184,10 +185,25 @@ def pickled(name: str) -> Harm:
     return unmarked(harm)
 
 
+def sharded(place: Callable[[Path], Path | str]) -> Harm:
+    """The weights lie elsewhere, and an index names them there."""
+
+    def harm(folder: Path) -> None:
+        weights = folder / "model.safetensors"
+        names = list(read_tensors(weights))
+        weights.rename(folder.parent / "secret.safetensors")
+        index = {"metadata": {}, "weight_map": dict.fromkeys(names, str(place(folder.parent)))}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+
+    return unmarked(harm)
+
+
 TORCH: dict[str, Harm] = {
     "an unknown class": code("config.json", model_type="evil", auto_map={"AutoConfig": "evil.Config"}),
     "pickled weights": pickled("pytorch_model.bin"),
     "pickled parts": pickled("model.safetensors.index.json"),
+    "parts above the folder": sharded(lambda _: "../secret.safetensors"),
+    "parts anywhere": sharded(lambda place: place / "secret.safetensors"),
     "weights that are a pickle": pickled("model.safetensors"),
     "a deep config": unmarked(lambda folder: (folder / "config.json").write_bytes(DEEP)),
 }

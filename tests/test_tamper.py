@@ -8,4 +8,4 @@ from tests.tamper import missed
 def test_no_change_is_missed(tmp_path: Path) -> None:
     found = missed(100, 0, tmp_path)
     assert found == {kind: (tried, []) for kind, (tried, _) in found.items()}
-    assert found.keys() == {"torch", "onnx", "int8", "single file", "cache"}
+    assert found.keys() == {"torch", "onnx", "int8", "single file", "cascade", "cache"}

@@ -1,6 +1,5 @@
 """The rows of a benchmark: each model folder with each backend that can run it, and how one is opened."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from compress.benchmark.backends.baselines import ABOUT, BaselinePredictor
 from compress.benchmark.backends.foreign_onnx import ForeignOnnx, find_foreign
+from compress.durable import parse_json
 from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.families.family import PRUNED
@@ -171,9 +171,9 @@ def _rows_of(path: Path, config: "BenchConfig") -> list[Row] | str:
 def _gpu_backends(path: Path) -> Sequence[str]:
     """What is run where nothing is asked for; not every family goes without padding."""
     try:
-        model_type = json.loads((path / "config.json").read_text(encoding="utf-8"))["model_type"]
+        model_type = parse_json((path / "config.json").read_bytes())["model_type"]
         unpadded = FAMILIES[model_type.removeprefix(PRUNED)].builder == "post-norm"
-    except (OSError, ValueError, LookupError):  # opening it says what is wrong with it
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # opening it says what is wrong with it
         unpadded = True
     return [name for name in _GPU_BACKENDS if unpadded or "varlen" not in name]
 

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+from compress.durable import parse_json
 from compress.errors import CompressError
 from compress.progress import say
 
@@ -126,6 +127,6 @@ def open_journal(path: Path, made_of: Mapping[str, Any], overwrite: bool) -> Ite
 def _entry(line: bytes) -> Any:
     """What a line says; None if it was not written whole."""
     try:
-        return json.loads(line) if line.endswith(b"\n") else None
+        return parse_json(line) if line.endswith(b"\n") else None
     except ValueError:
         return None

@@ -1,12 +1,12 @@
 """Parquet, Arrow and Excel files, and the folders that ``datasets`` writes with ``save_to_disk``."""
 
 import io
-import json
 import warnings
 from pathlib import Path
 from typing import Any
 
 from compress.data.tables import Table, refuse_duplicates
+from compress.durable import parse_json
 from compress.errors import CompressError
 from compress.progress import say_before_work
 
@@ -39,7 +39,7 @@ def read_saved_dataset(path: Path) -> Table:
     import pyarrow
 
     try:
-        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        state = parse_json((path / "state.json").read_bytes())
         files = [path / Path(part["filename"]).name for part in state["_data_files"]]
         return arrow_table(str(path), pyarrow.concat_tables([_open_arrow(file, file.read_bytes()) for file in files]))
     except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
@@ -62,7 +62,7 @@ def arrow_table(name: str, table: Any) -> Table:
 
     refuse_duplicates(name, table.column_names)
     try:
-        features = dict(json.loads(table.schema.metadata[b"huggingface"])["info"]["features"])
+        features = dict(parse_json(table.schema.metadata[b"huggingface"])["info"]["features"])
     except (KeyError, ValueError, TypeError):
         features = {}  # another program wrote the file
     columns = {}

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from compress.durable import put_in_place, sync
+from compress.durable import parse_json, put_in_place, sync
 from compress.errors import CompressError
 from compress.latency.deployment import Deployment
 from compress.latency.timer import Timer
@@ -200,8 +200,8 @@ def settle(model: StartTimer, reference: StartTimer) -> Timing:
 
 def read_timings(place: Path) -> dict[Widths, Timing]:
     """The timings of earlier runs; none where the file is missing or damaged."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        entries = json.loads(place.read_text(encoding="utf-8"))["timings"]
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        entries = parse_json(place.read_bytes())["timings"]
         return {Widths(tuple(entry.pop("heads")), tuple(entry.pop("neurons"))): Timing(**entry) for entry in entries}
     return {}
 

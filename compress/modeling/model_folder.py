@@ -13,7 +13,7 @@ from safetensors import safe_open
 from compress.data.dataset import some
 from compress.errors import CompressError
 from compress.families import FAMILIES
-from compress.folder import MANIFEST
+from compress.folder import MANIFEST, refuse_outside
 
 # In the order in which transformers looks for them.
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -128,8 +128,10 @@ def _weight_files(folder: Path) -> list[Path]:
     if found is None or found.suffix != ".json":
         return [found] if found else []
     _refuse_absent_content(found)
-    shards = json.loads(found.read_text(encoding="utf-8"))["weight_map"].values()
-    return [folder / name for name in sorted(set(shards))]
+    shards = sorted(set(json.loads(found.read_text(encoding="utf-8"))["weight_map"].values()))
+    for name in shards:
+        refuse_outside(found, name)
+    return [folder / name for name in shards]
 
 
 def _tokenizer_files(folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any
 from compress.clock import Stopwatch, in_words
 from compress.config import DataConfig, Names
 from compress.data import read_dataset, write_dataset
-from compress.durable import told_in_one_line, write_whole
+from compress.durable import parse_json, told_in_one_line, write_whole
 from compress.errors import CompressError
 from compress.folder import MANIFEST, digest_tree, read_manifest
 from compress.locks import LockedError, locked
@@ -56,7 +56,7 @@ def run(
         lock = locked(folder / LOCK) if os.access(folder, os.W_OK) else nullcontext()
         with told_in_one_line(f"--out {out}", below=folder), lock:
             try:
-                return _run(recipe, _RunState(folder, forget=overwrite))
+                return _run(recipe, RunState(folder, forget=overwrite))
             finally:
                 if {path.name for path in folder.iterdir()} <= {STATE, LOCK}:  # it failed before it wrote anything
                     shutil.rmtree(folder)
@@ -64,7 +64,7 @@ def run(
         raise CompressError(f"--out {out}: another run is writing there; wait for it or choose another") from None
 
 
-def _run(recipe: Recipe, state: "_RunState") -> dict[str, StepResult]:
+def _run(recipe: Recipe, state: "RunState") -> dict[str, StepResult]:
     watch, done = Stopwatch(), {}
     _prepare_data(recipe.data, state)
     for number, (name, wanted) in enumerate(recipe.steps.items(), start=1):
@@ -110,7 +110,7 @@ def _fingerprint(step: Step, data: str | None) -> str:
     )
 
 
-def _prepare_data(config: DataConfig, state: "_RunState") -> None:
+def _prepare_data(config: DataConfig, state: "RunState") -> None:
     """The splits as used, written once for all steps."""
     sources = [digest_source(source) for found in config.sources().values() for source in found]
     fingerprint = _fingerprint_of([config.model_dump(mode="json"), sources, __version__])
@@ -152,7 +152,7 @@ def _open(out: Path) -> Path:
     return out
 
 
-class _RunState:
+class RunState:
     """The memory of a run, ``run.json``: for each step the fingerprint of its inputs and the digest of its output."""
 
     def __init__(self, folder: Path, *, forget: bool) -> None:
@@ -160,7 +160,7 @@ class _RunState:
         self._steps: dict[str, dict[str, str]] = {}
         if not forget:
             try:
-                remembered = json.loads((folder / STATE).read_text(encoding="utf-8")).get("steps", {})
+                remembered = parse_json((folder / STATE).read_bytes()).get("steps", {})
                 self._steps = {name: dict(entry) for name, entry in remembered.items()}
             except (ValueError, AttributeError, TypeError):
                 say(f"{folder / STATE}: damaged, every step runs again")

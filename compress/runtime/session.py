@@ -1,6 +1,8 @@
 """An exported model in ONNX Runtime, behind the predictor seam."""
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from weakref import WeakSet
@@ -207,26 +209,37 @@ def open_session(
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = profile_prefix
-    content: Path | bytes = graph
+    contents: list[Path | bytes] = [graph]
     if isinstance(graph, Path) and wanted == _CPU and CAN_MAP:
         file = graph.resolve()  # through links, which onnxruntime follows no further than the folder
         options.add_session_config_entry(FOLDER_OPTION, str(file.parent))
         try:
-            content = without_weights(file)
+            # Some of onnxruntime's fusions of other programs' graphs fail on weights that are not in the graph.
+            contents = [without_weights(file), file]
         except (IndexError, ValueError):  # of another program: check_graph has read ours
             raise CompressError(
                 f"{graph}: not a whole ONNX file, truncated or a Git LFS pointer; get it again"
             ) from None
-    try:
-        session = ort.InferenceSession(content, options, providers=[wanted])
-    except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class of their own
-        name = graph if isinstance(graph, Path) else "the graph"
-        raise CompressError(f"{name}: onnxruntime {ort.__version__} cannot load it ({_reason(error)})") from None
+    session = _first_that_loads(contents, options, wanted, graph if isinstance(graph, Path) else "the graph")
     if (ran := session.get_providers()[0]) != wanted:  # onnxruntime goes on without one that cannot start
         raise CompressError(f"provider {provider} was asked for, but onnxruntime would run the graph on {ran}")
     if threads > 1:
         _threaded.add(session)
     return session
+
+
+def _first_that_loads(
+    contents: Sequence[Path | bytes], options: ort.SessionOptions, provider: str, name: str | Path
+) -> ort.InferenceSession:
+    """A session for the first of ``contents``, forms of one graph, that onnxruntime takes."""
+    *others, last = contents
+    for content in others:
+        with suppress(Exception):  # onnxruntime's exceptions share no base class of their own
+            return ort.InferenceSession(content, options, providers=[provider])
+    try:
+        return ort.InferenceSession(last, options, providers=[provider])
+    except Exception as error:  # noqa: BLE001 - as above
+        raise CompressError(f"{name}: onnxruntime {ort.__version__} cannot load it ({_reason(error)})") from None
 
 
 def _reason(error: Exception) -> str:

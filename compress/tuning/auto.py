@@ -1,7 +1,8 @@
 """auto: from what a model may cost to the best one that keeps to it."""
 
-import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from compress.formatting import metric_name, times
 from compress.locks import LockedError, locked
 from compress.machine import processes, use_threads
 from compress.paths import local_path
-from compress.progress import quietly, say
-from compress.runtime.predictor import predict_logits
-from compress.runtime.session import OnnxPredictor
+from compress.progress import say
+from compress.runtime.classifier import load
 from compress.steps.step import StepResult, history_entry, split_settings
+from compress.task import is_multi_label
 from compress.tuning import outcome
 from compress.tuning.candidates import Candidate
+from compress.tuning.cascades import pairs, steps_of
 from compress.tuning.goals import Goals
 from compress.tuning.ground import Ground
 from compress.tuning.judge import Judge
@@ -26,6 +28,7 @@ from compress.tuning.memory import LOCK, leave_nothing_behind, open_folder
 from compress.tuning.planner import END_S, Planner
 from compress.tuning.promise import Promise, promise_of
 from compress.tuning.search import Costs, Plan, Try, best, figures, front, next_try
+from compress.tuning.tried import tried, tried_together
 
 _SAID_FROM_S = 60.0  # a try that takes longer is announced
 
@@ -110,12 +113,7 @@ class _Search:
     def go_on(self) -> None:
         """Try until the search is over."""
         told_of_others = False
-        while (chosen := self._next()) is not None:
-            candidate, epochs = chosen
-            expected_s = self.costs.seconds(candidate, epochs)
-            if expected_s > _SAID_FROM_S:
-                say(f"{candidate.label(epochs)}: made now, about {in_words(expected_s)}")
-            found = self._try(candidate, epochs)
+        for found in chain(self._single_tries(), self._cascade_tries()):
             self.ground.memory.add(found)
             say(self._line(found))
             if self.judge.watch.busy() and not told_of_others:
@@ -172,22 +170,23 @@ class _Search:
             ground.folder / "report", models, ground.data, settings, search, warning=warning, partial=partial
         )
 
-    def _try(self, candidate: Candidate, epochs: int) -> Try:
-        """Make a candidate's model and judge it; what fails is a try too."""
-        ground, watch = self.ground, Stopwatch()
-        steps = ground.steps_of(candidate, epochs)
-        train_s = 0.0
-        try:
-            with quietly():
-                done = ground.run(steps)
-                train_s = sum(result.seconds for result in done.values() if result.step == candidate.command)
-                label = candidate.label(epochs)
-                found = self.judge.judged(ground.tries / label, Try(candidate.title, epochs))
-        except CompressError as error:
-            found = Try(candidate.title, epochs, failed=str(error))
-        if candidate.command and epochs < self.plan.rungs[-1]:
-            shutil.rmtree(ground.tries / candidate.trained(epochs), ignore_errors=True)
-        return replace(found, seconds=watch.seconds, train_s=train_s)
+    def _single_tries(self) -> Iterator[Try]:
+        """Those of the plan, each made when it is asked for."""
+        while (chosen := self._next()) is not None:
+            candidate, epochs = chosen
+            expected_s = self.costs.seconds(candidate, epochs)
+            if expected_s > _SAID_FROM_S:
+                say(f"{candidate.label(epochs)}: made now, about {in_words(expected_s)}")
+            keep = epochs >= self.plan.rungs[-1]
+            yield tried(self.ground, self.judge, candidate, epochs, keep=keep)
+
+    def _cascade_tries(self) -> Iterator[Try]:
+        """Two of the models together, where that may serve the goals better than one."""
+        ground, known = self.ground, {each.candidate for each in self.tries}
+        for pair in [] if is_multi_label(ground.data.task) else pairs(self.made, self.goals, len(ground.choosing)):
+            left_s = self._left_s()
+            if pair.title not in known and (left_s is None or self.costs.other_s <= left_s):
+                yield tried_together(ground, self.judge, pair)
 
     def _next(self) -> tuple[Candidate, int] | None:
         def is_trained(candidate: Candidate, epochs: int) -> bool:
@@ -201,7 +200,7 @@ class _Search:
 
     def _line(self, found: Try) -> str:
         if found.failed:
-            return f"{found.label}: failed, {found.failed}"
+            return f"{found.label}: no model, {found.failed}"
         name = metric_name(self.ground.metric)
         shown = f"{found.label}: {name} {found.value:.1%}, {self._cost(found)}"
         chosen = best(self.made, self.goals)
@@ -221,15 +220,14 @@ class _Search:
         ground = self.ground
         if not len(ground.held):
             return None
-        model = OnnxPredictor.open(ground.tries / chosen.label, ground.threads)
-        logits, labels = predict_logits(model, ground.held.texts), self.judge.labels
-        return promise_of(
-            ground.metric, self.judge.task, labels, ground.held_logits(), logits, ground.held, len(ground.data.test)
-        )
+        with load(ground.tries / chosen.label, threads=ground.threads) as model:
+            logits = model.logits(ground.held.texts)
+        task, labels = self.judge.task, self.judge.labels
+        return promise_of(ground.metric, task, labels, ground.held_logits(), logits, ground.held, len(ground.data.test))
 
     def _write_winner(self, chosen: Try, found: str, metrics: dict[str, Any], watch: Stopwatch) -> None:
         ground = self.ground
-        steps = ground.steps_of(self.planner.candidate(chosen.candidate), chosen.epochs)
+        steps = steps_of(ground, self.planner, chosen, self.made)
         outcome.write_recipe(ground.folder, steps, str(self.goals), ground.config.seed)
         made = ground.tries / chosen.label
         entry = history_entry(ground.config, watch.seconds, metrics, str(ground.teacher), ground.checkpoint.digest)

@@ -124,8 +124,8 @@ def thinned(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
     """So many of them, evenly spaced from the cheapest to the dearest; the teacher itself stays."""
     itself, *others = candidates
     last = len(others) - 1
-    places = {round(number * last / max(1, count - 1)) for number in range(count)} if count > 1 else {last // 2}
-    return [itself, *(others[place] for place in sorted(places) if others)]
+    places = {round(number * last / max(1, count - 1)) for number in range(count)}
+    return [itself, *(others[place] for place in sorted(places))]
 
 
 def _whole_layers(whole: Whole, kept: int) -> Candidate:

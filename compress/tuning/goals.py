@@ -31,6 +31,10 @@ class Goals:
         """Whether the model keeps to all of them."""
         return self._excess(found) == 0
 
+    def within_limits(self, found: Figures) -> bool:
+        """Whether the model keeps to the limits of latency and size."""
+        return Goals(None, self.latency_ms, self.megabytes, self.whole_ms).met_by(found)
+
     def rank(self, found: Figures) -> tuple[float, ...]:
         """The better model has the smaller rank.
 
@@ -70,10 +74,6 @@ class Goals:
         ]
         return sum(over)
 
-    def _limited(self, found: Figures) -> bool:
-        """Whether the model keeps to the limits of latency and size."""
-        return Goals(None, self.latency_ms, self.megabytes, self.whole_ms).met_by(found)
-
     def _within_drop(self, models: Sequence[Figures]) -> str:
         if self.max_drop is None:
             return ""
@@ -86,7 +86,7 @@ class Goals:
     def _within_limits(self, models: Sequence[Figures]) -> str:
         if self.latency_ms is None and self.megabytes is None:
             return ""
-        if limited := [found for found in models if self._limited(found)]:
+        if limited := [found for found in models if self.within_limits(found)]:
             best = min(limited, key=lambda found: found.loss)
             return f"{self._speed(best)} at {best.megabytes:.1f} MB costs {_points(best.loss)}"
         fastest, smallest = (min(models, key=key) for key in (lambda found: found.ms, lambda found: found.megabytes))

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from compress.benchmark.findings import average_of
 from compress.benchmark.interleave import WorkerPool, take_turns
 from compress.benchmark.model_worker import ModelWorker
+from compress.benchmark.protocol import answer, timed_texts
 from compress.benchmark.rows import Row
 from compress.benchmark.warnings import CpuWatch
 from compress.benchmark.workload import ANSWERS, Times, average_interval, average_ms
@@ -21,8 +23,8 @@ from compress.evaluation.metrics import measure_accuracy, predictions, truth
 from compress.runtime.predictor import Logits
 from compress.tuning.search import Try
 
-_TIMED_TEXTS = 256
 _BUDGET_S = 2.0
+_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -84,19 +86,24 @@ class Judge:
 def look(folders: dict[str, Path], split: Split, threads: int, watch: CpuWatch) -> dict[str, Seen]:
     """Every model's answers to ``split``, and its latency; they take turns on the same texts.
 
+    That is the median, or where one is a cascade the mean: its median is its small model's.
+
     Raises:
         CompressError: one of them cannot be opened, or its process died.
     """
-    texts = split.texts[:_TIMED_TEXTS]
+    rows = {name: Row(path) for name, path in folders.items()}
     rounds_ms: dict[str, list[Times]] = {}
-    with WorkerPool({name: Row(path) for name, path in folders.items()}, threads) as pool:
-        info = pool.each(ModelWorker.open)
-        logits = pool.each(lambda worker: worker.logits(split.texts))
+    with WorkerPool(rows, threads) as pool:
+        measured = answer(pool, rows, pool.each(ModelWorker.open), split.texts, lambda *_, **__: None)
+        texts, average = timed_texts(split, measured, _SEED), average_of(measured)
         with watch.timing(pool.sessions):
-            take_turns(pool, ANSWERS, texts, _BUDGET_S, lambda _: None, rounds_ms)
+            take_turns(pool, ANSWERS, texts, _BUDGET_S, lambda _: None, rounds_ms, average)
         for name, reason in pool.failed.items():
             raise CompressError(f"{folders[name]}: could not be measured ({reason})")
-    return {
-        name: Seen(logits[name], average_ms(rounds), average_interval(rounds), info[name].size_bytes / 1e6)
-        for name, rounds in rounds_ms.items()
-    }
+
+    def seen(name: str) -> Seen:
+        model, rounds = measured[name], rounds_ms[name]
+        times = average_ms(rounds, average), average_interval(rounds, average)
+        return Seen(model.logits, *times, model.info.size_bytes / 1e6)
+
+    return {name: seen(name) for name in rounds_ms}

@@ -14,7 +14,7 @@ from compress.benchmark.report.recommend import gains
 from compress.config import BenchConfig
 from compress.data import Dataset
 from compress.durable import write_whole
-from compress.folder import MANIFEST, read_manifest, write_manifest
+from compress.folder import read_manifest, write_manifest
 from compress.new_folder import new_folder
 from compress.packaging.layout import finish_onnx_folder
 from compress.tuning.candidates import Steps
@@ -52,7 +52,7 @@ def write_best(made: Path, out: Path, found: str, entry: Mapping[str, Any]) -> N
     """The winner under the name ``best``; card and history say how it was ``found``."""
     manifest = read_manifest(made)
     with new_folder(out, overwrite=True) as folder:
-        shutil.copytree(made, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, "README.md"))
+        shutil.copytree(made, folder, dirs_exist_ok=True)
         manifest = replace(manifest, history=(*manifest.history, dict(entry)), files=())
         finish_onnx_folder(folder, out.name, manifest)
         card = folder / "README.md"

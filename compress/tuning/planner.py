@@ -1,5 +1,6 @@
 """What to try, and what all of it takes: within the hours that the user gives, before and after it is measured."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -11,7 +12,7 @@ from compress.modeling.widths import Cut, Widths
 from compress.progress import say
 from compress.tuning.candidates import SPEEDUPS, Candidate, Whole, candidates_of
 from compress.tuning.ground import TEACHER, Ground
-from compress.tuning.search import Costs, Plan, plan, rungs
+from compress.tuning.search import Costs, Plan, plan, rungs, smallest_plan
 from compress.tuning.teacher import cuts_of, cuts_seconds, epoch_seconds, full_epochs, teacher_settings, words_left
 
 _UNSURE = 1.2  # sizes and latencies are known beforehand to within this
@@ -32,15 +33,17 @@ class Planner:
         Raises:
             CompressError: there is no time for a single candidate.
         """
-        before_s, costs = self._expected_before_s(), self.costs()
-        speedups = SPEEDUPS if self._has_time_for_cuts() else ()
-        cuts = [Candidate(f"cut-{speedup:g}x", "prune", {}, 1 / speedup, 0.0) for speedup in speedups]
-        candidates = candidates_of(self.ground.shape, {}) + cuts
-        if (wanted := self._plan(candidates, before_s)) is None:
-            least = plan(candidates[:2], 1, costs, None)
-            assert least is not None
-            given, needed = self.ground.config.hours, (least.seconds(costs) + END_S + before_s) / 3600
-            raise CompressError(f"auto.hours {given:g} is too short for one candidate; give {1.1 * needed:.2g} or more")
+        before_s, costs, hours = self._expected_before_s(), self.costs(), self.ground.config.hours
+        candidates = self._hopeful(candidates_of(self._whole(), self._cuts()))
+        needed = _rounded_up((smallest_plan(candidates).seconds(costs) + END_S + before_s) / 3600)
+        if hours is not None and hours < needed:
+            raise CompressError(f"auto.hours {hours:g} is too short for one candidate; give {needed:g} or more")
+        if self._finds_cuts(candidates, before_s):
+            before_s += self._cuts_s()
+            cuts = [Candidate(f"cut-{speedup:g}x", "prune", {}, 1 / speedup, 0.0) for speedup in SPEEDUPS]
+            candidates = [candidates[0], *sorted([*candidates[1:], *cuts], key=lambda each: each.share)]
+        wanted = self._plan(candidates, before_s)
+        assert wanted is not None  # there is time for the smallest
         whole_s = wanted.seconds(costs) + END_S + before_s
         self.ground.memory.facts["estimated_s"] = whole_s  # of what is asked now
         count, longest = len(wanted.candidates), wanted.rungs[-1]
@@ -48,16 +51,16 @@ class Planner:
 
     def plan(self) -> Plan:
         """What to try in the time that is left, once the teacher is known; the cuts are found where there is time."""
-        ground = self.ground
-        if self._has_time_for_cuts():
-            ground.memory.fact("cuts", self._find_cuts)
-        else:
-            say(f"auto: measuring cuts would take about {in_words(self._cuts_s())} of your hours, so none is tried")
+        memory = self.ground.memory
         candidates = self._hopeful(candidates_of(self._whole(), self._cuts()))
-        before_s = ground.memory.spent_s - sum(each.seconds for each in ground.memory.tries)
-        if chosen := self._plan(candidates, before_s):
+        if self._finds_cuts(candidates, self._spent_before_s):
+            memory.fact("cuts", self._find_cuts)
+            candidates = self._hopeful(candidates_of(self._whole(), self._cuts()))
+        elif "cuts" not in memory.facts:
+            say(f"auto: measuring cuts would take about {in_words(self._cuts_s())} of your hours, so none is tried")
+        if chosen := self._plan(candidates, self._spent_before_s):
             return chosen
-        took = in_words(before_s)  # hours of work are not thrown away
+        took = in_words(self._spent_before_s)  # hours of work are not thrown away
         say(f"auto: the work before the tries took {took}, so there is no time for a student; give more --hours")
         return Plan(candidates[:1], rungs(1))
 
@@ -78,17 +81,21 @@ class Planner:
         most_mb, whole = self.ground.config.max_megabytes, self.ground.shape
         if most_mb is None:
             return whole
-        words = self.ground.memory.fact("words", lambda: words_left(self.ground.checkpoint, self.ground.data))
+        words = self.ground.memory.fact("words", lambda: words_left(self.ground.start, self.ground.data))
         return replace(whole, words=words, most_mb=most_mb)
 
     def _hopeful(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Those that may keep to the limits of latency and size, or the cheapest where none may; the teacher first."""
-        goals, whole_ms = self.ground.goals(), float(self.ground.memory.facts["whole"]["int8_ms"])
+        """Those that may keep to the limits of latency and size, or the cheapest where none may; the teacher first.
+
+        Nothing is known of latencies before the teacher was looked at.
+        """
+        whole, most_mb = self.ground.memory.facts.get("whole"), self.ground.config.max_megabytes
+        most_ms, whole_ms = (None, 0.0) if whole is None else (self.ground.goals().latency_ms, whole["int8_ms"])
         itself, *others = candidates
 
         def may_meet(each: Candidate) -> bool:
-            small = goals.megabytes is None or each.megabytes <= goals.megabytes * _UNSURE
-            return small and (goals.latency_ms is None or each.share * whole_ms <= goals.latency_ms * _UNSURE)
+            small = most_mb is None or each.megabytes <= most_mb * _UNSURE
+            return small and (most_ms is None or each.share * whole_ms <= most_ms * _UNSURE)
 
         return [itself, *([each for each in others if may_meet(each)] or others[:1])]
 
@@ -99,16 +106,24 @@ class Planner:
         return plan(candidates, full_epochs(self.ground.data), self.costs(), left_s)
 
     def _expected_before_s(self) -> float:
-        """About what is done before the tries takes; what an earlier search found takes nothing."""
+        """About what is done before the tries takes, but for cuts; what an earlier search found takes nothing."""
         known, ground = self.ground.memory.facts, self.ground
         epochs = teacher_settings(ground.data)["epochs"] if ground.bare and TEACHER not in known else 0
-        cuts_s = self._cuts_s() if "cuts" not in known and self._has_time_for_cuts() else 0.0
-        return float(epochs * self.costs().epoch_s + END_S + cuts_s)
+        return float(epochs * self.costs().epoch_s + END_S)
 
-    def _has_time_for_cuts(self) -> bool:
-        """Whether they are known, or leave most of the hours to the tries."""
-        hours = self.ground.config.hours
-        return "cuts" in self.ground.memory.facts or hours is None or self._cuts_s() <= _CUTS_AT_MOST * 3600 * hours
+    @property
+    def _spent_before_s(self) -> float:
+        """What was done before the tries took."""
+        memory = self.ground.memory
+        return memory.spent_s - sum(each.seconds for each in memory.tries)
+
+    def _finds_cuts(self, candidates: Sequence[Candidate], before_s: float) -> bool:
+        """Whether cuts are looked for: they are not known, and leave most of the hours, and a plan, to the tries."""
+        hours, cuts_s = self.ground.config.hours, self._cuts_s()
+        has_time = hours is None or (
+            cuts_s <= _CUTS_AT_MOST * 3600 * hours and self._plan(candidates, before_s + cuts_s) is not None
+        )
+        return has_time and "cuts" not in self.ground.memory.facts
 
     def _cuts_s(self) -> float:
         """About what finding the cuts takes."""
@@ -127,3 +142,9 @@ class Planner:
         data = replace(ground.data, validation=ground.choosing)
         found = cuts_of(ground.checkpoint, data, ground.threads, ground.config.seed)
         return {str(speedup): asdict(cut) for speedup, cut in found.items()}
+
+
+def _rounded_up(hours: float) -> float:
+    """To two digits, as it is said; what is said must be enough."""
+    digit = 10.0 ** (math.floor(math.log10(hours)) - 1)
+    return float(f"{math.ceil(hours / digit * (1 + 1e-9)) * digit:.2g}")

@@ -19,6 +19,8 @@ from compress.tuning.goals import Figures, Goals
 ETA = 3
 _LEFT_AFTER_A_RUNG = 0.6  # of the loss, where no candidate has been trained on two rungs yet
 _FEWEST, _SETTLED_AT = 3, 5
+_STATIC_GAIN = 1.1  # at most, of the latency
+_SHARES = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1)  # of the candidates and of the full length, in smaller and smaller plans
 _Z = 1.959964
 # By how much of its disagreement a model's loss usually deviates from what the others let expect, and the tries for
 # which that counts. In simulations of 111 to 1,500 texts losses so settled are nearer to the truth than those measured,
@@ -36,7 +38,8 @@ class Try:
         value: the metric, as a fraction; ``value_ci95`` is its 95% interval.
         loss: points lost against the teacher, and ``loss_ci95`` the paired 95% interval.
         agreement: the share of texts that get the teacher's answer.
-        ms: median from a text to its answer; ``ms_ci95`` is its 95% interval.
+        ms: median from a text to its answer, of a cascade the mean; ``ms_ci95`` is its 95% interval. Both are in
+            proportion to the teacher's int8 model, which was timed beside it.
         megabytes: of the int8 model.
         train_s: what the training took; ``seconds`` the whole try.
         failed: why there is no model; empty where there is one.
@@ -105,14 +108,22 @@ class Plan:
 
 
 def plan(candidates: Sequence[Candidate], full_epochs: int, costs: Costs, budget_s: float | None) -> Plan | None:
-    """The largest plan within the budget: fewer candidates and shorter trainings together. None where none fits."""
+    """The largest plan within the budget: fewer candidates and shorter trainings together. None where none fits.
+
+    The teacher itself comes first in ``candidates``, then the others, the cheapest first.
+    """
     others = len(candidates) - 1
-    for share in (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.0):
-        count = max(min(_FEWEST, others), round(share * others)) if share else 1
-        found = Plan(thinned(candidates, count), rungs(max(1, round(share * full_epochs))))
-        if budget_s is None or found.seconds(costs) <= budget_s:
-            return found
-    return None
+    counts = {share: max(min(_FEWEST, others), round(share * others)) for share in _SHARES}
+    plans = [
+        *(Plan(thinned(candidates, counts[share]), rungs(max(1, round(share * full_epochs)))) for share in _SHARES),
+        smallest_plan(candidates),
+    ]
+    return next((each for each in plans if budget_s is None or each.seconds(costs) <= budget_s), None)
+
+
+def smallest_plan(candidates: Sequence[Candidate]) -> Plan:
+    """The teacher itself and the cheapest of the others, trained for one epoch: no plan takes less."""
+    return Plan(candidates[:2], rungs(1))
 
 
 def rungs(full_epochs: int) -> list[int]:
@@ -131,8 +142,8 @@ def next_try(
     """The candidate to try next, and for how many epochs; None where the search is over.
 
     ``left_s`` is the time that is left, None for any; what does not fit is passed over, but for the model as it is,
-    whose int8 form is there before the search. ``is_trained`` says whether the
-    model that a variant is made from is still there; of another ask's short trainings it may be gone.
+    whose int8 form is there before the search. ``is_trained`` says whether the model that a variant is made from is
+    still there; of another ask's short trainings it may be gone.
     """
     tried = {(each.candidate, each.epochs) for each in tries}
     looked_at = {each.candidate for each in tries if each.epochs >= wanted.rungs[0]}
@@ -146,14 +157,17 @@ def next_try(
         known = candidate.title in looked_at or (candidate.title, epochs) in tried
         if not known and (not candidate.command or fits(candidate, epochs)):
             return candidate, epochs
+    finished: list[tuple[Candidate, int]] = []
     for candidate, epochs in _by_promise(wanted, tries, goals):
         longer = [rung for rung in wanted.rungs if rung > epochs] if candidate.command else []
-        if not longer:
-            left = (each for each in candidate.variants() if (each.title, epochs) not in tried and fits(each, epochs))
-            return next(((variant, epochs) for variant in left), None)
-        if (candidate.title, longer[0]) not in tried and fits(candidate, longer[0]):
+        if longer and (candidate.title, longer[0]) not in tried and fits(candidate, longer[0]):
             return candidate, longer[0]
-    return None
+        if not longer:
+            finished = finished or [(each, epochs) for each in candidate.variants()]
+            # Where the fastest is wanted a student is trained to the end, though the teacher alone may promise enough.
+            if candidate.command or goals.max_drop is None:
+                break
+    return next((one for one in finished if (one[0].title, one[1]) not in tried and fits(*one)), None)
 
 
 def settled(tries: Sequence[Try]) -> list[float]:
@@ -218,7 +232,10 @@ def _longest(tries: Sequence[Try]) -> list[Try]:
 
 
 def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[tuple[Candidate, int]]:
-    """Each candidate that has a model, with the epochs of its longest training; the most promising first."""
+    """Each candidate that has a model, with the epochs of its longest training; the most promising first.
+
+    Where one may keep to the limits of latency and size those that cannot are left out: no training changes that.
+    """
     made = [each for each in tries if not each.failed]
     known = dict(zip(((each.candidate, each.epochs) for each in made), figures(made), strict=True))
     left = _left_by_rung({key: found.loss for key, found in known.items()}, wanted.rungs)
@@ -231,8 +248,15 @@ def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[tuple[
         now = known[candidate.title, epochs]
         to_come = [rung for rung in wanted.rungs if rung > epochs] if candidate.command and now.loss > 0 else []
         promised = replace(now, loss=now.loss * prod(left[rung] for rung in to_come))
-        found.append((goals.rank(promised), candidate, epochs))
-    return [(candidate, epochs) for _, candidate, epochs in sorted(found, key=lambda one: one[0])]
+        found.append((goals.rank(promised), candidate, epochs, goals.within_limits(_at_best(candidate, now))))
+    any_can = any(can for *_, can in found)
+    ranked = sorted(found, key=lambda one: one[0])
+    return [(candidate, epochs) for _, candidate, epochs, can in ranked if can or not any_can]
+
+
+def _at_best(candidate: Candidate, found: Figures) -> Figures:
+    """What its variants could make of it: a smaller model where words can be cut, and one that is somewhat faster."""
+    return replace(found, ms=found.ms / _STATIC_GAIN, megabytes=found.megabytes if candidate.cuts_words else 0.0)
 
 
 def _left_by_rung(losses: Mapping[tuple[str, int], float], rungs: Sequence[int]) -> dict[int, float]:

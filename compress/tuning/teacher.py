@@ -3,9 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
-from compress.clock import Stopwatch
+from compress.clock import CudaStopwatch, Stopwatch
 from compress.config import DistillConfig, PruneConfig
 from compress.data import Dataset, Split
 from compress.errors import CompressError
@@ -30,7 +31,8 @@ _TEACHER_TEXTS, _TEACHER_EPOCHS = 120_000, (2, 12)
 _STUDENT_TEXTS, _STUDENT_EPOCHS = 180_000, (3, 20)
 _FEW_TEXTS, _MANY_TEXTS = 5_000, 50_000
 _WIDE = 768
-_TIMED_BATCHES = 4
+_TIMED_BATCHES = 3
+_TIMED_S, _TIMED_AT_MOST = 1.0, 5  # those batches are timed again for so long, and so often in all
 _CACHE_BYTES = 4e9  # of hidden states, what distill keeps by default
 
 
@@ -60,23 +62,33 @@ def student_settings(teacher: Checkpoint, data: Dataset) -> dict[str, Any]:
 
 
 def epoch_seconds(model: Checkpoint, data: Dataset, batch_size: int) -> float:
-    """About how long one pass over the train split takes with the whole model, from a few of its batches."""
+    """About how long one pass over the train split takes with the whole model, from a few of its batches.
+
+    A GPU sets up kernels for each new shape of a batch, which can take many times as long as the batch itself. So the
+    batches are all done once before they are timed, and where they take next to no time the median of several counts.
+    """
     device = torch_device(DistillConfig.model_fields["device"].default)
     model.model.to(torch.device(device))  # type: ignore[arg-type]  # its stub has the other signature
     trained = TrainedModel(model.model, HardLabels(), choose_precision("auto", device)).train()
     examples, per_text = _some_examples(model, data, batch_size)
-    rows, watch = 0, Stopwatch()
-    for number, rows_here in enumerate(LengthBatches(examples.encodings.lengths, batch_size, 0).epoch(0)):
-        if number == 1:  # the first one sets things up
-            rows, watch = 0, Stopwatch()
-        for part in split_by_tokens(rows_here, examples.encodings.lengths, PART_TOKENS[device]):  # as training does
+    lengths = examples.encodings.lengths
+    batches = LengthBatches(lengths, batch_size, 0).epoch(0)
+    parts = [part for rows in batches for part in split_by_tokens(rows, lengths, PART_TOKENS[device])]  # as in training
+
+    def all_done_s() -> float:
+        watch = CudaStopwatch() if device == "cuda" else Stopwatch()
+        for part in parts:
             batch = examples.batch(part, torch.device(device))
             HardLabels()(trained(batch), batch)["loss"].backward()
-        rows += len(rows_here)
-    seconds = watch.seconds
+        return watch.milliseconds / 1000
+
+    all_done_s()
+    seconds = [all_done_s()]
+    while sum(seconds) < _TIMED_S and len(seconds) < _TIMED_AT_MOST:
+        seconds.append(all_done_s())
     trained.zero_grad()
     model.model.eval().cpu()
-    return seconds / rows * per_text * len(data.train)
+    return float(np.median(seconds)) / len(examples) * per_text * len(data.train)
 
 
 def cuts_of(teacher: Checkpoint, data: Dataset, threads: int, seed: int) -> dict[float, Cut]:
@@ -130,7 +142,7 @@ def _epochs(data: Dataset, texts: int, least: int, most: int) -> int:
 
 def _some_examples(model: Checkpoint, data: Dataset, batch_size: int) -> tuple[Examples, float]:
     """Those of a few train texts, and how many each text has: more than one where it is read in windows."""
-    count = (_TIMED_BATCHES + 1) * batch_size
+    count = _TIMED_BATCHES * batch_size
     step = max(1, len(data.train) // count)
     rows = range(0, len(data.train), step)[:count]
     examples = encode_to_train(model, data.train.of_rows(rows))

@@ -8,6 +8,7 @@ Prints what was tried, by scenario and fault; the exit status is 1 if anything w
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.library import build, compiler
+from tests.kept import Record, add_keep
 from tests.processes import memory_folder
 
 # Threads would not outlive the forks.
@@ -30,26 +32,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="faults at file operations of a run")
     parser.add_argument("--points", type=int, default=40, help="over all scenarios (default: 40)")
     parser.add_argument("--seed", type=int, default=0, help="draws the points (default: 0)")
-    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the result there, as JSON")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="try no more after these (default: no end)")
+    add_keep(parser)
     given = parser.parse_args()
     if compiler() is None:
         parser.error("needs Linux and a C compiler named cc")
-    with points(given.points, given.seed) as told:
+    record = Record()
+    with points(given.points, given.seed, minutes=given.minutes) as told:
         result = summary(told)
-    for problem in result["problems"]:
-        sys.stdout.write(f"{problem}\n")
-    sys.stdout.write(json.dumps({name: result[name] for name in ("operations", "points", "wrong")}, indent=1) + "\n")
-    if given.keep:
-        given.keep.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    record.tell({"seed": given.seed, "asked": given.points, **result}, given.keep)
     return 1 if result["wrong"] else 0
 
 
 @contextmanager
-def points(how_many: int, seed: int, *scenarios: str) -> Iterator[Iterator[dict[str, Any]]]:
+def points(how_many: int, seed: int, *scenarios: str, minutes: float = math.inf) -> Iterator[Iterator[dict[str, Any]]]:
     """What :mod:`tests.faults.points` prints of so many points, as it comes."""
     with tempfile.TemporaryDirectory(dir=memory_folder()) as place:
         environment = os.environ | _ALONE | {"LD_PRELOAD": str(build(Path(place)))}
-        command = [sys.executable, "-m", "tests.faults.points", place, str(how_many), str(seed), *scenarios]
+        command = [sys.executable, "-m", "tests.faults.points", place, *map(str, (how_many, minutes, seed)), *scenarios]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             yield map(json.loads, process.stdout)

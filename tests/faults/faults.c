@@ -1,5 +1,5 @@
-/* Loaded with LD_PRELOAD: counts the operations that change files below one folder, and at the n-th one ends the
-   process, or lets it fail as on a full or broken disk. faults_arm() says where, what and when. */
+/* Loaded with LD_PRELOAD: counts the operations on files below one folder, and at the n-th one ends the process,
+   or lets it fail as on a full or broken disk. faults_arm() says where, what and when. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 enum { COUNT, KILL, FULL_ONCE, FULL_FROM, BROKEN_ONCE };
-enum { ALLOCATES, FREES }; /* what takes something away does not fail on a full disk */
+enum { ALLOCATES, OTHER }; /* what reads or takes something away does not fail on a full disk */
 static char below[4096];
 static int mode = -1;
 static long at;
@@ -50,7 +50,7 @@ static int fails(int kind, int folder, const char *path) {
     int is_full = mode == FULL_ONCE || mode == FULL_FROM;
     if (!concerns(folder, path)) return 0;
     number = ++count;
-    if (mode == COUNT || number < at || (is_full && kind == FREES)) return 0;
+    if (mode == COUNT || number < at || (is_full && kind == OTHER)) return 0;
     if (mode == KILL) kill(getpid(), SIGKILL);
     if (mode != FULL_FROM && failed++) return 0;
     errno = is_full ? ENOSPC : EIO;
@@ -65,7 +65,7 @@ static int fails(int kind, int folder, const char *path) {
     int name parameters { \
         mode_t bits = 0; \
         if (flags & O_CREAT) { va_list rest; va_start(rest, flags); bits = va_arg(rest, mode_t); va_end(rest); } \
-        return flags & WRITES && fails(ALLOCATES, folder, path) ? -1 : REAL(name) arguments; \
+        return fails(flags & WRITES ? ALLOCATES : OTHER, folder, path) ? -1 : REAL(name) arguments; \
     }
 
 OPEN(open, (const char *path, int flags, ...), AT_FDCWD, (path, flags, bits))
@@ -73,11 +73,14 @@ OPEN(open64, (const char *path, int flags, ...), AT_FDCWD, (path, flags, bits))
 OPEN(openat, (int folder, const char *path, int flags, ...), folder, (folder, path, flags, bits))
 OPEN(openat64, (int folder, const char *path, int flags, ...), folder, (folder, path, flags, bits))
 FILE *fopen(const char *path, const char *how) {
-    return strpbrk(how, "wa+") && fails(ALLOCATES, AT_FDCWD, path) ? NULL : REAL(fopen)(path, how);
+    return fails(strpbrk(how, "wa+") ? ALLOCATES : OTHER, AT_FDCWD, path) ? NULL : REAL(fopen)(path, how);
 }
 FILE *fopen64(const char *path, const char *how) {
-    return strpbrk(how, "wa+") && fails(ALLOCATES, AT_FDCWD, path) ? NULL : REAL(fopen64)(path, how);
+    return fails(strpbrk(how, "wa+") ? ALLOCATES : OTHER, AT_FDCWD, path) ? NULL : REAL(fopen64)(path, how);
 }
+WRAP(OTHER, fd, NULL, ssize_t, read, (int fd, void *to, size_t size), (fd, to, size))
+WRAP(OTHER, fd, NULL, ssize_t, pread, (int fd, void *to, size_t size, off_t from), (fd, to, size, from))
+WRAP(OTHER, fd, NULL, ssize_t, pread64, (int fd, void *to, size_t size, off64_t from), (fd, to, size, from))
 WRAP(ALLOCATES, fd, NULL, ssize_t, write, (int fd, const void *from, size_t size), (fd, from, size))
 WRAP(ALLOCATES, fd, NULL, ssize_t, writev, (int fd, const struct iovec *from, int parts), (fd, from, parts))
 WRAP(ALLOCATES, fd, NULL, ssize_t, pwrite, (int fd, const void *from, size_t size, off_t to), (fd, from, size, to))
@@ -94,6 +97,6 @@ WRAP(ALLOCATES, AT_FDCWD, path, int, mkdir, (const char *path, mode_t bits), (pa
 WRAP(ALLOCATES, AT_FDCWD, path, int, rename, (const char *from, const char *path), (from, path))
 WRAP(ALLOCATES, AT_FDCWD, path, int, link, (const char *from, const char *path), (from, path))
 WRAP(ALLOCATES, AT_FDCWD, path, int, symlink, (const char *to, const char *path), (to, path))
-WRAP(FREES, AT_FDCWD, path, int, unlink, (const char *path), (path))
-WRAP(FREES, AT_FDCWD, path, int, rmdir, (const char *path), (path))
-WRAP(FREES, folder, path, int, unlinkat, (int folder, const char *path, int flags), (folder, path, flags))
+WRAP(OTHER, AT_FDCWD, path, int, unlink, (const char *path), (path))
+WRAP(OTHER, AT_FDCWD, path, int, rmdir, (const char *path), (path))
+WRAP(OTHER, folder, path, int, unlinkat, (int folder, const char *path, int flags), (folder, path, flags))

@@ -1,6 +1,6 @@
 """Run a small recipe with a fault at one of its file operations, then once more without; the process under LD_PRELOAD.
 
-    LD_PRELOAD=faults.so python -m tests.faults.points FOLDER POINTS SEED [SCENARIO ...]
+    LD_PRELOAD=faults.so python -m tests.faults.points FOLDER POINTS MINUTES SEED [SCENARIO ...]
 
 Prints a JSON object a point. Every command is forked from this process, which has run the recipe once, so that nothing
 needs to be imported again.
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.cli.main import main as compress_main
+from compress.clock import Stopwatch
 from compress.durable import read_sealed
 from compress.errors import CompressError
 from compress.folder import MANIFEST, read_manifest
@@ -198,8 +199,8 @@ def drawn(operations: Mapping[str, int], points: int, seed: int) -> Iterator[tup
             at -= own
 
 
-def main(place: Path, points: int, seed: int, names: Sequence[str]) -> None:
-    """Try the points and print what was found."""
+def main(place: Path, points: int, minutes: float, seed: int, names: Sequence[str]) -> None:
+    """Try the points in any order, as many as begin within these minutes, and print what was found."""
     scenarios = {name: SCENARIOS[name] for name in names or SCENARIOS}
     benches: dict[str, Bench] = {}
     for number, (name, scenario) in enumerate(scenarios.items()):
@@ -209,7 +210,10 @@ def main(place: Path, points: int, seed: int, names: Sequence[str]) -> None:
         benches[name] = Bench(folder, scenario)
     operations = {name: bench.operations for name, bench in benches.items()}
     _say({"operations": operations})
-    for name, how, at in drawn(operations, points, seed):
+    watch, in_order = Stopwatch(), list(drawn(operations, points, seed))
+    for name, how, at in random.Random(seed).sample(in_order, points):
+        if watch.seconds > 60 * minutes:
+            break
         _say({"scenario": name, "fault": how.name, "at": at, "problem": benches[name].problem(how, at)})
 
 
@@ -228,4 +232,4 @@ def _say(found: Mapping[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
+    main(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])

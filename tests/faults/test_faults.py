@@ -9,13 +9,13 @@ import pytest
 
 from tests.faults.__main__ import points, summary
 from tests.faults.library import How, compiler
-from tests.faults.points import FAULTS, MODELS, drawn, half_written
+from tests.faults.points import FAULTS, MODELS, SCENARIOS, drawn, half_written
 
 
 @pytest.mark.skipif(compiler() is None, reason="needs Linux and a C compiler")
 @pytest.mark.parametrize(
     ("how_many", "scenarios"),
-    [(4, ["other settings"]), pytest.param(24, ["other settings", "teacher cache"], marks=pytest.mark.slow)],
+    [(4, ["other settings"]), pytest.param(40, list(SCENARIOS), marks=pytest.mark.slow)],
 )
 def test_a_run_that_fails_anywhere_goes_on_to_the_same_bytes(how_many: int, scenarios: list[str]) -> None:
     with points(how_many, 0, *scenarios) as told:

@@ -12,12 +12,16 @@ import onnx
 import yaml
 
 import compress
+from compress.bulk.journal import open_journal
 from compress.config import DataConfig
 from compress.data import read_dataset
+from compress.distillation.teacher_cache.shard import is_sound
 from compress.durable import read_sealed, write_sealed
 from compress.errors import CompressError
 from compress.folder import MANIFEST, read_manifest, write_manifest
+from compress.latency.table import read_timings
 from compress.recipes.recipe import Recipe, read_recipe
+from compress.recipes.run import RunState
 from compress.tuning.memory import STATE as SEARCH
 from compress.tuning.memory import Memory, open_folder
 from compress.tuning.search import Try
@@ -107,6 +111,38 @@ def _search(rng: random.Random, folder: Path) -> None:
         Memory(folder, about, {"max_drop": 1})
 
     refused_in_one_line(go_on)
+
+
+def _go_on_with_answers(folder: Path) -> None:
+    with open_journal(folder / "answers", _MADE_OF, overwrite=False) as journal:
+        list(journal.answers())
+
+
+_MADE_OF = {"model": "m", "columns": ["text", "label"]}
+_KEPT: list[tuple[str, Any, Callable[[Path], object]]] = [
+    (
+        "run.json",
+        {"format_version": 1, "steps": {"teacher": {"fingerprint": "0", "output": "1"}}},
+        lambda folder: RunState(folder, forget=False).is_fresh("teacher", "0"),
+    ),
+    (
+        "timings.json",
+        {"timings": [{"heads": [2], "neurons": [32], "ratio": 0.5, "whole_ms": 1.0}]},
+        lambda folder: read_timings(folder / "timings.json"),
+    ),
+    ("shard.json", {"index": 0, "logits": 1}, lambda folder: is_sound(folder, "index")),
+    ("answers", [_MADE_OF | {"rows": 3}, ["bad", 0.5], ["good", 0.9]], _go_on_with_answers),
+]
+
+
+def _kept(rng: random.Random, folder: Path) -> None:
+    """What commands keep for their next start, changed: it is taken up as far as it goes, or made again."""
+    name, content, take_up = rng.choice(_KEPT)
+    value = mutated_value(content, rng)
+    text = "".join(f"{json.dumps(line)}\n" for line in (value if isinstance(value, list) else [value])).encode()
+    (folder / name).write_bytes(mutated_bytes(text, rng) if rng.random() < 0.5 else text)
+    (folder / "index.npy").write_bytes(b"an array")
+    refused_in_one_line(lambda: take_up(folder))
 
 
 def _change_manifest(path: Path, rng: random.Random) -> None:
@@ -206,4 +242,5 @@ KINDS: Mapping[str, Case] = {
     "manifest": _manifest,
     "load": _load,
     "search": _search,
+    "kept": _kept,
 }

@@ -10,7 +10,7 @@ import pytest
 from tests.fuzz import tried
 from tests.fuzz.kinds import KINDS
 
-CASES = {"csv": 150, "tsv": 100, "jsonl": 150, "recipe": 60, "manifest": 150, "load": 60, "search": 50}
+CASES = {"csv": 150, "tsv": 100, "jsonl": 150, "recipe": 60, "manifest": 150, "load": 60, "search": 50, "kept": 400}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -34,3 +34,4 @@ def test_what_escapes_is_counted_by_type_also_if_it_ends_the_process(monkeypatch
     assert found.escapes == {"OverflowError": kinds.count(1), "SIGFPE": kinds.count(2)}
     assert found.first["OverflowError"][0] == kinds.index(1)
     assert found.first["SIGFPE"][0] == kinds.index(2)
+    assert tried.tried("own", range(20), minutes=0).cases == 0

@@ -1,6 +1,7 @@
 """Many cases of one kind, each in a child process that may die of it, and what escaped, by type."""
 
 import faulthandler
+import math
 import os
 import random
 import shutil
@@ -14,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from compress.clock import Stopwatch
 from compress.progress import be_quiet
 from tests.fuzz.kinds import KINDS
 from tests.processes import memory_folder
@@ -36,25 +38,28 @@ class Found:
         self.first.setdefault(kind, (number, story))
 
 
-def tried(kind: str, numbers: range) -> Found:
-    """Try the cases of these numbers; one that ends its process is counted by the signal."""
-    found, at = Found(), numbers.start
+def tried(kind: str, numbers: range, minutes: float = math.inf) -> Found:
+    """Try the cases of these numbers that begin within so long; one that ends its process is counted by the signal."""
+    found, at, watch = Found(), numbers.start, Stopwatch()
     with tempfile.TemporaryDirectory(dir=memory_folder()) as place:
-        while at < numbers.stop:
-            at = _in_a_child(kind, range(at, numbers.stop), found, Path(place))
-    found.cases = len(numbers)
+        while at < numbers.stop and watch.seconds < 60 * minutes:
+            at = _in_a_child(kind, range(at, numbers.stop), 60 * minutes - watch.seconds, found, Path(place))
+    found.cases = at - numbers.start
     return found
 
 
-def _in_a_child(kind: str, numbers: range, found: Found, place: Path) -> int:
-    """Try cases in one child until it is done or dies; returns the number to go on with."""
+def _in_a_child(kind: str, numbers: range, most_s: float, found: Found, place: Path) -> int:
+    """Try cases in one child until it is done or dies, or the time is over; returns the number to go on with."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(read)
         _silence()
         with os.fdopen(write, "w", encoding="utf-8", buffering=1, errors="backslashreplace") as told:
+            watch = Stopwatch()
             for number in numbers:
+                if watch.seconds > most_s:
+                    break
                 told.write(f"{number}\n")
                 signal.setitimer(signal.ITIMER_PROF, _A_CASE_AT_MOST_S)
                 if (escape := one(kind, number, place)) is not None:

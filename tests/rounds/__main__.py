@@ -8,6 +8,7 @@ of their own, are left out where the user may not make such.
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,10 +16,9 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from compress.machine import describe_machine
+from tests.kept import Record, add_keep
 from tests.processes import memory_folder
 
 # Threads would not outlive the forks.
@@ -31,22 +31,21 @@ def main() -> int:
     parser.add_argument("kinds", nargs="*", metavar="KIND", help="such as 'two runs, one folder'; default: all")
     parser.add_argument("--rounds", type=int, default=20, help="over all kinds (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="draws the moments (default: 0)")
-    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the result there, as JSON")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="play no more after these (default: no end)")
+    add_keep(parser)
     given = parser.parse_args()
-    with rounds(given.rounds, given.seed, given.kinds) as told:
-        result = {"machine": describe_machine([1]), **summary(told)}
-    document = json.dumps(result, indent=1) + "\n"
-    sys.stdout.write(document)
-    if given.keep:
-        given.keep.write_text(document, encoding="utf-8")
+    record = Record()
+    with rounds(given.rounds, given.minutes, given.seed, given.kinds) as told:
+        result = summary(told)
+    record.tell({"seed": given.seed, "asked": given.rounds, **result}, given.keep)
     return 1 if result["wrong"] else 0
 
 
 @contextmanager
-def rounds(how_many: int, seed: int, kinds: Sequence[str]) -> Iterator[Iterator[dict[str, Any]]]:
+def rounds(how_many: int, minutes: float, seed: int, kinds: Sequence[str]) -> Iterator[Iterator[dict[str, Any]]]:
     """What :mod:`tests.rounds.played` prints of so many rounds, as it comes."""
     with tempfile.TemporaryDirectory(dir=memory_folder()) as place:
-        command = [sys.executable, "-m", "tests.rounds.played", place, str(how_many), str(seed), *kinds]
+        command = [sys.executable, "-m", "tests.rounds.played", place, *map(str, (how_many, minutes, seed)), *kinds]
         with subprocess.Popen(command, env=os.environ | _ALONE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             yield map(json.loads, process.stdout)

@@ -1,6 +1,6 @@
 """Play rounds; the process that ``python -m tests.rounds`` starts.
 
-    python -m tests.rounds.played FOLDER ROUNDS SEED [KIND ...]
+    python -m tests.rounds.played FOLDER ROUNDS MINUTES SEED [KIND ...]
 
 Prints a JSON object a round. All work is forked from this process, so that nothing needs to be imported again.
 """
@@ -23,6 +23,7 @@ import torch
 
 import compress
 from compress.cli.main import main as compress_main
+from compress.clock import Stopwatch
 from compress.distillation.teacher_cache.shard import INDEX, is_sound
 from compress.modeling.checkpoint import load_classifier, save_checkpoint
 from tests.faults.points import MODELS, contents, half_written
@@ -182,8 +183,8 @@ KINDS = {
 }
 
 
-def main(place: Path, rounds: int, seed: int, names: Sequence[str]) -> None:
-    """Play the rounds in turn and print what was found."""
+def main(place: Path, rounds: int, minutes: float, seed: int, names: Sequence[str]) -> None:
+    """Play the rounds in turn, as many as begin within these minutes, and print what was found."""
     allowed = can_contain()
     kinds = {name: KINDS[name] for name in names or KINDS if allowed or not KINDS[name][2]}
     if not kinds:
@@ -196,7 +197,10 @@ def main(place: Path, rounds: int, seed: int, names: Sequence[str]) -> None:
         with redirect_stdout(io.StringIO()):
             prepare(table)
         plays[name] = partial(play, table), table.place
+    watch = Stopwatch()
     for number in range(rounds):
+        if watch.seconds > 60 * minutes:
+            break
         name = list(plays)[number % len(plays)]
         play_once, folder = plays[name]
         shutil.rmtree(folder, ignore_errors=True)
@@ -210,4 +214,4 @@ def say(found: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
+    main(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])

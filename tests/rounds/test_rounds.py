@@ -17,9 +17,8 @@ REFUSAL = "another run is writing there"
 def test_containers_that_share_a_volume_keep_each_others_work(tmp_path: Path) -> None:
     kind = "two containers, one folder"
     (tmp_path / "place").mkdir()
-    played = start_module(
-        ["tests.rounds.played", str(tmp_path / "place"), "1", "0", kind], tmp_path / "told", printed=tmp_path / "said"
-    )
+    command = ["tests.rounds.played", str(tmp_path / "place"), "1", "inf", "0", kind]
+    played = start_module(command, tmp_path / "told", printed=tmp_path / "said")
     played.join()
     assert played.exitcode == 0, (tmp_path / "told").read_text()
     found = summary(map(json.loads, (tmp_path / "said").read_text().splitlines()))

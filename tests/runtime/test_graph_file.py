@@ -11,6 +11,7 @@ import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnxruntime.quantization import quantize_dynamic
 
 import compress
 from compress.doctor import examine
@@ -136,3 +137,22 @@ def test_a_graph_without_its_weights_answers_bit_for_bit(tiny_onnx: Path, tiny_i
         whole, mapped = ort.InferenceSession(graph, providers=["CPUExecutionProvider"]), open_session(graph, 1)
         read = {name: feeds.get(name, np.zeros((2, 6), np.int64)) for name in inputs_of(mapped)}
         assert np.array_equal(whole.run(None, read)[0], mapped.run(None, read)[0])
+
+
+def test_a_graph_whose_fusions_need_the_weights_inside_is_opened_all_the_same(tmp_path: Path) -> None:
+    """As onnxruntime's own quantization writes it: a product and a bias, here one of more than 4096 bytes."""
+    rng, make = np.random.default_rng(0), onnx.helper
+    weights = {"weight": rng.normal(size=(8, 1536)), "bias": rng.normal(size=1536)}
+    graph = make.make_graph(
+        [make.make_node("MatMul", ["x", "weight"], ["xw"]), make.make_node("Add", ["bias", "xw"], ["y"])],
+        "linear",
+        [make.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 8])],
+        [make.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 1536])],
+        [onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()],
+    )
+    fp32, int8 = tmp_path / "fp32.onnx", tmp_path / "int8.onnx"
+    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8), fp32)
+    quantize_dynamic(fp32, int8)
+    read = {"x": rng.normal(size=(3, 8)).astype(np.float32)}
+    whole = ort.InferenceSession(int8, providers=["CPUExecutionProvider"])
+    assert np.array_equal(whole.run(None, read)[0], open_session(int8, 1).run(None, read)[0])

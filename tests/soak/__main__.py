@@ -6,12 +6,11 @@ Prints what it found; the exit status is 1 if an answer was wrong or missing.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from compress.folder import read_manifest
-from compress.machine import describe_machine
+from tests.kept import Record, add_keep
 from tests.soak.predictions import soak_predictions
 from tests.soak.service import soak_service
 
@@ -23,16 +22,12 @@ def main() -> int:
     parser.add_argument("--predictions", type=int, default=10_000, help="of a loaded model (default: 10000)")
     parser.add_argument("--threads", type=int, default=4, help="that share it (default: 4)")
     parser.add_argument("--minutes", type=float, default=0.5, help="of the service (default: 0.5)")
-    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the result there, as JSON")
+    add_keep(parser)
     given = parser.parse_args()
+    record = Record(given.threads)
     loaded = soak_predictions(given.model, given.predictions, given.threads)
     service = soak_service(given.model, given.minutes)
-    about = {"machine": describe_machine([given.threads]), "model": read_manifest(given.model).digest}
-    found = {**about, "loaded": loaded, "service": service}
-    document = json.dumps(found, indent=1) + "\n"
-    sys.stdout.write(document)
-    if given.keep:
-        given.keep.write_text(document, encoding="utf-8")
+    record.tell({"model": read_manifest(given.model).digest, "loaded": loaded, "service": service}, given.keep)
     return int(loaded["wrong"] + service["wrong"] + service["failed"] > 0)
 
 

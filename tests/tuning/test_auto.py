@@ -3,6 +3,8 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,19 @@ import compress
 from compress.benchmark import interleave
 from compress.cli.main import main
 from compress.config import AutoConfig, DataConfig
+from compress.decisions import cascade as joining
+from compress.decisions.hand_on import HandOn
 from compress.errors import CompressError
-from compress.folder import read_manifest
+from compress.folder import is_cascade, read_manifest
 from compress.latency import deployment, table
+from compress.runtime.cascade import Cascade
 from compress.training.validator import DIVERGENCE
 from compress.tuning import candidates, judge, outcome, planner
+from compress.tuning.cascades import Pair
 from compress.tuning.ground import Ground
 from compress.tuning.judge import Judge
 from compress.tuning.planner import Planner
+from compress.tuning.search import Try
 from compress.tuning.teacher import check_better_than_a_constant
 from compress.workers import process
 from tests.processes import ForkedWorker
@@ -137,6 +144,47 @@ def test_the_recipe_makes_the_same_model_again(found: Path, tmp_path: Path) -> N
         assert (tmp_path / "again" / "best" / name).read_bytes() == (found / "best" / name).read_bytes(), name
     steps = yaml.safe_load((found / "recipe.yaml").read_text())["steps"]
     assert list(steps)[-1] == "best"
+
+
+def test_a_cascade_is_a_try_as_any_other_with_a_recipe_and_one_that_is_refused_is_told(
+    found: Path,
+    tiny_torch: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Two that pay by their times, which here are given: of models this small no time says which is faster."""
+    given_ms, judged = cycle([[1.0, 2.0], [2.0, 1.5]]), Judge.judged
+
+    def judged_fast(self: Judge, folder: Path, about: Try) -> Try:
+        return replace(judged(self, folder, about), ms=1e-3 if is_cascade(folder) else 1.0)
+
+    def two_pairs(tries: list[Try], *_: Any) -> list[Pair]:
+        small, large = (
+            max((t for t in tries if t.candidate == name), key=lambda t: t.epochs) for name in sorted(TRIED)
+        )
+        return [Pair(small, large, 0.5), Pair(small, large, 20.0)]
+
+    monkeypatch.setattr(joining, "_answer_ms", lambda *_: next(given_ms))
+    monkeypatch.setattr(joining, "choose_hand_on", lambda *_: HandOn(0.9, 0.2, 0.95, 30, 0.5, 0.0, 0.1))
+    monkeypatch.setattr(Judge, "judged", judged_fast)
+    monkeypatch.setattr("compress.tuning.auto.pairs", two_pairs)
+    shutil.copytree(found, out := tmp_path / "out")
+    result = compress.auto(tiny_torch, tiny_data, out, **GOALS)
+    assert "-within-0.5: no model, cascade.max_drop 0.5 needs at least" in capsys.readouterr().err
+    assert result.metrics["model"].endswith("-then-teacher-int8-within-20")
+    assert result.metrics["megabytes"] == tries_of(out)[-1]["megabytes"] > max(t["megabytes"] for t in tries_of(found))
+    assert result.metrics["model"] in (out / "report" / "index.html").read_text()
+    assert main(["run", str(out / "recipe.yaml"), "--out", str(tmp_path / "again"), "--quiet"]) == 0
+    whole, again = (read_manifest(folder / "best") for folder in (out, tmp_path / "again"))
+    assert whole.decision == again.decision
+    for name in (f"small/{GRAPH}", f"large/{GRAPH}"):
+        assert (tmp_path / "again" / "best" / name).read_bytes() == (out / "best" / name).read_bytes(), name
+    for folder in (out / "best", out / "front" / result.metrics["model"]):
+        with compress.load(folder, threads=1) as classifier:
+            assert isinstance(classifier, Cascade)
+            assert classifier(["a good film"])[0].label in ("negative", "positive")
 
 
 def test_ctrl_c_leaves_the_best_so_far_and_the_same_command_goes_on(stopped: Path, found: Path) -> None:

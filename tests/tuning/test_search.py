@@ -8,7 +8,7 @@ import pytest
 from compress.modeling.widths import Architecture, Cut, Widths
 from compress.tuning.candidates import Candidate, Whole, candidates_of, depths
 from compress.tuning.goals import Goals
-from compress.tuning.search import Costs, Plan, Try, best, front, next_try, plan, rungs, settled
+from compress.tuning.search import Costs, Plan, Try, best, front, next_try, plan, rungs, settled, smallest_plan
 
 MINILM = Architecture("bert", 384, 32, 30522, 512, 2, 77, "gelu")
 COSTS = Costs(epoch_s=60.0, other_s=10.0)
@@ -20,9 +20,9 @@ def candidates() -> list[Candidate]:
     return candidates_of(Whole(MINILM, Widths.even(6, 12, 1536)), {2.0: half})
 
 
-def tried(candidate: Candidate, epochs: int, full: int) -> Try:
+def tried(candidate: Candidate, epochs: int, full: int, points: float = 0.4) -> Try:
     """Fast models lose more, and all lose less the longer they are trained."""
-    loss = 0.4 * (1 / max(0.05, candidate.share) - 1) * (1 + 2 * (1 - epochs / full)) if candidate.command else 0.0
+    loss = points * (1 / max(0.05, candidate.share) - 1) * (1 + 2 * (1 - epochs / full)) if candidate.command else 0.0
     ms = 0.1 + 1.4 * candidate.share
     is_variant = candidate.title != candidate.name  # of a model that is there
     return Try(
@@ -43,13 +43,13 @@ def made_before(candidate: Candidate, _: int) -> bool:
     return candidate.title != candidate.name
 
 
-def searched(wanted: Plan, goals: Goals, budget_s: float | None = None) -> list[Try]:
+def searched(wanted: Plan, goals: Goals, budget_s: float | None = None, points: float = 0.4) -> list[Try]:
     tries: list[Try] = []
     while True:
         left_s = None if budget_s is None else budget_s - sum(each.seconds for each in tries)
         if (chosen := next_try(wanted, tries, goals, COSTS, left_s, made_before)) is None:
             return tries
-        tries.append(tried(*chosen, wanted.rungs[-1]))
+        tries.append(tried(*chosen, wanted.rungs[-1], points))
 
 
 def test_the_winner_is_the_fastest_within_the_goal_and_trained_to_the_end() -> None:
@@ -75,6 +75,31 @@ def test_for_a_latency_the_most_accurate_is_chosen() -> None:
     assert best(tries, replace(goals, latency_ms=0.01)) is None
 
 
+def test_no_time_goes_to_what_can_never_be_small_or_fast_enough_while_something_can() -> None:
+    whole, rng, spared = Whole(MINILM, Widths.even(6, 12, 1536), words=9000, most_mb=10.0), np.random.default_rng(0), 0
+    for _ in range(60):
+        latency_ms, megabytes = rng.uniform(0.1, 2.0), rng.uniform(2.0, 20.0)
+        goals = Goals(float(rng.uniform(0.1, 3.0)) if rng.random() < 0.5 else None, latency_ms, megabytes, 8.0)
+        every = candidates_of(replace(whole, most_mb=megabytes), {})
+        wanted = Plan(every, [1, 3, 9])
+        tries = searched(wanted, goals, budget_s=float(rng.uniform(300, 3000)), points=float(rng.uniform(0.1, 3.0)))
+        looks = [each for each in tries if each.epochs <= 1 and each.candidate in {one.title for one in every}]
+        rest = [each for each in tries if each not in looks]
+        can = {each.candidate for each in looks if each.ms <= 1.1 * latency_ms and each.megabytes <= megabytes}
+        if can and len(can) < len(every):
+            spared += 1
+            assert all(any(each.candidate.startswith(name) for name in can) for each in rest)
+    assert spared > 20
+
+
+def test_a_student_is_trained_to_the_end_before_the_teacher_as_it_is_is_taken() -> None:
+    tries = searched(Plan(candidates(), [2, 7, 20]), WITHIN_A_POINT, points=30.0)
+    chosen = best(tries, WITHIN_A_POINT)
+    assert chosen is not None
+    assert chosen.candidate.startswith("teacher-int8")
+    assert 1 <= [each.epochs for each in tries].count(20) <= 3
+
+
 @pytest.mark.parametrize("minutes", [3, 8, 30])
 def test_a_search_keeps_to_its_time_and_its_estimate(minutes: int) -> None:
     wanted = plan(candidates(), 20, COSTS, 60.0 * minutes)
@@ -84,8 +109,12 @@ def test_a_search_keeps_to_its_time_and_its_estimate(minutes: int) -> None:
     assert took_s <= 1.4 * wanted.seconds(COSTS)
 
 
-def test_no_time_for_one_candidate_is_no_plan() -> None:
-    assert plan(candidates(), 20, COSTS, 15.0) is None
+def test_the_smallest_plan_has_the_cheapest_candidate_and_with_less_time_there_is_none() -> None:
+    least = smallest_plan(candidates())
+    needed_s = least.seconds(COSTS)
+    assert needed_s == min(Plan([candidates()[0], each], [1]).seconds(COSTS) for each in candidates()[1:])
+    assert plan(candidates(), 20, COSTS, needed_s) == least
+    assert plan(candidates(), 20, COSTS, needed_s - 1e-6) is None
     unlimited = plan(candidates(), 20, COSTS, None)
     assert unlimited == Plan(candidates(), rungs(20))
     assert rungs(20) == [2, 7, 20]

@@ -3,7 +3,6 @@
 So optimum and the Hub lay them out: the file in the folder of the other two, or in its ``onnx``.
 """
 
-import json
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from compress.data.dataset import some
+from compress.durable import parse_json
 from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.folder import MANIFEST
@@ -135,7 +135,7 @@ def _max_length(home: Path, config: dict[str, Any]) -> int:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise CompressError(f"{path}: cannot be read as JSON ({error}); get the model again") from None
     if not isinstance(found, dict):

@@ -19,6 +19,8 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 
+from compress.durable import parse_json
+
 Array = npt.NDArray[Any]
 
 LOGITS = "logits"
@@ -144,13 +146,16 @@ def find(index: Array, keys: Array) -> npt.NDArray[np.int64]:
 
 
 def is_sound(shard: Path, name: str) -> bool:
-    """Whether the array ``name`` of a shard has its checksum."""
+    """Whether the array ``name`` of a shard has its checksum.
+
+    Raises:
+        OSError: the disk fails, or the files may not be read.
+    """
     try:
-        checksums = json.loads((shard / _MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        checksums = parse_json((shard / _MANIFEST).read_bytes())
+        return isinstance(checksums, dict) and checksums.get(name) == _crc32(shard / f"{name}.npy")
+    except (FileNotFoundError, IsADirectoryError, ValueError):
         return False
-    path = shard / f"{name}.npy"
-    return isinstance(checksums, dict) and path.is_file() and checksums.get(name) == _crc32(path)
 
 
 def open_array(shard: Path, name: str) -> Array:

@@ -1,0 +1,49 @@
+"""One try: a model is made, then judged; what fails is a try too."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+
+from compress.clock import Stopwatch
+from compress.errors import CompressError
+from compress.progress import quietly
+from compress.tuning.candidates import Candidate
+from compress.tuning.cascades import Pair, join
+from compress.tuning.ground import Ground
+from compress.tuning.judge import Judge
+from compress.tuning.search import Try
+
+
+def tried(ground: Ground, judge: Judge, candidate: Candidate, epochs: int, *, keep: bool) -> Try:
+    """A candidate after so many epochs; ``keep`` its PyTorch model, of which variants may be made later."""
+
+    def make() -> float:
+        done = ground.run(ground.steps_of(candidate, epochs))
+        return sum(result.seconds for result in done.values() if result.step == candidate.command)
+
+    found = _tried(ground, judge, Try(candidate.title, epochs), make)
+    if candidate.command and not keep:
+        shutil.rmtree(ground.tries / candidate.trained(epochs), ignore_errors=True)
+    return found
+
+
+def tried_together(ground: Ground, judge: Judge, pair: Pair) -> Try:
+    """Two models that were tried before, as a cascade."""
+
+    def make() -> float:
+        join(ground, pair)
+        return 0.0
+
+    return _tried(ground, judge, Try(pair.title, 0), make)
+
+
+def _tried(ground: Ground, judge: Judge, about: Try, make: Callable[[], float]) -> Try:
+    """``make`` returns the seconds that training took."""
+    watch, train_s = Stopwatch(), 0.0
+    try:
+        with quietly():
+            train_s = make()
+            found = judge.judged(ground.tries / about.label, about)
+    except CompressError as error:
+        found = replace(about, failed=str(error))
+    return replace(found, seconds=watch.seconds, train_s=train_s)

@@ -1,0 +1,43 @@
+"""Which of the models that were tried are joined."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from compress.decisions.hand_on import texts_needed
+from compress.tuning.cascades import pairs
+from compress.tuning.goals import Goals
+from compress.tuning.search import Try, best, front
+
+
+def test_pairs_may_beat_the_best_single_model_within_the_goals_and_what_can_be_shown() -> None:
+    rng, found = np.random.default_rng(0), 0
+    for _ in range(60):
+        losses = np.concatenate([[0.0], rng.exponential(2.0, 8)])
+        tries = [
+            Try(
+                *(f"layers-{number}", 9),
+                loss=loss,
+                agreement=1 - loss / 60,
+                ms=4.0 / (1 + loss) * rng.uniform(0.5, 1.0),
+                megabytes=20.0 / (1 + loss),
+            )
+            for number, loss in enumerate(losses.tolist())
+        ]
+        goals = Goals(float(rng.uniform(0.3, 3.0)), None, float(rng.uniform(5, 50)), 8.0)
+        texts, single = int(rng.integers(100, 3000)), best(tries, goals)
+        some = pairs(tries, goals, texts)
+        found += len(some)
+        assert len(some) <= 3
+        assert [each.expected_ms for each in some] == sorted(each.expected_ms for each in some)
+        for pair in some:
+            assert pair.small.ms < pair.large.ms
+            assert single is None or pair.small.ms < pair.expected_ms < single.ms
+            assert {pair.small.label, pair.large.label} <= {each.label for each in front(tries)}
+            assert pair.small.megabytes + pair.large.megabytes <= (goals.megabytes or 0)
+            assert pair.large.loss + pair.max_drop <= (goals.max_drop or 0)
+            assert texts_needed(pair.max_drop / 100) <= texts
+        assert not pairs(tries, replace(goals, max_drop=None), texts)
+        joined = [Try(pair.title, 0, loss=0.1, agreement=1.0, ms=0.01, megabytes=0.1) for pair in some]
+        assert pairs([*tries, *joined], goals, texts) == some
+    assert found > 15

@@ -1,0 +1,56 @@
+"""The hours that a search is refused for, and those that it is told to give instead."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compress.config import AutoConfig, DataConfig
+from compress.errors import CompressError
+from compress.tuning import planner
+from compress.tuning.ground import Ground
+from compress.tuning.planner import Planner
+
+
+@pytest.fixture(scope="module")
+def ground(tiny_torch: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    (out := tmp_path_factory.mktemp("auto") / "out").mkdir()
+    return Ground.of(str(tiny_torch), DataConfig(data=str(tiny_data)), AutoConfig(max_drop=1.0), out)
+
+
+def refused(ground: Ground, config: AutoConfig) -> float | None:
+    """The hours that are told to be enough; None where those of ``config`` are."""
+    try:
+        Planner(replace(ground, config=config)).tell()
+    except CompressError as error:
+        said = re.fullmatch(r"auto.hours (\S+) is too short for one candidate; give (\S+) or more", str(error))
+        assert said is not None
+        assert float(said[1]) == pytest.approx(config.hours, rel=1e-5)
+        return float(said[2])
+    return None
+
+
+@pytest.mark.parametrize("limits", [{"max_drop": 1.0}, {"target_latency_ms": 0.3}, {"max_megabytes": 0.1}])
+def test_hours_are_refused_below_the_number_that_is_said_and_at_no_other(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, limits: dict[str, Any]
+) -> None:
+    """Whatever an epoch, the cuts and the teacher take."""
+    rng, facts = np.random.default_rng(0), ground.memory.facts
+    for _ in range(12):
+        epoch_s, cuts_s, try_s, share = 10 ** rng.uniform([-1, -1, 0, -0.3], [4, 4, 2, 0.3])
+        epochs = int(rng.integers(1, 20))
+        monkeypatch.setattr(planner, "cuts_seconds", lambda *_, cuts_s=cuts_s: cuts_s)
+        monkeypatch.setattr(planner, "full_epochs", lambda _, epochs=epochs: epochs)
+        facts["epoch_s"] = epoch_s
+        facts |= {"whole": {"try_s": try_s, "int8_ms": 1.0, "teacher_ms": 2.0}} if rng.random() < 0.5 else {}
+        here = replace(ground, bare=bool(rng.random() < 0.5))
+        needed = refused(here, AutoConfig(**limits, hours=1e-9))
+        assert needed is not None
+        assert refused(here, AutoConfig(**limits, hours=needed)) is None
+        assert refused(here, AutoConfig(**limits, hours=needed * (1 - 1e-9))) == needed
+        for hours in needed * 10 ** rng.uniform([-share, 0], [0, share]):
+            assert refused(here, AutoConfig(**limits, hours=hours)) == (needed if hours < needed else None)
+        facts.pop("whole", None)

@@ -1,0 +1,40 @@
+"""What an epoch takes is measured once the device has set itself up."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress.modeling.checkpoint import load_classifier
+from compress.tuning import teacher
+from compress.tuning.teacher import epoch_seconds
+from tests.tiny import read
+
+
+def test_what_a_new_shape_of_a_batch_costs_once_is_no_part_of_an_epoch(
+    tiny_torch: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, which sets up kernels for each; the clock is of the test."""
+    model, data = load_classifier(str(tiny_torch)), read(tiny_data)
+    shapes: set[tuple[int, ...]] = set()
+    now_ms = 0.0
+
+    class Clock:
+        def __init__(self) -> None:
+            self._start_ms = now_ms
+
+        @property
+        def milliseconds(self) -> float:
+            return now_ms - self._start_ms
+
+    def run(_: Any, __: Any, inputs: dict[str, Any]) -> None:
+        nonlocal now_ms
+        shape = tuple(inputs["input_ids"].shape)
+        now_ms += shape[0] if shape in shapes else 1000
+        shapes.add(shape)
+
+    monkeypatch.setattr(teacher, "Stopwatch", Clock)
+    whole: Any = model.model
+    whole.register_forward_pre_hook(run, with_kwargs=True)
+    assert epoch_seconds(model, data, 32) == pytest.approx(len(data.train) / 1000)
+    assert len(shapes) > 1
