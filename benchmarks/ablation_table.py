@@ -35,7 +35,7 @@ def table(rows: Rows | None) -> str:
     lines = [f"| {' | '.join(_HEADS)} |", "|---|---|" + "--:|" * (len(_HEADS) - 2)]
     for name in dict.fromkeys(row["set"] for row in rows if "left_out" in row):
         own = [row for row in rows if row.get("set") == name]
-        times = next((row["answer_ms"] for row in own if "answer_ms" in row), {})
+        times: Mapping[str, float] = next((row["answer_ms"] for row in own if "answer_ms" in row), {})
         left = dict.fromkeys(row["left_out"] for row in own if "left_out" in row)
         lines += (f"| {' | '.join(_cells(name, left_out, own, times))} |" for left_out in left)
     return "\n".join(lines) + "\n"

@@ -55,12 +55,12 @@ def remake(recipe: Recipe, rows: Mapping[str, Mapping[str, int]], dataset: Datas
         write_dataset(splits, place / kind)
     made: dict[str, str] = {}
     for name, step in recipe.steps.items():
-        kind = next((kind for kind, splits in texts.items() if _rows(splits) == rows[name]), None)
-        if kind is None:
+        which = next((kind for kind, splits in texts.items() if _rows(splits) == rows[name]), None)
+        if which is None:
             found = " or ".join(str(_rows(splits)) for splits in texts.values())
             raise SystemExit(f"{name} was made from {rows[name]} texts, these data have {found}; give the same data")
         own = step.renamed(lambda model: made.get(model, model), Names.MODEL)
-        single = recipe.model_copy(update={"data": DataConfig(data=str(place / kind)), "steps": {name: own}})
+        single = recipe.model_copy(update={"data": DataConfig(data=str(place / which)), "steps": {name: own}})
         run(single, place / f"run-{name}")
         made[name] = str(place / f"run-{name}" / name)
     return Path(made[name])

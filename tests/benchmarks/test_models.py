@@ -79,7 +79,7 @@ def search(workplace: None) -> Path:  # noqa: ARG001
         for name in ("teacher", "best")
     ]
     machine = describe_machine([1])
-    results = {"models": entries, "machine": machine, "created": "2026-11-27", "warnings": []}
+    results: dict[str, Any] = {"models": entries, "machine": machine, "created": "2026-11-27", "warnings": []}
     results |= {"test_texts": len(dataset.test), "settings": {"threads": [1]}, "search": {"found": "It was found."}}
     (out / "report").mkdir()
     (out / "report" / "results.json").write_text(json.dumps(results), encoding="utf-8")
