@@ -126,7 +126,8 @@ def fork_server() -> None:
     for name in PRELOADED:
         import_module(name)
     resource_tracker.ensure_running()  # a process of its own, as ever
-    util.spawnv_passfds, spawn = _fork_passfds, util.spawnv_passfds
+    spawn = util.spawnv_passfds
+    util.spawnv_passfds = _fork_passfds  # type: ignore[assignment]  # its stub is vaguer than its callers
     start_server()
     util.spawnv_passfds = spawn
 

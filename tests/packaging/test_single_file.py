@@ -125,7 +125,7 @@ def pair_tokens(request: pytest.FixtureRequest, tiny_encoder: Path) -> tuple[ort
 
 
 @given(first=WORDS, second=WORDS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_pairs_are_cut_as_by_tokenizers(
     pair_tokens: tuple[ort.InferenceSession, TextEncoder], first: str, second: str
 ) -> None:
@@ -219,7 +219,7 @@ def test_byte_pairs_of_pairs_are_cut_as_by_tokenizers(roberta: Any, length: int,
     alone, both = (byte_pair_session(tokenizer, length, texts) for texts in (1, 2))
 
     @given(first=WORDS, second=WORDS)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=50, deadline=None)
     def check(first: str, second: str) -> None:
         assert_read_alike(alone, encoder, first)
         assert_read_alike(both, encoder, (first, second))
