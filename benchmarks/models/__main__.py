@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.models.check import check
 from benchmarks.models.publish import publish
 from benchmarks.models.table import README, published_models
+from compress.errors import CompressError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,9 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("table", help="write models/README.md")
     given = parser.parse_args(arguments)
     if given.command == "check":
-        same = [
-            check(name, given.data) for name in given.names or published_models()
-        ]  # all of them, also after one that differs
+        names = given.names or published_models()
+        same = [check(name, given.data) for name in names]  # all of them, also after one that differs
         return int(not all(same))
     if given.command == "publish":
         print(publish(given.search, given.name, given.data, given.model, given.report))
@@ -53,4 +53,7 @@ def write_table() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except CompressError as error:
+        sys.exit(str(error))

@@ -36,6 +36,8 @@ def publish(search: Path, name: str, data: str, model: str | None = None, report
         raise SystemExit(f"--data {data}: is a path of this machine; give a hub id, or a path relative to the recipe")
     source = search / "front" / model if model else search / "best"
     manifest = read_manifest(source)
+    if manifest.hand_on_below is not None:
+        raise SystemExit(f"{source}: is a cascade, two models in one; give --model, a single one of the front")
     made = list(published(manifest.history, data))
     recipe = recipe_text(name, made, data)
     results = json.loads(((report or search / "report") / "results.json").read_text(encoding="utf-8"))
