@@ -59,9 +59,14 @@ def remove(folder: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
+def partial_of(path: Path) -> Path:
+    """What :func:`write_whole` writes before it gives it the name ``path``; a kill leaves it there."""
+    return path.with_name(f".{path.name}.partial")
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file that changes whole or not at all; one process at a time may write it."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_of(path)
     try:
         partial.write_text(text, encoding="utf-8")
         sync(partial)

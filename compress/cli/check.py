@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from compress.cli.arguments import add_settings
-from compress.durable import told_in_one_line, write_whole
+from compress.durable import partial_of, told_in_one_line, write_whole
 from compress.errors import CompressError
 
 
@@ -30,7 +30,7 @@ def run_check(arguments: argparse.Namespace) -> int:
         if file.is_dir() or not file.absolute().parent.is_dir():
             raise CompressError(f"--{name} {file}: cannot be written there; name a file in a folder that exists")
         with told_in_one_line(f"--{name} {file}", below=file.parent):  # before anything is measured
-            probe = file.with_name(f".{file.name}.partial")  # as write_whole names it
+            probe = partial_of(file)
             probe.touch()
             probe.unlink()
     of_every_command = ("command", "json", "markdown", "quiet")

@@ -11,7 +11,7 @@ from typing import Any
 from compress.clock import Stopwatch, in_words
 from compress.config import DataConfig, Names
 from compress.data import read_dataset, write_dataset
-from compress.durable import parse_json, told_in_one_line, write_whole
+from compress.durable import parse_json, partial_of, told_in_one_line, write_whole
 from compress.errors import CompressError
 from compress.folder import MANIFEST, digest_tree, read_manifest
 from compress.locks import LockedError, locked
@@ -26,6 +26,7 @@ from compress.version import __version__
 
 STATE = "run.json"
 LOCK = ".lock"
+_BEGUN = {LOCK, partial_of(Path(STATE)).name}  # all that a run leaves that is killed before it has written STATE
 
 
 def run(
@@ -58,8 +59,8 @@ def run(
             try:
                 return _run(recipe, RunState(folder, forget=overwrite))
             finally:
-                if {path.name for path in folder.iterdir()} <= {STATE, LOCK}:  # it failed before it wrote anything
-                    shutil.rmtree(folder)
+                if _names(folder) <= {STATE, *_BEGUN}:  # it failed before it wrote anything
+                    shutil.rmtree(folder, ignore_errors=True)
     except LockedError:
         raise CompressError(f"--out {out}: another run is writing there; wait for it or choose another") from None
 
@@ -141,15 +142,17 @@ def digest_source(source: str) -> str:
 
 
 def _open(out: Path) -> Path:
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / STATE).is_file())):
+    if out.exists() and (not out.is_dir() or not (_names(out) <= _BEGUN or (out / STATE).is_file())):
         raise CompressError(f"--out {out}: exists and is not the folder of a run; choose another")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if not (out / STATE).exists():
-            write_whole(out / STATE, "{}\n")
     except OSError as error:
         raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
     return out
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 class RunState:
@@ -158,6 +161,8 @@ class RunState:
     def __init__(self, folder: Path, *, forget: bool) -> None:
         self.folder = folder
         self._steps: dict[str, dict[str, str]] = {}
+        if not (folder / STATE).exists():
+            write_whole(folder / STATE, "{}\n")  # marks the folder as a run's
         if not forget:
             try:
                 remembered = parse_json((folder / STATE).read_bytes()).get("steps", {})

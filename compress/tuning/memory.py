@@ -10,24 +10,22 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from compress.clock import Stopwatch
-from compress.durable import write_whole
+from compress.durable import partial_of, write_whole
 from compress.errors import CompressError
 from compress.new_folder import check_place, is_ours
 from compress.tuning.search import Try
 
 STATE = "search.json"
 LOCK = ".lock"
+_BEGUN = {LOCK, partial_of(Path(STATE)).name}  # all that a search leaves that is killed before it has written STATE
 
 Fact = TypeVar("Fact")
 
 
 def open_folder(out: Path, inputs: tuple[Path, ...]) -> None:
-    """Make the folder of a search, or see that it is one.
-
-    A lone lock is of a search that has not begun: it was killed then, or is about to.
-    """
+    """Make the folder of a search, or see that it is one, or of one that was killed at its beginning."""
     check_place(out, inputs)
-    strange = out.exists() and not _names(out) <= {LOCK}
+    strange = out.exists() and not _names(out) <= _BEGUN
     if strange and not ((out / STATE).is_file() and is_ours(out)):
         raise CompressError(
             f"--out {out}: exists and is not the folder of a search, or its {STATE} is damaged; choose another"
@@ -40,7 +38,7 @@ def open_folder(out: Path, inputs: tuple[Path, ...]) -> None:
 
 def leave_nothing_behind(out: Path) -> None:
     """Take away a folder in which no search has begun."""
-    if _names(out) <= {LOCK}:
+    if _names(out) <= _BEGUN:
         shutil.rmtree(out)
 
 

@@ -406,6 +406,17 @@ def test_a_folder_that_is_not_a_runs_is_left_alone(finished: Bench, tmp_path: Pa
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
 
 
+def test_a_run_that_was_killed_before_it_noted_anything_begins_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for left in (".lock", ".run.json.partial"):
+        (out / left).touch()
+    recipe = Recipe.parse({"data": str(tmp_path / "no.csv"), "steps": {"onnx": {"step": "export", "model": "m"}}})
+    with pytest.raises(CompressError, match=r"no\.csv"):
+        compress.run(recipe, out)
+    assert not out.exists()
+
+
 def test_a_failing_step_keeps_what_was_done_before(finished: Bench) -> None:
     with pytest.raises(CompressError, match="at most 2"):
         finished.run(student={"layers": 9})

@@ -35,8 +35,9 @@ def test_to_forget_takes_all_but_the_lock(tmp_path: Path) -> None:
         Memory(tmp_path, ABOUT | {"threads": 4}, {})
 
 
-def test_a_lone_lock_is_of_a_search_and_other_files_are_of_strangers(tmp_path: Path) -> None:
+def test_what_a_kill_at_the_beginning_leaves_is_of_a_search_and_other_files_are_of_strangers(tmp_path: Path) -> None:
     (tmp_path / LOCK).touch()
+    (tmp_path / f".{STATE}.partial").touch()
     open_folder(tmp_path, ())
     (tmp_path / "letter.txt").touch()
     with pytest.raises(CompressError, match="is not the folder of a search"):
