@@ -1,9 +1,9 @@
 """Thresholds by label against 0.5 for all: python -m benchmarks.thresholds MODEL --data D [--min-precision P].
 
 MODEL is a multi-label classifier, in PyTorch or ONNX; the kept result is of a GoEmotions teacher. ``compress
-calibrate`` chooses the thresholds on the validation split; the test split is read once. The JSON has the macro-F1 of both on test,
-the difference in points with its paired 95% interval (goal on GoEmotions: 3 points), how many texts get no label, and
-both F1s of each label.
+calibrate`` chooses the thresholds on the validation split; the test split is read once. The JSON has the macro-F1 of
+both on test, the difference in points with its paired 95% interval (goal on GoEmotions: 3 points), how many texts get
+no label, and both F1s of each label.
 """
 
 import argparse
