@@ -143,7 +143,7 @@ def keep(
 
     Where not all is done it goes to OUT instead, marked as partial, so that a whole result stays; the exit status.
     """
-    about = {"machine": describe_machine([threads]), "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    about: Row = {"machine": describe_machine([threads]), "created": datetime.now(UTC).isoformat(timespec="seconds")}
     if not whole:
         about["partial"] = True
         path = place.out / path.name
