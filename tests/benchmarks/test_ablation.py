@@ -74,8 +74,8 @@ def test_ablation_in_miniature(
     """In this process, in the order of the tasks: its work, not its runner."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "sst2").symlink_to(few_data)
-    names = (WHOLE, "distillation, with its copies", "start from the teacher's layers")
-    names += ("search (uniform by magnitude)", OUR_GRAPH, "int8")
+    names = [WHOLE, "distillation, with its copies", "start from the teacher's layers"]
+    names += ["search (uniform by magnitude)", OUR_GRAPH, "int8"]
     few = {name: VARIANTS[name] for name in names}
     for module in (ablation, ablation_variants):
         monkeypatch.setattr(module, "VARIANTS", few)
