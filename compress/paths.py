@@ -1,5 +1,6 @@
 """Paths as users write them."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -13,9 +14,12 @@ def local_path(name: str | Path) -> Path:
         CompressError: there is no such user, or no file can have this name.
     """
     try:
-        possible = b"\0" not in os.fsencode(name)
-    except UnicodeEncodeError:
+        os.lstat(name)
+        possible = True
+    except ValueError:  # it holds a NUL, or what UTF-8 cannot hold
         possible = False
+    except OSError as error:
+        possible = error.errno != errno.ENAMETOOLONG
     if not possible:
         raise CompressError(f"{str(name)!a:.200}: no file can have this name; give another")
     try:

@@ -180,7 +180,7 @@ def _located(settings: Settings, folder: Path, steps: Collection[str]) -> Settin
     """Inputs that exist beside the recipe and folders to write, made independent of the working directory."""
 
     def locate(value: str, *, new: bool = False) -> str:
-        beside = (folder / local_path(value)).resolve()
+        beside = local_path(folder / local_path(value)).resolve()
         return str(beside) if value not in steps and (new or beside.exists()) else value
 
     located = settings.renamed(locate, Names.DATA, Names.FILE, Names.MODEL)

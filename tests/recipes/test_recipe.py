@@ -193,6 +193,8 @@ def test_reader_and_schema_refuse_the_same(tmp_path: Path, raw: dict[str, Any]) 
         ("data: !!bool maybe\n", ["not valid yaml"]),
         pytest.param("data: " + "[" * 300, ["not valid yaml (too deeply nested", "line 1"], id="deep"),
         (recipe_with(model="a\0b"), ["'a\\x00b': no file can have this name"]),
+        pytest.param(recipe_with(model="x" * 300), ["no file can have this name"], id="a long name"),
+        pytest.param(recipe_with(model="a/" * 2040), ["no file can have this name"], id="a long path"),
         (recipe_with(model=[[["x"] * 9] * 9]), ["finetune.model should be a valid string, got [[['x', 'x', ", "..."]),
         (["data", "steps"], ["a recipe is a table", "list"]),
         ("", ["a recipe is a table"]),
