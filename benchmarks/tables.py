@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import beside, catalogue, distillation, families, long_texts, pruning, reference, scaling
+from benchmarks import beside, catalogue, container, distillation, families, long_texts, pruning, reference, scaling
 from benchmarks.gpu.table import table as gpu_table
 from benchmarks.peers import table as peers
 from compress.benchmark.report.page import as_markdown
@@ -38,6 +38,7 @@ _MAYBE: dict[str, Callable[[Any], str]] = {
     "peers": peers.table,
     "scaling": scaling.table,
     "long_texts": long_texts.table,
+    "container": container.table,
 }
 _MARKED = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # The report's colours on white: an image has no style sheet to take them from.
