@@ -36,7 +36,7 @@ def measure(model: Path, way: str, texts: int) -> list[dict[str, float]]:
     rng, words = random.Random(0), whole_words(model)
     longest = read_manifest(model).max_length
     rows, answered = list[dict[str, float]](), 0
-    with compress.load(model, **WAYS[way]) as classifier:  # type: ignore[arg-type]
+    with compress.load(model, **WAYS[way]) as classifier:
         for mark in (*(mark for mark in _MARKS if mark < texts), texts):
             seconds, before = 0.0, answered
             while answered < mark:
