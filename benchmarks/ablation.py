@@ -5,14 +5,18 @@
 
 For each data set and seed: a student of three layers, distilled from three teachers with hidden states, relations and
 altered copies of the texts; cut to three times its speed by the search, with recovery; tokens that the texts lack
-removed; static int8 in our graph. Every other model differs from it in one part. The tasks run side by side
-(side_by_side.py), and a run that was stopped goes on. At the end the models of the first seed answer the test texts in
-turns, with nothing beside them: these times are kept. Test texts choose nothing.
+removed; static int8 in our graph. Every other model lacks one part of it, but for two: without distillation there are
+no copies and no other teachers either, and the stock graph has dynamic int8, so the table compares it with our graph
+without static activations. Where the copies are left out a student sees as many texts, in more epochs. The tasks run
+side by side (side_by_side.py), and a run that was stopped goes on with the same settings; exit status 1 where not all
+is done. At the end the models of the first seed answer the test texts in turns, with no other task beside them: these
+times are kept. Nothing is chosen by test texts.
 """
 
 import argparse
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -27,11 +31,11 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 import compress
 from benchmarks.ablation_table import WHOLE, kept
-from benchmarks.ablation_variants import TEACHERS_COUNT, VARIANTS, Settings, Stage, makers, place_of, slug
+from benchmarks.ablation_variants import TEACHERS_COUNT, VARIANTS, Settings, Stage, Variant, makers, place_of, slug
 from benchmarks.distillation import METRICS, STUDENTS
 from benchmarks.graphs_models import export_stock
 from benchmarks.pruning import RECOVERY, speeds, uniform_shares
-from benchmarks.side_by_side import ROWS, Place, Task, read_rows, run, write_results
+from benchmarks.side_by_side import Place, Task, keep, only_with, run
 from benchmarks.together import TEACHERS
 from compress.config import DataConfig
 from compress.data import read_dataset
@@ -109,12 +113,18 @@ def student(place: Place, way: Way, name: str, title: str, seed: int) -> Mapping
     shape: Settings = {"layers": LAYERS}
     if not variant.from_teacher:
         shape = {"student": str(at_random(sources[0], out.with_name(f"{out.name}-start"), seed))}
-    whole = STUDENTS[name] | {"relation_weight": 1.0, "augment": COPIES[name]}
+    whole = STUDENTS[name] | {"relation_weight": 1.0, "augment": COPIES[name], "epochs": epochs(name, variant)}
     settings = way.training(name, seed, whole, shape, variant.distill)
     if settings.get("soft_weight") != 0:
         del settings["metric"]  # the distance from the teacher chooses the checkpoint
     compress.distill(sources, place.data / name, out, overwrite=True, **settings)
     return {}
+
+
+def epochs(name: str, variant: Variant) -> int:
+    """Of a student: without altered copies so many more that it takes as many steps."""
+    usual: int = STUDENTS[name]["epochs"]
+    return usual * (1 + COPIES[name]) if variant.distill.get("augment") == 0 else usual
 
 
 def at_random(source: Path, out: Path, seed: int) -> Path:
@@ -211,8 +221,8 @@ def times(place: Place, name: str) -> Mapping[str, Any]:
     return {"set": name, "answer_ms": {named[entry["name"]]: entry["answer_p50_ms"] for entry in entries}}
 
 
-def main() -> None:
-    """Run what is not done yet, and keep what was found."""
+def main() -> int:
+    """Run what is not done yet, and keep what was found; returns 1 where not all is done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds sst2, banking77")
@@ -225,9 +235,11 @@ def main() -> None:
     given = parser.parse_args()
     place = Place(given.out.resolve(), given.data.resolve(), time.time() + 60 * given.minutes)
     preload = ["torch", "transformers", "benchmarks.ablation"]
-    run(place, list(tasks(given.sets, given.seeds, given.cpus, Way(given.device))), given.cpus, preload)
-    write_results(given.results, kept(read_rows(place.out / ROWS)), _THREADS)
+    way = Way(given.device)
+    only_with(place, way, LAYERS, SPEEDUP, COPIES, VARIANTS, TEACHERS, STUDENTS, RECOVERY)
+    whole = run(place, list(tasks(given.sets, given.seeds, given.cpus, way)), given.cpus, preload)
+    return keep(given.results, place, kept, _THREADS, whole)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

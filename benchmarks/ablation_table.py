@@ -8,14 +8,20 @@ import numpy as np
 from compress.formatting import metric_name
 
 WHOLE = "nothing"  # is left out
+OUR_GRAPH, STATIC = "our graph", "static activations"
 _HEADS = (
     "data",
     "left out",
     "on test, mean ± sd",
     "seeds",
-    "against nothing left out, points",
+    "against nothing left out (or what is named), points",
     "text to answer",
     "size",
+)
+
+_NOTE = (
+    "All seeds learn from the same three teachers, so that ± lacks the spread of teachers. Times are of the first "
+    "seed's models; whether other programs ran beside them was not watched."
 )
 
 Rows = Sequence[Mapping[str, Any]]
@@ -38,11 +44,12 @@ def table(rows: Rows | None) -> str:
         times: Mapping[str, float] = next((row["answer_ms"] for row in own if "answer_ms" in row), {})
         left = dict.fromkeys(row["left_out"] for row in own if "left_out" in row)
         lines += (f"| {' | '.join(_cells(name, left_out, own, times))} |" for left_out in left)
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", _NOTE]) + "\n"
 
 
 def _cells(name: str, left_out: str, rows: Rows, times: Mapping[str, float]) -> list[str]:
-    found, whole = _by_seed(rows, left_out), _by_seed(rows, WHOLE)
+    against = STATIC if left_out == OUR_GRAPH else WHOLE  # a stock graph lacks both
+    found, whole = _by_seed(rows, left_out), _by_seed(rows, against)
     change = [found[seed]["test"] - whole[seed]["test"] for seed in found if seed in whole]
     first = next(iter(found.values()))
     return [
@@ -50,7 +57,9 @@ def _cells(name: str, left_out: str, rows: Rows, times: Mapping[str, float]) -> 
         left_out,
         _spread([each["test"] for each in found.values()], ".1f"),
         str(len(found)),
-        "" if left_out == WHOLE or not change else _spread(change, "+.1f"),
+        ""
+        if left_out == WHOLE or not change
+        else _spread(change, "+.1f") + ("" if against == WHOLE else f" ({against})"),
         f"{times[left_out]:.2f} ms" if left_out in times else "not measured",
         f"{np.mean([each['bytes'] for each in found.values()]) / 1e6:.1f} MB",
     ]

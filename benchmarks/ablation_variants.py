@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from benchmarks.ablation_table import WHOLE
+from benchmarks.ablation_table import OUR_GRAPH, STATIC, WHOLE
 from benchmarks.distillation import LABELS_ALONE
 
 TEACHERS_COUNT = 3
@@ -49,22 +49,24 @@ class Variant:
 
 VARIANTS: dict[str, Variant] = {
     WHOLE: Variant(),
-    "distillation": Variant(LABELS_ALONE | {"relation_weight": 0.0, "augment": 0}, teachers=1, prune=LABELS_ALONE),
+    "distillation, with its copies": Variant(
+        LABELS_ALONE | {"relation_weight": 0.0, "augment": 0}, teachers=1, prune=LABELS_ALONE
+    ),
     "relation loss": Variant({"relation_weight": 0.0}),
     "start from the teacher's layers": Variant(from_teacher=False),
     "several teachers": Variant(teachers=1),
     "altered copies of texts": Variant({"augment": 0}),
-    "search": Variant(search=False),
+    "search (uniform by magnitude)": Variant(search=False),
     "smaller vocabulary": Variant(vocabulary=False),
-    "our graph": Variant(form="stock"),
-    "static activations": Variant(form="dynamic"),
+    OUR_GRAPH: Variant(form="stock"),  # which has dynamic int8
+    STATIC: Variant(form="dynamic"),
     "int8": Variant(form="fp32"),
 }
 
 
 def slug(title: str) -> str:
     """For names of tasks and folders."""
-    return re.sub(r"\W+", "-", title)
+    return re.sub(r"\W+", "-", title).strip("-")
 
 
 def made_by(stage: Stage, variant: Variant) -> str:

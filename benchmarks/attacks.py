@@ -13,8 +13,11 @@ Row = tuple[str, str, int, dict[str, Any]]
 
 def table() -> str:
     """A line for each result that is kept, and how memory behaved where that was looked at."""
+    rows = [*_fuzzed(), *_disturbed(), *_soaked()]
+    if not rows:
+        return "Not yet run.\n"
     lines = ["| attacked | tried | harm done | took | code |", "|---|--:|--:|--:|---|"]
-    for what, tried, wrong, found in (*_fuzzed(), *_disturbed(), *_soaked()):
+    for what, tried, wrong, found in rows:
         cells = (what, tried, str(wrong), in_words(found["seconds"]), found["commit"])
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", *_memory()]) + "\n"

@@ -17,6 +17,22 @@ def graphs(results: Results) -> str:
     return _table(["model", "texts x tokens", "threads", *(f"{name}, ms" for name in contenders)], rows)
 
 
+def families(results: Results) -> str:
+    """How many times as fast as the stock export each family is, on 1 and on 2 threads, and what misses its goal."""
+    loads = {row["load"]: row["goal"] for row in results["rows"]}
+    rows = []
+    for name in dict.fromkeys(row["model"] for row in results["rows"]):
+        own = [row for row in results["rows"] if row["model"] == name]
+        by_load = ([row for row in own if row["load"] == load] for load in loads)
+        rows.append([name, *(", ".join(map(_against_goal, found)) for found in by_load)])
+    return _table(["family", *(f"{load} (goal {goal:g})" for load, goal in loads.items())], rows)
+
+
+def _against_goal(row: Mapping[str, Any]) -> str:
+    ratio = row["ratio"]["stock quantize_dynamic"]
+    return f"{ratio:.2f}" if row["met"] else f"{ratio:.2f} (missed)"
+
+
 def bulk(results: Results) -> str:
     """Texts a second from one int8 folder, and how many labels differ from those of one text at a time."""
     told = {name: found for name, found in results["contenders"].items() if "other_labels" in found}

@@ -97,6 +97,11 @@ BENCHMARKS = (
     ),
     Benchmark("memory with 10,000 to 1,000,000 more texts", "python -m benchmarks.memory", "memory.jsonl"),
     Benchmark(
+        "memory of a loaded model over 100,000 texts of every length",
+        f"python -m benchmarks.resident {INT8}",
+        "resident.json",
+    ),
+    Benchmark(
         "one BERT's weights in other families' forms, through the pipeline",
         "python -m benchmarks.families",
         "families.json",
@@ -156,7 +161,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         "thresholds by label against 0.5 for all, macro-F1 on test",
-        f"python -m benchmarks.thresholds runs/distillation/goemotions/teacher --data {SHARED}/goemotions",
+        f"python -m benchmarks.thresholds runs/together/goemotions/teacher-0 --data {SHARED}/goemotions",
         "thresholds.json",
         printed=True,
     ),

@@ -1,9 +1,11 @@
 """Pieces of work that run side by side, each in a process of its own, until all is done or the time is over.
 
 A piece of work is a :class:`Task`; what it returns is added to ``OUT/rows.jsonl`` as soon as it is there. What has a
-row there is not done again, so that a run which was stopped goes on.
+row there is not done again, so that a run which was stopped goes on; :func:`only_with` refuses to go on with other
+settings than those that the rows are of.
 """
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -21,6 +23,7 @@ from compress.formatting import metric_name, percent
 from compress.machine import describe_machine
 
 ROWS = "rows.jsonl"
+_SETTINGS = "settings.sha256"
 _WARNED_S = 25.0  # before the end: what can be interrupted is interrupted, and the rest stopped
 _LOOK_S = 0.2
 
@@ -76,7 +79,13 @@ def run(place: Place, tasks: Sequence[Task], cpus: int, preload: Sequence[str] =
     """Keep the CPUs busy, what comes first in ``tasks`` first; returns whether all is done.
 
     ``preload`` names modules that every process needs: they are imported once.
+
+    Raises:
+        SystemExit: a task takes more CPUs than there are, and would never begin.
     """
+    largest = max(tasks, key=lambda task: task.cpus)
+    if largest.cpus > cpus:
+        raise SystemExit(f"--cpus {cpus}: {largest.name} takes {largest.cpus}; give at least as many")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
     (place.out / "rows").mkdir(parents=True, exist_ok=True)
@@ -113,10 +122,35 @@ def read_rows(path: Path) -> list[Row]:
     return [json.loads(line) for line in lines]
 
 
-def write_results(path: Path, rows: Iterable[Mapping[str, Any]], threads: int) -> None:
-    """One JSON document a line: the machine and the day, then the rows."""
-    about = {"machine": describe_machine([threads]), "created": datetime.now(UTC).isoformat(timespec="seconds")}
+def only_with(place: Place, *settings: object) -> None:
+    """Note the digest of the settings and of where the data are, so that no run goes on with others.
+
+    Raises:
+        SystemExit: there are rows of other settings.
+    """
+    digest, path = hashlib.sha256(repr((place.data, settings)).encode()).hexdigest(), place.out / _SETTINGS
+    noted = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if noted != digest and read_rows(place.out / ROWS):
+        raise SystemExit(f"{place.out}: holds rows of other settings or data; give another folder, or remove this one")
+    place.out.mkdir(parents=True, exist_ok=True)
+    path.write_text(digest, encoding="utf-8")
+
+
+def keep(
+    path: Path, place: Place, kept: Callable[[Sequence[Row]], Iterable[Mapping[str, Any]]], threads: int, whole: bool
+) -> int:
+    """Write what is worth keeping of the rows, one JSON document a line, after the machine and the day.
+
+    Where not all is done it goes to OUT instead, marked as partial, so that a whole result stays; the exit status.
+    """
+    about: Row = {"machine": describe_machine([threads]), "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    if not whole:
+        about["partial"] = True
+        path = place.out / path.name
+        print(f"not all is done: {path} has what is; {place.out} goes on by the same command", flush=True)
+    rows = kept(read_rows(place.out / ROWS))
     path.write_text("".join(json.dumps(row) + "\n" for row in (about, *rows)), encoding="utf-8")
+    return int(not whole)
 
 
 def _next(wanted: Sequence[Task], done: set[str], free: int) -> Iterator[Task]:

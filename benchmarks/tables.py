@@ -28,6 +28,7 @@ from benchmarks import (
 )
 from benchmarks.gpu.table import table as gpu_table
 from benchmarks.models.table import README as MODELS_README
+from benchmarks.models.table import data_sets
 from benchmarks.models.table import table as models
 from benchmarks.peers import table as peers
 from compress.benchmark.report.page import as_markdown
@@ -40,13 +41,19 @@ GENERATED = (*DOCUMENTS, ROOT / "benchmarks" / "README.md", MODELS_README)
 RESULTS = ROOT / "benchmarks" / "results"
 # What is measured data set by data set has a file for each in a folder of its own.
 _BY_DATA_SET = {"distillation": distillation.table, "pruning": pruning.table}
-_BESIDE = {"graphs": beside.graphs, "throughput_peers": beside.bulk, "textbrewer": beside.distillation}
+_BESIDE = {
+    "graphs": beside.graphs,
+    "family_speed": beside.families,
+    "throughput_peers": beside.bulk,
+    "textbrewer": beside.distillation,
+}
 _FROM_CODE: dict[str, Callable[[], str]] = {
     "attacks": attacks.table,
     "catalogue": catalogue.table,
     "families": families.table,
     "models": models,
     "commands": reference.commands,
+    "data-sets": data_sets,
     "python": reference.python,
 }
 # Of these not every checkout has results: they say so themselves.

@@ -1,12 +1,14 @@
 """Thresholds by label against 0.5 for all: python -m benchmarks.thresholds MODEL --data D [--min-precision P].
 
-MODEL is a multi-label classifier, in PyTorch or ONNX. ``compress calibrate`` chooses the thresholds on the validation
-split; the test split is read once. The JSON has the macro-F1 of both on test, the difference in points with its paired
-95% interval (goal on GoEmotions: 3 points), how many texts get no label, and both F1s of each label.
+MODEL is a multi-label classifier, in PyTorch or ONNX; the kept result is of a GoEmotions teacher. ``compress
+calibrate`` chooses the thresholds on the validation split; the test split is read once. The JSON has the macro-F1 of
+both on test, the difference in points with its paired 95% interval (goal on GoEmotions: 3 points), how many texts get
+no label, and both F1s of each label.
 """
 
 import argparse
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +22,7 @@ from compress.errors import CompressError
 from compress.evaluation.comparison import measure_change
 from compress.evaluation.metrics import Indicators, from_counts, measure_accuracy, predictions, text_counts, truth
 from compress.folder import read_manifest
+from compress.machine import describe_machine, usable_cpus
 from compress.runtime.decision import Decision
 from compress.task import is_multi_label
 
@@ -36,7 +39,13 @@ def main() -> None:
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) / "calibrated"
         compress.calibrate(asked.model, asked.data, folder, min_precision=asked.min_precision)
-        print(json.dumps({"goal_points": GOAL_POINTS} | measure(folder, asked.data), indent=2))
+        about = {
+            "machine": describe_machine([usable_cpus()]),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "model_digest": read_manifest(folder).history[-1]["parent"]["digest"],
+            "goal_points": GOAL_POINTS,
+        }
+        print(json.dumps(about | measure(folder, asked.data), indent=2))
 
 
 def measure(folder: Path, data: str) -> dict[str, Any]:

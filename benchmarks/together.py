@@ -6,14 +6,17 @@
 For each data set: teachers of several seeds; a search (``--max-drop 1 --max-megabytes 10``) from the first of them as
 soon as it is there, whose latency table is measured beside the training; then for each seed students of two layers,
 distilled and from the labels alone. Beside these, one BERT's weights in the forms of other families, as families.py
-makes them. Every task is a process; what is done is added to OUT/rows.jsonl at once, and not done again. Before the
-time is over searches are interrupted, which makes them write the best so far, and the rest is stopped. The latencies
-that a search goes by are of a busy machine: measure its models again with ``compress bench``, alone. Test texts are
-read once a model. What is worth keeping goes to ``benchmarks/results/together.jsonl``.
+makes them. Every task is a process; what is done is added to OUT/rows.jsonl at once, and not done again; OUT takes no
+other settings after that. Before the time is over searches are interrupted, which makes them write the best so far, and
+the rest is stopped. The latencies that a search goes by are of a busy machine: measure its models again with
+``compress bench``, alone. Test texts are read once a model. What is worth keeping goes to
+``benchmarks/results/together.jsonl`` where all is done, else to OUT/together.jsonl, marked as partial, and the exit
+status is 1.
 """
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -23,7 +26,7 @@ from typing import Any
 import compress
 from benchmarks import families
 from benchmarks.distillation import METRICS, STUDENTS
-from benchmarks.side_by_side import ROWS, Place, Task, read_rows, run, write_results
+from benchmarks.side_by_side import Place, Task, keep, only_with, run
 from benchmarks.together_table import COMPARED, kept
 from compress.config import DataConfig, PruneConfig
 from compress.data import Split, read_dataset
@@ -146,8 +149,8 @@ def one_form(place: Place, form: str) -> Mapping[str, Any]:
     return {}
 
 
-def main() -> None:
-    """Run everything, and keep what was found."""
+def main() -> int:
+    """Run everything, and keep what was found; returns 1 where not all is done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds sst2, banking77, ...")
@@ -159,9 +162,10 @@ def main() -> None:
     given = parser.parse_args()
     place = Place(given.out.resolve(), given.data.resolve(), time.time() + 60 * given.minutes)
     preload = ["torch", "transformers", "benchmarks.families", "compress.tuning.auto"]
-    run(place, list(tasks(given.sets, given.seeds)), given.cpus, preload)
-    write_results(given.results, kept(read_rows(place.out / ROWS)), _SEARCH_THREADS)
+    only_with(place, TEACHERS, STUDENTS, LABELS_ALONE, GOALS)
+    whole = run(place, list(tasks(given.sets, given.seeds)), given.cpus, preload)
+    return keep(given.results, place, kept, _SEARCH_THREADS, whole)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -24,6 +24,7 @@ from compress.runtime.session import OnnxPredictor
 from compress.tuning.promise import divided
 
 _OF_THE_MACHINE = ("cpu", "cpu_flags", "cores")
+_SAME_SIZE = 0.01  # another version of a package writes a few bytes more or fewer
 
 
 def check(name: str, data: Path | None) -> bool:
@@ -37,6 +38,8 @@ def check(name: str, data: Path | None) -> bool:
     figures = json.loads((MODELS / name / FIGURES).read_text(encoding="utf-8"))
     given = {} if data is None else {"data": str(data / name.partition("/")[0])}
     dataset = read_dataset(recipe.data.model_copy(update=given))
+    if dataset.digest != figures["data_sha256"]:
+        raise SystemExit(f"{name}: the data are not those that the search read; {RECIPE} says which they are")
     with TemporaryDirectory() as place:
         made = remake(recipe, figures["rows"], dataset, Path(place))
         same, said = compare(made, figures, dataset)
@@ -67,16 +70,24 @@ def remake(recipe: Recipe, rows: Mapping[str, Mapping[str, int]], dataset: Datas
 
 
 def compare(made: Path, figures: Mapping[str, Any], dataset: Dataset) -> tuple[bool, str]:
-    """Whether it is the published model: its bytes where all is as it was, else its metric on the test texts."""
+    """Whether it is the published model: its bytes where all is as it was, else parameters, size and test metric."""
     digest = hashlib.sha256((made / INT8_GRAPH).read_bytes()).hexdigest()
     if digest == figures["graph_sha256"]:
         return True, "byte for byte"
     if as_it_was(figures):
         return False, "other bytes on the same machine with the same packages"
-    published = figures["model"]["accuracy"]
-    value, (low, high) = _on_test(made, published["metric"], dataset.test, dataset.task), published["ci95"]
-    words = f"{metric_name(published['metric'])} {percent(value)} on test, published {percent(published['value'])}"
-    return low <= value <= high, f"{words} ({percents((low, high))}), on another machine or with other packages"
+    model, published = OnnxPredictor.open(made, usable_cpus()), figures["model"]
+    elsewhere = "on another machine or with other packages"
+    parameters, size = figures["parameters"], published["size_bytes"]
+    if model.parameters != parameters or abs(model.size_bytes / size - 1) > _SAME_SIZE:
+        found = f"{model.parameters:,} parameters and {model.size_bytes:,} bytes"
+        return False, f"{found}, published {parameters:,} and {size:,}, {elsewhere}"
+    metric, (low, high) = published["accuracy"]["metric"], published["accuracy"]["ci95"]
+    value = _on_test(model, metric, dataset.test, dataset.task)
+    same = bool(low <= value <= high)
+    said = f"{'the same within' if same else 'outside'} the interval of the test texts"
+    words = f"{metric_name(metric)} {percent(value)}, published {percent(published['accuracy']['value'])}"
+    return same, f"{said}: {words} ({percents((low, high))}), {elsewhere}"
 
 
 def as_it_was(figures: Mapping[str, Any]) -> bool:
@@ -90,7 +101,6 @@ def _rows(dataset: Dataset) -> dict[str, int]:
     return {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)}
 
 
-def _on_test(folder: Path, metric: str, test: Split, task: str) -> float:
-    model = OnnxPredictor.open(folder, usable_cpus())
+def _on_test(model: OnnxPredictor, metric: str, test: Split, task: str) -> float:
     logits = predict_logits(model, test.texts)
     return float(score(metric, logits, test.targets(model.labels, task), positive=positive_column(model.labels)))

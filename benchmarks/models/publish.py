@@ -13,6 +13,7 @@ from compress.formatting import capital, metric_name, milliseconds, percent, per
 from compress.new_folder import new_folder
 from compress.packaging.layout import finish_onnx_folder
 from compress.runtime.graph_file import INT8_GRAPH
+from compress.tuning.memory import STATE
 
 MODELS = Path(__file__).parents[2] / "models"
 FIGURES = "figures.json"
@@ -41,11 +42,11 @@ def publish(search: Path, name: str, data: str, model: str | None = None, report
     made = list(published(manifest.history, data))
     recipe = recipe_text(name, made, data)
     results = json.loads(((report or search / "report") / "results.json").read_text(encoding="utf-8"))
-    figures = figures_of(results, source, made)
+    figures = figures_of(results, source, made) | {"data_sha256": _data_digest(search)}
     out = MODELS / name
-    if out.exists():
-        shutil.rmtree(out)
-    with new_folder(out) as folder:
+    if (out / FIGURES).is_file() and not (out / MANIFEST).is_file():
+        shutil.rmtree(out)  # a card without a model, which no step would replace
+    with new_folder(out, overwrite=True) as folder:
         shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST, _CARD))
         manifest = replace(manifest, history=tuple(one.entry for one in made), files=())
         finish_onnx_folder(folder, f"models/{name}", manifest)
@@ -87,6 +88,11 @@ def figures_of(results: Row, source: Path, made: list[Made]) -> Row:
     }
 
 
+def _data_digest(search: Path) -> str:
+    """Of the whole data, as the search read them."""
+    return str(json.loads((search / STATE).read_text(encoding="utf-8"))["about"]["data"])
+
+
 def _measured(entry: Row) -> Row:
     names = ("accuracy", "size_bytes", "answer_p50_ms", "answer_p95_ms", "backend", "precision")
     accuracy = {key: entry["accuracy"][key] for key in ("metric", "value", "ci95")}
@@ -101,16 +107,16 @@ def _more(name: str, figures: Row, found: str) -> str:
         score = f"{percent(row['accuracy']['value'])} ({percents(row['accuracy']['ci95'])})"
         lines.append(f"| {title} | {score} | {milliseconds(row['answer_p50_ms'])} | {row['size_bytes'] / 1e6:.1f} MB |")
     where = (
-        f"{capital(metric)} on {figures['test_texts']:,} test texts, which chose nothing; median time of a text alone, "
-        f"threads: {', '.join(map(str, figures['threads']))}, {machine['cpu']} ({', '.join(machine['cpu_flags'])}), "
-        f"{figures['created'][:10]}."
+        f"{capital(metric)} on {figures['test_texts']:,} test texts that were used for no choice; median time of a "
+        f"text alone, threads: {', '.join(map(str, figures['threads']))}, {machine['cpu']} "
+        f"({', '.join(machine['cpu_flags'])}), {figures['created'][:10]}."
     )
     doubts = "".join(f"\n- {one}" for one in figures["warnings"])
-    again = f"`python -m benchmarks.models check {name} --data FOLDER` makes it again and compares."
+    again = f"`python -m benchmarks.models check {name} --data FOLDER` makes this very one again and compares."
     if not figures["kept"]:
         again += (
             " The model itself is too large for the repository: "
-            f"`compress run models/{name}/{RECIPE} --out runs/{name}` makes it, in a folder there."
+            f"`compress run models/{name}/{RECIPE} --out runs/{name}` makes one like it, in a folder there."
         )
     sections = {"On the test texts": "\n".join([*lines, "", where]) + doubts, "How it was found": found}
     sections["How to make it again"] = again

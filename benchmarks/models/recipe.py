@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -15,9 +15,19 @@ _NAMES = {"finetune": "teacher", "distill": "student", "prune": "pruned", "quant
 # Written even where they are the default, which a later version may choose otherwise.
 _ALWAYS = {"epochs", "batch_size", "learning_rate", "warmup", "weight_decay", "patience"}
 _ALWAYS |= {"temperature", "soft_weight", "hard_weight"}
-_HEAD = """# Makes models/{name} again: compress run models/{name}/recipe.yaml --out DIR makes DIR/{last}.
-# The search read half of the validation texts and held the others back; `python -m benchmarks.models check {name}`
-# divides them in the same way.
+# How the data were read, but for files, which are where the data are.
+_OF_DATA = ("text", "label", "encoding", "split_seed")
+DATA_SETS = {
+    "banking77": "train.csv and test.csv of Banking77 (PolyAI, CC BY 4.0)",
+    "goemotions": "train.jsonl, dev.jsonl and test.jsonl of GoEmotions (Google, Apache 2.0)",
+    "mrpc": "msr_paraphrase_train.txt and msr_paraphrase_test.txt of the Microsoft Research Paraphrase Corpus",
+    "sst2": "train.tsv of GLUE's SST-2 (Socher et al. 2013), and its dev set as test.tsv",
+}
+"""What the folder of each holds."""
+_HEAD = """# compress run models/{name}/recipe.yaml --out DIR makes a model like models/{name}, as DIR/{last}.
+# It is another one, for the search held half of the validation texts back and this reads them all;
+# `python -m benchmarks.models check {name}` divides them as the search did, and makes this very one.
+# The data: {data}.
 """
 
 Entry = dict[str, Any]
@@ -57,12 +67,21 @@ def published(history: Sequence[Entry], data: str) -> Iterator[Made]:
 def recipe_text(name: str, made: Sequence[Made], data: str) -> str:
     """``recipe.yaml`` of ``models/NAME``; it is checked as every recipe is."""
     steps = {one.name: _step(one.entry) for one in made if one.name}
-    recipe = {"data": data, "steps": steps}
+    recipe = {"data": _data(made, data), "steps": steps}
     for where, model, _ in Recipe.parse(recipe).models():
-        if PurePath(model).is_absolute():
+        if PurePath(model).is_absolute() or (model not in steps and Path(model).exists()):
             raise SystemExit(f"{where} is {model}, which nobody else has; begin the search at a model with a history")
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
-    return _HEAD.format(name=name, last=list(steps)[-1]) + text
+    where = DATA_SETS.get(name.partition("/")[0], data)
+    return _HEAD.format(name=name, last=list(steps)[-1], data=where) + text
+
+
+def _data(made: Sequence[Made], data: str) -> str | Entry:
+    """The data with how they were read, as the first step says that was told; later ones read the search's own copy."""
+    for one in made:
+        if read := {key: value for key, value in one.entry.get("data", {}).items() if key in _OF_DATA}:
+            return {"data": data, **read}
+    return data
 
 
 def _step(entry: Entry) -> Entry:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from benchmarks.models.publish import FIGURES, MODELS
+from benchmarks.models.recipe import DATA_SETS
 from compress.formatting import milliseconds, percent, percents, points, points_range, times
 
 README = MODELS / "README.md"
@@ -25,6 +26,11 @@ def table() -> str:
     heads = [*_HEADS, *_MORE]
     lines = [f"| {' | '.join(heads)} |", "|---|" + "--:|" * (len(heads) - 1)]
     return "\n".join([*lines, *(_line(name, found[name]) for name in order)]) + "\n"
+
+
+def data_sets() -> str:
+    """What the folder of each data set must hold, and whose it is."""
+    return "".join(f"- `{name}`: {what}\n" for name, what in DATA_SETS.items())
 
 
 def _line(name: str, figures: Any) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.peers.registry import TEACHER
 from compress.formatting import megabytes
 
 Row = Mapping[str, Any]
@@ -15,14 +16,26 @@ def table(results: Mapping[str, Any] | None) -> str:
     if results is None:
         return "Not yet measured: its command is in `benchmarks/README.md`.\n"
     ran = sorted((row for row in results["peers"] if "failed" not in row), key=lambda row: float(row["p50_ms"]))
-    heads = ["tool", "accuracy", "points (95%)", "p50 ms", "p95 ms", "times ours", "size", "memory", "cold start"]
+    heads = [
+        "tool",
+        "accuracy",
+        "points (95%)",
+        "p50 ms (rounds)",
+        "p95 ms",
+        "times ours",
+        "size",
+        "memory",
+        "cold start",
+    ]
     lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *map(_cells, ran)]
-    failed = {row["name"]: row["failed"] for row in results["peers"] if "failed" in row} | results["not_tried"]
+    failed = [f"{_with_versions(row)}: {row['failed']}" for row in results["peers"] if "failed" in row]
+    untried = [f"{name}: {why}" for name, why in results["not_tried"].items()]
     return (
         "![Accuracy against latency of all tools](peers.svg)\n\n"
         + "".join(f"| {' | '.join(line)} |\n" for line in lines)
         + f"\n{_conditions(results)}\n\n{verdict(ran)}\n"
-        + "".join(f"\n- Does not run here: {name}: {why}" for name, why in failed.items())
+        + "".join(f"\n- Failed with our script: {one}" for one in failed)
+        + "".join(f"\n- Not tried: {one}" for one in untried)
         + "\n"
     )
 
@@ -49,7 +62,8 @@ def _within_a_point(ours: Sequence[Row], peers: Sequence[Row]) -> Iterator[str]:
     close = [next((row for row in some if row["points"] >= -_CLOSE_POINTS), None) for some in (ours, peers)]
     if not close[0]:
         best = max(ours, key=lambda row: float(row["points"]))
-        yield f"Nothing of ours is within 1 point of the teacher: {best['name']} is at {best['points']:+.1f}."
+        which = "The one model of ours measured here" if len(ours) == 1 else f"The best of our {len(ours)} models here"
+        yield f"{which} loses {-best['points']:.1f} points against the teacher."
     elif close[1]:
         ratio = close[1]["p50_ms"] / close[0]["p50_ms"]
         yield f"Up to 1 point lost, the fastest peer is {close[1]['name']}: {ratio:.1f} times {close[0]['name']}."
@@ -86,11 +100,12 @@ def _covers(ours: Row, peer: Row) -> bool:
 
 def _cells(row: Row) -> list[str]:
     low, high = row["points_ci95"]
+    slow, fast = max(row["p50_ms_of_rounds"]), min(row["p50_ms_of_rounds"])
     return [
         f"**{row['name']}**" if is_ours(row) else row["name"],
         f"{row['accuracy']:.1%}",
-        f"{row['points']:+.1f} ({low:+.1f} to {high:+.1f})",
-        f"{row['p50_ms']:.2f}",
+        "" if row["name"] == TEACHER.name else f"{row['points']:+.1f} ({low:+.1f} to {high:+.1f})",
+        f"{row['p50_ms']:.2f} ({fast:.2f} to {slow:.2f})",
         f"{row['p95_ms']:.2f}",
         f"{row['times_ours']:.1f}",
         megabytes(row["size_bytes"]),
@@ -104,5 +119,22 @@ def _conditions(results: Mapping[str, Any]) -> str:
     return (
         f"{results['texts']} test texts of {results['data']}, one at a time, from text to label, {results['threads']} "
         f"threads, medians of {results['rounds']} rounds in turns; each tool by its documented best settings. "
-        f"{machine['cpu']} ({', '.join(machine['cpu_flags'])})."
+        f"{machine['cpu']} ({', '.join(machine['cpu_flags'])}).{_other_runtimes(results)}"
     )
+
+
+def _other_runtimes(results: Mapping[str, Any]) -> str:
+    """Which tools had another onnxruntime than ours."""
+    ours = f"onnxruntime=={results['machine']['versions']['onnxruntime']}"
+    found = [
+        f"{row['name']} ran on {package.replace('==', ' ')}"
+        for row in results["peers"]
+        for package in row["packages"]
+        if package.startswith("onnxruntime==") and package != ours
+    ]
+    return f" {', '.join(found)}, the others on {ours.partition('==')[2]}." if found else ""
+
+
+def _with_versions(row: Row) -> str:
+    packages = ", ".join(package.replace("==", " ") for package in row["packages"])
+    return f"{row['name']} ({packages})" if packages else str(row["name"])

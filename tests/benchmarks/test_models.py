@@ -3,23 +3,28 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import compress
 from benchmarks.models import check as checking
 from benchmarks.models import publish as publishing
 from benchmarks.models import table as listing
+from benchmarks.models.__main__ import main
 from benchmarks.models.publish import FIGURES, MODELS, MOST_BYTES, publish
 from benchmarks.models.recipe import RECIPE, published, recipe_text
 from compress.data.dataset import write_dataset
 from compress.folder import MANIFEST, read_manifest
 from compress.machine import describe_machine
 from compress.recipes.recipe import read_recipe
+from compress.runtime.graph_file import INT8_GRAPH
 from compress.task import reads_pairs
+from compress.tuning.memory import STATE
 from compress.tuning.promise import divided
 from tests.tiny import read
 
@@ -65,14 +70,19 @@ def workplace(shallow_encoder: Path, few_data: Path, tmp_path_factory: pytest.Te
 
 @pytest.fixture(scope="module")
 def search(workplace: None) -> Path:  # noqa: ARG001
-    """The folder of a search that took the teacher itself in int8, as far as it is read."""
-    out, data = Path("search"), Path("sets/reviews")
+    """The folder of a search that took the teacher itself in int8, as far as it is read.
+
+    It is seen from the folder that the tests publish from, where ``encoder`` could as well be a hub id.
+    """
+    out, data = Path("search").absolute(), Path("sets/reviews")
     compress.finetune("encoder", data, "teacher", epochs=1, learning_rate=1e-3, threads=1)
     dataset = read(data)
     write_dataset(replace(dataset, validation=divided(dataset)[0]), out / "data")
     compress.quantize(Path("teacher").absolute(), out / "data", out / "best", max_drop=100, threads=1)
     accuracy = {"metric": "accuracy", "value": 0.5, "ci95": [0.0, 1.0]}
-    entry = {"accuracy": accuracy, "answer_p50_ms": 2.0, "answer_p95_ms": 3.0, "size_bytes": 4, "parameters": 5}
+    entry = {"accuracy": accuracy, "answer_p50_ms": 2.0, "answer_p95_ms": 3.0}
+    entry |= {"size_bytes": (out / "best" / INT8_GRAPH).stat().st_size}
+    entry |= {"parameters": read_manifest(out / "best").parameters}
     change = {"accuracy_delta": 0.0, "ci95": [-0.1, 0.1], "speedup_answer": 1.0}
     entries = [
         entry | {"name": name, "backend": "torch", "precision": "fp32", "versus_first": change}
@@ -81,13 +91,21 @@ def search(workplace: None) -> Path:  # noqa: ARG001
     machine = describe_machine([1])
     results: dict[str, Any] = {"models": entries, "machine": machine, "created": "2026-11-27", "warnings": []}
     results |= {"test_texts": len(dataset.test), "settings": {"threads": [1]}, "search": {"found": "It was found."}}
+    (out / STATE).write_text(json.dumps({"about": {"data": dataset.digest}}), encoding="utf-8")
     (out / "report").mkdir()
     (out / "report" / "results.json").write_text(json.dumps(results), encoding="utf-8")
     return out
 
 
+def put(search: Path, name: str) -> Path:
+    """Publish it from another folder."""
+    with chdir(search):
+        return publish(search, name, "../../../sets/reviews")
+
+
 def test_a_published_model_is_made_again_byte_for_byte(search: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = publish(search, NAME, "../../../sets/reviews")
+    put(search, NAME)
+    out = put(search, NAME)  # which replaces it
     look_at(out)
     everything = "".join(path.read_text(encoding="utf-8") for path in (out / MANIFEST, out / RECIPE, out / "README.md"))
     assert str(Path.cwd()) not in everything
@@ -99,24 +117,39 @@ def test_a_published_model_is_made_again_byte_for_byte(search: Path, capsys: pyt
 
 def test_a_large_model_is_published_as_its_recipe(search: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "MOST_BYTES", 10)
-    out = publish(search, "reviews/large", "../../../sets/reviews")
+    put(search, "reviews/large")
+    out = put(search, "reviews/large")
     assert sorted(path.name for path in out.iterdir()) == ["README.md", FIGURES, RECIPE]
     assert "too large" in (out / "README.md").read_text(encoding="utf-8")
     assert "its recipe |" in listing.table()
 
 
 def test_other_bytes_are_the_same_model_only_elsewhere_and_within_the_interval(search: Path) -> None:
-    out = publish(search, NAME, "../../../sets/reviews")
+    out = put(search, NAME)
     figures = json.loads((out / FIGURES).read_text(encoding="utf-8")) | {"graph_sha256": "other"}
     dataset = read(Path("sets/reviews"))
 
     def compared(**changes: Any) -> bool:
         return checking.compare(search / "best", figures | changes, dataset)[0]
 
-    accuracy = figures["model"]["accuracy"]
+    model, packages = figures["model"], [{"torch": "0.1"}]
+    accuracy = model["accuracy"] | {"ci95": [1.1, 1.2]}
     assert not compared()
-    assert compared(packages=[{"torch": "0.1"}])
-    assert not compared(packages=[{"torch": "0.1"}], model={"accuracy": accuracy | {"ci95": [1.1, 1.2]}})
+    assert compared(packages=packages)
+    assert not compared(packages=packages, model=model | {"accuracy": accuracy})
+    assert not compared(packages=packages, parameters=figures["parameters"] + 1)
+    assert not compared(packages=packages, model=model | {"size_bytes": int(1.1 * model["size_bytes"])})
+
+
+def test_other_data_and_no_models_are_told(search: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = put(search, NAME) / FIGURES
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"data_sha256": ""}), encoding="utf-8")
+    with pytest.raises(SystemExit, match="the data are not those"):
+        checking.check(NAME, Path("sets"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listing, "MODELS", search / "none")
+        assert main(["check"]) == 1
+    assert capsys.readouterr().out == "no models\n"
 
 
 def test_what_nobody_else_could_make_is_refused(search: Path) -> None:
@@ -128,3 +161,12 @@ def test_what_nobody_else_could_make_is_refused(search: Path) -> None:
     entry = read_manifest(search / "best").history[-1] | {"parent": {"source": str(Path("teacher").absolute())}}
     with pytest.raises(SystemExit, match="which nobody else has"):
         recipe_text(NAME, list(published([entry], "reviews")), "reviews")
+    with pytest.raises(SystemExit, match="model is encoder, which nobody else has"):
+        publish(search, NAME, "../../../sets/reviews")  # from here it is a folder
+
+
+def test_the_recipe_reads_the_data_as_the_teacher_did(search: Path) -> None:
+    entry = read_manifest(search / "best").history[0]
+    entry = entry | {"parent": {"source": "hub/encoder"}, "data": {"data": "x", "text": ["question"], "train": "x.csv"}}
+    text = recipe_text(NAME, list(published([entry], "../x")), "../x")
+    assert yaml.safe_load(text)["data"] == {"data": "../x", "text": ["question"]}

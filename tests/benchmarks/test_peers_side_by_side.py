@@ -52,7 +52,7 @@ def test_a_comparison_goes_on_where_it_stopped(
         assert row["size_bytes"] > 100_000
         assert row["peak_bytes"] > 20e6
         assert row["cold_start_s"] > 0
-    assert "- Does not run here: broken: no such kernel" in table.table(results)
+    assert "- Failed with our script: broken: no such kernel" in table.table(results)
     monkeypatch.setattr(processes, "answer", pytest.fail)  # all turns are kept: no process starts
     program.main()
     assert json.loads(out.read_text(encoding="utf-8"))["peers"] == results["peers"]
@@ -68,7 +68,7 @@ def test_a_peer_that_ours_does_not_cover_is_named() -> None:
     found = table.verdict([ours, row("better", 0.0, 3.0)])
     assert "slower: better" in found
     assert "fastest peer is better: 3.0 times" in found
-    assert "Nothing of ours is within 1 point" in table.verdict(
+    assert "The one model of ours measured here loses 1.5 points" in table.verdict(
         [row("compress int8", -1.5, 1.0), row("far", -1.2, 3.0)]
     )
 

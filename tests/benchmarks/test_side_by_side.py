@@ -1,11 +1,14 @@
 """Tasks side by side: after what they need, each once, also over several runs; what fails stops only what needs it."""
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.side_by_side import ROWS, Place, Task, read_rows, run
+import pytest
+
+from benchmarks.side_by_side import ROWS, Place, Task, keep, only_with, read_rows, run
 
 
 def note(place: Place, name: str) -> Mapping[str, Any]:
@@ -45,3 +48,25 @@ def test_at_the_end_of_the_time_the_rest_is_stopped(tmp_path: Path) -> None:
     place = Place(tmp_path, tmp_path, time.time() + 3)
     assert not run(place, [Task("waits", wait, ())], 1)
     assert read_rows(tmp_path / ROWS) == []
+
+
+def test_half_a_run_replaces_no_result_and_does_not_go_on_with_other_settings(tmp_path: Path) -> None:
+    place, results = Place(tmp_path / "out", tmp_path, float("inf")), tmp_path / "kept.jsonl"
+    only_with(place, {"epochs": 1})
+    only_with(place, {"epochs": 2})  # nothing is done yet
+    (place.out / ROWS).write_text('{"task": "a"}\n', encoding="utf-8")
+    only_with(place, {"epochs": 2})
+    with pytest.raises(SystemExit, match="rows of other settings"):
+        only_with(place, {"epochs": 1})
+    assert keep(results, place, list, 1, whole=True) == 0
+    whole = results.read_bytes()
+    assert keep(results, place, list, 1, whole=False) == 1
+    assert results.read_bytes() == whole
+    about, row = (place.out / results.name).read_text(encoding="utf-8").splitlines()
+    assert json.loads(about)["partial"]
+    assert json.loads(row) == {"task": "a"}
+
+
+def test_a_task_that_no_number_of_free_cpus_would_begin_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="--cpus 1: wide takes 2"):
+        run(Place(tmp_path, tmp_path, float("inf")), [Task("wide", note, ("wide",), cpus=2)], 1)
