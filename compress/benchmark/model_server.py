@@ -65,6 +65,7 @@ class ModelServer:
             "max_length": self._predictor.encoder.max_length,
             "decision": asdict(getattr(self._predictor, "decision", Decision())),  # folders of ours may have one
             "hand_on_below": self._cascade.hand_on_below if self._cascade else None,
+            "notes": getattr(self._predictor, "notes", []),
         }
 
     def first_answer(self, text: Any) -> dict[str, Any]:
