@@ -135,6 +135,23 @@ BENCHMARKS = (
         printed=True,
     ),
     Benchmark(
+        "memory of a loaded model over 100,000 texts of mixed length",
+        f"python -m benchmarks.resident {INT8}",
+        "resident.json",
+        quick=f"python -m benchmarks.resident {INT8} --texts 5000 --out {{out}}",
+    ),
+    Benchmark(
+        "MB and ms with 0.5, 1 and 2 CPUs",
+        f"python -m benchmarks.container {INT8}",
+        "container.json",
+        quick=f"python -m benchmarks.container {INT8} --texts 200 --rounds 1 --out {{out}}",
+    ),
+    Benchmark(
+        "Spark and Ray in local mode over 100,000 rows, with 1 and 2 workers",
+        f"python -m benchmarks.clusters {INT8}",
+        elsewhere=True,
+    ),
+    Benchmark(
         "a service under load, against bulk throughput", f"python -m benchmarks.serving {INT8} {DEMO}/test.jsonl"
     ),
     Benchmark(

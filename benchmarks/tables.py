@@ -17,6 +17,7 @@ from benchmarks import (
     attacks,
     beside,
     catalogue,
+    container,
     distillation,
     families,
     long_texts,
@@ -63,6 +64,7 @@ _MAYBE: dict[str, Callable[[Any], str]] = {
     "long_texts": long_texts.table,
     "together": together_table.table,
     "ablation": ablation_table.table,
+    "container": container.table,
 }
 _MARKED = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # The report's colours on white: an image has no style sheet to take them from.

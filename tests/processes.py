@@ -140,6 +140,8 @@ def _fork_passfds(_: str, command: Sequence[str], kept: Sequence[int]) -> int:
         if number > 2 and number not in kept:
             with suppress(OSError):  # the listing's own
                 os.close(number)
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - pytest's own lead to closed files
+    sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
     try:
         exec(command[-1], {})
     finally:

@@ -2,34 +2,31 @@
 
 import signal
 import threading
-from types import FrameType
-from typing import Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from compress.progress import say
 
 
-class CtrlC:
-    """Inside the ``with`` block, once :meth:`wait` was called, Ctrl-C only sets ``came``.
+@contextmanager
+def ctrl_c_waits() -> Iterator[threading.Event]:
+    """Let the first Ctrl-C in the body only set the event and say so; a second one ends it as ever.
 
     Where Ctrl-C does not raise KeyboardInterrupt, or not here, as in other threads, nothing changes.
     """
+    came = threading.Event()
 
-    def __init__(self) -> None:
-        self.came = False
-        self._waits = False
+    def note(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        came.set()
+        say("interrupted: the report is written first; Ctrl-C again ends at once")
 
-    def wait(self) -> None:
-        """Let Ctrl-C wait from now on."""
-        here = threading.current_thread() is threading.main_thread()
-        if here and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._waits = True
-            signal.signal(signal.SIGINT, self._note)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self.came = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._waits:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield came
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,7 +1,7 @@
 """bench: every model's accuracy, latency and size, side by side."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from compress.benchmark.findings import Findings, Measured, average_of, check_re
 from compress.benchmark.judge import balance_of, judge
 from compress.benchmark.protocol import measure
 from compress.benchmark.report.recommend import recommend
-from compress.benchmark.rows import plan, unique_names
+from compress.benchmark.rows import Row, plan, unique_names
 from compress.benchmark.throughput import cpu_splits
 from compress.benchmark.warnings import doubts_of, warnings_of
 from compress.benchmark.workload import Average, Times, average_interval, average_ms, speedup_interval
@@ -27,23 +27,31 @@ if TYPE_CHECKING:
     from compress.data import Split
 
 
-def bench(
-    models: Sequence[Path],
-    test: "Split",
-    task: str,
-    config: BenchConfig,
-    measured: Callable[[], object] = lambda: None,
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """All that was measured, of which :func:`results_of` makes the results."""
+
+    named: Mapping[str, Path]
+    rows: Mapping[str, Row]
+    left_out: Mapping[str, str]
+    threads: list[int]
+    findings: Findings
+    partial: bool
+
+
+def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig) -> dict[str, Any]:
+    """The results of ``models`` on the ``test`` split of a ``task``: what :func:`measure_models` measures."""
+    return results_of(measure_models(models, test, task, config), test, config)
+
+
+def measure_models(models: Sequence[Path], test: "Split", task: str, config: BenchConfig) -> Measurement:
     """Measure ``models`` on the ``test`` split of a ``task``; the first is the reference of every comparison.
 
     A later model that fails to load or whose process dies is listed under ``failed`` with its reason; the others are
     measured all the same. A model that none of the requested backends can run is ``left_out``, a batch that needs more
     memory than there is is ``skipped``, and ``warnings`` are reasons to doubt the figures, such as a busy machine. Test
-    texts without labels leave accuracies out. Ctrl-C ends the measuring and returns the results so far, ``partial``, if
-    every model has been timed at least once. ``measured`` is called when the measuring has ended, either way.
-
-    Returns:
-        The document that results.json holds, and the raw times as ``samples``, which are written apart.
+    texts without labels leave accuracies out. Ctrl-C ends the measuring and returns what is known so far, ``partial``,
+    if every model has been timed at least once.
 
     Raises:
         CompressError: there are no test texts; a model has another task, lacks a test label or cannot take a length; a
@@ -65,15 +73,20 @@ def bench(
         if not findings.timed():
             raise
         partial = True
-    measured()
     check_reference(rows, findings.failed)
-    failed = findings.failed
+    return Measurement(named, rows, left_out, threads, findings, partial)
+
+
+def results_of(measured: Measurement, test: "Split", config: BenchConfig) -> dict[str, Any]:
+    """The document that results.json holds, and the raw times as ``samples``, which are written apart."""
+    findings, rows, threads = measured.findings, measured.rows, measured.threads
     entries = compare(findings.timed(), test, config)
     balance = balance_of(findings.timed(), test, config.metric) if test.labels else None
     recommendation, contention = recommend(entries, balance, config.split), findings.watch.contention()
+    failed, left_out = findings.failed, measured.left_out
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "partial": partial,
+        "partial": measured.partial,
         "machine": describe_machine(threads),
         "settings": config.model_dump() | {"threads": threads, "resamples": RESAMPLES},
         "spin": brief_spin().get("GOMP_SPINCOUNT"),
@@ -84,7 +97,9 @@ def bench(
         "busy": asdict(contention) if contention else None,
         "warnings": warnings_of(entries, recommendation.name, contention) + doubts_of(balance),
         "failed": [{"name": name, "path": str(rows[name].path), "reason": reason} for name, reason in failed.items()],
-        "left_out": [{"name": name, "path": str(named[name]), "reason": why} for name, why in left_out.items()],
+        "left_out": [
+            {"name": name, "path": str(measured.named[name]), "reason": why} for name, why in left_out.items()
+        ],
         "skipped": findings.skipped,
         "samples": findings.all_samples(threads[0]),
     }

@@ -8,6 +8,7 @@ import base64
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -55,6 +56,11 @@ class ModelServer:
         self._energy = EnergyMeter.of(gpu=self._on_gpu)
         self._answered = 0
         self._cascade = _as_cascade(self._predictor)
+        # A cascade is asked for texts, which its models read with a tokenizer each; the others for token ids.
+        self._tokenized: Callable[[list[Text]], list[Any]] = list if self._cascade else self._predictor.encoder
+        self._logits: Callable[[list[Any]], Logits] = (
+            self._cascade.classifier.logits if self._cascade else partial(encoded_logits, self._predictor)
+        )
         self._all: list[Any] = []
         self._texts: list[Text] = []
         self._calls: TimedCalls[Any]
@@ -64,7 +70,8 @@ class ModelServer:
         return {name: getattr(self._predictor, name) for name in names} | {
             "max_length": self._predictor.encoder.max_length,
             "decision": asdict(getattr(self._predictor, "decision", Decision())),  # folders of ours may have one
-            "hand_on_below": self._cascade.hand_on_below if self._cascade else None,
+            "hand_on_below": getattr(self._predictor, "hand_on_below", None),  # of a cascade
+            "notes": getattr(self._predictor, "notes", []),
         }
 
     def first_answer(self, text: Any) -> dict[str, Any]:
@@ -82,15 +89,6 @@ class ModelServer:
     def handed_on(self) -> dict[str, Any]:
         """Rows of the texts of the last ``logits`` that a cascade's large model answers."""
         return {"rows": self._cascade.handed_on(self._all) if self._cascade else []}
-
-    def _tokenized(self, texts: list[Text]) -> list[Any]:
-        """Token ids; for a cascade the texts themselves, which its models read with a tokenizer each."""
-        return list(texts) if self._cascade else self._predictor.encoder(texts)
-
-    def _logits(self, tokenized: list[Any]) -> Logits:
-        if self._cascade:
-            return self._cascade.classifier.logits(tokenized)
-        return encoded_logits(self._predictor, tokenized)
 
     def prepare(self, texts: list[Any], batch: int, length: Any) -> dict[str, Any]:
         """Make a workload's inputs and run them until the times are steady; the reply is the last pass's median."""

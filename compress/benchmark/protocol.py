@@ -88,6 +88,8 @@ def answer(
     pool: WorkerPool, rows: Mapping[str, Row], info: Mapping[str, ModelInfo], texts: Sequence[Text], advance: Advance
 ) -> dict[str, Measured]:
     """Every model answers the test texts, after one of them alone, which shows how long its first answer takes."""
+    for note in (note for model in info.values() for note in model.notes):
+        say(note)
     pool.each(lambda worker: worker.first_answer(texts[0]))
     logits = pool.each(lambda worker: worker.logits(texts), done=lambda name: advance(note=f"answered {name}"))
     handed_on = pool.each(ModelWorker.handed_on)

@@ -21,7 +21,7 @@ from compress.paths import local_path
 from compress.progress import say
 from compress.recipes.recipe import Recipe, Step, read_recipe
 from compress.steps.spec import STEPS
-from compress.steps.step import StepResult
+from compress.steps.step import DoneInterrupt, StepResult
 from compress.version import __version__
 
 STATE = "run.json"
@@ -81,9 +81,15 @@ def _run(recipe: Recipe, state: "RunState") -> dict[str, StepResult]:
         settings = step.model_dump(exclude={"step"}, exclude_unset=True)
         settings |= {"data": state.folder / "data"} if takes_data else {}
         out = state.folder / name
-        done[name] = STEPS[step.command].call(out=out, overwrite=True, **settings)
+        stop: DoneInterrupt | None = None
+        try:
+            done[name] = STEPS[step.command].call(out=out, overwrite=True, **settings)
+        except DoneInterrupt as interrupt:
+            done[name], stop = interrupt.result, interrupt
         if not done[name].metrics.get("failed"):  # a model that bench could not measure is tried again
             state.record(name, fingerprint)
+        if stop is not None:
+            raise stop
     say(f"{state.folder}: {len(done)} of {len(recipe.steps)} steps run in {in_words(watch.seconds)}")
     return done
 

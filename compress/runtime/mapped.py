@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from compress.errors import CompressError
 from compress.runtime.graph_file import (
     BYTES,
     DATA_LOCATION,
@@ -33,14 +34,18 @@ CAN_MAP = sys.platform != "win32"
 
 
 def without_weights(path: Path) -> bytes:
-    """The graph in a file that ``check_graph`` accepts, its large tensors left there."""
-    content = content_of(path)
-    return b"".join(
-        _message(GRAPH, b"".join(_graph(content, field, path.name)))
-        if field.number == GRAPH
-        else content[field.start : field.end]
-        for field in fields(content)
-    )
+    """The graph in a file, its large tensors left there; CompressError where it is no ONNX file, or not a whole one."""
+    name = path.resolve().name
+    try:
+        content = content_of(path)
+        return b"".join(
+            _message(GRAPH, b"".join(_graph(content, field, name)))
+            if field.number == GRAPH
+            else content[field.start : field.end]
+            for field in fields(content)
+        )
+    except (IndexError, ValueError):  # of another program: check_graph has read ours
+        raise CompressError(f"{path}: not a whole ONNX file, truncated or a Git LFS pointer; get it again") from None
 
 
 def _graph(content: memoryview, graph: Field, name: str) -> Iterator[bytes | memoryview]:

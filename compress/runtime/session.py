@@ -1,11 +1,8 @@
 """An exported model in ONNX Runtime, behind the predictor seam."""
 
-import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from weakref import WeakSet
 
 import numpy as np
 import onnxruntime as ort
@@ -18,6 +15,7 @@ from compress.progress import say
 from compress.replacement import open_whole
 from compress.runtime.decision import Decision
 from compress.runtime.encoding import Feeds, TextEncoder
+from compress.runtime.forks import keep_in_forks
 from compress.runtime.graph_file import (
     INPUTS,
     OUTPUT,
@@ -32,8 +30,6 @@ from compress.runtime.predictor import Logits, batch_tokens_of
 
 _PROVIDER = "ExecutionProvider"
 _CPU = f"CPU{_PROVIDER}"
-# Sessions with threads of their own, which a forked process does not have.
-_threaded: WeakSet[ort.InferenceSession] = WeakSet()
 
 
 class OnnxPredictor:
@@ -151,25 +147,6 @@ def _reopened(folder: Path, digest: str, threads: int | None, instances: int, pr
     return found
 
 
-def _outlive_fork() -> None:
-    """Let a forked process end: onnxruntime, taken down there, waits for ever for threads that were not forked.
-
-    Sessions with threads stay, and the process leaves without onnxruntime's own handlers, which abort it even where no
-    session has threads. Python's have run by then.
-    """
-    from ctypes import CDLL, py_object, pythonapi
-
-    for session in list(_threaded):
-        pythonapi.Py_IncRef(py_object(session))
-    system = CDLL(None)
-    if hasattr(system, "on_exit"):  # glibc's: the last that is added is called first, with the exit status
-        system.on_exit(system._exit, None)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_outlive_fork)
-
-
 def _refuse_other_kinds(folder: Path, manifest: Manifest) -> None:
     if manifest.kind == "torch":
         raise CompressError(f"{folder}: is a PyTorch model; make an ONNX one with 'compress export {folder} --out ...'")
@@ -194,53 +171,58 @@ def find_provider(name: str) -> str:
 
 
 def open_session(
-    graph: Path | bytes, threads: int, provider: str = "CPU", profile_prefix: str | None = None
+    graph: Path | bytes,
+    threads: int,
+    provider: str = "CPU",
+    profile_prefix: str | None = None,
+    if_whole: Callable[[str], object] | None = None,
 ) -> ort.InferenceSession:
     """A session for a graph in a file or in memory; a provider that onnxruntime lacks or leaves is an error.
 
-    With a ``profile_prefix``, onnxruntime writes a profile whose name begins so.
+    With a ``profile_prefix``, onnxruntime writes a profile whose name begins so. With ``if_whole``, which is for graphs
+    of other programs, one that onnxruntime cannot load with its weights left in the file is loaded whole, and
+    ``if_whole`` is told so in a line.
     """
-    wanted = find_provider(provider)
+    wanted, name = find_provider(provider), graph if isinstance(graph, Path) else "the graph"
+    options, content = _options(threads, wanted, profile_prefix), graph
+    if isinstance(graph, Path) and wanted == _CPU and CAN_MAP:
+        content = without_weights(graph)
+        graph = graph.resolve()  # through links, which onnxruntime follows no further than the folder
+        options.add_session_config_entry(FOLDER_OPTION, str(graph.parent))
+    try:
+        session = _load(content, options, wanted, name)
+    except CompressError as error:
+        if if_whole is None or content is graph:
+            raise
+        session = _load(graph, options, wanted, name)
+        if_whole(f"{error} with its weights left in the file; it is loaded whole, which takes more memory")
+    if (ran := session.get_providers()[0]) != wanted:  # onnxruntime goes on without one that cannot start
+        raise CompressError(f"provider {provider} was asked for, but onnxruntime would run the graph on {ran}")
+    if threads > 1:
+        keep_in_forks(session)
+    return session
+
+
+def _options(threads: int, provider: str, profile_prefix: str | None) -> ort.SessionOptions:
     options = ort.SessionOptions()
     # onnxruntime would take every core of the machine, whatever a container grants.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # One block for a whole run, as long as its shape needs, leaves the arena in pieces where every batch has another.
-    options.enable_mem_pattern = False
+    if provider == _CPU:
+        # With it, onnxruntime takes one block of memory for all values of a run, as large as the batch's shape needs.
+        # Batches of ever other shapes leave gaps between such blocks that no later one fits, and its memory grows.
+        options.enable_mem_pattern = False
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = profile_prefix
-    contents: list[Path | bytes] = [graph]
-    if isinstance(graph, Path) and wanted == _CPU and CAN_MAP:
-        file = graph.resolve()  # through links, which onnxruntime follows no further than the folder
-        options.add_session_config_entry(FOLDER_OPTION, str(file.parent))
-        try:
-            # Some of onnxruntime's fusions of other programs' graphs fail on weights that are not in the graph.
-            contents = [without_weights(file), file]
-        except (IndexError, ValueError):  # of another program: check_graph has read ours
-            raise CompressError(
-                f"{graph}: not a whole ONNX file, truncated or a Git LFS pointer; get it again"
-            ) from None
-    session = _first_that_loads(contents, options, wanted, graph if isinstance(graph, Path) else "the graph")
-    if (ran := session.get_providers()[0]) != wanted:  # onnxruntime goes on without one that cannot start
-        raise CompressError(f"provider {provider} was asked for, but onnxruntime would run the graph on {ran}")
-    if threads > 1:
-        _threaded.add(session)
-    return session
+    return options
 
 
-def _first_that_loads(
-    contents: Sequence[Path | bytes], options: ort.SessionOptions, provider: str, name: str | Path
-) -> ort.InferenceSession:
-    """A session for the first of ``contents``, forms of one graph, that onnxruntime takes."""
-    *others, last = contents
-    for content in others:
-        with suppress(Exception):  # onnxruntime's exceptions share no base class of their own
-            return ort.InferenceSession(content, options, providers=[provider])
+def _load(graph: Path | bytes, options: ort.SessionOptions, provider: str, name: str | Path) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(last, options, providers=[provider])
-    except Exception as error:  # noqa: BLE001 - as above
+        return ort.InferenceSession(graph, options, providers=[provider])
+    except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class of their own
         raise CompressError(f"{name}: onnxruntime {ort.__version__} cannot load it ({_reason(error)})") from None
 
 

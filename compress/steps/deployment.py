@@ -1,13 +1,13 @@
 """The steps that make a model ready to serve, export and quantize, and the one that measures models, bench."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from compress.benchmark.interrupts import CtrlC
+from compress.benchmark.interrupts import ctrl_c_waits
 from compress.config import BenchConfig, ExportConfig, QuantizeConfig
 from compress.errors import CompressError
 from compress.evaluation.metrics import training_metric
@@ -16,7 +16,7 @@ from compress.paths import local_path
 from compress.progress import say
 from compress.runtime.graph_file import FP16_GRAPH, FP32_GRAPH, INT8_GRAPH
 from compress.runtime.long_texts import LongTexts
-from compress.steps.step import DataJob, Job, StepResult, check_labels, data_step, step
+from compress.steps.step import DataJob, DoneInterrupt, Job, StepResult, check_labels, data_step, step
 
 if TYPE_CHECKING:
     from compress.data import Split
@@ -145,34 +145,42 @@ def bench(
 
     Raises:
         KeyboardInterrupt: on Ctrl-C, after a report of what was measured until then is written, marked partial where
-            that is not all.
+            that is not all; where it is all, it is a :class:`compress.steps.step.DoneInterrupt` with the result.
     """
     models = [models] if isinstance(models, str | Path) else list(models)
     inputs = tuple(models)
-    with CtrlC() as ctrl_c, data_step(BenchConfig, settings, data, out, overwrite, inputs=inputs) as job:
-        from compress.benchmark.measure import bench as core
+    with ExitStack() as at_end, data_step(BenchConfig, settings, data, out, overwrite, inputs=inputs) as job:
+        from compress.benchmark.measure import measure_models, results_of
         from compress.benchmark.report.page import write_report
-        from compress.data import read_test
 
-        if job.config.split == "test":
-            test, task = read_test(job.data)
-        else:
-            test, task = job.dataset.validation, job.dataset.task
-        if not test.labels:
-            split = job.config.split
-            say(f"bench: the {split} texts have no labels, so accuracy is left out; --label COL names their column")
+        test, task = _measured_texts(job)
         paths = [local_path(model) for model in models]
         with TemporaryDirectory() as temporary:
             floors = _baselines(job, test, paths[0], Path(temporary)) if job.config.baselines else []
-            results = core([*paths, *floors], test, task, job.config, measured=ctrl_c.wait)
+            measured = measure_models([*paths, *floors], test, task, job.config)
+            ctrl_c = at_end.enter_context(ctrl_c_waits())
+            results = results_of(measured, test, job.config)
         for entry in results["models"]:
             if Path(entry["path"]) in floors:
                 entry["path"] = None  # its folder is removed
         write_report(results, job.folder)
         result = job.result({name: value for name, value in results.items() if name != "samples"})
-    if results["partial"] or ctrl_c.came:
+    if results["partial"]:
         raise KeyboardInterrupt(f"{out} has a report of what was measured until then")
+    if ctrl_c.is_set():
+        raise DoneInterrupt(f"{out} has the whole report", result)
     return result
+
+
+def _measured_texts(job: DataJob[BenchConfig]) -> "tuple[Split, str]":
+    """The texts of the split that is asked for, and their task."""
+    from compress.data import read_test
+
+    split = job.config.split
+    test, task = read_test(job.data) if split == "test" else (job.dataset.validation, job.dataset.task)
+    if not test.labels:
+        say(f"bench: the {split} texts have no labels, so accuracy is left out; --label COL names their column")
+    return test, task
 
 
 def _baselines(job: DataJob[BenchConfig], test: "Split", first: Path, folder: Path) -> list[Path]:

@@ -50,6 +50,14 @@ class StepResult:
     written: bool = True
 
 
+class DoneInterrupt(KeyboardInterrupt):
+    """Ctrl-C that came when the step had only to write what it knew; it is done, with this ``result``."""
+
+    def __init__(self, message: str, result: StepResult) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 @dataclass(frozen=True)
 class Job(Generic[Config]):
     """One run of a step: its checked settings and the folder to write into, which is renamed to ``out`` at the end."""

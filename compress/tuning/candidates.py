@@ -110,7 +110,9 @@ def candidates_of(whole: Whole, cuts: Mapping[float, Cut]) -> list[Candidate]:
     depth = len(whole.widths.heads)
     found = [_whole_layers(whole, kept) for kept in depths(depth)]
     found += [_narrow(whole, kept) for kept in sorted({max(1, depth // 2), max(1, depth // 3)})]
-    found += [_cut(whole, speedup, cut) for speedup, cut in cuts.items()]
+    # A recipe cannot name a cut that leaves no head, or no neuron, in any layer.
+    possible = {speedup: cut for speedup, cut in cuts.items() if any(cut.widths.heads) and any(cut.widths.neurons)}
+    found += [_cut(whole, speedup, cut) for speedup, cut in possible.items()]
     return [whole.candidate(ITSELF, "", {}), *sorted(found, key=lambda each: each.share)]
 
 

@@ -12,8 +12,10 @@ import pytest
 
 import compress
 from compress.benchmark import measure
+from compress.benchmark.interrupts import ctrl_c_waits
 from compress.benchmark.judge import judge
 from compress.cli.main import main
+from compress.recipes.recipe import Recipe
 from tests.processes import start_interruptible
 
 # As the command, but each progress is told at once, and the report's charts are not drawn, which takes seconds.
@@ -22,6 +24,7 @@ import sys
 from types import SimpleNamespace
 from compress import progress
 from compress.cli.main import main
+from compress.recipes.recipe import Recipe
 progress._PLAIN_EVERY_S = 0.0
 sys.modules["vl_convert"] = SimpleNamespace(vegalite_to_svg=lambda _: "<svg></svg>")
 sys.exit(main(sys.argv[1:]))
@@ -76,19 +79,29 @@ def test_ctrl_c_leaves_a_report_marked_partial(tiny_onnx: Path, tiny_data: Path,
 
 
 @pytest.mark.usefixtures("forked_workers")
-def test_ctrl_c_after_the_last_round_waits_for_the_report(
-    tiny_onnx: Path, few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_ctrl_c_after_the_last_round_waits_for_the_report_and_a_recipe_does_not_make_it_again(
+    tiny_onnx: Path, few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    out = tmp_path / "out"
+
     def interrupted(*arguments: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
         return judge(*arguments)
 
     monkeypatch.setattr(measure, "judge", interrupted)
+    step = {"step": "bench", "models": [str(tiny_onnx)], "seconds": 0.01, "threads": [1]}
+    recipe = Recipe.parse({"data": {"data": str(few_data)}, "steps": {"report": step}})
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(KeyboardInterrupt, match="has a report of what was measured until then"):
-            compress.bench([tiny_onnx], few_data, tmp_path / "out", seconds=0.01, threads=[1])
+        with pytest.raises(KeyboardInterrupt, match="has the whole report"):
+            compress.run(recipe, out)
+        assert "the report is written first; Ctrl-C again ends at once" in capsys.readouterr().err
+        assert not json.loads((out / "report" / "results.json").read_text())["partial"]
+        assert compress.run(recipe, out) == {}
+        with pytest.raises(KeyboardInterrupt), ctrl_c_waits() as came:
+            signal.raise_signal(signal.SIGINT)
+            assert came.is_set()
+            signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
-    assert not json.loads((tmp_path / "out" / "results.json").read_text())["partial"]

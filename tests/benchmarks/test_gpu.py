@@ -138,7 +138,7 @@ def test_a_part_that_fails_or_hangs_is_recorded_and_the_next_one_runs(
     told: dict[str, dict[str, Any]] = {}
     shares = {"good": 100, "raises": 100, "dies": 100, "hangs": 0.001, "after": 100}
     runs = {"good": good, "raises": raises, "dies": dies, "hangs": hangs, "after": good}
-    monkeypatch.setattr(runner, "_GRACE_S", 2.5)
+    monkeypatch.setattr(runner, "_GRACE_S", 4.0)
     monkeypatch.setattr(runner, "_PRELOADED", PRELOADED)  # a process has one server to fork from, whoever starts it
     parts = [Part(name, share, runs[name]) for name, share in shares.items()]
     run_parts(parts, miniature(tmp_path), 600.0, lambda name, outcome: told.update({name: outcome}))

@@ -205,6 +205,10 @@ def test_candidates_of_deep_and_shallow_models() -> None:
     assert len(set(names)) == len(names)
     shares = [each.share for each in candidates()[1:]]
     assert shares == sorted(shares)
+    no_heads = Cut([[]] * 6, [list(range(768))] * 6)  # which no recipe can name
+    assert not any(
+        each.command == "prune" for each in candidates_of(Whole(MINILM, Widths.even(6, 12, 1536)), {7.0: no_heads})
+    )
 
 
 def test_models_that_would_be_too_large_get_fewer_words() -> None:

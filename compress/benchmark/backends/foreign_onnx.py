@@ -59,7 +59,10 @@ class ForeignOnnx:
             raise CompressError(f"{graph}: has no config.json beside it or above, which names its labels; put it there")
         config = _read_json(home / "config.json")
         self.labels, self.task = _labels_and_task(config, str(home))
-        self._session = open_session(graph, threads, provider)
+        self.notes: list[str] = []
+        # Some of onnxruntime's fusions need weights inside the graph: it cannot load what quantize_dynamic writes where
+        # a bias is left in the file.
+        self._session = open_session(graph, threads, provider, if_whole=self.notes.append)
         self._types, self._output = self._check_signature()
         self.encoder = TextEncoder.from_file(home / "tokenizer.json", _max_length(home, config))
         used, numbers = operators(graph), numbers_by_type(graph)
