@@ -126,13 +126,10 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shallow_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The encoder with its first layer alone: for how a training goes, which depth only makes longer."""
-    from transformers import BertModel, BertTokenizer
+    """The encoder with its first layer alone."""
+    from tests.tiny import write_first_layers
 
-    folder = tmp_path_factory.mktemp("shallow")
-    BertModel.from_pretrained(tiny_encoder, num_hidden_layers=1).save_pretrained(folder)
-    BertTokenizer.from_pretrained(tiny_encoder).save_pretrained(folder)
-    return folder
+    return write_first_layers(tiny_encoder, 1, tmp_path_factory.mktemp("shallow"))
 
 
 @pytest.fixture(scope="session")

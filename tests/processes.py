@@ -128,8 +128,10 @@ def fork_server() -> None:
     resource_tracker.ensure_running()  # a process of its own, as ever
     spawn = util.spawnv_passfds
     util.spawnv_passfds = _fork_passfds  # type: ignore[assignment]  # its stub is vaguer than its callers
-    start_server()
-    util.spawnv_passfds = spawn
+    try:
+        start_server()
+    finally:
+        util.spawnv_passfds = spawn
 
 
 def _fork_passfds(_: str, command: Sequence[str], kept: Sequence[int]) -> int:
@@ -142,10 +144,15 @@ def _fork_passfds(_: str, command: Sequence[str], kept: Sequence[int]) -> int:
                 os.close(number)
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - pytest's own lead to closed files
     sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+    status = 1
     try:
-        exec(command[-1], {})
+        with suppress(SystemExit):  # so it ends when its parent has
+            exec(command[-1], {})
+        status = 0
+    except BaseException:  # noqa: BLE001 - as Python's own end
+        os.write(2, traceback.format_exc().encode())
     finally:
-        os._exit(0)
+        os._exit(status)
 
 
 class ForkedWorker:

@@ -27,8 +27,7 @@ MOST_OF_LOADING = 100.0  # CPU time against that of loading an unharmed tiny fol
 
 def listing(name: str) -> Harm:
     """The manifest lists a file elsewhere."""
-    entry = {"name": name, "bytes": 1, "sha256": "0"}
-    return manifest(lambda raw: raw["files"].append(entry))
+    return manifest(lambda raw: raw["files"].append({"name": name, "bytes": 1, "sha256": "0"}))
 
 
 def manifest(change: Callable[[dict[str, Any]], object]) -> Harm:
@@ -89,21 +88,18 @@ def nested(model: onnx.ModelProto) -> None:
     model.graph.node.insert(0, inner.node[0])
 
 
-def linked(name: str, target: str) -> Harm:
+def no_tokenizer(but: Callable[[Path], object]) -> Harm:
+    """Something else in its place."""
+
     def harm(folder: Path) -> None:
-        (folder / name).unlink()
-        (folder / name).symlink_to(target)
+        (folder / "tokenizer.json").unlink()
+        but(folder / "tokenizer.json")
 
     return harm
 
 
 def content(name: str, what: bytes) -> Harm:
     return resealed(lambda folder: (folder / name).write_bytes(what))
-
-
-def fifo(folder: Path) -> None:
-    (folder / "tokenizer.json").unlink()
-    os.mkfifo(folder / "tokenizer.json")
 
 
 DEEP = b'{"a":' * 100_000
@@ -138,11 +134,11 @@ ONNX: dict[str, Harm] = {
     "a task of its own": manifest(lambda raw: raw.update(task="run")),
     "no length": manifest(lambda raw: raw.update(max_length=0)),
     "an endless length": manifest(lambda raw: raw.update(max_length=10**30)),
-    "a link to a device": linked("tokenizer.json", "/dev/zero"),
-    "a link to itself": linked("tokenizer.json", "tokenizer.json"),
-    "a link elsewhere": linked("tokenizer.json", "/etc/passwd"),
-    "a link to a folder": linked("tokenizer.json", "/"),
-    "a pipe": fifo,
+    "a link to a device": no_tokenizer(lambda file: file.symlink_to("/dev/zero")),
+    "a link to itself": no_tokenizer(lambda file: file.symlink_to(file.name)),
+    "a link elsewhere": no_tokenizer(lambda file: file.symlink_to("/etc/passwd")),
+    "a link to a folder": no_tokenizer(lambda file: file.symlink_to("/")),
+    "a pipe": no_tokenizer(os.mkfifo),
 }  # fmt: skip
 
 
@@ -161,8 +157,7 @@ def code(name: str, **config: Any) -> Harm:
 
     def harm(folder: Path) -> None:
         (folder / "evil.py").write_text(f"import os\nos.mkdir({str(canary(folder))!r})\n", encoding="utf-8")
-        raw = json.loads((folder / name).read_bytes())
-        (folder / name).write_text(json.dumps(raw | config), encoding="utf-8")
+        (folder / name).write_text(json.dumps(json.loads((folder / name).read_bytes()) | config), encoding="utf-8")
 
     return unmarked(harm)
 
@@ -190,9 +185,8 @@ def sharded(place: Callable[[Path], Path | str]) -> Harm:
 
     def harm(folder: Path) -> None:
         weights = folder / "model.safetensors"
-        names = list(read_tensors(weights))
+        index = {"metadata": {}, "weight_map": dict.fromkeys(read_tensors(weights), str(place(folder.parent)))}
         weights.rename(folder.parent / "secret.safetensors")
-        index = {"metadata": {}, "weight_map": dict.fromkeys(names, str(place(folder.parent)))}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
 
     return unmarked(harm)

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    BertTokenizer,
+    PreTrainedModel,
+)
 
 from compress.config import DataConfig
 from compress.data import Dataset, read_dataset
@@ -57,6 +64,13 @@ def make_bert(
             weight.normal_(1.0 if name.endswith("LayerNorm.weight") else 0.0, 0.2)
     model.train(mode=False)
     return model
+
+
+def write_first_layers(encoder: Path, layers: int, folder: Path) -> Path:
+    """The encoder of a folder with its first layers alone: for how a training goes, which depth only makes longer."""
+    BertModel.from_pretrained(encoder, num_hidden_layers=layers).save_pretrained(folder)
+    BertTokenizer.from_pretrained(encoder).save_pretrained(folder)
+    return folder
 
 
 def make_checkpoint(

@@ -1,6 +1,5 @@
 """A model's files and config, looked at before transformers reads them: it guesses or drops what it does not know."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -11,6 +10,7 @@ import torch
 from safetensors import safe_open
 
 from compress.data.dataset import some
+from compress.durable import parse_json
 from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.folder import MANIFEST, refuse_outside
@@ -128,10 +128,21 @@ def _weight_files(folder: Path) -> list[Path]:
     if found is None or found.suffix != ".json":
         return [found] if found else []
     _refuse_absent_content(found)
-    shards = sorted(set(json.loads(found.read_text(encoding="utf-8"))["weight_map"].values()))
+    shards = sorted(set(_named_by(found)))
     for name in shards:
         refuse_outside(found, name)
     return [folder / name for name in shards]
+
+
+def _named_by(index: Path) -> list[str]:
+    """The file of each weight."""
+    try:
+        names = [*parse_json(index.read_bytes())["weight_map"].values()]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        names = []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise CompressError(f"{index}: has no table weight_map that names the file of each weight; get the model again")
+    return names
 
 
 def _tokenizer_files(folder: Path) -> list[Path]:

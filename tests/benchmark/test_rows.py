@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,12 +100,17 @@ print(json.dumps(["torch" in sys.modules, "onnxruntime" in sys.modules, peak]))
 """
 
 
+def served(model: Path) -> list[Any]:
+    """What a fresh process tells."""
+    told = subprocess.run([sys.executable, "-c", SERVED, str(model)], capture_output=True, text=True, check=True)
+    found: list[Any] = json.loads(told.stdout)
+    return found
+
+
 @pytest.mark.usefixtures("forked_workers")
 def test_a_worker_for_onnx_loads_no_pytorch(tiny_torch: Path, tiny_onnx: Path) -> None:
     """It would be part of its peak memory, which is far smaller without."""
-    command = [sys.executable, "-c", SERVED, str(tiny_onnx)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    torch, onnxruntime, peak_bytes = json.loads(told)
+    torch, onnxruntime, peak_bytes = served(tiny_onnx)
     assert (torch, onnxruntime) == (False, True)
     with ModelWorker("with PyTorch", Row(tiny_torch), 1) as other:
         other.open()
@@ -123,6 +129,11 @@ def test_a_worker_for_pytorch_loads_no_onnxruntime(
 
     child = in_fork(serve, tmp_path / "told")
     assert os.waitpid(child, 0)[1] == 0, (tmp_path / "told").read_text()
+
+
+@pytest.mark.slow  # imports PyTorch anew, to see also what it and transformers import
+def test_a_fresh_worker_for_pytorch_loads_it_and_no_onnxruntime(tiny_torch: Path) -> None:
+    assert served(tiny_torch)[:2] == [True, False]
 
 
 @pytest.mark.parametrize("backend", [None, "torch", "torch-bf16", "onnxruntime", "openvino"])

@@ -31,6 +31,7 @@ from tests.tiny import (
     read,
     same_weights,
     weights_of,
+    write_first_layers,
     write_rows,
 )
 
@@ -322,7 +323,7 @@ def macro_f1(predicted: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_]) -> f
     ],
 )
 def test_other_tasks_go_through_every_step(
-    shallow_encoder: Path,
+    tiny_encoder: Path,
     tmp_path: Path,
     task: str,
     rows: Callable[[np.random.Generator, int], list[dict[str, object]]],
@@ -332,7 +333,8 @@ def test_other_tasks_go_through_every_step(
     for seed, (split, count) in enumerate({"train": 400, "validation": 60, "test": 80}.items()):
         write_rows(data / f"{split}.jsonl", rows(np.random.default_rng(seed), count))
     larger = FAST | {"batch_size": 16, "learning_rate": 2e-3, "threads": 1}
-    compress.finetune(shallow_encoder, data, tmp_path / "teacher", epochs=5, **larger)
+    encoder = write_first_layers(tiny_encoder, 2, tmp_path / "encoder")
+    compress.finetune(encoder, data, tmp_path / "teacher", epochs=5, **larger)
     compress.distill(tmp_path / "teacher", data, tmp_path / "student", layers=1, epochs=2, **larger)
     compress.prune(tmp_path / "student", data, tmp_path / "pruned", heads=0.25, ffn=0.25, epochs=1, **larger)
     compress.quantize(tmp_path / "pruned", data, tmp_path / "int8", threads=1)

@@ -20,7 +20,9 @@ def test_nothing_but_a_refusal_in_one_line_escapes(kind: str, tmp_path: Path) ->
         assert escape is None or escape[0] == tried.SLOW, (number, escape)  # how long it takes depends on the machine
 
 
-def test_what_escapes_is_counted_by_type_also_if_it_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_escapes_is_counted_by_type_also_if_it_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def case(rng: random.Random, _: Path) -> None:
         kind = rng.randrange(3)
         if kind == 1:
@@ -35,3 +37,4 @@ def test_what_escapes_is_counted_by_type_also_if_it_ends_the_process(monkeypatch
     assert found.first["OverflowError"][0] == kinds.index(1)
     assert found.first["SIGFPE"][0] == kinds.index(2)
     assert tried.tried("own", range(20), minutes=0).cases == 0
+    assert tried._in_a_child("own", range(20), -1.0, tried.Found(), tmp_path) == 0  # the time was over at once

@@ -66,7 +66,7 @@ def _in_a_child(kind: str, numbers: range, most_s: float, found: Found, place: P
                     told.write("\t".join((*escape,)).replace("\n", " / ") + "\n")
         os._exit(0)
     os.close(write)
-    last = numbers.start
+    last = numbers.start - 1
     with os.fdopen(read, encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if line.rstrip("\n").isdecimal():
@@ -76,6 +76,7 @@ def _in_a_child(kind: str, numbers: range, most_s: float, found: Found, place: P
                 found.add(name, last, story)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
+        last = max(last, numbers.start)  # else one that died before it had begun any would be started for ever
         found.add(signal.Signals(os.WTERMSIG(status)).name, last, "the process died")
     return last + 1
 

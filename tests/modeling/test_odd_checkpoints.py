@@ -243,7 +243,10 @@ FILES = [
     Case("a pickle that would run code", hostile_binary, refused=("cannot be loaded",)),
     Case("weights in shards", shards),
     Case("a shard is missing", every(shards, lambda folder: next(folder.glob("model-00002-of-*")).unlink()), refused=("model-00002-of-", "missing")),
-    Case("an index of shards that is no JSON", every(without("model.safetensors"), text("model.safetensors.index.json", "{")), refused=("cannot be loaded",)),
+    *(
+        Case(f"an index of shards that is {index[:24]}", every(without("model.safetensors"), text("model.safetensors.index.json", index)), refused=("has no table weight_map",))
+        for index in ("{", "{}", "[]", '{"weight_map": {"a": 1, "b": "c"}}', '{"weight_map": {"a": []}}', '{"a":' * 100_000)
+    ),
     Case("no weights", without("model.safetensors"), refused=("has no weights", "save_pretrained")),
     Case("weights of TensorFlow alone", every(without("model.safetensors"), text("tf_model.h5", "")), refused=("tf_model.h5 is not read",)),
     Case("a Git LFS pointer for the weights", text("model.safetensors", POINTER), refused=("model.safetensors", "git lfs pull")),

@@ -1,6 +1,5 @@
 """A classifier that gunicorn loads before it forks its workers answers in each of them."""
 
-import importlib.util
 import json
 import os
 import socket
@@ -31,8 +30,7 @@ TEXTS = ["good", "a very bad film with a dull story", "", "the film is boring " 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_both_workers_answer_and_end(threads: int, tiny_onnx: Path, tmp_path: Path) -> None:
-    if importlib.util.find_spec("gunicorn") is None:
-        pytest.skip("needs gunicorn: pip install gunicorn")
+    pytest.importorskip("gunicorn")  # of the extra dev; not for Windows
     (tmp_path / "application.py").write_text(APP, encoding="utf-8")
     with compress.load(tiny_onnx, threads=1) as classifier:
         expected = [answer.scores for answer in classifier(TEXTS)]
