@@ -17,7 +17,9 @@ class AutoConfig(ThreadsConfig):
         None, "points that the model may lose against MODEL on validation; the fastest of those is wanted", ge=0, le=100
     )
     target_latency_ms: float | None = setting(
-        None, "median time from a text to its answer on this machine, in int8, one text at a time", gt=0
+        None,
+        "median time from a text to its answer on this machine, in int8, one text at a time; a cascade's mean",
+        gt=0,
     )
     speedup: float | None = setting(
         None, "the same goal, as a multiple of MODEL's own speed as it is given (PyTorch), as bench compares them", gt=1

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from compress.clock import Stopwatch
 from compress.config import CascadeConfig
-from compress.decisions.hand_on import HandOn, choose_hand_on, texts_needed
+from compress.decisions.hand_on import HandOn, NotShownError, choose_hand_on, texts_needed
 from compress.errors import CompressError
 from compress.evaluation.metrics import Floats
 from compress.progress import Advance, progress
@@ -26,6 +26,10 @@ _TIMED_TEXTS = 128
 _ROUNDS_AT_LEAST = 3
 
 
+class DoesNotPayError(CompressError):
+    """One of the two models serves as well by itself."""
+
+
 @dataclass(frozen=True)
 class Chosen:
     """What was chosen, as in a manifest, and what was measured."""
@@ -38,8 +42,9 @@ def cascade(small: Classifier, large: Classifier, validation: "Split", config: C
     """The score below which ``small`` hands on to ``large``, both of one task and set of labels.
 
     Raises:
-        CompressError: the bound cannot be shown on these texts, or a cascade does not pay: the small model is no faster
-            than the large one, or good enough alone, or the cascade is no faster on average than the large model.
+        NotShownError: the bound cannot be shown on these texts.
+        DoesNotPayError: the small model is no faster than the large one, or good enough alone, or the cascade is no
+            faster on average than the large model.
     """
     texts, max_drop = validation.texts, config.max_drop / 100
     with progress("cascade", total=4) as advance:
@@ -65,7 +70,7 @@ def cascade(small: Classifier, large: Classifier, validation: "Split", config: C
 def refuse_few(texts: int, max_drop: float) -> None:
     """Refuse fewer validation texts than can show a loss of at most ``max_drop`` points, whatever the models."""
     if texts < (needed := texts_needed(max_drop / 100)):
-        raise CompressError(
+        raise NotShownError(
             f"cascade.max_drop {max_drop:g} needs at least {needed:,} validation texts, got {texts:,}; give more with "
             "--validation FILE, or allow more points with --max-drop"
         )
@@ -109,7 +114,7 @@ def _answer_ms(models: Sequence[Classifier], texts: Sequence[Text], seconds: flo
 
 def _refuse_slower(small_ms: float, large_ms: float) -> None:
     if small_ms >= large_ms:
-        raise CompressError(
+        raise DoesNotPayError(
             f"cascade: the small model takes {small_ms:.2f} ms from a text to its answer and the large one "
             f"{large_ms:.2f}; name the faster one first, or use the large one by itself"
         )
@@ -117,7 +122,7 @@ def _refuse_slower(small_ms: float, large_ms: float) -> None:
 
 def _refuse_needless(found: HandOn) -> None:
     if not found.handed_on:
-        raise CompressError(
+        raise DoesNotPayError(
             f"cascade: the small model alone loses at most {100 * found.max_drop:g} points, so it needs no large one; "
             "use it by itself"
         )
@@ -125,7 +130,7 @@ def _refuse_needless(found: HandOn) -> None:
 
 def _refuse_unpaid(found: HandOn, large_ms: float, both_ms: float) -> None:
     if both_ms >= large_ms:
-        raise CompressError(
+        raise DoesNotPayError(
             f"cascade: does not pay: {100 * found.handed_on:.0f}% of the texts must be handed on to lose at most "
             f"{100 * found.max_drop:g} points, and then an answer takes {both_ms:.2f} ms on average, with the large "
             f"model alone {large_ms:.2f}; give a better or faster small model, or allow more points with --max-drop"

@@ -33,6 +33,10 @@ _HALVINGS = 30
 Counts = npt.NDArray[np.int64]
 
 
+class NotShownError(CompressError):
+    """There are too few texts to show that so little is lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class HandOn:
     """The score, and what was found on the texts that it was tested on; shares are fractions."""
@@ -57,7 +61,7 @@ def choose_hand_on(
     """The lowest score up to which no test fails, by the small model's ``scores`` of ``[n]`` texts.
 
     Raises:
-        CompressError: the first one fails already; says what can be shown.
+        NotShownError: the first one fails already; says what can be shown.
     """
     chosen = None
     for level in _LEVELS.tolist():
@@ -67,7 +71,7 @@ def choose_hand_on(
             break
         chosen = level, kept, lost, won
     if chosen is None:
-        raise CompressError(
+        raise NotShownError(
             f"cascade.max_drop {100 * max_drop:g} cannot be shown with {100 * CONFIDENCE:g}% confidence on "
             f"{len(scores):,} texts: even where the small model is surest the loss may be "
             f"{100 * drop_bound(lost, won, len(scores)):.2f} points; allow more, or give more validation texts"

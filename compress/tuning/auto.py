@@ -15,20 +15,18 @@ from compress.locks import LockedError, locked
 from compress.machine import processes, use_threads
 from compress.paths import local_path
 from compress.progress import say
-from compress.runtime.classifier import load
-from compress.steps.step import StepResult, history_entry, split_settings
-from compress.task import is_multi_label
-from compress.tuning import outcome
+from compress.steps.step import StepResult, split_settings
 from compress.tuning.candidates import Candidate
-from compress.tuning.cascades import pairs, steps_of
+from compress.tuning.cascades import most_pairs, pairs
+from compress.tuning.ending import Ending
 from compress.tuning.goals import Goals
 from compress.tuning.ground import Ground
 from compress.tuning.judge import Judge
 from compress.tuning.memory import LOCK, leave_nothing_behind, open_folder
 from compress.tuning.planner import END_S, Planner
-from compress.tuning.promise import Promise, promise_of
-from compress.tuning.search import Costs, Plan, Try, best, figures, front, next_try
-from compress.tuning.tried import tried, tried_together
+from compress.tuning.search import Costs, Plan, next_try
+from compress.tuning.tried import join_and_judge, make_and_judge
+from compress.tuning.tries import Try, best
 
 _SAID_FROM_S = 60.0  # a try that takes longer is announced
 
@@ -84,12 +82,12 @@ def _auto(ground: Ground) -> StepResult:
             raise
         partial = True
         say("auto: interrupted; the best so far is written now")
-    return search.finish(watch, partial=partial)
+    return Ending(ground, planner, search.judge, search.goals).finish(watch, partial=partial)
 
 
 @dataclass(frozen=True)
 class _Search:
-    """The loop over the tries, and what is done with them at the end."""
+    """The loop over the tries."""
 
     ground: Ground
     planner: Planner
@@ -123,70 +121,22 @@ class _Search:
             reason = self.tries[-1].failed if self.tries else "there was no time for one, give more --hours"
             raise CompressError(f"auto: no model could be made; {reason}")
 
-    def finish(self, watch: Stopwatch, *, partial: bool) -> StepResult:
-        """Write everything; what meets no goal is said when all is written."""
-        ground, chosen = self.ground, best(self.made, self.goals)
-        promise = self._promise(chosen) if chosen else None
-        missed = promise.missed_words(self.goals.max_drop) if promise else ""
-        found = " ".join(filter(None, [missed, self._found_words(chosen, promise, partial=partial)]))
-        metrics = self._metrics(chosen, promise, partial=partial)
-        outcome.write_front(ground.tries, ground.folder / "front", [each.label for each in front(self.made)])
-        if chosen:
-            self._write_winner(chosen, found, metrics, watch)
-        else:
-            outcome.remove_winner(ground.folder)
-        self._report(chosen, found, missed if chosen else found, partial=partial)
-        if missed:
-            say(f"auto: {missed}")
-        if partial:
-            left = "the best model so far" if chosen else "the models so far in front, but none meets the goals yet"
-            raise KeyboardInterrupt(f"{ground.folder} has {left}; the same command goes on")
-        if chosen is None:
-            raise CompressError(
-                f"auto: {found} {ground.folder / 'front'} has the models; to get one, allow {self.goals.to_allow}"
-            )
-        return StepResult("auto", ground.folder, watch.seconds, metrics)
-
-    def _found_words(self, chosen: Try | None, promise: Promise | None, *, partial: bool) -> str:
-        if chosen is None:
-            return f"No model meets the goals: {self.goals.nearest(figures(self.made))}."
-        seconds = in_words(self.ground.memory.seconds)
-        name = chosen.label
-        return outcome.found_words(str(self.goals), len(self.made), seconds, name, promise, partial=partial)
-
-    def _report(self, chosen: Try | None, found: str, warning: str, *, partial: bool) -> None:
-        """The winner and the front beside the teacher, on the test texts; and all tries."""
-        ground, shown = self.ground, front(self.made)
-        models = [ground.teacher, *([ground.folder / outcome.BEST] if chosen else [])]
-        models += [ground.folder / "front" / each.label for each in shown if each != chosen]
-        search = {
-            "found": found,
-            "tries": outcome.as_points(self.made, {each.label for each in shown}, ground.metric),
-            "chosen": chosen.label if chosen else "",
-            "stages": outcome.stages(ground.memory.seconds_of, self.tries),
-        }
-        settings = {"threads": ground.config.threads, "metric": ground.metric}
-        outcome.write_search_report(
-            ground.folder / "report", models, ground.data, settings, search, warning=warning, partial=partial
-        )
-
     def _single_tries(self) -> Iterator[Try]:
         """Those of the plan, each made when it is asked for."""
         while (chosen := self._next()) is not None:
             candidate, epochs = chosen
-            expected_s = self.costs.seconds(candidate, epochs)
-            if expected_s > _SAID_FROM_S:
-                say(f"{candidate.label(epochs)}: made now, about {in_words(expected_s)}")
+            _say_what_is_made(candidate.label(epochs), self.costs.seconds(candidate, epochs))
             keep = epochs >= self.plan.rungs[-1]
-            yield tried(self.ground, self.judge, candidate, epochs, keep=keep)
+            yield make_and_judge(self.ground, self.judge, candidate, epochs, keep=keep)
 
     def _cascade_tries(self) -> Iterator[Try]:
         """Two of the models together, where that may serve the goals better than one."""
         ground, known = self.ground, {each.candidate for each in self.tries}
-        for pair in [] if is_multi_label(ground.data.task) else pairs(self.made, self.goals, len(ground.choosing)):
-            left_s = self._left_s()
-            if pair.title not in known and (left_s is None or self.costs.other_s <= left_s):
-                yield tried_together(ground, self.judge, pair)
+        for pair in pairs(self.made, self.goals, len(ground.choosing)) if most_pairs(ground) else []:
+            left_s, expected_s = self._left_s(), self.costs.cascade_s
+            if pair.about.candidate not in known and (left_s is None or expected_s <= left_s):
+                _say_what_is_made(pair.about.label, expected_s)
+                yield join_and_judge(ground, self.judge, pair)
 
     def _next(self) -> tuple[Candidate, int] | None:
         def is_trained(candidate: Candidate, epochs: int) -> bool:
@@ -200,7 +150,7 @@ class _Search:
 
     def _line(self, found: Try) -> str:
         if found.failed:
-            return f"{found.label}: no model, {found.failed}"
+            return f"{found.label}: {'left out' if found.final else 'failed'}: {found.failed}"
         name = metric_name(self.ground.metric)
         shown = f"{found.label}: {name} {found.value:.1%}, {self._cost(found)}"
         chosen = best(self.made, self.goals)
@@ -215,38 +165,8 @@ class _Search:
         speed = times(self.goals.whole_ms / found.ms)
         return f"{found.ms:.3g} ms ({speed}), {found.megabytes:.1f} MB, {found.loss:.1f} points lost"
 
-    def _promise(self, chosen: Try) -> Promise | None:
-        """What the held-back texts say of the winner, which they did not help to choose."""
-        ground = self.ground
-        if not len(ground.held):
-            return None
-        with load(ground.tries / chosen.label, threads=ground.threads) as model:
-            logits = model.logits(ground.held.texts)
-        task, labels = self.judge.task, self.judge.labels
-        return promise_of(ground.metric, task, labels, ground.held_logits(), logits, ground.held, len(ground.data.test))
 
-    def _write_winner(self, chosen: Try, found: str, metrics: dict[str, Any], watch: Stopwatch) -> None:
-        ground = self.ground
-        steps = steps_of(ground, self.planner, chosen, self.made)
-        outcome.write_recipe(ground.folder, steps, str(self.goals), ground.config.seed)
-        made = ground.tries / chosen.label
-        entry = history_entry(ground.config, watch.seconds, metrics, str(ground.teacher), ground.checkpoint.digest)
-        outcome.write_best(made, ground.folder / outcome.BEST, found, entry)
-
-    def _metrics(self, chosen: Try | None, promise: Promise | None, *, partial: bool) -> dict[str, Any]:
-        if chosen is None:
-            return {}
-        own = {
-            "model": chosen.label,
-            "tries": len(self.tries),
-            "speedup": round(self.goals.whole_ms / chosen.ms, 2),
-            "latency_ms": chosen.ms,
-            "megabytes": chosen.megabytes,
-            "int8_ms": self.ground.memory.facts["whole"]["int8_ms"],
-            "search_s": round(self.ground.memory.seconds, 1),
-            "estimated_s": round(self.ground.memory.facts["estimated_s"], 1),
-            "partial": partial,
-        }
-        if promise and promise.missed_words(self.goals.max_drop):
-            own["goal_met_on_held_back"] = False
-        return own | (promise.as_metrics() if promise else {})
+def _say_what_is_made(label: str, expected_s: float) -> None:
+    """One line, where it takes long."""
+    if expected_s > _SAID_FROM_S:
+        say(f"{label}: made now, about {in_words(expected_s)}")

@@ -5,20 +5,22 @@ Nothing is trained for it. What a cascade may lose against its better model is b
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from compress.decisions.hand_on import texts_needed
 from compress.steps.decisions import cascade
-from compress.tuning.candidates import Steps
+from compress.task import is_multi_label
+from compress.tuning.candidates import Candidate, Steps
 from compress.tuning.goals import Goals
 from compress.tuning.ground import Ground
-from compress.tuning.planner import Planner
-from compress.tuning.search import Try, best, front
+from compress.tuning.tries import Try, best, front
 
 _AT_MOST = 3
-_HANDED_ON = 2.0  # texts, for each that the small model answers otherwise than the teacher does: a guess
-_THEN, _WITHIN = "-then-", "-within-"
+# Texts, for each that the small model answers otherwise than the teacher does: a guess. It is up to twice as many where
+# the texts can only just show that so little is lost, as then none of them may be answered wrongly.
+_HANDED_ON = 1.5
 _SECONDS = 1.0  # for the speed of each model; what is made is timed again, beside the others
 
 
@@ -31,14 +33,27 @@ class Pair:
     max_drop: float
 
     @property
-    def title(self) -> str:
-        """The name of the cascade, under which its try is known."""
-        return f"{self.small.label}{_THEN}{self.large.label}{_WITHIN}{self.max_drop:g}"
+    def about(self) -> Try:
+        """The try of it, before anything is measured."""
+        title = f"{self.small.label}-then-{self.large.label}-within-{self.max_drop:g}"
+        return Try(title, 0, small=self.small.label, large=self.large.label, max_drop=self.max_drop)
 
-    @property
-    def expected_ms(self) -> float:
-        """About the mean time from a text to its answer."""
-        return self.small.ms + min(1.0, _HANDED_ON * (1 - self.small.agreement)) * self.large.ms
+    def expected_ms(self, texts: int) -> float:
+        """About the mean time from a text to its answer, where the loss is shown on so many ``texts``."""
+        handed_on = _HANDED_ON * (1 - self.small.agreement) * (1 + texts_needed(self.max_drop / 100) / texts)
+        return self.small.ms + min(1.0, handed_on) * self.large.ms
+
+
+def most_pairs(ground: Ground) -> int:
+    """How many pairs a search tries at most.
+
+    None where no loss is allowed for, or the loss is not told in accuracy, which a cascade's bound is of; or where the
+    texts are too few to show any loss that is allowed.
+    """
+    max_drop = ground.config.max_drop or 0.0
+    if is_multi_label(ground.data.task) or ground.metric != "accuracy" or not _shown(max_drop, len(ground.choosing)):
+        return 0
+    return _AT_MOST
 
 
 def pairs(tries: Sequence[Try], goals: Goals, texts: int) -> list[Pair]:
@@ -46,37 +61,36 @@ def pairs(tries: Sequence[Try], goals: Goals, texts: int) -> list[Pair]:
 
     Where no loss is allowed for, or ``texts`` are too few to show that it is kept to, there are none.
     """
-    singles = [each for each in tries if _THEN not in each.candidate]
+    singles = [each for each in tries if not each.is_cascade]
     chosen = best(singles, goals)
     slowest_ms = chosen.ms if chosen else goals.latency_ms or math.inf
-    models, found = front(singles), []
-    for place, small in enumerate(models):
-        options = [Pair(small, large, _left(goals, large)) for large in models[place + 1 :]]
-        fitting = [pair for pair in options if _fits(pair, goals, texts) and pair.expected_ms < slowest_ms]
-        found += sorted(fitting, key=lambda pair: pair.expected_ms)[:1]
-    return sorted(found, key=lambda pair: pair.expected_ms)[:_AT_MOST]
+    models = front(singles)
+    every = [Pair(small, large, _left(goals, large)) for small, large in combinations(models, 2)]
+    fitting = [pair for pair in every if _fits(pair, goals, texts) and pair.expected_ms(texts) < slowest_ms]
+    return sorted(fitting, key=lambda pair: pair.expected_ms(texts))[:_AT_MOST]
 
 
 def join(ground: Ground, pair: Pair) -> None:
     """Write the cascade beside its two models.
 
     Raises:
-        CompressError: it does not pay, or cannot be shown to lose so little.
+        DoesNotPayError, NotShownError: it is of no use, or cannot be shown to lose so little.
     """
-    small, large, out = (ground.tries / name for name in (pair.small.label, pair.large.label, pair.title))
+    small, large, out = (ground.tries / name for name in (pair.small.label, pair.large.label, pair.about.label))
     settings = {"seed": ground.config.seed, "threads": ground.config.threads, **_settings(pair.max_drop)}
     cascade(small, large, ground.folder / "data", out, overwrite=True, **settings)
 
 
-def steps_of(ground: Ground, planner: Planner, chosen: Try, tries: Sequence[Try]) -> Steps:
-    """All that make the model of a try, the last of which writes it; of a cascade, both of its models before."""
-    small, then, rest = chosen.candidate.partition(_THEN)
-    if not then:
-        return ground.steps_of(planner.candidate(chosen.candidate), chosen.epochs)
-    large, _, max_drop = rest.rpartition(_WITHIN)
+def steps_of(ground: Ground, candidate: Callable[[str], Candidate], chosen: Try, tries: Sequence[Try]) -> Steps:
+    """All that make the model of a try, the last of which writes it; of a cascade, both of its models before.
+
+    ``candidate`` is the one of a title.
+    """
+    if not chosen.is_cascade:
+        return ground.steps_of(candidate(chosen.candidate), chosen.epochs)
     made = {each.label: each for each in tries}
-    parts = [steps_of(ground, planner, made[label], tries) for label in (small, large)]
-    joined = {"step": "cascade", "small": small, "large": large, **_settings(float(max_drop))}
+    parts = [steps_of(ground, candidate, made[label], tries) for label in (chosen.small, chosen.large)]
+    joined = {"step": "cascade", "small": chosen.small, "large": chosen.large, **_settings(chosen.max_drop)}
     return parts[0] | parts[1] | ground.recipe({chosen.label: joined})
 
 
@@ -92,4 +106,9 @@ def _left(goals: Goals, large: Try) -> float:
 def _fits(pair: Pair, goals: Goals, texts: int) -> bool:
     """Whether so small a loss can be shown, and both together are small enough."""
     small = goals.megabytes is None or pair.small.megabytes + pair.large.megabytes <= goals.megabytes
-    return small and 0 < pair.max_drop < 100 and texts_needed(pair.max_drop / 100) <= texts
+    return small and _shown(pair.max_drop, texts)
+
+
+def _shown(max_drop: float, texts: int) -> bool:
+    """Whether so many texts can show a loss of so few points."""
+    return 0 < max_drop < 100 and texts_needed(max_drop / 100) <= texts

@@ -20,8 +20,9 @@ from compress.data import Split
 from compress.errors import CompressError
 from compress.evaluation.comparison import compare_logits
 from compress.evaluation.metrics import measure_accuracy, predictions, truth
+from compress.folder import is_cascade
 from compress.runtime.predictor import Logits
-from compress.tuning.search import Try
+from compress.tuning.tries import Try
 
 _BUDGET_S = 2.0
 _SEED = 0
@@ -29,11 +30,15 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of one model: its logits, float32 ``[n, labels]``, its latency with the 95% interval, its size."""
+    """What was seen of one model: its logits, float32 ``[n, labels]``, its latency with the 95% interval, its size.
+
+    ``ms`` is the median, or the mean where one of the models is a cascade; ``mean_ms`` always the mean.
+    """
 
     logits: Logits
     ms: float
     ms_ci95: tuple[float, float]
+    mean_ms: float
     megabytes: float
 
 
@@ -41,8 +46,9 @@ class Seen:
 class Judge:
     """The texts to choose by, what the teacher answers to them, and how fast it is in int8.
 
-    ``logits`` are the teacher's own, in PyTorch; ``whole_ms`` is its own latency and ``reference_ms`` that of
-    ``reference``, its int8 folder, beside which all others are timed: only ratios are kept, as a machine drifts.
+    ``logits`` are the teacher's own, in PyTorch; ``whole_ms`` is its own latency. ``reference_ms`` is the median of
+    ``reference``, its int8 folder, and ``reference_mean_ms`` the mean. All others are timed beside it, and only ratios
+    are kept, as a machine drifts: of means for a cascade, of medians for all others.
     """
 
     split: Split
@@ -53,6 +59,7 @@ class Judge:
     whole_ms: float
     reference: Path
     reference_ms: float
+    reference_mean_ms: float
     threads: int
     watch: CpuWatch
 
@@ -65,7 +72,7 @@ class Judge:
         """``about`` with everything that was measured of the int8 model in ``folder``."""
         seen = look({"reference": self.reference, "model": folder}, self.split, self.threads, self.watch)
         first, other = seen["reference"], seen["model"]
-        scale = self.reference_ms / first.ms
+        scale = (self.reference_mean_ms if is_cascade(folder) else self.reference_ms) / first.ms
         change = compare_logits(self.metric, self.task, self.labels, self.logits, other.logits, self.targets)
         right = truth(self.targets, len(self.labels))
         accuracy = measure_accuracy(self.metric, predictions(self.task, other.logits), right, seed=0)
@@ -104,6 +111,6 @@ def look(folders: dict[str, Path], split: Split, threads: int, watch: CpuWatch) 
     def seen(name: str) -> Seen:
         model, rounds = measured[name], rounds_ms[name]
         times = average_ms(rounds, average), average_interval(rounds, average)
-        return Seen(model.logits, *times, model.info.size_bytes / 1e6)
+        return Seen(model.logits, *times, average_ms(rounds, "mean"), model.info.size_bytes / 1e6)
 
     return {name: seen(name) for name in rounds_ms}

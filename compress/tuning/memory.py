@@ -13,7 +13,7 @@ from compress.clock import Stopwatch
 from compress.durable import partial_of, write_whole
 from compress.errors import CompressError
 from compress.new_folder import check_place, is_ours
-from compress.tuning.search import Try
+from compress.tuning.tries import Try
 
 STATE = "search.json"
 LOCK = ".lock"
@@ -92,7 +92,8 @@ class Memory:
                 f"--out {folder}: is of a search that differs in {', '.join(differing)}; choose another, or add "
                 "--overwrite to begin anew"
             )
-        self._state.tries = [each for each in self._state.tries if not each.failed]  # what failed is tried again
+        # What failed is tried again, but for what would fail again.
+        self._state.tries = [each for each in self._state.tries if each.final or not each.failed]
         self.facts, self.tries = self._state.facts, self._state.tries
         if self._state.asked != asked:
             self._state.asked, self._state.before_s = dict(asked), self.seconds

@@ -18,8 +18,7 @@ from compress.folder import read_manifest, write_manifest
 from compress.new_folder import new_folder
 from compress.packaging.layout import finish_onnx_folder
 from compress.tuning.candidates import Steps
-from compress.tuning.promise import Promise
-from compress.tuning.search import Try
+from compress.tuning.tries import Try
 
 BEST, RECIPE = "best", "recipe.yaml"
 _SECONDS, _PARTIAL_SECONDS = 3.0, 0.5
@@ -107,20 +106,21 @@ def as_points(tries: Sequence[Try], shown: set[str], metric: str) -> list[dict[s
             "name": each.label,
             "shown": each.label if each.label in shown else "",
             "accuracy": {"metric": metric, "value": each.value, "ci95": each.value_ci95},
-            "answer_p50_ms": each.ms,
-            "answer_p50_ci95": each.ms_ci95,
+            "answer_average": average,
+            f"answer_{average}_ms": each.ms,
+            f"answer_{average}_ci95": each.ms_ci95,
             "versus_first": {"speedup_p50": 1.0},
         }
         for each in tries
+        for average in ["mean" if each.is_cascade else "p50"]
     ]
 
 
-def found_words(goals: str, tries: int, seconds: str, name: str, promise: Promise | None, *, partial: bool) -> str:
-    """How the winner was found, for its card and the report."""
+def found_words(goals: str, tries: int, seconds: str, name: str, sure: str, *, partial: bool) -> str:
+    """How the winner was found, for its card and the report; ``sure`` says what is known of its loss."""
     ended = "before it was interrupted" if partial else "in all"
-    sure = f"; {promise}" if promise else "; too few validation texts to hold some back, so no interval can be promised"
     models = f"{tries} model{'s' * (tries != 1)}"
-    return f"`compress auto` looked for {goals}. It made {models} in {seconds} {ended} and took {name}{sure}."
+    return f"`compress auto` looked for {goals}. It made {models} in {seconds} {ended} and took {name}; {sure}."
 
 
 def stages(known_s: Mapping[str, float], tries: Sequence[Try]) -> list[dict[str, Any]]:
@@ -129,8 +129,10 @@ def stages(known_s: Mapping[str, float], tries: Sequence[Try]) -> list[dict[str,
     rows = [
         {"stage": shown, "tries": None, "seconds": known_s[name]} for name, shown in names.items() if name in known_s
     ]
-    for epochs in sorted({each.epochs for each in tries}):
-        own = [each for each in tries if each.epochs == epochs]
-        what = f"{epochs} epoch{'s' * (epochs != 1)}" if epochs else "not trained"
-        rows.append({"stage": what, "tries": len(own), "seconds": sum(each.seconds for each in own)})
+    by_stage: dict[str, list[Try]] = {}
+    for each in sorted(tries, key=lambda each: (each.is_cascade, each.epochs)):
+        length = f"{each.epochs} epoch{'s' * (each.epochs != 1)}" if each.epochs else "not trained"
+        by_stage.setdefault("cascades" if each.is_cascade else length, []).append(each)
+    for stage, own in by_stage.items():
+        rows.append({"stage": stage, "tries": len(own), "seconds": sum(each.seconds for each in own)})
     return rows

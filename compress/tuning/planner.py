@@ -11,9 +11,19 @@ from compress.errors import CompressError
 from compress.modeling.widths import Cut, Widths
 from compress.progress import say
 from compress.tuning.candidates import SPEEDUPS, Candidate, Whole, candidates_of
+from compress.tuning.cascades import most_pairs
 from compress.tuning.ground import TEACHER, Ground
 from compress.tuning.search import Costs, Plan, plan, rungs, smallest_plan
-from compress.tuning.teacher import cuts_of, cuts_seconds, epoch_seconds, full_epochs, teacher_settings, words_left
+from compress.tuning.teacher import (
+    TEACHER_BATCH,
+    cuts_of,
+    cuts_seconds,
+    epoch_seconds,
+    full_epochs,
+    student_batch,
+    teacher_settings,
+    words_left,
+)
 
 _UNSURE = 1.2  # sizes and latencies are known beforehand to within this
 _CUTS_AT_MOST = 1 / 3  # of the hours, for measuring what may be cut
@@ -56,7 +66,7 @@ class Planner:
         if self._finds_cuts(candidates, self._spent_before_s):
             memory.fact("cuts", self._find_cuts)
             candidates = self._hopeful(candidates_of(self._whole(), self._cuts()))
-        elif "cuts" not in memory.facts:
+        elif "cuts" not in memory.facts and not self._may_measure_cuts:
             say(f"auto: measuring cuts would take about {in_words(self._cuts_s())} of your hours, so none is tried")
         if chosen := self._plan(candidates, self._spent_before_s):
             return chosen
@@ -72,9 +82,13 @@ class Planner:
 
     def costs(self) -> Costs:
         """What a try takes, as far as it is known before the first one."""
-        epoch_s = self.ground.memory.fact("epoch_s", lambda: epoch_seconds(self.ground.start, self.ground.data, 32))
         whole = self.ground.memory.facts.get("whole")
-        return Costs(epoch_s, _TRY_S if whole is None else whole["try_s"])
+        return Costs(self._epoch_s(student_batch(self.ground.data)), _TRY_S if whole is None else whole["try_s"])
+
+    def _epoch_s(self, batch_size: int = TEACHER_BATCH) -> float:
+        """About what an epoch of the whole teacher takes, in batches of so many texts."""
+        ground = self.ground
+        return ground.memory.fact(f"epoch_{batch_size}_s", lambda: epoch_seconds(ground.start, ground.data, batch_size))
 
     def _whole(self) -> Whole:
         """The teacher's shape, with the tokens that the texts need where the size is limited."""
@@ -103,13 +117,13 @@ class Planner:
         """The largest plan that fits into the hours with what is done before the tries and after them."""
         hours = self.ground.config.hours
         left_s = None if hours is None else 3600 * hours - END_S - before_s
-        return plan(candidates, full_epochs(self.ground.data), self.costs(), left_s)
+        return plan(candidates, full_epochs(self.ground.data), self.costs(), left_s, most_pairs(self.ground))
 
     def _expected_before_s(self) -> float:
         """About what is done before the tries takes, but for cuts; what an earlier search found takes nothing."""
         known, ground = self.ground.memory.facts, self.ground
         epochs = teacher_settings(ground.data)["epochs"] if ground.bare and TEACHER not in known else 0
-        return float(epochs * self.costs().epoch_s + END_S)
+        return float(epochs * self._epoch_s() + END_S) if epochs else END_S
 
     @property
     def _spent_before_s(self) -> float:
@@ -119,15 +133,19 @@ class Planner:
 
     def _finds_cuts(self, candidates: Sequence[Candidate], before_s: float) -> bool:
         """Whether cuts are looked for: they are not known, and leave most of the hours, and a plan, to the tries."""
-        hours, cuts_s = self.ground.config.hours, self._cuts_s()
-        has_time = hours is None or (
-            cuts_s <= _CUTS_AT_MOST * 3600 * hours and self._plan(candidates, before_s + cuts_s) is not None
-        )
-        return has_time and "cuts" not in self.ground.memory.facts
+        if "cuts" in self.ground.memory.facts or not self._may_measure_cuts:
+            return False
+        return self._plan(candidates, before_s + self._cuts_s()) is not None
+
+    @property
+    def _may_measure_cuts(self) -> bool:
+        """Whether finding the cuts keeps to its part of the hours."""
+        hours = self.ground.config.hours
+        return hours is None or self._cuts_s() <= _CUTS_AT_MOST * 3600 * hours
 
     def _cuts_s(self) -> float:
         """About what finding the cuts takes."""
-        epoch_s, texts = self.costs().epoch_s, len(self.ground.data.train)
+        epoch_s, texts = self._epoch_s(), len(self.ground.data.train)
         whole = self.ground.memory.facts.get("whole")
         ms = whole["int8_ms"] if whole else 1000 * epoch_s / texts / _TRAINED_TO_ANSWERED
         return cuts_seconds(Widths.of(self.ground.start.model), epoch_s, texts, ms)

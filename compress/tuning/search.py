@@ -13,61 +13,23 @@ from math import prod
 
 import numpy as np
 
-from compress.tuning.candidates import Candidate, label_of, thinned
+from compress.tuning.candidates import Candidate, thinned
 from compress.tuning.goals import Figures, Goals
+from compress.tuning.tries import Try, figures, longest
 
 ETA = 3
 _LEFT_AFTER_A_RUNG = 0.6  # of the loss, where no candidate has been trained on two rungs yet
-_FEWEST, _SETTLED_AT = 3, 5
+_FEWEST = 3
 _STATIC_GAIN = 1.1  # at most, of the latency
+_SIZE_NOT_KNOWN = 0.0  # megabytes, which no limit is below
 _SHARES = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1)  # of the candidates and of the full length, in smaller and smaller plans
-_Z = 1.959964
-# By how much of its disagreement a model's loss usually deviates from what the others let expect, and the tries for
-# which that counts. In simulations of 111 to 1,500 texts losses so settled are nearer to the truth than those measured,
-# also with untrained models among them.
-_OWN_SHARE, _PRIOR_TRIES = 0.3, 3
 
-
-@dataclass(frozen=True)
-class Try:
-    """What was measured of one candidate after one training, on the texts to choose by.
-
-    Attributes:
-        candidate: its title.
-        epochs: of the training; 0 where there was none.
-        value: the metric, as a fraction; ``value_ci95`` is its 95% interval.
-        loss: points lost against the teacher, and ``loss_ci95`` the paired 95% interval.
-        agreement: the share of texts that get the teacher's answer.
-        ms: median from a text to its answer, of a cascade the mean; ``ms_ci95`` is its 95% interval. Both are in
-            proportion to the teacher's int8 model, which was timed beside it.
-        megabytes: of the int8 model.
-        train_s: what the training took; ``seconds`` the whole try.
-        failed: why there is no model; empty where there is one.
-    """
-
-    candidate: str
-    epochs: int
-    value: float = 0.0
-    value_ci95: tuple[float, float] = (0.0, 0.0)
-    loss: float = 100.0
-    loss_ci95: tuple[float, float] = (100.0, 100.0)
-    agreement: float = 0.0
-    ms: float = 0.0
-    ms_ci95: tuple[float, float] = (0.0, 0.0)
-    megabytes: float = 0.0
-    seconds: float = 0.0
-    train_s: float = 0.0
-    failed: str = ""
-
-    @property
-    def label(self) -> str:
-        """The name of its model."""
-        return label_of(self.candidate, self.epochs)
+_Fits = Callable[[Candidate, int], bool]  # whether so many epochs fit into the time that is left
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What a try takes: ``epoch_s`` is an epoch of the whole teacher, ``other_s`` all that is not training."""
+    """What a try takes: ``epoch_s`` an epoch of a student as large as the teacher, ``other_s`` all but training."""
 
     epoch_s: float
     other_s: float
@@ -75,6 +37,11 @@ class Costs:
     def seconds(self, candidate: Candidate, epochs: int) -> float:
         """A try of ``candidate``; frozen tables and the head cost something however few layers there are."""
         return self.other_s + (epochs * self.epoch_s * (0.1 + 0.9 * candidate.share) if candidate.command else 0.0)
+
+    @property
+    def cascade_s(self) -> float:
+        """A cascade: both models answer and are timed twice, then what they make is judged as any other; a guess."""
+        return 2 * self.other_s
 
     def learned(self, tries: Iterable[Try], candidates: Iterable[Candidate]) -> "Costs":
         """Corrected by what the tries took."""
@@ -92,30 +59,37 @@ class Costs:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is tried: the candidates, and the epochs of each rung, the last one the full length."""
+    """What is tried: candidates, the epochs of each rung, the last one the full length, and how many cascades."""
 
     candidates: Sequence[Candidate]
     rungs: Sequence[int]
+    cascades: int = 0
 
     def seconds(self, costs: Costs) -> float:
-        """About what it takes: every candidate's first look, then two of middling cost on each rung, two variants."""
+        """About what it takes: all first looks, then two of middling cost on each rung, two variants, the cascades."""
         total = sum(costs.seconds(each, self.rungs[0]) for each in self.candidates)
         middle = float(np.mean([each.share for each in self.candidates[1:]] or [1.0]))
         typical = Candidate("", "distill", {}, middle, 0.0)
         for rung in self.rungs[1:]:
             total += 2 * costs.seconds(typical, rung)
-        return total + 2 * costs.other_s
+        return total + 2 * costs.other_s + self.cascades * costs.cascade_s
 
 
-def plan(candidates: Sequence[Candidate], full_epochs: int, costs: Costs, budget_s: float | None) -> Plan | None:
+def plan(
+    candidates: Sequence[Candidate], full_epochs: int, costs: Costs, budget_s: float | None, cascades: int = 0
+) -> Plan | None:
     """The largest plan within the budget: fewer candidates and shorter trainings together. None where none fits.
 
-    The teacher itself comes first in ``candidates``, then the others, the cheapest first.
+    The teacher itself comes first in ``candidates``, then the others, the cheapest first. ``cascades`` are in all
+    plans but the smallest.
     """
     others = len(candidates) - 1
     counts = {share: max(min(_FEWEST, others), round(share * others)) for share in _SHARES}
     plans = [
-        *(Plan(thinned(candidates, counts[share]), rungs(max(1, round(share * full_epochs)))) for share in _SHARES),
+        *(
+            Plan(thinned(candidates, counts[share]), rungs(max(1, round(share * full_epochs))), cascades)
+            for share in _SHARES
+        ),
         smallest_plan(candidates),
     ]
     return next((each for each in plans if budget_s is None or each.seconds(costs) <= budget_s), None)
@@ -145,23 +119,37 @@ def next_try(
     whose int8 form is there before the search. ``is_trained`` says whether the model that a variant is made from is
     still there; of another ask's short trainings it may be gone.
     """
-    tried = {(each.candidate, each.epochs) for each in tries}
-    looked_at = {each.candidate for each in tries if each.epochs >= wanted.rungs[0]}
 
     def fits(candidate: Candidate, epochs: int) -> bool:
         seconds = costs.other_s if is_trained(candidate, epochs) else costs.seconds(candidate, epochs)
         return left_s is None or seconds <= left_s
 
+    return _first_look(wanted, tries, fits) or _longer_or_variant(wanted, tries, goals, fits)
+
+
+def _first_look(wanted: Plan, tries: Sequence[Try], fits: _Fits) -> tuple[Candidate, int] | None:
+    """The first candidate that was not looked at yet."""
+    tried = {(each.candidate, each.epochs) for each in tries}
+    looked_at = {each.candidate for each in tries if each.epochs >= wanted.rungs[0]}
     for candidate in wanted.candidates:
         epochs = wanted.rungs[0] if candidate.command else 0
         known = candidate.title in looked_at or (candidate.title, epochs) in tried
         if not known and (not candidate.command or fits(candidate, epochs)):
             return candidate, epochs
+    return None
+
+
+def _longer_or_variant(wanted: Plan, tries: Sequence[Try], goals: Goals, fits: _Fits) -> tuple[Candidate, int] | None:
+    """The next rung of what promises most; once that is trained to the end, its variants."""
+    tried = {(each.candidate, each.epochs) for each in tries}
     finished: list[tuple[Candidate, int]] = []
     for candidate, epochs in _by_promise(wanted, tries, goals):
         longer = [rung for rung in wanted.rungs if rung > epochs] if candidate.command else []
-        if longer and (candidate.title, longer[0]) not in tried and fits(candidate, longer[0]):
-            return candidate, longer[0]
+        if longer and (candidate.title, longer[0]) not in tried:
+            if fits(candidate, longer[0]):
+                return candidate, longer[0]
+            if finished:  # the teacher promises more than this student, and the next ones promise less still
+                break
         if not longer:
             finished = finished or [(each, epochs) for each in candidate.variants()]
             # Where the fastest is wanted a student is trained to the end, though the teacher alone may promise enough.
@@ -170,76 +158,16 @@ def next_try(
     return next((one for one in finished if (one[0].title, one[1]) not in tried and fits(*one)), None)
 
 
-def settled(tries: Sequence[Try]) -> list[float]:
-    """The points that each model loses, drawn towards what its disagreement with the teacher lets expect.
-
-    Among dozens of models the one that looks best has been lucky. Over all tries the loss is about proportional to the
-    share of other answers than the teacher's, which many texts tell; each model's own deviation counts as far as it is
-    more than chance (James and Stein 1961; Efron and Morris 1975). That deviation, too, is larger where more answers
-    differ, so a model that has learned nothing yet says little of those that are nearly as good as the teacher.
-    """
-    losses = np.array([each.loss for each in tries])
-    if len(tries) < _SETTLED_AT:
-        return [float(loss) for loss in losses]
-    disagreement = np.array([1 - each.agreement for each in tries])
-    chance = np.array([((each.loss_ci95[1] - each.loss_ci95[0]) / 2 / _Z) ** 2 for each in tries])
-    points = (100 * disagreement) ** 2
-    weights = 1 / np.maximum(_OWN_SHARE**2 * points + chance, 1e-12)
-    slope = max(0.0, float((weights * losses) @ disagreement / max(1e-12, (weights * disagreement) @ disagreement)))
-    deviations, counted = losses - slope * disagreement, weights**2 * points
-    seen = float(counted @ (deviations**2 - chance) / max(1e-12, counted @ points))
-    prior = _PRIOR_TRIES / len(tries)
-    own = max(0.0, seen + prior * _OWN_SHARE**2) / (1 + prior) * points
-    kept = own / np.maximum(own + chance, 1e-12)
-    return [float(loss) for loss in slope * disagreement + kept * deviations]
-
-
-def figures(tries: Sequence[Try]) -> list[Figures]:
-    """What each try costs: its loss :func:`settled`, its latency that of all its candidate's tries."""
-    ms: dict[str, list[float]] = {}
-    for each in tries:
-        ms.setdefault(each.candidate, []).append(each.ms)
-    return [
-        Figures(loss, float(np.median(ms[each.candidate])), each.megabytes)
-        for loss, each in zip(settled(tries), tries, strict=True)
-    ]
-
-
-def best(tries: Sequence[Try], goals: Goals) -> Try | None:
-    """The try that meets the goals best, if possible one that was trained longest; None where none meets them."""
-    made = [each for each in tries if not each.failed]
-    meeting = [
-        (each, goals.rank(found)) for each, found in zip(made, figures(made), strict=True) if goals.met_by(found)
-    ]
-    longest = _longest(made)
-    chosen = [one for one in meeting if one[0] in longest] or meeting
-    return min(chosen, key=lambda one: one[1])[0] if chosen else None
-
-
-def front(tries: Sequence[Try]) -> list[Try]:
-    """Of each candidate's longest training, those that no other beats in both latency and loss, the fastest first."""
-    found: list[Try] = []
-    for each in sorted(_longest(tries), key=lambda each: (each.ms, each.loss)):
-        if not found or each.loss < found[-1].loss:
-            found.append(each)
-    return found
-
-
-def _longest(tries: Sequence[Try]) -> list[Try]:
-    """The longest training of each candidate."""
-    last = {each.candidate: each for each in sorted(tries, key=lambda each: each.epochs) if not each.failed}
-    return list(last.values())
-
-
 def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[tuple[Candidate, int]]:
     """Each candidate that has a model, with the epochs of its longest training; the most promising first.
 
-    Where one may keep to the limits of latency and size those that cannot are left out: no training changes that.
+    Where one may keep to the limits of latency and size those that cannot are left out: no training changes that. Of a
+    latency the lower end of its interval counts, since what is left out is never timed again.
     """
     made = [each for each in tries if not each.failed]
     known = dict(zip(((each.candidate, each.epochs) for each in made), figures(made), strict=True))
     left = _left_by_rung({key: found.loss for key, found in known.items()}, wanted.rungs)
-    last = {each.candidate: each.epochs for each in _longest(made)}
+    last = {each.candidate: each.epochs for each in longest(made)}
     found = []
     for candidate in wanted.candidates:
         if candidate.title not in last:
@@ -248,15 +176,18 @@ def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[tuple[
         now = known[candidate.title, epochs]
         to_come = [rung for rung in wanted.rungs if rung > epochs] if candidate.command and now.loss > 0 else []
         promised = replace(now, loss=now.loss * prod(left[rung] for rung in to_come))
-        found.append((goals.rank(promised), candidate, epochs, goals.within_limits(_at_best(candidate, now))))
-    any_can = any(can for *_, can in found)
+        lowest_ms = min(each.ms_ci95[0] for each in made if each.candidate == candidate.title)
+        may_keep = goals.within_limits(_at_best(candidate, replace(now, ms=lowest_ms)))
+        found.append((goals.rank(promised), candidate, epochs, may_keep))
+    some_may = any(may_keep for *_, may_keep in found)
     ranked = sorted(found, key=lambda one: one[0])
-    return [(candidate, epochs) for _, candidate, epochs, can in ranked if can or not any_can]
+    return [(candidate, epochs) for _, candidate, epochs, may_keep in ranked if may_keep or not some_may]
 
 
 def _at_best(candidate: Candidate, found: Figures) -> Figures:
-    """What its variants could make of it: a smaller model where words can be cut, and one that is somewhat faster."""
-    return replace(found, ms=found.ms / _STATIC_GAIN, megabytes=found.megabytes if candidate.cuts_words else 0.0)
+    """What its variants could make of it: somewhat faster, and where words can still be cut of a size not known."""
+    megabytes = found.megabytes if candidate.cuts_words else _SIZE_NOT_KNOWN
+    return replace(found, ms=found.ms / _STATIC_GAIN, megabytes=megabytes)
 
 
 def _left_by_rung(losses: Mapping[tuple[str, int], float], rungs: Sequence[int]) -> dict[int, float]:

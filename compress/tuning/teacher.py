@@ -30,6 +30,7 @@ from compress.tuning.candidates import SPEEDUPS
 _TEACHER_TEXTS, _TEACHER_EPOCHS = 120_000, (2, 12)
 _STUDENT_TEXTS, _STUDENT_EPOCHS = 180_000, (3, 20)
 _FEW_TEXTS, _MANY_TEXTS = 5_000, 50_000
+TEACHER_BATCH = 32
 _WIDE = 768
 _TIMED_BATCHES = 3
 _TIMED_S, _TIMED_AT_MOST = 1.0, 5  # those batches are timed again for so long, and so often in all
@@ -43,7 +44,13 @@ def full_epochs(data: Dataset) -> int:
 
 def teacher_settings(data: Dataset) -> dict[str, Any]:
     """Settings of finetune for a model that is no classifier yet."""
-    return {"epochs": _epochs(data, _TEACHER_TEXTS, *_TEACHER_EPOCHS), "batch_size": 32}
+    return {"epochs": _epochs(data, _TEACHER_TEXTS, *_TEACHER_EPOCHS), "batch_size": TEACHER_BATCH}
+
+
+def student_batch(data: Dataset) -> int:
+    """Texts in a batch of a student's training."""
+    texts = len(data.train)
+    return 32 if texts < _FEW_TEXTS else 64 if texts < _MANY_TEXTS else 128
 
 
 def student_settings(teacher: Checkpoint, data: Dataset) -> dict[str, Any]:
@@ -51,7 +58,7 @@ def student_settings(teacher: Checkpoint, data: Dataset) -> dict[str, Any]:
     view, texts = EncoderView(teacher.model), len(data.train)
     settings: dict[str, Any] = {
         "learning_rate": 1e-4 if view.hidden_size >= _WIDE else 2e-4,
-        "batch_size": 32 if texts < _FEW_TEXTS else 64 if texts < _MANY_TEXTS else 128,
+        "batch_size": student_batch(data),
         "patience": 100,
     }
     few = [data.train.texts[row] for row in range(0, texts, max(1, texts // 256))]

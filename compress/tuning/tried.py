@@ -5,16 +5,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from compress.clock import Stopwatch
+from compress.decisions.cascade import DoesNotPayError
+from compress.decisions.hand_on import NotShownError
 from compress.errors import CompressError
 from compress.progress import quietly
 from compress.tuning.candidates import Candidate
 from compress.tuning.cascades import Pair, join
 from compress.tuning.ground import Ground
 from compress.tuning.judge import Judge
-from compress.tuning.search import Try
+from compress.tuning.tries import Try
 
 
-def tried(ground: Ground, judge: Judge, candidate: Candidate, epochs: int, *, keep: bool) -> Try:
+def make_and_judge(ground: Ground, judge: Judge, candidate: Candidate, epochs: int, *, keep: bool) -> Try:
     """A candidate after so many epochs; ``keep`` its PyTorch model, of which variants may be made later."""
 
     def make() -> float:
@@ -27,14 +29,14 @@ def tried(ground: Ground, judge: Judge, candidate: Candidate, epochs: int, *, ke
     return found
 
 
-def tried_together(ground: Ground, judge: Judge, pair: Pair) -> Try:
-    """Two models that were tried before, as a cascade."""
+def join_and_judge(ground: Ground, judge: Judge, pair: Pair) -> Try:
+    """Two models that were tried before, as a cascade; one that is refused is refused for good."""
 
     def make() -> float:
         join(ground, pair)
         return 0.0
 
-    return _tried(ground, judge, Try(pair.title, 0), make)
+    return _tried(ground, judge, pair.about, make)
 
 
 def _tried(ground: Ground, judge: Judge, about: Try, make: Callable[[], float]) -> Try:
@@ -44,6 +46,11 @@ def _tried(ground: Ground, judge: Judge, about: Try, make: Callable[[], float]) 
         with quietly():
             train_s = make()
             found = judge.judged(ground.tries / about.label, about)
+    except DoesNotPayError:
+        found = replace(about, failed="it does not pay", final=True)
+    except NotShownError:
+        few = f"too few texts to show that it keeps to {about.max_drop:g} point{'s' * (about.max_drop != 1)}"
+        found = replace(about, failed=few, final=True)
     except CompressError as error:
         found = replace(about, failed=str(error))
     return replace(found, seconds=watch.seconds, train_s=train_s)

@@ -24,7 +24,7 @@ from compress.recipes.recipe import Recipe, read_recipe
 from compress.recipes.run import RunState
 from compress.tuning.memory import STATE as SEARCH
 from compress.tuning.memory import Memory, open_folder
-from compress.tuning.search import Try
+from compress.tuning.tries import Try
 from tests.fuzz.mutate import mutated_bytes, mutated_value
 
 Case = Callable[[random.Random, Path], None]

@@ -21,14 +21,16 @@ from compress.errors import CompressError
 from compress.folder import is_cascade, read_manifest
 from compress.latency import deployment, table
 from compress.runtime.cascade import Cascade
+from compress.runtime.predictor import NotFiniteError
 from compress.training.validator import DIVERGENCE
-from compress.tuning import candidates, judge, outcome, planner
+from compress.tuning import candidates, ending, judge, outcome, planner
 from compress.tuning.cascades import Pair
+from compress.tuning.goals import Goals
 from compress.tuning.ground import Ground
 from compress.tuning.judge import Judge
 from compress.tuning.planner import Planner
-from compress.tuning.search import Try
 from compress.tuning.teacher import check_better_than_a_constant
+from compress.tuning.tries import Try
 from compress.workers import process, timing
 from tests.processes import ForkedWorker
 from tests.tiny import TimerHere
@@ -153,7 +155,7 @@ def test_the_recipe_makes_the_same_model_again(found: Path, tmp_path: Path) -> N
 def test_a_cascade_is_a_try_as_any_other_with_a_recipe_and_one_that_is_refused_is_told(
     found: Path,
     tiny_torch: Path,
-    tiny_data: Path,
+    few_data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -164,22 +166,25 @@ def test_a_cascade_is_a_try_as_any_other_with_a_recipe_and_one_that_is_refused_i
     def judged_fast(self: Judge, folder: Path, about: Try) -> Try:
         return replace(judged(self, folder, about), ms=1e-3 if is_cascade(folder) else 1.0)
 
-    def two_pairs(tries: list[Try], *_: Any) -> list[Pair]:
+    def two_pairs(tries: list[Try], goals: Goals, texts: int) -> list[Pair]:
+        assert (goals.max_drop, texts) == (GOALS["max_drop"], 12)  # those to choose by
         small, large = (
             max((t for t in tries if t.candidate == name), key=lambda t: t.epochs) for name in sorted(TRIED)
         )
-        return [Pair(small, large, 0.5), Pair(small, large, 20.0)]
+        return [Pair(small, large, 0.5), Pair(small, large, 25.0)]
 
     monkeypatch.setattr(joining, "_answer_ms", lambda *_: next(given_ms))
     monkeypatch.setattr(joining, "choose_hand_on", lambda *_: HandOn(0.9, 0.2, 0.95, 30, 0.5, 0.0, 0.1))
     monkeypatch.setattr(Judge, "judged", judged_fast)
     monkeypatch.setattr("compress.tuning.auto.pairs", two_pairs)
     shutil.copytree(found, out := tmp_path / "out")
-    result = compress.auto(tiny_torch, tiny_data, out, **GOALS)
-    assert "-within-0.5: no model, cascade.max_drop 0.5 needs at least" in capsys.readouterr().err
-    assert result.metrics["model"].endswith("-then-teacher-int8-within-20")
+    result = compress.auto(tiny_torch, few_data, out, **GOALS)
+    assert "-within-0.5: left out: too few texts to show that it keeps to 0.5 points\n" in capsys.readouterr().err
+    assert result.metrics["model"].endswith("-then-teacher-int8-within-25")
     assert result.metrics["megabytes"] == tries_of(out)[-1]["megabytes"] > max(t["megabytes"] for t in tries_of(found))
     assert result.metrics["model"] in (out / "report" / "index.html").read_text()
+    stages = json.loads((out / "report" / "results.json").read_text())["search"]["stages"]
+    assert (stages[-1]["stage"], stages[-1]["tries"]) == ("cascades", 2)
     assert main(["run", str(out / "recipe.yaml"), "--out", str(tmp_path / "again"), "--quiet"]) == 0
     whole, again = (read_manifest(folder / "best") for folder in (out, tmp_path / "again"))
     assert whole.decision == again.decision
@@ -189,6 +194,22 @@ def test_a_cascade_is_a_try_as_any_other_with_a_recipe_and_one_that_is_refused_i
         with compress.load(folder, threads=1) as classifier:
             assert isinstance(classifier, Cascade)
             assert classifier(["a good film"])[0].label in ("negative", "positive")
+
+
+def test_a_winner_that_fails_on_a_held_back_text_is_written_with_a_warning(
+    found: Path, tiny_torch: Path, few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise NotFiniteError.of_text("texts[2]", 2)
+
+    monkeypatch.setattr(ending, "load", broken)
+    shutil.copytree(found, out := tmp_path / "out")
+    result = compress.auto(tiny_torch, few_data, out, **GOALS)
+    assert result.metrics["goal_met_on_held_back"] is False
+    card = (out / "best" / "README.md").read_text()
+    assert "held-back text 3: the model answers with NaN or infinity" in card
+    assert "it does not answer every held-back text, so no interval can be promised" in card
+    assert "held-back text 3" in (out / "report" / "report.md").read_text()
 
 
 def test_ctrl_c_leaves_the_best_so_far_and_the_same_command_goes_on(stopped: Path, found: Path) -> None:

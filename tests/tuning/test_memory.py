@@ -8,7 +8,7 @@ import pytest
 
 from compress.errors import CompressError
 from compress.tuning.memory import LOCK, STATE, Memory, open_folder
-from compress.tuning.search import Try
+from compress.tuning.tries import Try
 
 ABOUT = {"model": "m", "threads": 2}
 
@@ -17,11 +17,12 @@ def test_what_was_found_is_there_again_but_for_what_failed(tmp_path: Path) -> No
     first = Memory(tmp_path, ABOUT, {"max_drop": 1})
     assert first.fact("epoch_s", lambda: 3.0) == 3.0
     first.add(Try("cut", 2, ms_ci95=(1.0, 2.0), seconds=5.0))
+    first.add(Try("both", 0, failed="it does not pay", final=True, seconds=7.0))
     first.add(Try("layers-1", 2, failed="no room"))
     again = Memory(tmp_path, ABOUT, {"max_drop": 1})
-    assert again.tries == first.tries[:1]
+    assert again.tries == first.tries[:2]  # what is left out for good has no second try, and counts
     assert again.fact("epoch_s", lambda: 4.0) == 3.0
-    assert again.spent_s == pytest.approx(5, abs=1)
+    assert again.spent_s == pytest.approx(12, abs=1)
     assert Memory(tmp_path, ABOUT, {"max_drop": 2}).spent_s == 0
 
 

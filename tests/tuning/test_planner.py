@@ -11,8 +11,10 @@ import pytest
 from compress.config import AutoConfig, DataConfig
 from compress.errors import CompressError
 from compress.tuning import planner
+from compress.tuning.cascades import most_pairs
 from compress.tuning.ground import Ground
 from compress.tuning.planner import Planner
+from compress.tuning.teacher import teacher_settings
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def test_hours_are_refused_below_the_number_that_is_said_and_at_no_other(
         epochs = int(rng.integers(1, 20))
         monkeypatch.setattr(planner, "cuts_seconds", lambda *_, cuts_s=cuts_s: cuts_s)
         monkeypatch.setattr(planner, "full_epochs", lambda _, epochs=epochs: epochs)
-        facts["epoch_s"] = epoch_s
+        facts["epoch_32_s"] = epoch_s
         facts |= {"whole": {"try_s": try_s, "int8_ms": 1.0, "teacher_ms": 2.0}} if rng.random() < 0.5 else {}
         here = replace(ground, bare=bool(rng.random() < 0.5))
         needed = refused(here, AutoConfig(**limits, hours=1e-9))
@@ -54,3 +56,44 @@ def test_hours_are_refused_below_the_number_that_is_said_and_at_no_other(
         for hours in needed * 10 ** rng.uniform([-share, 0], [0, share]):
             assert refused(here, AutoConfig(**limits, hours=hours)) == (needed if hours < needed else None)
         facts.pop("whole", None)
+
+
+def test_students_are_priced_at_their_own_batch_size_and_the_teacher_at_its(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "student_batch", lambda _: 128)
+    monkeypatch.setattr(planner, "cuts_seconds", lambda *_: 0.0)
+    facts = ground.memory.facts
+    facts |= {"epoch_32_s": 100.0, "epoch_128_s": 50.0}
+    took = []
+    for bare in (False, True):
+        here = Planner(replace(ground, bare=bare))
+        here.tell()
+        took.append(facts["estimated_s"])
+        assert here.costs().epoch_s == 50
+    assert took[1] - took[0] == pytest.approx(100 * teacher_settings(ground.data)["epochs"])
+
+
+@pytest.mark.parametrize(("cuts_s", "told"), [(12.0, False), (7200.0, True)])
+def test_that_cuts_take_too_long_is_said_where_they_do(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cuts_s: float, told: bool
+) -> None:
+    """And not where an epoch takes so long that no student is tried."""
+    monkeypatch.setattr(planner, "cuts_seconds", lambda *_: cuts_s)
+    monkeypatch.setitem(ground.memory.facts, "epoch_32_s", 1e5)
+    monkeypatch.setitem(ground.memory.facts, "whole", {"try_s": 1.0, "int8_ms": 1.0, "teacher_ms": 2.0})
+    Planner(replace(ground, config=AutoConfig(max_drop=1.0, hours=1.0))).plan()
+    said = capsys.readouterr().err
+    assert "there is no time for a student" in said
+    assert ("measuring cuts would take" in said) == told
+
+
+def test_models_are_joined_only_where_the_bound_of_a_cascade_is_of_the_loss_and_can_be_shown(ground: Ground) -> None:
+    def most(**asked: Any) -> int:
+        return most_pairs(replace(ground, config=AutoConfig(**asked)))
+
+    assert most(max_drop=50.0) == 3
+    assert most(max_drop=50.0, metric="macro_f1") == most(max_drop=1.0) == most(speedup=2.0) == 0
+    several = replace(ground, config=AutoConfig(max_drop=50.0), data=replace(ground.data, task="multi_label"))
+    assert several.metric == "accuracy"
+    assert most_pairs(several) == 0

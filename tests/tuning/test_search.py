@@ -8,7 +8,8 @@ import pytest
 from compress.modeling.widths import Architecture, Cut, Widths
 from compress.tuning.candidates import Candidate, Whole, candidates_of, depths
 from compress.tuning.goals import Goals
-from compress.tuning.search import Costs, Plan, Try, best, front, next_try, plan, rungs, settled, smallest_plan
+from compress.tuning.search import Costs, Plan, next_try, plan, rungs, smallest_plan
+from compress.tuning.tries import Try, best, figures, front, settled
 
 MINILM = Architecture("bert", 384, 32, 30522, 512, 2, 77, "gelu")
 COSTS = Costs(epoch_s=60.0, other_s=10.0)
@@ -33,6 +34,7 @@ def tried(candidate: Candidate, epochs: int, full: int, points: float = 0.4) -> 
         loss_ci95=(loss - 0.1, loss + 0.1),
         agreement=1 - loss / 40,
         ms=ms,
+        ms_ci95=(ms, ms),
         megabytes=candidate.megabytes,
         seconds=COSTS.other_s if is_variant else COSTS.seconds(candidate, epochs),
     )
@@ -90,6 +92,36 @@ def test_no_time_goes_to_what_can_never_be_small_or_fast_enough_while_something_
             spared += 1
             assert all(any(each.candidate.startswith(name) for name in can) for each in rest)
     assert spared > 20
+
+
+def test_what_was_timed_over_the_limit_is_dropped_only_where_its_interval_is_over_it_too() -> None:
+    goals = replace(WITHIN_A_POINT, latency_ms=0.5)
+    itself, fast, noisy = candidates()[:3]
+    looks = [tried(itself, 0, 9), replace(tried(fast, 1, 9), ms=0.4, ms_ci95=(0.4, 0.4), loss=9.0)]
+    for low_ms, wanted in ((0.54, noisy), (0.56, fast)):  # static activations may make it a tenth faster
+        look = replace(tried(noisy, 1, 9), ms=0.6, ms_ci95=(low_ms, 0.7), loss=0.0)
+        chosen = next_try(Plan([itself, fast, noisy], [1, 9]), [*looks, look], goals, COSTS, None, made_before)
+        assert chosen == (wanted, 9)
+
+
+def test_hours_that_are_left_are_not_for_students_behind_the_teacher_and_behind_one_that_does_not_fit() -> None:
+    itself, small, *_, large = candidates()
+    looks = [tried(itself, 0, 9), replace(tried(small, 1, 9), loss=30.0), replace(tried(large, 1, 9), loss=20.0)]
+    wanted = Plan([itself, small, large], [1, 9])
+    dear_s, cheap_s = (COSTS.seconds(each, 9) for each in (large, small))
+    assert next_try(wanted, looks, WITHIN_A_POINT, COSTS, dear_s, made_before) == (large, 9)
+    chosen = next_try(wanted, looks, WITHIN_A_POINT, COSTS, (cheap_s + dear_s) / 2, made_before)
+    assert chosen is not None
+    assert chosen[0].name == itself.name
+
+
+def test_cascades_are_in_the_estimate_but_in_the_smallest_plan() -> None:
+    alone, joined = (plan(candidates(), 20, COSTS, None, cascades) for cascades in (0, 3))
+    assert alone is not None
+    assert joined is not None
+    assert joined.seconds(COSTS) == alone.seconds(COSTS) + 3 * COSTS.cascade_s
+    least = smallest_plan(candidates())
+    assert plan(candidates(), 20, COSTS, least.seconds(COSTS), 3) == least
 
 
 def test_a_student_is_trained_to_the_end_before_the_teacher_as_it_is_is_taken() -> None:
@@ -170,6 +202,15 @@ def test_the_luckiest_of_many_alike_is_not_taken_for_the_best() -> None:
         )
     assert min(each.loss for each in tries) < -0.5
     assert min(settled(tries)) > 0.3
+
+
+def test_cascades_keep_their_own_losses_and_change_no_others() -> None:
+    singles = [tried(each, 2, 20) for each in candidates()]
+    joined = Try("both", 0, small="a", large="b", loss=0.7, loss_ci95=(-1.0, 2.4), agreement=0.9, ms=0.3)
+    *others, own = figures([*singles, joined])
+    assert others == figures(singles)
+    assert [each.loss for each in others] != [each.loss for each in singles]
+    assert own.loss == 0.7
 
 
 @pytest.mark.parametrize("untrained", [0, 1, 3])

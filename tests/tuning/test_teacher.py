@@ -33,7 +33,8 @@ def test_what_a_new_shape_of_a_batch_costs_once_is_no_part_of_an_epoch(
         now_ms += shape[0] if shape in shapes else 1000
         shapes.add(shape)
 
-    monkeypatch.setattr(teacher, "Stopwatch", Clock)
+    for clock in ("Stopwatch", "CudaStopwatch"):
+        monkeypatch.setattr(teacher, clock, Clock)
     whole: Any = model.model
     whole.register_forward_pre_hook(run, with_kwargs=True)
     assert epoch_seconds(model, data, 32) == pytest.approx(len(data.train) / 1000)

@@ -39,7 +39,8 @@ def scatter(entries: Sequence[Entry], chosen: str, width: int, height: int) -> s
     lowest, highest = min(point["low"] for point in data), max(point["high"] for point in data)
     margin = max(0.08 * (highest - lowest), 0.5)
     y_domain = [lowest - margin, highest + margin]
-    shared = {"x": _x_channel(x_domain, average_word(entries[0])), "y": _y_channel(y_domain), "color": INK_OR_ACCENT}
+    averages = " or ".join(dict.fromkeys(average_word(entry) for entry in entries))
+    shared = {"x": _x_channel(x_domain, averages), "y": _y_channel(y_domain), "color": INK_OR_ACCENT}
     front = pareto_front([point for point in data if point["stated"]])
     dashes: Spec = {"type": "line", "interpolate": "step-after", "strokeWidth": 1.5, "strokeDash": [4, 3]}
     whisker: Spec = {"type": "rule", "strokeWidth": 1.2, "opacity": 0.55}

@@ -1,0 +1,29 @@
+"""What is kept of the times of a model: its ratio to the reference, of medians or of means."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compress.benchmark.warnings import CpuWatch
+from compress.data import Split
+from compress.tuning import judge
+from compress.tuning.judge import Judge, Seen
+from compress.tuning.tries import Try
+
+
+@pytest.mark.parametrize(("is_cascade", "expected_ms"), [(False, 2.0), (True, 2.5)])
+def test_a_cascade_is_scaled_mean_by_mean_and_others_median_by_median(
+    is_cascade: bool, expected_ms: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split, logits = Split(["a text", "another"], [("no",), ("yes",)]), np.eye(2, dtype=np.float32)
+    seen = {
+        "reference": Seen(logits, 8.0, (8.0, 8.0), 8.0, 1.0),
+        "model": Seen(logits, 4.0, (3.2, 4.8), 4.0, 1.0),
+    }
+    monkeypatch.setattr(judge, "look", lambda *_: seen)
+    monkeypatch.setattr(judge, "is_cascade", lambda _: is_cascade)
+    about = ("single_label", ("no", "yes"), "accuracy", logits)
+    found = Judge(split, *about, 20.0, Path("reference"), 4.0, 5.0, 1, CpuWatch()).judged(Path("model"), Try("x", 0))
+    assert found.ms == expected_ms
+    assert found.ms_ci95 == pytest.approx((0.8 * expected_ms, 1.2 * expected_ms))
