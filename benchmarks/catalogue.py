@@ -217,6 +217,8 @@ BENCHMARKS = (
     Benchmark(
         "a cascade against its two models: accuracy on test, mean time, share handed on",
         f"python -m benchmarks.cascade runs/sst2/int8 runs/sst2/teacher --data {SHARED}/sst2",
+        "cascade/*.json",
+        printed=True,
     ),
     Benchmark(
         "long documents: their head, both ends, windows, against 512 tokens; accuracy and text to answer",
