@@ -179,9 +179,8 @@ def open_session(
 ) -> ort.InferenceSession:
     """A session for a graph in a file or in memory; a provider that onnxruntime lacks or leaves is an error.
 
-    With a ``profile_prefix``, onnxruntime writes a profile whose name begins so. With ``if_whole``, which is for graphs
-    of other programs, one that onnxruntime cannot load with its weights left in the file is loaded whole, and
-    ``if_whole`` is told so in a line.
+    With a ``profile_prefix``, onnxruntime writes a profile whose name begins so. With ``if_whole``, another program's
+    graph that cannot be loaded with its weights left in the file is loaded whole, and ``if_whole`` is told so.
     """
     wanted, name = find_provider(provider), graph if isinstance(graph, Path) else "the graph"
     options, content = _options(threads, wanted, profile_prefix), graph
