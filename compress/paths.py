@@ -7,8 +7,10 @@ from pathlib import Path
 from compress.errors import CompressError
 
 
-def local_path(name: str | Path) -> Path:
+def local_path(name: str | Path, option: str = "") -> Path:
     """``name`` with ``~`` and ``~user`` written out, which the shell leaves as they are in ``--out=~/x`` and recipes.
+
+    What is refused is called by the ``option`` that gave it, such as ``--out``.
 
     Raises:
         CompressError: there is no such user, or no file can have this name.
@@ -21,7 +23,7 @@ def local_path(name: str | Path) -> Path:
     except OSError as error:
         possible = error.errno != errno.ENAMETOOLONG
     if not possible:
-        raise CompressError(f"{str(name)!a:.200}: no file can have this name; give another")
+        raise CompressError(f"{option} {str(name)!a:.200}: no file can have this name; give another".lstrip())
     try:
         return Path(name).expanduser()
     except RuntimeError:

@@ -51,7 +51,7 @@ def run(
         recipe = Recipe.parse(recipe.model_dump(exclude_unset=True) | {"seed": seed})
     if processes() > 1:
         raise CompressError("run: runs in one process; start single steps under torchrun or accelerate launch")
-    folder = _open(local_path(out))
+    folder = _open(local_path(out, "--out"))
     try:
         # Where nothing can be written, as on a volume mounted to be read, a finished run is up to date all the same.
         lock = locked(folder / LOCK) if os.access(folder, os.W_OK) else nullcontext()

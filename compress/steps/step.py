@@ -172,7 +172,7 @@ def step(
     kind: type[Config], settings: dict[str, Any], out: str | Path, overwrite: bool, inputs: Sequence[str | Path]
 ) -> Iterator[Job[Config]]:
     """A job without data; before any work, its settings are checked, and that ``out`` is free and holds no input."""
-    watch, config, place = Stopwatch(), kind.parse(settings), local_path(out)
+    watch, config, place = Stopwatch(), kind.parse(settings), local_path(out, "--out")
     if processes() > 1 and not isinstance(config, TrainingConfig):
         raise CompressError(f"{config.command}: runs in one process; start it without torchrun or accelerate launch")
     if isinstance(config, TrainingConfig):

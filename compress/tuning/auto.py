@@ -54,7 +54,7 @@ def auto(
     config = AutoConfig.parse(own)
     if processes() > 1:
         raise CompressError("auto: runs in one process; start it without torchrun or accelerate launch")
-    folder = local_path(out)
+    folder = local_path(out, "--out")
     inputs = [local_path(model), *(local_path(name) for names in source.sources().values() for name in names)]
     open_folder(folder, tuple(inputs))
     use_threads(config.threads)

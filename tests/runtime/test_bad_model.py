@@ -106,7 +106,7 @@ def test_a_hostile_graph_costs_little(content: bytes, tmp_path: Path) -> None:
     spent = time.process_time() - before
     before = time.process_time()
     assert sum(1 for _ in content) == len(content)
-    assert spent < 10 * (time.process_time() - before)
+    assert spent < 30 * (time.process_time() - before)
 
 
 @pytest.mark.parametrize("length", [2**31, 2**64, 1e300])
