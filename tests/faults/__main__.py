@@ -45,9 +45,7 @@ def main() -> int:
 
 
 @contextmanager
-def points(
-    how_many: int, seed: int, *scenarios: str, minutes: float = math.inf
-) -> Iterator[Iterator[dict[str, Any]]]:
+def points(how_many: int, seed: int, *scenarios: str, minutes: float = math.inf) -> Iterator[Iterator[dict[str, Any]]]:
     """What :mod:`tests.faults.points` prints of so many points, as it comes."""
     with tempfile.TemporaryDirectory(dir=memory_folder()) as place:
         environment = os.environ | _ALONE | {"LD_PRELOAD": str(build(Path(place)))}
