@@ -13,11 +13,9 @@ is done. At the end the models of the first seed answer the test texts in turns,
 times are kept. Nothing is chosen by test texts.
 """
 
-import argparse
 import json
 import math
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -35,7 +33,7 @@ from benchmarks.ablation_variants import TEACHERS_COUNT, VARIANTS, Settings, Sta
 from benchmarks.distillation import METRICS, STUDENTS
 from benchmarks.graphs_models import export_stock
 from benchmarks.pruning import RECOVERY, speeds, uniform_shares
-from benchmarks.side_by_side import Place, Task, keep, only_with, run
+from benchmarks.side_by_side import Place, Task, keep, only_with, parse, run
 from benchmarks.together import TEACHERS
 from compress.config import DataConfig
 from compress.data import read_dataset
@@ -223,17 +221,8 @@ def times(place: Place, name: str) -> Mapping[str, Any]:
 
 def main() -> int:
     """Run what is not done yet, and keep what was found; returns 1 where not all is done."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="the folder that holds sst2, banking77")
-    parser.add_argument("--sets", nargs="+", default=list(COPIES), choices=list(COPIES))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--cpus", type=int, default=1)
-    parser.add_argument("--device", default="auto", help="that trains: auto, cpu, cuda")
-    parser.add_argument("--minutes", type=float, default=math.inf)
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    given = parser.parse_args()
-    place = Place(given.out.resolve(), given.data.resolve(), time.time() + 60 * given.minutes)
+    given = parse(__doc__, list(COPIES), RESULTS, cpus=1, minutes=math.inf, device="auto")
+    place = Place.of(given)
     preload = ["torch", "transformers", "benchmarks.ablation"]
     way = Way(given.device)
     only_with(place, way, LAYERS, SPEEDUP, COPIES, VARIANTS, TEACHERS, STUDENTS, RECOVERY)

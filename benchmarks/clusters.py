@@ -12,6 +12,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,10 +22,13 @@ import pyarrow.parquet
 
 import compress
 from compress.clock import Stopwatch
+from compress.errors import CompressError
+from compress.folder import read_manifest
 from compress.runtime.classifier import Prediction
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ENGINES = {"spark": "--master=local[{}]", "ray": "--workers={}"}
+_PACKAGES = {"spark": "pyspark", "ray": "ray"}
 _FILES, _FEW, _TOLERANCE = 8, 1_000, 1e-5
 _WORDS = ("a", "the", "film", "story", "is", "was", "very", "and", "with", "good", "bad", "awful", "great", "dull")
 
@@ -96,12 +100,20 @@ def main() -> int:
     parser.add_argument("--engine", choices=ENGINES, help="this one alone")
     parser.add_argument("--rows", type=int, default=100_000)
     given = parser.parse_args()
-    found = {
-        engine: measure(engine, given.model, given.rows) for engine in ([given.engine] if given.engine else ENGINES)
-    }
+    engines = [given.engine] if given.engine else list(ENGINES)
+    read_manifest(given.model)  # says so where it is none
+    for engine in engines:
+        if find_spec(_PACKAGES[engine]) is None:
+            parser.error(
+                f"{engine} is not installed here; pip install pyspark pandas 'ray[data]', or name one --engine"
+            )
+    found = {engine: measure(engine, given.model, given.rows) for engine in engines}
     print(json.dumps({"rows": given.rows, **found}, indent=2))
     return int(any(one["wrong"] for figures in found.values() for one in figures.values()))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except CompressError as error:
+        sys.exit(str(error))

@@ -27,6 +27,7 @@ import numpy as np
 import compress
 from compress.clock import Stopwatch
 from compress.demo_assets import bbc_news
+from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.limits import find_limits
 from compress.machine import describe_machine
@@ -167,4 +168,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except CompressError as error:
+        sys.exit(str(error))

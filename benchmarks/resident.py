@@ -18,6 +18,7 @@ from typing import Any
 
 import compress
 from compress.clock import Stopwatch
+from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.machine import describe_machine
 
@@ -87,14 +88,17 @@ def main() -> None:
     if given.way:
         print(json.dumps(measure(given.model, given.way, given.texts)))
         return
+    about = {"machine": describe_machine([1, 2]), "model": read_manifest(given.model).digest}
     ways: dict[str, Any] = {}
     for way in WAYS:
         rows = in_a_process(given.model, way, given.texts)
         ways[way] = {"growth": growth(rows), "rows": rows}
         print(f"{way}: {growth(rows):.3f} times the memory after the first 1,000 texts", file=sys.stderr)
-    about = {"machine": describe_machine([1, 2]), "model": read_manifest(given.model).digest}
     given.out.write_text(json.dumps({**about, "ways": ways}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except CompressError as error:
+        sys.exit(str(error))

@@ -5,6 +5,7 @@ row there is not done again, so that a run which was stopped goes on; :func:`onl
 settings than those that the rows are of.
 """
 
+import argparse
 import hashlib
 import json
 import multiprocessing
@@ -37,6 +38,11 @@ class Place:
     out: Path
     data: Path
     ends: float  # by time.time(); infinite where there is no hurry
+
+    @classmethod
+    def of(cls, given: argparse.Namespace) -> "Place":
+        """What the command line says, from now on."""
+        return cls(given.out.resolve(), given.data.resolve(), time.time() + 60 * given.minutes)
 
     def folder(self, name: str) -> Path:
         return self.out / name
@@ -73,6 +79,26 @@ class _Running:
     process: BaseProcess
     row: Path
     watch: Stopwatch = field(default_factory=Stopwatch)
+
+
+def parse(
+    description: str | None, sets: Sequence[str], results: Path, *, cpus: int, minutes: float, device: str | None = None
+) -> argparse.Namespace:
+    """The command line of a benchmark that runs so; ``device`` is the default of the option, which is there with it."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help=f"the folder that holds {', '.join(sets)}")
+    parser.add_argument("--sets", nargs="+", default=list(sets), choices=list(sets))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cpus", type=int, default=cpus)
+    parser.add_argument("--minutes", type=float, default=minutes)
+    parser.add_argument("--results", type=Path, default=results)
+    if device is not None:
+        parser.add_argument("--device", default=device, help="that trains: auto, cpu, cuda")
+    given = parser.parse_args()
+    if missing := [name for name in given.sets if not (given.data / name).is_dir()]:
+        parser.error(f"--data {given.data}: has no folder {', '.join(missing)}; name others with --sets")
+    return given
 
 
 def run(place: Place, tasks: Sequence[Task], cpus: int, preload: Sequence[str] = ()) -> bool:

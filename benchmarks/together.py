@@ -17,7 +17,6 @@ status is 1.
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import Any
 import compress
 from benchmarks import families
 from benchmarks.distillation import METRICS, STUDENTS
-from benchmarks.side_by_side import Place, Task, keep, only_with, run
+from benchmarks.side_by_side import Place, Task, keep, only_with, parse, run
 from benchmarks.together_table import COMPARED, kept
 from compress.config import DataConfig, PruneConfig
 from compress.data import Split, read_dataset
@@ -126,11 +125,8 @@ def table(place: Place, name: str) -> Mapping[str, Any]:
 def search(place: Place, name: str) -> Mapping[str, Any]:
     """What there is time for; interrupted, it writes the best so far."""
     out = place.folder(f"{name}/auto")
-    goal: dict[str, Any] = GOALS | {
-        "hours": max(0.14, (place.left_s() - _LEFT_S) / 3600),
-        "metric": METRICS[name],
-        "threads": _SEARCH_THREADS,
-    }
+    goal: dict[str, Any] = GOALS | {"metric": METRICS[name], "threads": _SEARCH_THREADS}
+    goal["hours"] = (place.left_s() - _LEFT_S) / 3600
     failed = ""
     try:
         compress.auto(place.folder(f"{name}/teacher-0"), place.data / name, out, **goal)
@@ -151,16 +147,8 @@ def one_form(place: Place, form: str) -> Mapping[str, Any]:
 
 def main() -> int:
     """Run everything, and keep what was found; returns 1 where not all is done."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="the folder that holds sst2, banking77, ...")
-    parser.add_argument("--sets", nargs="+", default=list(TEACHERS), choices=list(TEACHERS))
-    parser.add_argument("--cpus", type=int, default=15)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--minutes", type=float, default=9.0)
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    given = parser.parse_args()
-    place = Place(given.out.resolve(), given.data.resolve(), time.time() + 60 * given.minutes)
+    given = parse(__doc__, list(TEACHERS), RESULTS, cpus=15, minutes=9.0)
+    place = Place.of(given)
     preload = ["torch", "transformers", "benchmarks.families", "compress.tuning.auto"]
     only_with(place, TEACHERS, STUDENTS, LABELS_ALONE, GOALS)
     whole = run(place, list(tasks(given.sets, given.seeds)), given.cpus, preload)

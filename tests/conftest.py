@@ -222,9 +222,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 def quick_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Latency tables are measured for a moment: those of tiny models need not be exact."""
     from compress.latency import table
-    from compress.workers import timing
 
-    monkeypatch.setattr(timing, "_UNTIMED_S", 0.0)
     monkeypatch.setattr(table, "_ROUNDS", 2)
     monkeypatch.setattr(table, "_TURN_S", 0.005)
     monkeypatch.setattr(table, "_PROCESSES", 1)

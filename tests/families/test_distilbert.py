@@ -215,4 +215,4 @@ def test_it_is_pruned_to_a_latency(teacher: Path, tiny_data: Path, tmp_path: Pat
     planned = Widths(tuple(metrics["widths"]["heads"]), tuple(metrics["widths"]["neurons"]))
     assert Widths.of(found.model) == planned.inhabited
     assert read_manifest(tmp_path / "fast").parameters == metrics["parameters"] == found.parameters
-    assert metrics["predicted_speedup"] > 1.2  # the plan is within a tenth of 1.5 by times that are noisy
+    assert metrics["predicted_speedup"] > 1.4

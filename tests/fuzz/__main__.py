@@ -28,6 +28,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=math.inf, help="for each kind (default: no end)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the results there, as KIND.json")
     given = parser.parse_args()
+    if given.cases < 1:
+        parser.error(f"--cases {given.cases}: give at least 1")
     if unknown := set(given.kinds) - KINDS.keys():
         parser.error(f"there is no kind {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
     if given.keep:

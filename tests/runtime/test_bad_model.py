@@ -100,13 +100,16 @@ def test_a_hostile_graph_costs_little(content: bytes, tmp_path: Path) -> None:
     """Against a graph of a hundredth of its size, read by plain counting: the cost does not grow with its square."""
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    before = time.process_time()
-    with pytest.raises(CompressError, match="not a whole ONNX file"):
-        check_graph(path)
-    spent = time.process_time() - before
-    before = time.process_time()
-    assert sum(1 for _ in content) == len(content)
-    assert spent < 30 * (time.process_time() - before)
+    spent_s, counted_s = [], []
+    for _ in range(3):  # the quickest counts: other processes slow down single ones
+        before = time.process_time()
+        with pytest.raises(CompressError, match="not a whole ONNX file"):
+            check_graph(path)
+        spent_s.append(time.process_time() - before)
+        before = time.process_time()
+        assert sum(1 for _ in content) == len(content)
+        counted_s.append(time.process_time() - before)
+    assert min(spent_s) < 10 * min(counted_s)
 
 
 @pytest.mark.parametrize("length", [2**31, 2**64, 1e300])

@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from compress.errors import CompressError
 from compress.folder import read_manifest
 from tests.kept import Record, add_keep
 from tests.soak.predictions import soak_predictions
@@ -25,11 +26,15 @@ def main() -> int:
     add_keep(parser)
     given = parser.parse_args()
     record = Record(given.threads)
+    digest = read_manifest(given.model).digest
     loaded = soak_predictions(given.model, given.predictions, given.threads)
     service = soak_service(given.model, given.minutes)
-    record.tell({"model": read_manifest(given.model).digest, "loaded": loaded, "service": service}, given.keep)
+    record.tell({"model": digest, "loaded": loaded, "service": service}, given.keep)
     return int(loaded["wrong"] + service["wrong"] + service["failed"] > 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except CompressError as error:
+        sys.exit(str(error))
