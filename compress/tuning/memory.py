@@ -72,7 +72,10 @@ class _State:
 
 
 class Memory:
-    """``search.json``: what the search was about, what was found before the tries, and the tries."""
+    """``search.json``: what the search was about, what was found before the tries, and the tries.
+
+    Nothing is written before :meth:`begin`, so what is refused until then leaves an earlier search as it was.
+    """
 
     def __init__(
         self, folder: Path, about: Mapping[str, Any], asked: Mapping[str, Any], *, forget: bool = False
@@ -82,11 +85,9 @@ class Memory:
         Raises:
             CompressError: the folder is of a search over another model or other data, or its file is damaged.
         """
-        self._path = folder / STATE
-        if forget:
-            _empty(folder)
-        begun = self._path.exists() and not forget
-        self._state = self._read() if begun else _State(dict(about))
+        self._path, self._forget, self._begun = folder / STATE, forget, False
+        known = self._path.exists() and not forget
+        self._state = self._read() if known else _State(dict(about))
         if differing := [name for name, value in about.items() if self._state.about.get(name) != value]:
             raise CompressError(
                 f"--out {folder}: is of a search that differs in {', '.join(differing)}; choose another, or add "
@@ -97,6 +98,12 @@ class Memory:
         self.facts, self.tries = self._state.facts, self._state.tries
         if self._state.asked != asked:
             self._state.asked, self._state.before_s = dict(asked), self.seconds
+
+    def begin(self) -> None:
+        """Write what is known, and all that is found from now on; what is to be forgotten goes first."""
+        if self._forget:
+            _empty(self._path.parent)
+        self._begun = True
         self._write()
 
     @property
@@ -130,7 +137,8 @@ class Memory:
         return known
 
     def _write(self) -> None:
-        write_whole(self._path, json.dumps(asdict(self._state), indent=1) + "\n")
+        if self._begun:
+            write_whole(self._path, json.dumps(asdict(self._state), indent=1) + "\n")
 
     def _read(self) -> _State:
         try:

@@ -19,6 +19,7 @@ from transformers import BertTokenizer
 
 import compress
 from benchmarks.cascade import figures
+from benchmarks.cascade import main as benchmark
 from compress.cli.main import main
 from compress.doctor import examine
 from compress.errors import CompressError
@@ -298,6 +299,19 @@ def test_what_cannot_be_or_does_not_pay_is_refused_and_nothing_is_written(
     rows: list[dict[str, object]] = [{"text": text, "label": sets[at % 3]} for at, text in enumerate(texts_of(60, 5))]
     several = write_rows(tmp_path / "several.jsonl", rows)
     assert "is for tasks with one label a text" in refused(small, large, data=several)
+
+
+@pytest.mark.usefixtures("forked_workers")
+def test_the_benchmark_says_of_what_its_figures_are(
+    models: tuple[Path, Path], data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["--max-drop", "5", "--seconds", "0.05", "--threads", "1"]
+    benchmark([*map(str, models), "--data", str(data), *settings])
+    told = json.loads(capsys.readouterr().out)
+    small, large = (read_manifest(model).digest for model in models)
+    assert told["digests"] == {"small": small, "large": large, "data": read(data).digest}
+    assert told["machine"]["threads"] == [1]
+    assert {"created", "commit", "mean_ratio"} <= told.keys()
 
 
 @pytest.mark.usefixtures("forked_workers")
