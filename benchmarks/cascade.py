@@ -9,7 +9,6 @@ Before them it has the day, the commit, the machine with its versions, and the d
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +22,7 @@ from tests.kept import Record
 GOAL_RATIO, GOAL_DROP_POINTS = 0.6, 0.3
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Join the two, measure all three, print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("small", help="a PyTorch or ONNX folder, the faster one")
@@ -33,19 +32,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--max-drop", type=float, default=GOAL_DROP_POINTS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=10.0)
-    asked = parser.parse_args(arguments)
-    record = Record(asked.threads)
+    asked = parser.parse_args()
     shared = {"threads": asked.threads, "seconds": asked.seconds}
-    with TemporaryDirectory() as temporary:
-        folder, report = Path(temporary) / "cascade", Path(temporary) / "report"
-        settings = shared | {"max_drop": asked.max_drop, "validation": asked.validation}
-        compress.cascade(asked.small, asked.large, asked.data, folder, **settings)
-        compress.bench([asked.large, asked.small, folder], asked.data, report, **shared)
-        made = read_manifest(folder).history[-1]
-        entries = json.loads((report / "results.json").read_text(encoding="utf-8"))["models"]
-    data = read_dataset(DataConfig(data=asked.data, validation=asked.validation))
-    digests = {"small": made["small"]["digest"], "large": made["parent"]["digest"], "data": data.digest}
-    record.tell({"digests": digests, **figures(*entries)}, None)
+    source = DataConfig(data=asked.data, validation=asked.validation)
+    record = Record(asked.threads)
+    with TemporaryDirectory() as place:
+        record.tell(measure(asked.small, asked.large, source, asked.max_drop, Path(place), **shared), None)
+
+
+def measure(
+    small: str | Path, large: str | Path, source: DataConfig, max_drop: float, place: Path, **shared: float
+) -> dict[str, Any]:
+    """The figures, with the digests of what they are about; ``place`` gets the cascade and the report."""
+    out, report = place / "cascade", place / "report"
+    compress.cascade(small, large, source.data, out, validation=source.validation, max_drop=max_drop, **shared)
+    compress.bench([large, small, out], source.data, report, **shared)
+    made = read_manifest(out).history[-1]
+    digests = {"small": made["small"]["digest"], "large": made["parent"]["digest"]}
+    entries = json.loads((report / "results.json").read_text(encoding="utf-8"))["models"]
+    return {"digests": digests | {"data": read_dataset(source).digest}, **figures(*entries)}
 
 
 def figures(large: dict[str, Any], small: dict[str, Any], both: dict[str, Any]) -> dict[str, Any]:

@@ -18,9 +18,9 @@ import torch
 from transformers import BertTokenizer
 
 import compress
-from benchmarks.cascade import figures
-from benchmarks.cascade import main as benchmark
+from benchmarks.cascade import measure
 from compress.cli.main import main
+from compress.config import DataConfig
 from compress.doctor import examine
 from compress.errors import CompressError
 from compress.folder import read_manifest, write_manifest
@@ -302,19 +302,6 @@ def test_what_cannot_be_or_does_not_pay_is_refused_and_nothing_is_written(
 
 
 @pytest.mark.usefixtures("forked_workers")
-def test_the_benchmark_says_of_what_its_figures_are(
-    models: tuple[Path, Path], data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    settings = ["--max-drop", "5", "--seconds", "0.05", "--threads", "1"]
-    benchmark([*map(str, models), "--data", str(data), *settings])
-    told = json.loads(capsys.readouterr().out)
-    small, large = (read_manifest(model).digest for model in models)
-    assert told["digests"] == {"small": small, "large": large, "data": read(data).digest}
-    assert told["machine"]["threads"] == [1]
-    assert {"created", "commit", "mean_ratio"} <= told.keys()
-
-
-@pytest.mark.usefixtures("forked_workers")
 def test_every_command_takes_the_folder_or_refuses_it_in_one_line(
     joined: Path, models: tuple[Path, Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -324,8 +311,9 @@ def test_every_command_takes_the_folder_or_refuses_it_in_one_line(
         share = len(classifier.handed_on(classifier.small.logits(test.texts))) / len(test.texts)
         answers = classifier(test.texts)
     right = np.mean([answer.labels == names for answer, names in zip(answers, test.labels, strict=True)])
-    compress.bench([models[1], joined], data, tmp_path / "report", seconds=0.05, threads=1)
-    large, entry = json.loads((tmp_path / "report" / "results.json").read_text())["models"]
+    told = measure(*models, DataConfig(data=str(data)), 5, tmp_path, seconds=0.05, threads=1)
+    assert [told["digests"][name] for name in ("small", "large")] == [read_manifest(model).digest for model in models]
+    large, _, entry = json.loads((tmp_path / "report" / "results.json").read_text())["models"]
     assert large["cascade"] is None
     assert entry["cascade"]["handed_on"] == pytest.approx(share)
     assert entry["accuracy"]["value"] == pytest.approx(right)
@@ -333,10 +321,9 @@ def test_every_command_takes_the_folder_or_refuses_it_in_one_line(
     change = entry["versus_first"]
     assert change["speedup_answer"] == pytest.approx(large["answer_mean_ms"] / entry["answer_mean_ms"])
     assert change["speedup_answer_ci95"][0] <= change["speedup_answer"] <= change["speedup_answer_ci95"][1]
-    told = figures(large, large, entry)
     assert told["mean_ratio"] == pytest.approx(1 / change["speedup_answer"], abs=1e-3)
     assert told["accuracy"]["cascade"] == pytest.approx(right, abs=1e-4)
-    sentence = f"joined is a cascade: it hands {100 * share:.1f}% of the test texts on to its large model."
+    sentence = f"cascade is a cascade: it hands {100 * share:.1f}% of the test texts on to its large model."
     assert sentence in (tmp_path / "report" / "report.md").read_text()
     assert sentence in (tmp_path / "report" / "report.html").read_text()
     assert compress.check(joined, models[1], data, max_drop=100, speed=False, threads=1)["passed"]
