@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def measure(
-    small: str | Path, large: str | Path, source: DataConfig, max_drop: float, place: Path, **shared: float
+    small: str | Path, large: str | Path, source: DataConfig, max_drop: float, place: Path, **shared: Any
 ) -> dict[str, Any]:
     """The figures, with the digests of what they are about; ``place`` gets the cascade and the report."""
     out, report = place / "cascade", place / "report"

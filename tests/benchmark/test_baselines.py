@@ -45,7 +45,7 @@ def test_tf_idf_is_scikit_learns_own(tiny_torch: Path, tiny_data: Path, tmp_path
 @pytest.mark.parametrize("reads", [LongTexts("head-tail"), LongTexts("windows", 2)], ids=lambda reads: reads.mode)
 def test_they_read_as_much_of_a_long_text_as_the_model(reads: LongTexts, tiny_torch: Path, tmp_path: Path) -> None:
     texts = [" ".join([*FILLERS[:2] * 10, word]) for words in WORDS.values() for word in words]
-    split = Split(texts, [(label,) for label, words in WORDS.items() for _ in words])
+    split = Split(list(texts), [(label,) for label, words in WORDS.items() for _ in words])
     dataset = Dataset("single_label", tuple(WORDS), split, split, split)
     shutil.copytree(tiny_torch, model := tmp_path / "model")
     write_manifest(model, replace(read_manifest(model), max_length=8, long_texts=reads.entry))

@@ -114,7 +114,12 @@ def test_a_search_draws_what_can_be_told_apart_and_says_how_much_lies_outside(
 ) -> None:
     leave_charts_out(monkeypatch)
     drawn: list[dict[str, Any]] = []
-    monkeypatch.setattr("vl_convert.vegalite_to_svg", lambda chart: drawn.append(chart) or "<svg></svg>")
+
+    def draw(chart: dict[str, Any]) -> str:
+        drawn.append(chart)
+        return "<svg></svg>"
+
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", draw)
     tries = [
         Try(f"try-{at}", 0, 0.9 - loss / 100, (0.9 - loss / 100,) * 2, loss, ms=1.0, ms_ci95=(0.9, 1.1))
         for at, loss in enumerate(losses)
