@@ -56,14 +56,14 @@ def auto(
         raise CompressError("auto: runs in one process; start it without torchrun or accelerate launch")
     folder = local_path(out, "--out")
     inputs = [local_path(model), *(local_path(name) for names in source.sources().values() for name in names)]
-    open_folder(folder, tuple(inputs))
+    above = open_folder(folder, tuple(inputs))
     threads = torch_threads(config.threads)
     try:
         with threads, told_in_one_line(f"--out {out}", below=folder), locked(folder / LOCK):
             try:
                 return _auto(Ground.of(str(model), source, config, folder, forget=overwrite))
             finally:
-                leave_nothing_behind(folder)
+                leave_nothing_behind(folder, above)
     except LockedError:
         raise CompressError(f"--out {out}: another search is writing there; wait for it or choose another") from None
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,24 +23,33 @@ _BEGUN = {LOCK, partial_of(Path(STATE)).name}  # all that a search leaves that i
 Fact = TypeVar("Fact")
 
 
-def open_folder(out: Path, inputs: tuple[Path, ...]) -> None:
-    """Make the folder of a search, or see that it is one, or of one that was killed at its beginning."""
+def open_folder(out: Path, inputs: tuple[Path, ...]) -> list[Path]:
+    """Make the folder of a search, or see that it is one, or of one that was killed at its beginning.
+
+    Returns:
+        The folders above it that were made too, the lowest first.
+    """
     check_place(out, inputs)
     strange = out.exists() and not _names(out) <= _BEGUN
     if strange and not ((out / STATE).is_file() and is_ours(out)):
         raise CompressError(
             f"--out {out}: exists and is not the folder of a search, or its {STATE} is damaged; choose another"
         )
+    made = [parent for parent in out.parents if not parent.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
+    return made
 
 
-def leave_nothing_behind(out: Path) -> None:
-    """Take away a folder in which no search has begun."""
+def leave_nothing_behind(out: Path, above: list[Path]) -> None:
+    """Take away a folder in which no search has begun, and those ``above`` that hold nothing else."""
     if _names(out) <= _BEGUN:
         shutil.rmtree(out)
+        with suppress(OSError):
+            for parent in above:
+                parent.rmdir()
 
 
 def _names(out: Path) -> set[str]:

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 import compress
-from compress import config
 from compress.cli.main import COMMANDS, main
 from compress.decisions import cascade as joining
 from compress.decisions.hand_on import HandOn
@@ -642,8 +641,8 @@ def test_every_setting_is_a_flag_with_help(spec: StepSpec, capsys: pytest.Captur
 
 @pytest.mark.parametrize("spec", STEPS.values(), ids=STEPS)
 def test_every_flag_is_a_setting(spec: StepSpec, capsys: pytest.CaptureFixture[str]) -> None:
-    fields = {field.alias or name for name, field in spec.settings.model_fields.items()}
-    known = {*fields, *config.DataConfig.model_fields, "out", "overwrite", "json", "quiet", "help"}
+    fields = {field.alias or name for group in spec.groups for name, field in group.model_fields.items()}
+    known = {*fields, "out", "overwrite", "json", "quiet", "help"}
     for flag in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", help_of(capsys, spec.name)):
         assert flag.removeprefix("no-").replace("-", "_") in known, flag
 

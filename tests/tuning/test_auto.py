@@ -246,8 +246,8 @@ def test_what_cannot_begin(found: Path, tiny_torch: Path, few_data: Path, tmp_pa
     with pytest.raises(CompressError, match="exists and is not the folder of a search"):
         compress.auto(tiny_torch, few_data, tmp_path / "mine", max_drop=1, overwrite=True)
     with pytest.raises(CompressError, match="is too short for one candidate; give"):
-        compress.auto(tiny_torch, few_data, tmp_path / "short", max_drop=1, hours=1e-6, threads=1)
-    assert not (tmp_path / "short").exists()
+        compress.auto(tiny_torch, few_data, tmp_path / "new" / "short", max_drop=1, hours=1e-6, threads=1)
+    assert not (tmp_path / "new").exists()
     with pytest.raises(CompressError, match=r"of a search that differs in seed, threads; choose another"):
         compress.auto(tiny_torch, few_data, found, max_drop=1, seed=1, threads=2)
     with pytest.raises(CompressError, match="no better than that of always answering"):

@@ -26,10 +26,7 @@ from compress.templates import fill
 _FULL_PX, _HALF_PX = {"wide": 890, "narrow": 350}, {"wide": 420, "narrow": 350}
 _AXIS_PX = 40
 _MOST_LABELS, _MOST_FLIPS = 20, 20
-_DRAWN_POINTS, _DRAWN_TIMES = (
-    10.0,
-    4.0,
-)  # a search's chart has the losses up to so many points, or times the chosen one's
+_DRAWN_POINTS, _DRAWN_TIMES = 10.0, 4.0  # a search's chart has losses up to so many points, or times the chosen's
 
 
 def write_report(results: Mapping[str, Any], folder: Path) -> None:
