@@ -36,7 +36,7 @@ from compress.families import FAMILIES
 from compress.folder import read_manifest
 from compress.latency.deployment import deployment_of
 from compress.latency.table import latency_table
-from compress.machine import torch_device, use_threads
+from compress.machine import torch_device, torch_threads
 from compress.modeling.checkpoint import load_classifier, load_for_finetuning
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.modeling.widths import Architecture, Widths
@@ -112,13 +112,13 @@ def judged(place: Place, name: str, folder: Path) -> Mapping[str, Any]:
 
 def table(place: Place, name: str) -> Mapping[str, Any]:
     """The latency table that the search will look for; it does not depend on the weights."""
-    use_threads(_SEARCH_THREADS)
     data = read_dataset(DataConfig(data=str(place.data / name)))
     data = replace(data, validation=divided(data)[0], test=Split([], []))
     start = load_for_finetuning(MINILM, data.task, data.labels, 0)
     start = replace(start, max_length=TEACHERS[name]["max_length"])
     deployment = deployment_of(start, data, PruneConfig(speedup=max(SPEEDUPS)), _SEARCH_THREADS)
-    latency_table(Architecture.of(start.model), Widths.of(start.model), deployment)
+    with torch_threads(_SEARCH_THREADS):
+        latency_table(Architecture.of(start.model), Widths.of(start.model), deployment)
     return {}
 
 

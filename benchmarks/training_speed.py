@@ -28,7 +28,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 from compress.clock import Stopwatch
 from compress.config import DistillConfig
 from compress.distillation.objective import Distillation
-from compress.machine import describe_machine, use_threads
+from compress.machine import describe_machine
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.states import Batch, States
 from compress.runtime.encoding import Encoding
@@ -61,7 +61,7 @@ CASES = {
 
 def start(changes: Sequence[str], threads: int) -> None:
     """Set up a process for a variant: the changes that it lacks are taken back."""
-    use_threads(threads)
+    torch.set_num_threads(threads)
     if "in parts" not in changes:
         loop.PART_TOKENS["cpu"] = 10**9
     if "first token alone" not in changes:

@@ -1,4 +1,4 @@
-"""What an attack found, with when, on which code and on what machine: printed, and kept where that is asked for."""
+"""What an attack or a benchmark found, with when, on what code and machine: printed, and kept if that is asked for."""
 
 import argparse
 import json
@@ -30,7 +30,7 @@ def commit() -> str | None:
 
 
 class Record:
-    """Counts the seconds from its creation, which is the start of the attack."""
+    """Counts the seconds from its creation, which is the start of it."""
 
     def __init__(self, threads: int = 1) -> None:
         self._about = {

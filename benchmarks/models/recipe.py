@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from compress.config import Names
 from compress.recipes.recipe import Recipe
 from compress.steps.spec import STEPS
 
@@ -49,15 +50,22 @@ class Made:
 
 
 def published(history: Sequence[Entry], data: str) -> Iterator[Made]:
-    """The entries as they are published, ``data`` being what the recipe calls the data."""
+    """The entries as they are published, ``data`` being what the recipe calls the data.
+
+    Which other files of this machine held the data, and where it keeps its caches, is left out.
+    """
     source = str(history[0]["parent"]["source"])
     taken: list[str] = []
     for entry in history:
         name = _free(_NAMES[entry["step"]], taken) if entry["step"] in _NAMES else ""
         whose = taken[0] if entry["step"] == "auto" else source
         own = entry | {"parent": entry["parent"] | {"source": whose}}
-        for key in ("data", "read"):
-            own |= {key: entry[key] | {"data": data}} if key in entry else {}
+        if "data" in entry:
+            own["data"] = {"data": data} | {key: entry["data"][key] for key in _OF_DATA if key in entry["data"]}
+        if "read" in entry:
+            own["read"] = entry["read"] | {"data": data}
+        caches = STEPS[entry["step"]].settings.marked(Names.FOLDER) if entry["step"] in STEPS else set()
+        own["config"] = {key: None if key in caches else value for key, value in entry["config"].items()}
         yield Made(own, name, entry.get("read", {}).get("rows"))
         if name:
             taken.append(name)
@@ -68,12 +76,21 @@ def recipe_text(name: str, made: Sequence[Made], data: str) -> str:
     """``recipe.yaml`` of ``models/NAME``; it is checked as every recipe is."""
     steps = {one.name: _step(one.entry) for one in made if one.name}
     recipe = {"data": _data(made, data), "steps": steps}
-    for where, model, _ in Recipe.parse(recipe).models():
-        if PurePath(model).is_absolute() or (model not in steps and Path(model).exists()):
-            raise SystemExit(f"{where} is {model}, which nobody else has; begin the search at a model with a history")
+    _refuse_what_is_here_alone(Recipe.parse(recipe))
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
     where = DATA_SETS.get(name.partition("/")[0], data)
     return _HEAD.format(name=name, last=list(steps)[-1], data=where) + text
+
+
+def _refuse_what_is_here_alone(recipe: Recipe) -> None:
+    for step, settings in recipe.steps.items():
+        files = settings.marked(Names.FILE)
+        for setting, name in ((setting, name) for setting, names in settings.sources().items() for name in names):
+            where = f"steps.{step}.{setting} is {name}, which nobody else has"
+            if setting in files:
+                raise SystemExit(f"{where}; publish a model that was made without it")
+            if PurePath(name).is_absolute() or (name not in recipe.steps and Path(name).exists()):
+                raise SystemExit(f"{where}; begin the search at a model with a history")
 
 
 def _data(made: Sequence[Made], data: str) -> str | Entry:

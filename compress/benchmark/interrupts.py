@@ -10,16 +10,16 @@ from compress.progress import say
 
 @contextmanager
 def ctrl_c_waits() -> Iterator[threading.Event]:
-    """Let the first Ctrl-C in the body only set the event and say so; a second one ends it as ever.
+    """Let Ctrl-C in the body only set the event, and say so once: what is left to do takes seconds.
 
     Where Ctrl-C does not raise KeyboardInterrupt, or not here, as in other threads, nothing changes.
     """
     came = threading.Event()
 
     def note(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        came.set()
-        say("interrupted: the report is written first; Ctrl-C again ends at once")
+        if not came.is_set():
+            came.set()
+            say("interrupted: the report is written first, which takes a few seconds; until then Ctrl-C does nothing")
 
     here = threading.current_thread() is threading.main_thread()
     if not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:

@@ -1,7 +1,7 @@
 """What every step does around its work: settings are checked, a folder is written whole or not at all."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -15,7 +15,7 @@ from compress.config import DataConfig, Settings, ThreadsConfig, TrainingConfig
 from compress.data.dataset import some
 from compress.errors import CompressError
 from compress.folder import Manifest
-from compress.machine import is_main_process, package_versions, processes, usable_cpus, use_threads
+from compress.machine import is_main_process, package_versions, processes, torch_threads, usable_cpus
 from compress.manifest_entries import Kind
 from compress.new_folder import new_folder, unfinished
 from compress.paths import local_path
@@ -178,9 +178,8 @@ def step(
     if isinstance(config, TrainingConfig):
         _check_tracker(config.track)
     sources = tuple(map(local_path, (*inputs, *chain(*config.sources().values()))))
-    with _folder(place, overwrite, sources, temporary=config.is_dry_run or not is_main_process()) as folder:
-        if isinstance(config, ThreadsConfig):
-            use_threads(config.threads)
+    threads = torch_threads(config.threads) if isinstance(config, ThreadsConfig) else nullcontext()
+    with _folder(place, overwrite, sources, temporary=config.is_dry_run or not is_main_process()) as folder, threads:
         yield Job(config, folder, place, watch)
 
 

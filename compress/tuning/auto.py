@@ -12,7 +12,7 @@ from compress.durable import told_in_one_line
 from compress.errors import CompressError
 from compress.formatting import metric_name, times
 from compress.locks import LockedError, locked
-from compress.machine import processes, use_threads
+from compress.machine import processes, torch_threads
 from compress.paths import local_path
 from compress.progress import say
 from compress.steps.step import StepResult, split_settings
@@ -56,14 +56,14 @@ def auto(
         raise CompressError("auto: runs in one process; start it without torchrun or accelerate launch")
     folder = local_path(out, "--out")
     inputs = [local_path(model), *(local_path(name) for names in source.sources().values() for name in names)]
-    open_folder(folder, tuple(inputs))
-    use_threads(config.threads)
+    above = open_folder(folder, tuple(inputs))
+    threads = torch_threads(config.threads)
     try:
-        with told_in_one_line(f"--out {out}", below=folder), locked(folder / LOCK):
+        with threads, told_in_one_line(f"--out {out}", below=folder), locked(folder / LOCK):
             try:
                 return _auto(Ground.of(str(model), source, config, folder, forget=overwrite))
             finally:
-                leave_nothing_behind(folder)
+                leave_nothing_behind(folder, above)
     except LockedError:
         raise CompressError(f"--out {out}: another search is writing there; wait for it or choose another") from None
 
@@ -71,6 +71,7 @@ def auto(
 def _auto(ground: Ground) -> StepResult:
     watch, planner = Stopwatch(), Planner(ground)
     planner.tell()
+    ground.begin()
     ground.make_teacher()
     search = _Search(ground, planner, ground.judge(), ground.goals(), planner.plan())
     say(f"auto: looking for {search.goals}")

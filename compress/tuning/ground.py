@@ -63,7 +63,7 @@ class Ground:
 
     @classmethod
     def of(cls, model: str, source: DataConfig, config: AutoConfig, folder: Path, *, forget: bool = False) -> "Ground":
-        """Read the data and the model; nothing is trained. Only then is an earlier search forgotten.
+        """Read the data and the model; nothing is trained or written, and no earlier search forgotten.
 
         Raises:
             CompressError: the model is for other data, or the folder is of another search.
@@ -80,11 +80,14 @@ class Ground:
         about: dict[str, Any] = {"model": digest_source(model), "data": data.digest, "version": __version__}
         about |= {"seed": config.seed, "metric": config.metric, "threads": config.threads or usable_cpus()}
         memory = Memory(folder, about, config.model_dump(mode="json"), forget=forget)
-        choosing, held = divided(data)
-        if not (folder / "data").exists():
-            with new_folder(folder / "data") as place:
-                write_dataset(replace(data, validation=choosing), place)
-        return cls(folder, model, config, data, choosing, held, start, bare, memory)
+        return cls(folder, model, config, data, *divided(data), start, bare, memory)
+
+    def begin(self) -> None:
+        """Write from now on: what is remembered, and the data for the tries."""
+        self.memory.begin()
+        if not (self.folder / "data").exists():
+            with new_folder(self.folder / "data") as place:
+                write_dataset(replace(self.data, validation=self.choosing), place)
 
     @property
     def threads(self) -> int:

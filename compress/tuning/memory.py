@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,24 +23,33 @@ _BEGUN = {LOCK, partial_of(Path(STATE)).name}  # all that a search leaves that i
 Fact = TypeVar("Fact")
 
 
-def open_folder(out: Path, inputs: tuple[Path, ...]) -> None:
-    """Make the folder of a search, or see that it is one, or of one that was killed at its beginning."""
+def open_folder(out: Path, inputs: tuple[Path, ...]) -> list[Path]:
+    """Make the folder of a search, or see that it is one, or of one that was killed at its beginning.
+
+    Returns:
+        The folders above it that were made too, the lowest first.
+    """
     check_place(out, inputs)
     strange = out.exists() and not _names(out) <= _BEGUN
     if strange and not ((out / STATE).is_file() and is_ours(out)):
         raise CompressError(
             f"--out {out}: exists and is not the folder of a search, or its {STATE} is damaged; choose another"
         )
+    made = [parent for parent in out.parents if not parent.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
+    return made
 
 
-def leave_nothing_behind(out: Path) -> None:
-    """Take away a folder in which no search has begun."""
+def leave_nothing_behind(out: Path, above: list[Path]) -> None:
+    """Take away a folder in which no search has begun, and those ``above`` that hold nothing else."""
     if _names(out) <= _BEGUN:
         shutil.rmtree(out)
+        with suppress(OSError):
+            for parent in above:
+                parent.rmdir()
 
 
 def _names(out: Path) -> set[str]:
@@ -72,7 +82,10 @@ class _State:
 
 
 class Memory:
-    """``search.json``: what the search was about, what was found before the tries, and the tries."""
+    """``search.json``: what the search was about, what was found before the tries, and the tries.
+
+    Nothing is written before :meth:`begin`, so what is refused until then leaves an earlier search as it was.
+    """
 
     def __init__(
         self, folder: Path, about: Mapping[str, Any], asked: Mapping[str, Any], *, forget: bool = False
@@ -82,11 +95,9 @@ class Memory:
         Raises:
             CompressError: the folder is of a search over another model or other data, or its file is damaged.
         """
-        self._path = folder / STATE
-        if forget:
-            _empty(folder)
-        begun = self._path.exists() and not forget
-        self._state = self._read() if begun else _State(dict(about))
+        self._path, self._forget, self._begun = folder / STATE, forget, False
+        known = self._path.exists() and not forget
+        self._state = self._read() if known else _State(dict(about))
         if differing := [name for name, value in about.items() if self._state.about.get(name) != value]:
             raise CompressError(
                 f"--out {folder}: is of a search that differs in {', '.join(differing)}; choose another, or add "
@@ -97,6 +108,12 @@ class Memory:
         self.facts, self.tries = self._state.facts, self._state.tries
         if self._state.asked != asked:
             self._state.asked, self._state.before_s = dict(asked), self.seconds
+
+    def begin(self) -> None:
+        """Write what is known, and all that is found from now on; what is to be forgotten goes first."""
+        if self._forget:
+            _empty(self._path.parent)
+        self._begun = True
         self._write()
 
     @property
@@ -130,7 +147,8 @@ class Memory:
         return known
 
     def _write(self) -> None:
-        write_whole(self._path, json.dumps(asdict(self._state), indent=1) + "\n")
+        if self._begun:
+            write_whole(self._path, json.dumps(asdict(self._state), indent=1) + "\n")
 
     def _read(self) -> _State:
         try:

@@ -1,4 +1,6 @@
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,10 @@ from compress.benchmark.backends.baselines import BaselinePredictor, fit_baselin
 from compress.data import Dataset, Split
 from compress.errors import CompressError
 from compress.evaluation.metrics import score
+from compress.folder import read_manifest, write_manifest
+from compress.runtime.long_texts import LongTexts
 from compress.runtime.predictor import predict_logits
+from tests.conftest import FILLERS, WORDS
 from tests.tiny import read
 
 
@@ -35,6 +40,18 @@ def test_tf_idf_is_scikit_learns_own(tiny_torch: Path, tiny_data: Path, tmp_path
     logits = predict_logits(baseline, dataset.test.texts)
     expected = fitted.decision_function(vectors.transform(dataset.test.texts))
     assert logits[:, 1] - logits[:, 0] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("reads", [LongTexts("head-tail"), LongTexts("windows", 2)], ids=lambda reads: reads.mode)
+def test_they_read_as_much_of_a_long_text_as_the_model(reads: LongTexts, tiny_torch: Path, tmp_path: Path) -> None:
+    texts = [" ".join([*FILLERS[:2] * 10, word]) for words in WORDS.values() for word in words]
+    split = Split(list(texts), [(label,) for label, words in WORDS.items() for _ in words])
+    dataset = Dataset("single_label", tuple(WORDS), split, split, split)
+    shutil.copytree(tiny_torch, model := tmp_path / "model")
+    write_manifest(model, replace(read_manifest(model), max_length=8, long_texts=reads.entry))
+    for folder in fit_baselines(dataset, model, tmp_path):
+        logits = predict_logits(BaselinePredictor(folder), texts)
+        assert score("accuracy", logits, split.targets(dataset.labels, dataset.task)) == 1
 
 
 def test_a_pair_of_tokens_is_no_token_and_has_an_order() -> None:

@@ -85,7 +85,8 @@ def test_ctrl_c_after_the_last_round_waits_for_the_report_and_a_recipe_does_not_
     out = tmp_path / "out"
 
     def interrupted(*arguments: Any) -> Any:
-        signal.raise_signal(signal.SIGINT)
+        for _ in range(2):  # the second by somebody who cannot wait
+            signal.raise_signal(signal.SIGINT)
         return judge(*arguments)
 
     monkeypatch.setattr(measure, "judge", interrupted)
@@ -95,13 +96,12 @@ def test_ctrl_c_after_the_last_round_waits_for_the_report_and_a_recipe_does_not_
     try:
         with pytest.raises(KeyboardInterrupt, match="has the whole report"):
             compress.run(recipe, out)
-        assert "the report is written first; Ctrl-C again ends at once" in capsys.readouterr().err
+        assert capsys.readouterr().err.count("the report is written first") == 1
         assert not json.loads((out / "report" / "results.json").read_text())["partial"]
         assert compress.run(recipe, out) == {}
-        with pytest.raises(KeyboardInterrupt), ctrl_c_waits() as came:
+        with ctrl_c_waits() as came:
             signal.raise_signal(signal.SIGINT)
-            assert came.is_set()
-            signal.raise_signal(signal.SIGINT)
+        assert came.is_set()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)

@@ -20,6 +20,9 @@ from compress.benchmark.workload import REAL, Workload, summarise
 from compress.evaluation.comparison import measure_change
 from compress.evaluation.metrics import Indicators, measure_accuracy
 from compress.machine import describe_machine
+from compress.tuning.outcome import as_points
+from compress.tuning.tries import Try
+from tests.undrawn import leave_charts_out
 
 # name, share right, p50_ms, megabytes
 MODELS = [
@@ -95,6 +98,42 @@ def _entry(
         "latency": [asdict(each) for each in latency],
         "history": past[: index + 1],
     }
+
+
+@pytest.mark.parametrize(
+    ("chosen", "losses", "told"),
+    [
+        ("try-1", [-0.4, 0.9, 9.0, 10.1, 68.0], "The chart leaves out 2 that lose more than 10 points."),
+        ("try-1", [1.0, 6.0, 9.0, 23.0, 68.0], "The chart leaves out 1 that loses more than 24 points."),
+        ("", [12.0, 40.0, 68.0], "The chart leaves out 1 that loses more than 48 points."),
+        ("try-0", [0.0, 1.0, 9.5], ""),
+    ],
+)
+def test_a_search_draws_what_can_be_told_apart_and_says_how_much_lies_outside(
+    chosen: str, losses: list[float], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_charts_out(monkeypatch)
+    drawn: list[dict[str, Any]] = []
+
+    def draw(chart: dict[str, Any]) -> str:
+        drawn.append(chart)
+        return "<svg></svg>"
+
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", draw)
+    tries = [
+        Try(f"try-{at}", 0, 0.9 - loss / 100, (0.9 - loss / 100,) * 2, loss, ms=1.0, ms_ci95=(0.9, 1.1))
+        for at, loss in enumerate(losses)
+    ]
+    search = {"found": "", "tries": as_points(tries, set(), "accuracy"), "chosen": chosen, "stages": []}
+    page = as_html(document(1) | {"search": search})
+    (left_out,) = re.findall(r"leaves out (\d)", told) or ["0"]
+    of_search = [
+        chart["data"]["values"] for chart in drawn if {each["name"] for each in chart["data"]["values"]} == {""}
+    ]
+    assert [len(values) for values in of_search] == [len(losses) - int(left_out)] * 2
+    assert told in page
+    assert ("leaves out" in page) == bool(told)
+    assert all(f"<td>{each.candidate}</td>" in page for each in tries)
 
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}

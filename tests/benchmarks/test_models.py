@@ -161,8 +161,24 @@ def test_what_nobody_else_could_make_is_refused(search: Path) -> None:
     entry = read_manifest(search / "best").history[-1] | {"parent": {"source": str(Path("teacher").absolute())}}
     with pytest.raises(SystemExit, match="which nobody else has"):
         recipe_text(NAME, list(published([entry], "reviews")), "reviews")
+    config = read_manifest(search / "best").history[0]["config"] | {"class_weights": "/home/me/weights.json"}
+    weighted = read_manifest(search / "best").history[0] | {"config": config, "parent": {"source": "hub/encoder"}}
+    with pytest.raises(SystemExit, match=r"teacher.class_weights is .*, which nobody else has; publish a model"):
+        recipe_text(NAME, list(published([weighted], "reviews")), "reviews")
     with pytest.raises(SystemExit, match="model is encoder, which nobody else has"):
         publish(search, NAME, "../../../sets/reviews")  # from here it is a folder
+
+
+def test_the_folders_of_this_machine_are_not_published(search: Path) -> None:
+    home = "/home/me/secret"
+    own = read_manifest(search / "best").history[0]
+    own = own | {"step": "distill", "parent": {"source": home}, "config": {"teacher_cache": home, "layers": 2}}
+    own = own | {"data": {"data": home, "validation": f"{home}/v.csv"}, "read": own["read"] | {"data": home}}
+    student = own | {"parent": {"source": "hub/teacher"}}
+    made = [entry.entry for entry in published([student, own], "reviews")]
+    assert home not in json.dumps(made)
+    assert [entry["config"] for entry in made] == [{"teacher_cache": None, "layers": 2}] * 2
+    assert made[0]["data"] == {"data": "reviews"}
 
 
 def test_the_recipe_reads_the_data_as_the_teacher_did(search: Path) -> None:

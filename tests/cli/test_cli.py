@@ -11,34 +11,23 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import compress
-from compress import config
-from compress.cli.main import main
+from compress.cli.main import COMMANDS, main
+from compress.decisions import cascade as joining
+from compress.decisions.hand_on import HandOn
 from compress.folder import MANIFEST, read_manifest, write_manifest
 from compress.recipes.recipe import Recipe
 from compress.runtime import stream
+from compress.steps.spec import STEPS, StepSpec
 from compress.steps.step import StepResult
 from tests.processes import start_module, wait_until
 
-COMMANDS = (
-    *("demo", "auto", "finetune", "distill", "prune", "export", "quantize", "calibrate", "bench"),
-    *("run", "predict", "serve", "check", "doctor"),
-)
-STEPS = {
-    "finetune": config.FinetuneConfig,
-    "distill": config.DistillConfig,
-    "prune": config.PruneConfig,
-    "export": config.ExportConfig,
-    "quantize": config.QuantizeConfig,
-    "calibrate": config.CalibrateConfig,
-    "bench": config.BenchConfig,
-}
 QUICK = ("--epochs", "1", "--learning-rate", "1e-3", "--precision", "fp32", "--threads", "1")
 ROWS = [
     f"a {word} film number {number},{label}" for label, word in (("neg", "bad"), ("pos", "fun")) for number in range(20)
@@ -448,19 +437,30 @@ def test_a_run_that_could_do_nothing_leaves_nothing(
 @pytest.mark.parametrize("command", STEPS)
 @pytest.mark.usefixtures("forked_workers")
 def test_json_is_one_document_and_quiet_is_quiet(
-    command: str, tmp_path: Path, tiny_data: Path, capfd: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+    command: str,
+    tmp_path: Path,
+    tiny_data: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
-    model = request.getfixturevalue("tiny_onnx" if command in {"quantize", "bench"} else "tiny_torch")
+    if command == "cascade":  # of a model joined with itself no time and no answer says that it pays
+        given_ms = cycle([[1.0, 2.0], [2.0, 1.5]])
+        monkeypatch.setattr(joining, "_answer_ms", lambda *_: next(given_ms))
+        monkeypatch.setattr(joining, "choose_hand_on", lambda *_: HandOn(0.9, 0.2, 0.95, 60, 0.5, 0.0, 0.1))
+    model = request.getfixturevalue("tiny_onnx" if command in {"quantize", "cascade", "bench"} else "tiny_torch")
+    models = [str(model)] * len(STEPS[command].inputs)
     settings = {
         "finetune": QUICK,
         "distill": (*QUICK, "--layers", "2"),
         "prune": (*QUICK, "--heads", "0.25", "--ffn", "0.5", "--samples", "32"),
+        "cascade": ("--max-drop", "50", "--threads", "1"),
         "bench": ("--seconds", "0.1", "--threads", "1"),
     }.get(command, ("--threads", "1"))
     data = () if command == "export" else ("--data", str(tiny_data))
     out = tmp_path / "runs" / "out"
     capfd.readouterr()
-    status = main([command, str(model), *data, "--out", str(out), *settings, "--json", "--quiet"])
+    status = main([command, *models, *data, "--out", str(out), *settings, "--json", "--quiet"])
     stdout, stderr = capfd.readouterr()
     assert (status, stderr) == (0, "")
     document = json.loads(stdout)
@@ -629,24 +629,21 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert command in help_of(capsys)
 
 
-@pytest.mark.parametrize(("command", "own"), STEPS.items())
-def test_every_setting_is_a_flag_with_help(
-    command: str, own: type[config.Settings], capsys: pytest.CaptureFixture[str]
-) -> None:
-    shown = help_of(capsys, command)
-    groups: tuple[type[config.Settings], ...] = (own,) if command == "export" else (own, config.DataConfig)
-    for group in groups:
+@pytest.mark.parametrize("spec", STEPS.values(), ids=STEPS)
+def test_every_setting_is_a_flag_with_help(spec: StepSpec, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = help_of(capsys, spec.name)
+    for group in spec.groups:
         for name, field in group.model_fields.items():
             flag = "--" + (field.alias or name).replace("_", "-")
             assert re.search(rf"{flag}[ ,]", shown), flag
             assert " ".join((field.description or "?").split()) in shown.replace("- ", "-"), flag
 
 
-@pytest.mark.parametrize(("command", "own"), STEPS.items())
-def test_every_flag_is_a_setting(command: str, own: type[config.Settings], capsys: pytest.CaptureFixture[str]) -> None:
-    fields = {field.alias or name for name, field in own.model_fields.items()}
-    known = {*fields, *config.DataConfig.model_fields, "out", "overwrite", "json", "quiet", "help"}
-    for flag in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", help_of(capsys, command)):
+@pytest.mark.parametrize("spec", STEPS.values(), ids=STEPS)
+def test_every_flag_is_a_setting(spec: StepSpec, capsys: pytest.CaptureFixture[str]) -> None:
+    fields = {field.alias or name for group in spec.groups for name, field in group.model_fields.items()}
+    known = {*fields, "out", "overwrite", "json", "quiet", "help"}
+    for flag in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", help_of(capsys, spec.name)):
         assert flag.removeprefix("no-").replace("-", "_") in known, flag
 
 

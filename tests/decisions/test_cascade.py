@@ -18,8 +18,9 @@ import torch
 from transformers import BertTokenizer
 
 import compress
-from benchmarks.cascade import figures
+from benchmarks.cascade import measure
 from compress.cli.main import main
+from compress.config import DataConfig
 from compress.doctor import examine
 from compress.errors import CompressError
 from compress.folder import read_manifest, write_manifest
@@ -310,8 +311,9 @@ def test_every_command_takes_the_folder_or_refuses_it_in_one_line(
         share = len(classifier.handed_on(classifier.small.logits(test.texts))) / len(test.texts)
         answers = classifier(test.texts)
     right = np.mean([answer.labels == names for answer, names in zip(answers, test.labels, strict=True)])
-    compress.bench([models[1], joined], data, tmp_path / "report", seconds=0.05, threads=1)
-    large, entry = json.loads((tmp_path / "report" / "results.json").read_text())["models"]
+    told = measure(*models, DataConfig(data=str(data)), 5, tmp_path, seconds=0.05, threads=1)
+    assert [told["digests"][name] for name in ("small", "large")] == [read_manifest(model).digest for model in models]
+    large, _, entry = json.loads((tmp_path / "report" / "results.json").read_text())["models"]
     assert large["cascade"] is None
     assert entry["cascade"]["handed_on"] == pytest.approx(share)
     assert entry["accuracy"]["value"] == pytest.approx(right)
@@ -319,10 +321,9 @@ def test_every_command_takes_the_folder_or_refuses_it_in_one_line(
     change = entry["versus_first"]
     assert change["speedup_answer"] == pytest.approx(large["answer_mean_ms"] / entry["answer_mean_ms"])
     assert change["speedup_answer_ci95"][0] <= change["speedup_answer"] <= change["speedup_answer_ci95"][1]
-    told = figures(large, large, entry)
     assert told["mean_ratio"] == pytest.approx(1 / change["speedup_answer"], abs=1e-3)
     assert told["accuracy"]["cascade"] == pytest.approx(right, abs=1e-4)
-    sentence = f"joined is a cascade: it hands {100 * share:.1f}% of the test texts on to its large model."
+    sentence = f"cascade is a cascade: it hands {100 * share:.1f}% of the test texts on to its large model."
     assert sentence in (tmp_path / "report" / "report.md").read_text()
     assert sentence in (tmp_path / "report" / "report.html").read_text()
     assert compress.check(joined, models[1], data, max_drop=100, speed=False, threads=1)["passed"]

@@ -101,14 +101,16 @@ def _manifest(rng: random.Random, folder: Path) -> None:
 def _search(rng: random.Random, folder: Path) -> None:
     """What a search remembers, changed."""
     about = {"model": "m", "seed": 0}
-    Memory(folder, about, {}).add(Try("cut-2x", 3, ms_ci95=(0.1, 0.2)))
+    memory = Memory(folder, about, {})
+    memory.begin()
+    memory.add(Try("cut-2x", 3, ms_ci95=(0.1, 0.2)))
     path = folder / SEARCH
     text = json.dumps(mutated_value(json.loads(path.read_bytes()), rng)).encode()
     path.write_bytes(mutated_bytes(text, rng) if rng.random() < 0.3 else text)
 
     def go_on() -> None:
         open_folder(folder, ())
-        Memory(folder, about, {"max_drop": 1})
+        Memory(folder, about, {"max_drop": 1}).begin()
 
     refused_in_one_line(go_on)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from compress.config import FinetuneConfig, PruneConfig
 from compress.errors import CompressError
@@ -39,6 +40,17 @@ def test_any_other_run_refuses_it_and_is_written(tmp_path: Path) -> None:
         data_step(PruneConfig, GOAL, "d.csv", tmp_path / "out", overwrite=False, inputs=("m",)),
     ):
         pass
+
+
+def test_a_step_gives_the_callers_threads_back(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    with (
+        pytest.raises(ZeroDivisionError),
+        data_step(PruneConfig, GOAL | {"threads": before + 1}, "d.csv", tmp_path / "out", overwrite=False, inputs=()),
+    ):
+        assert torch.get_num_threads() == before + 1
+        _ = 1 / 0
+    assert torch.get_num_threads() == before
 
 
 def test_the_history_says_what_data_was_read(tmp_path: Path) -> None:

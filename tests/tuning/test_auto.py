@@ -246,19 +246,23 @@ def test_what_cannot_begin(found: Path, tiny_torch: Path, few_data: Path, tmp_pa
     with pytest.raises(CompressError, match="exists and is not the folder of a search"):
         compress.auto(tiny_torch, few_data, tmp_path / "mine", max_drop=1, overwrite=True)
     with pytest.raises(CompressError, match="is too short for one candidate; give"):
-        compress.auto(tiny_torch, few_data, tmp_path / "short", max_drop=1, hours=1e-6, threads=1)
+        compress.auto(tiny_torch, few_data, tmp_path / "new" / "short", max_drop=1, hours=1e-6, threads=1)
+    assert not (tmp_path / "new").exists()
     with pytest.raises(CompressError, match=r"of a search that differs in seed, threads; choose another"):
         compress.auto(tiny_torch, few_data, found, max_drop=1, seed=1, threads=2)
     with pytest.raises(CompressError, match="no better than that of always answering"):
         check_better_than_a_constant("teacher", "macro_f1", 0.5, 0.5, "positive")
 
 
-def test_what_is_refused_forgets_nothing(found: Path, tiny_torch: Path, tmp_path: Path) -> None:
-    before = tries_of(found)
+def test_what_is_refused_forgets_nothing(found: Path, tiny_torch: Path, few_data: Path, tmp_path: Path) -> None:
+    """Nor changes a byte of the search."""
+    before = {path: path.read_bytes() for path in found.rglob("*") if path.is_file()}
     with pytest.raises(CompressError, match="nowhere"):
         compress.auto(tiny_torch, tmp_path / "nowhere", found, **GOALS, overwrite=True)
-    assert tries_of(found) == before
-    assert (found / "best").is_dir()
+    for overwrite in (False, True):
+        with pytest.raises(CompressError, match="is too short for one candidate"):
+            compress.auto(tiny_torch, few_data, found, **GOALS, hours=1e-6, overwrite=overwrite)
+    assert {path: path.read_bytes() for path in found.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.slow

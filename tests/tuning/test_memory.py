@@ -13,24 +13,35 @@ from compress.tuning.tries import Try
 ABOUT = {"model": "m", "threads": 2}
 
 
+def begun(folder: Path, about: dict[str, Any], asked: dict[str, Any], *, forget: bool = False) -> Memory:
+    memory = Memory(folder, about, asked, forget=forget)
+    memory.begin()
+    return memory
+
+
 def test_what_was_found_is_there_again_but_for_what_failed(tmp_path: Path) -> None:
-    first = Memory(tmp_path, ABOUT, {"max_drop": 1})
+    first = begun(tmp_path, ABOUT, {"max_drop": 1})
     assert first.fact("epoch_s", lambda: 3.0) == 3.0
     first.add(Try("cut", 2, ms_ci95=(1.0, 2.0), seconds=5.0))
     first.add(Try("both", 0, failed="it does not pay", final=True, seconds=7.0))
     first.add(Try("layers-1", 2, failed="no room"))
-    again = Memory(tmp_path, ABOUT, {"max_drop": 1})
+    again = begun(tmp_path, ABOUT, {"max_drop": 1})
     assert again.tries == first.tries[:2]  # what is left out for good has no second try, and counts
     assert again.fact("epoch_s", lambda: 4.0) == 3.0
     assert again.spent_s == pytest.approx(12, abs=1)
-    assert Memory(tmp_path, ABOUT, {"max_drop": 2}).spent_s == 0
+    before = (tmp_path / STATE).read_bytes()
+    other = Memory(tmp_path, ABOUT, {"max_drop": 2})
+    assert other.spent_s == 0
+    other.fact("words", lambda: 5)
+    Memory(tmp_path, ABOUT, {}, forget=True)
+    assert (tmp_path / STATE).read_bytes() == before  # what has not begun changes nothing
 
 
 def test_to_forget_takes_all_but_the_lock(tmp_path: Path) -> None:
-    Memory(tmp_path, ABOUT, {}).add(Try("cut", 2))
+    begun(tmp_path, ABOUT, {}).add(Try("cut", 2))
     (tmp_path / "best").mkdir()
     (tmp_path / LOCK).touch()
-    assert Memory(tmp_path, ABOUT, {}, forget=True).tries == []
+    assert begun(tmp_path, ABOUT, {}, forget=True).tries == []
     assert {path.name for path in tmp_path.iterdir()} == {LOCK, STATE}
     with pytest.raises(CompressError, match="differs in threads; choose another"):
         Memory(tmp_path, ABOUT | {"threads": 4}, {})

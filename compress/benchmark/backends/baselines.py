@@ -6,7 +6,7 @@ They read the tokens of the first benched model, so they sit behind the same sea
 import json
 import shutil
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from compress.errors import CompressError
 from compress.folder import MANIFEST
 from compress.runtime.encoding import Encoding, Feeds, TextEncoder
 from compress.runtime.graph_file import GRAPHS
+from compress.runtime.long_texts import LongTexts
 from compress.runtime.predictor import BATCH_TOKENS, Logits
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class BaselinePredictor:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         self.task: str = about["task"]
         self.labels: tuple[str, ...] = tuple(about["labels"])
-        self.encoder = TextEncoder.from_file(folder / "tokenizer.json", about["max_length"])
+        reads = LongTexts(**about["long_texts"] or {})
+        self.encoder = TextEncoder.from_file(folder / "tokenizer.json", about["max_length"], reads)
         self.size_bytes = (folder / WEIGHTS).stat().st_size
         with np.load(folder / WEIGHTS) as arrays:
             self._coefficients, self._intercepts = arrays["coefficients"], arrays["intercepts"]
@@ -69,19 +71,21 @@ class BaselinePredictor:
 
 
 def fit_baselines(dataset: "Dataset", model: Path, out: Path) -> list[Path]:
-    """Train both on the train split with ``model``'s tokens and word embeddings; their folders in ``out``."""
+    """Train both on the train split with ``model``'s tokens and word embeddings; their folders in ``out``.
+
+    They read as much of a long text as ``model`` does, and learn from each of its windows as from a text of its own.
+    """
     tokenizer = model / "tokenizer.json"
     if not tokenizer.is_file():
         raise CompressError(f"--baselines: {model} has no tokenizer.json to take the tokens from; give a local folder")
     named = json.loads((model / MANIFEST).read_text(encoding="utf-8")) if (model / MANIFEST).is_file() else {}
-    max_length = int(named.get("max_length", 128))
-    encodings = TextEncoder.from_file(tokenizer, max_length)(dataset.train.texts)
-    targets = dataset.train.targets(dataset.labels, dataset.task)
-    about = {"task": dataset.task, "labels": dataset.labels, "max_length": max_length}
-    arrays = {
-        "tf-idf": _fit_tf_idf(encodings, targets),
-        "static": _fit_static(encodings, targets, word_embeddings(model)),
-    }
+    max_length, reads = int(named.get("max_length", 128)), LongTexts(**named.get("long_texts") or {})
+    texts = TextEncoder.from_file(tokenizer, max_length, reads.to_train())(dataset.train.texts)
+    windows = [encoding.rows for encoding in texts]
+    targets = dataset.train.targets(dataset.labels, dataset.task).repeat(list(map(len, windows)), axis=0)
+    rows = list(chain.from_iterable(windows))
+    about = {"task": dataset.task, "labels": dataset.labels, "max_length": max_length, "long_texts": reads.entry}
+    arrays = {"tf-idf": _fit_tf_idf(rows, targets), "static": _fit_static(rows, targets, word_embeddings(model))}
     for name, weights in arrays.items():
         folder = out / name
         folder.mkdir()

@@ -26,6 +26,7 @@ from compress.templates import fill
 _FULL_PX, _HALF_PX = {"wide": 890, "narrow": 350}, {"wide": 420, "narrow": 350}
 _AXIS_PX = 40
 _MOST_LABELS, _MOST_FLIPS = 20, 20
+_DRAWN_POINTS, _DRAWN_TIMES = 10.0, 4.0  # a search's chart has losses up to so many points, or times the chosen's
 
 
 def write_report(results: Mapping[str, Any], folder: Path) -> None:
@@ -105,14 +106,21 @@ def _filled(template: str, results: Mapping[str, Any], **values: Any) -> str:
 
 
 def _search(search: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What `compress auto` tried, with its chart drawn twice; None where nothing was searched."""
+    """What `compress auto` tried, with its chart drawn twice; None where nothing was searched.
+
+    The chart leaves out the tries that lose so much more than the chosen one, or the best where none was, that beside
+    them all others would fall on one spot. The page says how many; its table has them all.
+    """
     from compress.benchmark.report.scatter import scatter
 
     if search is None:
         return None
-    points = [{**entry, "name": entry["shown"]} for entry in search["tries"]]
+    tries = search["tries"]
+    loss = next((entry["loss"] for entry in tries if entry["name"] == search["chosen"]), None)
+    most = max(_DRAWN_POINTS, _DRAWN_TIMES * (min(entry["loss"] for entry in tries) if loss is None else loss))
+    points = [{**entry, "name": entry["shown"]} for entry in tries if entry["loss"] <= most]
     chart = {kind: scatter(points, search["chosen"], width - _AXIS_PX, 320) for kind, width in _FULL_PX.items()}
-    return {**search, "chart": chart}
+    return {**search, "chart": chart, "outside": len(tries) - len(points), "most_lost": most}
 
 
 def _charts(entries: Sequence[Entry], chosen: Entry) -> dict[str, dict[str, str]]:
