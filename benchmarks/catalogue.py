@@ -97,11 +97,6 @@ BENCHMARKS = (
     ),
     Benchmark("memory with 10,000 to 1,000,000 more texts", "python -m benchmarks.memory", "memory.jsonl"),
     Benchmark(
-        "memory of a loaded model over 100,000 texts of every length",
-        f"python -m benchmarks.resident {INT8}",
-        "resident.json",
-    ),
-    Benchmark(
         "one BERT's weights in other families' forms, through the pipeline",
         "python -m benchmarks.families",
         "families.json",
@@ -255,7 +250,7 @@ BENCHMARKS = (
         "rounds.json",
     ),
     Benchmark(
-        "a million answers and ten minutes of a service: all right, and memory stays",
+        "answers of a loaded model and minutes of a service: whether all are right, and how memory grows",
         f"python -m tests.soak {INT8} --predictions 1000000 --minutes 10 --keep benchmarks/results/soak.json",
         "soak.json",
     ),

@@ -1,3 +1,3 @@
 """The number of this release."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

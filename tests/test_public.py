@@ -109,3 +109,7 @@ def test_every_file_of_the_package_ships() -> None:
 def test_the_version_is_one() -> None:
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     assert project["version"] == compress.__version__
+    changes = (PYPROJECT.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## \[(\S+)\] - \d{4}-\d\d-\d\d$", changes, re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == compress.__version__

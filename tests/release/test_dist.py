@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -64,7 +65,8 @@ def test_the_wheel_has_every_file_of_the_package_and_no_other(wheel: Path) -> No
 
 def test_the_bill_of_materials_has_every_locked_package(dist: Path) -> None:
     bill = json.loads((dist / "compress-bert.cdx.json").read_text(encoding="utf-8"))
-    assert bill["metadata"]["component"]["name"] == "compress-bert"
+    component = bill["metadata"]["component"]
+    assert (component["name"], component["version"]) == ("compress-bert", compress.__version__)
     listed = pinned("\n".join(f"{part['name']}=={part['version'].split('+')[0]}" for part in bill["components"]))
     assert listed == pinned(LOCK)
     assert {part["ref"] for part in bill["dependencies"]} >= {part["bom-ref"] for part in bill["components"]}
@@ -101,6 +103,8 @@ def test_the_demo_runs_on_locked_wheels_alone(wheel: Path, tmp_path: Path) -> No
     (tmp_path / "demo.yaml").write_text(json.dumps(shorter(recipe)), encoding="utf-8")  # JSON is YAML
     run(LOCKED / "compress", "run", "demo.yaml", "--out", "demo", cwd=tmp_path)
     results = json.loads((tmp_path / "demo" / "report" / "results.json").read_text(encoding="utf-8"))
+    schema = Path(place).parent / "benchmark" / "report" / "results.schema.json"
+    jsonschema.validate(results, json.loads(schema.read_text(encoding="utf-8")))
     assert [model["name"] for model in results["models"]] == ["teacher", "int8"]
     logits = json.loads(run(LOCKED / "python", "-c", ANSWERS, "demo/int8", "the match ended in a draw", cwd=tmp_path))
     assert len(logits[0]) == 5
