@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,20 +13,18 @@ from compress.benchmark.rows import Row
 from compress.benchmark.throughput import cpu_splits, measure_served, measure_split, measure_throughput
 from compress.benchmark.workload import ANSWERS, REAL, Times, Workload
 from compress.config import BenchConfig
+from compress.data import Split
 from compress.machine import usable_cpus
 from compress.progress import Advance, progress, say
 from compress.runtime.encoding import Text
 from compress.workers.process import WorkerError
-
-if TYPE_CHECKING:
-    from compress.data import Split
 
 _TIMED_TEXTS = 512
 _GPU_BATCHES, _GPU_LENGTH = (1, 8, 64, 256, 1024), 128
 
 
 def measure(
-    rows: Mapping[str, Row], test: "Split", task: str, threads: list[int], config: BenchConfig, findings: Findings
+    rows: Mapping[str, Row], test: Split, task: str, threads: list[int], config: BenchConfig, findings: Findings
 ) -> None:
     """Measure all ``rows``, one thread count after the other, into ``findings``, which Ctrl-C leaves whole."""
     workloads = workloads_of(config)
@@ -54,7 +51,7 @@ def measure(
         _side_by_side(texts, config, findings, advance)
 
 
-def timed_texts(test: "Split", measured: Mapping[str, Measured], seed: int) -> list[Text]:
+def timed_texts(test: Split, measured: Mapping[str, Measured], seed: int) -> list[Text]:
     """The texts that are timed, the same for every model, in an order drawn at random.
 
     Those that a cascade hands on, the first one where there are several, lie among the others at even distances: a few

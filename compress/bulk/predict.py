@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from compress.bulk.delimited import Delimited
 from compress.bulk.journal import Journal, open_journal
@@ -22,13 +22,11 @@ from compress.errors import CompressError
 from compress.folder import Manifest, read_manifest
 from compress.paths import local_path
 from compress.progress import progress
+from compress.runtime.classifier import Classifier, Prediction
+from compress.runtime.encoding import Text
 from compress.runtime.predictor import NotFiniteError
 from compress.task import is_multi_label, reads_pairs
 from compress.version import __version__
-
-if TYPE_CHECKING:
-    from compress.runtime.classifier import Classifier, Prediction
-    from compress.runtime.encoding import Text
 
 _FORMATS = {".csv": "CSV", ".tsv": "TSV", ".tab": "TSV", ".jsonl": "JSONL", ".ndjson": "JSONL", ".parquet": "Parquet"}
 
@@ -66,7 +64,7 @@ class DataFile(Protocol):
 
 
 def predict_file(
-    classifier: "Classifier",
+    classifier: Classifier,
     model: str | Path,
     data: str | Path,
     out: str | Path,
@@ -122,7 +120,7 @@ def added_columns(manifest: Manifest) -> tuple[str, ...]:
     return ("label", "score", "abstained") if "abstain_below" in (manifest.decision or {}) else ("label", "score")
 
 
-def _row(prediction: "Prediction", names: Sequence[str]) -> list[Any]:
+def _row(prediction: Prediction, names: Sequence[str]) -> list[Any]:
     """The values of the new columns."""
     return [getattr(prediction, name) for name in names]
 
@@ -164,7 +162,7 @@ def _columns_read(file: DataFile, named: Sequence[str], *, pairs: bool) -> tuple
     return found
 
 
-def _made_of(classifier: "Classifier", manifest: Manifest, data: Path, columns: Sequence[str]) -> dict[str, Any]:
+def _made_of(classifier: Classifier, manifest: Manifest, data: Path, columns: Sequence[str]) -> dict[str, Any]:
     """What answers depend on: a run goes on from answers for which all of it is the same."""
     return {
         "version": __version__,
@@ -193,7 +191,7 @@ def _unchanged(data: Path, stamp: list[int]) -> Iterator[None]:
             raise CompressError(f"{data}: was changed while it was read; run the command again when nothing writes it")
 
 
-def _texts(file: DataFile, columns: Sequence[str]) -> Iterator["Text"]:
+def _texts(file: DataFile, columns: Sequence[str]) -> Iterator[Text]:
     """Every text or pair; one that is missing or no text is refused by its row."""
     return chain.from_iterable(read_texts(table, columns) for table in file.tables(columns))
 
@@ -205,7 +203,7 @@ def _place(file: DataFile, columns: Sequence[str], row: int) -> str:
 
 
 def _answer_rows(
-    classifier: "Classifier", file: DataFile, columns: Sequence[str], names: Sequence[str], journal: Journal
+    classifier: Classifier, file: DataFile, columns: Sequence[str], names: Sequence[str], journal: Journal
 ) -> None:
     """Answer every row that has no answer in the journal."""
     if journal.rows is None:
