@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from compress.bulk.delimited import Delimited
 from compress.bulk.journal import Journal, open_journal
@@ -48,19 +48,7 @@ class Predicted:
     seconds: float
 
 
-class DataFile(Protocol):
-    """A file that can be read any number of times, and copied with more columns."""
-
-    path: Path
-    names: tuple[str, ...]
-
-    def tables(self, columns: Sequence[str]) -> Iterator[Table]:
-        """The columns given, of some rows at a time."""
-        ...
-
-    def copy(self, out: Path, names: Sequence[str], answers: Iterator[Sequence[Any]]) -> None:
-        """Write the file to ``out`` with an answer in each row, in columns of these names."""
-        ...
+DataFile = Delimited | JsonLines | Parquet  # read any number of times, and copied with more columns
 
 
 def predict_file(
