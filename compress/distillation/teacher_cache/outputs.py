@@ -15,8 +15,7 @@ from compress.distillation.teacher_cache.shard import LOGITS, Array, new_shard, 
 from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.machine import choose_precision, torch_device
-from compress.modeling.first_token import first_token_alone
-from compress.modeling.states import Batch, States, recording, state_modules
+from compress.modeling.states import Batch, States, first_token_alone, recording, state_modules
 from compress.progress import Advance, progress, say
 from compress.runtime.encoding import pad
 from compress.training.batches import Encodings, LengthBatches, Rows
