@@ -113,13 +113,15 @@ def _time(
                 half = config.seconds / 2
                 take_turns(pool, workload, texts, half, lambda spent: share(spent / 2), rounds_ms, average)
             _measure_once(pool, findings.measured, test_texts, config)
-            _time_answers(pool, texts, config, findings)
+            with findings.watch.timing(pool.sessions):
+                time_answers(pool, findings.measured, texts, config.seconds / 4)
             pool.restart()
             texts = other_half(texts)
         with findings.watch.timing(pool.sessions):
             take_turns(pool, workload, texts, config.seconds, share, rounds_ms, average)
         if test_texts is not None:
-            _time_answers(pool, texts, config, findings)
+            with findings.watch.timing(pool.sessions):
+                time_answers(pool, findings.measured, texts, config.seconds / 4)
     findings.skip(str(workload), pool.threads, pool.rested())
 
 
@@ -137,14 +139,12 @@ def _measure_once(
             measured[name].served = served
 
 
-def _time_answers(pool: WorkerPool, texts: Sequence[Text], config: BenchConfig, findings: Findings) -> None:
+def time_answers(pool: WorkerPool, measured: Mapping[str, Measured], texts: Sequence[Text], seconds: float) -> None:
     """From a text to its label, in turns: a part of what each process of a model gives."""
     rounds_ms: dict[str, list[Times]] = {}
-    with findings.watch.timing(pool.sessions):
-        average = average_of(findings.measured)
-        take_turns(pool, ANSWERS, texts, config.seconds / 4, lambda _: None, rounds_ms, average)
+    take_turns(pool, ANSWERS, texts, seconds, lambda _: None, rounds_ms, average_of(measured))
     for name, rounds in rounds_ms.items():
-        findings.measured[name].answer_ms += rounds
+        measured[name].answer_ms += rounds
 
 
 def _side_by_side(texts: Sequence[Text], config: BenchConfig, findings: Findings, advance: Advance) -> None:

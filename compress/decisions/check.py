@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from compress.benchmark.findings import Measured, all_labels, average_of, check_models
-from compress.benchmark.interleave import WorkerPool, take_turns
+from compress.benchmark.interleave import WorkerPool
 from compress.benchmark.judge import answers_of, balance_of, judge, right_answers
 from compress.benchmark.measure import answer_speedup, answer_times
 from compress.benchmark.model_worker import ModelInfo, ModelWorker
-from compress.benchmark.protocol import answer, other_half, timed_texts
+from compress.benchmark.protocol import answer, other_half, time_answers, timed_texts
 from compress.benchmark.rows import plan, unique_names
 from compress.benchmark.warnings import doubts_of
-from compress.benchmark.workload import ANSWERS, Average, Times
+from compress.benchmark.workload import Average
 from compress.config import BenchConfig, CheckConfig
 from compress.data import Split
 from compress.data.dataset import some
@@ -107,15 +107,10 @@ def _refuse_other_labels(info: Mapping[str, ModelInfo], named: Mapping[str, Path
 
 def _time(pool: WorkerPool, measured: Mapping[str, Measured], test: Split, config: CheckConfig) -> None:
     """From a text to its label, in turns, half of the time in a second process of each model, as bench does it."""
-    texts, average = timed_texts(test, measured, config.seed), average_of(measured)
-    for part in range(2):
-        if part:
-            pool.restart()
-            texts = other_half(texts)
-        rounds_ms: dict[str, list[Times]] = {}
-        take_turns(pool, ANSWERS, texts, config.seconds / 2, lambda _: None, rounds_ms, average)
-        for name, rounds in rounds_ms.items():
-            measured[name].answer_ms += rounds
+    texts = timed_texts(test, measured, config.seed)
+    time_answers(pool, measured, texts, config.seconds / 2)
+    pool.restart()
+    time_answers(pool, measured, other_half(texts), config.seconds / 2)
 
 
 def _flips(found: Mapping[str, Any], measured: Mapping[str, Measured], test: Split) -> dict[str, Any]:
