@@ -30,5 +30,4 @@ BERT = Family(
         segments="bert.embeddings.token_type_embeddings",
     ),
     head=(Dense("bert.pooler.dense", "tanh"), Dense("classifier")),
-    config_names={},
 )

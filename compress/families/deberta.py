@@ -44,7 +44,6 @@ DEBERTA = Family(
         projects_first=True,
     ),
     head=(Dense("pooler.dense", "gelu"), Dense("classifier")),
-    config_names={},
     tokenizer="Unigram",
     builder="disentangled",
     relative_positions=RelativePositions("deberta.encoder.rel_embeddings", "deberta.encoder.LayerNorm"),

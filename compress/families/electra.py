@@ -21,5 +21,4 @@ ELECTRA = Family(
         projection="electra.embeddings_project",
     ),
     head=(Dense("classifier.dense", "gelu"), Dense("classifier.out_proj")),
-    config_names={},
 )

@@ -22,7 +22,6 @@ ROBERTA = Family(
         segments="roberta.embeddings.token_type_embeddings",
     ),
     head=(Dense("classifier.dense", "tanh"), Dense("classifier.out_proj")),
-    config_names={},
     tokenizer="BPE",
     counts_tokens=True,
 )

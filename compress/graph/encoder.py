@@ -19,7 +19,7 @@ class EncoderGraph(GraphWriter, Generic[Weights]):
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()
-        self._weights = weights
+        self._weights: Weights = weights
 
     def _model(self, inputs: Sequence[str]) -> onnx.ModelProto:
         """All that was written, from token ids to float32 logits ``[batch, labels]``."""

@@ -75,7 +75,6 @@ class LiveOutputs:
     encodings: Encodings
 
     def __call__(self, rows: Sequence[int], batch: Batch) -> States:
-        """See :class:`compress.training.batches.TeacherOutputs`."""
         device = batch["input_ids"].device
         feeds = {name: torch.from_numpy(ids) for name, ids in pad([self.encodings[row] for row in rows]).items()}
         states = {name: state.to(device) for name, state in self.forward(feeds, self.states).items()}
@@ -90,7 +89,6 @@ class CachedOutputs:
     order: list[int]
 
     def __call__(self, rows: Sequence[int], batch: Batch) -> States:
-        """See :class:`compress.training.batches.TeacherOutputs`."""
         at, lengths = np.asarray(rows, dtype=np.int64), batch["attention_mask"].sum(dim=1).cpu().numpy()
         states = {
             name: reader.of_texts(at)[:, self.order]
