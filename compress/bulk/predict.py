@@ -16,13 +16,13 @@ from compress.bulk.journal import Journal, open_journal
 from compress.bulk.lines import ROWS_AT_ONCE, JsonLines
 from compress.bulk.parquet import Parquet
 from compress.clock import Stopwatch
-from compress.data.tables import Table, read_texts, text_columns
+from compress.data.tables import columns_to_read, read_texts
 from compress.durable import put_in_place, sync, told_in_one_line
 from compress.errors import CompressError
 from compress.folder import Manifest, read_manifest
 from compress.paths import local_path
 from compress.progress import progress
-from compress.runtime.classifier import Classifier, Prediction
+from compress.runtime.classifier import Classifier
 from compress.runtime.encoding import Text
 from compress.runtime.predictor import NotFiniteError
 from compress.task import is_multi_label, reads_pairs
@@ -84,7 +84,7 @@ def predict_file(
     columns = tuple(prefix + name for name in names)
     _check_paths(data, out, overwrite)
     file = _open(data, columns)
-    read = _columns_read(file, text, pairs=reads_pairs(classifier.task))
+    read = columns_to_read(str(file.path), file.names, text, pairs=reads_pairs(classifier.task))
     made_of = _made_of(classifier, manifest, data, (*read, *columns))
     partial, kept = (out.with_name(f".{out.name}.{what}") for what in ("partial", "answers"))
     with told_in_one_line(f"--out {out}", below=out.parent), open_journal(kept, made_of, overwrite) as journal:
@@ -106,11 +106,6 @@ def added_columns(manifest: Manifest) -> tuple[str, ...]:
     if is_multi_label(manifest.task):
         return "label", "score", "labels"
     return ("label", "score", "abstained") if "abstain_below" in (manifest.decision or {}) else ("label", "score")
-
-
-def _row(prediction: Prediction, names: Sequence[str]) -> list[Any]:
-    """The values of the new columns."""
-    return [getattr(prediction, name) for name in names]
 
 
 def _check_paths(data: Path, out: Path, overwrite: bool) -> None:
@@ -136,18 +131,6 @@ def _open(data: Path, added: Sequence[str]) -> DataFile:
     if kind == "Parquet":
         return Parquet(data, added)
     return JsonLines(data, added) if kind == "JSONL" else Delimited(data, added, "," if kind == "CSV" else "\t")
-
-
-def _columns_read(file: DataFile, named: Sequence[str], *, pairs: bool) -> tuple[str, ...]:
-    """The column of the texts, or the two of pairs."""
-    found = text_columns(Table(str(file.path), {name: [] for name in file.names}, []), named)
-    if len(found) != (2 if pairs else 1):
-        wanted = "pairs of texts, two columns" if pairs else "single texts, one column"
-        raise CompressError(
-            f"{file.path}: this model reads {wanted}, and these would be read: {', '.join(found)}; name them with "
-            f"--text COLUMN{' twice' if pairs else ''}"
-        )
-    return found
 
 
 def _made_of(classifier: Classifier, manifest: Manifest, data: Path, columns: Sequence[str]) -> dict[str, Any]:
@@ -204,7 +187,7 @@ def _answer_rows(
     try:
         with progress("predict", total=journal.rows or 0, done=journal.done) as advance:
             predictions = classifier.stream(remaining)
-            while some := [_row(prediction, names) for prediction in islice(predictions, ROWS_AT_ONCE)]:
+            while some := [[getattr(one, name) for name in names] for one in islice(predictions, ROWS_AT_ONCE)]:
                 journal.append(some)
                 advance(len(some))
     except NotFiniteError as error:
