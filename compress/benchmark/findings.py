@@ -106,11 +106,7 @@ def all_labels(models: Iterable[ModelInfo]) -> tuple[str, ...]:
 
 
 def check_models(
-    info: Mapping[str, ModelInfo],
-    test: Split,
-    task: str,
-    metric: str | None,
-    workloads: Sequence[Workload] = (),
+    info: Mapping[str, ModelInfo], test: Split, task: str, metric: str | None, workloads: Sequence[Workload] = ()
 ) -> None:
     """Refuse data, lengths and a metric that do not suit every model."""
     wanted = {label for labels in test.labels for label in labels}
