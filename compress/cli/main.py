@@ -134,10 +134,7 @@ COMMANDS = {
     "auto": _step(_AUTO),
     **{name: _step(spec) for name, spec in STEPS.items()},
     "run": Command(
-        "RECIPE --out DIR",
-        "run every step of a recipe; started again, it goes on where it stopped",
-        _run_flags,
-        _run,
+        "RECIPE --out DIR", "run every step of a recipe; started again, it goes on where it stopped", _run_flags, _run
     ),
     "predict": Command(
         "MODEL [TEXT ... | --data FILE --out FILE]",
