@@ -50,7 +50,7 @@ class ForeignOnnx:
 
     backend = "onnxruntime"
 
-    def __init__(self, graph: Path, threads: int, provider: str = "CPU") -> None:
+    def __init__(self, graph: Path, threads: int, provider: str) -> None:
         from compress.runtime.session import open_session
 
         self._graph = graph

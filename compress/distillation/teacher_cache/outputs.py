@@ -105,7 +105,7 @@ _SHARD_TEXTS, _SHARD_TOKENS = 50_000, 2_000_000
 
 
 def precompute(
-    forward: TeacherForward, encodings: Encodings, widths: Mapping[str, int], cache: Cache, name: str = "texts"
+    forward: TeacherForward, encodings: Encodings, widths: Mapping[str, int], cache: Cache, name: str
 ) -> dict[str, StateReader]:
     """Readers of each state of all texts, by state; the teacher reads the texts that the cache does not have.
 
