@@ -10,7 +10,7 @@ import onnx
 
 from compress.data import Split
 from compress.evaluation.comparison import Agreement, compare_logits
-from compress.evaluation.metrics import default_metric
+from compress.evaluation.metrics import choose_metric
 from compress.graph.writer import rewrite
 from compress.progress import progress
 from compress.runtime.encoding import Encoding, Feeds
@@ -63,7 +63,7 @@ def reference_outputs(parent: Predictor, split: Split, metric: str | None = None
     encodings = parent.encoder(split.texts)
     logits = answered("parent", parent, encodings, "quantize: the model given")
     targets = split.targets(parent.labels, parent.task)
-    return ReferenceOutputs(parent, encodings, targets, logits, metric or default_metric(parent.task))
+    return ReferenceOutputs(parent, encodings, targets, logits, choose_metric(metric, parent.task, len(parent.labels)))
 
 
 class Candidate:
