@@ -17,11 +17,11 @@ import numpy as np
 from compress.clock import Stopwatch
 from compress.config import DataConfig, PruneConfig
 from compress.data import read_dataset
-from compress.latency.deployment import deployment_of
+from compress.latency.deployment import deployment_of, parameters
 from compress.latency.table import latency_table, take_turns
 from compress.machine import describe_machine
 from compress.modeling.checkpoint import load_classifier
-from compress.modeling.widths import Architecture, Widths, parameters
+from compress.modeling.widths import Architecture, Widths
 
 RESULTS = Path(__file__).parent / "results" / "latency_table.json"
 MODELS = 12

@@ -70,17 +70,13 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
     ...     advance(1, note="loss 0.31")
     """
     if _quiet:
-        yield _ignore
+        yield lambda *_, **__: None
     elif sys.stderr.isatty() and find_spec("rich"):  # the base install has no bars
         show_held()
         with _bar(title, total, done) as advance:
             yield advance
     else:
         yield _plain(title, total, done)
-
-
-def _ignore(steps: int = 1, note: str = "") -> None:
-    del steps, note
 
 
 @contextmanager

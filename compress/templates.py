@@ -1,12 +1,11 @@
 """Documents from Jinja templates, which lie beside the code that fills them; HTML is escaped, Markdown is not."""
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from compress import formatting
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 
 def fill(package: str, template: str, /, **values: Any) -> str:
@@ -15,9 +14,7 @@ def fill(package: str, template: str, /, **values: Any) -> str:
 
 
 @cache
-def _environment(package: str) -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
+def _environment(package: str) -> Environment:
     return Environment(
         loader=PackageLoader(package, "."),
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),

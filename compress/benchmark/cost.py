@@ -4,15 +4,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
-_ATTENTION = re.compile(r"layer\.(\d+)\.attention\.output\.weight(?:\.int8)?$")
-_FFN = re.compile(r"layer\.(\d+)\.ffn\.input\.weight(?:\.int8)?$")
-_GATE = re.compile(r"layer\.(\d+)\.ffn\.gate\.weight(?:\.int8)?$")
-_DISTANCES = re.compile(r"^layer\.\d+\.attention\.(position_(?:keys|queries))\.table(?:\.int8)?$")
-_PROJECTION = re.compile(r"^embeddings\.projection\.weight(?:\.int8)?$")
-_HEAD = re.compile(r"^(?:pooler|logits)\.weight(?:\.int8)?$")
+_ATTENTION = re.compile(r"layer\.(\d+)\.attention\.output\.weight")
+_FFN = re.compile(r"layer\.(\d+)\.ffn\.input\.weight")
+_DISTANCES = re.compile(r"layer\.\d+\.attention\.(position_(?:keys|queries))\.table")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +86,21 @@ def sizes_of_graph(shapes: Mapping[str, Sequence[int]]) -> ProductSizes | None:
     """Those of a graph, read off the shapes ``[in, out]`` of its initializers; None where it is not one of ours."""
     from compress.graph.writer import MEAN
 
+    shapes = {name.removesuffix(".int8"): shape for name, shape in shapes.items()}
     attention, neurons = _by_layer(_ATTENTION, shapes, axis=0), _by_layer(_FFN, shapes, axis=1)
     hidden = _by_layer(_FFN, shapes, axis=0) | _by_layer(_ATTENTION, shapes, axis=1)
-    head = [shape[0] * shape[1] for name, shape in shapes.items() if _HEAD.search(name)]
-    if not hidden or len(head) != 2:
+    if not hidden or not {"pooler.weight", "logits.weight"} <= shapes.keys():
         return None
     layers = range(max(hidden) + 1)
     return ProductSizes(
         hidden=max(hidden.values()),
         attention=tuple(attention.get(layer, 0) for layer in layers),  # none of a layer without heads
         neurons=tuple(neurons.get(layer, 0) for layer in layers),  # nor of one without an FFN
-        head=sum(head),
+        head=prod(shapes["pooler.weight"]) + prod(shapes["logits.weight"]),
         first_token_only=MEAN not in shapes,
-        gated=any(_GATE.search(name) for name in shapes),
-        projection=sum(shape[0] * shape[1] for name, shape in shapes.items() if _PROJECTION.search(name)),
-        distances=len({found[1] for name in shapes if (found := _DISTANCES.search(name))}),
+        gated=any(name.endswith(".ffn.gate.weight") for name in shapes),
+        projection=prod(shapes.get("embeddings.projection.weight", [0])),
+        distances=len({found[1] for name in shapes if (found := _DISTANCES.fullmatch(name))}),
     )
 
 
@@ -125,7 +123,7 @@ def macs_per_text(sizes: ProductSizes, tokens: float) -> int:
 
 
 def _by_layer(pattern: re.Pattern[str], shapes: Mapping[str, Sequence[int]], axis: int) -> dict[int, int]:
-    return {int(found[1]): shape[axis] for name, shape in shapes.items() if (found := pattern.search(name))}
+    return {int(found[1]): shape[axis] for name, shape in shapes.items() if (found := pattern.fullmatch(name))}
 
 
 @dataclass(frozen=True, slots=True)

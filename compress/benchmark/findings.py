@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +13,11 @@ from compress.benchmark.rows import Row
 from compress.benchmark.throughput import CpuSplit, Served, Throughput
 from compress.benchmark.warnings import CpuWatch
 from compress.benchmark.workload import ANSWERS, Average, Latency, Times, Workload, summarise
+from compress.data import Split
 from compress.errors import CompressError
 from compress.evaluation.metrics import choose_metric
 from compress.runtime.predictor import Logits
 from compress.task import reads_pairs
-
-if TYPE_CHECKING:
-    from compress.data import Split
 
 
 @dataclass(slots=True)
@@ -108,11 +106,7 @@ def all_labels(models: Iterable[ModelInfo]) -> tuple[str, ...]:
 
 
 def check_models(
-    info: Mapping[str, ModelInfo],
-    test: "Split",
-    task: str,
-    metric: str | None,
-    workloads: Sequence[Workload] = (),
+    info: Mapping[str, ModelInfo], test: Split, task: str, metric: str | None, workloads: Sequence[Workload] = ()
 ) -> None:
     """Refuse data, lengths and a metric that do not suit every model."""
     wanted = {label for labels in test.labels for label in labels}

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from compress.benchmark.findings import Measured, all_labels
+from compress.data import Split
 from compress.evaluation.balance import measure_balance
 from compress.evaluation.comparison import Change, measure_change
 from compress.evaluation.flips import find_flips
@@ -24,11 +25,8 @@ from compress.evaluation.metrics import (
 from compress.evaluation.selective import measure_selection, risk_coverage
 from compress.task import is_multi_label
 
-if TYPE_CHECKING:
-    from compress.data import Split
 
-
-def judge(measured: Mapping[str, Measured], test: "Split", wanted: str | None, seed: int) -> dict[str, dict[str, Any]]:
+def judge(measured: Mapping[str, Measured], test: Split, wanted: str | None, seed: int) -> dict[str, dict[str, Any]]:
     """The ``accuracy`` of each model, what it changes ``versus_first``, and its ``flips``, as in results.json.
 
     Labels are matched by name. ``wanted`` is the metric, by default the task's; ``seed`` is that of the bootstrap.
@@ -57,13 +55,13 @@ def judge(measured: Mapping[str, Measured], test: "Split", wanted: str | None, s
     return judged
 
 
-def balance_of(measured: Mapping[str, Measured], test: "Split", wanted: str | None) -> dict[str, Any]:
+def balance_of(measured: Mapping[str, Measured], test: Split, wanted: str | None) -> dict[str, Any]:
     """How the test labels are shared out, see :mod:`compress.evaluation.balance`."""
     labels, task = all_labels(model.info for model in measured.values()), next(iter(measured.values())).info.task
     return asdict(measure_balance(choose_metric(wanted, task, len(labels)), labels, right_answers(measured, test)))
 
 
-def right_answers(measured: Mapping[str, Measured], test: "Split") -> Indicators:
+def right_answers(measured: Mapping[str, Measured], test: Split) -> Indicators:
     """The labels of the test texts, bool ``[n, labels]``, in the order of :func:`all_labels`."""
     labels, task = all_labels(model.info for model in measured.values()), next(iter(measured.values())).info.task
     return truth(test.targets(labels, task), len(labels))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,14 +17,12 @@ from compress.benchmark.throughput import cpu_splits
 from compress.benchmark.warnings import doubts_of, warnings_of
 from compress.benchmark.workload import Average, Times, average_interval, average_ms, speedup_interval
 from compress.config import BenchConfig
+from compress.data import Split
 from compress.errors import CompressError
 from compress.evaluation.metrics import RESAMPLES
 from compress.folder import MANIFEST, read_manifest
 from compress.machine import brief_spin, describe_machine, gpu_name, usable_cpus
 from compress.runtime.graph_file import INT8_GRAPH, activations_of, operators
-
-if TYPE_CHECKING:
-    from compress.data import Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +37,12 @@ class Measurement:
     partial: bool
 
 
-def bench(models: Sequence[Path], test: "Split", task: str, config: BenchConfig) -> dict[str, Any]:
+def bench(models: Sequence[Path], test: Split, task: str, config: BenchConfig) -> dict[str, Any]:
     """The results of ``models`` on the ``test`` split of a ``task``: what :func:`measure_models` measures."""
     return results_of(measure_models(models, test, task, config), test, config)
 
 
-def measure_models(models: Sequence[Path], test: "Split", task: str, config: BenchConfig) -> Measurement:
+def measure_models(models: Sequence[Path], test: Split, task: str, config: BenchConfig) -> Measurement:
     """Measure ``models`` on the ``test`` split of a ``task``; the first is the reference of every comparison.
 
     A later model that fails to load or whose process dies is listed under ``failed`` with its reason; the others are
@@ -77,7 +75,7 @@ def measure_models(models: Sequence[Path], test: "Split", task: str, config: Ben
     return Measurement(named, rows, left_out, threads, findings, partial)
 
 
-def results_of(measured: Measurement, test: "Split", config: BenchConfig) -> dict[str, Any]:
+def results_of(measured: Measurement, test: Split, config: BenchConfig) -> dict[str, Any]:
     """The document that results.json holds, and the raw times as ``samples``, which are written apart."""
     findings, rows, threads = measured.findings, measured.rows, measured.threads
     entries = compare(findings.timed(), test, config)
@@ -105,7 +103,7 @@ def results_of(measured: Measurement, test: "Split", config: BenchConfig) -> dic
     }
 
 
-def compare(measured: dict[str, Measured], test: "Split", config: BenchConfig) -> list[dict[str, Any]]:
+def compare(measured: dict[str, Measured], test: Split, config: BenchConfig) -> list[dict[str, Any]]:
     """One entry of results.json for each model, compared with the first; without test labels accuracies are None."""
     first, average = next(iter(measured.values())), average_of(measured)
     entries = []

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,20 +13,18 @@ from compress.benchmark.rows import Row
 from compress.benchmark.throughput import cpu_splits, measure_served, measure_split, measure_throughput
 from compress.benchmark.workload import ANSWERS, REAL, Times, Workload
 from compress.config import BenchConfig
+from compress.data import Split
 from compress.machine import usable_cpus
 from compress.progress import Advance, progress, say
 from compress.runtime.encoding import Text
 from compress.workers.process import WorkerError
-
-if TYPE_CHECKING:
-    from compress.data import Split
 
 _TIMED_TEXTS = 512
 _GPU_BATCHES, _GPU_LENGTH = (1, 8, 64, 256, 1024), 128
 
 
 def measure(
-    rows: Mapping[str, Row], test: "Split", task: str, threads: list[int], config: BenchConfig, findings: Findings
+    rows: Mapping[str, Row], test: Split, task: str, threads: list[int], config: BenchConfig, findings: Findings
 ) -> None:
     """Measure all ``rows``, one thread count after the other, into ``findings``, which Ctrl-C leaves whole."""
     workloads = workloads_of(config)
@@ -54,7 +51,7 @@ def measure(
         _side_by_side(texts, config, findings, advance)
 
 
-def timed_texts(test: "Split", measured: Mapping[str, Measured], seed: int) -> list[Text]:
+def timed_texts(test: Split, measured: Mapping[str, Measured], seed: int) -> list[Text]:
     """The texts that are timed, the same for every model, in an order drawn at random.
 
     Those that a cascade hands on, the first one where there are several, lie among the others at even distances: a few
@@ -116,13 +113,15 @@ def _time(
                 half = config.seconds / 2
                 take_turns(pool, workload, texts, half, lambda spent: share(spent / 2), rounds_ms, average)
             _measure_once(pool, findings.measured, test_texts, config)
-            _time_answers(pool, texts, config, findings)
+            with findings.watch.timing(pool.sessions):
+                time_answers(pool, findings.measured, texts, config.seconds / 4)
             pool.restart()
             texts = other_half(texts)
         with findings.watch.timing(pool.sessions):
             take_turns(pool, workload, texts, config.seconds, share, rounds_ms, average)
         if test_texts is not None:
-            _time_answers(pool, texts, config, findings)
+            with findings.watch.timing(pool.sessions):
+                time_answers(pool, findings.measured, texts, config.seconds / 4)
     findings.skip(str(workload), pool.threads, pool.rested())
 
 
@@ -140,14 +139,12 @@ def _measure_once(
             measured[name].served = served
 
 
-def _time_answers(pool: WorkerPool, texts: Sequence[Text], config: BenchConfig, findings: Findings) -> None:
+def time_answers(pool: WorkerPool, measured: Mapping[str, Measured], texts: Sequence[Text], seconds: float) -> None:
     """From a text to its label, in turns: a part of what each process of a model gives."""
     rounds_ms: dict[str, list[Times]] = {}
-    with findings.watch.timing(pool.sessions):
-        average = average_of(findings.measured)
-        take_turns(pool, ANSWERS, texts, config.seconds / 4, lambda _: None, rounds_ms, average)
+    take_turns(pool, ANSWERS, texts, seconds, lambda _: None, rounds_ms, average_of(measured))
     for name, rounds in rounds_ms.items():
-        findings.measured[name].answer_ms += rounds
+        measured[name].answer_ms += rounds
 
 
 def _side_by_side(texts: Sequence[Text], config: BenchConfig, findings: Findings, advance: Advance) -> None:

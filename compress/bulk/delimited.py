@@ -50,11 +50,9 @@ class Delimited(LinesFile[list[str]]):
             yield number, raw, fields
 
     def cell(self, fields: list[str], column: str) -> str:
-        """The field of a column."""
         return fields[self.names.index(column)]
 
     def head(self, names: Sequence[str]) -> str:
-        """The names of the columns."""
         return self._before + self._with(self._head, names)
 
     def with_answer(self, row: Row[list[str]], names: Sequence[str], answer: Sequence[Any]) -> str:

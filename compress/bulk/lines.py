@@ -52,9 +52,9 @@ class LinesFile(ABC, Generic[Fields]):
     def cell(self, fields: Fields, column: str) -> Any:
         """The value in a column; None where it is missing."""
 
-    @abstractmethod
-    def head(self, names: Sequence[str]) -> str:
-        """What stands before the rows, with the names of the new columns."""
+    def head(self, names: Sequence[str]) -> str:  # noqa: ARG002
+        """What stands before the rows, with the names of the new columns; by default nothing."""
+        return ""
 
     @abstractmethod
     def with_answer(self, row: Row[Fields], names: Sequence[str], answer: Sequence[Any]) -> str:
@@ -80,13 +80,7 @@ class JsonLines(LinesFile[dict[str, Any]]):
             yield number, line, fields
 
     def cell(self, fields: dict[str, Any], column: str) -> Any:
-        """The value of a key."""
         return fields.get(column)
-
-    def head(self, names: Sequence[str]) -> str:
-        """Nothing."""
-        del names
-        return ""
 
     def with_answer(self, row: Row[dict[str, Any]], names: Sequence[str], answer: Sequence[Any]) -> str:
         """The object with more keys."""

@@ -9,26 +9,24 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from compress.bulk.delimited import Delimited
 from compress.bulk.journal import Journal, open_journal
 from compress.bulk.lines import ROWS_AT_ONCE, JsonLines
 from compress.bulk.parquet import Parquet
 from compress.clock import Stopwatch
-from compress.data.tables import Table, read_texts, text_columns
+from compress.data.tables import columns_to_read, read_texts
 from compress.durable import put_in_place, sync, told_in_one_line
 from compress.errors import CompressError
 from compress.folder import Manifest, read_manifest
 from compress.paths import local_path
 from compress.progress import progress
+from compress.runtime.classifier import Classifier
+from compress.runtime.encoding import Text
 from compress.runtime.predictor import NotFiniteError
 from compress.task import is_multi_label, reads_pairs
 from compress.version import __version__
-
-if TYPE_CHECKING:
-    from compress.runtime.classifier import Classifier, Prediction
-    from compress.runtime.encoding import Text
 
 _FORMATS = {".csv": "CSV", ".tsv": "TSV", ".tab": "TSV", ".jsonl": "JSONL", ".ndjson": "JSONL", ".parquet": "Parquet"}
 
@@ -50,23 +48,11 @@ class Predicted:
     seconds: float
 
 
-class DataFile(Protocol):
-    """A file that can be read any number of times, and copied with more columns."""
-
-    path: Path
-    names: tuple[str, ...]
-
-    def tables(self, columns: Sequence[str]) -> Iterator[Table]:
-        """The columns given, of some rows at a time."""
-        ...
-
-    def copy(self, out: Path, names: Sequence[str], answers: Iterator[Sequence[Any]]) -> None:
-        """Write the file to ``out`` with an answer in each row, in columns of these names."""
-        ...
+DataFile = Delimited | JsonLines | Parquet  # read any number of times, and copied with more columns
 
 
 def predict_file(
-    classifier: "Classifier",
+    classifier: Classifier,
     model: str | Path,
     data: str | Path,
     out: str | Path,
@@ -98,7 +84,7 @@ def predict_file(
     columns = tuple(prefix + name for name in names)
     _check_paths(data, out, overwrite)
     file = _open(data, columns)
-    read = _columns_read(file, text, pairs=reads_pairs(classifier.task))
+    read = columns_to_read(str(file.path), file.names, text, pairs=reads_pairs(classifier.task))
     made_of = _made_of(classifier, manifest, data, (*read, *columns))
     partial, kept = (out.with_name(f".{out.name}.{what}") for what in ("partial", "answers"))
     with told_in_one_line(f"--out {out}", below=out.parent), open_journal(kept, made_of, overwrite) as journal:
@@ -120,11 +106,6 @@ def added_columns(manifest: Manifest) -> tuple[str, ...]:
     if is_multi_label(manifest.task):
         return "label", "score", "labels"
     return ("label", "score", "abstained") if "abstain_below" in (manifest.decision or {}) else ("label", "score")
-
-
-def _row(prediction: "Prediction", names: Sequence[str]) -> list[Any]:
-    """The values of the new columns."""
-    return [getattr(prediction, name) for name in names]
 
 
 def _check_paths(data: Path, out: Path, overwrite: bool) -> None:
@@ -152,19 +133,7 @@ def _open(data: Path, added: Sequence[str]) -> DataFile:
     return JsonLines(data, added) if kind == "JSONL" else Delimited(data, added, "," if kind == "CSV" else "\t")
 
 
-def _columns_read(file: DataFile, named: Sequence[str], *, pairs: bool) -> tuple[str, ...]:
-    """The column of the texts, or the two of pairs."""
-    found = text_columns(Table(str(file.path), {name: [] for name in file.names}, []), named)
-    if len(found) != (2 if pairs else 1):
-        wanted = "pairs of texts, two columns" if pairs else "single texts, one column"
-        raise CompressError(
-            f"{file.path}: this model reads {wanted}, and these would be read: {', '.join(found)}; name them with "
-            f"--text COLUMN{' twice' if pairs else ''}"
-        )
-    return found
-
-
-def _made_of(classifier: "Classifier", manifest: Manifest, data: Path, columns: Sequence[str]) -> dict[str, Any]:
+def _made_of(classifier: Classifier, manifest: Manifest, data: Path, columns: Sequence[str]) -> dict[str, Any]:
     """What answers depend on: a run goes on from answers for which all of it is the same."""
     return {
         "version": __version__,
@@ -193,7 +162,7 @@ def _unchanged(data: Path, stamp: list[int]) -> Iterator[None]:
             raise CompressError(f"{data}: was changed while it was read; run the command again when nothing writes it")
 
 
-def _texts(file: DataFile, columns: Sequence[str]) -> Iterator["Text"]:
+def _texts(file: DataFile, columns: Sequence[str]) -> Iterator[Text]:
     """Every text or pair; one that is missing or no text is refused by its row."""
     return chain.from_iterable(read_texts(table, columns) for table in file.tables(columns))
 
@@ -205,7 +174,7 @@ def _place(file: DataFile, columns: Sequence[str], row: int) -> str:
 
 
 def _answer_rows(
-    classifier: "Classifier", file: DataFile, columns: Sequence[str], names: Sequence[str], journal: Journal
+    classifier: Classifier, file: DataFile, columns: Sequence[str], names: Sequence[str], journal: Journal
 ) -> None:
     """Answer every row that has no answer in the journal."""
     if journal.rows is None:
@@ -218,7 +187,7 @@ def _answer_rows(
     try:
         with progress("predict", total=journal.rows or 0, done=journal.done) as advance:
             predictions = classifier.stream(remaining)
-            while some := [_row(prediction, names) for prediction in islice(predictions, ROWS_AT_ONCE)]:
+            while some := [[getattr(one, name) for name in names] for one in islice(predictions, ROWS_AT_ONCE)]:
                 journal.append(some)
                 advance(len(some))
     except NotFiniteError as error:

@@ -42,6 +42,12 @@ class CommandParser(OneLineParser):
         return known, unknown
 
 
+def given(arguments: argparse.Namespace, *others: str) -> dict[str, Any]:
+    """The arguments of a command's function that were given: all but those of every command, and ``others``."""
+    left_out = {"command", "json", "quiet", *others}
+    return {name: value for name, value in vars(arguments).items() if name not in left_out and value is not None}
+
+
 def whole_number(value: str) -> int:
     """A number above 0, for flags of commands that have no settings."""
     if not value.isdecimal() or int(value) < 1:

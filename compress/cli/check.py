@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from compress.cli.arguments import add_settings
+from compress.cli.arguments import add_settings, given
 from compress.durable import partial_of, told_in_one_line, write_whole
 from compress.errors import CompressError
 
@@ -33,9 +33,7 @@ def run_check(arguments: argparse.Namespace) -> int:
             probe = partial_of(file)
             probe.touch()
             probe.unlink()
-    of_every_command = ("command", "json", "markdown", "quiet")
-    given = {name: value for name, value in vars(arguments).items() if name not in of_every_command}
-    found = check(**{name: value for name, value in given.items() if value is not None})
+    found = check(**given(arguments, "markdown"))
     forms = {"json": json.dumps(found, indent=2, ensure_ascii=False) + "\n", "markdown": as_markdown(found)}
     for name, file in files.items():
         with told_in_one_line(f"--{name} {file}", below=file.parent):

@@ -10,7 +10,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from compress import recipes
-from compress.cli.arguments import CommandParser, OneLineParser, add_settings
+from compress.cli.arguments import CommandParser, OneLineParser, add_settings, given
 from compress.cli.check import add_check_flags, run_check
 from compress.cli.output import print_findings, print_result, print_run
 from compress.cli.predict import add_predict_flags, run_predict
@@ -55,10 +55,7 @@ def _step(spec: StepSpec) -> Command:
         add_settings(parser, *spec.groups)
 
     def call(arguments: argparse.Namespace) -> None:
-        of_every_command = ("command", "json", "quiet")
-        given = {name: value for name, value in vars(arguments).items() if name not in of_every_command}
-        result = spec.call(**{name: value for name, value in given.items() if value is not None})
-        print_result(result, arguments.json)
+        print_result(spec.call(**given(arguments)), arguments.json)
 
     return Command(spec.usage_line, spec.summary, add_flags, call)
 
@@ -137,10 +134,7 @@ COMMANDS = {
     "auto": _step(_AUTO),
     **{name: _step(spec) for name, spec in STEPS.items()},
     "run": Command(
-        "RECIPE --out DIR",
-        "run every step of a recipe; started again, it goes on where it stopped",
-        _run_flags,
-        _run,
+        "RECIPE --out DIR", "run every step of a recipe; started again, it goes on where it stopped", _run_flags, _run
     ),
     "predict": Command(
         "MODEL [TEXT ... | --data FILE --out FILE]",
@@ -164,9 +158,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 a check that failed, 2 something to mend, 130 interrupted."""
     try:
         _write_utf8()
-        given = sys.argv[1:] if arguments is None else arguments
+        words = sys.argv[1:] if arguments is None else arguments
         sys.path.append(str(Path.cwd()))  # --loss may name a module of the user's own
-        parsed = _parse(given or ["--help"])
+        parsed = _parse(words or ["--help"])
         be_quiet(parsed.quiet)
         status = parsed.command.call(parsed)
         if sys.stdout is not None:

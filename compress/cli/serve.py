@@ -22,21 +22,14 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", metavar="N", type=whole_number, help="for each model; default: all CPUs but the one of the service"
     )
-    parser.add_argument(
-        "--queue", metavar="N", type=whole_number, default=1024, help="texts that may wait for a model (default: 1024)"
-    )
-    parser.add_argument(
-        "--max-texts", metavar="N", type=whole_number, default=256, help="texts of one request (default: 256)"
-    )
-    parser.add_argument(
-        "--max-characters", metavar="N", type=whole_number, default=100_000, help="of one text (default: 100000)"
-    )
-    parser.add_argument(
-        "--max-body-bytes", metavar="N", type=whole_number, default=4_000_000, help="of a request (default: 4000000)"
-    )
-    parser.add_argument(
-        "--drain-seconds", metavar="N", type=whole_number, default=20, help="the most that the end takes (default: 20)"
-    )
+    for flag, default, about in (
+        ("--queue", 1024, "texts that may wait for a model"),
+        ("--max-texts", 256, "texts of one request"),
+        ("--max-characters", 100_000, "of one text"),
+        ("--max-body-bytes", 4_000_000, "of a request"),
+        ("--drain-seconds", 20, "the most that the end takes"),
+    ):
+        parser.add_argument(flag, metavar="N", type=whole_number, default=default, help=f"{about} (default: {default})")
 
 
 def run_serve(arguments: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from typing import ClassVar, Self
 
 from pydantic import model_validator
 
-from compress.config.settings import Metric, ThreadsConfig, setting
+from compress.config.settings import Metric, Seed, ThreadsConfig, setting
 
 GOALS = ("max_drop", "target_latency_ms", "speedup", "max_megabytes")
 
@@ -33,7 +33,7 @@ class AutoConfig(ThreadsConfig):
         "what the loss is measured in; f1 is of the second of two labels; default: the metric that MODEL's training "
         "reported, else accuracy, or macro_f1 for multi-label",
     )
-    seed: int = setting(0, "seed of everything random", ge=0, le=2**31 - 1)
+    seed: Seed = setting(0, "seed of everything random")
 
     @model_validator(mode="after")
     def _goals_fit_together(self) -> Self:

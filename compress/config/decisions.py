@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from compress.config.settings import Metric, ThreadsConfig, setting
+from compress.config.settings import Metric, Seed, ThreadsConfig, setting
 
 
 class CheckConfig(ThreadsConfig):
@@ -19,7 +19,7 @@ class CheckConfig(ThreadsConfig):
     )
     speed: bool = setting(True, "measure the time from a text to its label")
     seconds: float = setting(3.0, "time to spend on the speed of each model", gt=0, le=3600)
-    seed: int = setting(0, "seed of the bootstrap and of the texts that are timed", ge=0, le=2**31 - 1)
+    seed: Seed = setting(0, "seed of the bootstrap and of the texts that are timed")
 
 
 class CalibrateConfig(ThreadsConfig):
@@ -39,11 +39,8 @@ class CalibrateConfig(ThreadsConfig):
         gt=0,
         lt=100,
     )
-    seed: int = setting(
-        0,
-        "seed of the third of the validation texts that fits the temperature where an error is bounded",
-        ge=0,
-        le=2**31 - 1,
+    seed: Seed = setting(
+        0, "seed of the third of the validation texts that fits the temperature where an error is bounded"
     )
 
 
@@ -55,4 +52,4 @@ class CascadeConfig(ThreadsConfig):
         0.3, "points of accuracy that it may lose against the large model, with 95% confidence", gt=0, lt=100
     )
     seconds: float = setting(3.0, "time to spend on the speed of each model", gt=0, le=3600)
-    seed: int = setting(0, "seed of the texts that are timed", ge=0, le=2**31 - 1)
+    seed: Seed = setting(0, "seed of the texts that are timed")

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, model_validator
 
-from compress.config.settings import Counts, Metric, Names, Settings, ThreadsConfig, as_list, setting
+from compress.config.settings import Counts, Metric, Names, Seed, Settings, ThreadsConfig, as_list, setting
 
 _Torch = Literal["torch", "torch-bf16", "torch-compiled", "torch-bf16-compiled"]
 _TorchGpu = Literal["torch-tf32", "torch-fp16", "torch-tf32-compiled", "torch-fp16-compiled"]
@@ -101,7 +101,7 @@ class BenchConfig(Settings):
     split: Literal["test", "validation"] = setting(
         "test", "the texts to judge by; what was chosen on validation texts looks better on them than it is"
     )
-    seed: int = setting(0, "seed of the bootstrap and of the texts that are timed", ge=0, le=2**31 - 1)
+    seed: Seed = setting(0, "seed of the bootstrap and of the texts that are timed")
     device: Literal["cpu", "cuda"] = setting("cpu", "where to run the models")
     backends: Annotated[list[Backend], BeforeValidator(as_list)] = setting(
         [],

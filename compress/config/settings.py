@@ -78,6 +78,7 @@ Positive = Annotated[int, Gt(0)]
 Weight = Annotated[float, Ge(0), Le(1e6)]
 Counted = Annotated[list[Annotated[int, Ge(0)]], BeforeValidator(as_list)]
 Counts = Annotated[list[Positive], BeforeValidator(as_list)]
+Seed = Annotated[int, Ge(0), Le(2**31 - 1)]
 LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)], BeforeValidator(_split_commas)]
 Metric = Literal["accuracy", "macro_f1", "f1"]
 OwnFunction = Annotated[
@@ -180,7 +181,7 @@ class DataConfig(Settings):
     train: Annotated[str | None, Names.FILE] = setting(None, "file to use as the train split")
     validation: Annotated[str | None, Names.FILE] = setting(None, "file to use as the validation split")
     test: Annotated[str | None, Names.FILE] = setting(None, "file to use as the test split")
-    split_seed: int = setting(0, "seed of the splits that are made for you", ge=0, le=2**31 - 1)
+    split_seed: Seed = setting(0, "seed of the splits that are made for you")
 
 
 class ThreadsConfig(Settings):

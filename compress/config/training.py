@@ -11,6 +11,7 @@ from compress.config.settings import (
     Metric,
     Names,
     OwnFunction,
+    Seed,
     Settings,
     ThreadsConfig,
     Weight,
@@ -25,7 +26,7 @@ BALANCED = "balanced"
 class TrainingConfig(ThreadsConfig):
     """The training loop, shared by finetune, distill and prune."""
 
-    seed: int = setting(0, "seed of everything random in the step", ge=0, le=2**31 - 1)
+    seed: Seed = setting(0, "seed of everything random in the step")
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where to compute")
     epochs: int = setting(3, "passes over the train split", gt=0, le=1000)
     batch_size: int = setting(

@@ -14,7 +14,7 @@ from compress.progress import say_before_work
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
 _FRACTION = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # line breaks, tabs and other control characters
+_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # line breaks, tabs and other control characters
 _INDICATORS = re.compile(r"\[[\s,]*[01]\.?0*(?:[\s,;]+[01]\.?0*)*[\s,]*\]|[01](?:[\s,;]+[01])+")
 _DOUBTS_SHOWN = 5
 
@@ -137,8 +137,7 @@ def label_name(value: Any, place: str) -> str:
         return str(value).lower()
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         return str(int(value))
-    # Composed and without blanks around it: one behind a name in some rows would make another label of them.
-    name = unicodedata.normalize("NFC", BREAKS.sub(" ", value.strip())).strip() if isinstance(value, str) else None
+    name = spelled(value) if isinstance(value, str) else None
     if value is None or name == "":
         raise CompressError(f"{place}: the label is missing; mend or remove the row")
     if name is None or (_FRACTION.fullmatch(name) and not _WHOLE.fullmatch(name)):
@@ -150,13 +149,22 @@ def label_name(value: Any, place: str) -> str:
     whole = _WHOLE.fullmatch(name)
     if whole:
         return str(int(whole[1])) if len(whole[1]) < 20 else whole[1]
-    return name.lower() if name.lower() in {"true", "false"} else name
+    return name
+
+
+def spelled(name: str) -> str:
+    """A label's one spelling: composed, on one line, without blanks around it; true and false in lower case.
+
+    A blank behind a name in some rows would else make another label of them.
+    """
+    label = unicodedata.normalize("NFC", _BREAKS.sub(" ", name)).strip()
+    return label.lower() if label.lower() in {"true", "false"} else label
 
 
 def _has_break(cell: Any) -> bool:
     if isinstance(cell, list):
         return any(map(_has_break, cell))
-    return isinstance(cell, str) and BREAKS.search(cell.strip()) is not None
+    return isinstance(cell, str) and _BREAKS.search(cell.strip()) is not None
 
 
 def _bracketed(cell: str) -> bool:

@@ -114,6 +114,20 @@ def text_columns(table: Table, named: Sequence[str], flag: str = "--text") -> tu
     raise _not_recognised(table, "text", f"{flag} COLUMN (twice for a pair of texts)")
 
 
+def columns_to_read(
+    file: str, names: Sequence[str], named: Sequence[str], *, pairs: bool, flag: str = "--text"
+) -> tuple[str, ...]:
+    """The column of the texts among the ``names`` of a file that is read row by row, or the two of pairs."""
+    found = text_columns(Table(file, {name: [] for name in names}, []), named, flag)
+    if len(found) != 1 + pairs:
+        wanted = "pairs of texts, two columns" if pairs else "single texts, one column"
+        raise CompressError(
+            f"{file}: {' and '.join(found)} would be read, but this model reads {wanted}; name them with "
+            f"{flag} COLUMN{' twice' if pairs else ''}"
+        )
+    return found
+
+
 def label_columns(table: Table, named: Sequence[str]) -> tuple[str, ...]:
     """The column that holds the label or the list of labels, or several named ones that hold 0 and 1."""
     if named:

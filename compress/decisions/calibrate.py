@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from compress.config import CalibrateConfig
 from compress.data.dataset import some
-from compress.decisions.abstention import Abstention, candidates, choose_abstention, texts_needed
+from compress.decisions.abstention import candidates, choose_abstention, texts_needed
 from compress.decisions.thresholds import LabelThreshold, choose_thresholds
 from compress.errors import CompressError
 from compress.evaluation.metrics import (
@@ -75,7 +75,8 @@ def calibrate(
     error = config.max_error / 100
     levels = candidates(scores[fitted_on], correct[fitted_on], error, len(tested_on))
     chosen = choose_abstention(levels, scores[tested_on], correct[tested_on], error)
-    return Calibrated(fitted, asdict(chosen), metrics | _told(chosen))
+    told = {name: getattr(chosen, name) for name in ("abstain_below", "coverage", "error", "error_bound")}
+    return Calibrated(fitted, asdict(chosen), metrics | told)
 
 
 def _parts(texts: int, max_error: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -130,7 +131,3 @@ def _warn(found: Sequence[LabelThreshold], least: float | None) -> None:
             f"calibrate: no threshold keeps a precision of {100 * (least or 0):g}% for {some(never)}; such a label is "
             "never given (in brackets: its best precision)"
         )
-
-
-def _told(chosen: Abstention) -> dict[str, float]:
-    return {name: getattr(chosen, name) for name in ("abstain_below", "coverage", "error", "error_bound")}

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from compress.clock import Stopwatch
 from compress.config import CascadeConfig
+from compress.data import Split
 from compress.decisions.hand_on import HandOn, NotShownError, choose_hand_on, texts_needed
 from compress.errors import CompressError
 from compress.evaluation.metrics import Floats
@@ -18,9 +19,6 @@ from compress.runtime.classifier import Classifier
 from compress.runtime.encoding import Text
 from compress.runtime.predictor import Logits, NotFiniteError
 from compress.workers.timing import TimedCalls, in_turn
-
-if TYPE_CHECKING:
-    from compress.data import Split
 
 _TIMED_TEXTS = 128
 _ROUNDS_AT_LEAST = 3
@@ -38,7 +36,7 @@ class Chosen:
     metrics: dict[str, Any]
 
 
-def cascade(small: Classifier, large: Classifier, validation: "Split", config: CascadeConfig) -> Chosen:
+def cascade(small: Classifier, large: Classifier, validation: Split, config: CascadeConfig) -> Chosen:
     """The score below which ``small`` hands on to ``large``, both of one task and set of labels.
 
     Raises:
@@ -85,7 +83,7 @@ def _answered(name: str, model: Classifier, texts: Sequence[Text], advance: Adva
     return logits
 
 
-def _right(model: Classifier, logits: Logits, validation: "Split") -> npt.NDArray[np.bool_]:
+def _right(model: Classifier, logits: Logits, validation: Split) -> npt.NDArray[np.bool_]:
     targets = validation.targets(model.labels, model.task)
     return np.asarray(logits.argmax(axis=1) == targets)
 

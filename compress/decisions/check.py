@@ -4,18 +4,19 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from compress.benchmark.findings import Measured, all_labels, average_of, check_models
-from compress.benchmark.interleave import WorkerPool, take_turns
+from compress.benchmark.interleave import WorkerPool
 from compress.benchmark.judge import answers_of, balance_of, judge, right_answers
 from compress.benchmark.measure import answer_speedup, answer_times
 from compress.benchmark.model_worker import ModelInfo, ModelWorker
-from compress.benchmark.protocol import answer, other_half, timed_texts
+from compress.benchmark.protocol import answer, other_half, time_answers, timed_texts
 from compress.benchmark.rows import plan, unique_names
 from compress.benchmark.warnings import doubts_of
-from compress.benchmark.workload import ANSWERS, Average, Times
+from compress.benchmark.workload import Average
 from compress.config import BenchConfig, CheckConfig
+from compress.data import Split
 from compress.data.dataset import some
 from compress.errors import CompressError
 from compress.evaluation.comparison import is_within
@@ -24,13 +25,10 @@ from compress.evaluation.metrics import wilson_interval
 from compress.machine import describe_machine, usable_cpus
 from compress.progress import progress
 
-if TYPE_CHECKING:
-    from compress.data import Split
-
 FORMAT_VERSION = 1
 
 
-def check(new: Path, old: Path, test: "Split", task: str, config: CheckConfig) -> dict[str, Any]:
+def check(new: Path, old: Path, test: Split, task: str, config: CheckConfig) -> dict[str, Any]:
     """Compare ``new`` with ``old`` on the ``test`` split of a ``task``, and hold the change to the config's limits.
 
     Returns:
@@ -71,7 +69,7 @@ def check(new: Path, old: Path, test: "Split", task: str, config: CheckConfig) -
     }
 
 
-def _measure(new: Path, old: Path, test: "Split", task: str, config: CheckConfig) -> dict[str, Measured]:
+def _measure(new: Path, old: Path, test: Split, task: str, config: CheckConfig) -> dict[str, Measured]:
     """Both models' answers and, unless it is not wanted, their times; the old one comes first."""
     rows, left_out = plan(named := unique_names([old, new]), BenchConfig())
     for name, reason in left_out.items():
@@ -107,20 +105,15 @@ def _refuse_other_labels(info: Mapping[str, ModelInfo], named: Mapping[str, Path
         )
 
 
-def _time(pool: WorkerPool, measured: Mapping[str, Measured], test: "Split", config: CheckConfig) -> None:
+def _time(pool: WorkerPool, measured: Mapping[str, Measured], test: Split, config: CheckConfig) -> None:
     """From a text to its label, in turns, half of the time in a second process of each model, as bench does it."""
-    texts, average = timed_texts(test, measured, config.seed), average_of(measured)
-    for part in range(2):
-        if part:
-            pool.restart()
-            texts = other_half(texts)
-        rounds_ms: dict[str, list[Times]] = {}
-        take_turns(pool, ANSWERS, texts, config.seconds / 2, lambda _: None, rounds_ms, average)
-        for name, rounds in rounds_ms.items():
-            measured[name].answer_ms += rounds
+    texts = timed_texts(test, measured, config.seed)
+    time_answers(pool, measured, texts, config.seconds / 2)
+    pool.restart()
+    time_answers(pool, measured, other_half(texts), config.seconds / 2)
 
 
-def _flips(found: Mapping[str, Any], measured: Mapping[str, Measured], test: "Split") -> dict[str, Any]:
+def _flips(found: Mapping[str, Any], measured: Mapping[str, Measured], test: Split) -> dict[str, Any]:
     labels = all_labels(model.info for model in measured.values())
     first, other = (answers_of(model, labels) for model in measured.values())
     task = next(iter(measured.values())).info.task

@@ -94,13 +94,11 @@ def _cells(table: Table, labels: Sequence[str]) -> list[Any]:
         raise CompressError(
             f"{table.name}: no column is called answer; rename that of the answers: {some(list(table.columns))}"
         )
-    cells = table.columns[named[0]]
-    return [_without_nothing(cell) if isinstance(cell, dict) else cell for cell in cells]
-
-
-def _without_nothing(cell: dict[str, Any]) -> dict[str, Any]:
-    """An object without its null entries: Parquet gives every row all keys."""
-    return {name: value for name, value in cell.items() if value is not None}
+    return [
+        # Without null entries: Parquet gives every object all keys.
+        {name: value for name, value in cell.items() if value is not None} if isinstance(cell, dict) else cell
+        for cell in table.columns[named[0]]
+    ]
 
 
 def _is_empty(cell: Any) -> bool:

@@ -38,7 +38,6 @@ class MeanOutputs:
     multi_label: bool
 
     def __call__(self, rows: Sequence[int], batch: Batch) -> States:
-        """See :class:`compress.training.batches.TeacherOutputs`."""
         states = [teacher(rows, batch) for teacher in self.teachers]
         logits = torch.stack([state[LOGITS].double() for state in states])
         each = torch.sigmoid(logits) if self.multi_label else torch.softmax(logits, dim=-1)
@@ -57,7 +56,6 @@ class AnswerOutputs:
     teacher: TeacherOutputs | None = None
 
     def __call__(self, rows: Sequence[int], batch: Batch) -> States:
-        """See :class:`compress.training.batches.TeacherOutputs`."""
         found = torch.from_numpy(self.probabilities[np.asarray(rows, dtype=np.int64)])
         states = self.teacher(rows, batch) if self.teacher is not None else {}
         answered = {ANSWERED: ~found.isnan().any(dim=1), LOGITS: as_logits(found, multi_label=self.multi_label)}

@@ -9,8 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from compress.bulk.lines import MARK, lines_in
-from compress.data.tables import Table, check_text
-from compress.data.tables import text_columns as find_columns
+from compress.data.tables import check_text, columns_to_read
 from compress.data.text_files import json_object
 from compress.errors import CompressError
 from compress.paths import local_path
@@ -21,6 +20,7 @@ Row = tuple[str, Sequence[Any]]
 """Its place in the file, for errors, and the values of its text columns."""
 
 _ROWS_AT_ONCE = 1_000
+_FLAG = "--unlabeled-text"
 _ALLOWED = "give JSONL, Parquet, or a plain file of one text a line"
 
 
@@ -82,7 +82,7 @@ def _jsonl_rows(file: BinaryIO, named: Sequence[str], pairs: bool) -> Iterator[R
     for number, line in _lines(file):
         place = f"{file.name}, line {number}"
         row = json_object(line, place)
-        columns = columns or _columns(file, list(row), named, pairs)
+        columns = columns or columns_to_read(file.name, list(row), named, pairs=pairs, flag=_FLAG)
         yield place, [row.get(column) for column in columns]
 
 
@@ -92,7 +92,7 @@ def _parquet_rows(file: BinaryIO, named: Sequence[str], pairs: bool) -> Iterator
 
     try:
         parquet = pyarrow.parquet.ParquetFile(file)
-        columns = _columns(file, parquet.schema_arrow.names, named, pairs)
+        columns = columns_to_read(file.name, parquet.schema_arrow.names, named, pairs=pairs, flag=_FLAG)
         number = 0
         for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=list(columns)):
             for values in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
@@ -102,17 +102,6 @@ def _parquet_rows(file: BinaryIO, named: Sequence[str], pairs: bool) -> Iterator
         raise CompressError(
             f"{file.name}: not a Parquet file ({' '.join(str(error).split())}); write it again"
         ) from None
-
-
-def _columns(file: BinaryIO, names: Sequence[str], named: Sequence[str], pairs: bool) -> tuple[str, ...]:
-    """The columns to read, one for each text that the model reads."""
-    columns = find_columns(Table(file.name, {name: [] for name in names}, []), named, "--unlabeled-text")
-    if len(columns) != 1 + pairs:
-        raise CompressError(
-            f"{file.name}: {' and '.join(columns)} would be read, but this model reads "
-            f"{'pairs of texts; it needs two columns' if pairs else 'single texts; it needs one column'}"
-        )
-    return columns
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, str]]:

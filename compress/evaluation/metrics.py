@@ -52,11 +52,6 @@ class Quality:
     recall: tuple[LabelRecall, ...]
 
 
-def default_metric(task: str) -> str:
-    """The metric of a task where no other is requested: accuracy, or macro-F1 where several labels may be right."""
-    return "macro_f1" if is_multi_label(task) else "accuracy"
-
-
 def training_metric(history: Sequence[Mapping[str, Any]]) -> str | None:
     """The metric that a model's training reported: that of the last such step in its ``history``, or None."""
     found = (metric for entry in reversed(history) for metric in METRICS if f"validation_{metric}" in entry["metrics"])
@@ -64,13 +59,16 @@ def training_metric(history: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def choose_metric(wanted: str | None, task: str, labels: int) -> str:
-    """``wanted``, or the task's default; f1 is refused where there are not two labels to choose from."""
+    """``wanted``, or the task's default: accuracy, or macro-F1 where several labels may be right.
+
+    F1 is refused where there are not two labels to choose from.
+    """
     if wanted == "f1" and (is_multi_label(task) or labels != 2):
         several = " of which several may be right" if is_multi_label(task) else ""
         raise CompressError(
             f"metric f1 is for tasks of two labels, this one has {labels}{several}; use accuracy or macro_f1"
         )
-    return wanted or default_metric(task)
+    return wanted or ("macro_f1" if is_multi_label(task) else "accuracy")
 
 
 def positive_column(labels: Sequence[str]) -> int:

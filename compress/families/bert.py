@@ -3,6 +3,19 @@
 from compress.families.family import Dense, Embeddings, Family, Parts
 from compress.runtime.graph_file import INPUTS
 
+
+def tables_of(encoder: str) -> Embeddings:
+    """The tables by the names that BERT has for them, in a family's own ``encoder``."""
+    tables = f"{encoder}.embeddings"
+    return Embeddings(
+        output=tables,
+        words=f"{tables}.word_embeddings",
+        positions=f"{tables}.position_embeddings",
+        norm=f"{tables}.LayerNorm",
+        segments=f"{tables}.token_type_embeddings",
+    )
+
+
 BERT = Family(
     name="BERT",
     model_type="bert",
@@ -22,13 +35,6 @@ BERT = Family(
         ffn_norm="output.LayerNorm",
         width_name="all_head_size",
     ),
-    embeddings=Embeddings(
-        output="bert.embeddings",
-        words="bert.embeddings.word_embeddings",
-        positions="bert.embeddings.position_embeddings",
-        norm="bert.embeddings.LayerNorm",
-        segments="bert.embeddings.token_type_embeddings",
-    ),
+    embeddings=tables_of("bert"),
     head=(Dense("bert.pooler.dense", "tanh"), Dense("classifier")),
-    config_names={},
 )

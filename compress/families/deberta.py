@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from compress.families.bert import BERT
-from compress.families.family import Dense, Embeddings, Family, RelativePositions
+from compress.families.bert import BERT, tables_of
+from compress.families.family import Dense, Family, RelativePositions
 from compress.runtime.graph_file import REQUIRED_INPUTS
 
 
@@ -35,16 +35,10 @@ DEBERTA = Family(
         value="attention.self.value_proj",
         position_projections=("attention.self.pos_key_proj", "attention.self.pos_query_proj"),
     ),
-    embeddings=Embeddings(
-        output="deberta.embeddings",
-        words="deberta.embeddings.word_embeddings",
-        positions="deberta.embeddings.position_embeddings",
-        norm="deberta.embeddings.LayerNorm",
-        projection="deberta.embeddings.embed_proj",
-        projects_first=True,
+    embeddings=replace(
+        tables_of("deberta"), segments=None, projection="deberta.embeddings.embed_proj", projects_first=True
     ),
     head=(Dense("pooler.dense", "gelu"), Dense("classifier")),
-    config_names={},
     tokenizer="Unigram",
     builder="disentangled",
     relative_positions=RelativePositions("deberta.encoder.rel_embeddings", "deberta.encoder.LayerNorm"),

@@ -1,6 +1,9 @@
 """DistilBERT (Sanh et al. 2019): BERT without segments, and a head of its own."""
 
-from compress.families.family import Dense, Embeddings, Family, Parts
+from dataclasses import replace
+
+from compress.families.bert import tables_of
+from compress.families.family import Dense, Family, Parts
 from compress.runtime.graph_file import REQUIRED_INPUTS
 
 DISTILBERT = Family(
@@ -22,12 +25,7 @@ DISTILBERT = Family(
         ffn_norm="output_layer_norm",
         heads_name="n_heads",
     ),
-    embeddings=Embeddings(
-        output="distilbert.embeddings",
-        words="distilbert.embeddings.word_embeddings",
-        positions="distilbert.embeddings.position_embeddings",
-        norm="distilbert.embeddings.LayerNorm",
-    ),
+    embeddings=replace(tables_of("distilbert"), segments=None),
     head=(Dense("pre_classifier", "relu"), Dense("classifier")),
     config_names={
         "hidden_size": "dim",

@@ -1,25 +1,17 @@
 """ELECTRA (Clark et al. 2020): BERT with narrower embeddings, which a matrix widens, and a head of its own."""
 
-from compress.families.bert import BERT
-from compress.families.family import Dense, Embeddings, Family
-from compress.runtime.graph_file import INPUTS
+from dataclasses import replace
 
-ELECTRA = Family(
+from compress.families.bert import BERT, tables_of
+from compress.families.family import Dense
+
+ELECTRA = replace(
+    BERT,
     name="ELECTRA",
     model_type="electra",
     config="ElectraConfig",
     classifier="ElectraForSequenceClassification",
-    inputs=INPUTS,
     layers="electra.encoder.layer",
-    parts=BERT.parts,
-    embeddings=Embeddings(
-        output="electra.embeddings",
-        words="electra.embeddings.word_embeddings",
-        positions="electra.embeddings.position_embeddings",
-        norm="electra.embeddings.LayerNorm",
-        segments="electra.embeddings.token_type_embeddings",
-        projection="electra.embeddings_project",
-    ),
+    embeddings=replace(tables_of("electra"), projection="electra.embeddings_project"),
     head=(Dense("classifier.dense", "gelu"), Dense("classifier.out_proj")),
-    config_names={},
 )

@@ -1,7 +1,7 @@
 """The table that describes a family of encoders: where its parts stand, what its config calls things, what it reads."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 # Activations of the FFN by their Hugging Face names, as (ONNX operator, its attributes).
@@ -87,7 +87,8 @@ class Family:
     parts: Parts  # of each layer
     embeddings: Embeddings
     head: tuple[Dense, ...]  # reads the last layer's first token, or what the builder says; the last gives the logits
-    config_names: Mapping[str, str]  # settings that its config calls otherwise than BERT's does
+    # Settings that its config calls otherwise than BERT's does.
+    config_names: Mapping[str, str] = field(default_factory=dict)
     tokenizer: str = "WordPiece"  # the kind that its published models have; one of another kind works too
     # Whether positions count the tokens that are no padding: the n-th reads row pad_id + n, and padding row pad_id.
     counts_tokens: bool = False

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from compress.families.bert import BERT
-from compress.families.family import Dense, Embeddings, Family
+from compress.families.bert import BERT, tables_of
+from compress.families.family import Dense, Family
 from compress.runtime.graph_file import REQUIRED_INPUTS
 
 ROBERTA = Family(
@@ -14,15 +14,8 @@ ROBERTA = Family(
     inputs=REQUIRED_INPUTS,  # its table of segments has one row, that of all texts
     layers="roberta.encoder.layer",
     parts=BERT.parts,
-    embeddings=Embeddings(
-        output="roberta.embeddings",
-        words="roberta.embeddings.word_embeddings",
-        positions="roberta.embeddings.position_embeddings",
-        norm="roberta.embeddings.LayerNorm",
-        segments="roberta.embeddings.token_type_embeddings",
-    ),
+    embeddings=tables_of("roberta"),
     head=(Dense("classifier.dense", "tanh"), Dense("classifier.out_proj")),
-    config_names={},
     tokenizer="BPE",
     counts_tokens=True,
 )

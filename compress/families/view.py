@@ -195,14 +195,12 @@ class EncoderView:
     @property
     def final_norm(self) -> nn.LayerNorm | None:
         """Of the last layer's output, where layers begin with their norms."""
-        path = self.family.final_norm
-        return cast(nn.LayerNorm, self.module.get_submodule(path)) if path else None
+        return cast(nn.LayerNorm | None, _find(self.module, self.family.final_norm))
 
     @property
     def head_norm(self) -> nn.LayerNorm | None:
         """After the activation of the head's first layer, where the family has one."""
-        path = self.family.head_norm
-        return cast(nn.LayerNorm, self.module.get_submodule(path)) if path else None
+        return cast(nn.LayerNorm | None, _find(self.module, self.family.head_norm))
 
     @property
     def begins_with_norm(self) -> bool:

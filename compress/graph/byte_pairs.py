@@ -6,8 +6,9 @@ It knows neither pairs nor a limit that special tokens count in, so each text is
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
 from compress.data.dataset import some
@@ -16,14 +17,11 @@ from compress.graph.tokenizer import Tokens, split_room, text_op
 from compress.graph.writer import GraphWriter
 from compress.runtime.encoding import side_of
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
 _ENDS = ["<s>", "</s>"]  # as the operator calls them
 _MASK = "<mask>"
 
 
-def write_tokens(graph: GraphWriter, tokenizer: "Tokenizer", texts: Sequence[str], max_length: int) -> Tokens:
+def write_tokens(graph: GraphWriter, tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> Tokens:
     """Tokens of the values ``texts``, one or two strings ``[1]``, with special ones, at most ``max_length`` of them."""
     options = _options(tokenizer)
     pair = "" if len(texts) == 2 else None
@@ -60,7 +58,7 @@ def _words(graph: GraphWriter, text: str, options: dict[str, Any]) -> str:
     return str(graph.op("Slice", row, one, minus_one, name=f"{text}.words"))
 
 
-def _options(tokenizer: "Tokenizer") -> dict[str, Any]:
+def _options(tokenizer: Tokenizer) -> dict[str, Any]:
     """The operator's vocabulary, merges and added tokens.
 
     Raises:
@@ -81,7 +79,7 @@ def _options(tokenizer: "Tokenizer") -> dict[str, Any]:
     }
 
 
-def _difference(tokenizer: "Tokenizer", described: dict[str, Any], merges: Sequence[str]) -> str | None:
+def _difference(tokenizer: Tokenizer, described: dict[str, Any], merges: Sequence[str]) -> str | None:
     """What the tokenizer does and the operator does not; None where there is nothing."""
     model, words, normalizer = described["model"], described["pre_tokenizer"] or {}, described["normalizer"] or {}
     text, pair = tokenizer.encode("").tokens, tokenizer.encode("", "")

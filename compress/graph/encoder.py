@@ -1,21 +1,17 @@
 """What the graphs of all encoders are made of."""
 
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Generic, TypeVar
 
-from compress.graph.weights import Linear, Norm
-from compress.graph.writer import GraphWriter
+import onnx
+from onnx import TensorProto
 
+from compress.graph.modernbert_weights import ModernBertWeights
+from compress.graph.weights import EncoderWeights, Linear, Norm
+from compress.graph.writer import GraphWriter, Shape, model_of
+from compress.runtime.graph_file import OUTPUT
 
-class Sizes(Protocol):
-    """What these parts read of a model's weights."""
-
-    @property
-    def head_size(self) -> int: ...
-    @property
-    def norm_epsilon(self) -> float: ...
-
-
-Weights = TypeVar("Weights", bound=Sizes)
+Weights = TypeVar("Weights", EncoderWeights, ModernBertWeights)
 
 
 class EncoderGraph(GraphWriter, Generic[Weights]):
@@ -23,7 +19,13 @@ class EncoderGraph(GraphWriter, Generic[Weights]):
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()
-        self._weights = weights
+        self._weights: Weights = weights
+
+    def _model(self, inputs: Sequence[str]) -> onnx.ModelProto:
+        """All that was written, from token ids to float32 logits ``[batch, labels]``."""
+        reads: dict[str, Shape] = {name: (TensorProto.INT64, ["batch", "sequence"]) for name in inputs}
+        logits: Shape = (TensorProto.FLOAT, ["batch", len(self._weights.classifier.bias)])
+        return model_of(self.graph("bert-classifier", reads, {OUTPUT: logits}))
 
     def _context(self, name: str, scores: str, value: str, heads: int) -> str:
         """What is read of ``value`` ``[batch, heads, sequence, size]``, as ``[sequence, batch, heads x size]``."""

@@ -12,7 +12,7 @@ from compress.families.family import ACTIVATIONS
 from compress.graph.encoder import EncoderGraph
 from compress.graph.modernbert_weights import LayerWeights, ModernBertWeights
 from compress.graph.weights import APART_FROM, Linear, pack
-from compress.graph.writer import HIDES, MASKED, MEAN, SHOWN, SHOWS, WORDS, Shape, model_of
+from compress.graph.writer import HIDES, MASKED, MEAN, SHOWN, SHOWS, WORDS
 from compress.runtime.graph_file import OUTPUT, REQUIRED_INPUTS
 
 
@@ -37,9 +37,7 @@ class ModernBertGraph(EncoderGraph[ModernBertWeights]):
             last = index == len(weights.layers) - 1
             hidden = self._layer(f"layer.{index}", layer, hidden, first_only=last and not weights.reads_mean)
         self._head(hidden)
-        reads: dict[str, Shape] = {name: (TensorProto.INT64, ["batch", "sequence"]) for name in REQUIRED_INPUTS}
-        logits: Shape = (TensorProto.FLOAT, ["batch", len(weights.classifier.bias)])
-        return model_of(self.graph("bert-classifier", reads, {OUTPUT: logits}))
+        return self._model(REQUIRED_INPUTS)
 
     def _mask(self, kind: str) -> str:
         """The most that scores may be, ``[batch, 1, 1 or sequence, sequence]``.

@@ -7,7 +7,7 @@ from onnx import TensorProto
 from compress.families.family import ACTIVATIONS
 from compress.graph.encoder import EncoderGraph
 from compress.graph.weights import APART_FROM, HEAD_ACTIVATIONS, EncoderWeights, LayerWeights, Linear, pack
-from compress.graph.writer import HIDES, MASKED, WORDS, Shape, model_of
+from compress.graph.writer import HIDES, MASKED, WORDS
 from compress.runtime.graph_file import INPUTS, OUTPUT, REQUIRED_INPUTS
 
 
@@ -25,10 +25,7 @@ class PostNormGraph(EncoderGraph[EncoderWeights]):
         first = self.op("Gather", hidden, self.constant("zero", [0]), name="first_token", axis=0)
         hidden = self._layer(f"layer.{index}", layer, hidden, first, mask)
         self._head(hidden)
-        inputs = REQUIRED_INPUTS if self._weights.segments is None else INPUTS
-        reads: dict[str, Shape] = {name: (TensorProto.INT64, ["batch", "sequence"]) for name in inputs}
-        logits: Shape = (TensorProto.FLOAT, ["batch", len(self._weights.classifier.bias)])
-        return model_of(self.graph("bert-classifier", reads, {OUTPUT: logits}))
+        return self._model(REQUIRED_INPUTS if self._weights.segments is None else INPUTS)
 
     def _embeddings(self) -> str:
         """Sums of word, position and, where it reads them, segment, normalized, ``[sequence, batch, hidden]``."""

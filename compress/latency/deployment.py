@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from compress.latency.timer import CudaTimer, GraphTimer, Timer
 from compress.machine import cpu_flags, cpu_name, package_versions, processes
 from compress.modeling.checkpoint import Checkpoint, quiet_transformers
 from compress.modeling.pruned import pruned_classifier, pruned_config
-from compress.modeling.widths import Architecture, Widths, parameters
+from compress.modeling.widths import Architecture, Widths
 from compress.quantization.dynamic import quantize_weights
 from compress.runtime.encoding import Feeds
 from compress.version import __version__
@@ -118,14 +119,22 @@ def typical_lengths(lengths: Sequence[int] | npt.NDArray[np.int64], batch: int) 
     return tuple(rng.permutation(np.quantile(calls, middles, method="nearest").astype(int)).tolist())
 
 
+@cache
+def parameters(architecture: Architecture, widths: Widths) -> int:
+    """Weights of a model of these widths, without its empty layers: counted on one that takes no memory."""
+    with torch.device("meta"):
+        return int(random_model(architecture, widths.inhabited).num_parameters())
+
+
 def random_model(architecture: Architecture, widths: Widths) -> PreTrainedModel:
     """A model of these widths with random weights, which do not matter to its speed.
 
     No two layers are alike: ONNX Runtime would keep equal weights once, and read them from a nearer cache.
     """
-    family, own_settings = FAMILIES[architecture.family], dict(architecture.own_settings)
+    family = FAMILIES[architecture.family]
+    own_settings = {name: list(v) if isinstance(v, tuple) else v for name, v in architecture.own_settings}
     if kinds := own_settings.get("layer_types"):  # of the whole model
-        own_settings["layer_types"] = kinds[: len(widths.heads)]
+        own_settings["layer_types"] = kinds[: max(1, len(widths.heads))]
     shape: dict[str, Any] = {
         "vocab_size": architecture.vocabulary,
         "max_position_embeddings": architecture.positions,

@@ -54,7 +54,6 @@ class GraphTimer(Worker):
             ) from None
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
         super().close()
         self._folder.cleanup()
 
@@ -70,7 +69,6 @@ class CudaTimer:
         self._calls = TimedCalls(lambda each: model(**each), tensors, CudaStopwatch)
 
     def turn(self, calls: int) -> float:
-        """The median time in milliseconds of the next ``calls`` calls."""
         import torch
 
         with torch.inference_mode():

@@ -13,10 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from compress.demo_assets import model_source
@@ -25,7 +22,7 @@ from compress.families.tokenizers.vocabulary import normalizer_settings, vocabul
 from compress.families.view import EncoderView
 from compress.folder import MANIFEST, Manifest, refuse_unlisted, write_manifest
 from compress.modeling.intact import check_room, check_tokenizer
-from compress.modeling.label_names import labels_of
+from compress.modeling.label_names import labels_of, task_of
 from compress.modeling.reading import one_line, read_config, read_network, read_tokenizer
 from compress.progress import say_before_work
 from compress.replacement import between_renames, open_whole
@@ -177,7 +174,7 @@ def _read(name: str, source: str, manifest: Manifest | None) -> Checkpoint:
     return Checkpoint(
         model=model.eval(),
         tokenizer=tokenizer,
-        task=manifest.task if manifest else _task(config),
+        task=manifest.task if manifest else task_of(config),
         labels=manifest.labels if manifest else labels_of(config, source) if has_head else (),
         max_length=max_length,
         history=manifest.history if manifest else (),
@@ -210,12 +207,6 @@ def _check_place(source: str) -> None:
         )
     if path.is_file():
         raise CompressError(f"{source}: is a file; give the folder that holds it")
-
-
-def _task(config: Any) -> str:
-    """A lone label, such as a reranker's, is or is not there: a softmax would be sure of it whatever the text."""
-    several = config.problem_type == "multi_label_classification" or config.num_labels == 1
-    return "multi_label" if several else "single_label"
 
 
 @contextmanager

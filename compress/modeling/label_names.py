@@ -1,10 +1,9 @@
-"""The names of a model's labels, as a Hugging Face config has them; read without PyTorch."""
+"""The names of a model's labels and its task, as a Hugging Face config has them; read without PyTorch."""
 
-import unicodedata
 from typing import Any
 
 from compress.data.dataset import some
-from compress.data.labels import BREAKS
+from compress.data.labels import spelled
 from compress.errors import CompressError
 
 
@@ -21,12 +20,12 @@ def labels_of(config: Any, source: str) -> tuple[str, ...]:
             f"{source}: config.json's id2label names the logits {numbers}, but they are numbered from 0 "
             f"to {len(names) - 1}; correct id2label and label2id there"
         )
-    labels = tuple(_on_one_line(names[index]) for index in range(len(names)))
+    labels = tuple(spelled(str(names[index])) for index in range(len(names)))
     if len(set(labels)) < len(labels):
         twice = next(label for label in labels if labels.count(label) > 1)
         raise CompressError(f"{source}: config.json's id2label has {twice!r} twice; give each logit a name of its own")
     for name, index in (config.label2id or {}).items():
-        if (label := _on_one_line(name)) in labels and str(index).removesuffix(".0") != str(labels.index(label)):
+        if (label := spelled(str(name))) in labels and str(index).removesuffix(".0") != str(labels.index(label)):
             raise CompressError(
                 f"{source}: config.json's id2label and label2id disagree, the latter says that {name!r} is {index}; "
                 "correct the wrong one"
@@ -36,7 +35,7 @@ def labels_of(config: Any, source: str) -> tuple[str, ...]:
     return labels
 
 
-def _on_one_line(name: Any) -> str:
-    """A label as it is read in data too: line breaks and tabs are blanks, and equal names are spelled in one way."""
-    label = unicodedata.normalize("NFC", BREAKS.sub(" ", str(name))).strip()
-    return label.lower() if label.lower() in {"true", "false"} else label
+def task_of(config: Any) -> str:
+    """A lone label, such as a reranker's, is or is not there: a softmax would be sure of it whatever the text."""
+    several = config.problem_type == "multi_label_classification" or len(config.id2label) == 1
+    return "multi_label" if several else "single_label"

@@ -5,7 +5,6 @@ from typing import Any
 
 from torch import nn
 
-from compress.families import FAMILIES
 from compress.families.view import EncoderView
 
 # int8 kernels work on blocks of columns; odd widths were measured up to three times slower (Torch-Pruning#38).
@@ -26,9 +25,6 @@ class Architecture:
     activation: str
     pad_id: int = 0
     embedding_size: int | None = None  # of the tables, where a matrix widens them to the hidden size
-    has_positions: bool = True  # whether they have a table
-    relative_rows: int = 0  # as wide as a token: of the table of relative positions, and those of the norm after it
-    position_projections: int = 0  # of relative positions, in each layer
     own_settings: tuple[tuple[str, Any], ...] = ()  # of its config, that its family has beside those above
 
     @classmethod
@@ -36,7 +32,7 @@ class Architecture:
         """That of ``model``, even or uneven; a family without segments has 0 of them."""
         view = EncoderView(model)
         rows = [table.num_embeddings for table in view.tables]
-        relative, relative_norm = view.relative_positions
+        own = {name: getattr(view.config, name) for name in view.family.own_settings if hasattr(view.config, name)}
         return cls(
             family=view.family.model_type,
             hidden_size=view.hidden_size,
@@ -48,12 +44,7 @@ class Architecture:
             activation=view.read("hidden_act"),
             pad_id=view.pad_id,
             embedding_size=view.projection.in_features if view.projection else None,
-            has_positions=view.has_positions,
-            relative_rows=(relative.num_embeddings if relative else 0) + (2 if relative_norm else 0),
-            position_projections=max(len(layer.position_projections) for layer in view.layers),
-            own_settings=tuple(
-                (name, getattr(view.config, name)) for name in view.family.own_settings if hasattr(view.config, name)
-            ),
+            own_settings=tuple((name, tuple(v) if isinstance(v, list) else v) for name, v in own.items()),
         )
 
 
@@ -118,36 +109,3 @@ class Cut:
         heads, neurons = ([len(units[index]) for index in self.layers] for units in (self.heads, self.neurons))
         kept = "" if len(self.layers) == len(self.heads) else f"layers {self.layers} of {len(self.heads)}, "
         return f"{kept}heads {heads}, neurons {neurons}"
-
-
-def parameters(architecture: Architecture, widths: Widths) -> int:
-    """Weights of a model of these widths, without its empty layers."""
-    if FAMILIES[architecture.family].parts.norms_first:
-        return _parameters_of_norms_first(architecture, widths)
-    hidden, head_size = architecture.hidden_size, architecture.head_size
-    projects_first = FAMILIES[architecture.family].embeddings.projects_first
-    width = architecture.embedding_size or hidden
-    rows = architecture.vocabulary + architecture.positions * architecture.has_positions + architecture.segments
-    total = rows * width + 2 * (hidden if projects_first else width) + architecture.relative_rows * hidden
-    if architecture.embedding_size is not None:
-        total += (width + (not projects_first)) * hidden
-    total += (hidden + 1) * hidden + (hidden + 1) * architecture.labels
-    for heads, neurons in zip(widths.inhabited.heads, widths.inhabited.neurons, strict=True):
-        context = heads * head_size
-        total += (3 + architecture.position_projections) * (hidden + 1) * context + (context + 1) * hidden
-        total += (hidden + 1) * neurons + (neurons + 1) * hidden + 4 * hidden
-    return total
-
-
-def _parameters_of_norms_first(architecture: Architecture, widths: Widths) -> int:
-    """Of ModernBERT; the first layer that stays is taken for the stock model's, which has no norm before attention."""
-    hidden = architecture.hidden_size
-    has = {name: bool(value) for name, value in architecture.own_settings}
-    norm = (1 + has["norm_bias"]) * hidden
-    total = architecture.vocabulary * hidden + (hidden + has["classifier_bias"]) * hidden + 2 * norm
-    total += (hidden + 1) * architecture.labels
-    for heads, neurons in zip(widths.inhabited.heads, widths.inhabited.neurons, strict=True):
-        context = heads * architecture.head_size
-        total += 4 * hidden * context + has["attention_bias"] * (3 * context + hidden)
-        total += 3 * hidden * neurons + has["mlp_bias"] * (2 * neurons + hidden) + 2 * norm
-    return total

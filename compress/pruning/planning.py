@@ -5,10 +5,10 @@ from typing import Any
 
 from compress.config import PruneConfig
 from compress.errors import CompressError
-from compress.latency.deployment import Deployment
+from compress.latency.deployment import Deployment, parameters
 from compress.latency.table import LatencyTable, latency_table, settle
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.widths import NEURON_BLOCK, Architecture, Cut, Widths, parameters
+from compress.modeling.widths import NEURON_BLOCK, Architecture, Cut, Widths
 from compress.progress import say
 from compress.pruning.importance import Importance
 from compress.pruning.search import OutOfReachError, search

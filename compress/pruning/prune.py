@@ -119,12 +119,7 @@ def prune(
 
 
 def _metrics(
-    start: Start,
-    pruned: Checkpoint,
-    data: Dataset,
-    config: PruneConfig,
-    result: TrainingResult,
-    target: Target | None,
+    start: Start, pruned: Checkpoint, data: Dataset, config: PruneConfig, result: TrainingResult, target: Target | None
 ) -> dict[str, Any]:
     """The entry in the model's history."""
     metrics = result.as_metrics() | {"parameters_before": start.given.parameters}

@@ -1,6 +1,5 @@
 """The widths that keep most importance within a latency: exact, by dynamic programming over layers and latency."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,8 +44,8 @@ def search(importance: Importance, table: LatencyTable, budget_ms: float) -> Cut
     widths = Widths(tuple(map(len, importance.heads)), tuple(map(len, importance.neurons)))
     part_ms = table.latency_ms(widths) / _PARTS
     budget = max(0, int(np.floor((budget_ms - table.base_ms) / part_ms + 1e-9)))
-    inner = [_options(*units, table, part_ms, last=False) for units in _layers(importance)]
-    last = [_options(*units, table, part_ms, last=True) for units in _layers(importance)]
+    layers = list(zip(importance.heads, importance.neurons, strict=True))
+    inner, last = ([_options(*units, table, part_ms, last=end) for units in layers] for end in (False, True))
     best, taken = np.zeros(budget + 1), []  # the importance kept by the layers so far within 0, 1, 2, ... parts
     found = [(-np.inf, 0, 0)]  # importance kept, the layer that stays last, its option
     for index, (inside, final) in enumerate(zip(inner, last, strict=True)):
@@ -63,10 +62,6 @@ def search(importance: Importance, table: LatencyTable, budget_ms: float) -> Cut
         heads=[_top(scores, heads) for scores, (heads, _) in zip(importance.heads, chosen, strict=True)],
         neurons=[_top(scores, neurons) for scores, (_, neurons) in zip(importance.neurons, chosen, strict=True)],
     )
-
-
-def _layers(importance: Importance) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    return zip(importance.heads, importance.neurons, strict=True)
 
 
 def _options(

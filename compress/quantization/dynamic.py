@@ -102,17 +102,17 @@ def quantize_columns(
 
 
 def _quantize(value: str, _: Constants) -> Iterator[onnx.NodeProto]:
-    yield helper.make_node("DynamicQuantizeLinear", [value], _uint8(value), name=f"{value}.uint8")
+    yield helper.make_node("DynamicQuantizeLinear", [value], uint8_names(value), name=f"{value}.uint8")
 
 
-def _uint8(value: str) -> tuple[str, str, str]:
+def uint8_names(value: str) -> tuple[str, str, str]:
     """Names of an activation's integers, scale and zero point."""
     return f"{value}.uint8", f"{value}.uint8_scale", f"{value}.uint8_zero"
 
 
 def _multiply(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
     (value, weight), (result,) = node.input, node.output
-    integers, scale, zero = _uint8(value)
+    integers, scale, zero = uint8_names(value)
     product, floats, rescale = f"{result}.int32", f"{result}.float", f"{result}.scale"
     yield helper.make_node("MatMulInteger", [integers, f"{weight}.int8", zero], [product], name=product)
     yield helper.make_node("Cast", [product], [floats], name=floats, to=TensorProto.FLOAT)

@@ -10,7 +10,7 @@ import onnx
 
 from compress.data import Split
 from compress.evaluation.comparison import Agreement, compare_logits
-from compress.evaluation.metrics import default_metric
+from compress.evaluation.metrics import choose_metric
 from compress.graph.writer import rewrite
 from compress.progress import progress
 from compress.runtime.encoding import Encoding, Feeds
@@ -39,13 +39,18 @@ class ReferenceOutputs:
 
     def answers(self, quantized: Predictor) -> Logits:
         """The logits of ``quantized`` on every text."""
-        with progress("validation", len(self.encodings)) as advance:
-            return check_finite(encoded_logits(quantized, self.encodings, advance), "quantize: the int8 model")
+        return answered("validation", quantized, self.encodings, "quantize: the int8 model")
 
     def agreement(self, logits: Logits) -> Agreement:
         """A quantized model's ``logits`` on every text against the parent's."""
         parent = self.parent
         return compare_logits(self.metric, parent.task, parent.labels, self.logits, logits, self.targets)
+
+
+def answered(title: str, predictor: Predictor, encodings: Sequence[Encoding], model: str) -> Logits:
+    """The logits of each text, under a bar of this ``title``; errors call the predictor ``model``."""
+    with progress(title, len(encodings)) as advance:
+        return check_finite(encoded_logits(predictor, encodings, advance), model)
 
 
 def evenly(count: int, at_most: int) -> list[int]:
@@ -56,10 +61,9 @@ def evenly(count: int, at_most: int) -> list[int]:
 def reference_outputs(parent: Predictor, split: Split, metric: str | None = None) -> ReferenceOutputs:
     """The parent's logits on every text of ``split``, to compare by ``metric`` (default: the task's)."""
     encodings = parent.encoder(split.texts)
-    with progress("parent", len(encodings)) as advance:
-        logits = check_finite(encoded_logits(parent, encodings, advance), "quantize: the model given")
+    logits = answered("parent", parent, encodings, "quantize: the model given")
     targets = split.targets(parent.labels, parent.task)
-    return ReferenceOutputs(parent, encodings, targets, logits, metric or default_metric(parent.task))
+    return ReferenceOutputs(parent, encodings, targets, logits, choose_metric(metric, parent.task, len(parent.labels)))
 
 
 class Candidate:

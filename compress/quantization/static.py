@@ -22,7 +22,7 @@ from onnx import helper
 
 from compress.graph.writer import Constants, constants_of, rewrite
 from compress.progress import progress
-from compress.quantization.dynamic import QuantizationPlan, quantizable, replace_products
+from compress.quantization.dynamic import QuantizationPlan, quantizable, replace_products, uint8_names
 from compress.quantization.ranges import Histogram, Range
 from compress.quantization.reference import Candidate
 from compress.quantization.saturation import Reach
@@ -82,7 +82,8 @@ def quantize_static(model: onnx.ModelProto, plan: QuantizationPlan, ranges: Rang
 
     def multiply(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
         (value, weight), (result,) = node.input, node.output
-        reads = [f"{value}.uint8", f"{weight}.int8", f"{value}.uint8_scale", f"{weight}.scale", f"{value}.uint8_zero"]
+        integers, scale, zero = uint8_names(value)
+        reads = [integers, f"{weight}.int8", scale, f"{weight}.scale", zero]
         if result in sums:
             result, bias = sums[result]
             removed.add(result)
@@ -115,8 +116,8 @@ def quantize_qdq(model: onnx.ModelProto, plan: QuantizationPlan, ranges: Ranges)
 
     def quantize(value: str, constants: Constants) -> Iterator[onnx.NodeProto]:
         yield from _quantize(ranges, value, constants)
-        reads, rounded = [f"{value}.uint8", f"{value}.uint8_scale", f"{value}.uint8_zero"], f"{value}.rounded"
-        yield helper.make_node("DequantizeLinear", reads, [rounded], name=rounded)
+        rounded = f"{value}.rounded"
+        yield helper.make_node("DequantizeLinear", uint8_names(value), [rounded], name=rounded)
 
     def multiply(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
         value, weight = node.input
@@ -128,6 +129,6 @@ def quantize_qdq(model: onnx.ModelProto, plan: QuantizationPlan, ranges: Ranges)
 
 
 def _quantize(ranges: Ranges, value: str, constants: Constants) -> Iterator[onnx.NodeProto]:
-    integers, scale, zero = f"{value}.uint8", f"{value}.uint8_scale", f"{value}.uint8_zero"
+    integers, scale, zero = uint8_names(value)
     constants[scale], constants[zero] = np.array(ranges[value].scale), np.array(ranges[value].zero)
     yield helper.make_node("QuantizeLinear", [value, scale, zero], [integers], name=integers)

@@ -14,7 +14,7 @@ from annotated_types import Len
 from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 
 from compress.config import DataConfig, Effect, Names, Settings, explain
-from compress.config.settings import one_or_more, shown
+from compress.config.settings import Seed, one_or_more, shown
 from compress.errors import CompressError
 from compress.paths import local_path
 from compress.steps.spec import STEPS, StepSpec
@@ -70,7 +70,7 @@ class Recipe(Settings):
         description="the steps in order; each writes the folder that it is named after",
         json_schema_extra={"additionalProperties": False},  # names that do not match the pattern
     )
-    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="seed of every step that does not set its own")
+    seed: Seed = Field(default=0, description="seed of every step that does not set its own")
 
     @model_validator(mode="after")
     def _names_are_free_and_inputs_come_first(self) -> Self:

@@ -8,7 +8,7 @@ from compress.config import CalibrateConfig, CascadeConfig, CheckConfig
 from compress.errors import CompressError
 from compress.folder import LARGE, SMALL, Manifest
 from compress.paths import local_path
-from compress.progress import progress, say
+from compress.progress import say
 from compress.runtime.graph_file import GRAPHS
 from compress.steps.deployment import exported
 from compress.steps.step import StepResult, check_labels, data_step, split_settings
@@ -34,9 +34,9 @@ def calibrate(
 
         from compress.decisions.calibrate import calibrate as core
         from compress.packaging import layout
+        from compress.quantization.reference import answered
         from compress.quantization.temperature import fold_temperature
         from compress.runtime.encoding import TextEncoder
-        from compress.runtime.predictor import check_finite, encoded_logits
         from compress.runtime.session import OnnxPredictor
 
         dataset = job.dataset
@@ -45,9 +45,7 @@ def calibrate(
             graph_name = _only_graph(manifest, model)
             encoder = TextEncoder.of(parent, manifest)
             predictor = OnnxPredictor(parent / graph_name, manifest, encoder, job.threads)
-            encodings = encoder(dataset.validation.texts)
-            with progress("validation", len(encodings)) as advance:
-                logits = check_finite(encoded_logits(predictor, encodings, advance), str(model))
+            logits = answered("validation", predictor, encoder(dataset.validation.texts), str(model))
             targets = dataset.validation.targets(manifest.labels, manifest.task)
             found = core(manifest.labels, manifest.task, logits, targets, job.config)
             graph = job.folder / graph_name

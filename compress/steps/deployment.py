@@ -5,10 +5,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from compress.benchmark.interrupts import ctrl_c_waits
 from compress.config import BenchConfig, ExportConfig, QuantizeConfig
+from compress.data import Split
 from compress.errors import CompressError
 from compress.evaluation.metrics import training_metric
 from compress.folder import MANIFEST, Manifest, read_manifest, refuse_cascade
@@ -17,9 +18,6 @@ from compress.progress import say
 from compress.runtime.graph_file import FP16_GRAPH, FP32_GRAPH, INT8_GRAPH
 from compress.runtime.long_texts import LongTexts
 from compress.steps.step import DataJob, DoneInterrupt, Job, StepResult, check_labels, data_step, step
-
-if TYPE_CHECKING:
-    from compress.data import Split
 
 # fp16 keeps 11 bits of each number. Two trained MiniLMs moved by 0.0013 on a CPU, where weights alone are rounded; on a
 # GPU every operation rounds. 0.05 in a logit is 1.25 points of probability at most.
@@ -172,7 +170,7 @@ def bench(
     return result
 
 
-def _measured_texts(job: DataJob[BenchConfig]) -> "tuple[Split, str]":
+def _measured_texts(job: DataJob[BenchConfig]) -> tuple[Split, str]:
     """The texts of the split that is asked for, and their task."""
     from compress.data import read_test
 
@@ -183,7 +181,7 @@ def _measured_texts(job: DataJob[BenchConfig]) -> "tuple[Split, str]":
     return test, task
 
 
-def _baselines(job: DataJob[BenchConfig], test: "Split", first: Path, folder: Path) -> list[Path]:
+def _baselines(job: DataJob[BenchConfig], test: Split, first: Path, folder: Path) -> list[Path]:
     """The folders of the linear models, trained on the data with the tokens of the ``first`` model."""
     from compress.benchmark.backends.baselines import fit_baselines
     from compress.data import read_dataset

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from compress.clock import Stopwatch
 from compress.config import DataConfig, Settings, ThreadsConfig, TrainingConfig
-from compress.data.dataset import some
+from compress.data.dataset import Dataset, some
 from compress.errors import CompressError
 from compress.folder import Manifest
 from compress.machine import is_main_process, package_versions, processes, torch_threads, usable_cpus
@@ -22,7 +22,6 @@ from compress.paths import local_path
 from compress.progress import be_quiet
 
 if TYPE_CHECKING:
-    from compress.data import Dataset
     from compress.modeling.checkpoint import Checkpoint
     from compress.training.run_files import RunFiles
 
@@ -144,7 +143,7 @@ class DataJob(Job[Config]):
     data: DataConfig
 
     @cached_property
-    def dataset(self) -> "Dataset":
+    def dataset(self) -> Dataset:
         """The data, read when first needed, and the metric must suit them; the history says what was read."""
         from compress.data import read_dataset
         from compress.evaluation.metrics import choose_metric
@@ -229,7 +228,7 @@ def _folder(out: Path, overwrite: bool, inputs: tuple[Path, ...], *, temporary: 
         PartialState().wait_for_everyone()  # nobody goes on before ``out`` is there
 
 
-def check_labels(model: "Checkpoint | Manifest", dataset: "Dataset", name: str) -> None:
+def check_labels(model: "Checkpoint | Manifest", dataset: Dataset, name: str) -> None:
     """A model's task and set of labels must be the data's; their order may differ, since names are compared."""
     if model.task != dataset.task:
         raise CompressError(

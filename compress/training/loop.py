@@ -16,8 +16,7 @@ from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.machine import choose_precision, torch_device
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.first_token import first_token_alone
-from compress.modeling.states import Batch, States, recording
+from compress.modeling.states import Batch, States, first_token_alone, recording
 from compress.progress import progress, say
 from compress.training.batches import BatchSchedule, Examples, Rows, split_by_tokens
 from compress.training.optimization import Losses, Objective, Optimizer, usual_rate

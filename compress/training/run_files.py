@@ -121,7 +121,9 @@ class Checkpoints:
                 if _sound_identity(folder) != self._identity:
                     self._forget_all("with other settings or data")
                     return None
-                generators, state = (_load(folder / name) for name in (self._random, _STATE))
+                generators, state = (
+                    torch.load(folder / one, "cpu", weights_only=True) for one in (self._random, _STATE)
+                )
                 _restore_random(generators)
             except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:
                 self._say(f"{folder}: a damaged checkpoint ({_one_line(error)}); going on without it")
@@ -193,11 +195,6 @@ def _sound_identity(folder: Path) -> str:
 def _save(state: State, path: Path) -> None:
     with path.open("wb") as file:  # given a path, PyTorch would not keep what the system says of a full disk
         torch.save(state, file)
-
-
-def _load(path: Path) -> State:
-    state: State = torch.load(path, "cpu", weights_only=True)
-    return state
 
 
 def _one_line(error: Exception) -> str:

@@ -62,7 +62,7 @@ class Validator:
         config: TrainingConfig,
         accelerator: Accelerator,
         precision: str,
-        judge: Judge | None = None,
+        judge: Judge | None,
     ) -> None:
         metric = choose_metric(config.metric, checkpoint.task, len(checkpoint.labels))
         self.result = TrainingResult(metric, DIVERGENCE if judge else metric)

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from compress.modeling.widths import Architecture, Cut, Widths, parameters
+from compress.latency.deployment import parameters
+from compress.modeling.widths import Architecture, Cut, Widths
 
 Steps = dict[str, dict[str, Any]]
 

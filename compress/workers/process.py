@@ -42,7 +42,8 @@ class Worker:
 
     def __init__(self, module: str, threads: int) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process; close() closes it
-        self._process = _start(module, os.environ | brief_spin() | _libraries(threads), self._stderr)
+        of_libraries = dict.fromkeys(_THREAD_VARIABLES, str(threads)) | {"TOKENIZERS_PARALLELISM": "false"}
+        self._process = _start(module, os.environ | brief_spin() | of_libraries, self._stderr)
 
     @property
     def session(self) -> int:
@@ -106,10 +107,6 @@ def _start(module: str, environment: dict[str, str], stderr: IO[bytes]) -> "subp
         # Ctrl-C goes to the parent alone, which ends its workers itself.
         start_new_session=True,
     )
-
-
-def _libraries(threads: int) -> dict[str, str]:
-    return dict.fromkeys(_THREAD_VARIABLES, str(threads)) | {"TOKENIZERS_PARALLELISM": "false"}
 
 
 def serve(open_server: Callable[..., Any]) -> None:

@@ -23,10 +23,7 @@ class TimedCalls(Generic[T]):
     """Times ``call`` over ``inputs``, one a call, over and over in this order; ``CudaStopwatch`` times a GPU's work."""
 
     def __init__(
-        self,
-        call: Callable[[T], object],
-        inputs: Sequence[T],
-        clock: type[Stopwatch | CudaStopwatch] = Stopwatch,
+        self, call: Callable[[T], object], inputs: Sequence[T], clock: type[Stopwatch | CudaStopwatch] = Stopwatch
     ) -> None:
         self._call, self._inputs, self._clock = call, inputs, clock
         self._next = 0

@@ -65,7 +65,7 @@ def test_pairs_are_two_columns(tmp_path: Path, name: str) -> None:
     assert texts(path, ["hypothesis", "premise"], pairs=True) == [(second, first) for first, second in PAIRS]
     assert texts(path, ["premise"]) == [first for first, _ in PAIRS]
     assert "premise and hypothesis would be read, but this model reads single texts" in refusal(path)
-    assert "needs two columns" in refusal(path, ["premise"], pairs=True)
+    assert "reads pairs of texts, two columns" in refusal(path, ["premise"], pairs=True)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "corpus", "wiki.en"])

@@ -23,12 +23,12 @@ from compress.families.distilbert import DISTILBERT
 from compress.families.view import EncoderView
 from compress.folder import read_manifest
 from compress.graph.build import graph_of
-from compress.latency.deployment import random_model
+from compress.latency.deployment import parameters, random_model
 from compress.modeling.checkpoint import load_classifier, quiet_transformers
 from compress.modeling.narrow import narrow
 from compress.modeling.pruned import pruned_classifier, pruned_config
 from compress.modeling.states import recording
-from compress.modeling.widths import Architecture, Widths, parameters
+from compress.modeling.widths import Architecture, Widths
 from tests.tiny import VOCABULARY, make_bert, make_feeds, read, torch_logits
 
 SHAPE: dict[str, Any] = {

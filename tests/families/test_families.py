@@ -18,11 +18,11 @@ from compress.families.view import EncoderView
 from compress.graph.build import graph_of
 from compress.graph.fp16 import check_range
 from compress.graph.weights import read_weights
-from compress.latency.deployment import random_model
+from compress.latency.deployment import parameters, random_model
 from compress.modeling.narrow import narrow
 from compress.modeling.states import recording
 from compress.modeling.surgery import cut_model
-from compress.modeling.widths import Architecture, Cut, Widths, parameters
+from compress.modeling.widths import Architecture, Cut, Widths
 from tests.families.models import ALIKE, EVEN, LONGEST, UNEVEN, make_feeds, make_model
 from tests.tiny import same_weights, torch_logits, weights_of
 

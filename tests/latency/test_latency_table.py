@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.graph.build import graph_of
-from compress.latency.deployment import Deployment, random_model, typical_lengths
+from compress.latency.deployment import Deployment, parameters, random_model, typical_lengths
 from compress.latency.table import (
     LatencyTable,
     Timing,
@@ -26,7 +26,7 @@ from compress.latency.table import (
     write_timings,
 )
 from compress.latency.timer import GraphTimer
-from compress.modeling.widths import Architecture, Widths, parameters
+from compress.modeling.widths import Architecture, Widths
 from tests.tiny import make_bert
 
 TINY = Architecture.of(make_bert())

@@ -5,8 +5,7 @@ import torch
 
 from compress.families import FAMILIES
 from compress.families.family import Family
-from compress.modeling.first_token import first_token_alone
-from compress.modeling.states import recording
+from compress.modeling.states import first_token_alone, recording
 from compress.modeling.widths import Widths
 from tests.families.models import EVEN, make_feeds, make_model
 

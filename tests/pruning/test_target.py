@@ -15,11 +15,11 @@ from compress.cli.main import main
 from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.folder import digest_tree, read_manifest
-from compress.latency.deployment import Deployment
+from compress.latency.deployment import Deployment, parameters
 from compress.latency.timer import Timer
 from compress.modeling.checkpoint import load_classifier, save_checkpoint
 from compress.modeling.surgery import cut_model
-from compress.modeling.widths import Architecture, Widths, parameters
+from compress.modeling.widths import Architecture, Widths
 from compress.pruning import prune as core
 from compress.pruning import vocabulary
 from compress.pruning.planning import find_plan

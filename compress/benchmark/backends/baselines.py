@@ -8,20 +8,18 @@ import shutil
 from collections.abc import Sequence
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from compress.data import Dataset
 from compress.errors import CompressError
 from compress.folder import MANIFEST
 from compress.runtime.encoding import Encoding, Feeds, TextEncoder
 from compress.runtime.graph_file import GRAPHS
 from compress.runtime.long_texts import LongTexts
 from compress.runtime.predictor import BATCH_TOKENS, Logits
-
-if TYPE_CHECKING:
-    from compress.data import Dataset
 
 ABOUT, WEIGHTS = "baseline.json", "baseline.npz"
 
@@ -70,7 +68,7 @@ class BaselinePredictor:
         return np.asarray(self._coefficients @ pooled(self._features, ids))
 
 
-def fit_baselines(dataset: "Dataset", model: Path, out: Path) -> list[Path]:
+def fit_baselines(dataset: Dataset, model: Path, out: Path) -> list[Path]:
     """Train both on the train split with ``model``'s tokens and word embeddings; their folders in ``out``.
 
     They read as much of a long text as ``model`` does, and learn from each of its windows as from a text of its own.

@@ -17,7 +17,7 @@ class CascadePredictor:
 
     backend = "onnxruntime"
 
-    def __init__(self, folder: Path, threads: int, provider: str = "CPU") -> None:
+    def __init__(self, folder: Path, threads: int, provider: str) -> None:
         self.classifier: Cascade = open_whole(
             folder, lambda manifest: open_cascade(folder, manifest, threads, instances=1, provider=provider)
         )

@@ -16,7 +16,7 @@ from compress.durable import parse_json
 from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.folder import MANIFEST
-from compress.modeling.label_names import labels_of
+from compress.modeling.label_names import labels_of, task_of
 from compress.runtime.encoding import Feeds, TextEncoder
 from compress.runtime.graph_file import INPUTS, OUTPUT, activations_of, numbers_by_type, operators
 from compress.runtime.predictor import Logits, batch_tokens_of
@@ -50,7 +50,7 @@ class ForeignOnnx:
 
     backend = "onnxruntime"
 
-    def __init__(self, graph: Path, threads: int, provider: str = "CPU") -> None:
+    def __init__(self, graph: Path, threads: int, provider: str) -> None:
         from compress.runtime.session import open_session
 
         self._graph = graph
@@ -114,9 +114,8 @@ def _labels_and_task(config: dict[str, Any], source: str) -> tuple[tuple[str, ..
         names = {int(index): name for index, name in config["id2label"].items()}
     except (KeyError, ValueError, AttributeError):
         raise CompressError(f"{source}: config.json has no id2label, which names the labels; add it") from None
-    labels = labels_of(SimpleNamespace(id2label=names, label2id=config.get("label2id")), source)
-    several = config.get("problem_type") == "multi_label_classification" or len(labels) == 1
-    return labels, "multi_label" if several else "single_label"
+    told = SimpleNamespace(id2label=names, label2id=config.get("label2id"), problem_type=config.get("problem_type"))
+    return labels_of(told, source), task_of(told)
 
 
 def _max_length(home: Path, config: dict[str, Any]) -> int:

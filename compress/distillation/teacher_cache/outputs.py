@@ -15,8 +15,7 @@ from compress.distillation.teacher_cache.shard import LOGITS, Array, new_shard, 
 from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.machine import choose_precision, torch_device
-from compress.modeling.first_token import first_token_alone
-from compress.modeling.states import Batch, States, recording, state_modules
+from compress.modeling.states import Batch, States, first_token_alone, recording, state_modules
 from compress.progress import Advance, progress, say
 from compress.runtime.encoding import pad
 from compress.training.batches import Encodings, LengthBatches, Rows
@@ -76,7 +75,6 @@ class LiveOutputs:
     encodings: Encodings
 
     def __call__(self, rows: Sequence[int], batch: Batch) -> States:
-        """See :class:`compress.training.batches.TeacherOutputs`."""
         device = batch["input_ids"].device
         feeds = {name: torch.from_numpy(ids) for name, ids in pad([self.encodings[row] for row in rows]).items()}
         states = {name: state.to(device) for name, state in self.forward(feeds, self.states).items()}
@@ -91,7 +89,6 @@ class CachedOutputs:
     order: list[int]
 
     def __call__(self, rows: Sequence[int], batch: Batch) -> States:
-        """See :class:`compress.training.batches.TeacherOutputs`."""
         at, lengths = np.asarray(rows, dtype=np.int64), batch["attention_mask"].sum(dim=1).cpu().numpy()
         states = {
             name: reader.of_texts(at)[:, self.order]
@@ -108,7 +105,7 @@ _SHARD_TEXTS, _SHARD_TOKENS = 50_000, 2_000_000
 
 
 def precompute(
-    forward: TeacherForward, encodings: Encodings, widths: Mapping[str, int], cache: Cache, name: str = "texts"
+    forward: TeacherForward, encodings: Encodings, widths: Mapping[str, int], cache: Cache, name: str
 ) -> dict[str, StateReader]:
     """Readers of each state of all texts, by state; the teacher reads the texts that the cache does not have.
 

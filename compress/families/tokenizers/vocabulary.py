@@ -1,12 +1,11 @@
 """What clients that do not read ``tokenizer.json`` are told: the lines of ``vocab.txt``, and the settings beside it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from tokenizers import Tokenizer
 
 
-def vocabulary_lines(tokenizer: "Tokenizer") -> list[str] | None:
+def vocabulary_lines(tokenizer: Tokenizer) -> list[str] | None:
     """``vocab.txt``, where a token's id is the number of its line; None for a tokenizer that is not WordPiece.
 
     An id without a token, or whose token cannot stand on a line, has a line such as ``[unused7]`` that no text is split
@@ -21,7 +20,7 @@ def vocabulary_lines(tokenizer: "Tokenizer") -> list[str] | None:
     return [tokens.get(number) or next(placeholders) for number in range(max(vocabulary.values()) + 1)]
 
 
-def normalizer_settings(tokenizer: "Tokenizer") -> dict[str, Any]:
+def normalizer_settings(tokenizer: Tokenizer) -> dict[str, Any]:
     """``tokenizer_config.json``'s names for how a BERT's tokenizer changes letters; empty for other tokenizers."""
     normalizer = tokenizer.normalizer
     if type(normalizer).__name__ != "BertNormalizer":
