@@ -45,6 +45,17 @@ def answer(program: str, *arguments: str | Path) -> Any:
     return json.loads(finished.stdout)
 
 
+def test_loading_and_answering_sends_nothing_and_leaves_nothing_in_the_home_folder(
+    tiny_int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of onnxruntime: it keeps what it will send, and an identifier of the device, in a folder of its own there."""
+    for name in ("CI", "GITHUB_ACTIONS", "TF_BUILD", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    answer("import compress, sys; compress.load(sys.argv[1])(['a text']); print('{}')", tiny_int8)
+    assert not list(tmp_path.iterdir())
+
+
 def test_importing_compress_imports_nothing_heavy() -> None:
     heavy = answer("import compress, json, sys; print(json.dumps(sorted(m.split('.')[0] for m in sys.modules)))")
     assert set(heavy).isdisjoint({*EXTRAS, "onnxruntime", "tokenizers", "numpy"})
