@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 _NO_LIMIT = "max"
+_CONTROLLERS = {"cpu", "memory", ""}  # whose files are read; all of version 2 are in one tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def _own_paths(root: Path) -> Iterator[tuple[str, str]]:
             yield from ((name, path) for name in controllers.split(","))
 
 
-def _mounts(root: Path) -> Iterator[tuple[str, Path, list[str]]]:
+def _mounts(root: Path) -> Iterator[tuple[str, Path, set[str]]]:
     """Where trees of groups are mounted: which part of the tree, where, and the names of its controllers."""
     for line in _lines(root / "proc/self/mountinfo"):
         about, _, filesystem = line.partition(" - ")
@@ -105,7 +106,8 @@ def _mounts(root: Path) -> Iterator[tuple[str, Path, list[str]]]:
         _, _, options = rest.partition(" ")
         if kind in ("cgroup", "cgroup2") and len(places := about.split(" ")[3:5]) == 2:
             mounted, point = places
-            yield mounted, root / point.lstrip("/"), [""] if kind == "cgroup2" else options.split(",")
+            controllers = {""} if kind == "cgroup2" else _CONTROLLERS.intersection(options.split(","))
+            yield mounted, root / point.lstrip("/"), controllers
 
 
 def _quota_cpus(group: Path) -> float | None:

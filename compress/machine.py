@@ -3,7 +3,6 @@
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -108,6 +107,8 @@ def cpu_name() -> str:
 
 def gpu_name() -> str | None:
     """The first NVIDIA GPU, by its driver's tool so that torch need not be imported; None without one."""
+    import subprocess  # here, since it takes as long to import as all else that a model is loaded with
+
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)

@@ -219,10 +219,9 @@ def load(
     Raises:
         CompressError: the folder is not an ONNX model, a file of it is missing or changed, or a number is impossible.
     """
-    usable = threads or usable_cpus()
     if threads is not None and threads < 1:
         raise CompressError(f"load: threads must be at least 1, got {threads}")
-    if not 1 <= instances <= usable:
+    if instances != 1 and not 1 <= instances <= (usable := threads or usable_cpus()):
         raise CompressError(f"load: instances must be from 1 to the number of threads, {usable}, got {instances}")
     if batch_tokens is not None and batch_tokens < 1:
         raise CompressError(f"load: batch_tokens must be at least 1, got {batch_tokens}; 1 answers each text alone")
