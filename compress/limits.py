@@ -7,15 +7,14 @@ way from the process's own to the root the least counts, in version 1 as in vers
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 _NO_LIMIT = "max"
 _CONTROLLERS = {"cpu", "memory", ""}  # whose files are read; all of version 2 are in one tree
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What was found.
 
     Attributes:

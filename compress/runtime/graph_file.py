@@ -8,7 +8,6 @@ file costs a millisecond.
 import mmap
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from itertools import count
 from math import prod
 from pathlib import Path
@@ -54,8 +53,7 @@ class Field(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """The ONNX file to run, and why, in words."""
 
     graph: Path

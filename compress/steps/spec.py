@@ -44,8 +44,11 @@ class StepSpec:
 
     @property
     def settings(self) -> "type[Settings]":
-        """The step's own settings."""
-        return getattr(import_module(self.module), f"{self.name.capitalize()}Config")  # type: ignore[no-any-return]
+        """The step's own settings, taken from where they lie if that is here: its module may import torch, for auto."""
+        from compress import config
+
+        name = f"{self.name.capitalize()}Config"
+        return getattr(config if hasattr(config, name) else import_module(self.module), name)  # type: ignore[no-any-return]
 
     @property
     def groups(self) -> "tuple[type[Settings], ...]":
