@@ -49,7 +49,7 @@ def put_in_place(partial: Path, final: Path) -> None:
 
 def remove(folder: Path) -> None:
     """Take a folder away. It loses its name first, so a kill leaves no half of it under that name."""
-    from shutil import rmtree  # here, since a model is loaded without it, and it imports all that packs files
+    from shutil import rmtree  # slow, and no part of loading a model
 
     away = folder.with_name(f"{folder.name}.removed")
     rmtree(away, ignore_errors=True)

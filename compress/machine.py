@@ -107,7 +107,7 @@ def cpu_name() -> str:
 
 def gpu_name() -> str | None:
     """The first NVIDIA GPU, by its driver's tool so that torch need not be imported; None without one."""
-    import subprocess  # here, since it takes as long to import as all else that a model is loaded with
+    import subprocess  # slow, and no part of loading a model
 
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:

@@ -26,7 +26,7 @@ def _register() -> None:
         import_module("compress.modeling.pruned")
 
 
-class _Finder:  # of no base class: importing importlib.abc takes longer than all of compress
+class _Finder:  # without importlib.abc's MetaPathFinder: importing it takes longer than importing compress
     """Finds transformers with a loader that registers pruned models once it has run."""
 
     def find_spec(

@@ -165,10 +165,10 @@ def _check_model(path: Path, view: memoryview) -> set[str]:
     graphs = list(_messages(view, GRAPH))
     if not isinstance(version, int) or len(graphs) != 1 or isinstance(producer, int):
         raise ValueError
-    operators = set()
+    used = set()
     for part, entry in _entries(graphs[0]):
         if part == _NODE and entry.number == _OP_TYPE and isinstance(entry.value, memoryview):
-            operators.add(bytes(entry.value).decode())
+            used.add(bytes(entry.value).decode())
         elif part == INITIALIZER and entry.number == EXTERNAL_DATA and isinstance(entry.value, memoryview):
             _refuse_location(path, entry.value)
     if version > NEWEST_IR:
@@ -178,7 +178,7 @@ def _check_model(path: Path, view: memoryview) -> set[str]:
             f"{path}: was made by {name or 'an unnamed program'}, not by {PRODUCER}; export the PyTorch model with "
             "'compress export'"
         )
-    return operators
+    return used
 
 
 def _entries(graph: memoryview) -> Iterator[tuple[int, Field]]:

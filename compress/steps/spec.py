@@ -44,7 +44,7 @@ class StepSpec:
 
     @property
     def settings(self) -> "type[Settings]":
-        """The step's own settings, taken from where they lie if that is here: its module may import torch, for auto."""
+        """The step's own settings: of :mod:`compress.config`, else of its module, whose import may take seconds."""
         from compress import config
 
         name = f"{self.name.capitalize()}Config"
