@@ -221,7 +221,8 @@ def load(
     """
     if threads is not None and threads < 1:
         raise CompressError(f"load: threads must be at least 1, got {threads}")
-    if instances != 1 and not 1 <= instances <= (usable := threads or usable_cpus()):
+    usable = 1 if instances == 1 else threads or usable_cpus()  # for one, the system need not be asked
+    if not 1 <= instances <= usable:
         raise CompressError(f"load: instances must be from 1 to the number of threads, {usable}, got {instances}")
     if batch_tokens is not None and batch_tokens < 1:
         raise CompressError(f"load: batch_tokens must be at least 1, got {batch_tokens}; 1 answers each text alone")
