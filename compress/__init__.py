@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from compress import errors as errors
 from compress.modeling.register import register_when_imported
-from compress.steps.spec import STEPS
 from compress.version import __version__ as __version__
 
 if TYPE_CHECKING:  # what type checkers see; a test compares it with __all__
@@ -26,16 +25,20 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with __all__
 
 _MODULES = {
     **dict.fromkeys(("Classifier", "Prediction", "load"), "compress.runtime.classifier"),
-    **{name: spec.module for name, spec in STEPS.items()},
     "check": "compress.steps.decisions",
     "run": "compress.recipes.run",
     "auto": "compress.tuning.auto",
 }
-__all__ = sorted(("errors", *_MODULES))  # noqa: PLE0605 - a step is public by its declaration alone
 
 
 def __getattr__(name: str) -> Any:
     # Lazy: an app that only loads a model must not wait for anything else to be imported.
+    if name not in _MODULES:
+        from compress.steps.spec import STEPS  # a step is public by its declaration alone
+
+        _MODULES.update({step: spec.module for step, spec in STEPS.items()})
+    if name == "__all__":
+        return sorted(("errors", *_MODULES))
     if name not in _MODULES:
         raise AttributeError(f"module 'compress' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_MODULES[name]), name)

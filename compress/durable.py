@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,13 +49,15 @@ def put_in_place(partial: Path, final: Path) -> None:
 
 def remove(folder: Path) -> None:
     """Take a folder away. It loses its name first, so a kill leaves no half of it under that name."""
+    from shutil import rmtree  # slow, and no part of loading a model
+
     away = folder.with_name(f"{folder.name}.removed")
-    shutil.rmtree(away, ignore_errors=True)
+    rmtree(away, ignore_errors=True)
     with suppress(OSError):
         folder.rename(away)
     # Under its name too where the disk let it not be renamed; and a file that failed once more.
     for left in (away, folder, away):
-        shutil.rmtree(left, ignore_errors=True)
+        rmtree(left, ignore_errors=True)
 
 
 def partial_of(path: Path) -> Path:

@@ -7,14 +7,14 @@ way from the process's own to the root the least counts, in version 1 as in vers
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 _NO_LIMIT = "max"
+_CONTROLLERS = {"cpu", "memory", ""}  # whose files are read; all of version 2 are in one tree
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What was found.
 
     Attributes:
@@ -97,7 +97,7 @@ def _own_paths(root: Path) -> Iterator[tuple[str, str]]:
             yield from ((name, path) for name in controllers.split(","))
 
 
-def _mounts(root: Path) -> Iterator[tuple[str, Path, list[str]]]:
+def _mounts(root: Path) -> Iterator[tuple[str, Path, set[str]]]:
     """Where trees of groups are mounted: which part of the tree, where, and the names of its controllers."""
     for line in _lines(root / "proc/self/mountinfo"):
         about, _, filesystem = line.partition(" - ")
@@ -105,7 +105,8 @@ def _mounts(root: Path) -> Iterator[tuple[str, Path, list[str]]]:
         _, _, options = rest.partition(" ")
         if kind in ("cgroup", "cgroup2") and len(places := about.split(" ")[3:5]) == 2:
             mounted, point = places
-            yield mounted, root / point.lstrip("/"), [""] if kind == "cgroup2" else options.split(",")
+            controllers = {""} if kind == "cgroup2" else _CONTROLLERS.intersection(options.split(","))
+            yield mounted, root / point.lstrip("/"), controllers
 
 
 def _quota_cpus(group: Path) -> float | None:

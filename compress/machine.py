@@ -3,7 +3,6 @@
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -117,6 +116,8 @@ def cpu_name() -> str:
 
 def gpu_name() -> str | None:
     """The first NVIDIA GPU, by its driver's tool so that torch need not be imported; None without one."""
+    import subprocess  # slow, and no part of loading a model
+
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)

@@ -64,20 +64,30 @@ def test_importing_compress_imports_nothing_heavy() -> None:
 def test_help_imports_no_runtime() -> None:
     program = (
         "import contextlib, io, json, sys\n"
-        "from compress.cli.main import main\n"
-        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
-        "    main(['--help'])\n"
-        "print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+        "from compress.cli.main import COMMANDS, main\n"
+        "def imported(*commands):\n"
+        "    for command in commands:\n"
+        "        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "            main([*command, '--help'])\n"
+        "    return sorted({m.split('.')[0] for m in sys.modules})\n"
+        "print(json.dumps([imported([]), imported(*([name] for name in COMMANDS))]))"
     )
-    assert set(answer(program)).isdisjoint({"torch", "onnxruntime", "tokenizers", "numpy"})
+    overview, all_commands = answer(program)
+    assert set(overview).isdisjoint({"torch", "onnxruntime", "tokenizers", "numpy"})
+    assert set(all_commands).isdisjoint({"torch", "transformers", "onnxruntime", "tokenizers", "numpy"})
 
 
 def test_loading_a_model_imports_what_it_needs_and_no_more(tiny_int8: Path) -> None:
+    """Of Python's own too: importing one of those named here takes as long as importing compress."""
     program = (
-        "import compress, json, sys; compress.load(sys.argv[1])(['a text'])\n"
-        "print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+        "import numpy, onnxruntime, tokenizers, json, sys; before = set(sys.modules)\n"
+        "import compress; compress.load(sys.argv[1])(['a text'])\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
     )
-    assert set(answer(program, tiny_int8)).isdisjoint(EXTRAS)
+    slow = {"argparse", "concurrent", "importlib.abc", "importlib.metadata", "logging", "shutil", "subprocess"}
+    found = answer(program, tiny_int8)
+    assert {name.split(".")[0] for name in found}.isdisjoint(EXTRAS)
+    assert slow.isdisjoint(found)
 
 
 @pytest.mark.parametrize("model", ["tiny_onnx", "tiny_int8"])

@@ -8,7 +8,6 @@ those half-way through others, where a BERT class cannot be made yet.
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from types import ModuleType
@@ -27,7 +26,7 @@ def _register() -> None:
         import_module("compress.modeling.pruned")
 
 
-class _Finder(MetaPathFinder):
+class _Finder:  # without importlib.abc's MetaPathFinder: importing it takes longer than importing compress
     """Finds transformers with a loader that registers pruned models once it has run."""
 
     def find_spec(

@@ -9,6 +9,7 @@ a tokenizer with a part that is not known here there are no such places.
 
 import json
 import re
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,9 @@ _LETTER = "[0-9A-Za-zÀ-ÖØ-öø-ɏΆΈ-ΊΌΎ-ΡΣ-ώЀ-ҁҊ-ԯԱ-Ֆա-ֆא-ת
 _SEPARATORS = " \t\n\r!\"#$%&'()*+,-./:;<=>?@[\\]^`{|}~"
 _SEPARATOR = f"[{re.escape(_SEPARATORS)}]"
 _BEFORE_SEPARATOR = f"{_LETTER}{{2}}(?={_SEPARATOR}{_LETTER}{{2}})"
-_BETWEEN_IDEOGRAPHS = "[一-鿿](?=[一-鿿])"
-_IDEOGRAPH = re.compile("[一-鿿]")
+_FIRST_IDEOGRAPH, _LAST_IDEOGRAPH = "一", "鿿"
+_IDEOGRAPH = f"[{_FIRST_IDEOGRAPH}-{_LAST_IDEOGRAPH}]"
+_BETWEEN_IDEOGRAPHS = f"{_IDEOGRAPH}(?={_IDEOGRAPH})"
 _BLANKS = " \t\n\r"
 
 _MODELS = {"WordPiece", "WordLevel", "BPE", "Unigram"}  # each splits a word by this word alone
@@ -46,8 +48,7 @@ class Boundaries:
         self._keeps_start = keeps_start
         self._added = _AddedTokens(tokenizer)
         self._safe: dict[str, bool] = {}
-        ideographs = self._splits("中", "国") and not _IDEOGRAPH.search(self._added.characters)
-        self._pattern = re.compile(f"{_BEFORE_SEPARATOR}|{_BETWEEN_IDEOGRAPHS}" if ideographs else _BEFORE_SEPARATOR)
+        self._ideographs = self._splits("中", "国") and not any(map(_is_ideograph, self._added.characters))
 
     @classmethod
     def of(cls, tokenizer: "Tokenizer", *, keeps_start: bool) -> "Boundaries | None":
@@ -67,17 +68,17 @@ class Boundaries:
         return text
 
     def _first(self, text: str, characters: int) -> int | None:
-        found = self._pattern.finditer(text, max(0, characters - 2), 2 * characters)
+        found = _places(self._ideographs).finditer(text, max(0, characters - 2), 2 * characters)
         return next((at.end() for at in found if self._is_safe(text, at.end())), None)
 
     def _last(self, text: str, characters: int) -> int | None:
         end = len(text) - characters
-        found = self._pattern.finditer(text, max(0, end - characters), end + 3)
+        found = _places(self._ideographs).finditer(text, max(0, end - characters), end + 3)
         places = [at.end() for at in found if at.end() <= end]
         return next((place for place in reversed(places) if self._is_safe(text, place)), None)
 
     def _is_safe(self, text: str, at: int) -> bool:
-        if _IDEOGRAPH.match(text[at]):
+        if _is_ideograph(text[at]):
             return True
         around = text[at - 1 : at + 2]
         if around not in self._safe:
@@ -103,6 +104,16 @@ class Boundaries:
     def _normalized(self, text: str) -> str:
         normalizer: Any = self._tokenizer.normalizer
         return text if normalizer is None else str(normalizer.normalize_str(text))
+
+
+@cache
+def _places(ideographs: bool) -> re.Pattern[str]:
+    """What ends where a text may be cut; made for the first long text, since that takes as long as loading a graph."""
+    return re.compile(f"{_BEFORE_SEPARATOR}|{_BETWEEN_IDEOGRAPHS}" if ideographs else _BEFORE_SEPARATOR)
+
+
+def _is_ideograph(character: str) -> bool:
+    return _FIRST_IDEOGRAPH <= character <= _LAST_IDEOGRAPH
 
 
 class _AddedTokens:

@@ -219,9 +219,9 @@ def load(
     Raises:
         CompressError: the folder is not an ONNX model, a file of it is missing or changed, or a number is impossible.
     """
-    usable = threads or usable_cpus()
     if threads is not None and threads < 1:
         raise CompressError(f"load: threads must be at least 1, got {threads}")
+    usable = 1 if instances == 1 else threads or usable_cpus()  # for one, the system need not be asked
     if not 1 <= instances <= usable:
         raise CompressError(f"load: instances must be from 1 to the number of threads, {usable}, got {instances}")
     if batch_tokens is not None and batch_tokens < 1:

@@ -8,7 +8,6 @@ file costs a millisecond.
 import mmap
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from itertools import count
 from math import prod
 from pathlib import Path
@@ -54,8 +53,7 @@ class Field(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """The ONNX file to run, and why, in words."""
 
     graph: Path
@@ -93,12 +91,15 @@ def precision_of(graph: Path) -> str:
     return next(precision for name, precision in GRAPHS.items() if name.endswith(graph.name))
 
 
-def check_graph(path: Path) -> None:
-    """Refuse what is not a whole ONNX file written by this package, all in one piece and of a known version."""
+def check_graph(path: Path) -> set[str]:
+    """Refuse what is not a whole ONNX file written by this package, all in one piece and of a known version.
+
+    Returns the graph's operators, by their ONNX names.
+    """
     if path.stat().st_size == 0:
         raise CompressError(f"{path}: is empty; make or copy the folder again")
     try:
-        _check_model(path, content_of(path))
+        return _check_model(path, content_of(path))
     except (IndexError, ValueError):
         raise CompressError(
             f"{path}: not a whole ONNX file, truncated or something else; make or copy the folder again"
@@ -158,16 +159,18 @@ def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
             yield field.value
 
 
-def _check_model(path: Path, view: memoryview) -> None:
+def _check_model(path: Path, view: memoryview) -> set[str]:
     told = _by_number(view)
     version, producer = told.get(_IR_VERSION), told.get(_PRODUCER_NAME, b"")
     graphs = list(_messages(view, GRAPH))
     if not isinstance(version, int) or len(graphs) != 1 or isinstance(producer, int):
         raise ValueError
-    for location in _external(graphs[0]):
-        outside = not (path.parent / location).resolve().is_relative_to(path.parent.resolve())
-        where = "outside its folder; do not use it" if outside else "beside it, ours keep them inside; export it again"
-        raise CompressError(f"{path}: its weights are in {location!r}, {where}")
+    used = set()
+    for part, entry in _entries(graphs[0]):
+        if part == _NODE and entry.number == _OP_TYPE and isinstance(entry.value, memoryview):
+            used.add(bytes(entry.value).decode())
+        elif part == INITIALIZER and entry.number == EXTERNAL_DATA and isinstance(entry.value, memoryview):
+            _refuse_location(path, entry.value)
     if version > NEWEST_IR:
         raise CompressError(f"{path}: has ONNX IR version {version}, at most {NEWEST_IR} is read here; export it again")
     if (name := bytes(producer).decode()) != PRODUCER:
@@ -175,10 +178,11 @@ def _check_model(path: Path, view: memoryview) -> None:
             f"{path}: was made by {name or 'an unnamed program'}, not by {PRODUCER}; export the PyTorch model with "
             "'compress export'"
         )
+    return used
 
 
-def _external(graph: memoryview) -> Iterator[str]:
-    """Where weights lie that are not in the graph itself; the messages inside are walked too, to find truncation."""
+def _entries(graph: memoryview) -> Iterator[tuple[int, Field]]:
+    """The fields of nodes and weights, each with the number of what it is in; all are walked, to find truncation."""
     walked = count()
     for part in fields(graph):
         if part.number not in (_NODE, INITIALIZER) or isinstance(part.value, int):
@@ -186,11 +190,18 @@ def _external(graph: memoryview) -> Iterator[str]:
         for entry in fields(part.value):
             if next(walked) > _MOST_FIELDS:
                 raise ValueError
-            if part.number == INITIALIZER and entry.number == EXTERNAL_DATA and isinstance(entry.value, memoryview):
-                pair = _by_number(entry.value)
-                key, location = pair.get(KEY), pair.get(VALUE)
-                if isinstance(key, memoryview) and isinstance(location, memoryview) and bytes(key) == b"location":
-                    yield bytes(location).decode()
+            yield part.number, entry
+
+
+def _refuse_location(path: Path, entry: memoryview) -> None:
+    """Refuse a graph in ``path`` of which this is where weights lie that are not in the graph itself."""
+    pair = _by_number(entry)
+    key, value = pair.get(KEY), pair.get(VALUE)
+    if isinstance(key, memoryview) and isinstance(value, memoryview) and bytes(key) == b"location":
+        location = bytes(value).decode()
+        outside = not (path.parent / location).resolve().is_relative_to(path.parent.resolve())
+        where = "outside its folder; do not use it" if outside else "beside it, ours keep them inside; export it again"
+        raise CompressError(f"{path}: its weights are in {location!r}, {where}")
 
 
 def _by_number(message: memoryview) -> dict[int, int | memoryview]:

@@ -22,7 +22,6 @@ from compress.runtime.graph_file import (
     REQUIRED_INPUTS,
     check_graph,
     choose_graph,
-    operators,
     precision_of,
 )
 from compress.runtime.mapped import CAN_MAP, FOLDER_OPTION, without_weights
@@ -62,8 +61,7 @@ class OnnxPredictor:
         self.precision = precision_of(graph)
         self.size_bytes = graph.stat().st_size
         self.parameters = manifest.parameters
-        check_graph(graph)
-        self.batch_tokens = batch_tokens_of(operators(graph))
+        self.batch_tokens = batch_tokens_of(check_graph(graph))
         self.threads = threads or usable_cpus()
         self.instances = min(instances, self.threads)  # pickled where there are more CPUs than here
         self._asked_threads, self._asked_provider = threads, provider

@@ -5,7 +5,7 @@ A step's module is imported when it is needed: ``compress --help`` must work wit
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pkgutil import resolve_name
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,12 +40,15 @@ class StepSpec:
     @property
     def call(self) -> Callable[..., Any]:
         """The function itself."""
-        return resolve_name(f"{self.module}:{self.name}")  # type: ignore[no-any-return]
+        return getattr(import_module(self.module), self.name)  # type: ignore[no-any-return]
 
     @property
     def settings(self) -> "type[Settings]":
-        """The step's own settings."""
-        return resolve_name(f"{self.module}:{self.name.capitalize()}Config")  # type: ignore[no-any-return]
+        """The step's own settings: of :mod:`compress.config`, else of its module, whose import may take seconds."""
+        from compress import config
+
+        name = f"{self.name.capitalize()}Config"
+        return getattr(config if hasattr(config, name) else import_module(self.module), name)  # type: ignore[no-any-return]
 
     @property
     def groups(self) -> "tuple[type[Settings], ...]":
