@@ -65,7 +65,7 @@ def made(kind: Kind, tiny_encoder: Path, tmp_path: Path) -> tuple[Checkpoint, Pa
     model = make_bert(heads, neurons, labels=kind.labels)
     checkpoint = make_checkpoint(tiny_encoder, model, labels, task=kind.task)
     save_checkpoint(checkpoint, tmp_path / "torch")
-    rows = rows_of(kind, labels, 2 * max(kind.labels, 20))
+    rows = rows_of(kind, labels, max(kind.labels, 40))
     (tmp_path / "data").mkdir()
     for split in ("train", "validation", "test"):
         write_rows(tmp_path / "data" / f"{split}.jsonl", rows)

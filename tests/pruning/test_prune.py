@@ -41,13 +41,18 @@ def config_of(folder: Path) -> Any:
     ids=["layers", "layers and units", "hidden size", "everything, in rounds"],
 )
 def test_what_is_asked_for_goes(
-    tiny_torch: Path, tiny_data: Path, tmp_path: Path, settings: dict[str, Any], shape: dict[str, Any]
+    tiny_torch: Path, few_data: Path, tmp_path: Path, settings: dict[str, Any], shape: dict[str, Any]
 ) -> None:
-    result = compress.prune(tiny_torch, tiny_data, tmp_path / "pruned", **{**FAST, "epochs": 1, **settings})
-    found = config_of(result.folder).to_dict()
+    more = {**FAST, "batch_size": 8, "learning_rate": 1e-3, "epochs": 1}
+    result = compress.prune(tiny_torch, few_data, tmp_path / "pruned", **{**more, **settings})
+    pruned = load_classifier(str(result.folder))
+    found = pruned.model.config.to_dict()
     found |= {"heads": sum(found["heads_per_layer"]), "neurons": sum(found["neurons_per_layer"])}
     assert {name: found[name] for name in shape} == shape
-    assert result.metrics["parameters"] < result.metrics["parameters_before"]
+    assert all(neurons % 32 == 0 for neurons in found["neurons_per_layer"])
+    parameters, before = result.metrics["parameters"], result.metrics["parameters_before"]
+    assert parameters == pruned.parameters == read_manifest(result.folder).parameters
+    assert parameters < before == load_classifier(str(tiny_torch)).parameters
     assert result.metrics["validation_accuracy"] > 0.7
 
 
@@ -76,10 +81,10 @@ def test_rounds_end_where_one_cut_would_and_share_the_epochs() -> None:
 
 
 def test_every_round_has_the_first_teacher_and_the_cut_model_of_the_round_before(
-    tiny_torch: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_torch: Path, few_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {**FAST, "heads": 0.5, "epochs": 2, "rounds": 2, "teacher_cache": str(tmp_path / "cache")}
-    result = compress.prune(tiny_torch, tiny_data, tmp_path / "pruned", **settings)
+    result = compress.prune(tiny_torch, few_data, tmp_path / "pruned", **settings)
     told = capsys.readouterr().err
     assert "round 1 of 2" in told
     assert sum(config_of(result.folder).heads_per_layer) == 8
@@ -129,10 +134,10 @@ def test_killed_in_any_round_it_goes_on_and_ends_as_if_it_had_not_been(
 
 
 def test_steps_are_counted_on_over_the_rounds_and_the_curve_holds_them_all(
-    tiny_torch: Path, few_data: Path, tmp_path: Path
+    shallow_torch: Path, few_data: Path, tmp_path: Path
 ) -> None:
-    rounds = {**FAST, "heads": 0.5, "epochs": 3, "rounds": 3, "eval_steps": 4, "patience": 2, "batch_size": 4}
-    result = compress.prune(tiny_torch, few_data, tmp_path / "pruned", **rounds)
+    rounds = {**FAST, "heads": 0.5, "epochs": 3, "rounds": 3, "eval_steps": 2, "patience": 2, "batch_size": 8}
+    result = compress.prune(shallow_torch, few_data, tmp_path / "pruned", **rounds)
     records = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
     steps = [record["step"] for record in records]
     assert steps == sorted(steps)

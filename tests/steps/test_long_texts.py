@@ -52,11 +52,11 @@ def documents(data: Path) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def made(tiny_encoder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def made(shallow_encoder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of all kinds, from one finetune in windows."""
     home = tmp_path_factory.mktemp("windows")
     compress.finetune(
-        tiny_encoder,
+        shallow_encoder,
         data,
         home / "teacher",
         max_length=24,
@@ -67,7 +67,7 @@ def made(tiny_encoder: Path, data: Path, tmp_path_factory: pytest.TempPathFactor
         learning_rate=1e-3,
         **QUICK,
     )
-    compress.distill(home / "teacher", data, home / "student", layers=2, epochs=1, augment=1, **QUICK)
+    compress.distill(home / "teacher", data, home / "student", layers=1, epochs=1, augment=1, **QUICK)
     compress.prune(home / "student", data, home / "pruned", heads=0.5, epochs=0, **QUICK)
     compress.export(home / "pruned", home / "onnx", threads=1)
     compress.quantize(home / "onnx", data, home / "int8", max_drop=100, threads=1)
