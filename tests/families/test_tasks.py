@@ -97,12 +97,11 @@ def test_each_task_goes_all_the_way(
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     expected = 1 / (1 + np.exp(-logits)) if "multi" in task else exponents / exponents.sum(axis=1, keepdims=True)
     assert found == pytest.approx(expected, abs=1e-5)
-    for name, bound in (("fp16", 0.05), ("int8", 0.6), ("static", 0.6)):
+    for name, share in (("fp16", 0.01), ("int8", 0.2), ("static", 0.2)):  # of what the logits are apart
         temperature = read_manifest(tmp_path / name).history[-1]["metrics"].get("temperature", 1.0)
         with compress.load(tmp_path / name, threads=1) as classifier:
             off = np.abs(classifier.logits(texts) * temperature - logits).max()
-        print("OFF", model_type, name, off, np.ptp(logits, axis=0).max(), logits.std(axis=0).max())
-        assert off < bound, name
+        assert off < share * np.ptp(logits, axis=0).max(), name
     config = json.loads((tmp_path / "int8" / "config.json").read_text())
     assert (config["model_type"], config["architectures"]) == (model_type, [family.classifier])
     assert (tmp_path / "int8" / "vocab.txt").is_file() == (model_type in ("electra", "distilbert"))
