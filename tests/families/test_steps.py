@@ -1,4 +1,4 @@
-"""Every step for the families beside BERT and DistilBERT, each with a tokenizer of its own kind."""
+"""Steps for the families beside BERT, each with a tokenizer of its own kind."""
 
 from pathlib import Path
 from shutil import copyfile
@@ -85,12 +85,13 @@ def test_texts_and_pairs_are_read_as_by_transformers(model_type: str, shared_dat
         assert np.array_equal(feeds["attention_mask"], expected["attention_mask"])
 
 
+@pytest.mark.parametrize("model_type", ["electra", "distilbert"])
 def test_a_student_of_some_layers_learns_from_every_kind_of_state(
-    teachers: Any, tiny_data: Path, few_data: Path, tmp_path: Path
+    model_type: str, teachers: Any, tiny_data: Path, few_data: Path, tmp_path: Path
 ) -> None:
     weights: dict[str, Any] = {f"{name}_weight": 0.1 for name in ("embedding", "hidden", "attention", "relation")}
     sizes: dict[str, Any] = {"layers": [1], "heads": 3, "ffn_size": 64, "hidden_size": 40, "eval_steps": 12}
-    compress.distill(teachers("electra"), few_data, tmp_path / "student", epochs=6, **sizes, **weights, **TRAINING)
+    compress.distill(teachers(model_type), few_data, tmp_path / "student", epochs=6, **sizes, **weights, **TRAINING)
     assert Widths.of(load_classifier(str(tmp_path / "student")).model) == Widths.even(1, 3, 64)
     compress.export(tmp_path / "student", tmp_path / "onnx", threads=1)
     assert accuracy(tmp_path / "onnx", tiny_data) > 0.7
@@ -113,7 +114,10 @@ def test_it_is_pruned_to_a_latency_and_measured(teachers: Any, tiny_data: Path, 
     assert main(["doctor", str(tmp_path / "onnx")]) == 0
 
 
-@pytest.mark.parametrize("model_type", ["roberta", "xlm-roberta", "modernbert", "deberta-v2"])
+@pytest.mark.parametrize(
+    "model_type",
+    ["roberta", "distilbert", "modernbert", "deberta-v2", pytest.param("xlm-roberta", marks=pytest.mark.slow)],
+)
 def test_its_vocabulary_is_cut_and_what_is_known_is_answered_as_before_bit_for_bit(
     model_type: str, teachers: Any, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +136,7 @@ def test_its_vocabulary_is_cut_and_what_is_known_is_answered_as_before_bit_for_b
 
 @pytest.mark.parametrize(
     ("model_type", "reason"),
-    [("modernbert", r"it normalizes texts \(NFC\)"), ("xlm-roberta", r"\(Unigram\) is neither")],
+    [("modernbert", r"it normalizes texts \(NFC\)"), ("deberta-v2", r"\(Unigram\) is neither")],
 )
 def test_a_single_file_is_refused_for_tokenizers_that_no_operator_has(
     model_type: str, reason: str, teachers: Any, tmp_path: Path
