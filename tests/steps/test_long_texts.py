@@ -151,10 +151,10 @@ def words(model: Checkpoint, encodings: Encodings) -> list[str]:
     return list(model.tokenizer.convert_ids_to_tokens(encodings.ids.tolist()))
 
 
-def test_the_head_and_the_tail_in_every_step(tiny_torch: Path, data: Path, tmp_path: Path) -> None:
+def test_the_head_and_the_tail_in_every_step(shallow_torch: Path, data: Path, tmp_path: Path) -> None:
     """Distill may choose another mode than its teacher's."""
     compress.distill(
-        tiny_torch,
+        shallow_torch,
         data,
         tmp_path / "student",
         layers=1,
@@ -168,7 +168,7 @@ def test_the_head_and_the_tail_in_every_step(tiny_torch: Path, data: Path, tmp_p
     student = TorchPredictor(load_classifier(str(tmp_path / "student")))
     difference = predict_logits(student, [text]) - compress.load(tmp_path / "onnx", threads=1).logits([text])
     assert np.abs(difference).max() < 1e-5
-    assert student.encoder([text])[0].ids[-2] == load_classifier(str(tiny_torch)).tokenizer.convert_tokens_to_ids(
+    assert student.encoder([text])[0].ids[-2] == load_classifier(str(shallow_torch)).tokenizer.convert_tokens_to_ids(
         "superb"
     )
     with pytest.raises(CompressError, match="reads long texts by head-tail, and as single_file only"):
