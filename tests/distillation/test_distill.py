@@ -258,8 +258,8 @@ def test_a_student_of_another_width_learns_from_hidden_states_through_a_map(
 def test_a_student_may_start_from_an_encoder(
     tiny_torch: Path, shallow_encoder: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    settings = {**FAST, "student": str(shallow_encoder), "epochs": 3, "eval_steps": 15}
-    result = compress.distill(tiny_torch, tiny_data, tmp_path / "student", **settings)
+    settings = {**FAST, "batch_size": 8, "learning_rate": 1e-3, "epochs": 3, "eval_steps": 30}
+    result = compress.distill(tiny_torch, tiny_data, tmp_path / "student", student=str(shallow_encoder), **settings)
     manifest = read_manifest(result.folder)
     assert manifest.labels == LABELS
     assert [entry["step"] for entry in manifest.history] == ["finetune", "distill"]
