@@ -172,7 +172,7 @@ def shallow_torch(shallow_encoder: Path, tiny_data: Path, once: Callable[..., Pa
     """The encoder's first layer fine-tuned on the data."""
     import compress
 
-    settings = {"epochs": 3, "learning_rate": 1e-3, "precision": "fp32"}
+    settings = {"epochs": 3, "learning_rate": 1e-3, "precision": "fp32", "batch_size": 8}
     return once("shallow", compress.finetune, shallow_encoder, tiny_data, **settings)
 
 
