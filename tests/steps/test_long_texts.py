@@ -144,7 +144,7 @@ def test_a_students_judge_compares_pooled_answers(made: dict[str, Path], documen
     answers = predict_logits(TorchPredictor(teacher), documents.validation.texts)
     chosen_by = judge([teacher], corpus, encode(teacher, documents.validation))
     assert chosen_by(answers) == pytest.approx(0, abs=1e-5)
-    assert chosen_by(answers[::-1].copy()) > 1e-3
+    assert chosen_by(answers[:, ::-1].copy()) > 1e-3
 
 
 def words(model: Checkpoint, encodings: Encodings) -> list[str]:
