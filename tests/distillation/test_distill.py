@@ -160,7 +160,7 @@ def test_a_loss_of_the_users_own_is_minimised_and_told(
 ) -> None:
     teacher = load_classifier(str(tiny_torch))
     own = f"{__name__}.{nearer_to_the_teachers_end.__name__}"
-    settings = {"epochs": 4, "batch_size": 8, "loss": own, "loss_weight": 10.0, "cache_gb": cache_gb}
+    settings: dict[str, Any] = {"epochs": 4, "batch_size": 8, "loss": own, "loss_weight": 10.0, "cache_gb": cache_gb}
     learn(teacher, student_of(teacher, layers=2), some_data, tmp_path, **settings)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     told = [record["custom"] for record in records if "custom" in record]

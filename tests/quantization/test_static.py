@@ -175,7 +175,7 @@ def test_static_graphs_go_through_the_same_gate_into_a_folder(
 def test_auto_takes_the_faster_kind_of_those_that_pass(
     two_layers_onnx: Path, few_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {"activations": "auto", "max_drop": 100, "threads": 1}
+    settings: dict[str, Any] = {"activations": "auto", "max_drop": 100, "threads": 1}
     metrics = compress.quantize(two_layers_onnx, few_data, tmp_path / "out", **settings).metrics
     speeds = metrics["texts_per_s"]
     assert speeds.keys() == {"dynamic", "static"}
