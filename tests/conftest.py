@@ -168,6 +168,15 @@ def tiny_torch(tiny_encoder: Path, tiny_data: Path, once: Callable[..., Path]) -
 
 
 @pytest.fixture(scope="session")
+def shallow_torch(shallow_encoder: Path, tiny_data: Path, once: Callable[..., Path]) -> Path:
+    """The encoder's first layer fine-tuned on the data."""
+    import compress
+
+    settings = {"epochs": 3, "learning_rate": 1e-3, "precision": "fp32", "batch_size": 8}
+    return once("shallow", compress.finetune, shallow_encoder, tiny_data, **settings)
+
+
+@pytest.fixture(scope="session")
 def tiny_onnx(tiny_torch: Path, once: Callable[..., Path]) -> Path:
     """The export of ``tiny_torch``."""
     import compress

@@ -36,8 +36,8 @@ ONE_EPOCH: dict[str, Any] = {**FAST, "epochs": 1, "eval_steps": 1000, "layers": 
 
 
 @pytest.fixture(scope="module")
-def data(tiny_data: Path) -> Dataset:
-    return read(tiny_data)
+def data(few_data: Path) -> Dataset:
+    return read(few_data)
 
 
 @pytest.fixture(autouse=True)
@@ -94,10 +94,10 @@ def texts_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 
 
 def test_a_student_of_another_family_and_tokenizer_keeps_both_and_learns(
-    tiny_torch: Path, foreigner: Path, tiny_data: Path, tmp_path: Path
+    tiny_torch: Path, foreigner: Path, few_data: Path, tmp_path: Path
 ) -> None:
     settings = {**FAST, "hard_weight": 0.0, "epochs": 1, "eval_steps": 1000}
-    result = compress.distill(tiny_torch, tiny_data, tmp_path / "student", student=str(foreigner), **settings)
+    result = compress.distill(tiny_torch, few_data, tmp_path / "student", student=str(foreigner), **settings)
     before, student = load_classifier(str(foreigner)), load_classifier(str(result.folder))
     assert student.model.config.model_type == "distilbert"
     assert student.tokenizer.get_vocab() == before.tokenizer.get_vocab()
@@ -134,29 +134,29 @@ def test_in_altered_texts_a_teacher_reads_its_own_mask(
         for model, read in ((student, own), (teacher, its))
     ]
     assert masks[0] == masks[1]
-    assert sum(masks[0]) > 100
+    assert sum(masks[0]) > 30
     assert corpus.read_by(student, own, 0) is own
 
 
 def test_losses_that_compare_tokens_are_refused_for_another_tokenizer(
-    tiny_torch: Path, foreigner: Path, tiny_data: Path, tmp_path: Path
+    tiny_torch: Path, foreigner: Path, few_data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(CompressError, match=r"its tokenizer is not that of .*; so key\.\d+ cannot .* only soft_weight"):
-        compress.distill(tiny_torch, tiny_data, tmp_path / "out", student=str(foreigner), relation_weight=1.0, **FAST)
+        compress.distill(tiny_torch, few_data, tmp_path / "out", student=str(foreigner), relation_weight=1.0, **FAST)
     assert not (tmp_path / "out").exists()
 
 
 def test_several_teachers_teach_the_mean_of_their_probabilities_and_read_each_text_once(
     tiny_torch: Path,
     foreigner: Path,
-    tiny_data: Path,
+    few_data: Path,
     data: Dataset,
     tmp_path: Path,
     texts_read: Iterator[Counter[str]],
 ) -> None:
     """The same student, bit for bit, as from a file with those means: so the file's answers are what is learned."""
     counts, texts = next(texts_read), len({*data.train.texts, *data.validation.texts})
-    averaged = compress.distill([tiny_torch, foreigner], tiny_data, tmp_path / "averaged", **ONE_EPOCH)
+    averaged = compress.distill([tiny_torch, foreigner], few_data, tmp_path / "averaged", **ONE_EPOCH)
     assert counts == {"bert": texts, "distilbert": texts}
     assert averaged.metrics["teachers"] == [str(tiny_torch), str(foreigner)]
 
@@ -166,32 +166,32 @@ def test_several_teachers_teach_the_mean_of_their_probabilities_and_read_each_te
     own = predict_logits(TorchPredictor(load_classifier(str(foreigner))), data.train.texts)
     assert torch.allclose(each[1].flip(1), torch.from_numpy(own).double().softmax(dim=-1), atol=1e-5)
     file = answer_file(tmp_path / "mean.jsonl", data, torch.stack(each).mean(dim=0))
-    compress.distill(tiny_torch, tiny_data, tmp_path / "answered", teacher_answers=file, **ONE_EPOCH)
+    compress.distill(tiny_torch, few_data, tmp_path / "answered", teacher_answers=file, **ONE_EPOCH)
     assert same_weights(weights_in(tmp_path / "averaged"), weights_in(tmp_path / "answered"))
-    compress.distill(tiny_torch, tiny_data, tmp_path / "alone", **ONE_EPOCH)
+    compress.distill(tiny_torch, few_data, tmp_path / "alone", **ONE_EPOCH)
     assert not same_weights(weights_in(tmp_path / "averaged"), weights_in(tmp_path / "alone"))
     assert counts == {"bert": texts, "distilbert": texts}
 
 
 def test_a_teachers_own_probabilities_in_a_file_teach_as_it_does(
-    tiny_torch: Path, tiny_data: Path, data: Dataset, tmp_path: Path
+    tiny_torch: Path, few_data: Path, data: Dataset, tmp_path: Path
 ) -> None:
     file = answer_file(tmp_path / "own.jsonl", data, probabilities_of(load_classifier(str(tiny_torch)), data))
-    twice = compress.distill([tiny_torch] * 2, tiny_data, tmp_path / "twice", **ONE_EPOCH)
-    answered = compress.distill(tiny_torch, tiny_data, tmp_path / "answered", teacher_answers=file, **ONE_EPOCH)
+    twice = compress.distill([tiny_torch] * 2, few_data, tmp_path / "twice", **ONE_EPOCH)
+    answered = compress.distill(tiny_torch, few_data, tmp_path / "answered", teacher_answers=file, **ONE_EPOCH)
     assert same_weights(weights_in(twice.folder), weights_in(answered.folder))
     assert (twice.metrics["judged_by"], answered.metrics["judged_by"]) == ("divergence", "accuracy")
-    alone = compress.distill(tiny_torch, tiny_data, tmp_path / "alone", **ONE_EPOCH)
+    alone = compress.distill(tiny_torch, few_data, tmp_path / "alone", **ONE_EPOCH)
     assert alone.metrics["curve"][-1]["loss"] == pytest.approx(answered.metrics["curve"][-1]["loss"], rel=1e-3)
 
 
 def test_teachers_with_other_labels_are_refused(
-    tiny_torch: Path, foreigner: Path, tiny_data: Path, tmp_path: Path
+    tiny_torch: Path, foreigner: Path, few_data: Path, tmp_path: Path
 ) -> None:
     other = load_classifier(str(foreigner))
     save_checkpoint(replace(other, labels=("negative", "neutral")), tmp_path / "other")
     with pytest.raises(CompressError, match="its labels are not the data's; only the model has neutral"):
-        compress.distill([tiny_torch, tmp_path / "other"], tiny_data, tmp_path / "out", **FAST)
+        compress.distill([tiny_torch, tmp_path / "other"], few_data, tmp_path / "out", **FAST)
 
 
 def test_a_tokenizer_that_cuts_at_the_other_end_is_another(tiny_torch: Path) -> None:

@@ -46,6 +46,11 @@ def data(tiny_data: Path) -> Dataset:
     return read(tiny_data)
 
 
+@pytest.fixture(scope="module")
+def some_data(few_data: Path) -> Dataset:
+    return read(few_data)
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
@@ -61,57 +66,41 @@ def student_of(teacher: Checkpoint, **settings: Any) -> Checkpoint:
     return make_student(teacher, DistillConfig.parse(settings))
 
 
-def test_soft_labels_alone_bring_the_student_to_agree_with_its_teacher(
-    tiny_torch: Path, data: Dataset, tmp_path: Path
-) -> None:
-    teacher = load_classifier(str(tiny_torch))
-    before = weights_of(teacher.model)
-    student = student_of(teacher, layers=2)
-
-    def distance() -> tuple[float, float]:
-        logits = [predict_logits(TorchPredictor(model), data.test.texts) for model in (teacher, student)]
-        scores = [torch.from_numpy(found).softmax(dim=-1) for found in logits]
-        agree = scores[0].argmax(dim=-1) == scores[1].argmax(dim=-1)
-        return float(agree.double().mean()), float((scores[0] - scores[1]).abs().mean())
-
-    agreement, apart = distance()
-    learn(teacher, student, data, tmp_path, epochs=8, hard_weight=0.0)
-    assert agreement + 0.1 < distance()[0] >= 0.85  # a few of 60 texts are close calls for the teacher too
-    assert distance()[1] < apart / 2
-    assert same_weights(weights_of(teacher.model), before)
-
-
-def test_the_teachers_weights_are_hashed_once(
+def test_soft_labels_alone_bring_the_student_to_agree_with_its_teacher_on_each_label_by_name(
     tiny_torch: Path, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The student has the labels in another order. The teacher's weights are hashed once, and stay as they are."""
     teacher = load_classifier(str(tiny_torch))
-    student, weights, reads = student_of(teacher, layers=1), teacher.model.state_dict, []
+    student = replace(student_of(teacher, layers=1), labels=LABELS[::-1])
+    head = parts(student.model).classifier
+    with torch.no_grad():
+        head.weight.copy_(head.weight.flip(0))
+        head.bias.copy_(head.bias.flip(0))
+    before, weights, reads = weights_of(teacher.model), teacher.model.state_dict, []
 
     def counted() -> dict[str, Any]:
         reads.append(1)
         return weights()
 
+    def distance() -> tuple[float, float]:
+        theirs, own = (predict_logits(TorchPredictor(model), data.test.texts) for model in (teacher, student))
+        scores = [torch.from_numpy(found).softmax(dim=-1) for found in (theirs, own[:, ::-1].copy())]
+        agree = scores[0].argmax(dim=-1) == scores[1].argmax(dim=-1)
+        return float(agree.double().mean()), float((scores[0] - scores[1]).abs().mean())
+
+    agreement, apart = distance()
     monkeypatch.setattr(teacher.model, "state_dict", counted)
-    learn(teacher, student, data, tmp_path, epochs=1)
+    learn(teacher, student, data, tmp_path, epochs=4, eval_steps=15, hard_weight=0.0)
     assert len(reads) == 1
-
-
-def test_the_columns_of_a_teacher_with_its_labels_in_another_order_are_matched_by_name(
-    tiny_torch: Path, data: Dataset, tmp_path: Path
-) -> None:
-    teacher = load_classifier(str(tiny_torch))
-    student = replace(student_of(teacher, layers=2), labels=LABELS[::-1])
-    head = parts(student.model).classifier
-    with torch.no_grad():
-        head.weight.copy_(head.weight.flip(0))
-        head.bias.copy_(head.bias.flip(0))
-    learn(teacher, student, data, tmp_path, epochs=8, hard_weight=0.0)
     assert student.labels == LABELS[::-1]
-    theirs, its = (predict_logits(TorchPredictor(model), data.test.texts) for model in (teacher, student))
-    assert np.mean(theirs.argmax(axis=1) == 1 - its.argmax(axis=1)) > 0.8  # by column it would be below 0.2
+    assert agreement + 0.1 < distance()[0] >= 0.85  # a few of 60 texts are close calls for the teacher too
+    assert distance()[1] < apart / 2
+    assert same_weights(weights_of(teacher.model), before)
 
 
-def test_a_teachers_own_table_stays_and_another_is_trained(tiny_torch: Path, data: Dataset, tmp_path: Path) -> None:
+def test_a_teachers_own_table_stays_and_another_is_trained(
+    tiny_torch: Path, some_data: Dataset, tmp_path: Path
+) -> None:
     teacher = load_classifier(str(tiny_torch))
 
     def moved(changed: bool, **settings: Any) -> bool:
@@ -121,7 +110,7 @@ def test_a_teachers_own_table_stays_and_another_is_trained(tiny_torch: Path, dat
             table.data.mul_(1.01)
         before = table.detach().clone()
         (tmp_path / f"{changed}{settings}").mkdir()
-        learn(teacher, student, data, tmp_path / f"{changed}{settings}", epochs=1, **settings)
+        learn(teacher, student, some_data, tmp_path / f"{changed}{settings}", epochs=1, **settings)
         return not torch.equal(table, before)
 
     assert not moved(changed=False)
@@ -139,12 +128,12 @@ def test_unlabeled_texts_and_altered_ones_are_labelled_by_the_teacher_and_help(
     unlabeled.write_text("\n".join(map(str, data.train.texts[12:])) + "\n", encoding="utf-8")
     teacher = load_classifier(str(tiny_torch))
 
-    def steps_and_agreement(**settings: Any) -> tuple[int, float]:
+    def steps_and_agreement(epochs: int = 4, **settings: Any) -> tuple[int, float]:
         student = student_of(teacher, layers=1)
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
         small: dict[str, Any] = {"batch_size": 8, "learning_rate": 1e-3}
-        training = learn(teacher, student, few, folder, epochs=4, patience=100, **small, **settings)
+        training = learn(teacher, student, few, folder, epochs=epochs, patience=100, **small, **settings)
         answers = [
             predict_logits(TorchPredictor(model), data.test.texts).argmax(axis=1) for model in (teacher, student)
         ]
@@ -153,7 +142,7 @@ def test_unlabeled_texts_and_altered_ones_are_labelled_by_the_teacher_and_help(
     alone, more = steps_and_agreement(), steps_and_agreement(unlabeled=str(unlabeled))
     assert more[0] > 10 * alone[0]
     assert more[1] > max(0.9, alone[1])
-    assert steps_and_agreement(augment=10)[0] > 5 * alone[0]
+    assert 4 * steps_and_agreement(epochs=1, augment=10)[0] > 5 * alone[0]
 
 
 def nearer_to_the_teachers_end(student: States, teacher: States, batch: Batch) -> torch.Tensor:
@@ -167,13 +156,12 @@ nearer_to_the_teachers_end.teacher_wanted = ("hidden.3",)  # type: ignore[attr-d
 
 @pytest.mark.parametrize("cache_gb", [4.0, 0.0])  # states from disk, and from the teacher beside the student
 def test_a_loss_of_the_users_own_is_minimised_and_told(
-    tiny_torch: Path, data: Dataset, tmp_path: Path, cache_gb: float
+    tiny_torch: Path, some_data: Dataset, tmp_path: Path, cache_gb: float
 ) -> None:
     teacher = load_classifier(str(tiny_torch))
     own = f"{__name__}.{nearer_to_the_teachers_end.__name__}"
-    learn(
-        teacher, student_of(teacher, layers=2), data, tmp_path, epochs=3, loss=own, loss_weight=10.0, cache_gb=cache_gb
-    )
+    settings: dict[str, Any] = {"epochs": 4, "batch_size": 8, "loss": own, "loss_weight": 10.0, "cache_gb": cache_gb}
+    learn(teacher, student_of(teacher, layers=2), some_data, tmp_path, **settings)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     told = [record["custom"] for record in records if "custom" in record]
     assert told[-1] < told[0] / 2
@@ -192,26 +180,26 @@ class Mapped(nn.Module):
 
 
 def test_a_loss_may_be_a_module_with_weights_and_its_name_is_kept(
-    tiny_torch: Path, tiny_data: Path, tmp_path: Path
+    tiny_torch: Path, few_data: Path, tmp_path: Path
 ) -> None:
     loss = Mapped()
     settings = {**FAST, "layers": 1, "epochs": 1, "learning_rate": 0.05}
-    result = compress.distill(tiny_torch, tiny_data, tmp_path / "student", loss=loss, **settings)
+    result = compress.distill(tiny_torch, few_data, tmp_path / "student", loss=loss, **settings)
     assert loss.scale.item() < 4.9
     told = read_manifest(result.folder).history[-1]["config"]["loss"]
     assert told.startswith(f"{__name__}.Mapped (")
 
 
 def test_a_student_reads_no_more_than_its_teacher_can(
-    tiny_torch: Path, tiny_data: Path, tiny_encoder: Path, tmp_path: Path
+    tiny_torch: Path, few_data: Path, shallow_encoder: Path, tmp_path: Path
 ) -> None:
-    compress.finetune(tiny_encoder, tiny_data, tmp_path / "short", max_length=8, **SHORT)
-    compress.prune(tiny_torch, tiny_data, tmp_path / "pruned", teacher=str(tmp_path / "short"), heads=0.25, **SHORT)
+    compress.finetune(shallow_encoder, few_data, tmp_path / "short", max_length=8, **SHORT)
+    compress.prune(tiny_torch, few_data, tmp_path / "pruned", teacher=str(tmp_path / "short"), heads=0.25, **SHORT)
     assert read_manifest(tmp_path / "pruned").max_length == 8
 
 
 def test_states_from_disk_and_from_the_teacher_beside_teach_the_same(
-    tiny_torch: Path, tiny_data: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+    tiny_torch: Path, few_data: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {
         **SHORT,
@@ -223,7 +211,7 @@ def test_states_from_disk_and_from_the_teacher_beside_teach_the_same(
     }
     losses = []
     for name, cache_gb in (("kept", 4.0), ("beside", 0.0)):
-        result = compress.distill(tiny_torch, tiny_data, tmp_path / name, cache_gb=cache_gb, **settings)
+        result = compress.distill(tiny_torch, few_data, tmp_path / name, cache_gb=cache_gb, **settings)
         losses.append([point["loss"] for point in result.metrics["curve"]])
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
     assert "answers each batch as it comes" in capsys.readouterr().err
@@ -233,7 +221,7 @@ def test_states_from_disk_and_from_the_teacher_beside_teach_the_same(
 def test_the_student_that_is_kept_is_the_one_nearest_its_teacher_unless_a_metric_is_named(
     tiny_torch: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    settings = {**SHORT, "layers": 2, "eval_steps": 2, "patience": 100}
+    settings = {**SHORT, "layers": 1, "eval_steps": 2, "patience": 100}
     metrics = compress.distill(tiny_torch, tiny_data, tmp_path / "nearest", **settings).metrics
     curve = metrics["curve"]
     assert metrics["judged_by"] == "divergence"
@@ -258,25 +246,20 @@ def test_a_student_of_another_width_learns_from_hidden_states_through_a_map(
     tiny_torch: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     result = compress.distill(
-        tiny_torch, tiny_data, tmp_path / "student", layers=2, hidden_size=32, heads=2, ffn_size=64, epochs=12,
-        hidden_weight=1.0, embedding_weight=1.0, **FAST | {"batch_size": 16, "learning_rate": 2e-3},
+        tiny_torch, tiny_data, tmp_path / "student", layers=1, hidden_size=32, heads=2, ffn_size=64, epochs=6,
+        eval_steps=15, hidden_weight=1.0, embedding_weight=1.0, **FAST,
     )  # fmt: skip
-    assert result.metrics["validation_accuracy"] > 0.85
+    assert result.metrics["validation_accuracy"] > 0.75
     student = load_classifier(str(result.folder))
     assert student.model.config.hidden_size == 32
     assert student.parameters < 0.4 * load_classifier(str(tiny_torch)).parameters
-    compress.quantize(result.folder, tiny_data, tmp_path / "int8")
-    answers = compress.load(tmp_path / "int8")(read(tiny_data).test.texts)
-    assert (
-        np.mean([answer.label == row[0] for answer, row in zip(answers, read(tiny_data).test.labels, strict=True)])
-        > 0.8
-    )
 
 
 def test_a_student_may_start_from_an_encoder(
-    tiny_torch: Path, tiny_encoder: Path, tiny_data: Path, tmp_path: Path
+    tiny_torch: Path, shallow_encoder: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    result = compress.distill(tiny_torch, tiny_data, tmp_path / "student", student=str(tiny_encoder), epochs=3, **FAST)
+    settings = {**FAST, "batch_size": 8, "learning_rate": 1e-3, "epochs": 3, "eval_steps": 30}
+    result = compress.distill(tiny_torch, tiny_data, tmp_path / "student", student=str(shallow_encoder), **settings)
     manifest = read_manifest(result.folder)
     assert manifest.labels == LABELS
     assert [entry["step"] for entry in manifest.history] == ["finetune", "distill"]
@@ -314,14 +297,8 @@ def macro_f1(predicted: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_]) -> f
     return float(np.mean(2 * hits / (predicted.sum(axis=0) + true.sum(axis=0))))
 
 
-# Multi-label tasks, what they learn aside, go through every step in tests/families/test_tasks.py too.
-@pytest.mark.parametrize(
-    ("task", "rows"),
-    [
-        pytest.param("multi_label", multi_label_rows, marks=pytest.mark.slow),
-        ("pair_single_label", pair_rows),
-    ],
-)
+@pytest.mark.slow  # what they learn aside, such tasks go through every step in tests/families/test_tasks.py too
+@pytest.mark.parametrize(("task", "rows"), [("multi_label", multi_label_rows), ("pair_single_label", pair_rows)])
 def test_other_tasks_go_through_every_step(
     tiny_encoder: Path,
     tmp_path: Path,

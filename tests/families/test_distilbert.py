@@ -1,7 +1,5 @@
-"""DistilBERT by its table alone: the same function in every form, and every step from finetune to load."""
+"""DistilBERT by its table alone: the same function in every form."""
 
-from pathlib import Path
-from shutil import copyfile
 from typing import Any
 
 import numpy as np
@@ -9,27 +7,21 @@ import onnxruntime as ort
 import pytest
 import torch
 from transformers import (
-    AutoTokenizer,
     DistilBertConfig,
     DistilBertForSequenceClassification,
-    DistilBertModel,
     PreTrainedModel,
 )
 
-import compress
-from compress.benchmark.cost import macs_per_text, sizes_of_model
-from compress.cli.main import main
 from compress.families.distilbert import DISTILBERT
 from compress.families.view import EncoderView
-from compress.folder import read_manifest
 from compress.graph.build import graph_of
 from compress.latency.deployment import parameters, random_model
-from compress.modeling.checkpoint import load_classifier, quiet_transformers
+from compress.modeling.checkpoint import quiet_transformers
 from compress.modeling.narrow import narrow
 from compress.modeling.pruned import pruned_classifier, pruned_config
 from compress.modeling.states import recording
 from compress.modeling.widths import Architecture, Widths
-from tests.tiny import VOCABULARY, make_bert, make_feeds, read, torch_logits
+from tests.tiny import VOCABULARY, make_bert, make_feeds, torch_logits
 
 SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -40,7 +32,6 @@ SHAPE: dict[str, Any] = {
     "max_position_embeddings": 128,
 }
 EVEN, UNEVEN = Widths.even(4, 4, 128), Widths((4, 0, 2, 3), (128, 64, 0, 32))
-TRAINING: dict[str, Any] = {"precision": "fp32", "threads": 1, "batch_size": 16, "learning_rate": 2e-3}
 
 
 def make_distilbert(widths: Widths = EVEN, labels: int = 2, **settings: Any) -> PreTrainedModel:
@@ -82,8 +73,8 @@ def test_the_graph_answers_as_transformers_does_and_reads_no_segments(widths: Wi
     graph = graph_of(model).SerializeToString()
     session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
     assert [value.name for value in session.get_inputs()] == ["input_ids", "attention_mask"]
-    for batch in (1, 2, 7):
-        for length in (1, 2, 9, 33, 128):
+    for batch in (1, 7):
+        for length in (1, 33, 128):
             for padded in (False, True):
                 feeds = feeds_of(batch, length, padded=padded)
                 logits = session.run(["logits"], feeds)[0]
@@ -139,80 +130,3 @@ def test_models_to_time_are_of_its_shape() -> None:
     assert parameters(architecture, UNEVEN) == random_model(architecture, UNEVEN).num_parameters()
     graph = graph_of(random_model(architecture, UNEVEN))
     assert [value.name for value in graph.graph.input] == ["input_ids", "attention_mask"]
-
-
-@pytest.fixture(scope="module")
-def teacher(tiny_encoder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A DistilBERT encoder fine-tuned on the tiny data."""
-    folder = tmp_path_factory.mktemp("distilbert")
-    torch.manual_seed(0)
-    DistilBertModel(DistilBertConfig(**SHAPE, initializer_range=0.1)).save_pretrained(folder / "encoder")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        copyfile(tiny_encoder / name, folder / "encoder" / name)
-    compress.finetune(folder / "encoder", tiny_data, folder / "teacher", epochs=3, **TRAINING)
-    return folder / "teacher"
-
-
-def accuracy(folder: Path, data: Path) -> float:
-    test = read(data).test
-    with compress.load(folder, threads=1) as classifier:
-        return float(
-            np.mean(
-                [(answer.label,) == label for answer, label in zip(classifier(test.texts), test.labels, strict=True)]
-            )
-        )
-
-
-def test_students_learn_from_every_kind_of_state(teacher: Path, tiny_data: Path, tmp_path: Path) -> None:
-    weights: dict[str, Any] = {f"{name}_weight": 0.1 for name in ("embedding", "hidden", "attention", "relation")}
-    sizes: dict[str, Any] = {"layers": [0, 2], "heads": 3, "ffn_size": 64, "hidden_size": 40}
-    compress.distill(teacher, tiny_data, tmp_path / "student", epochs=3, **sizes, **weights, **TRAINING)
-    student = load_classifier(str(tmp_path / "student"))
-    assert Widths.of(student.model) == Widths.even(2, 3, 64)
-    compress.export(tmp_path / "student", tmp_path / "onnx", threads=1)
-    assert accuracy(tmp_path / "onnx", tiny_data) > 0.7
-
-
-@pytest.mark.usefixtures("forked_workers")
-def test_it_is_pruned_exported_quantized_measured_and_served(
-    teacher: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shares: dict[str, Any] = {"heads": 0.5, "ffn": 0.5, "hidden_size": 48, "vocabulary": True, "epochs": 3}
-    compress.prune(teacher, tiny_data, tmp_path / "pruned", **shares, **TRAINING)
-    compress.export(tmp_path / "pruned", tmp_path / "onnx", threads=1)
-    compress.export(tmp_path / "pruned", tmp_path / "fp16", precision="fp16", threads=1)
-    compress.quantize(tmp_path / "onnx", tiny_data, tmp_path / "int8", threads=1)
-    compress.export(tmp_path / "int8", tmp_path / "single", single_file=True, threads=1)
-    assert "warning" not in capsys.readouterr().err  # every kernel fuses as it does for BERT
-    assert accuracy(tmp_path / "int8", tiny_data) > 0.8
-    config = AutoTokenizer.from_pretrained(tmp_path / "int8"), (tmp_path / "int8" / "config.json").read_text()
-    assert '"model_type": "distilbert"' in config[1]
-    assert '"DistilBertForSequenceClassification"' in config[1]
-    card = (tmp_path / "int8" / "README.md").read_text()
-    assert "- distilbert\n" in card
-    assert "inputs `input_ids`, `attention_mask` (int64," in card
-    report = compress.bench(
-        [tmp_path / "onnx", tmp_path / "int8"],
-        tiny_data,
-        tmp_path / "report",
-        seconds=0.1,
-        threads=[1],
-        length=[8],
-        batch=[1],
-    )
-    onnx_model, int8 = report.metrics["models"]
-    assert onnx_model["accuracy"]["value"] == pytest.approx(int8["accuracy"]["value"], abs=0.05)
-    in_torch = sizes_of_model(load_classifier(str(tmp_path / "pruned")).model)
-    assert 0 < int8["cost"]["macs"] == onnx_model["cost"]["macs"] < macs_per_text(in_torch, int8["cost"]["mean_tokens"])
-    assert main(["doctor", str(tmp_path / "int8")]) == 0
-
-
-@pytest.mark.usefixtures("timed_here")
-def test_it_is_pruned_to_a_latency(teacher: Path, tiny_data: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = TRAINING | {"epochs": 0, "length": 16, "importance": "fisher"}
-    metrics = compress.prune(teacher, tiny_data, tmp_path / "fast", speedup=1.5, **settings).metrics
-    found = load_classifier(str(tmp_path / "fast"))
-    planned = Widths(tuple(metrics["widths"]["heads"]), tuple(metrics["widths"]["neurons"]))
-    assert Widths.of(found.model) == planned.inhabited
-    assert read_manifest(tmp_path / "fast").parameters == metrics["parameters"] == found.parameters
-    assert metrics["predicted_speedup"] > 1.4

@@ -53,22 +53,22 @@ def test_without_its_first_layer_the_next_keeps_its_norm_and_its_window(
 
 
 @pytest.fixture(scope="module")
-def teacher(tiny_encoder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def teacher(tiny_encoder: Path, tiny_data: Path, few_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its head reads the mean of all tokens."""
     folder = tmp_path_factory.mktemp("modernbert")
     make_encoder("modernbert", tiny_encoder, tiny_data, folder / "encoder")
     config = AutoConfig.from_pretrained(folder / "encoder")
     config.classifier_pooling = "mean"
     config.save_pretrained(folder / "encoder")
-    compress.finetune(folder / "encoder", tiny_data, folder / "teacher", epochs=4, **TRAINING)
+    compress.finetune(folder / "encoder", few_data, folder / "teacher", epochs=5, eval_steps=8, **TRAINING)
     return folder / "teacher"
 
 
 def test_students_without_the_first_layer_are_saved_served_and_pruned(
-    teacher: Path, tiny_data: Path, tmp_path: Path
+    teacher: Path, tiny_data: Path, few_data: Path, tmp_path: Path
 ) -> None:
-    compress.distill(teacher, tiny_data, tmp_path / "student", layers=[1], epochs=3, hidden_weight=0.1, **TRAINING)
-    compress.prune(tmp_path / "student", tiny_data, tmp_path / "pruned", heads=0.5, ffn=0.5, epochs=0, **TRAINING)
+    compress.distill(teacher, few_data, tmp_path / "student", layers=[1], epochs=5, hidden_weight=0.1, **TRAINING)
+    compress.prune(tmp_path / "student", few_data, tmp_path / "pruned", heads=0.5, ffn=0.5, epochs=0, **TRAINING)
     assert Widths.of(load_classifier(str(tmp_path / "pruned")).model) == Widths((2,), (64,))
     compress.export(tmp_path / "pruned", tmp_path / "onnx", threads=1)
     assert accuracy(tmp_path / "onnx", tiny_data) > 0.7

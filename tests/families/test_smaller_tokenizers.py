@@ -27,7 +27,9 @@ FIRST_LETTERS = {
     "Hiragana": 0x3042,
     "Han": 0x4E00,
 }
-each_kind = pytest.mark.parametrize("model_type", list(TRAINERS))
+each_kind = pytest.mark.parametrize(  # CamemBERT's is XLM-R's but for the special tokens
+    "model_type", [pytest.param(name, marks=pytest.mark.slow) if name == "camembert" else name for name in TRAINERS]
+)
 POOL = 400  # words of a script, made of a few parts, so that tokens have parts in common
 
 
@@ -79,14 +81,11 @@ def assert_same_where_all_stay(whole: Any, smaller: Any, texts: Sequence[str]) -
 
 
 @each_kind
-@pytest.mark.parametrize("seed", range(2))
-def test_texts_whose_tokens_all_stay_are_read_the_same(
-    model_type: str, seed: int, tokenizers: Any, texts: list[str]
-) -> None:
-    whole, rng = tokenizers[model_type], random.Random(seed)
+def test_texts_whose_tokens_all_stay_are_read_the_same(model_type: str, tokenizers: Any, texts: list[str]) -> None:
+    whole, rng = tokenizers[model_type], random.Random(0)
     description = describe(whole)
     kind = KINDS[description["model"]["type"]]
-    gone = [token for token in whole.get_vocab() if rng.random() < 0.05 * (seed + 1)]
+    gone = [token for token in whole.get_vocab() if rng.random() < 0.1]
     kept = set(whole.get_vocab()) - set(gone) | set(whole.all_special_tokens) | kind.fallbacks(description["model"])
     smaller = with_tokens(whole, kept)
     assert len(smaller) < len(whole)

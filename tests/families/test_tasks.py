@@ -1,33 +1,37 @@
-"""Several labels at once, pairs, 2 to 150 labels take every step in families beside BERT; every ranking ranks each."""
+"""Several labels at once, pairs, 2 to 41 labels take every step in families beside BERT; every ranking ranks each."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from transformers import AutoModelForSequenceClassification
 
 import compress
 from compress.config import PruneConfig
 from compress.families import FAMILIES
 from compress.families.family import Family
 from compress.families.view import EncoderView
+from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_classifier
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.modeling.widths import Widths
 from compress.pruning.ranking import magnitude_importance, rank
 from compress.runtime.predictor import predict_logits
 from compress.training.batches import Encodings, Examples
-from tests.families.models import UNEVEN, make_model
+from tests.families.models import ALIKE, UNEVEN, make_model
 from tests.families.test_steps import make_encoder
 from tests.tiny import make_checkpoint, write_rows
 
 ONCE: dict[str, Any] = {"precision": "fp32", "threads": 1, "batch_size": 32, "learning_rate": 1e-3, "epochs": 1}
 TASKS = [
-    ("roberta", "multi_label", 82, "magnitude"),
+    ("roberta", "multi_label", 41, "magnitude"),
     ("electra", "pair_multi_label", 2, "fisher"),
     ("modernbert", "pair_single_label", 3, "magnitude"),
     ("deberta-v2", "pair_single_label", 5, "magnitude"),
     ("distilbert", "multi_label", 2, "surgeon"),
+    *(pytest.param(name, "multi_label", 3, "fisher", marks=pytest.mark.slow) for name in ALIKE),
 ]
 WORDS = ("good", "bad", "film", "story", "the", "very", "dull", "fun")
 
@@ -48,8 +52,16 @@ def rows_of(task: str, labels: list[str]) -> list[dict[str, object]]:
 @pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize(("model_type", "task", "labels", "importance"), TASKS)
 def test_each_task_goes_all_the_way(
-    model_type: str, task: str, labels: int, importance: str, tiny_encoder: Path, tiny_data: Path, tmp_path: Path
+    model_type: str,
+    task: str,
+    labels: int,
+    importance: str,
+    tiny_encoder: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    family = FAMILIES[model_type]
     rows = rows_of(task, [f"label {number:03}" for number in range(labels)])
     data = tmp_path / "data"
     data.mkdir()
@@ -57,11 +69,19 @@ def test_each_task_goes_all_the_way(
         write_rows(data / f"{split}.jsonl", rows[:count])
     make_encoder(model_type, tiny_encoder, tiny_data, tmp_path / "encoder")
     compress.finetune(tmp_path / "encoder", data, tmp_path / "teacher", **ONCE)
-    compress.distill(tmp_path / "teacher", data, tmp_path / "student", layers=1, hidden_weight=0.1, **ONCE)
+    compress.distill(tmp_path / "teacher", data, tmp_path / "student", layers=2, hidden_weight=0.1, **ONCE)
     shares: dict[str, Any] = {"heads": 0.5, "ffn": 0.5, "hidden_size": 48, "importance": importance}
     compress.prune(tmp_path / "student", data, tmp_path / "pruned", **shares, **ONCE)
     compress.export(tmp_path / "pruned", tmp_path / "onnx", threads=1)
-    compress.quantize(tmp_path / "onnx", data, tmp_path / "int8", threads=1, max_drop=100)
+    compress.export(tmp_path / "pruned", tmp_path / "fp16", precision="fp16", threads=1)
+    forms = {"int8": "dynamic"} | (
+        {} if model_type in ("electra", "distilbert") else {"static": "static"}
+    )  # as RoBERTa
+    for name, kind in forms.items():
+        compress.quantize(tmp_path / "onnx", data, tmp_path / name, activations=kind, threads=1, max_drop=100)
+    if model_type == "distilbert":  # whose texts have no segments
+        compress.export(tmp_path / "int8", tmp_path / "single", single_file=True, threads=1)
+    assert "warning" not in capsys.readouterr().err  # every kernel fuses as it does for BERT
     if model_type == "deberta-v2":
         shapes: dict[str, Any] = {"seconds": 0.05, "threads": [1], "length": [8], "batch": [1]}
         report = compress.bench([tmp_path / "onnx", tmp_path / "int8"], data, tmp_path / "report", **shapes)
@@ -69,7 +89,10 @@ def test_each_task_goes_all_the_way(
         assert 0 < int8 == onnx
     pruned = load_classifier(str(tmp_path / "pruned"))
     assert (pruned.task, len(pruned.labels)) == (task, labels)
-    assert (EncoderView(pruned.model).hidden_size, Widths.of(pruned.model)) == (48, Widths((2,), (64,)))
+    widths = Widths.of(pruned.model)
+    assert (EncoderView(pruned.model).hidden_size, sum(widths.heads), sum(widths.neurons)) == (48, 4, 128)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "pruned")
+    assert again.config.model_type == f"pruned_{model_type}"
     sides = ("sentence1", "sentence2") if "pair" in task else ("text",)
     some = [tuple(str(row[side]) for side in sides) for row in rows[:9]]
     texts: Any = some if "pair" in task else [text for (text,) in some]
@@ -79,6 +102,17 @@ def test_each_task_goes_all_the_way(
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     expected = 1 / (1 + np.exp(-logits)) if "multi" in task else exponents / exponents.sum(axis=1, keepdims=True)
     assert found == pytest.approx(expected, abs=1e-5)
+    for name, share in {"fp16": 0.01, **dict.fromkeys(forms, 0.2)}.items():  # of what the logits are apart
+        temperature = read_manifest(tmp_path / name).history[-1]["metrics"].get("temperature", 1.0)
+        with compress.load(tmp_path / name, threads=1) as classifier:
+            off = np.abs(classifier.logits(texts) * temperature - logits).max()
+        assert off < share * np.ptp(logits, axis=0).max(), name
+    config = json.loads((tmp_path / "int8" / "config.json").read_text())
+    assert (config["model_type"], config["architectures"]) == (model_type, [family.classifier])
+    assert (tmp_path / "int8" / "vocab.txt").is_file() == (model_type in ("electra", "distilbert"))
+    card = (tmp_path / "int8" / "README.md").read_text()
+    assert f"- {model_type}\n" in card
+    assert f"inputs {', '.join(f'`{name}`' for name in family.inputs)} (int64," in card
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))

@@ -4,7 +4,6 @@ from copy import deepcopy
 from itertools import compress as selected
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +12,7 @@ import torch_pruning
 from torch import nn
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
-import compress
 from compress.errors import CompressError
-from compress.folder import read_manifest
-from compress.modeling.checkpoint import load_classifier
 from compress.modeling.surgery import cut_model
 from compress.modeling.widths import Cut
 from tests.tiny import HEAD_SIZE, HIDDEN, make_bert, make_feeds, parts, same_weights, torch_logits, weights_of
@@ -129,25 +125,6 @@ def test_a_cut_model_saves_and_reloads_bit_for_bit(tmp_path: Path, seed: int) ->
     feeds = make_feeds(2, 9)
     assert np.array_equal(torch_logits(again, feeds), torch_logits(pruned, feeds))
     assert (again.config.hidden_act, again.config.num_labels, parts(again).config.id2label[4]) == ("relu", 5, "z")
-
-
-def test_the_prune_step_cuts_the_shares_and_recovers(tiny_torch: Path, tiny_data: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"precision": "fp32", "batch_size": 16, "learning_rate": 1e-3, "epochs": 2}
-    result = compress.prune(tiny_torch, tiny_data, tmp_path / "once", heads=0.5, ffn=0.5, **settings)
-    pruned = load_classifier(str(result.folder))
-    assert sum(pruned.model.config.heads_per_layer) == 8
-    assert sum(pruned.model.config.neurons_per_layer) == 256
-    assert all(neurons % 32 == 0 for neurons in pruned.model.config.neurons_per_layer)
-    assert result.metrics["parameters"] == pruned.parameters == read_manifest(result.folder).parameters
-    assert result.metrics["parameters_before"] == load_classifier(str(tiny_torch)).parameters
-    assert result.metrics["validation_accuracy"] > 0.85
-    again = compress.prune(
-        result.folder, tiny_data, tmp_path / "twice", heads=0.25, teacher=str(tiny_torch), **settings
-    )
-    twice = load_classifier(str(again.folder))
-    assert sum(twice.model.config.heads_per_layer) == 6
-    assert [entry["step"] for entry in twice.history] == ["finetune", "prune", "prune"]
-    assert again.metrics["validation_accuracy"] > 0.85
 
 
 def test_a_cut_is_what_torch_pruning_makes_of_it() -> None:

@@ -31,23 +31,27 @@ def config_of(folder: Path) -> Any:
     ("settings", "shape"),
     [
         ({"layers": 2}, {"num_hidden_layers": 2, "heads_per_layer": [4, 4], "neurons_per_layer": [128, 128]}),
-        ({"layers": [0, 1, 3], "heads": 0.5, "ffn": 0.5}, {"num_hidden_layers": 3, "heads": 6, "neurons": 192}),
         ({"hidden_size": 40}, {"hidden_size": 40, "heads_per_layer": [4] * 4, "neurons_per_layer": [128] * 4}),
         (
-            {"layers": 3, "hidden_size": 32, "heads": 0.5, "ffn": 0.5, "rounds": 2, "epochs": 2},
+            {"layers": 3, "hidden_size": 32, "heads": 0.5, "ffn": 0.5, "rounds": 2, "epochs": 4},
             {"num_hidden_layers": 3, "hidden_size": 32, "heads": 6, "neurons": 192},
         ),
     ],
-    ids=["layers", "layers and units", "hidden size", "everything, in rounds"],
+    ids=["layers", "hidden size", "everything, in rounds"],
 )
 def test_what_is_asked_for_goes(
-    tiny_torch: Path, tiny_data: Path, tmp_path: Path, settings: dict[str, Any], shape: dict[str, Any]
+    tiny_torch: Path, few_data: Path, tmp_path: Path, settings: dict[str, Any], shape: dict[str, Any]
 ) -> None:
-    result = compress.prune(tiny_torch, tiny_data, tmp_path / "pruned", **{**FAST, "epochs": 1, **settings})
-    found = config_of(result.folder).to_dict()
+    more = {**FAST, "batch_size": 8, "learning_rate": 1e-3, "epochs": 1}
+    result = compress.prune(tiny_torch, few_data, tmp_path / "pruned", **{**more, **settings})
+    pruned = load_classifier(str(result.folder))
+    found = pruned.model.config.to_dict()
     found |= {"heads": sum(found["heads_per_layer"]), "neurons": sum(found["neurons_per_layer"])}
     assert {name: found[name] for name in shape} == shape
-    assert result.metrics["parameters"] < result.metrics["parameters_before"]
+    assert all(neurons % 32 == 0 for neurons in found["neurons_per_layer"])
+    parameters, before = result.metrics["parameters"], result.metrics["parameters_before"]
+    assert parameters == pruned.parameters == read_manifest(result.folder).parameters
+    assert parameters < before == load_classifier(str(tiny_torch)).parameters
     assert result.metrics["validation_accuracy"] > 0.7
 
 
@@ -55,6 +59,8 @@ def test_a_cut_model_exports_quantizes_distils_and_is_cut_again(
     tiny_torch: Path, few_data: Path, tmp_path: Path
 ) -> None:
     cut = compress.prune(tiny_torch, few_data, tmp_path / "cut", layers=[0, 3], ffn=0.5, heads=0.5, epochs=1, **FAST)
+    config = config_of(cut.folder)
+    assert (len(config.heads_per_layer), sum(config.heads_per_layer), sum(config.neurons_per_layer)) == (2, 4, 128)
     onnx = compress.export(cut.folder, tmp_path / "onnx", threads=1)
     int8 = compress.quantize(onnx.folder, few_data, tmp_path / "int8", max_drop=100, threads=1)
     assert len(compress.load(int8.folder, threads=1)(["a good film"])) == 1
@@ -76,16 +82,23 @@ def test_rounds_end_where_one_cut_would_and_share_the_epochs() -> None:
 
 
 def test_every_round_has_the_first_teacher_and_the_cut_model_of_the_round_before(
-    tiny_torch: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_torch: Path, few_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {**FAST, "heads": 0.5, "epochs": 2, "rounds": 2, "teacher_cache": str(tmp_path / "cache")}
-    result = compress.prune(tiny_torch, tiny_data, tmp_path / "pruned", **settings)
+    settings = {
+        **FAST,
+        "batch_size": 8,
+        "heads": 0.5,
+        "epochs": 2,
+        "rounds": 2,
+        "teacher_cache": str(tmp_path / "cache"),
+    }
+    result = compress.prune(tiny_torch, few_data, tmp_path / "pruned", **settings)
     told = capsys.readouterr().err
     assert "round 1 of 2" in told
     assert sum(config_of(result.folder).heads_per_layer) == 8
     assert len(list((tmp_path / "cache").glob("*-fp32"))) == 1  # one teacher, asked once
     assert told.count(" 0 to answer") == 2  # the second round found what the first had asked, of train and validation
-    assert result.metrics["validation_accuracy"] > 0.85
+    assert result.metrics["validation_accuracy"] > 0.8
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -129,10 +142,10 @@ def test_killed_in_any_round_it_goes_on_and_ends_as_if_it_had_not_been(
 
 
 def test_steps_are_counted_on_over_the_rounds_and_the_curve_holds_them_all(
-    tiny_torch: Path, few_data: Path, tmp_path: Path
+    shallow_torch: Path, few_data: Path, tmp_path: Path
 ) -> None:
-    rounds = {**FAST, "heads": 0.5, "epochs": 3, "rounds": 3, "eval_steps": 4, "patience": 2, "batch_size": 4}
-    result = compress.prune(tiny_torch, few_data, tmp_path / "pruned", **rounds)
+    rounds = {**FAST, "heads": 0.5, "epochs": 3, "rounds": 3, "eval_steps": 2, "patience": 2, "batch_size": 8}
+    result = compress.prune(shallow_torch, few_data, tmp_path / "pruned", **rounds)
     records = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
     steps = [record["step"] for record in records]
     assert steps == sorted(steps)
@@ -151,7 +164,7 @@ def test_steps_are_counted_on_over_the_rounds_and_the_curve_holds_them_all(
 
 
 def test_the_train_split_is_tokenized_once(
-    tiny_torch: Path, few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow_torch: Path, few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For importance, least squares and both rounds of the recovery together."""
     train, read_at_once = read(few_data).train.texts, []
@@ -162,7 +175,7 @@ def test_the_train_split_is_tokenized_once(
         return encode(self, texts)
 
     monkeypatch.setattr(TextEncoder, "__call__", counted)
-    compress.prune(tiny_torch, few_data, tmp_path / "pruned", heads=0.5, epochs=2, rounds=2, **FAST)
+    compress.prune(shallow_torch, few_data, tmp_path / "pruned", heads=0.5, epochs=2, rounds=2, **FAST)
     assert read_at_once.count(train) == 1
 
 

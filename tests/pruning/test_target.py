@@ -32,13 +32,18 @@ SMALL: dict[str, Any] = {"threads": 1, "length": 32, "precision": "fp32", "batch
 
 
 def test_the_plan_is_told_and_nothing_is_written(
-    tiny_torch: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_torch: Path,
+    few_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(core, "deployment_of", lambda *_: ByParameters("int8", 1, 1, (25,)))
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.tex").write_text("years of work", encoding="utf-8")
     before = digest_tree(tmp_path)
-    flags = ["--data", str(tiny_data), "--out", str(out), "--threads", "1", "--length", "32"]
+    flags = ["--data", str(few_data), "--out", str(out), "--threads", "1", "--length", "32"]
     assert main(["prune", str(tiny_torch), *flags, "--speedup", "1.6", "--dry-run", "--json"]) == 0
     told = capsys.readouterr()
     result = json.loads(told.out)
@@ -53,10 +58,10 @@ def test_the_plan_is_told_and_nothing_is_written(
 
 
 def test_the_model_is_cut_as_planned_and_measured_after_it_recovered(
-    tiny_torch: Path, tiny_data: Path, tmp_path: Path
+    tiny_torch: Path, few_data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "fast"
-    result = compress.prune(tiny_torch, tiny_data, out, speedup=1.6, layers=3, **SMALL)
+    result = compress.prune(tiny_torch, few_data, out, speedup=1.6, layers=3, **SMALL)
     metrics, pruned = result.metrics, load_classifier(str(out))
     planned = [pair for pair in zip(metrics["widths"]["heads"], metrics["widths"]["neurons"], strict=True) if any(pair)]
     config = pruned.model.config
@@ -168,11 +173,11 @@ def test_the_hidden_size_goes_down_only_where_no_widths_reach_the_target(tiny_en
 
 
 def test_a_hidden_size_that_is_asked_for_is_planned_with(
-    tiny_torch: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_torch: Path, few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(core, "deployment_of", lambda *_: ByParameters("int8", 1, 1, (20,)))
     out = tmp_path / "narrow"
-    metrics = compress.prune(tiny_torch, tiny_data, out, speedup=1.3, hidden_size=32, **SMALL).metrics
+    metrics = compress.prune(tiny_torch, few_data, out, speedup=1.3, hidden_size=32, **SMALL).metrics
     pruned = load_classifier(str(out))
     assert pruned.model.config.hidden_size == metrics["hidden_size"] == 32
     assert pruned.parameters == metrics["parameters"]
@@ -191,15 +196,15 @@ def wordy(tiny_torch: Path, tmp_path: Path) -> Path:
 
 
 def test_a_plan_is_for_the_model_whose_vocabulary_is_cut(
-    wordy: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wordy: Path, few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vocabulary, "COMMON", 0)
     monkeypatch.setattr(core, "deployment_of", lambda *_: ByParameters("int8", 1, 1, (23,)))
     out, settings = tmp_path / "fast", SMALL | {"epochs": 0, "samples": 64, "speedup": 1.5}
-    metrics = compress.prune(wordy, tiny_data, out, vocabulary=True, **settings).metrics
+    metrics = compress.prune(wordy, few_data, out, vocabulary=True, **settings).metrics
     assert metrics["vocabulary"]["tokens"] < metrics["vocabulary"]["tokens_before"] - 2999
     assert metrics["parameters"] == load_classifier(str(out)).parameters == read_manifest(out).parameters
     compress.export(out, tmp_path / "onnx", threads=1)
-    int8 = compress.quantize(tmp_path / "onnx", tiny_data, tmp_path / "int8", max_drop=100, threads=1)
+    int8 = compress.quantize(tmp_path / "onnx", few_data, tmp_path / "int8", max_drop=100, threads=1)
     served_bytes = (int8.folder / "onnx" / "model_quantized.onnx").stat().st_size
     assert metrics["size_bytes"] == pytest.approx(served_bytes, rel=0.1)  # the words are as much as all the rest

@@ -181,16 +181,16 @@ def test_quantize_answers_validation_once_and_hashes_its_parent_once(
 
 
 @pytest.fixture(scope="module")
-def chosen_by_f1(tiny_encoder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def chosen_by_f1(shallow_encoder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ONNX folder of a model whose checkpoint was chosen by F1."""
     folder = tmp_path_factory.mktemp("f1")
     settings: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-3, "precision": "fp32", "threads": 1}
-    compress.finetune(tiny_encoder, tiny_data, folder / "teacher", metric="f1", **settings)
+    compress.finetune(shallow_encoder, tiny_data, folder / "teacher", metric="f1", **settings)
     compress.export(folder / "teacher", folder / "onnx", threads=1)
     return folder / "onnx"
 
 
-@pytest.mark.parametrize("wanted", [None, "accuracy", "macro_f1"])
+@pytest.mark.parametrize("wanted", [None, "macro_f1"])
 def test_the_gate_goes_by_the_metric_that_chose_the_model_unless_another_is_requested(
     wanted: str | None, chosen_by_f1: Path, tiny_data: Path, tmp_path: Path
 ) -> None:

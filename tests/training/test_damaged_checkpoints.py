@@ -70,11 +70,11 @@ def train(model: Path, data: Path, out: Path, **more: Any) -> None:
 
 @pytest.fixture(scope="module")
 def checkpoints(
-    tiny_encoder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
+    shallow_encoder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, bytes]]:
     """A folder with two checkpoints of a killed training, and the files that it ends with when nobody kills it."""
     place = tmp_path_factory.mktemp("checkpoints")
-    train(tiny_encoder, tiny_data, place / "whole")
+    train(shallow_encoder, tiny_data, place / "whole")
 
     def remove(folder: Path) -> None:
         if folder.exists():
@@ -82,7 +82,7 @@ def checkpoints(
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(run_files, "remove", remove)  # the kill comes before the older checkpoint goes
-        train(tiny_encoder, tiny_data, place / "out", checkpoint_seconds=0)
+        train(shallow_encoder, tiny_data, place / "out", checkpoint_seconds=0)
     unfinished = place / ".out.unfinished"
     assert {path.name for path in unfinished.iterdir()} == {"step-000000010", "step-000000017"}
     assert {path.name for path in (unfinished / "step-000000010").iterdir()} == set(FILES)
@@ -146,7 +146,7 @@ def newest(checkpoints: Path, tmp_path: Path, damage: Callable[[Path], None], ho
 def test_the_same_command_ends_with_the_same_bytes(
     how_many: int,
     checkpoints: tuple[Path, dict[str, bytes]],
-    tiny_encoder: Path,
+    shallow_encoder: Path,
     tiny_data: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -155,7 +155,7 @@ def test_the_same_command_ends_with_the_same_bytes(
     shutil.copytree(unfinished, tmp_path / ".out.unfinished")
     for checkpoint in sorted((tmp_path / ".out.unfinished").iterdir(), reverse=True)[:how_many]:
         flip(0.5)(checkpoint / "state.pt")
-    train(tiny_encoder, tiny_data, tmp_path / "out", checkpoint_seconds=0)
+    train(shallow_encoder, tiny_data, tmp_path / "out", checkpoint_seconds=0)
     told = capsys.readouterr().err
     assert told.count("a damaged checkpoint") == how_many
     assert (f"goes on after step {(17, 10, 0)[how_many]}" in told) == (how_many < 2)

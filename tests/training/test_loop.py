@@ -36,6 +36,11 @@ def data(tiny_data: Path) -> Dataset:
     return read(tiny_data)
 
 
+@pytest.fixture(scope="module")
+def few(few_data: Path) -> Dataset:
+    return read(few_data)
+
+
 @pytest.fixture
 def fresh(shallow_encoder: Path, data: Dataset) -> Callable[[], Checkpoint]:
     return lambda: load_for_finetuning(str(shallow_encoder), data.task, data.labels, seed=0)
@@ -176,12 +181,12 @@ def test_training_stops_after_patience_validations_without_a_better_one(
     assert training.steps == training.best_step + 3 * 10
 
 
-@pytest.mark.parametrize("eval_steps", [25, 100, None])
+@pytest.mark.parametrize("eval_steps", [13, 50, None])
 def test_validation_comes_every_so_many_steps_and_at_the_end(
     fresh: Callable[[], Checkpoint], data: Dataset, epoch_steps: list[int], eval_steps: int | None
 ) -> None:
-    training = fit(fresh(), data, epochs=2, eval_steps=eval_steps)
-    total, every = sum(epoch_steps[:2]), eval_steps or epoch_steps[0] // 2
+    training = fit(fresh(), data, epochs=1, eval_steps=eval_steps)
+    total, every = epoch_steps[0], eval_steps or epoch_steps[0] // 2
     assert [point["step"] for point in training.curve] == sorted({*range(every, total, every), total})
 
 
@@ -220,10 +225,10 @@ def test_small_gradients_are_neither_clipped_nor_summed_over_steps(
     assert sum(late) < 2 * sum(early)  # sums would grow 30 times
 
 
-def test_only_matrices_decay(fresh: Callable[[], Checkpoint], data: Dataset) -> None:
+def test_only_matrices_decay(fresh: Callable[[], Checkpoint], few: Dataset) -> None:
     checkpoint = fresh()
     before = weights_of(checkpoint.model)
-    fit(checkpoint, data, nothing, epochs=1, weight_decay=0.5, learning_rate=0.1, warmup=0.0, eval_steps=100)
+    fit(checkpoint, few, nothing, epochs=1, weight_decay=0.5, learning_rate=0.1, warmup=0.0, eval_steps=100)
     for name, weight in checkpoint.model.named_parameters():
         if weight.ndim > 1:
             assert weight.norm() < 0.99 * before[name].norm(), name
@@ -243,11 +248,11 @@ def test_dropout_is_on_in_every_step(fresh: Callable[[], Checkpoint], data: Data
     assert all(modes)
 
 
-def test_the_seed_decides_every_weight(fresh: Callable[[], Checkpoint], data: Dataset) -> None:
+def test_the_seed_decides_every_weight(fresh: Callable[[], Checkpoint], few: Dataset) -> None:
     def trained(seed: int, noise: int = 0) -> dict[str, torch.Tensor]:
         checkpoint = fresh()
         torch.manual_seed(noise)  # what was drawn before does not count
-        fit(checkpoint, data, epochs=1, seed=seed)
+        fit(checkpoint, few, epochs=1, seed=seed)
         return weights_of(checkpoint.model)
 
     one = trained(1)
@@ -255,14 +260,14 @@ def test_the_seed_decides_every_weight(fresh: Callable[[], Checkpoint], data: Da
     assert not same_weights(one, trained(2))
 
 
-def test_frozen_embeddings_stay_and_all_else_is_trained(fresh: Callable[[], Checkpoint], data: Dataset) -> None:
+def test_frozen_embeddings_stay_and_all_else_is_trained(fresh: Callable[[], Checkpoint], few: Dataset) -> None:
     checkpoint = fresh()
     before = weights_of(checkpoint.model)
-    fit(checkpoint, data, epochs=1, freeze_embeddings=True)
+    fit(checkpoint, few, epochs=1, freeze_embeddings=True)
     after = weights_of(checkpoint.model)
     same = {name for name in after if torch.equal(before[name], after[name])}
     assert same == {name for name in after if "_embeddings.weight" in name}
-    fit(checkpoint, data, epochs=1)  # and they thaw
+    fit(checkpoint, few, epochs=1)  # and they thaw
     assert not torch.equal(
         parts(checkpoint.model).bert.embeddings.word_embeddings.weight, before["bert.embeddings.word_embeddings.weight"]
     )
@@ -323,7 +328,7 @@ def test_accumulated_batches_are_one_step_of_their_mean_gradient(
 def test_the_diary_tells_losses_and_metrics_by_step(
     fresh: Callable[[], Checkpoint], data: Dataset, tmp_path: Path
 ) -> None:
-    training = fit(fresh(), data, folder=tmp_path, epochs=5)
+    training = fit(fresh(), data, folder=tmp_path, epochs=3)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     validations = [record for record in records if "validation_accuracy" in record]
     assert [(one["step"], one["validation_accuracy"]) for one in validations] == [
@@ -334,8 +339,8 @@ def test_the_diary_tells_losses_and_metrics_by_step(
     assert losses[-1] < losses[0] / 2
 
 
-def test_a_tracker_gets_them_too(fresh: Callable[[], Checkpoint], data: Dataset, tmp_path: Path) -> None:
-    training = fit(fresh(), data, folder=tmp_path, epochs=1, track="tensorboard")
+def test_a_tracker_gets_them_too(fresh: Callable[[], Checkpoint], few: Dataset, tmp_path: Path) -> None:
+    training = fit(fresh(), few, folder=tmp_path, epochs=1, track="tensorboard")
     events = EventAccumulator(str(tmp_path / "tracking" / "compress")).Reload()
     told = [(event.step, event.value) for event in events.Scalars("validation_accuracy")]
     assert told == [(point["step"], pytest.approx(point["accuracy"])) for point in training.curve]
@@ -360,8 +365,8 @@ def test_a_model_that_its_last_step_broke_is_not_kept(
 
 @pytest.mark.parametrize(("asked", "taken"), [(None, 1.6e-4), (2e-3, 2e-3)])
 def test_a_small_encoder_has_a_higher_rate_unless_one_is_asked_for(
-    fresh: Callable[[], Checkpoint], data: Dataset, recorder: type[Recorder], asked: float | None, taken: float
+    fresh: Callable[[], Checkpoint], few: Dataset, recorder: type[Recorder], asked: float | None, taken: float
 ) -> None:
-    fit(fresh(), data, epochs=1, warmup=0.0, learning_rate=asked)
+    fit(fresh(), few, epochs=1, warmup=0.0, learning_rate=asked)
     assert recorder.rates[0] == pytest.approx(taken)
     assert usual_rate(768) == 3e-5

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from compress.config import DistillConfig
 from compress.distillation.objective import Distillation
@@ -42,13 +43,17 @@ def spread(student: States, _teacher: States, _batch: Batch) -> torch.Tensor:
     return student["logits"].std()
 
 
+def two_layers(seed: int = 0) -> PreTrainedModel:
+    return make_bert((4, 4), (128, 128), seed=seed)
+
+
 def objective_of(kind: str) -> Objective:
     if kind == "labels":
         return HardLabels()
     if kind == "multi-label, weighted and focal":
         return HardLabels(torch.tensor([1.0, 3.0]), focus=2.0)
     own = {"loss": spread} if kind == "own loss" else {}
-    return Distillation(make_bert(), make_bert(seed=1), DistillConfig.parse(TERMS | own), multi_label=False)
+    return Distillation(two_layers(), two_layers(seed=1), DistillConfig.parse(TERMS | own), multi_label=False)
 
 
 def examples_of(kind: str) -> Examples:
@@ -58,7 +63,7 @@ def examples_of(kind: str) -> Examples:
         return Examples(Encodings.pack(texts), rng.integers(0, 2, (TEXTS, 2)).astype(np.float32))
     if kind == "labels":
         return Examples(Encodings.pack(texts), rng.integers(0, 2, TEXTS))
-    objective, teacher = objective_of(kind), make_bert(seed=1)
+    objective, teacher = objective_of(kind), two_layers(seed=1)
     wanted = objective.teacher_wanted if isinstance(objective, Distillation) else frozenset()
 
     def answers(rows: Sequence[int], batch: Batch) -> States:
@@ -81,7 +86,7 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(
     found, forwards, losses = [], [], []
     for tokens in (10**6, 100, 1):  # whole, in some parts, each text alone
         monkeypatch.setitem(loop.PART_TOKENS, "cpu", tokens)
-        model = make_bert()
+        model = two_layers()
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0  # its random numbers differ
