@@ -43,7 +43,7 @@ GOALS: dict[str, Any] = {"max_drop": 50.0, "threads": 1}
 
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
-    """Two candidates, two epochs at most, and times that need not be exact."""
+    """Two candidates, two epochs at most, no cascades, and times that need not be exact."""
     every = candidates.candidates_of
     with pytest.MonkeyPatch.context() as patch:
         leave_charts_out(patch)
@@ -59,7 +59,9 @@ def small() -> Iterator[None]:
         patch.setattr(interleave, "_FASTEST_TURN_S", 0.005)
         patch.setattr(outcome, "_SECONDS", 0.02)
         patch.setattr(outcome, "_PARTIAL_SECONDS", 0.02)
+        patch.setattr(outcome, "_MOST_MEASURED", 1)
         patch.setattr(planner, "full_epochs", lambda _: 2)
+        patch.setattr("compress.tuning.auto.pairs", lambda *_: [])
         patch.setattr(planner, "candidates_of", lambda *given: [each for each in every(*given) if each.name in TRIED])
         yield
 
@@ -223,8 +225,14 @@ def test_ctrl_c_leaves_the_best_so_far_and_the_same_command_goes_on(stopped: Pat
 
 
 def test_other_goals_use_what_was_tried_and_what_none_meets_is_told(
-    found: Path, tiny_torch: Path, few_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    found: Path,
+    tiny_torch: Path,
+    few_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(ending.Ending, "_report", lambda *_, **__: None)  # which the other tests have
     out = tmp_path / "out"
     shutil.copytree(found, out)
     before = tries_of(out)
