@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 _NO_LIMIT = "max"
+_CONTROLLERS = ("cpu", "memory", "")  # those that limit what is looked for; version 2 has one tree, without a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def _groups(root: Path) -> Iterator[Path]:
     """The folders of this process's groups and of all above them that can be seen from here."""
     own = dict(_own_paths(root))
     for mounted, point, controllers in _mounts(root):
-        for path in {own[name] for name in controllers if name in own}:
+        for path in {own[name] for name in _CONTROLLERS if name in controllers and name in own}:
             inside = PurePosixPath(path)
             # A container sees its own part of the tree, and may still be told where that lies in the whole.
             below = inside.relative_to(mounted) if inside.is_relative_to(mounted) else PurePosixPath()

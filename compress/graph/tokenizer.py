@@ -4,10 +4,12 @@ The words are split by the ``BertTokenizer`` operator of onnxruntime-extensions.
 accents and the punctuation of all scripts, because the operator knows Western European letters only.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
+from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
 from compress.data.dataset import some
@@ -15,9 +17,6 @@ from compress.errors import CompressError
 from compress.families.tokenizers.vocabulary import vocabulary_lines
 from compress.graph.writer import GraphWriter
 from compress.runtime.encoding import side_of
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 DOMAIN = "ai.onnx.contrib"
 _PIECE = "([^a-z0-9 ])"  # what the table may change; BERT keeps a-z, 0-9 and the space with any options
@@ -45,7 +44,7 @@ class Tokens(NamedTuple):
     types: str
 
 
-def write_tokens(graph: GraphWriter, tokenizer: "Tokenizer", text: str, max_length: int) -> Tokens:
+def write_tokens(graph: GraphWriter, tokenizer: Tokenizer, text: str, max_length: int) -> Tokens:
     """Tokens of the value ``text``, one string ``[1]``, with special tokens, at most ``max_length`` of them."""
     pieces, _ = _pieces(graph, tokenizer, text)
     right = side_of(tokenizer) == "right"  # the only side that the operator knows
@@ -53,7 +52,7 @@ def write_tokens(graph: GraphWriter, tokenizer: "Tokenizer", text: str, max_leng
     return Tokens(ids, mask, types) if right else _cut_beginning(graph, Tokens(ids, mask, types), max_length)
 
 
-def write_pair_tokens(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, max_length: int) -> Tokens:
+def write_pair_tokens(graph: GraphWriter, tokenizer: Tokenizer, texts: str, max_length: int) -> Tokens:
     """Tokens of the value ``texts``, two strings ``[2]``; the longer one is cut first."""
     pieces, rows = _pieces(graph, tokenizer, texts)
     zero, border, end = graph.op("Split", rows, name="bounds", outputs=3, num_outputs=3)
@@ -67,7 +66,7 @@ def write_pair_tokens(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, ma
     return _cut_pair(graph, Tokens(ids, mask, types), max_length, side_of(tokenizer))
 
 
-def _pieces(graph: GraphWriter, tokenizer: "Tokenizer", texts: str) -> tuple[str, str]:
+def _pieces(graph: GraphWriter, tokenizer: Tokenizer, texts: str) -> tuple[str, str]:
     """Runs of plain letters, replacements of all other characters, and where the pieces of each text begin and end."""
     _require_berts(tokenizer)
     if next(treated(tokenizer, ["\ue000"])) == "":  # private use, such as a word processor's bullets, vanishes in BERT
@@ -83,7 +82,7 @@ def _join(graph: GraphWriter, pieces: str, name: str) -> str:
     return str(text_op(graph, "StringJoin", pieces, _string(graph, ""), graph.constant("zero.1", [0]), name=name))
 
 
-def _split_words(graph: GraphWriter, tokenizer: "Tokenizer", texts: str, max_length: int) -> list[str]:
+def _split_words(graph: GraphWriter, tokenizer: Tokenizer, texts: str, max_length: int) -> list[str]:
     vocabulary = "\n".join(vocabulary_lines(tokenizer) or ())
     options = {"vocab_file": vocabulary, "do_lower_case": 0, "strip_accents": 0, "max_length": max_length}
     found: list[str] = text_op(graph, "BertTokenizer", texts, name="tokens", outputs=3, **options)
@@ -160,7 +159,7 @@ def _string(graph: GraphWriter, value: str) -> str:
     return graph.constant(f"string {value}", np.array([value], dtype=object))
 
 
-def _require_berts(tokenizer: "Tokenizer") -> None:
+def _require_berts(tokenizer: Tokenizer) -> None:
     """Refuse what the operator would read otherwise, in silence."""
     lines, model = vocabulary_lines(tokenizer), tokenizer.model
     text, pair = tokenizer.encode(""), tokenizer.encode("", "")
@@ -183,12 +182,19 @@ def _require_berts(tokenizer: "Tokenizer") -> None:
         )
 
 
-def character_table(tokenizer: "Tokenizer") -> dict[str, str]:
+def character_table(tokenizer: Tokenizer) -> Mapping[str, str]:
     """Characters and their replacements: lower-cased, without accents, with spaces around what is split off.
 
     The entries are the tokenizer's own output, so they follow all its options. Characters that do not change have none.
     """
-    table: dict[str, str] = {}
+    alone = Tokenizer(WordPiece())
+    alone.normalizer, alone.pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
+    return _table_of(alone.to_str())
+
+
+@lru_cache(maxsize=4)  # it takes half a second, and most models' tokenizers have the same options
+def _table_of(options: str) -> Mapping[str, str]:
+    tokenizer, table = Tokenizer.from_str(options), dict[str, str]()
     for codes in _CODES:
         for start in codes[::_AT_ONCE]:
             characters = [chr(code) for code in range(start, min(start + _AT_ONCE, codes.stop))]
@@ -200,7 +206,7 @@ def character_table(tokenizer: "Tokenizer") -> dict[str, str]:
     }
 
 
-def treated(tokenizer: "Tokenizer", characters: list[str]) -> Iterator[str]:
+def treated(tokenizer: Tokenizer, characters: list[str]) -> Iterator[str]:
     """Each character as the tokenizer changes it between two letters, with a space wherever it splits words."""
     text = " ".join(f"x{character}q" for character in characters)
     if tokenizer.normalizer is not None:
