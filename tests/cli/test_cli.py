@@ -175,10 +175,10 @@ def test_an_existing_out_is_refused(shell: Shell, tiny_torch: Path) -> None:
     shell.refuses("export", tiny_torch, "--out", shell.out, words=(str(shell.out), "exists", "--overwrite"))
 
 
-def test_overwrite_replaces_a_folder_of_ours(shell: Shell, tiny_torch: Path) -> None:
+def test_overwrite_replaces_a_folder_of_ours(shell: Shell) -> None:
     write(shell.out / MANIFEST, '{"format_version": 1, "files": []}')
     write(shell.out / "old", "")
-    status, _, stderr = shell("export", tiny_torch, "--out", shell.out, "--overwrite", "--threads", "1")
+    status, _, stderr = shell("export", MODELS / "teacher", "--out", shell.out, "--overwrite", "--threads", "1")
     assert status == 0, stderr
     assert not (shell.out / "old").exists()
     assert (shell.out / "onnx" / "model.onnx").is_file()
@@ -490,9 +490,10 @@ def test_doctor_as_json_and_as_text(model: bool, shell: Shell, tiny_int8: Path) 
     findings = json.loads(stdout)
     assert {"cpu", "gpu", "versions", "train", "demo"} <= {finding["about"] for finding in findings}
     assert ("model" in {finding["about"] for finding in findings}) == model
-    status, stdout, _ = shell("doctor", *folder)
-    assert status == 0
-    assert len(stdout.splitlines()) == len(findings)
+    if not model:  # which takes a second to be timed
+        status, stdout, _ = shell("doctor")
+        assert status == 0
+        assert len(stdout.splitlines()) == len(findings)
 
 
 # predict ------------------------------------------------------------------------------------------------------------
