@@ -112,7 +112,6 @@ def test_model_against_itself_and_beside_a_broken_one(tiny_onnx: Path, broken: P
     assert results["failed"][0]["reason"].count("\n") == 0
 
 
-@pytest.mark.usefixtures("forked_workers")
 def test_worker_that_is_killed_is_noted_and_the_others_go_on(tiny_onnx: Path) -> None:
     with WorkerPool({"doomed": Row(tiny_onnx), "other": Row(tiny_onnx)}, 1) as pool:
         pool.each(ModelWorker.open)

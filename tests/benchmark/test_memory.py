@@ -44,7 +44,6 @@ def test_a_batch_that_does_not_fit_is_skipped_and_the_next_load_is_measured(
         assert list(rounds_ms) == ["small"]
 
 
-@pytest.mark.usefixtures("forked_workers")
 def test_a_worker_killed_in_a_batch_rests_and_the_others_go_on(tiny_onnx: Path) -> None:
     with WorkerPool({"a": Row(tiny_onnx), "b": Row(tiny_onnx)}, 1) as pool:
         pool.each(ModelWorker.open)

@@ -91,9 +91,9 @@ def test_a_text_without_tokens_has_an_answer_of_its_own(model: str, tmp_path: Pa
 @pytest.mark.parametrize(
     "content",
     [
-        b"\xff" * 500_000,  # one number without an end
-        b"\x08\x01" * 250_000,  # fields of the model
-        b"\x08\x08\x3a" + b"\xa0\xc2\x1e" + b"\x0a\x00" * 250_000,  # empty nodes
+        b"\xff" * 2_000_000,  # one number without an end
+        b"\x08\x01" * 1_000_000,  # fields of the model
+        b"\x08\x08\x3a" + bytes([0x80, 0x89, 0x7A]) + b"\x0a\x00" * 1_000_000,  # empty nodes
     ],
 )
 def test_a_hostile_graph_costs_little(content: bytes, tmp_path: Path) -> None:
