@@ -174,7 +174,7 @@ def test_f1_of_three_labels_is_refused_before_anything_is_timed(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ModelWorker, "prepare", lambda *_: pytest.fail("was timed"))
-    three = make_checkpoint(tiny_encoder, make_bert(labels=3), ("even", "negative", "positive"))
+    three = make_checkpoint(tiny_encoder, make_bert((4,), (128,), labels=3), ("even", "negative", "positive"))
     save_checkpoint(three, tmp_path / "torch")
     compress.export(tmp_path / "torch", tmp_path / "onnx", threads=1)
     with pytest.raises(CompressError, match="metric f1 is for tasks of two labels, this one has 3"):

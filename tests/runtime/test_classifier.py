@@ -311,7 +311,7 @@ def test_impossible_numbers_are_refused(tiny_onnx: Path, settings: dict[str, int
 
 def test_extreme_logits_become_probabilities(tiny_encoder: Path, tmp_path: Path) -> None:
     for task in ("single_label", "multi_label"):
-        checkpoint = make_checkpoint(tiny_encoder, make_bert(), ("a", "b"), task)
+        checkpoint = make_checkpoint(tiny_encoder, make_bert((4,), (128,)), ("a", "b"), task)
         classifier = parts(checkpoint.model).classifier
         classifier.weight.data[:] = 0
         classifier.bias.data[:] = classifier.bias.new_tensor([5000.0, -5000.0])
