@@ -22,7 +22,8 @@ from typing import IO, Any
 
 PRELOADED = ["torch", "transformers.models.bert.modeling_bert", "accelerate", "compress.cli.main",
               "compress.steps.training", "compress.training.finetune", "compress.distillation.distill",
-              "compress.benchmark.backends.torch_modes", "compress.runtime.session", "tests.freeze"]  # fmt: skip
+              "compress.benchmark.backends.torch_modes", "compress.runtime.session", "compress.serving.server",
+              "tests.freeze"]  # fmt: skip
 
 
 # A program for ``python -c``: JSON lists of the command's arguments in, its status, stdout and stderr for each out.

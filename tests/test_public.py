@@ -5,6 +5,7 @@ import inspect
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -24,8 +25,13 @@ def name_of(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix()
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def public_definitions(path: Path) -> Iterator[Definition]:
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in parsed(path).body:
         if isinstance(node, Definition) and not node.name.startswith("_"):
             yield node
 
@@ -59,7 +65,7 @@ def test_rooms_are_modules_and_steps_are_functions() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_public_things_have_docstrings(path: Path) -> None:
-    module = ast.parse(path.read_text(encoding="utf-8"))
+    module = parsed(path)
     nameless = [node.name for node in public_definitions(path) if not ast.get_docstring(node)]
     assert not nameless
     assert ast.get_docstring(module) or not module.body

@@ -30,6 +30,7 @@ from compress.workers.timing import TimedCalls
 HEAD_SIZE = 16
 HIDDEN = 64
 VOCABULARY = 108  # of the tiny encoder's tokenizer
+THREE = ("x", 'y "é"', "z")
 
 
 def make_bert(

@@ -174,7 +174,7 @@ def test_f1_of_three_labels_is_refused_before_anything_is_timed(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ModelWorker, "prepare", lambda *_: pytest.fail("was timed"))
-    three = make_checkpoint(tiny_encoder, make_bert(labels=3), ("even", "negative", "positive"))
+    three = make_checkpoint(tiny_encoder, make_bert((4,), (128,), labels=3), ("even", "negative", "positive"))
     save_checkpoint(three, tmp_path / "torch")
     compress.export(tmp_path / "torch", tmp_path / "onnx", threads=1)
     with pytest.raises(CompressError, match="metric f1 is for tasks of two labels, this one has 3"):
@@ -253,47 +253,25 @@ def test_figures_are_those_of_the_raw_times_that_are_kept(tiny_onnx: Path, tmp_p
 
 
 INTERRUPTED = """
-import json, sys
+import sys
 from pathlib import Path
-from compress.benchmark import interleave
 from compress.benchmark.measure import bench
 from compress.config import BenchConfig
 from compress.data import Split
 
-def never_settled(*_):
-    print("timed", flush=True)
-    return False
-
-interleave.settled = never_settled  # so that only Ctrl-C ends it
 texts = Split(["a text"] * 9, [("positive",)] * 9)
-results = bench([Path(sys.argv[1])] * 2, texts, "single_label", BenchConfig(seconds=600, threads=[1]))
-print(json.dumps([results["partial"], [len(model["latency"]) for model in results["models"]]]))
+bench([Path(sys.argv[1])] * 2, texts, "single_label", BenchConfig(seconds=600, threads=[1]))
 """
 
 
-def interrupt(model: Path, *, timed: bool) -> tuple[str, str]:
-    """Ctrl-C once both workers are there, or once they have been timed; the last line of stdout, and stderr."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with start_interruptible([sys.executable, "-c", INTERRUPTED, str(model)], **pipes) as process:
+def test_ctrl_c_before_any_time_is_known_ends_the_workers_and_is_passed_on(tiny_onnx: Path) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, str(tiny_onnx)]
+    with start_interruptible(command, stderr=subprocess.PIPE) as process:
         listing = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         wait_until(lambda: process.poll() is not None or len(listing.read_text().split()) == 2)
         workers = listing.read_text().split()
-        if timed:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "timed\n"
-        assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()
         process.send_signal(signal.SIGINT)
-        printed, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
     # One that was just being started ends when it sees that its stdin is closed.
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
-    return printed.rpartition("timed\n")[2], errors
-
-
-def test_ctrl_c_ends_the_workers_and_the_parent_never_imports_torch(tiny_onnx: Path) -> None:
-    _, errors = interrupt(tiny_onnx, timed=False)
     assert "KeyboardInterrupt" in errors
-
-
-def test_ctrl_c_while_timing_returns_what_is_known_until_then(tiny_onnx: Path) -> None:
-    printed, errors = interrupt(tiny_onnx, timed=True)
-    assert json.loads(printed) == [True, [1, 1]], errors

@@ -18,14 +18,18 @@ from compress.cli.main import main
 from compress.recipes.recipe import Recipe
 from tests.processes import start_interruptible
 
-# As the command, but each progress is told at once, and the report's charts are not drawn, which takes seconds.
-TOLD_AT_ONCE = """
+# As the command, but no time is ever settled, and the report's charts are not drawn, which takes seconds.
+NEVER_SETTLED = """
 import sys
 from types import SimpleNamespace
-from compress import progress
+from compress.benchmark import interleave
 from compress.cli.main import main
-from compress.recipes.recipe import Recipe
-progress._PLAIN_EVERY_S = 0.0
+
+def never_settled(*_):
+    print("timed", flush=True)
+    return False
+
+interleave.settled, interleave._ROUNDS_AT_LEAST = never_settled, 2
 sys.modules["vl_convert"] = SimpleNamespace(vegalite_to_svg=lambda _: "<svg></svg>")
 sys.exit(main(sys.argv[1:]))
 """
@@ -63,18 +67,20 @@ def test_a_file_of_texts_alone_is_benched_for_speed(
 
 def test_ctrl_c_leaves_a_report_marked_partial(tiny_onnx: Path, tiny_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    settings = ("--seconds", "1", "--threads", "1", "--batch", "64,128,256", "--length", "128")  # seconds each
-    command = [sys.executable, "-c", TOLD_AT_ONCE, "bench", str(tiny_onnx), "--data", str(tiny_data), "--out", str(out)]
-    with start_interruptible([*command, *settings], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.endswith("threads 1\n"):  # the progress of the first workload: it has been timed a little
-                break
+    settings = ("--seconds", "600", "--threads", "1", "--batch", "2", "--length", "8")  # a second load is not reached
+    command = [sys.executable, "-c", NEVER_SETTLED, "bench", *[str(tiny_onnx)] * 2, "--data", str(tiny_data)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with start_interruptible([*command, "--out", str(out), *settings], **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "timed\n"
+        assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"{out} has a report of what was measured until then" in errors
-    assert json.loads((out / "results.json").read_text())["partial"]
+    results = json.loads((out / "results.json").read_text())
+    assert results["partial"]
+    assert [len(model["latency"]) for model in results["models"]] == [1, 1]
     assert "Partial: interrupted" in (out / "report.md").read_text()
 
 

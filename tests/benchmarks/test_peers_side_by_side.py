@@ -13,6 +13,7 @@ from benchmarks import catalogue, scaling
 from benchmarks.peers import __main__ as program
 from benchmarks.peers import processes, rounds, table
 from benchmarks.peers.registry import PEERS, Peer
+from tests.faults.points import MODELS
 from tests.tiny import read
 
 ROOT = Path(__file__).parents[2]
@@ -80,16 +81,18 @@ def test_exponents_are_slopes_of_logarithms() -> None:
     assert scaling.power_law([5], [1]) is None
 
 
-def test_scaling_in_miniature(tiny_torch: Path, tiny_int8: Path, tiny_data: Path) -> None:
-    dataset = read(tiny_data)
+def test_scaling_in_miniature(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaling, "SERVED_TEXTS", 100)
+    monkeypatch.setattr(scaling, "NEURONS_A_HEAD", 8)
+    dataset = read(MODELS / "data")
     results: dict[str, Any] = {
         "machine": {"threads": [1]},
-        "distillation": scaling.distillation(tiny_torch, dataset, (40, 80, 500), 1, 60),
+        "distillation": scaling.distillation(MODELS / "teacher", dataset, (16, 32, 500), 1, 60),
         "search": scaling.searching((2, 4), (4,)),
-        "serving": scaling.serving(tiny_int8, [str(text) for text in dataset.test.texts], 1),
+        "serving": scaling.serving(MODELS / "int8", [str(text) for text in dataset.test.texts], 1),
     }
     assert [(row["texts"], row["cached"]) for row in results["distillation"]] == [
-        (40, False), (40, True), (80, False), (80, True),
+        (16, False), (16, True), (32, False), (32, True),
     ]  # fmt: skip
     assert scaling.table(results).count("\n| ") == 6
     assert "A billion texts, estimated" in scaling.table(results)

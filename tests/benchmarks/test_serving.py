@@ -1,43 +1,41 @@
 """The load test in miniature: it counts what is right, and sees what is wrong."""
 
+import asyncio
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+import compress
 from benchmarks import serving
+from tests.serving import service
 from tests.tiny import read
 
-Measured = Callable[..., tuple[int, dict[str, Any]]]
 
-
-@pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Measured:
-    """The command, in this process but for the service; its status and what it prints."""
-
-    def run(*arguments: str | Path) -> tuple[int, dict[str, Any]]:
-        monkeypatch.setattr(sys, "argv", ["serving", *map(str, arguments), "--bulk-seconds", "0.1"])
-        capsys.readouterr()
-        status = serving.main()
-        return status, json.loads(capsys.readouterr().out)
-
-    return run
-
-
-def test_all_answers_are_found_right(measured: Measured, tiny_int8: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_all_answers_are_found_right(
+    tiny_int8: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (tmp_path / "texts.txt").write_text("\n".join(map(str, read(tiny_data).train.texts)), encoding="utf-8")
-    status, found = measured(tiny_int8, tmp_path / "texts.txt", "--requests", "100", "--texts-each", "3")
-    assert (status, found["wrong"], found["missing"]) == (0, 0, 0)
+    arguments = [str(tiny_int8), str(tmp_path / "texts.txt"), "--requests", "100", "--texts-each", "3"]
+    monkeypatch.setattr(sys, "argv", ["serving", *arguments, "--bulk-seconds", "0.1"])
+    assert serving.main() == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["wrong"], found["missing"]) == (0, 0)
     assert found["half"]["statuses"] == {"200": 100}
     assert 0 < found["half"]["p50_ms"] <= found["half"]["p99_ms"] <= found["half"]["max_ms"]
     assert found["capacity_texts_per_s"] > 0 < found["bulk_texts_per_s"]
 
 
-def test_wrong_answers_are_seen(measured: Measured, tiny_int8: Path, tiny_onnx: Path, tmp_path: Path) -> None:
-    (tmp_path / "texts.txt").write_text("a good film\na dull mess", encoding="utf-8")
-    status, found = measured(tiny_int8, tmp_path / "texts.txt", "--requests", "20", "--reference", tiny_onnx)
-    assert status == 1
-    assert found["half"]["wrong"] == 20
+def test_wrong_answers_are_seen(tiny_int8: Path, tiny_onnx: Path) -> None:
+    texts = ["a good film", "a dull mess"]
+    expected = [[answer.scores] for answer in compress.load(tiny_onnx, threads=1)(texts)]
+    bodies = [json.dumps({"texts": [text]}).encode() for text in texts]
+    with service.serving(tiny_int8) as served:
+        load = serving.Load("127.0.0.1", served.port, bodies, expected)
+        asyncio.run(load.all_the_time(20, clients=4))
+    assert (load.statuses, load.wrong) == ({200: 20}, 20)

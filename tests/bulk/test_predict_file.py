@@ -24,8 +24,7 @@ from compress.errors import CompressError
 from compress.runtime.classifier import Classifier, Prediction
 from compress.runtime.encoding import Text
 from tests.processes import start_module, wait_until
-from tests.test_app import run_cli
-from tests.tiny import make_bert, make_checkpoint
+from tests.test_app import forked_cli
 
 TEXTS = ["a good film", 'a "dull" mess', "line\nbreak, and comma", "", "Żółć 漢字 🎬", "tab\there", "fun " * 300]
 NAMES = ("label", "score")
@@ -128,14 +127,13 @@ def test_a_parquet_copy_keeps_types_and_metadata(classifier: Classifier, tiny_in
 
 
 def test_rows_without_extras_and_parquet_names_what_it_needs(tiny_int8: Path, tmp_path: Path) -> None:
-    for ending in (".csv", ".jsonl"):
-        data = WRITERS[ending](tmp_path / f"d{ending}", TEXTS)
-        found = run_cli("predict", tiny_int8, "--data", data, "--out", tmp_path / f"o{ending}", "--threads", "1")
-        assert (found.returncode, found.stderr.count("\n")) == (0, 1), found.stderr
-    data = write_parquet(tmp_path / "d.parquet", TEXTS)
-    found = run_cli("predict", tiny_int8, "--data", data, "--out", tmp_path / "o.parquet")
-    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
-    assert "pip install pyarrow" in found.stderr
+    commands = []
+    for ending, write in WRITERS.items():
+        data, out = write(tmp_path / f"d{ending}", TEXTS), tmp_path / f"o{ending}"
+        commands.append(["predict", str(tiny_int8), "--data", str(data), "--out", str(out), "--threads", "1"])
+    *rows, parquet = forked_cli(commands, "compress.runtime.session")
+    assert [(status, told.count("\n")) for status, _, told in (*rows, parquet)] == [(0, 1), (0, 1), (2, 1)]
+    assert "pip install pyarrow" in parquet[2]
 
 
 # Text files are kept byte for byte -----------------------------------------------------------------------------------
@@ -211,8 +209,8 @@ def test_a_label_keeps_its_blanks_in_a_copy_without_quoting(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("ending", WRITERS)
-def test_multi_label_rows_have_their_labels_too(ending: str, tiny_encoder: Path, tmp_path: Path) -> None:
-    model = make_model(tiny_encoder, tmp_path, "multi_label")
+def test_multi_label_rows_have_their_labels_too(ending: str, task_onnx: Callable[[str], Path], tmp_path: Path) -> None:
+    model = task_onnx("multi_label")
     data, out = WRITERS[ending](tmp_path / f"d{ending}", TEXTS), tmp_path / f"out{ending}"
     with compress.load(model, threads=1) as classifier:
         assert predict_file(classifier, model, data, out, prefix="p_").columns == ("p_label", "p_score", "p_labels")
@@ -222,8 +220,8 @@ def test_multi_label_rows_have_their_labels_too(ending: str, tiny_encoder: Path,
         assert {len(row) for row in labels} != {1}
 
 
-def test_pairs_are_two_columns(tiny_encoder: Path, tmp_path: Path) -> None:
-    model = make_model(tiny_encoder, tmp_path, "pair_single_label")
+def test_pairs_are_two_columns(task_onnx: Callable[[str], Path], tmp_path: Path) -> None:
+    model = task_onnx("pair_single_label")
     data = tmp_path / "d.csv"
     data.write_text("one,text,two\ngood,x,bad\n", encoding="utf-8")
     with compress.load(model, threads=1) as classifier:
@@ -231,14 +229,6 @@ def test_pairs_are_two_columns(tiny_encoder: Path, tmp_path: Path) -> None:
             predict_file(classifier, model, data, tmp_path / "o.csv")
         predict_file(classifier, model, data, tmp_path / "o.csv", text=["one", "two"])
         assert answers(tmp_path / "o.csv") == expected(classifier, [("good", "bad")])
-
-
-def make_model(encoder: Path, folder: Path, task: Any) -> Path:
-    from compress.modeling.checkpoint import save_checkpoint
-
-    save_checkpoint(make_checkpoint(encoder, make_bert(labels=3, seed=3), ("x", "y", "z"), task), folder / "torch")
-    compress.export(folder / "torch", folder / "model", threads=1)
-    return folder / "model"
 
 
 # A run that ends early goes on ---------------------------------------------------------------------------------------
@@ -267,24 +257,25 @@ class Counting:
 def test_an_interrupted_run_answers_no_text_twice(
     ending: str, classifier: Classifier, tiny_int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("compress.bulk.predict.ROWS_AT_ONCE", 64)
-    texts = [f"good film number {number}" for number in range(300)]
+    monkeypatch.setattr("compress.bulk.predict.ROWS_AT_ONCE", 32)
+    texts = [f"good film number {number}" for number in range(120)]
     data, out = WRITERS[ending](tmp_path / f"d{ending}", texts), tmp_path / f"o{ending}"
-    first, second = Counting(classifier, most=250), Counting(classifier, most=10_000)
-    with pytest.raises(KeyboardInterrupt, match=r"192 of 300 answers are kept"):
+    first, second = Counting(classifier, most=100), Counting(classifier, most=10_000)
+    with pytest.raises(KeyboardInterrupt, match=r"96 of 120 answers are kept"):
         predict_file(first, tiny_int8, data, out)  # type: ignore[arg-type]
     assert not out.exists()
     journal = tmp_path / f".o{ending}.answers"
     torn = journal.read_bytes()
     journal.write_bytes(torn + b'["positive", 0.')  # a line that the disk has half of
     predict_file(second, tiny_int8, data, out)  # type: ignore[arg-type]
-    assert second.texts == 300 - 192
+    assert second.texts == 120 - 96
     assert answers(out) == expected(classifier, texts)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([data.name, out.name])
 
 
 def test_a_killed_command_goes_on(classifier: Classifier, tiny_int8: Path, tmp_path: Path) -> None:
-    texts = [f"bad {number % 10}" for number in range(2500)]
+    few = [f"bad {number}" for number in range(10)]
+    texts = few * 250
     data, out, journal = write_csv(tmp_path / "d.csv", texts), tmp_path / "o.csv", tmp_path / ".o.csv.answers"
     command = ["compress", "predict", str(tiny_int8), "--data", str(data), "--out", str(out), "--threads", "1"]
     process = start_module(command, tmp_path / "told")
@@ -296,15 +287,14 @@ def test_a_killed_command_goes_on(classifier: Classifier, tiny_int8: Path, tmp_p
     counting = Counting(classifier, most=10_000)
     predict_file(counting, tiny_int8, data, out)  # type: ignore[arg-type]
     assert counting.texts < len(texts)
-    assert answers(out) == expected(classifier, texts)
+    assert answers(out) == expected(classifier, few) * 250
 
 
-@pytest.mark.parametrize("ending", WRITERS)
-@pytest.mark.parametrize("room", [4_000, 20_000], ids=["in the answers", "in the copy"])  # they take 9 and 40 KB
+@pytest.mark.parametrize(("ending", "room"), [(".csv", 4_000), *((ending, 20_000) for ending in WRITERS)])
 def test_a_full_disk_is_one_line_and_the_next_run_goes_on(
     ending: str, room: int, classifier: Classifier, tiny_int8: Path, tmp_path: Path
 ) -> None:
-    texts = [f"good {number}" for number in range(300)]
+    texts = [f"good {number}" for number in range(300)]  # whose answers take 9 KB, and their copies 40
     data, out = WRITERS[ending](tmp_path / f"d{ending}", texts), tmp_path / f"o{ending}"
     command = ["compress", "predict", str(tiny_int8), "--data", str(data), "--out", str(out), "--quiet"]
     process = start_module(command, told := tmp_path / "told", file_bytes=room)
@@ -319,15 +309,18 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(
     assert answers(out) == expected(classifier, texts)
 
 
-def test_answers_of_other_data_are_not_taken_up(classifier: Classifier, tiny_int8: Path, tmp_path: Path) -> None:
-    data, out = write_csv(tmp_path / "d.csv", ["good"] * 1200), tmp_path / "o.csv"
+def test_answers_of_other_data_are_not_taken_up(
+    classifier: Classifier, tiny_int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compress.bulk.predict.ROWS_AT_ONCE", 32)
+    data, out = write_csv(tmp_path / "d.csv", ["good"] * 50), tmp_path / "o.csv"
     with pytest.raises(KeyboardInterrupt):
-        predict_file(Counting(classifier, most=1100), tiny_int8, data, out)  # type: ignore[arg-type]
-    write_csv(data, ["awful"] * 199)
+        predict_file(Counting(classifier, most=40), tiny_int8, data, out)  # type: ignore[arg-type]
+    write_csv(data, ["awful"] * 19)
     with pytest.raises(CompressError, match=r"answers of an earlier run .* --overwrite"):
         predict_file(classifier, tiny_int8, data, out)
     predict_file(classifier, tiny_int8, data, out, overwrite=True)
-    assert answers(out) == expected(classifier, ["awful"] * 199)
+    assert answers(out) == expected(classifier, ["awful"] * 19)
 
 
 def test_a_file_that_changes_meanwhile_is_refused(classifier: Classifier, tiny_int8: Path, tmp_path: Path) -> None:

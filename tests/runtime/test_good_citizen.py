@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +25,12 @@ from compress.limits import Limits
 from compress.runtime import session
 from compress.runtime.classifier import Classifier
 
-TEXTS = ["good", "a very bad film with a dull story", "", "the film is boring " * 9, "great film"] * 8
-WAYS = [{"threads": 1}, {"threads": 2}, {"threads": 2, "instances": 2}, {"threads": 4, "instances": 2}]
+TEXTS = ["good", "a very bad film with a dull story", "", "the film is boring " * 9, "great film"] * 2
+WAYS: list[Any] = [
+    {"threads": 1},
+    *(pytest.param({"threads": 2, **each}, marks=pytest.mark.slow) for each in ({}, {"instances": 2})),
+    {"threads": 4, "instances": 2},
+]
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 
@@ -91,8 +96,15 @@ def test_it_answers_after_forks_and_in_the_parent_too(classifier: Classifier) ->
 
 
 @forks
-@pytest.mark.parametrize("ask", ["", "classifier('good'); "])
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("threads", "ask"),
+    [
+        (1, ""),
+        (2, "classifier('good'); "),
+        pytest.param(2, "", marks=pytest.mark.slow),
+        pytest.param(1, "classifier('good'); ", marks=pytest.mark.slow),
+    ],
+)
 def test_a_forked_worker_ends_with_its_status(tiny_onnx: Path, threads: int, ask: str) -> None:
     program = (
         "import compress, os, sys\n"
@@ -128,7 +140,7 @@ def _ask_until_closed(classifier: Classifier, begun: threading.Barrier, ends: li
     begun.wait()
     try:
         while True:
-            classifier(TEXTS * 30)
+            classifier(TEXTS * 120)
     except CompressError as error:
         ends.append(str(error))
 

@@ -28,7 +28,7 @@ def app(environ, start_response):
 TEXTS = ["good", "a very bad film with a dull story", "", "the film is boring " * 9] * 3
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_both_workers_answer_and_end(threads: int, tiny_onnx: Path, tmp_path: Path) -> None:
     pytest.importorskip("gunicorn")  # of the extra dev; not for Windows
     (tmp_path / "application.py").write_text(APP, encoding="utf-8")

@@ -1,27 +1,35 @@
-"""A service that runs as a user's: a process on loopback, and what its clients do."""
+"""A service as a process on loopback, forked from one that has imported what it needs, and what its clients do."""
 
 import json
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+from tests.processes import start_module, wait_until
 
 AT_ONCE = 24
 Answered = tuple[int, Any, dict[str, str]]
 
 
 class Service:
-    """One that runs."""
+    """One that runs; what it says goes to the file ``told``."""
 
-    def __init__(self, process: "subprocess.Popen[str]", port: int) -> None:
+    def __init__(self, process: BaseProcess, port: int, told: Path) -> None:
         self.process = process
         self.port = port
+        self._told = told
+
+    def ended(self) -> tuple[int | None, str]:
+        """Wait for its end; its exit status, and what it said."""
+        self.process.join(30)
+        return self.process.exitcode, self._told.read_text(encoding="utf-8")
 
     def ask(self, method: str, path: str, body: object = None, chunks: bool = False) -> Answered:
         """Status, content and headers."""
@@ -62,15 +70,14 @@ class Service:
 @contextmanager
 def serving(*models: Path | str, **settings: object) -> Iterator[Service]:
     flags = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    command = [sys.executable, "-m", "compress", "serve", *map(str, models), "--port", "0", "--threads", "1", "--json"]
-    with subprocess.Popen(
-        [*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
+    command = ["compress", "serve", *map(str, models), "--port", "0", "--threads", "1", "--json", *flags]
+    with TemporaryDirectory() as folder:
+        told, printed = Path(folder, "told"), Path(folder, "printed")
+        process = start_module(command, told, printed=printed)
         try:
-            said = process.stdout.readline()
-            assert said, process.stderr.read()
-            yield Service(process, int(json.loads(said)["address"].rpartition(":")[2]))
+            wait_until(lambda: not process.is_alive() or (printed.exists() and printed.read_text().endswith("\n")))
+            assert process.is_alive(), told.read_text(encoding="utf-8")
+            yield Service(process, int(json.loads(printed.read_text())["address"].rpartition(":")[2]), told)
         finally:
             process.kill()
+            process.join()

@@ -2,7 +2,6 @@
 
 import json
 import random
-import signal
 import socket
 import struct
 import time
@@ -92,6 +91,7 @@ def soak_service(model: Path, minutes: float) -> dict[str, Any]:
     """
     answers, over = Answers.of(model), Event()
     with serving(model, queue=_QUEUE, max_texts=_MAX_TEXTS, drain_seconds=5) as service:
+        assert service.process.pid is not None
         clients, memory = Clients(service, answers, over), Memory(service.process.pid)
         acts = [clients.ask] * 3 + [clients.leave] + [clients.stall] * 3 + [clients.flood]
         with ThreadPoolExecutor(len(acts)) as threads:
@@ -103,10 +103,8 @@ def soak_service(model: Path, minutes: float) -> dict[str, Any]:
         for task in tasks:
             task.result()
         healthy = service.ask("GET", "/healthz")[0] == 200
-        service.process.send_signal(signal.SIGTERM)
-        status = service.process.wait(30)
-        assert service.process.stderr is not None
-        told = service.process.stderr.read()
+        service.process.terminate()
+        status, told = service.ended()
     allowed = {"asked: 200", "asked: 503", "flooded: 200", "flooded: 503", "left", "stalled"}
     lost = sum(count for what, count in clients.ended.items() if what not in allowed)
     return {
