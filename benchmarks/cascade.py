@@ -9,6 +9,7 @@ Before them it has the day, the commit, the machine with its versions, and the d
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +18,7 @@ import compress
 from compress.config import DataConfig
 from compress.data import read_dataset
 from compress.folder import read_manifest
+from compress.formatting import MINUS
 from tests.kept import Record
 
 GOAL_RATIO, GOAL_DROP_POINTS = 0.6, 0.3
@@ -70,6 +72,21 @@ def figures(large: dict[str, Any], small: dict[str, Any], both: dict[str, Any]) 
         },
         "mean_ratio": round(both["answer_mean_ms"] / large["answer_mean_ms"], 3),
     }
+
+
+def table(results: Mapping[Path, Mapping[str, Any]]) -> str:
+    """The figures of each data set, by the file that holds them."""
+    lines = [
+        "| data, test texts | small | large | cascade | points lost (95%) | handed on | mean time of the large |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for path, found in results.items():
+        right = [f"{found['accuracy'][name]:.1%}" for name in ("small", "large", "cascade")]
+        low, high = found["drop_ci95_points"]
+        lost = f"{found['drop_points']['cascade']:.1f} ({low:.1f} to {high:.1f})".replace("-", MINUS)
+        cells = [f"{path.stem}, {found['test_texts']:,}", *right, lost, f"{found['handed_on']:.1%}"]
+        lines.append(f"| {' | '.join(cells)} | {found['mean_ratio']:.2f} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

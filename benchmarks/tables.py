@@ -16,6 +16,7 @@ from benchmarks import (
     ablation_table,
     attacks,
     beside,
+    cascade,
     catalogue,
     container,
     distillation,
@@ -40,7 +41,7 @@ DOCUMENTS = (README, *sorted((ROOT / "docs").rglob("*.md")))
 GENERATED = (*DOCUMENTS, ROOT / "benchmarks" / "README.md", MODELS_README)
 RESULTS = ROOT / "benchmarks" / "results"
 # What is measured data set by data set has a file for each in a folder of its own.
-_BY_DATA_SET = {"distillation": distillation.table, "pruning": pruning.table}
+_BY_DATA_SET = {"cascade": cascade.table, "distillation": distillation.table, "pruning": pruning.table}
 _BESIDE = {
     "graphs": beside.graphs,
     "family_speed": beside.families,
