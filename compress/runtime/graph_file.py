@@ -140,10 +140,13 @@ def numbers_by_type(path: Path) -> Counter[int]:
 
 
 def _strings(path: Path, part: int, name: int) -> Iterator[str]:
-    """The strings with the field number ``name`` in all parts of a graph with the field number ``part``."""
+    """The strings with the field number ``name`` in all parts of a graph with the field number ``part``.
+
+    What is no UTF-8 is none that is known here.
+    """
     for graph in _messages(content_of(path), GRAPH):
         for one in _messages(graph, part):
-            yield from (bytes(value).decode() for value in _messages(one, name))
+            yield from (bytes(value).decode(errors="replace") for value in _messages(one, name))
 
 
 def content_of(path: Path) -> memoryview:
