@@ -8,11 +8,10 @@ from typing import Any
 
 from compress.clock import Stopwatch, in_words
 from compress.config import AutoConfig
-from compress.durable import told_in_one_line
 from compress.errors import CompressError
 from compress.formatting import metric_name, times
-from compress.locks import LockedError, locked
 from compress.machine import processes, torch_threads
+from compress.new_folder import growing_folder
 from compress.paths import local_path
 from compress.progress import say
 from compress.steps.step import StepResult, split_settings
@@ -22,7 +21,7 @@ from compress.tuning.ending import Ending
 from compress.tuning.goals import Goals
 from compress.tuning.ground import Ground
 from compress.tuning.judge import Judge
-from compress.tuning.memory import LOCK, leave_nothing_behind, open_folder
+from compress.tuning.memory import STATE, check_folder
 from compress.tuning.planner import END_S, Planner
 from compress.tuning.search import Costs, Plan, next_try
 from compress.tuning.tried import join_and_judge, make_and_judge
@@ -56,16 +55,10 @@ def auto(
         raise CompressError("auto: runs in one process; start it without torchrun or accelerate launch")
     folder = local_path(out, "--out")
     inputs = [local_path(model), *(local_path(name) for names in source.sources().values() for name in names)]
-    above = open_folder(folder, tuple(inputs))
-    threads = torch_threads(config.threads)
-    try:
-        with threads, told_in_one_line(f"--out {out}", below=folder), locked(folder / LOCK):
-            try:
-                return _auto(Ground.of(str(model), source, config, folder, forget=overwrite))
-            finally:
-                leave_nothing_behind(folder, above)
-    except LockedError:
-        raise CompressError(f"--out {out}: another search is writing there; wait for it or choose another") from None
+    check_folder(folder, tuple(inputs))
+    growing = growing_folder(folder, "search", STATE, state_is_worth_keeping=True)
+    with growing, torch_threads(config.threads):
+        return _auto(Ground.of(str(model), source, config, folder, forget=overwrite))
 
 
 def _auto(ground: Ground) -> StepResult:
