@@ -72,7 +72,7 @@ def _auto(ground: Ground) -> StepResult:
     try:
         search.go_on()
     except KeyboardInterrupt:
-        if not search.made:
+        if not ground.memory.made:
             raise
         partial = True
         say("auto: interrupted; the best so far is written now")
@@ -94,11 +94,6 @@ class _Search:
         return self.ground.memory.tries
 
     @property
-    def made(self) -> list[Try]:
-        """The tries that have a model."""
-        return [each for each in self.tries if not each.failed]
-
-    @property
     def costs(self) -> Costs:
         return self.planner.costs().learned(self.tries, self.plan.candidates)
 
@@ -111,7 +106,7 @@ class _Search:
             if self.judge.watch.busy() and not told_of_others:
                 told_of_others = True
                 say("auto: other programs use this machine's CPUs, so latencies are less sure; stop them if you can")
-        if not self.made:
+        if not self.ground.memory.made:
             reason = self.tries[-1].failed if self.tries else "there was no time for one, give more --hours"
             raise CompressError(f"auto: no model could be made; {reason}")
 
@@ -126,7 +121,7 @@ class _Search:
     def _cascade_tries(self) -> Iterator[Try]:
         """Two of the models together, where that may serve the goals better than one."""
         ground, known = self.ground, {each.candidate for each in self.tries}
-        for pair in pairs(self.made, self.goals, len(ground.choosing)) if most_pairs(ground) else []:
+        for pair in pairs(ground.memory.made, self.goals, len(ground.choosing)) if most_pairs(ground) else []:
             left_s, expected_s = self._left_s(), self.costs.cascade_s
             if pair.about.candidate not in known and (left_s is None or expected_s <= left_s):
                 _say_what_is_made(pair.about.label, expected_s)
@@ -147,7 +142,7 @@ class _Search:
             return f"{found.label}: {'left out' if found.final else 'failed'}: {found.failed}"
         name = metric_name(self.ground.metric)
         shown = f"{found.label}: {name} {found.value:.1%}, {self._cost(found)}"
-        chosen = best(self.made, self.goals)
+        chosen = best(self.tries, self.goals)
         so_far = f"best so far {chosen.label}" if chosen else "none meets the goals yet"
         left_s = self.plan.seconds(self.costs) - sum(each.seconds for each in self.tries)
         limit_s = self._left_s()

@@ -102,6 +102,11 @@ class Memory:
         """What was spent since the user asked for what is asked now."""
         return self.seconds - self._state.before_s
 
+    @property
+    def made(self) -> list[Try]:
+        """The tries that have a model."""
+        return [each for each in self.tries if not each.failed]
+
     def add(self, found: Try) -> None:
         """Remember one more try."""
         self.tries.append(found)
