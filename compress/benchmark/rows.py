@@ -13,7 +13,6 @@ from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.families.family import PRUNED
 from compress.folder import is_cascade, listed_files, manifest_kind, read_manifest
-from compress.runtime.encoding import TextEncoder
 from compress.runtime.graph_file import GRAPHS
 from compress.runtime.predictor import MeasuredPredictor
 
@@ -74,8 +73,7 @@ def _open_onnx(row: Row, threads: int) -> MeasuredPredictor:
     graph, manifest = gpu_graph(row.path), read_manifest(row.path)
     if graph is None:
         raise CompressError(f"{row.path}: has no graph for a GPU; export it in fp32")
-    encoder = TextEncoder.of(row.path, manifest)
-    return OnnxPredictor(graph, manifest, encoder, threads, provider=row.provider)
+    return OnnxPredictor.of_graph(row.path, manifest, graph, threads, row.provider)
 
 
 def gpu_graph(folder: Path) -> Path | None:
