@@ -11,7 +11,7 @@ from compress.paths import may_be_hub_id
 NAME = st.tuples(st.sampled_from("aZ9_-"), st.text("aZ9._-", max_size=9)).map("".join)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
 @given(owner=NAME, name=NAME)
 def test_a_hub_id_is_a_name_or_two_of_which_nothing_is_here(
     owner: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
