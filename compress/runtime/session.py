@@ -94,6 +94,13 @@ class OnnxPredictor:
         predictor.folder = folder.absolute()
         return predictor
 
+    @classmethod
+    def of_graph(
+        cls, folder: Path, manifest: Manifest, graph: Path, threads: int | None, provider: str = "CPU"
+    ) -> "OnnxPredictor":
+        """The same, in this graph of the folder, and in this process alone."""
+        return cls(graph, manifest, TextEncoder.of(folder, manifest), threads, provider=provider)
+
     def after_fork(self) -> "OnnxPredictor":
         """One that answers in this process, which was forked from the one that opened this.
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,49 +10,21 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from compress.clock import Stopwatch
-from compress.durable import partial_of, write_whole
+from compress.durable import write_whole
 from compress.errors import CompressError
-from compress.new_folder import check_place, is_ours
+from compress.new_folder import LOCK, check_place, is_ours
 from compress.tuning.tries import Try
 
 STATE = "search.json"
-LOCK = ".lock"
-_BEGUN = {LOCK, partial_of(Path(STATE)).name}  # all that a search leaves that is killed before it has written STATE
 
 Fact = TypeVar("Fact")
 
 
-def open_folder(out: Path, inputs: tuple[Path, ...]) -> list[Path]:
-    """Make the folder of a search, or see that it is one, or of one that was killed at its beginning.
-
-    Returns:
-        The folders above it that were made too, the lowest first.
-    """
+def check_folder(out: Path, inputs: tuple[Path, ...]) -> None:
+    """Refuse a folder that cannot be a search's, also one whose file has a search's name and is another program's."""
     check_place(out, inputs)
-    strange = out.exists() and not _names(out) <= _BEGUN
-    if strange and not ((out / STATE).is_file() and is_ours(out)):
-        raise CompressError(
-            f"--out {out}: exists and is not the folder of a search, or its {STATE} is damaged; choose another"
-        )
-    made = [parent for parent in out.parents if not parent.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
-    return made
-
-
-def leave_nothing_behind(out: Path, above: list[Path]) -> None:
-    """Take away a folder in which no search has begun, and those ``above`` that hold nothing else."""
-    if _names(out) <= _BEGUN:
-        shutil.rmtree(out)
-        with suppress(OSError):
-            for parent in above:
-                parent.rmdir()
-
-
-def _names(out: Path) -> set[str]:
-    return {path.name for path in out.iterdir()}
+    if (out / STATE).is_file() and not is_ours(out):
+        raise CompressError(f"--out {out}: its {STATE} is not that of a search, or damaged; choose another")
 
 
 def _empty(out: Path) -> None:
@@ -130,6 +101,11 @@ class Memory:
     def spent_s(self) -> float:
         """What was spent since the user asked for what is asked now."""
         return self.seconds - self._state.before_s
+
+    @property
+    def made(self) -> list[Try]:
+        """The tries that have a model."""
+        return [each for each in self.tries if not each.failed]
 
     def add(self, found: Try) -> None:
         """Remember one more try."""
