@@ -93,14 +93,16 @@ def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] =
 
 @contextmanager
 def growing_folder(out: Path, work: str, state: str, *, state_is_worth_keeping: bool) -> Iterator[None]:
-    """Hold the folder of a ``work``, a run or a search, that goes on there when it is started again.
+    """Lock the folder of a ``work``, a run or a search, which goes on there when it is started again.
 
-    It is made where there is none. At the end it goes, with the empty folders above it that were made too, if nothing
-    is in it but what is not worth keeping: the file ``state``, in which the work remembers what it has done, perhaps.
+    It is made where there is none, with those above it. What was made, now or by a work that was killed, goes again if
+    the work has left nothing but its lock; a ``state``, the file in which it remembers what it has done, counts as
+    nothing where it is not worth keeping.
     """
     nothing = {LOCK, partial_of(Path(state)).name}  # what a work leaves that is killed before it has written its state
     if out.exists() and not (out.is_dir() and (_names(out) <= nothing or (out / state).is_file())):
         raise CompressError(f"--out {out}: exists and is not the folder of a {work}; choose another")
+    users_own = out.exists() and not _names(out)
     with ExitStack() as at_the_end:
         try:
             _make_parents(out / state, at_the_end)
@@ -117,8 +119,12 @@ def growing_folder(out: Path, work: str, state: str, *, state_is_worth_keeping: 
         try:
             yield
         finally:
-            if _names(out) <= (nothing if state_is_worth_keeping else {*nothing, state}):
-                shutil.rmtree(out, ignore_errors=True)
+            with suppress(OSError):  # somebody has taken the folder away meanwhile
+                if _names(out) <= (nothing if state_is_worth_keeping else {*nothing, state}):
+                    for path in out.iterdir():
+                        path.unlink()
+                    if not users_own:
+                        out.rmdir()
 
 
 def _names(folder: Path) -> set[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from compress.errors import CompressError
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 def local_path(name: str | Path, option: str = "") -> Path:

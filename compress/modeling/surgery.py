@@ -143,8 +143,8 @@ def _class_of(view: EncoderView, widths: Widths, hidden_size: int, *, stock: boo
     kept = view.projection is not None and view.projection.in_features == hidden_size
     alike = widths.is_even and hidden_size == widths.heads[0] * view.head_size
     if stock and alike and not kept and not view.begins_with_norm:
-        own = getattr(transformers, family.config), getattr(transformers, family.classifier)
-        return *own, {"num_attention_heads": widths.heads[0]}
+        stock_classes = getattr(transformers, family.config), getattr(transformers, family.classifier)
+        return *stock_classes, {"num_attention_heads": widths.heads[0]}
     shape = list(widths.heads), list(widths.neurons), view.head_size, kept, view.begins_with_norm
     # Transformers wants a number of heads that divides the hidden size; here it says nothing else.
     heads = {"num_attention_heads": math.gcd(hidden_size, view.read("num_attention_heads"))}

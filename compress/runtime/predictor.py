@@ -132,9 +132,9 @@ def check_finite(logits: Logits, model: str) -> Logits:
 
 
 def by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """The numbers of rows of so many tokens in batches of like length, each at most ``batch_tokens`` when padded.
+    """Row numbers in batches of like length, each at most ``batch_tokens`` when padded; a longer row is one of its own.
 
-    A row of more is a batch of its own.
+    ``lengths`` are the rows' tokens.
     """
     rows: list[int] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):

@@ -16,14 +16,7 @@ from compress.replacement import open_whole
 from compress.runtime.decision import Decision
 from compress.runtime.encoding import Feeds, TextEncoder
 from compress.runtime.forks import keep_in_forks
-from compress.runtime.graph_file import (
-    INPUTS,
-    OUTPUT,
-    REQUIRED_INPUTS,
-    check_graph,
-    choose_graph,
-    precision_of,
-)
+from compress.runtime.graph_file import INPUTS, OUTPUT, REQUIRED_INPUTS, check_graph, choose_graph, precision_of
 from compress.runtime.mapped import CAN_MAP, FOLDER_OPTION, without_weights
 from compress.runtime.predictor import Logits, batch_tokens_of
 
@@ -98,7 +91,7 @@ class OnnxPredictor:
     def of_graph(
         cls, folder: Path, manifest: Manifest, graph: Path, threads: int | None, provider: str = "CPU"
     ) -> "OnnxPredictor":
-        """The same, in this graph of the folder, and in this process alone."""
+        """One of this graph of the folder, which it may not serve by itself; it cannot be pickled."""
         return cls(graph, manifest, TextEncoder.of(folder, manifest), threads, provider=provider)
 
     def after_fork(self) -> "OnnxPredictor":

@@ -1,6 +1,7 @@
 """What a search remembers in its folder, so that it goes on after a kill and can be asked for something else."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,8 +22,10 @@ Fact = TypeVar("Fact")
 
 
 def check_folder(out: Path, inputs: tuple[Path, ...]) -> None:
-    """Refuse a folder that cannot be a search's, also one whose file has a search's name and is another program's."""
+    """Refuse a place that no search may have, one that cannot be written, and a ``search.json`` that is not ours."""
     check_place(out, inputs)
+    if out.exists() and not os.access(out, os.W_OK):
+        raise CompressError(f"--out {out}: cannot be written; choose another place")
     if (out / STATE).is_file() and not is_ours(out):
         raise CompressError(f"--out {out}: its {STATE} is not that of a search, or damaged; choose another")
 
