@@ -204,15 +204,17 @@ def tiny_static(tiny_onnx: Path, tiny_data: Path, once: Callable[..., Path]) -> 
 def task_onnx(
     tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory, once: Callable[..., Path]
 ) -> Callable[[str], Path]:
-    """The export of a model with random weights for the task of this name, with ``tests.tiny.THREE`` as its labels."""
+    """The export of a model with random weights for the task of this name, with the labels ``THREE_LABELS``."""
     import compress
     from compress.modeling.checkpoint import save_checkpoint
-    from tests.tiny import THREE, make_bert, make_checkpoint
+    from tests.tiny import THREE_LABELS, make_bert, make_checkpoint
 
     def made(task: str) -> Path:
         def export(out: Path, threads: int) -> None:
             source = tmp_path_factory.mktemp(task)
-            save_checkpoint(make_checkpoint(tiny_encoder, make_bert(labels=3, seed=3), THREE, task), source / "torch")
+            save_checkpoint(
+                make_checkpoint(tiny_encoder, make_bert(labels=3, seed=3), THREE_LABELS, task), source / "torch"
+            )
             compress.export(source / "torch", out, threads=threads)
 
         return once(f"onnx-{task}", export)

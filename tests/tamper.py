@@ -19,8 +19,7 @@ from compress.errors import CompressError
 from compress.folder import LARGE, SMALL, read_manifest, write_manifest
 from compress.packaging.cascade import copy_part, joined
 from tests.kept import Record, add_keep
-
-MODELS = Path(__file__).parent / "compatibility" / "made_by_d737081"
+from tests.tiny import STORED_RUN
 
 
 def changed(content: bytes, rng: random.Random) -> bytes:
@@ -73,7 +72,7 @@ def folders(place: Path) -> Mapping[str, tuple[Path, Callable[[Path, Path], bool
     """A folder of each kind, written by this version, and what must notice a change in it."""
     sources = {"torch": "teacher", "onnx": "onnx", "int8": "int8", "cache": "cache"}
     for kind, name in sources.items():
-        shutil.copytree(MODELS / name, place / kind)
+        shutil.copytree(STORED_RUN / name, place / kind)
     compress.export(place / "int8", place / "single file", single_file=True)
     for kind in ("torch", "onnx", "int8"):  # earlier versions wrote no digest of the manifest
         write_manifest(place / kind, read_manifest(place / kind))

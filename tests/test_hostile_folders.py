@@ -19,7 +19,7 @@ from compress.errors import CompressError
 from compress.folder import MANIFEST, read_manifest, write_manifest
 from compress.modeling.checkpoint import load_classifier
 from compress.runtime.graph_file import FP32_GRAPH
-from tests.fuzz.kinds import MODELS
+from tests.tiny import STORED_RUN
 
 Harm = Callable[[Path], object]
 MOST_OF_LOADING = 100.0  # CPU time against that of loading an unharmed tiny folder; the largest file here has 10 MB
@@ -233,16 +233,16 @@ def refused(load: Callable[[str], object], folder: Path, whole: Path) -> None:
 @pytest.mark.parametrize("harm", ONNX)
 def test_a_hostile_onnx_folder_is_refused(harm: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"0")
-    shutil.copytree(MODELS / "onnx", tmp_path / "model")
+    shutil.copytree(STORED_RUN / "onnx", tmp_path / "model")
     ONNX[harm](tmp_path / "model")
-    refused(answered, tmp_path / "model", MODELS / "onnx")
+    refused(answered, tmp_path / "model", STORED_RUN / "onnx")
 
 
 @pytest.mark.parametrize("harm", TORCH)
 def test_a_hostile_checkpoint_is_refused(harm: str, tmp_path: Path) -> None:
-    shutil.copytree(MODELS / "teacher", tmp_path / "model")
+    shutil.copytree(STORED_RUN / "teacher", tmp_path / "model")
     TORCH[harm](tmp_path / "model")
-    refused(load_classifier, tmp_path / "model", MODELS / "teacher")
+    refused(load_classifier, tmp_path / "model", STORED_RUN / "teacher")
 
 
 def test_there_are_as_many_as_was_promised() -> None:

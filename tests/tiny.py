@@ -30,7 +30,8 @@ from compress.workers.timing import TimedCalls
 HEAD_SIZE = 16
 HIDDEN = 64
 VOCABULARY = 108  # of the tiny encoder's tokenizer
-THREE = ("x", 'y "é"', "z")
+STORED_RUN = Path(__file__).parent / "compatibility" / "made_by_d737081"  # 2 layers x 16; 64, 24 and 24 texts
+THREE_LABELS = ("x", 'y "é"', "z")
 
 
 def make_bert(

@@ -13,8 +13,7 @@ from benchmarks import catalogue, scaling
 from benchmarks.peers import __main__ as program
 from benchmarks.peers import processes, rounds, table
 from benchmarks.peers.registry import PEERS, Peer
-from tests.faults.points import MODELS
-from tests.tiny import read
+from tests.tiny import STORED_RUN, read
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,12 +83,12 @@ def test_exponents_are_slopes_of_logarithms() -> None:
 def test_scaling_in_miniature(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scaling, "SERVED_TEXTS", 100)
     monkeypatch.setattr(scaling, "NEURONS_A_HEAD", 8)
-    dataset = read(MODELS / "data")
+    dataset = read(STORED_RUN / "data")
     results: dict[str, Any] = {
         "machine": {"threads": [1]},
-        "distillation": scaling.distillation(MODELS / "teacher", dataset, (16, 32, 500), 1, 60),
+        "distillation": scaling.distillation(STORED_RUN / "teacher", dataset, (16, 32, 500), 1, 60),
         "search": scaling.searching((2, 4), (4,)),
-        "serving": scaling.serving(MODELS / "int8", [str(text) for text in dataset.test.texts], 1),
+        "serving": scaling.serving(STORED_RUN / "int8", [str(text) for text in dataset.test.texts], 1),
     }
     assert [(row["texts"], row["cached"]) for row in results["distillation"]] == [
         (16, False), (16, True), (32, False), (32, True),

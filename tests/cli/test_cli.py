@@ -25,8 +25,8 @@ from compress.recipes.recipe import Recipe
 from compress.runtime import stream
 from compress.steps.spec import STEPS, StepSpec
 from compress.steps.step import StepResult
-from tests.faults.points import MODELS
 from tests.processes import start_module, wait_until
+from tests.tiny import STORED_RUN
 
 QUICK = ("--epochs", "1", "--learning-rate", "1e-3", "--precision", "fp32", "--threads", "1")
 QUANTIZED = ("--max-drop", "100", "--threads", "1")
@@ -167,7 +167,7 @@ def test_an_existing_out_is_refused(shell: Shell, tiny_torch: Path) -> None:
 def test_overwrite_replaces_a_folder_of_ours(shell: Shell) -> None:
     write(shell.out / MANIFEST, '{"format_version": 1, "files": []}')
     write(shell.out / "old", "")
-    status, _, stderr = shell("export", MODELS / "teacher", "--out", shell.out, "--overwrite", "--threads", "1")
+    status, _, stderr = shell("export", STORED_RUN / "teacher", "--out", shell.out, "--overwrite", "--threads", "1")
     assert status == 0, stderr
     assert not (shell.out / "old").exists()
     assert (shell.out / "onnx" / "model.onnx").is_file()
@@ -444,7 +444,7 @@ def test_json_is_one_document_and_quiet_is_quiet(
         given_ms = cycle([[1.0, 2.0], [2.0, 1.5]])
         monkeypatch.setattr(joining, "_answer_ms", lambda *_: next(given_ms))
         monkeypatch.setattr(joining, "choose_hand_on", lambda *_: HandOn(0.9, 0.2, 0.95, 60, 0.5, 0.0, 0.1))
-    model = MODELS / ("onnx" if command in {"quantize", "cascade", "bench"} else "teacher")
+    model = STORED_RUN / ("onnx" if command in {"quantize", "cascade", "bench"} else "teacher")
     models = [str(model)] * len(STEPS[command].inputs)
     settings = {
         "finetune": QUICK,
@@ -454,7 +454,7 @@ def test_json_is_one_document_and_quiet_is_quiet(
         "quantize": QUANTIZED,
         "bench": ("--seconds", "0.1", "--threads", "1"),
     }.get(command, ("--threads", "1"))
-    data = () if command == "export" else ("--data", str(MODELS / "data"))
+    data = () if command == "export" else ("--data", str(STORED_RUN / "data"))
     out = tmp_path / "runs" / "out"
     capfd.readouterr()
     status = main([command, *models, *data, "--out", str(out), *settings, "--json", "--quiet"])
@@ -469,7 +469,7 @@ def test_json_is_one_document_and_quiet_is_quiet(
 
 
 def test_progress_is_on_stderr_and_results_are_on_stdout(shell: Shell) -> None:
-    model, data = MODELS / "onnx", MODELS / "data"
+    model, data = STORED_RUN / "onnx", STORED_RUN / "data"
     status, stdout, stderr = shell("quantize", model, "--data", data, "--out", shell.out, *QUANTIZED)
     assert status == 0
     assert str(shell.out) in stdout
@@ -624,6 +624,13 @@ def help_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     stdout, stderr = capsys.readouterr()
     assert stderr == ""
     return " ".join(stdout.split())
+
+
+def test_the_commands_are_these() -> None:
+    """The tests of each command take their names from the tables that they check."""
+    steps = {"finetune", "distill", "prune", "export", "calibrate", "quantize", "cascade", "bench"}
+    assert STEPS.keys() == steps
+    assert COMMANDS.keys() == steps | {"demo", "auto", "run", "predict", "serve", "check", "doctor"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

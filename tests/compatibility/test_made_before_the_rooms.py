@@ -13,20 +13,20 @@ from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_classifier
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import predict_logits
+from tests.tiny import STORED_RUN
 
-THEN = Path(__file__).parent / "made_by_d737081"
-SAID = json.loads((THEN / "logits.json").read_text(encoding="utf-8"))
+SAID = json.loads((STORED_RUN / "logits.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
 def then(tmp_path: Path) -> Path:
     """A copy that a test may write into."""
-    return Path(shutil.copytree(THEN, tmp_path / "then"))
+    return Path(shutil.copytree(STORED_RUN, tmp_path / "then"))
 
 
 @pytest.mark.parametrize("name", ["teacher", "student", "pruned"])
 def test_torch_folders_answer_as_they_did(name: str) -> None:
-    predictor = TorchPredictor(load_classifier(str(THEN / name)))
+    predictor = TorchPredictor(load_classifier(str(STORED_RUN / name)))
     np.testing.assert_allclose(predict_logits(predictor, SAID["texts"]), SAID["logits"][name], atol=1e-5)
 
 
@@ -34,12 +34,12 @@ def test_torch_folders_answer_as_they_did(name: str) -> None:
 def test_onnx_folders_answer_as_they_did(name: str) -> None:
     # int8 kernels round otherwise on other CPUs
     tolerance = 1e-5 if name == "onnx" else 0.05
-    with compress.load(THEN / name, threads=1) as classifier:
+    with compress.load(STORED_RUN / name, threads=1) as classifier:
         np.testing.assert_allclose(classifier.logits(SAID["texts"]), SAID["logits"][name], atol=tolerance)
 
 
 def test_an_export_has_the_same_answers(tmp_path: Path) -> None:
-    compress.export(THEN / "pruned", tmp_path / "onnx", threads=1)
+    compress.export(STORED_RUN / "pruned", tmp_path / "onnx", threads=1)
     with compress.load(tmp_path / "onnx", threads=1) as classifier:
         np.testing.assert_allclose(classifier.logits(SAID["texts"]), SAID["logits"]["onnx"], atol=1e-5)
     steps = [entry["step"] for entry in read_manifest(tmp_path / "onnx").history]

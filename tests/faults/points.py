@@ -28,8 +28,8 @@ from compress.errors import CompressError
 from compress.folder import MANIFEST, read_manifest
 from tests.faults.library import How, arm, counted
 from tests.processes import in_fork
+from tests.tiny import STORED_RUN
 
-MODELS = Path(__file__).parents[1] / "compatibility" / "made_by_d737081"
 FAULTS = [how for how in How if how != How.COUNT]
 _UUID = re.compile(r"/[0-9a-f]{32}/")
 
@@ -47,13 +47,13 @@ def _recipe(*names: str, **teacher: Any) -> dict[str, Any]:
     training = {"epochs": 1, "learning_rate": 1e-3, "precision": "fp32", "threads": 1, "batch_size": 16}
     training |= {"checkpoint_seconds": 0}
     steps: dict[str, dict[str, Any]] = {
-        "teacher": {"step": "finetune", "model": str(MODELS / "teacher"), **training, **teacher},
+        "teacher": {"step": "finetune", "model": str(STORED_RUN / "teacher"), **training, **teacher},
         "student": {"step": "distill", "teacher": "teacher", "layers": 1, **training},
         "pruned": {"step": "prune", "model": "student", "teacher": "teacher", "heads": 0.5, **training},
         "onnx": {"step": "export", "model": names[-3], "threads": 1},
         "int8": {"step": "quantize", "model": "onnx", "threads": 1, "max_drop": 100},
     }
-    return {"data": str(MODELS / "data"), "steps": {name: steps[name] for name in names}}
+    return {"data": str(STORED_RUN / "data"), "steps": {name: steps[name] for name in names}}
 
 
 _SHORT, _LONG = ("teacher", "onnx", "int8"), ("teacher", "student", "pruned", "onnx", "int8")

@@ -9,7 +9,8 @@ import pytest
 
 from tests.faults.__main__ import points, summary
 from tests.faults.library import How, compiler
-from tests.faults.points import FAULTS, MODELS, SCENARIOS, drawn, half_written
+from tests.faults.points import FAULTS, SCENARIOS, drawn, half_written
+from tests.tiny import STORED_RUN
 
 
 @pytest.mark.skipif(compiler() is None, reason="needs Linux and a C compiler")
@@ -35,7 +36,7 @@ def test_points_are_spread_over_all_operations() -> None:
 
 def test_half_a_folder_under_its_name_is_seen(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "int8").symlink_to(MODELS / "int8")
+    (tmp_path / "run" / "int8").symlink_to(STORED_RUN / "int8")
     assert half_written(tmp_path / "run") is None
     (tmp_path / "other" / "int8").mkdir(parents=True)
     assert "half-written" in str(half_written(tmp_path / "other"))

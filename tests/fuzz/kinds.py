@@ -26,11 +26,11 @@ from compress.tuning.memory import STATE as SEARCH
 from compress.tuning.memory import Memory, check_folder
 from compress.tuning.tries import Try
 from tests.fuzz.mutate import mutated_bytes, mutated_value
+from tests.tiny import STORED_RUN
 
 Case = Callable[[random.Random, Path], None]
 """Try one case, drawn from the generator, in an empty folder; whatever it raises but CompressError has escaped."""
 
-MODELS = Path(__file__).parents[1] / "compatibility" / "made_by_d737081"
 TEXTS = ["a superb film", "", "it is a good day " * 20, "\u4eba \u0130 \0"]
 ROWS = [(f"{word} film {number}", ("bad", "good")[number % 2]) for number, word in enumerate(("dull", "fine") * 6)]
 CSV = "text,label,id\n" + "".join(
@@ -93,7 +93,7 @@ def _recipe(rng: random.Random, folder: Path) -> None:
 
 
 def _manifest(rng: random.Random, folder: Path) -> None:
-    shutil.copytree(MODELS / "onnx", folder, dirs_exist_ok=True)
+    shutil.copytree(STORED_RUN / "onnx", folder, dirs_exist_ok=True)
     _change_manifest(folder / MANIFEST, rng)
     refused_in_one_line(lambda: read_manifest(folder))
 
@@ -160,7 +160,7 @@ def _change_manifest(path: Path, rng: random.Random) -> None:
 
 def _load(rng: random.Random, folder: Path) -> None:
     """A folder whose digests are right, as a hostile one's are, or a manifest that is changed itself."""
-    source = MODELS / rng.choice(["onnx", "int8"])
+    source = STORED_RUN / rng.choice(["onnx", "int8"])
     shutil.copytree(source, folder, dirs_exist_ok=True)
     manifest = read_manifest(folder)
     kind = rng.random()

@@ -24,14 +24,15 @@ def test_minilm_keeps_its_logits_and_every_product_is_fused(tmp_path: Path) -> N
     parts(checkpoint.model).classifier.weight.data *= 50  # logits of a few units, as a trained head's are
     fp32 = graph_of(checkpoint.model)
     int8 = quantize_weights(fp32)
+    sentence = "The central bank raised its rates by half a point on Thursday. "
     texts = [
         "A stirring film.",
-        "The central bank raised its rates by half a point on Thursday. " * 8,
+        sentence * 8,
         "no",
         "Ünïcödé 東京",
     ]
     one, other = session(fp32), session(int8)
-    for batch in (texts, texts[:1], texts[1:3]):
+    for batch in (texts, texts[:1], [sentence * 20, "no"]):
         feeds = pad(checkpoint.encoder(batch))
         expected = torch_logits(checkpoint.model, feeds)
         assert np.abs(onnx_logits(one, feeds) - expected).max() < 1e-4

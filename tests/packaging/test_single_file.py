@@ -25,7 +25,7 @@ from compress.modeling.checkpoint import Checkpoint, save_checkpoint
 from compress.runtime.encoding import Text, TextEncoder
 from tests.families import tokenizers
 from tests.families.models import make_model
-from tests.tiny import THREE, read
+from tests.tiny import THREE_LABELS, read
 
 TEXTS = [
     "a good film",
@@ -91,7 +91,7 @@ def test_other_tasks(task: str, task_onnx: Callable[[str], Path], tmp_path: Path
     pairs = [(first, second) for first in TEXTS[:7] for second in TEXTS[:7]]
     check_answers(folder, tmp_path / "single", pairs if task.startswith("pair") else TEXTS)
     about = open_texts(tmp_path / "single" / "model.onnx").get_modelmeta().custom_metadata_map
-    assert json.loads(about["labels"]) == list(THREE)
+    assert json.loads(about["labels"]) == list(THREE_LABELS)
     assert (about["task"], about["max_length"]) == (task, "128")
 
 

@@ -187,7 +187,7 @@ def test_recovery_gives_teacher_and_student_each_its_own_ids(
     stay = [text for text in read(without_film).test.texts if not GONE & set(str(text).split())]
     answers = [predict_logits(TorchPredictor(model), stay).argmax(1) for model in (pruned, teacher)]
     assert len(stay) > 20
-    assert (answers[0] == answers[1]).mean() > 0.85
+    assert (answers[0] == answers[1]).mean() > 0.8
     table = weights_of(teacher.model)["bert.embeddings.word_embeddings.weight"]
     tokens = pruned.tokenizer.get_vocab()
     rows = [teacher.tokenizer.get_vocab()[token] for token in tokens]

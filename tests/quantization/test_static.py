@@ -146,7 +146,7 @@ def test_the_reach_of_static_activations_is_that_of_their_integers(
 
 
 @pytest.mark.parametrize("settings", [{"activations": "static"}, {"for_": "openvino"}, {"calibrate": "percentile"}])
-def test_static_graphs_go_through_the_same_gate_into_a_folder(
+def test_static_graphs_pass_the_gate_into_a_folder(
     settings: dict[str, Any], two_layers_onnx: Path, few_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     compress.quantize(two_layers_onnx, few_data, tmp_path / "out", portable=True, max_drop=100, threads=1, **settings)
@@ -172,7 +172,7 @@ def test_static_graphs_go_through_the_same_gate_into_a_folder(
     assert "all int8, in the portable range, static activations: accuracy" in capsys.readouterr().err
 
 
-def test_auto_takes_the_faster_kind_of_those_that_pass(
+def test_auto_takes_the_faster_kind_where_both_pass(
     two_layers_onnx: Path, few_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings: dict[str, Any] = {"activations": "auto", "max_drop": 100, "threads": 1}
@@ -185,7 +185,7 @@ def test_auto_takes_the_faster_kind_of_those_that_pass(
     assert f"{metrics['activations']} activations are the faster ones" in capsys.readouterr().err
 
 
-def test_auto_takes_what_passes_where_the_other_kind_does_not(
+def test_the_gate_refuses_bad_static_ranges_and_auto_takes_the_other_kind(
     two_layers_onnx: Path, reference: ReferenceOutputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Static ranges that are far too narrow cut nearly all that the products read."""
@@ -196,6 +196,8 @@ def test_auto_takes_what_passes_where_the_other_kind_does_not(
     assert found.accepted.activations.kind == "dynamic"
     assert found.texts_per_s == {}
     assert any("static activations" in name for name in found.failed)
+    with pytest.raises(CompressError, match=r"each of \d+ tries loses more on validation than --max-drop 1 allows"):
+        quantize(fp32, reference, [Encoding([0, 0], [0, 0])], config.model_copy(update={"activations": "static"}), 1)
 
 
 def test_settings_that_do_not_fit_are_refused(two_layers_onnx: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ import yaml
 
 import compress
 from tests.release.test_lock import LOCK, ROOT, pinned
+from tests.tiny import STORED_RUN
 
 pytestmark = pytest.mark.slow
 
-MODEL = ROOT / "tests" / "compatibility" / "made_by_d737081" / "int8"
+MODEL = STORED_RUN / "int8"
 LOCKED = ROOT / ".locked" / "bin"
 TEXTS = ["a good film", "a dull mess"]
 BASE = {"numpy", "onnxruntime", "tokenizers"}

@@ -26,15 +26,16 @@ from compress.cli.main import main as compress_main
 from compress.clock import Stopwatch
 from compress.distillation.teacher_cache.shard import INDEX, is_sound
 from compress.modeling.checkpoint import load_classifier, save_checkpoint
-from tests.faults.points import MODELS, contents, half_written
+from tests.faults.points import contents, half_written
 from tests.rounds.children import Ended, at_once, can_contain
 from tests.runtime.test_beside_a_writer import folders_change_places, steps_write
+from tests.tiny import STORED_RUN
 
 TEXT = "a superb film"
 _RECIPE = {
-    "data": str(MODELS / "data"),
+    "data": str(STORED_RUN / "data"),
     "steps": {
-        "onnx": {"step": "export", "model": str(MODELS / "teacher"), "threads": 1},
+        "onnx": {"step": "export", "model": str(STORED_RUN / "teacher"), "threads": 1},
         "int8": {"step": "quantize", "model": "onnx", "threads": 1, "max_drop": 100},
     },
 }
@@ -105,8 +106,8 @@ def prepare_cache(table: Table) -> None:
 
 def _distill(table: Table, number: int) -> Callable[[], int]:
     out, cache = table.place / str(number) / "student", table.place / "cache"
-    arguments = ("--data", MODELS / "data", "--out", out, "--teacher-cache", cache, *_DISTIL)
-    return command("distill", MODELS / "teacher", *arguments)
+    arguments = ("--data", STORED_RUN / "data", "--out", out, "--teacher-cache", cache, *_DISTIL)
+    return command("distill", STORED_RUN / "teacher", *arguments)
 
 
 def play_cache(table: Table) -> str | None:
@@ -135,8 +136,8 @@ def texts_kept(cache: Path) -> int:
 def prepare_twins(table: Table) -> None:
     """Two models that answer alike: the graph of one with the labels of the other answers wrongly."""
     prepared = table.prepared
-    compress.export(MODELS / "teacher", prepared / "0", threads=1)
-    checkpoint = load_classifier(str(MODELS / "teacher"))
+    compress.export(STORED_RUN / "teacher", prepared / "0", threads=1)
+    checkpoint = load_classifier(str(STORED_RUN / "teacher"))
     with torch.no_grad():
         for name, weight in checkpoint.model.named_parameters():
             if name.startswith("classifier."):

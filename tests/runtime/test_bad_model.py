@@ -14,12 +14,12 @@ import compress
 from compress.errors import CompressError
 from compress.folder import MANIFEST, read_manifest, write_manifest
 from compress.runtime.graph_file import FP32_GRAPH, check_graph
-from tests.fuzz.kinds import MODELS
+from tests.tiny import STORED_RUN
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    shutil.copytree(MODELS / "onnx", tmp_path / "model")
+    shutil.copytree(STORED_RUN / "onnx", tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -81,7 +81,7 @@ def test_a_word_that_the_tokenizer_has_no_token_for_is_one_line(folder: Path) ->
 def test_a_text_without_tokens_has_an_answer_of_its_own(model: str, tmp_path: Path) -> None:
     """Without special tokens an empty text has none; a batch of none ended the process."""
     folder = tmp_path / "model"
-    shutil.copytree(MODELS / model, folder)
+    shutil.copytree(STORED_RUN / model, folder)
     change_tokenizer(folder, lambda raw: raw.update(post_processor=None))
     with compress.load(folder, threads=1, batch_tokens=1000) as classifier:
         alone = classifier.logits("")

@@ -20,7 +20,7 @@ from compress.runtime.classifier import Classifier
 from compress.runtime.encoding import Text, checked
 from compress.runtime.predictor import by_length
 from compress.runtime.session import OnnxPredictor
-from tests.tiny import THREE, make_bert, make_checkpoint, parts, read
+from tests.tiny import THREE_LABELS, make_bert, make_checkpoint, parts, read
 
 TEXTS = [
     "good",
@@ -76,8 +76,8 @@ def test_other_tasks_answer_by_their_own_rules(other_task: Classifier) -> None:
         other_task(asked(other_task)), expit(logits) if multi else softmax(logits, axis=1), strict=True
     ):
         assert list(answer.scores.values()) == pytest.approx(expected, abs=1e-6)
-        assert answer.label == THREE[expected.argmax()]
-        applying = tuple(name for name, score in zip(THREE, expected, strict=True) if score >= 0.5)
+        assert answer.label == THREE_LABELS[expected.argmax()]
+        applying = tuple(name for name, score in zip(THREE_LABELS, expected, strict=True) if score >= 0.5)
         assert answer.labels == (applying if multi else (answer.label,))
         sizes.add(len(answer.labels))
     assert len(sizes) > 1 or not multi
@@ -205,17 +205,18 @@ def test_a_very_long_text_is_answered_by_its_head(classifier: Classifier) -> Non
 
 
 @pytest.mark.parametrize("settings", [{"threads": 1}, {"threads": 2, "instances": 2}])
+@pytest.mark.parametrize(("calls", "texts"), [(8, 60), pytest.param(15, 120, marks=pytest.mark.slow)])
 def test_threads_that_share_a_classifier_get_their_own_answers(
-    tiny_int8: Path, data: Dataset, settings: dict[str, int]
+    tiny_int8: Path, data: Dataset, settings: dict[str, int], calls: int, texts: int
 ) -> None:
-    halves = [data.train.texts[::4], data.train.texts[1::4]]
+    halves = [data.train.texts[:texts], data.train.texts[-texts:]]
     with compress.load(tiny_int8, **settings) as classifier:
         expected = [classifier.logits(half) for half in halves]
         start, found = threading.Barrier(2), [list[np.ndarray](), list[np.ndarray]()]
 
         def ask(number: int) -> None:
             start.wait()
-            found[number] += [classifier.logits(halves[number]) for _ in range(8)]
+            found[number] += [classifier.logits(halves[number]) for _ in range(calls)]
 
         threads = [threading.Thread(target=ask, args=(number,)) for number in range(2)]
         for thread in threads:
@@ -223,7 +224,7 @@ def test_threads_that_share_a_classifier_get_their_own_answers(
         for thread in threads:
             thread.join()
     for answers, truth in zip(found, expected, strict=True):
-        assert len(answers) == 8
+        assert len(answers) == calls
         assert all(np.array_equal(answer, truth) for answer in answers)
 
 

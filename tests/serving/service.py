@@ -1,11 +1,13 @@
-"""A service as a process on loopback, forked from one that has imported what it needs, and what its clients do."""
+"""A service as a process on loopback, and what its clients do."""
 
 import json
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -18,10 +20,25 @@ AT_ONCE = 24
 Answered = tuple[int, Any, dict[str, str]]
 
 
+class Interpreter(subprocess.Popen[bytes]):
+    """A Python that is asked what a process of multiprocessing is asked."""
+
+    def is_alive(self) -> bool:
+        return self.poll() is None
+
+    def join(self, timeout: float | None = None) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(timeout)
+
+    @property
+    def exitcode(self) -> int | None:
+        return self.poll()
+
+
 class Service:
     """One that runs; what it says goes to the file ``told``."""
 
-    def __init__(self, process: BaseProcess, port: int, told: Path) -> None:
+    def __init__(self, process: BaseProcess | Interpreter, port: int, told: Path) -> None:
         self.process = process
         self.port = port
         self._told = told
@@ -68,12 +85,16 @@ class Service:
 
 
 @contextmanager
-def serving(*models: Path | str, **settings: object) -> Iterator[Service]:
+def serving(*models: Path | str, real: bool = False, **settings: object) -> Iterator[Service]:
+    """Until the block ends. It is forked from a process that has imported PyTorch, which saves seconds.
+
+    With ``real`` it is a Python of its own, as users start it: it holds what a service needs, and ends as Python does.
+    """
     flags = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     command = ["compress", "serve", *map(str, models), "--port", "0", "--threads", "1", "--json", *flags]
     with TemporaryDirectory() as folder:
         told, printed = Path(folder, "told"), Path(folder, "printed")
-        process = start_module(command, told, printed=printed)
+        process = _started(command, told, printed) if real else start_module(command, told, printed=printed)
         try:
             wait_until(lambda: not process.is_alive() or (printed.exists() and printed.read_text().endswith("\n")))
             assert process.is_alive(), told.read_text(encoding="utf-8")
@@ -81,3 +102,8 @@ def serving(*models: Path | str, **settings: object) -> Iterator[Service]:
         finally:
             process.kill()
             process.join()
+
+
+def _started(command: Sequence[str], told: Path, printed: Path) -> Interpreter:
+    with told.open("wb") as stderr, printed.open("wb") as stdout:
+        return Interpreter([sys.executable, "-m", *command], stdout=stdout, stderr=stderr)

@@ -189,8 +189,7 @@ def test_more_than_the_queue_holds_is_refused_and_the_rest_answered(tiny_int8: P
         assert service.ask("GET", "/readyz")[0] == 200  # it has room again
 
 
-def test_a_huge_body_costs_little_memory(service: Service) -> None:
-    before = service.resident_bytes
+def test_a_huge_body_costs_little_memory_and_sigterm_ends_python(tiny_int8: Path) -> None:
     block = b"x" * 1_000_000
     sent = 0
 
@@ -200,14 +199,20 @@ def test_a_huge_body_costs_little_memory(service: Service) -> None:
             sent += 1
             yield block
 
-    try:
-        status, found, _ = service.ask("POST", "/classify", blocks(), chunks=True)
-        assert (status, "1,000,000 bytes" in found["detail"]) == (413, True)
-    except (BrokenPipeError, ConnectionResetError):  # a client that does not listen while it sends
-        assert sent > 1
-    assert service.resident_bytes - before < 20_000_000
-    connection = service.open(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
-    assert b"413" in connection.recv(1000)  # before any of it is sent
+    with serving(tiny_int8, real=True, max_body_bytes=1_000_000) as service:
+        assert service.classify("good")[0] == 200
+        before = service.resident_bytes
+        try:
+            status, found, _ = service.ask("POST", "/classify", blocks(), chunks=True)
+            assert (status, "1,000,000 bytes" in found["detail"]) == (413, True)
+        except (BrokenPipeError, ConnectionResetError):  # a client that does not listen while it sends
+            assert sent > 1
+        assert service.resident_bytes - before < 20_000_000
+        with service.open(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n") as connection:
+            assert b"413" in connection.recv(1000)  # before any of it is sent
+        service.process.terminate()
+        status, said = service.ended()
+        assert (status, said.count("\n")) == (0, 1), said  # that it listens
 
 
 def test_what_clients_that_leave_asked_for_is_dropped(tiny_int8: Path) -> None:

@@ -83,14 +83,14 @@ class Clients:
         return head % len(body) + body
 
 
-def soak_service(model: Path, minutes: float) -> dict[str, Any]:
-    """Serve the model for so long; memory is told by minutes.
+def soak_service(model: Path, minutes: float, *, real: bool = True) -> dict[str, Any]:
+    """Serve the model for so long, in an interpreter of its own if ``real``; memory is told by minutes.
 
     ``failed`` counts the requests whose clients waited and that got neither an answer nor a refusal because the queue
     was full (503), and an end that was no clean one.
     """
     answers, over = Answers.of(model), Event()
-    with serving(model, queue=_QUEUE, max_texts=_MAX_TEXTS, drain_seconds=5) as service:
+    with serving(model, real=real, queue=_QUEUE, max_texts=_MAX_TEXTS, drain_seconds=5) as service:
         assert service.process.pid is not None
         clients, memory = Clients(service, answers, over), Memory(service.process.pid)
         acts = [clients.ask] * 3 + [clients.leave] + [clients.stall] * 3 + [clients.flood]

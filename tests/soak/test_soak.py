@@ -4,13 +4,13 @@ import random
 
 import pytest
 
-from tests.faults.points import MODELS
 from tests.soak.answers import Answers
 from tests.soak.memory import Memory
 from tests.soak.predictions import soak_predictions
 from tests.soak.service import soak_service
+from tests.tiny import STORED_RUN
 
-INT8 = MODELS / "int8"
+INT8 = STORED_RUN / "int8"
 
 
 def test_threads_that_share_a_model_get_right_answers() -> None:
@@ -19,7 +19,7 @@ def test_threads_that_share_a_model_get_right_answers() -> None:
 
 
 def test_clients_that_leave_stall_and_flood_cost_nobody_an_answer() -> None:
-    found = soak_service(INT8, minutes=0.02)
+    found = soak_service(INT8, minutes=0.02, real=False)
     assert (found["wrong"], found["failed"]) == (0, 0), found
     assert {what.partition(":")[0] for what in found["requests"]} == {"asked", "flooded", "left", "stalled"}
     assert found["requests"]["flooded: 200"] > 0

@@ -145,6 +145,7 @@ def test_a_students_judge_compares_pooled_answers(made: dict[str, Path], documen
     chosen_by = judge([teacher], corpus, encode(teacher, documents.validation))
     assert chosen_by(answers) == pytest.approx(0, abs=1e-5)
     assert chosen_by(answers[:, ::-1].copy()) > 1e-3
+    assert chosen_by(np.roll(answers, 2, axis=0)) > 1e-4  # those of other texts with the same labels
 
 
 def words(model: Checkpoint, encodings: Encodings) -> list[str]:
