@@ -52,7 +52,8 @@ def measure(
     made = read_manifest(out).history[-1]
     digests = {"small": made["small"]["digest"], "large": made["parent"]["digest"]}
     entries = json.loads((report / "results.json").read_text(encoding="utf-8"))["models"]
-    return {"digests": digests | {"data": read_dataset(source).digest}, **figures(*entries)}
+    digests["data"] = read_dataset(source).digest
+    return {"digests": digests, "asked": {"max_drop": max_drop, **shared}, **figures(*entries)}
 
 
 def figures(large: dict[str, Any], small: dict[str, Any], both: dict[str, Any]) -> dict[str, Any]:
@@ -77,15 +78,16 @@ def figures(large: dict[str, Any], small: dict[str, Any], both: dict[str, Any]) 
 def table(results: Mapping[Path, Mapping[str, Any]]) -> str:
     """The figures of each data set, by the file that holds them."""
     lines = [
-        "| data, test texts | small | large | cascade | points lost (95%) | handed on | mean time of the large |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| data, test texts | small | large | cascade | points lost (95%) | handed on | mean time: small | cascade |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for path, found in results.items():
         right = [f"{found['accuracy'][name]:.1%}" for name in ("small", "large", "cascade")]
         low, high = found["drop_ci95_points"]
         lost = f"{found['drop_points']['cascade']:.1f} ({low:.1f} to {high:.1f})".replace("-", MINUS)
         cells = [f"{path.stem}, {found['test_texts']:,}", *right, lost, f"{found['handed_on']:.1%}"]
-        lines.append(f"| {' | '.join(cells)} | {found['mean_ratio']:.2f} |")
+        means = [found["answer_ms"][name]["mean"] for name in ("small", "large")]
+        lines.append(f"| {' | '.join(cells)} | {means[0] / means[1]:.2f} | {found['mean_ratio']:.2f} |")
     return "\n".join(lines)
 
 

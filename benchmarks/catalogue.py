@@ -211,7 +211,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         "a cascade against its two models: accuracy on test, mean time, share handed on",
-        f"python -m benchmarks.cascade runs/sst2/int8 runs/sst2/teacher --data {SHARED}/sst2",
+        f"python -m benchmarks.cascade SMALL_INT8 TEACHER_INT8 --data {SHARED}/sst2 --max-drop 0.3",
         "cascade/*.json",
         printed=True,
     ),

@@ -1,5 +1,6 @@
 """compress: make a fine-tuned BERT small and fast, and prove it."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with __all__
     from compress.steps.training import prune as prune
     from compress.tuning.auto import auto as auto
 
+# From 1.29 on onnxruntime tells its maker of the models that a process opens, and keeps an identifier of the device in
+# the home folder. It decides that as it is imported, which no import above does. A user's own value stays.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 _MODULES = {
     **dict.fromkeys(("Classifier", "Prediction", "load"), "compress.runtime.classifier"),
     "check": "compress.steps.decisions",
@@ -43,6 +48,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'compress' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_MODULES[name]), name)
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__getattr__("__all__")})
 
 
 register_when_imported()

@@ -61,7 +61,8 @@ def torch_device(wanted: str) -> str:
 def torch_threads(threads: int | None) -> Iterator[None]:
     """Have PyTorch use so many CPU threads (default: this process's share of the CPUs), and spin only briefly.
 
-    After the body it uses as many as before: the process may be an app that calls a step and has chosen its own.
+    After the body it uses as many as before: the process may be an app that calls a step and has chosen its own. The
+    number is the whole process's: of two bodies at once in two threads, the last to end decides what is left.
 
     OpenMP's threads spin while they wait for each other, and on a CPU that another process uses too they take the time
     of the thread that they wait for. Two trainings side by side were measured at 0.61 s a step with the library's own

@@ -1,4 +1,4 @@
-"""How a folder comes to exist whole or not at all, and one process at a time writes it.
+"""How a folder comes to exist whole or not at all, or grows from run to run, and one process at a time writes it.
 
 Beside ``out`` lie, while it is made: ``.out.lock``, which the kernel frees when its process ends, however it ends and
 in whatever container; ``.out.partial``, the new folder; ``.out.old``, the old one for the moment of a replacement; and
@@ -7,13 +7,14 @@ what lies beside ``m`` would else have the name of what lies beside ``m.old``, u
 """
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from compress.durable import put_in_place, remove, sync, told_in_one_line
+from compress.durable import partial_of, put_in_place, remove, sync, told_in_one_line
 from compress.errors import CompressError
 from compress.folder import MANIFEST
 from compress.locks import LockedError, locked
@@ -26,6 +27,7 @@ OUR_MARKS = {
     "results.json": {"machine", "models"},
     "search.json": {"about", "tries"},
 }
+LOCK = ".lock"  # in a folder that grows
 
 
 def check_place(out: Path, inputs: tuple[Path, ...] = ()) -> None:
@@ -87,6 +89,46 @@ def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] =
             check_out(out, overwrite)  # somebody may have put a folder there meanwhile
             _swap(partial, out)
             remove(unfinished(out))
+
+
+@contextmanager
+def growing_folder(out: Path, work: str, state: str, *, state_is_worth_keeping: bool) -> Iterator[None]:
+    """Lock the folder of a ``work``, a run or a search, which goes on there when it is started again.
+
+    It is made where there is none, with those above it. What was made, now or by a work that was killed, goes again if
+    the work has left nothing but its lock; a ``state``, the file in which it remembers what it has done, counts as
+    nothing where it is not worth keeping.
+    """
+    nothing = {LOCK, partial_of(Path(state)).name}  # what a work leaves that is killed before it has written its state
+    if out.exists() and not (out.is_dir() and (_names(out) <= nothing or (out / state).is_file())):
+        raise CompressError(f"--out {out}: exists and is not the folder of a {work}; choose another")
+    users_own = out.exists() and not _names(out)
+    with ExitStack() as at_the_end:
+        try:
+            _make_parents(out / state, at_the_end)
+        except OSError as error:
+            raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
+        at_the_end.enter_context(told_in_one_line(f"--out {out}", below=out))
+        if os.access(out, os.W_OK):  # else what is finished, on a volume mounted to be read, is so all the same
+            try:
+                at_the_end.enter_context(locked(out / LOCK))
+            except LockedError:
+                raise CompressError(
+                    f"--out {out}: another {work} is writing there; wait for it or choose another"
+                ) from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # somebody has taken the folder away meanwhile
+                if _names(out) <= (nothing if state_is_worth_keeping else {*nothing, state}):
+                    for path in out.iterdir():
+                        path.unlink()
+                    if not users_own:
+                        out.rmdir()
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 def _beside(out: Path, what: str) -> Path:

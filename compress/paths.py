@@ -1,10 +1,13 @@
-"""Paths as users write them."""
+"""Paths as users write them, and what is none."""
 
 import errno
 import os
+import re
 from pathlib import Path
 
 from compress.errors import CompressError
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 def local_path(name: str | Path, option: str = "") -> Path:
@@ -28,3 +31,12 @@ def local_path(name: str | Path, option: str = "") -> Path:
         return Path(name).expanduser()
     except RuntimeError:
         raise CompressError(f"{name}: there is no such user's home folder here; give the whole path") from None
+
+
+def may_be_hub_id(name: str) -> bool:
+    """Whether ``name`` may be an id of the Hugging Face hub: ``bert-base-uncased``, ``google-bert/bert-base-uncased``.
+
+    What is here is a path, and so is what would lie in a folder that is here.
+    """
+    owner, _, _ = name.rpartition("/")
+    return bool(_HUB_ID.fullmatch(name)) and not Path(name).exists() and not (owner and Path(owner).is_dir())

@@ -53,7 +53,7 @@ def test_loading_and_answering_sends_nothing_and_leaves_nothing_in_the_home_fold
     for name in ("CI", "GITHUB_ACTIONS", "TF_BUILD", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    answer("import compress, sys; compress.load(sys.argv[1])(['a text']); print('{}')", tiny_int8)
+    answer("import compress, onnxruntime, sys; compress.load(sys.argv[1])(['a text']); print('{}')", tiny_int8)
     assert not list(tmp_path.iterdir())
 
 

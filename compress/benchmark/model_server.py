@@ -118,7 +118,7 @@ class ModelServer:
     def _feeds_of(self, encoding: Encoding) -> Iterator[Feeds]:
         """The batches in which one text is served; more than one only where it has windows."""
         rows = encoding.rows
-        for batch in by_length(rows, self._predictor.batch_tokens):
+        for batch in by_length(list(map(len, rows)), self._predictor.batch_tokens):
             yield pad([rows[row] for row in batch])
 
     def _run_all(self, batches: list[Feeds]) -> None:

@@ -44,8 +44,10 @@ def measure(
                 texts = timed_texts(test, findings.measured, config.seed)
                 for number, workload in enumerate(workloads):
                     with _shares(advance, steps, f"{workload}, threads {count}") as share:
-                        once = number == 0 and count == threads[0]
-                        _time(pool, workload, texts, config, findings, share, test.texts if once else None)
+                        if number == 0 and count == threads[0]:
+                            _time_first(pool, workload, texts, config, findings, share, test.texts)
+                        else:
+                            _time(pool, workload, texts, config, findings, share)
         if config.device == "cpu" and 1 not in threads and findings.watch.busy():
             _one_thread(rows, texts, config, findings)
         _side_by_side(texts, config, findings, advance)
@@ -78,7 +80,7 @@ def _one_thread(rows: Mapping[str, Row], texts: Sequence[Text], config: BenchCon
     with WorkerPool(living, 1, findings.failed) as pool:
         pool.each(ModelWorker.open)
         check_reference(rows, findings.failed)
-        _time(pool, REAL, texts, config, findings, lambda _: None, None)
+        _time(pool, REAL, texts, config, findings, lambda _: None)
 
 
 def answer(
@@ -102,26 +104,40 @@ def _time(
     config: BenchConfig,
     findings: Findings,
     share: Callable[[float], None],
-    test_texts: Sequence[Text] | None,
 ) -> None:
-    """Time one workload; with ``test_texts``, also what has one figure a model, between two halves of the time."""
+    """Time one workload."""
     average = average_of(findings.measured)
+    with findings.recorded(workload, pool.threads) as rounds_ms, findings.watch.timing(pool.sessions):
+        take_turns(pool, workload, texts, config.seconds, share, rounds_ms, average)
+    findings.skip(str(workload), pool.threads, pool.rested())
+
+
+def _time_first(
+    pool: WorkerPool,
+    workload: Workload,
+    texts: Sequence[Text],
+    config: BenchConfig,
+    findings: Findings,
+    share: Callable[[float], None],
+    test_texts: Sequence[Text],
+) -> None:
+    """Time the first workload, and what has one figure a model, between two halves of the time.
+
+    One process alone can be faster or slower by 2% all its life, so half the time goes to a second one.
+    """
+    measured, average = findings.measured, average_of(findings.measured)
     with findings.recorded(workload, pool.threads) as rounds_ms:
-        if test_texts is not None:
-            # One process alone can be faster or slower by 2% all its life, so half the time goes to a second one.
-            with findings.watch.timing(pool.sessions):
-                half = config.seconds / 2
-                take_turns(pool, workload, texts, half, lambda spent: share(spent / 2), rounds_ms, average)
-            _measure_once(pool, findings.measured, test_texts, config)
-            with findings.watch.timing(pool.sessions):
-                time_answers(pool, findings.measured, texts, config.seconds / 4)
-            pool.restart()
-            texts = other_half(texts)
+        with findings.watch.timing(pool.sessions):
+            half = config.seconds / 2
+            take_turns(pool, workload, texts, half, lambda spent: share(spent / 2), rounds_ms, average)
+        _measure_once(pool, measured, test_texts, config)
+        with findings.watch.timing(pool.sessions):
+            time_answers(pool, measured, texts, config.seconds / 4)
+        pool.restart()
+        texts = other_half(texts)
         with findings.watch.timing(pool.sessions):
             take_turns(pool, workload, texts, config.seconds, share, rounds_ms, average)
-        if test_texts is not None:
-            with findings.watch.timing(pool.sessions):
-                time_answers(pool, findings.measured, texts, config.seconds / 4)
+            time_answers(pool, measured, texts, config.seconds / 4)
     findings.skip(str(workload), pool.threads, pool.rested())
 
 

@@ -13,7 +13,7 @@ from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.families.family import PRUNED
 from compress.folder import is_cascade, listed_files, manifest_kind, read_manifest
-from compress.runtime.encoding import TextEncoder
+from compress.paths import may_be_hub_id
 from compress.runtime.graph_file import GRAPHS
 from compress.runtime.predictor import MeasuredPredictor
 
@@ -74,8 +74,7 @@ def _open_onnx(row: Row, threads: int) -> MeasuredPredictor:
     graph, manifest = gpu_graph(row.path), read_manifest(row.path)
     if graph is None:
         raise CompressError(f"{row.path}: has no graph for a GPU; export it in fp32")
-    encoder = TextEncoder.of(row.path, manifest)
-    return OnnxPredictor(graph, manifest, encoder, threads, provider=row.provider)
+    return OnnxPredictor.of_graph(row.path, manifest, graph, threads, row.provider)
 
 
 def gpu_graph(folder: Path) -> Path | None:
@@ -105,8 +104,7 @@ def plan(named: Mapping[str, Path], config: "BenchConfig") -> tuple[dict[str, Ro
     A path that is no folder, no ONNX file and no hub id is refused.
     """
     for path in named.values():
-        local = path.is_file() or (path.parent != Path() and path.parent.is_dir())  # else it may be a hub id
-        if local and find_foreign(path) is None and not path.is_dir():
+        if not path.is_dir() and find_foreign(path) is None and not may_be_hub_id(path.as_posix()):
             raise CompressError(f"{path}: no such folder; give folders of models")
     for backend in config.backends:
         _check_backend(backend, config.device)

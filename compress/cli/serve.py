@@ -2,14 +2,11 @@
 
 import argparse
 import json
-from importlib.util import find_spec
 
 from compress.cli.arguments import whole_number
 from compress.errors import CompressError
 from compress.machine import usable_cpus
 from compress.progress import say
-
-_NEEDS = ("fastapi", "uvicorn", "prometheus_client")
 
 
 def add_serve_flags(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +31,9 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
 
 def run_serve(arguments: argparse.Namespace) -> None:
     """Serve until SIGTERM or Ctrl-C."""
-    if missing := [package for package in _NEEDS if find_spec(package) is None]:
+    from compress.doctor.examine import lacking
+
+    if missing := lacking("serve"):
         raise CompressError(f"serve: needs {', '.join(missing)}; install it with pip install 'compress-bert[serve]'")
     if arguments.max_texts > arguments.queue:
         raise CompressError(

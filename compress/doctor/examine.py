@@ -63,9 +63,13 @@ def _limits(found: Limits) -> Finding:
     return Finding("limits", f"{cpus}: {threads} by default{advice}; memory: {memory}", ok=quota is None or quota >= 1)
 
 
+def lacking(extra: str) -> list[str]:
+    """The packages of an extra, such as ``serve``, that are not installed."""
+    return [package for package in _EXTRAS[extra] if find_spec(package) is None]
+
+
 def _extra(name: str) -> Finding:
-    missing = [package for package in _EXTRAS[name] if find_spec(package) is None]
-    if missing:
+    if missing := lacking(name):
         return Finding(name, f"lacks {', '.join(missing)}; pip install 'compress-bert[{name}]'", ok=False)
     return Finding(name, "installed")
 

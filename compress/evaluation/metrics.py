@@ -20,6 +20,7 @@ Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 
 RESAMPLES = 4000
+DEVIATIONS_95 = 1.959964  # 95% of a normal distribution lie within so many standard deviations
 METRICS = ("accuracy", "macro_f1", "f1")
 _BINS = 15
 
@@ -150,7 +151,7 @@ def from_counts(metric: str, sums: Floats, texts: int, drawn_from: Floats | None
 
 def wilson_interval(share: float, texts: int) -> Interval:
     """The 95% interval of a share that was counted on this many texts (Wilson 1927)."""
-    z = 1.959964
+    z = DEVIATIONS_95
     middle, spread = share + z * z / (2 * texts), z * np.sqrt(share * (1 - share) / texts + (z / (2 * texts)) ** 2)
     whole = 1 + z * z / texts
     return max(0.0, float((middle - spread) / whole)), min(1.0, float((middle + spread) / whole))

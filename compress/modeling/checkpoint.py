@@ -24,6 +24,7 @@ from compress.folder import MANIFEST, Manifest, refuse_unlisted, write_manifest
 from compress.modeling.intact import check_room, check_tokenizer
 from compress.modeling.label_names import labels_of, task_of
 from compress.modeling.reading import one_line, read_config, read_network, read_tokenizer
+from compress.paths import may_be_hub_id
 from compress.progress import say_before_work
 from compress.replacement import between_renames, open_whole
 from compress.runtime.encoding import TextEncoder
@@ -156,7 +157,12 @@ def _load(name: str) -> Checkpoint:
     source = model_source(name)
     if (Path(source) / MANIFEST).is_file() or between_renames(Path(source)):
         return open_whole(Path(source), lambda manifest: _read(name, source, manifest))
-    _check_place(source)
+    if not Path(source).exists() and not may_be_hub_id(source):
+        raise CompressError(
+            f"{source}: no such folder; give a model folder or a hub id such as google-bert/bert-base-uncased"
+        )
+    if Path(source).is_file():
+        raise CompressError(f"{source}: is a file; give the folder that holds it")
     return _read(name, source, None)
 
 
@@ -190,23 +196,6 @@ def _check_ours(folder: Path, manifest: Manifest) -> None:
             f"{folder}: holds an ONNX model; this step needs the torch folder that it was exported from"
         )
     refuse_unlisted(folder, manifest)
-
-
-def _check_place(source: str) -> None:
-    """Refuse the name of a folder that is not there or is a file; a hub id passes."""
-    path = Path(source)
-    local = (
-        path.is_absolute()
-        or source.startswith(".")
-        or source.count("/") > 1
-        or ("/" in source and path.parent.is_dir())
-    )
-    if local and not path.exists():
-        raise CompressError(
-            f"{source}: no such folder; give a model folder or a hub id such as google-bert/bert-base-uncased"
-        )
-    if path.is_file():
-        raise CompressError(f"{source}: is a file; give the folder that holds it")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import transformers
@@ -117,41 +118,37 @@ def rebuilt(model: nn.Module, *, stock: bool = False) -> PreTrainedModel:
     The config of ``model`` still describes it before the cut, but for layers that were removed. With ``stock`` the
     class is the family's own where all layers are alike and their heads fill the hidden size.
     """
-    view, widths = EncoderView(model), Widths.of(model)
+    view = EncoderView(model)
     family, hidden_size = view.family, view.head[0].weight.shape[1]
     told = {
         name: value
         for name, value in view.config.to_dict().items()
         if name not in ("model_type", "architectures", *PRUNED_SETTINGS)
     }
-    # Transformers wants a number of heads that divides the hidden size; in a pruned model it says nothing else.
-    changed = {
-        "hidden_size": hidden_size,
-        "num_attention_heads": math.gcd(hidden_size, view.read("num_attention_heads")),
-        **dict.fromkeys(family.repeats_hidden_size, hidden_size),
-    }
     if family.embeddings.projection:
         told["embedding_size"] = view.words.weight.shape[1]  # embedding_dim is what it was before a cut
-    config, kind = pruned_config(family), pruned_classifier(family)
-    # Transformers leaves a projection out where it would not change the width.
-    kept = view.projection is not None and view.projection.in_features == hidden_size
-    if (
-        stock
-        and not kept
-        and not view.begins_with_norm
-        and widths.is_even
-        and hidden_size == widths.heads[0] * view.head_size
-    ):
-        config, kind = getattr(transformers, family.config), getattr(transformers, family.classifier)
-        changed["num_attention_heads"] = widths.heads[0]
-    else:
-        own = list(widths.heads), list(widths.neurons), view.head_size, kept, view.begins_with_norm
-        told |= dict(zip(PRUNED_SETTINGS, own, strict=True))
+    config, kind, own = _class_of(view, Widths.of(model), hidden_size, stock=stock)
+    changed = {"hidden_size": hidden_size, **dict.fromkeys(family.repeats_hidden_size, hidden_size), **own}
     with quiet_transformers():
         again: PreTrainedModel = kind(config(**told | family.renamed(changed)))
     again.load_state_dict(model.state_dict())
     again.train(mode=False)
     return again
+
+
+def _class_of(view: EncoderView, widths: Widths, hidden_size: int, *, stock: bool) -> tuple[Any, Any, dict[str, Any]]:
+    """A config and a classifier that can have such ``widths``, and the settings that tell the config of them."""
+    family = view.family
+    # Transformers leaves a projection out where it would not change the width.
+    kept = view.projection is not None and view.projection.in_features == hidden_size
+    alike = widths.is_even and hidden_size == widths.heads[0] * view.head_size
+    if stock and alike and not kept and not view.begins_with_norm:
+        stock_classes = getattr(transformers, family.config), getattr(transformers, family.classifier)
+        return *stock_classes, {"num_attention_heads": widths.heads[0]}
+    shape = list(widths.heads), list(widths.neurons), view.head_size, kept, view.begins_with_norm
+    # Transformers wants a number of heads that divides the hidden size; here it says nothing else.
+    heads = {"num_attention_heads": math.gcd(hidden_size, view.read("num_attention_heads"))}
+    return pruned_config(family), pruned_classifier(family), heads | dict(zip(PRUNED_SETTINGS, shape, strict=True))
 
 
 def _in_each(kept: torch.Tensor, width: int, parts: int) -> torch.Tensor:

@@ -5,7 +5,6 @@ The words are in ``card.md.j2``; here is what they are about, from the manifest.
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from compress.evaluation.metrics import wilson_interval
 from compress.folder import Manifest
 from compress.manifest_entries import NEVER
 from compress.packaging.cascade import cascade_entry
+from compress.paths import may_be_hub_id
 from compress.runtime.graph_file import GRAPHS, INPUTS
 from compress.runtime.long_texts import LongTexts
 from compress.task import is_multi_label, reads_pairs
@@ -80,7 +80,7 @@ def _base_model(manifest: Manifest) -> str | None:
     source = str(manifest.history[0]["parent"]["source"]) if manifest.history else ""
     if source in _HUB_IDS:
         return _HUB_IDS[source]
-    return source if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source) and not Path(source).exists() else None
+    return source if "/" in source and may_be_hub_id(source) else None
 
 
 def _data_name(entry: Entry) -> str | None:
@@ -88,7 +88,7 @@ def _data_name(entry: Entry) -> str | None:
     source = entry.get("data", {}).get("data")
     if source is None:
         return None
-    return str(source) if source.count("/") == 1 and not Path(source).exists() else Path(source).name
+    return str(source) if "/" in source and may_be_hub_id(source) else Path(source).name
 
 
 def _temperature(manifest: Manifest) -> float | None:

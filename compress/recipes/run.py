@@ -2,21 +2,18 @@
 
 import hashlib
 import json
-import os
 import shutil
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from compress.clock import Stopwatch, in_words
 from compress.config import DataConfig, Names
 from compress.data import read_dataset, write_dataset
-from compress.durable import parse_json, partial_of, told_in_one_line, write_whole
+from compress.durable import parse_json, write_whole
 from compress.errors import CompressError
 from compress.folder import MANIFEST, digest_tree, read_manifest
-from compress.locks import LockedError, locked
 from compress.machine import processes
-from compress.new_folder import is_ours, new_folder
+from compress.new_folder import growing_folder, is_ours, new_folder
 from compress.paths import local_path
 from compress.progress import say
 from compress.recipes.recipe import Recipe, Step, read_recipe
@@ -25,8 +22,6 @@ from compress.steps.step import DoneInterrupt, StepResult
 from compress.version import __version__
 
 STATE = "run.json"
-LOCK = ".lock"
-_BEGUN = {LOCK, partial_of(Path(STATE)).name}  # all that a run leaves that is killed before it has written STATE
 
 
 def run(
@@ -51,18 +46,9 @@ def run(
         recipe = Recipe.parse(recipe.model_dump(exclude_unset=True) | {"seed": seed})
     if processes() > 1:
         raise CompressError("run: runs in one process; start single steps under torchrun or accelerate launch")
-    folder = _open(local_path(out, "--out"))
-    try:
-        # Where nothing can be written, as on a volume mounted to be read, a finished run is up to date all the same.
-        lock = locked(folder / LOCK) if os.access(folder, os.W_OK) else nullcontext()
-        with told_in_one_line(f"--out {out}", below=folder), lock:
-            try:
-                return _run(recipe, RunState(folder, forget=overwrite))
-            finally:
-                if _names(folder) <= {STATE, *_BEGUN}:  # it failed before it wrote anything
-                    shutil.rmtree(folder, ignore_errors=True)
-    except LockedError:
-        raise CompressError(f"--out {out}: another run is writing there; wait for it or choose another") from None
+    folder = local_path(out, "--out")
+    with growing_folder(folder, "run", STATE, state_is_worth_keeping=False):
+        return _run(recipe, RunState(folder, forget=overwrite))
 
 
 def _run(recipe: Recipe, state: "RunState") -> dict[str, StepResult]:
@@ -145,20 +131,6 @@ def digest_source(source: str) -> str:
     if (path / MANIFEST).is_file():
         return read_manifest(path).digest  # of the files it lists; the manifest has times in it, which always differ
     return digest_tree(path) if path.exists() else source
-
-
-def _open(out: Path) -> Path:
-    if out.exists() and (not out.is_dir() or not (_names(out) <= _BEGUN or (out / STATE).is_file())):
-        raise CompressError(f"--out {out}: exists and is not the folder of a run; choose another")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
-    return out
-
-
-def _names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 class RunState:

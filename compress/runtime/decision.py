@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from compress.folder import Manifest
+from compress.runtime.predictor import Logits
 from compress.task import is_multi_label
-
-if TYPE_CHECKING:
-    from compress.folder import Manifest
-    from compress.runtime.predictor import Logits
 
 HALF = 0.5
 
@@ -28,7 +26,7 @@ class Decision:
     abstain_below: float | None = None
 
     @classmethod
-    def of(cls, manifest: "Manifest") -> "Decision":
+    def of(cls, manifest: Manifest) -> "Decision":
         """The one that a folder's manifest has."""
         found: Mapping[str, Any] = manifest.decision or {}
         thresholds = found.get("thresholds")
@@ -46,7 +44,7 @@ class Decision:
         return () if abstains else (label,), abstains
 
 
-def probabilities(logits: "Logits", *, multi_label: bool) -> "Logits":
+def probabilities(logits: Logits, *, multi_label: bool) -> Logits:
     """The score of each label, float32 ``[n, labels]``."""
     if multi_label:
         return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), dtype=np.float32)  # a sigmoid that cannot overflow

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.errors import CompressError, TextError, UnreadableTextError
+from compress.folder import Manifest
 from compress.runtime.graph_file import INPUTS
 from compress.runtime.long_texts import HEAD, LongTexts
 from compress.runtime.partial import PartialTokenizer, Read, Sides
@@ -18,8 +19,6 @@ from compress.runtime.partial import PartialTokenizer, Read, Sides
 if TYPE_CHECKING:
     from tokenizers import Encoding as Tokens
     from tokenizers import Tokenizer
-
-    from compress.folder import Manifest
 
 Text = str | tuple[str, str]
 Feeds = dict[str, npt.NDArray[np.int64]]
@@ -96,7 +95,7 @@ class TextEncoder:
         self._partial = PartialTokenizer(self._tokenizer, max_length, keeps_start=keeps_start, whole=windows)
 
     @classmethod
-    def of(cls, folder: Path, manifest: "Manifest") -> "TextEncoder":
+    def of(cls, folder: Path, manifest: Manifest) -> "TextEncoder":
         """The one of a model folder of ours."""
         return cls.from_file(folder / "tokenizer.json", manifest.max_length, LongTexts.of(manifest))
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compress.folder import Manifest
 from compress.manifest_entries import LongTextMode, Pooling
 
 if TYPE_CHECKING:
-    from compress.folder import Manifest
     from compress.runtime.predictor import Logits
 
 
@@ -31,7 +31,7 @@ class LongTexts:
     pooling: Pooling = "mean"
 
     @classmethod
-    def of(cls, manifest: "Manifest") -> "LongTexts":
+    def of(cls, manifest: Manifest) -> "LongTexts":
         """The one that a folder's manifest has."""
         return cls(**manifest.long_texts or {})
 

@@ -101,7 +101,7 @@ def encoded_logits(
     texts = [encoding.rows for encoding in encodings]
     rows = list(chain.from_iterable(texts))
     logits = np.empty((len(rows), len(predictor.labels)), dtype=np.float32)
-    batches = list(by_length(rows, batch_tokens or predictor.batch_tokens))
+    batches = list(by_length(list(map(len, rows)), batch_tokens or predictor.batch_tokens))
 
     def answer(batch: list[int]) -> Logits:
         return predictor.run(pad([rows[row] for row in batch]))
@@ -131,11 +131,14 @@ def check_finite(logits: Logits, model: str) -> Logits:
     return logits
 
 
-def by_length(encodings: Sequence[Encoding], batch_tokens: int) -> Iterator[list[int]]:
-    """Row numbers in batches of like length, each at most ``batch_tokens`` when padded (or one row)."""
+def by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Row numbers in batches of like length, each at most ``batch_tokens`` when padded; a longer row is one of its own.
+
+    ``lengths`` are the rows' tokens.
+    """
     rows: list[int] = []
-    for row in sorted(range(len(encodings)), key=lambda row: len(encodings[row])):
-        if rows and (len(rows) + 1) * len(encodings[row]) > batch_tokens:
+    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if rows and (len(rows) + 1) * lengths[row] > batch_tokens:
             yield rows
             rows = []
         rows.append(row)

@@ -16,14 +16,7 @@ from compress.replacement import open_whole
 from compress.runtime.decision import Decision
 from compress.runtime.encoding import Feeds, TextEncoder
 from compress.runtime.forks import keep_in_forks
-from compress.runtime.graph_file import (
-    INPUTS,
-    OUTPUT,
-    REQUIRED_INPUTS,
-    check_graph,
-    choose_graph,
-    precision_of,
-)
+from compress.runtime.graph_file import INPUTS, OUTPUT, REQUIRED_INPUTS, check_graph, choose_graph, precision_of
 from compress.runtime.mapped import CAN_MAP, FOLDER_OPTION, without_weights
 from compress.runtime.predictor import Logits, batch_tokens_of
 
@@ -93,6 +86,13 @@ class OnnxPredictor:
         predictor = cls(choice.graph, manifest, encoder, threads, instances, choice.reason, provider)
         predictor.folder = folder.absolute()
         return predictor
+
+    @classmethod
+    def of_graph(
+        cls, folder: Path, manifest: Manifest, graph: Path, threads: int | None, provider: str = "CPU"
+    ) -> "OnnxPredictor":
+        """One of this graph of the folder, which it may not serve by itself; it cannot be pickled."""
+        return cls(graph, manifest, TextEncoder.of(folder, manifest), threads, provider=provider)
 
     def after_fork(self) -> "OnnxPredictor":
         """One that answers in this process, which was forked from the one that opened this.
@@ -218,7 +218,13 @@ def _options(threads: int, provider: str, profile_prefix: str | None) -> ort.Ses
 
 def _load(graph: Path | bytes, options: ort.SessionOptions, provider: str, name: str | Path) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(graph, options, providers=[provider])
+        session = ort.InferenceSession(graph, options, providers=[provider])
+        for value in (*session.get_inputs(), *session.get_outputs()):
+            _ = (
+                value.name,
+                value.shape,
+            )  # read here first: onnxruntime takes names that are no UTF-8, and Python does not
+        return session
     except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class of their own
         raise CompressError(f"{name}: onnxruntime {ort.__version__} cannot load it ({_reason(error)})") from None
 

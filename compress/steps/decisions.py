@@ -36,16 +36,14 @@ def calibrate(
         from compress.packaging import layout
         from compress.quantization.reference import answered
         from compress.quantization.temperature import fold_temperature
-        from compress.runtime.encoding import TextEncoder
         from compress.runtime.session import OnnxPredictor
 
         dataset = job.dataset
         with exported(model, job, pairs=dataset.pairs) as (parent, manifest):
             check_labels(manifest, dataset, str(model))
             graph_name = _only_graph(manifest, model)
-            encoder = TextEncoder.of(parent, manifest)
-            predictor = OnnxPredictor(parent / graph_name, manifest, encoder, job.threads)
-            logits = answered("validation", predictor, encoder(dataset.validation.texts), str(model))
+            predictor = OnnxPredictor.of_graph(parent, manifest, parent / graph_name, job.threads)
+            logits = answered("validation", predictor, predictor.encoder(dataset.validation.texts), str(model))
             targets = dataset.validation.targets(manifest.labels, manifest.task)
             found = core(manifest.labels, manifest.task, logits, targets, job.config)
             graph = job.folder / graph_name

@@ -93,7 +93,6 @@ def quantize(
         from compress.quantization.accuracy_gate import quantize as core
         from compress.quantization.reference import evenly, reference_outputs
         from compress.quantization.temperature import fit_temperature, fold_temperature
-        from compress.runtime.encoding import TextEncoder
         from compress.runtime.session import OnnxPredictor
 
         dataset = job.dataset
@@ -102,13 +101,12 @@ def quantize(
                 form = "in fp16" if FP16_GRAPH in manifest.names else "quantized already"
                 raise CompressError(f"{model}: is {form}; give the fp32 ONNX folder or the PyTorch one")
             check_labels(manifest, dataset, str(model))
-            encoder = TextEncoder.of(parent, manifest)
-            fp32 = OnnxPredictor(parent / FP32_GRAPH, manifest, encoder, job.threads)
+            fp32 = OnnxPredictor.of_graph(parent, manifest, parent / FP32_GRAPH, job.threads)
             metric = job.config.metric or training_metric(manifest.history)
             reference = reference_outputs(fp32, dataset.validation, metric)
             source = onnx.load(parent / FP32_GRAPH)
             texts = dataset.train.texts
-            calibration = encoder([texts[row] for row in evenly(len(texts), SAMPLED_TEXTS)])
+            calibration = fp32.encoder([texts[row] for row in evenly(len(texts), SAMPLED_TEXTS)])
             quantized = core(source, reference, calibration, job.config, job.threads)
             fitted = fit_temperature(quantized.logits, reference.targets, manifest.task)
             graph = job.folder / INT8_GRAPH
@@ -203,7 +201,6 @@ def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
     """The model as a single file, or in the places where a server looks."""
     from compress.graph.checks import check_answers
     from compress.packaging.layout import PACKAGES, graph_to_lay_out
-    from compress.runtime.encoding import TextEncoder
     from compress.runtime.session import OnnxPredictor
 
     layout = job.config.layout
@@ -214,8 +211,8 @@ def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
                 "its ONNX folder, or train with --long-texts head"
             )
         if manifest.hand_on_below is None:  # a cascade's models have answered validation texts
-            encoder = TextEncoder.of(parent, manifest)
-            check_answers(OnnxPredictor(graph_to_lay_out(parent), manifest, encoder, job.threads), f"export: {model}")
+            predictor = OnnxPredictor.of_graph(parent, manifest, graph_to_lay_out(parent), job.threads)
+            check_answers(predictor, f"export: {model}")
         graph = PACKAGES[layout](parent, manifest, job.folder)
     if manifest.hand_on_below is not None:
         manifest = replace(manifest, decision=None)  # the file decides by itself

@@ -24,7 +24,9 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class StepSpec:
-    """One step, the function ``name`` of ``module``, whose settings are the ``NameConfig`` there.
+    """One step, the function ``name`` of ``module``, whose settings are the ``NameConfig`` of :mod:`compress.config`.
+
+    A step of another package has its ``NameConfig`` in ``module``.
 
     The function takes as keywords the ``inputs``, ``data`` if ``takes_data``, ``out``, ``overwrite`` and the settings,
     and returns a :class:`compress.steps.step.StepResult`.
@@ -44,7 +46,7 @@ class StepSpec:
 
     @property
     def settings(self) -> "type[Settings]":
-        """The step's own settings: of :mod:`compress.config`, else of its module, whose import may take seconds."""
+        """The step's own settings; looked for in its module last, whose import may take seconds."""
         from compress import config
 
         name = f"{self.name.capitalize()}Config"

@@ -12,6 +12,7 @@ import torch
 from compress.config import TrainingConfig
 from compress.modeling.states import Batch, States
 from compress.runtime.encoding import Encoding, pad
+from compress.runtime.predictor import by_length
 from compress.training.optimization import TEACHER
 
 Rows = npt.NDArray[np.int64]
@@ -125,19 +126,13 @@ class LengthBatches:
         batches: list[Rows] = []
         for start in range(0, len(order), self._pool):
             rows = order[start : start + self._pool]
-            rows = rows[np.argsort(self._lengths[rows], kind="stable")]
             batches += split_by_tokens(rows, self._lengths, self.batch_tokens)
         return [batches[index] for index in rng.permutation(len(batches))]
 
 
 def split_by_tokens(rows: Rows, lengths: Rows, tokens: int) -> list[Rows]:
-    """Consecutive groups of ``rows``, which come shortest first: one text, or as many as fit ``tokens`` once padded."""
-    groups, start = [], 0
-    for at in range(len(rows)):
-        if at > start and (at + 1 - start) * lengths[rows[at]] > tokens:
-            groups.append(rows[start:at])
-            start = at
-    return [*groups, rows[start:]]
+    """Groups of ``rows`` of like length: one text, or as many as fit ``tokens`` once padded."""
+    return [rows[group] for group in by_length(lengths[rows].tolist(), tokens)]
 
 
 class BatchSchedule:

@@ -8,11 +8,10 @@ from typing import Any
 
 from compress.clock import Stopwatch, in_words
 from compress.config import AutoConfig
-from compress.durable import told_in_one_line
 from compress.errors import CompressError
 from compress.formatting import metric_name, times
-from compress.locks import LockedError, locked
 from compress.machine import processes, torch_threads
+from compress.new_folder import growing_folder
 from compress.paths import local_path
 from compress.progress import say
 from compress.steps.step import StepResult, split_settings
@@ -22,7 +21,7 @@ from compress.tuning.ending import Ending
 from compress.tuning.goals import Goals
 from compress.tuning.ground import Ground
 from compress.tuning.judge import Judge
-from compress.tuning.memory import LOCK, leave_nothing_behind, open_folder
+from compress.tuning.memory import STATE, check_folder
 from compress.tuning.planner import END_S, Planner
 from compress.tuning.search import Costs, Plan, next_try
 from compress.tuning.tried import join_and_judge, make_and_judge
@@ -56,16 +55,10 @@ def auto(
         raise CompressError("auto: runs in one process; start it without torchrun or accelerate launch")
     folder = local_path(out, "--out")
     inputs = [local_path(model), *(local_path(name) for names in source.sources().values() for name in names)]
-    above = open_folder(folder, tuple(inputs))
-    threads = torch_threads(config.threads)
-    try:
-        with threads, told_in_one_line(f"--out {out}", below=folder), locked(folder / LOCK):
-            try:
-                return _auto(Ground.of(str(model), source, config, folder, forget=overwrite))
-            finally:
-                leave_nothing_behind(folder, above)
-    except LockedError:
-        raise CompressError(f"--out {out}: another search is writing there; wait for it or choose another") from None
+    check_folder(folder, tuple(inputs))
+    growing = growing_folder(folder, "search", STATE, state_is_worth_keeping=True)
+    with growing, torch_threads(config.threads):
+        return _auto(Ground.of(str(model), source, config, folder, forget=overwrite))
 
 
 def _auto(ground: Ground) -> StepResult:
@@ -79,7 +72,7 @@ def _auto(ground: Ground) -> StepResult:
     try:
         search.go_on()
     except KeyboardInterrupt:
-        if not search.made:
+        if not ground.memory.made:
             raise
         partial = True
         say("auto: interrupted; the best so far is written now")
@@ -101,11 +94,6 @@ class _Search:
         return self.ground.memory.tries
 
     @property
-    def made(self) -> list[Try]:
-        """The tries that have a model."""
-        return [each for each in self.tries if not each.failed]
-
-    @property
     def costs(self) -> Costs:
         return self.planner.costs().learned(self.tries, self.plan.candidates)
 
@@ -118,7 +106,7 @@ class _Search:
             if self.judge.watch.busy() and not told_of_others:
                 told_of_others = True
                 say("auto: other programs use this machine's CPUs, so latencies are less sure; stop them if you can")
-        if not self.made:
+        if not self.ground.memory.made:
             reason = self.tries[-1].failed if self.tries else "there was no time for one, give more --hours"
             raise CompressError(f"auto: no model could be made; {reason}")
 
@@ -133,7 +121,7 @@ class _Search:
     def _cascade_tries(self) -> Iterator[Try]:
         """Two of the models together, where that may serve the goals better than one."""
         ground, known = self.ground, {each.candidate for each in self.tries}
-        for pair in pairs(self.made, self.goals, len(ground.choosing)) if most_pairs(ground) else []:
+        for pair in pairs(ground.memory.made, self.goals, len(ground.choosing)) if most_pairs(ground) else []:
             left_s, expected_s = self._left_s(), self.costs.cascade_s
             if pair.about.candidate not in known and (left_s is None or expected_s <= left_s):
                 _say_what_is_made(pair.about.label, expected_s)
@@ -154,7 +142,7 @@ class _Search:
             return f"{found.label}: {'left out' if found.final else 'failed'}: {found.failed}"
         name = metric_name(self.ground.metric)
         shown = f"{found.label}: {name} {found.value:.1%}, {self._cost(found)}"
-        chosen = best(self.made, self.goals)
+        chosen = best(self.tries, self.goals)
         so_far = f"best so far {chosen.label}" if chosen else "none meets the goals yet"
         left_s = self.plan.seconds(self.costs) - sum(each.seconds for each in self.tries)
         limit_s = self._left_s()

@@ -28,19 +28,14 @@ class Ending:
     judge: Judge
     goals: Goals
 
-    @property
-    def made(self) -> list[Try]:
-        """The tries that have a model."""
-        return [each for each in self.ground.memory.tries if not each.failed]
-
     def finish(self, watch: Stopwatch, *, partial: bool) -> StepResult:
         """Write everything; what meets no goal is said when all is written."""
-        ground, chosen = self.ground, best(self.made, self.goals)
+        ground, chosen = self.ground, best(self.ground.memory.tries, self.goals)
         promise, broken = self._promise(chosen) if chosen else (None, "")
         missed = promise.missed_words(self.goals.max_drop) if promise else broken
         found = " ".join(filter(None, [missed, self._found_words(chosen, promise, partial=partial)]))
         metrics = self._metrics(chosen, promise, missed=bool(missed), partial=partial)
-        outcome.write_front(ground.tries, ground.folder / "front", [each.label for each in front(self.made)])
+        outcome.write_front(ground.tries, ground.folder / "front", [each.label for each in front(ground.memory.tries)])
         if chosen:
             self._write_winner(chosen, found, metrics, watch)
         else:
@@ -59,21 +54,23 @@ class Ending:
 
     def _found_words(self, chosen: Try | None, promise: Promise | None, *, partial: bool) -> str:
         if chosen is None:
-            return f"No model meets the goals: {self.goals.nearest(figures(self.made))}."
-        seconds, name = in_words(self.ground.memory.seconds), chosen.label
+            return f"No model meets the goals: {self.goals.nearest(figures(self.ground.memory.made))}."
+        memory = self.ground.memory
         held = len(self.ground.held)
         why = "it does not answer every held-back text" if held else "too few validation texts to hold some back"
         sure = str(promise or f"{why}, so no interval can be promised")
-        return outcome.found_words(str(self.goals), len(self.made), seconds, name, sure, partial=partial)
+        return outcome.found_words(
+            str(self.goals), len(memory.made), in_words(memory.seconds), chosen.label, sure, partial=partial
+        )
 
     def _report(self, chosen: Try | None, found: str, warning: str, *, partial: bool) -> None:
         """The winner and the front beside the teacher, on the test texts; and all tries."""
-        ground, shown = self.ground, front(self.made)
+        ground, shown = self.ground, front(self.ground.memory.tries)
         models = [ground.teacher, *([ground.folder / outcome.BEST] if chosen else [])]
         models += [ground.folder / "front" / each.label for each in shown if each != chosen]
         search = {
             "found": found,
-            "tries": outcome.as_points(self.made, {each.label for each in shown}, ground.metric),
+            "tries": outcome.as_points(ground.memory.made, {each.label for each in shown}, ground.metric),
             "chosen": chosen.label if chosen else "",
             "stages": outcome.stages(ground.memory.seconds_of, ground.memory.tries),
         }
@@ -98,7 +95,7 @@ class Ending:
 
     def _write_winner(self, chosen: Try, found: str, metrics: dict[str, Any], watch: Stopwatch) -> None:
         ground = self.ground
-        steps = steps_of(ground, self.planner.candidate, chosen, self.made)
+        steps = steps_of(ground, self.planner.candidate, chosen, ground.memory.made)
         outcome.write_recipe(ground.folder, steps, str(self.goals), ground.config.seed)
         made = ground.tries / chosen.label
         entry = history_entry(ground.config, watch.seconds, metrics, str(ground.teacher), ground.checkpoint.digest)

@@ -13,13 +13,7 @@ from compress.clock import Stopwatch
 from compress.config import AutoConfig, DataConfig
 from compress.data import Dataset, Split, read_dataset, write_dataset
 from compress.evaluation.balance import measure_balance
-from compress.evaluation.metrics import (
-    choose_metric,
-    measure_accuracy,
-    predictions,
-    training_metric,
-    truth,
-)
+from compress.evaluation.metrics import choose_metric, measure_accuracy, predictions, training_metric, truth
 from compress.machine import usable_cpus
 from compress.modeling.checkpoint import Checkpoint, is_classifier, load_classifier, load_for_finetuning
 from compress.modeling.widths import Architecture, Widths
@@ -35,11 +29,7 @@ from compress.tuning.goals import Goals
 from compress.tuning.judge import Judge, look
 from compress.tuning.memory import Memory
 from compress.tuning.promise import divided
-from compress.tuning.teacher import (
-    check_better_than_a_constant,
-    student_settings,
-    teacher_settings,
-)
+from compress.tuning.teacher import check_better_than_a_constant, student_settings, teacher_settings
 from compress.version import __version__
 
 TEACHER = "teacher"

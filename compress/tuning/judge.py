@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from compress.benchmark.findings import average_of
-from compress.benchmark.interleave import WorkerPool, take_turns
+from compress.benchmark.findings import Measured, average_of
+from compress.benchmark.interleave import WorkerPool
 from compress.benchmark.model_worker import ModelWorker
-from compress.benchmark.protocol import answer, timed_texts
+from compress.benchmark.protocol import answer, time_answers, timed_texts
 from compress.benchmark.rows import Row
 from compress.benchmark.warnings import CpuWatch
-from compress.benchmark.workload import ANSWERS, Times, average_interval, average_ms
+from compress.benchmark.workload import average_interval, average_ms
 from compress.data import Split
 from compress.errors import CompressError
 from compress.evaluation.comparison import compare_logits
@@ -99,18 +99,17 @@ def look(folders: dict[str, Path], split: Split, threads: int, watch: CpuWatch) 
         CompressError: one of them cannot be opened, or its process died.
     """
     rows = {name: Row(path) for name, path in folders.items()}
-    rounds_ms: dict[str, list[Times]] = {}
     with WorkerPool(rows, threads) as pool:
         measured = answer(pool, rows, pool.each(ModelWorker.open), split.texts, lambda *_, **__: None)
-        texts, average = timed_texts(split, measured, _SEED), average_of(measured)
         with watch.timing(pool.sessions):
-            take_turns(pool, ANSWERS, texts, _BUDGET_S, lambda _: None, rounds_ms, average)
+            time_answers(pool, measured, timed_texts(split, measured, _SEED), _BUDGET_S)
         for name, reason in pool.failed.items():
             raise CompressError(f"{folders[name]}: could not be measured ({reason})")
 
-    def seen(name: str) -> Seen:
-        model, rounds = measured[name], rounds_ms[name]
-        times = average_ms(rounds, average), average_interval(rounds, average)
-        return Seen(model.logits, *times, average_ms(rounds, "mean"), model.info.size_bytes / 1e6)
+    average = average_of(measured)
 
-    return {name: seen(name) for name in rounds_ms}
+    def seen(model: Measured) -> Seen:
+        times = average_ms(model.answer_ms, average), average_interval(model.answer_ms, average)
+        return Seen(model.logits, *times, average_ms(model.answer_ms, "mean"), model.info.size_bytes / 1e6)
+
+    return {name: seen(model) for name, model in measured.items()}

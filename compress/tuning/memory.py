@@ -1,9 +1,9 @@
 """What a search remembers in its folder, so that it goes on after a kill and can be asked for something else."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,49 +11,23 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from compress.clock import Stopwatch
-from compress.durable import partial_of, write_whole
+from compress.durable import write_whole
 from compress.errors import CompressError
-from compress.new_folder import check_place, is_ours
+from compress.new_folder import LOCK, check_place, is_ours
 from compress.tuning.tries import Try
 
 STATE = "search.json"
-LOCK = ".lock"
-_BEGUN = {LOCK, partial_of(Path(STATE)).name}  # all that a search leaves that is killed before it has written STATE
 
 Fact = TypeVar("Fact")
 
 
-def open_folder(out: Path, inputs: tuple[Path, ...]) -> list[Path]:
-    """Make the folder of a search, or see that it is one, or of one that was killed at its beginning.
-
-    Returns:
-        The folders above it that were made too, the lowest first.
-    """
+def check_folder(out: Path, inputs: tuple[Path, ...]) -> None:
+    """Refuse a place that no search may have, one that cannot be written, and a ``search.json`` that is not ours."""
     check_place(out, inputs)
-    strange = out.exists() and not _names(out) <= _BEGUN
-    if strange and not ((out / STATE).is_file() and is_ours(out)):
-        raise CompressError(
-            f"--out {out}: exists and is not the folder of a search, or its {STATE} is damaged; choose another"
-        )
-    made = [parent for parent in out.parents if not parent.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
-    return made
-
-
-def leave_nothing_behind(out: Path, above: list[Path]) -> None:
-    """Take away a folder in which no search has begun, and those ``above`` that hold nothing else."""
-    if _names(out) <= _BEGUN:
-        shutil.rmtree(out)
-        with suppress(OSError):
-            for parent in above:
-                parent.rmdir()
-
-
-def _names(out: Path) -> set[str]:
-    return {path.name for path in out.iterdir()}
+    if out.exists() and not os.access(out, os.W_OK):
+        raise CompressError(f"--out {out}: cannot be written; choose another place")
+    if (out / STATE).is_file() and not is_ours(out):
+        raise CompressError(f"--out {out}: its {STATE} is not that of a search, or damaged; choose another")
 
 
 def _empty(out: Path) -> None:
@@ -130,6 +104,11 @@ class Memory:
     def spent_s(self) -> float:
         """What was spent since the user asked for what is asked now."""
         return self.seconds - self._state.before_s
+
+    @property
+    def made(self) -> list[Try]:
+        """The tries that have a model."""
+        return [each for each in self.tries if not each.failed]
 
     def add(self, found: Try) -> None:
         """Remember one more try."""

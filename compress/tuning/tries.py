@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from compress.evaluation.metrics import DEVIATIONS_95
 from compress.tuning.candidates import label_of
 from compress.tuning.goals import Figures, Goals
 
 _SETTLED_AT = 5  # models
-_Z = 1.959964
 # By how much of its disagreement a model's loss usually deviates from what the others let expect, and the tries for
 # which that counts. In simulations of 111 to 1,500 texts losses so settled are nearer to the truth than those measured,
 # also with untrained models among them.
@@ -80,7 +80,7 @@ def settled(tries: Sequence[Try]) -> list[float]:
     if len(tries) < _SETTLED_AT:
         return [float(loss) for loss in losses]
     disagreement = np.array([1 - each.agreement for each in tries])
-    chance = np.array([((each.loss_ci95[1] - each.loss_ci95[0]) / 2 / _Z) ** 2 for each in tries])
+    chance = np.array([((each.loss_ci95[1] - each.loss_ci95[0]) / 2 / DEVIATIONS_95) ** 2 for each in tries])
     points = (100 * disagreement) ** 2
     weights = 1 / np.maximum(_OWN_SHARE**2 * points + chance, 1e-12)
     slope = max(0.0, float((weights * losses) @ disagreement / max(1e-12, (weights * disagreement) @ disagreement)))

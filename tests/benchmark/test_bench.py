@@ -69,6 +69,7 @@ def test_every_shape_is_measured_at_every_thread_count(tiny_onnx: Path) -> None:
         assert each["p50_ci95"][0] <= each["p50_ms"] <= each["p50_ci95"][1]
 
 
+@pytest.mark.slow  # two threads share the CPU of a worker of the suite with the neighbour: up to a minute and a half
 def test_beside_a_busy_neighbour_each_model_is_timed_with_one_thread_too(
     tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

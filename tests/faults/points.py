@@ -56,8 +56,15 @@ def _recipe(*names: str, **teacher: Any) -> dict[str, Any]:
     return {"data": str(STORED_RUN / "data"), "steps": {name: steps[name] for name in names}}
 
 
+def _quantizing() -> dict[str, Any]:
+    """The quickest: nothing is trained."""
+    step = {"step": "quantize", "model": str(STORED_RUN / "onnx"), "activations": "dynamic", "threads": 1}
+    return {"data": str(STORED_RUN / "data"), "steps": {"int8": step | {"max_drop": 100}}}
+
+
 _SHORT, _LONG = ("teacher", "onnx", "int8"), ("teacher", "student", "pruned", "onnx", "int8")
 SCENARIOS = {
+    "quantize alone": Scenario(_quantizing()),
     "first run": Scenario(_recipe(*_LONG)),
     "other settings": Scenario(_recipe(*_SHORT), before=_recipe(*_SHORT, learning_rate=2e-3)),
     "--overwrite": Scenario(_recipe(*_SHORT), before=_recipe(*_SHORT), more=("--overwrite",)),

@@ -1,6 +1,7 @@
 """Whatever operation a kill or a failing disk hits, the same command ends with the same bytes and leaves nothing over.
 
-Some points by default, more with ``make test-all``, and all of it with ``python -m tests.faults --points 400``.
+40 points of the quickest recipe by default, 40 of every recipe with ``make test-all``, and 400 with
+``python -m tests.faults --points 400``.
 """
 
 from pathlib import Path
@@ -16,14 +17,14 @@ from tests.tiny import STORED_RUN
 @pytest.mark.skipif(compiler() is None, reason="needs Linux and a C compiler")
 @pytest.mark.parametrize(
     ("how_many", "scenarios"),
-    [(4, ["other settings"]), pytest.param(40, list(SCENARIOS), marks=pytest.mark.slow)],
+    [(40, ["quantize alone"]), pytest.param(40, list(SCENARIOS), marks=pytest.mark.slow)],
 )
 def test_a_run_that_fails_anywhere_goes_on_to_the_same_bytes(how_many: int, scenarios: list[str]) -> None:
     with points(how_many, 0, *scenarios) as told:
         result = summary(told)
     assert result["problems"] == []
     assert result["points"] == how_many
-    assert min(result["operations"].values()) > 200  # the library counts
+    assert min(result["operations"].values()) > 100  # the library counts
 
 
 def test_points_are_spread_over_all_operations() -> None:

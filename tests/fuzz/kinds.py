@@ -23,7 +23,7 @@ from compress.latency.table import read_timings
 from compress.recipes.recipe import Recipe, read_recipe
 from compress.recipes.run import RunState
 from compress.tuning.memory import STATE as SEARCH
-from compress.tuning.memory import Memory, open_folder
+from compress.tuning.memory import Memory, check_folder
 from compress.tuning.tries import Try
 from tests.fuzz.mutate import mutated_bytes, mutated_value
 from tests.tiny import STORED_RUN
@@ -109,7 +109,7 @@ def _search(rng: random.Random, folder: Path) -> None:
     path.write_bytes(mutated_bytes(text, rng) if rng.random() < 0.3 else text)
 
     def go_on() -> None:
-        open_folder(folder, ())
+        check_folder(folder, ())
         Memory(folder, about, {"max_drop": 1}).begin()
 
     refused_in_one_line(go_on)

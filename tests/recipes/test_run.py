@@ -410,9 +410,12 @@ def test_a_run_that_was_killed_before_it_noted_anything_begins_again(tmp_path: P
     for left in (".lock", ".run.json.partial"):
         (out / left).touch()
     recipe = Recipe.parse({"data": str(tmp_path / "no.csv"), "steps": {"onnx": {"step": "export", "model": "m"}}})
-    with pytest.raises(CompressError, match=r"no\.csv"):
-        compress.run(recipe, out)
+    (own := tmp_path / "own").mkdir()
+    for folder in (out, own):
+        with pytest.raises(CompressError, match=r"no\.csv"):
+            compress.run(recipe, folder)
     assert not out.exists()
+    assert not list(own.iterdir())  # and it stays: somebody made it with an owner and a mode
 
 
 def test_a_failing_step_keeps_what_was_done_before(finished: Bench) -> None:

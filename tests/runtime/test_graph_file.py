@@ -55,7 +55,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-1000]), "not a whole ONNX file"),
     "text": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "not a whole ONNX"),
     "no text": (lambda path: path.write_bytes(path.read_bytes().replace(b"MatMul", b"\x98atMul")), "not a whole ONNX"),
-    "no name": (lambda path: path.write_bytes(path.read_bytes().replace(b"input_ids", b"\x98nput_ids")), "cannot load it"),
+    "no name": (
+        lambda path: path.write_bytes(path.read_bytes().replace(b"input_ids", b"\x98nput_ids")),
+        "cannot load it",
+    ),
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "newer": (altered(lambda model: setattr(model, "ir_version", 14)), "IR version 14, at most 10"),
     "escaping": (external("../../weights.bin"), r"'../../weights.bin', outside its folder"),

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from compress.errors import CompressError
-from compress.tuning.memory import LOCK, STATE, Memory, open_folder
+from compress.new_folder import LOCK, growing_folder
+from compress.tuning.memory import STATE, Memory, check_folder
 from compress.tuning.tries import Try
 
 ABOUT = {"model": "m", "threads": 2}
@@ -50,10 +51,13 @@ def test_to_forget_takes_all_but_the_lock(tmp_path: Path) -> None:
 def test_what_a_kill_at_the_beginning_leaves_is_of_a_search_and_other_files_are_of_strangers(tmp_path: Path) -> None:
     (tmp_path / LOCK).touch()
     (tmp_path / f".{STATE}.partial").touch()
-    open_folder(tmp_path, ())
-    (tmp_path / "letter.txt").touch()
-    with pytest.raises(CompressError, match="is not the folder of a search"):
-        open_folder(tmp_path, ())
+    with growing_folder(tmp_path, "search", STATE, state_is_worth_keeping=True):
+        (tmp_path / "letter.txt").touch()
+    with (
+        pytest.raises(CompressError, match="is not the folder of a search"),
+        growing_folder(tmp_path, "search", STATE, state_is_worth_keeping=True),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -62,5 +66,5 @@ def test_what_a_kill_at_the_beginning_leaves_is_of_a_search_and_other_files_are_
 def test_a_file_of_another_shape_is_refused_in_one_line(content: Any, tmp_path: Path) -> None:
     (tmp_path / STATE).write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(CompressError, match=r"^[^\n]+search.json[^\n]+damaged[^\n]+$"):
-        open_folder(tmp_path, ())
+        check_folder(tmp_path, ())
         Memory(tmp_path, {}, {})

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from compress.data import Dataset
 from compress.errors import CompressError
-from compress.folder import MANIFEST
+from compress.folder import MANIFEST, read_manifest
 from compress.runtime.encoding import Encoding, Feeds, TextEncoder
 from compress.runtime.graph_file import GRAPHS
 from compress.runtime.long_texts import LongTexts
@@ -76,8 +76,8 @@ def fit_baselines(dataset: Dataset, model: Path, out: Path) -> list[Path]:
     tokenizer = model / "tokenizer.json"
     if not tokenizer.is_file():
         raise CompressError(f"--baselines: {model} has no tokenizer.json to take the tokens from; give a local folder")
-    named = json.loads((model / MANIFEST).read_text(encoding="utf-8")) if (model / MANIFEST).is_file() else {}
-    max_length, reads = int(named.get("max_length", 128)), LongTexts(**named.get("long_texts") or {})
+    manifest = read_manifest(model) if (model / MANIFEST).is_file() else None
+    max_length, reads = (manifest.max_length, LongTexts.of(manifest)) if manifest else (128, LongTexts())
     texts = TextEncoder.from_file(tokenizer, max_length, reads.to_train())(dataset.train.texts)
     windows = [encoding.rows for encoding in texts]
     targets = dataset.train.targets(dataset.labels, dataset.task).repeat(list(map(len, windows)), axis=0)

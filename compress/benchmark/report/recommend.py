@@ -9,15 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from compress.benchmark.report.speedup import Entry, answer_ms, can_be_stated, of_answers, speedup_words
-from compress.formatting import (
-    compared,
-    megabytes,
-    metric_name,
-    milliseconds,
-    percent,
-    points,
-    points_range,
-)
+from compress.formatting import compared, megabytes, metric_name, milliseconds, percent, points, points_range
 
 _WORST_CHANGE = -0.01 - 1e-9  # 0.97 - 0.98 is a little less than -0.01
 
