@@ -211,8 +211,8 @@ def test_a_huge_body_costs_little_memory_and_sigterm_ends_python(tiny_int8: Path
         with service.open(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n") as connection:
             assert b"413" in connection.recv(1000)  # before any of it is sent
         service.process.terminate()
-        status, said = service.ended()
-        assert (status, said.count("\n")) == (0, 1), said  # that it listens
+        exit_status, said = service.ended()
+        assert (exit_status, said.count("\n")) == (0, 1), said  # that it listens
 
 
 def test_what_clients_that_leave_asked_for_is_dropped(tiny_int8: Path) -> None:
