@@ -98,7 +98,7 @@ def test_a_student_of_some_layers_learns_from_every_kind_of_state(
 
 
 @pytest.mark.usefixtures("timed_here", "forked_workers")
-def test_it_is_pruned_to_a_latency_recovers_and_is_measured(
+def test_it_is_pruned_to_a_latency_trained_and_measured(
     teachers: Any, tiny_data: Path, few_data: Path, tmp_path: Path
 ) -> None:
     settings: dict[str, Any] = TRAINING | {"epochs": 1, "length": 16}
