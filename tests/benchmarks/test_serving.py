@@ -31,6 +31,16 @@ def test_all_answers_are_found_right(
     assert found["capacity_texts_per_s"] > 0 < found["bulk_texts_per_s"]
 
 
+@pytest.mark.parametrize("found", [{"wrong": 1, "missing": 0}, {"wrong": 0, "missing": 1}], ids=str)
+def test_a_wrong_or_missing_answer_is_the_exit_status(
+    found: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "texts.txt").write_text("a good film", encoding="utf-8")
+    monkeypatch.setattr(serving, "measure", lambda *_: found)
+    monkeypatch.setattr(sys, "argv", ["serving", "model", str(tmp_path / "texts.txt")])
+    assert serving.main() == 1
+
+
 def test_wrong_answers_are_seen(tiny_int8: Path, tiny_onnx: Path) -> None:
     texts = ["a good film", "a dull mess"]
     expected = [[answer.scores] for answer in compress.load(tiny_onnx, threads=1)(texts)]

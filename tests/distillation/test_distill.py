@@ -297,7 +297,8 @@ def macro_f1(predicted: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_]) -> f
     return float(np.mean(2 * hits / (predicted.sum(axis=0) + true.sum(axis=0))))
 
 
-@pytest.mark.slow  # what they learn aside, such tasks go through every step in tests/families/test_tasks.py too
+# Each time: tests/families/test_tasks.py has the steps, tests/training/test_finetune.py what is read.
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "rows"), [("multi_label", multi_label_rows), ("pair_single_label", pair_rows)])
 def test_other_tasks_go_through_every_step(
     tiny_encoder: Path,

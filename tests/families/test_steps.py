@@ -98,9 +98,11 @@ def test_a_student_of_some_layers_learns_from_every_kind_of_state(
 
 
 @pytest.mark.usefixtures("timed_here", "forked_workers")
-def test_it_is_pruned_to_a_latency_and_measured(teachers: Any, tiny_data: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = TRAINING | {"epochs": 0, "length": 16}
-    metrics = compress.prune(teachers("roberta"), tiny_data, tmp_path / "fast", speedup=1.2, **settings).metrics
+def test_it_is_pruned_to_a_latency_trained_and_measured(
+    teachers: Any, tiny_data: Path, few_data: Path, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = TRAINING | {"epochs": 1, "length": 16}
+    metrics = compress.prune(teachers("roberta"), few_data, tmp_path / "fast", speedup=1.2, **settings).metrics
     found = load_classifier(str(tmp_path / "fast"))
     planned = Widths(tuple(metrics["widths"]["heads"]), tuple(metrics["widths"]["neurons"]))
     assert Widths.of(found.model) == planned.inhabited
@@ -109,7 +111,7 @@ def test_it_is_pruned_to_a_latency_and_measured(teachers: Any, tiny_data: Path, 
     shapes: dict[str, Any] = {"seconds": 0.1, "threads": [1], "length": [8], "batch": [1]}
     report = compress.bench([tmp_path / "fast", tmp_path / "onnx"], tiny_data, tmp_path / "report", **shapes)
     torch_model, graph = report.metrics["models"]
-    assert torch_model["accuracy"]["value"] == graph["accuracy"]["value"]
+    assert torch_model["accuracy"]["value"] == graph["accuracy"]["value"] > 0.7
     assert 0 < graph["cost"]["macs"] <= torch_model["cost"]["macs"]
     assert main(["doctor", str(tmp_path / "onnx")]) == 0
 

@@ -1,4 +1,7 @@
-"""Several labels at once, pairs, 2 to 41 labels take every step in families beside BERT; every ranking ranks each."""
+"""Several labels at once, pairs, 2 to 41 labels take every step in families beside BERT; every ranking ranks each.
+
+77 labels take every step in ``tests/graph/test_tasks.py``, of BERT; the graph of 150 is in ``test_families.py``.
+"""
 
 import json
 from pathlib import Path
@@ -49,6 +52,11 @@ def rows_of(task: str, labels: list[str]) -> list[dict[str, object]]:
     return rows
 
 
+def test_every_family_takes_every_step() -> None:
+    tried = [getattr(each, "values", each)[0] for each in TASKS]
+    assert sorted(map(str, tried)) == sorted(FAMILIES.keys() - {"bert"})
+
+
 @pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize(("model_type", "task", "labels", "importance"), TASKS)
 def test_each_task_goes_all_the_way(
@@ -74,9 +82,9 @@ def test_each_task_goes_all_the_way(
     compress.prune(tmp_path / "student", data, tmp_path / "pruned", **shares, **ONCE)
     compress.export(tmp_path / "pruned", tmp_path / "onnx", threads=1)
     compress.export(tmp_path / "pruned", tmp_path / "fp16", precision="fp16", threads=1)
-    forms = {"int8": "dynamic"} | (
-        {} if model_type in ("electra", "distilbert") else {"static": "static"}
-    )  # as RoBERTa
+    forms = {"int8": "dynamic"}
+    if model_type != "distilbert":  # its graph in static int8 is RoBERTa's: one segment, the same layers and operators
+        forms["static"] = "static"
     for name, kind in forms.items():
         compress.quantize(tmp_path / "onnx", data, tmp_path / name, activations=kind, threads=1, max_drop=100)
     if model_type == "distilbert":  # whose texts have no segments
@@ -102,7 +110,7 @@ def test_each_task_goes_all_the_way(
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     expected = 1 / (1 + np.exp(-logits)) if "multi" in task else exponents / exponents.sum(axis=1, keepdims=True)
     assert found == pytest.approx(expected, abs=1e-5)
-    for name, share in {"fp16": 0.01, **dict.fromkeys(forms, 0.2)}.items():  # of what the logits are apart
+    for name, share in {"fp16": 0.01, **dict.fromkeys(forms, 0.1)}.items():  # of what the logits are apart
         temperature = read_manifest(tmp_path / name).history[-1]["metrics"].get("temperature", 1.0)
         with compress.load(tmp_path / name, threads=1) as classifier:
             off = np.abs(classifier.logits(texts) * temperature - logits).max()

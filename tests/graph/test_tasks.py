@@ -48,7 +48,8 @@ def rows_of(kind: Kind, labels: tuple[str, ...], count: int) -> list[dict[str, o
     return rows
 
 
-MANY = "77 labels, uneven"  # pairs and several labels at once are in tests/families/test_tasks.py each time
+# Each time. Pairs and several labels at once are in tests/families/test_tasks.py each time, but not of BERT.
+MANY = "77 labels, uneven"
 
 
 @pytest.fixture(params=[name if name == MANY else pytest.param(name, marks=pytest.mark.slow) for name in KINDS])

@@ -99,9 +99,9 @@ def test_it_answers_after_forks_and_in_the_parent_too(classifier: Classifier) ->
 @pytest.mark.parametrize(
     ("threads", "ask"),
     [
-        (1, ""),
+        (2, ""),
         (2, "classifier('good'); "),
-        pytest.param(2, "", marks=pytest.mark.slow),
+        pytest.param(1, "", marks=pytest.mark.slow),
         pytest.param(1, "classifier('good'); ", marks=pytest.mark.slow),
     ],
 )

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -232,7 +232,14 @@ def test_other_goals_use_what_was_tried_and_what_none_meets_is_told(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(ending.Ending, "_report", lambda *_, **__: None)  # which the other tests have
+    reported: list[Path] = []
+
+    def record(_: Path, models: Sequence[Path], *given: Any, **__: Any) -> None:
+        assert given[-1]["chosen"] == ""  # of the search
+        assert all(model.is_dir() for model in models)
+        reported.extend(models)
+
+    monkeypatch.setattr(outcome, "write_search_report", record)
     out = tmp_path / "out"
     shutil.copytree(found, out)
     before = tries_of(out)
@@ -246,6 +253,8 @@ def test_other_goals_use_what_was_tried_and_what_none_meets_is_told(
     assert not (out / "best").exists()
     assert not (out / "recipe.yaml").exists()
     assert any((out / "front").iterdir())
+    assert reported[0] == tiny_torch
+    assert set(reported[1:]) == set((out / "front").iterdir())
 
 
 def test_what_cannot_begin(found: Path, tiny_torch: Path, few_data: Path, tmp_path: Path) -> None:
