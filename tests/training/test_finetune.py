@@ -12,7 +12,6 @@ import compress
 from compress.data import Split
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint, load_classifier
-from compress.runtime.encoding import Text
 from compress.training.batches import Examples
 from compress.training.finetune import encode, encode_to_train
 from tests.tiny import make_bert, make_checkpoint, parts, write_rows
@@ -76,10 +75,10 @@ def test_a_head_that_was_trained_keeps_its_bias(tiny_encoder: Path, rare_labels:
 def test_of_pairs_both_texts_are_read_and_of_several_labels_each_is_a_target(
     prepare: Callable[[Checkpoint, Split], Examples], tiny_encoder: Path
 ) -> None:
-    pairs: list[Text] = [("a good film", "bad"), ("the", "a very dull story"), ("", "fun")]
+    pairs = [("a good film", "bad"), ("the", "a very dull story"), ("", "fun")]
     bert = make_bert((4,), (128,), labels=3)
     model = make_checkpoint(tiny_encoder, bert, ("a", "b", "c"), task="pair_multi_label")
-    examples = prepare(model, Split(pairs, [("c", "a"), (), ("b",)]))
+    examples = prepare(model, Split([*pairs], [("c", "a"), (), ("b",)]))
     expected = [(one.ids, one.type_ids) for one in model.encoder(pairs)]
     assert [(one.ids, one.type_ids) for one in examples.encodings] == expected
     batch = examples.batch([0, 1, 2])
@@ -88,5 +87,5 @@ def test_of_pairs_both_texts_are_read_and_of_several_labels_each_is_a_target(
         assert batch["input_ids"][row][batch["token_type_ids"][row] == 1].tolist() == alone.ids[1:]
     assert batch["targets"].dtype == torch.float32
     assert batch["targets"].tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
-    one_label = prepare(replace(model, task="pair_single_label"), Split(pairs, [("c",), ("a",), ("b",)]))
+    one_label = prepare(replace(model, task="pair_single_label"), Split([*pairs], [("c",), ("a",), ("b",)]))
     assert one_label.batch([0, 1, 2])["targets"].tolist() == [2, 0, 1]
