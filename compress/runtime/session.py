@@ -219,11 +219,8 @@ def _options(threads: int, provider: str, profile_prefix: str | None) -> ort.Ses
 def _load(graph: Path | bytes, options: ort.SessionOptions, provider: str, name: str | Path) -> ort.InferenceSession:
     try:
         session = ort.InferenceSession(graph, options, providers=[provider])
-        for value in (*session.get_inputs(), *session.get_outputs()):
-            _ = (
-                value.name,
-                value.shape,
-            )  # read here first: onnxruntime takes names that are no UTF-8, and Python does not
+        # Read here first: onnxruntime takes names that are no UTF-8, and Python does not.
+        _ = [(value.name, value.shape) for value in (*session.get_inputs(), *session.get_outputs())]
         return session
     except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class of their own
         raise CompressError(f"{name}: onnxruntime {ort.__version__} cannot load it ({_reason(error)})") from None
