@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from compress.benchmark.backends.baselines import ABOUT, BaselinePredictor
 from compress.benchmark.backends.foreign_onnx import ForeignOnnx, find_foreign
+from compress.demo_assets import MINILM
 from compress.durable import parse_json
 from compress.errors import CompressError
 from compress.families import FAMILIES
@@ -104,7 +105,8 @@ def plan(named: Mapping[str, Path], config: "BenchConfig") -> tuple[dict[str, Ro
     A path that is no folder, no ONNX file and no hub id is refused.
     """
     for path in named.values():
-        if not path.is_dir() and find_foreign(path) is None and not may_be_hub_id(path.as_posix()):
+        name = path.as_posix()
+        if not (path.is_dir() or find_foreign(path) is not None or may_be_hub_id(name) or name == MINILM):
             raise CompressError(f"{path}: no such folder; give folders of models")
     for backend in config.backends:
         _check_backend(backend, config.device)

@@ -221,8 +221,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = OneLineParser(prog="compress", description=_DESCRIPTION, formatter_class=layout, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"compress {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=CommandParser)
-    wanted = arguments[0]
-    named = {wanted: COMMANDS[wanted]} if wanted in COMMANDS else COMMANDS
+    wanted = next((word for word in arguments if not word.startswith("-")), None)
+    named = {name: COMMANDS[name] for name in arguments[:1] if name in COMMANDS} or COMMANDS
     for name, command in named.items():  # nobody sees the others once one is named, and each takes time
         usage, about = f"compress {name} {command.usage}", command.summary[0].upper() + command.summary[1:] + "."
         own = commands.add_parser(name, usage=usage, description=about, help=command.summary, allow_abbrev=False)

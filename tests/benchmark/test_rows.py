@@ -64,8 +64,9 @@ def test_a_cascade_is_left_out_where_it_has_no_answer_and_only_what_was_given_is
     assert left_out == ({"joined": reason} if flags else {})
 
 
-def test_a_name_without_a_folder_may_be_a_hub_id(tmp_path: Path) -> None:
-    assert rows({"one": Path("distilbert-no-folder")}) == ([("one", None)], {})
+def test_a_name_without_a_folder_may_be_a_hub_id_or_the_demos_model(tmp_path: Path) -> None:
+    for name in ("distilbert-no-folder", "demo:minilm"):
+        assert rows({"one": Path(name)}) == ([("one", None)], {})
     with pytest.raises(CompressError, match="no such folder"):
         rows({"one": tmp_path / "absent"})
 

@@ -530,6 +530,8 @@ def test_flags_of_predict_may_stand_anywhere(shell: Shell, tiny_int8: Path) -> N
     assert [status for status, _, _ in answers] == [0] * len(answers)
     assert len({stdout for _, stdout, _ in answers}) == 1
     assert [one["text"] for one in json.loads(answers[0][1])] == TEXTS
+    status, _, stderr = shell("--json", "predict", str(tiny_int8), *TEXTS)
+    assert (status, "unrecognized arguments: --json;" in stderr) == (2, True)  # but not before its name
 
 
 def test_predict_as_json_has_what_load_answers(shell: Shell, tiny_int8: Path) -> None:
