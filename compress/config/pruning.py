@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, ModelWrapValidatorHandler, Tag, model_validator
 
-from compress.config.settings import Effect, LayerChoice, Names, OwnFunction, setting
+from compress.config.settings import Effect, Epochs, LayerChoice, Names, OwnFunction, setting
 from compress.config.training import DistillationConfig
 
 _MOST_EPOCHS = 1000
@@ -63,10 +63,10 @@ class PruneConfig(DistillationConfig):
         None, "model that guides the recovery; default: MODEL before the cut"
     )
     samples: int = setting(2048, "train texts for measuring importance and for the refit", gt=0)
-    epochs: int = setting(
+    epochs: Epochs = setting(
         2,
-        "passes over the train split; 0: no training; default: 2, or one a round if there are more, or 0 "
-        "where only the vocabulary is cut",
+        "passes over the train split, or a part of one; 0: no training; default: 2, or one a round if there are more, "
+        "or 0 where only the vocabulary is cut",
         ge=0,
         le=_MOST_EPOCHS,
     )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -38,6 +39,10 @@ def as_list(value: object) -> object:
     """``"1,8"``, ``1`` and ``[1]`` are all lists."""
     value = _split_commas(value)
     return value if isinstance(value, list) else [value]
+
+
+def _int_if_whole(value: float) -> float:
+    return int(value) if value == int(value) else value
 
 
 def setting(default: Any, description: str, **bounds: Any) -> Any:
@@ -79,6 +84,8 @@ Weight = Annotated[float, Ge(0), Le(1e6)]
 Counted = Annotated[list[Annotated[int, Ge(0)]], BeforeValidator(as_list)]
 Counts = Annotated[list[Positive], BeforeValidator(as_list)]
 Seed = Annotated[int, Ge(0), Le(2**31 - 1)]
+# Whole ones are shown, and compared with those of earlier runs, as 3 and not as 3.0.
+Epochs = Annotated[float, AfterValidator(_int_if_whole), PlainSerializer(lambda epochs: epochs)]
 LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)], BeforeValidator(_split_commas)]
 Metric = Literal["accuracy", "macro_f1", "f1"]
 OwnFunction = Annotated[

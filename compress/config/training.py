@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, model_validator
 from compress.config.settings import (
     Counted,
     Effect,
+    Epochs,
     LayerChoice,
     Metric,
     Names,
@@ -28,7 +29,7 @@ class TrainingConfig(ThreadsConfig):
 
     seed: Seed = setting(0, "seed of everything random in the step")
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where to compute")
-    epochs: int = setting(3, "passes over the train split", gt=0, le=1000)
+    epochs: Epochs = setting(3, "passes over the train split, or a part of one, such as 0.5", gt=0, le=1000)
     batch_size: int = setting(
         32, "texts in a batch where they have the mean length; all batches have about as many tokens", gt=0
     )
@@ -166,7 +167,7 @@ class DistillConfig(LongTextsConfig, DistillationConfig):
         "file of answers made elsewhere, for the teacher's logits: a text and a label, a list of labels or "
         "probabilities in each row",
     )
-    epochs: int = setting(5, "passes over the train split", gt=0, le=1000)
+    epochs: Epochs = setting(5, "passes over the train split, or a part of one, such as 0.5", gt=0, le=1000)
     learning_rate: float = setting(1e-4, "peak learning rate of AdamW", gt=0, lt=1)
 
     @model_validator(mode="after")

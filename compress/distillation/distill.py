@@ -23,15 +23,16 @@ from compress.distillation.teacher_cache.outputs import (
     LiveOutputs,
     TeacherForward,
     precompute,
+    tokens_of,
     widths_of,
 )
 from compress.distillation.teacher_cache.shard import LOGITS, size_bytes
 from compress.errors import CompressError
-from compress.machine import cache_root
+from compress.machine import cache_root, processes
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
 from compress.task import is_multi_label
-from compress.training.batches import Encodings, Examples, TeacherOutputs
+from compress.training.batches import BatchSchedule, Encodings, Examples, Rows, TeacherOutputs
 from compress.training.finetune import EncodedSplits
 from compress.training.loop import train
 from compress.training.optimization import TEACHER
@@ -91,7 +92,7 @@ def judge(teachers: Sequence[Checkpoint], corpus: Corpus, validation: Examples) 
     It changes with every answer, where a metric moves only when one crosses the line to another label: a few hundred
     texts, which cannot tell 96% from 97%, can tell which of two students is nearer to the teacher.
     """
-    settings = corpus.config.model_copy(update={"unlabeled": None, "augment": 0})
+    settings = corpus.config.model_copy(update={"unlabeled": None, "augment": 0, "epochs": 1})
     data = replace(corpus.data, train=corpus.data.validation)
     alone = replace(corpus, data=data, config=settings, name="validation texts")
     rows = Encodings.rows(validation.encodings)
@@ -115,13 +116,14 @@ def _outputs(
     """
     student, config, answers = corpus.student, corpus.config, corpus.answers
     multi_label, digests, found = is_multi_label(student.task), [], []
+    rows = BatchSchedule(own.lengths, config, processes()).rows
     for number, teacher in enumerate(teachers):
         asked = (wanted if number == 0 else wanted & {LOGITS}) - ({LOGITS} if answers else set())
         if asked:
             its = corpus.read_by(teacher, own, number)
             require_same_positions(teacher, its, student, own, asked, config.command)
             digests.append(corpus.digest(teacher, number))
-            found.append(teacher_outputs(teacher, digests[-1], its, student.labels, asked, config, corpus.name))
+            found.append(teacher_outputs(teacher, digests[-1], its, student.labels, asked, config, corpus.name, rows))
     outputs = MeanOutputs(found, multi_label) if len(found) > 1 else next(iter(found), None)
     if answers is None or LOGITS not in wanted:
         return outputs, "+".join(digests)
@@ -144,8 +146,9 @@ def teacher_outputs(
     wanted: frozenset[str],
     config: DistillationConfig,
     name: str = "texts",
+    rows: Rows | None = None,
 ) -> TeacherOutputs:
-    """The teacher's logits and its ``wanted`` states for each text.
+    """The teacher's logits and its ``wanted`` states for each text, or for those of ``rows``.
 
     States of up to ``config.cache_gb`` are computed once for each text, by the first run that needs them, and read from
     disk after that. If they take more, the teacher reads each batch during the training.
@@ -159,8 +162,9 @@ def teacher_outputs(
     """
     forward = TeacherForward.of(teacher.model, config)
     order = [teacher.labels.index(label) for label in labels]
+    rows = np.arange(len(encodings)) if rows is None else rows
     widths = widths_of(teacher.model, {LOGITS, *wanted})
-    hidden_gb = size_bytes(widths, 0, int(encodings.offsets[-1])) / 1e9
+    hidden_gb = size_bytes(widths, 0, tokens_of(encodings, rows)) / 1e9
     if hidden_gb > config.cache_gb:
         say(
             f"teacher: answers each batch as it comes; its hidden states would take {hidden_gb:.2g} GB, "
@@ -168,4 +172,4 @@ def teacher_outputs(
         )
         return LiveOutputs(forward.ready(), frozenset(widths), order, encodings)
     cache = Cache(cache_root(config.teacher_cache), digest, forward.precision)
-    return CachedOutputs(precompute(forward, encodings, widths, cache, name), order)
+    return CachedOutputs(precompute(forward, encodings, rows, widths, cache, name), order)

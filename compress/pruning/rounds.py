@@ -25,7 +25,7 @@ class Round:
     number: int
     of: int
     budget: Budget
-    epochs: int
+    epochs: float
 
     def __str__(self) -> str:
         return f"round {self.number} of {self.of}: " if self.of > 1 else ""
@@ -39,10 +39,9 @@ class Round:
 def plan_rounds(heads: int, neurons: int, config: PruneConfig) -> list[Round]:
     """Rounds that each remove the same number of units and together as many as a single one would.
 
-    The epochs are shared evenly. If they cannot be, later rounds get more, because their cuts are harder to recover
-    from. ``heads`` and ``neurons`` are those of all layers before the first cut.
+    The epochs are shared evenly. ``heads`` and ``neurons`` are those of all layers before the first cut.
     """
-    rounds, epochs = config.rounds, config.epochs
+    rounds = config.rounds
 
     def left(units: int, share: float, number: int) -> int:
         return units - round(share * units * number / rounds)
@@ -52,7 +51,7 @@ def plan_rounds(heads: int, neurons: int, config: PruneConfig) -> list[Round]:
             number,
             rounds,
             Budget(left(heads, config.heads, number), left(neurons, config.ffn, number)),
-            number * epochs // rounds - (number - 1) * epochs // rounds,
+            config.epochs / rounds,
         )
         for number in range(1, rounds + 1)
     ]

@@ -1,5 +1,6 @@
 """What a training step reads: encoded texts with their targets, in batches whose order is known in advance."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -145,14 +146,25 @@ class BatchSchedule:
     def __init__(self, lengths: Rows, config: TrainingConfig, processes: int = 1, process: int = 0) -> None:
         self.batches_per_step = config.gradient_accumulation
         self._order = LengthBatches(lengths, config.batch_size, config.seed)
-        self._epochs = config.epochs
+        self._texts, self._epochs = len(lengths), config.epochs
         self._processes, self._process = processes, process
+        self._batches_of_all = self.batches_per_step * processes  # in a step
 
     @cached_property
     def epoch_steps(self) -> list[int]:
-        """Steps of each epoch. They differ a little, because texts are put into batches at random."""
-        batches = self.batches_per_step * self._processes
-        return [-(-len(self._order.epoch(epoch)) // batches) for epoch in range(self._epochs)]
+        """Steps of each epoch. They differ a little, because texts are put into batches at random.
+
+        Of an epoch that is done in part they are the first ones, which read a random part of the texts.
+        """
+        whole = [-(-len(self._order.epoch(epoch)) // self._batches_of_all) for epoch in range(math.ceil(self._epochs))]
+        return [*whole[:-1], math.ceil(whole[-1] * (self._epochs - len(whole) + 1))]
+
+    @property
+    def rows(self) -> Rows:
+        """The texts that any of the processes reads, in ascending order."""
+        if self._epochs >= 1:
+            return np.arange(self._texts)
+        return np.sort(np.concatenate(self._order.epoch(0)[: self.steps * self._batches_of_all]))
 
     @property
     def steps(self) -> int:
@@ -175,6 +187,6 @@ class BatchSchedule:
     def _epoch(self, epoch: int, done: int) -> Iterator[list[Rows]]:
         batches = self._order.epoch(epoch)
         for step in range(done, self.epoch_steps[epoch]):
-            first = step * self.batches_per_step * self._processes
-            own = range(first + self._process, first + self.batches_per_step * self._processes, self._processes)
+            first = step * self._batches_of_all
+            own = range(first + self._process, first + self._batches_of_all, self._processes)
             yield [batches[index % len(batches)] for index in own]

@@ -127,8 +127,8 @@ class _Search:
                 _say_what_is_made(pair.about.label, expected_s)
                 yield join_and_judge(ground, self.judge, pair)
 
-    def _next(self) -> tuple[Candidate, int] | None:
-        def is_trained(candidate: Candidate, epochs: int) -> bool:
+    def _next(self) -> tuple[Candidate, float] | None:
+        def is_trained(candidate: Candidate, epochs: float) -> bool:
             return (self.ground.tries / candidate.trained(epochs)).is_dir()
 
         return next_try(self.plan, self.tries, self.goals, self.costs, self._left_s(), is_trained)

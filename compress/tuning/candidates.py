@@ -14,9 +14,9 @@ SPEEDUPS = (1.5, 2.0, 3.0, 4.5, 7.0)  # of the cuts, by the latency table
 _HIDDEN_STEP = 16
 
 
-def label_of(title: str, epochs: int) -> str:
+def label_of(title: str, epochs: float) -> str:
     """The name of the int8 model of a candidate's title after so many epochs; 0 where nothing is trained."""
-    return f"{title}-{epochs}-epochs" if epochs else title
+    return f"{title}-{epochs:g}-epochs" if epochs else title
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,15 @@ class Candidate:
         ending = ["fewer-words" if self.cuts_words else "", "static" if self.activations == "static" else ""]
         return "-".join(filter(None, [self.name, *ending]))
 
-    def label(self, epochs: int) -> str:
+    def label(self, epochs: float) -> str:
         """The step that writes the int8 model after so many epochs."""
         return label_of(self.title, epochs)
 
-    def trained(self, epochs: int) -> str:
+    def trained(self, epochs: float) -> str:
         """The step that trains so many epochs."""
-        return f"{self.name}-{epochs}-epochs-trained"
+        return f"{self.name}-{epochs:g}-epochs-trained"
 
-    def steps(self, teacher: str, epochs: int, training: Mapping[str, Any], int8: Mapping[str, Any]) -> Steps:
+    def steps(self, teacher: str, epochs: float, training: Mapping[str, Any], int8: Mapping[str, Any]) -> Steps:
         """The fragment of a recipe that makes it; the last step, :meth:`label`, writes the int8 model."""
         made, model = Steps(), teacher
         if self.command:
@@ -63,7 +63,7 @@ class Candidate:
             model = self.trained(epochs)
             made[model] = {"step": self.command, whose: teacher, "epochs": epochs, **training, **self.settings}
         if self.cuts_words:
-            smaller = f"{self.name}-{epochs}-epochs-words" if self.command else f"{self.name}-words"
+            smaller = f"{self.name}-{epochs:g}-epochs-words" if self.command else f"{self.name}-words"
             made[smaller] = {"step": "prune", "model": model, "vocabulary": True}
             model = smaller
         made[self.label(epochs)] = {"step": "quantize", "model": model, "activations": self.activations, **int8}

@@ -124,7 +124,7 @@ class Ground:
         threads = {} if self.config.threads is None else {"threads": self.config.threads}
         return {name: {**step, **threads} for name, step in steps.items()}
 
-    def steps_of(self, candidate: Candidate, epochs: int) -> Steps:
+    def steps_of(self, candidate: Candidate, epochs: float) -> Steps:
         """All steps that make a candidate's int8 model; the last writes it."""
         name = TEACHER if self.bare else self._given
         training = student_settings(self.checkpoint, self.data) | self._asked_metric if candidate.command else {}

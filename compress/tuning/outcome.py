@@ -131,7 +131,7 @@ def stages(known_s: Mapping[str, float], tries: Sequence[Try]) -> list[dict[str,
     ]
     by_stage: dict[str, list[Try]] = {}
     for each in sorted(tries, key=lambda each: (each.is_cascade, each.epochs)):
-        length = f"{each.epochs} epoch{'s' * (each.epochs != 1)}" if each.epochs else "not trained"
+        length = f"{each.epochs:g} epoch{'s' * (each.epochs != 1)}" if each.epochs else "not trained"
         by_stage.setdefault("cascades" if each.is_cascade else length, []).append(each)
     for stage, own in by_stage.items():
         rows.append({"stage": stage, "tries": len(own), "seconds": sum(each.seconds for each in own)})

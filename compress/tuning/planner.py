@@ -13,13 +13,14 @@ from compress.progress import say
 from compress.tuning.candidates import SPEEDUPS, Candidate, Whole, candidates_of
 from compress.tuning.cascades import most_pairs
 from compress.tuning.ground import TEACHER, Ground
-from compress.tuning.search import Costs, Plan, plan, rungs, smallest_plan
+from compress.tuning.search import Costs, Lengths, Plan, plan, smallest_plan
 from compress.tuning.teacher import (
     TEACHER_BATCH,
     cuts_of,
     cuts_seconds,
     epoch_seconds,
     full_epochs,
+    least_epochs,
     student_batch,
     teacher_settings,
     words_left,
@@ -45,7 +46,7 @@ class Planner:
         """
         before_s, costs, hours = self._expected_before_s(), self.costs(), self.ground.config.hours
         candidates = self._hopeful(candidates_of(self._whole(), self._cuts()))
-        needed = _rounded_up((smallest_plan(candidates).seconds(costs) + END_S + before_s) / 3600)
+        needed = _rounded_up((smallest_plan(candidates, self._lengths).seconds(costs) + END_S + before_s) / 3600)
         if hours is not None and hours < needed:
             raise CompressError(f"auto.hours {hours:g} is too short for one candidate; give {needed:g} or more")
         if self._finds_cuts(candidates, before_s):
@@ -72,7 +73,7 @@ class Planner:
             return chosen
         took = in_words(self._spent_before_s)  # hours of work are not thrown away
         say(f"auto: the work before the tries took {took}, so there is no time for a student; give more --hours")
-        return Plan(candidates[:1], rungs(1))
+        return Plan(candidates[:1], [1])
 
     def candidate(self, title: str) -> Candidate:
         """The one of that title, whatever goals it was tried for."""
@@ -117,7 +118,11 @@ class Planner:
         """The largest plan that fits into the hours with what is done before the tries and after them."""
         hours = self.ground.config.hours
         left_s = None if hours is None else 3600 * hours - END_S - before_s
-        return plan(candidates, full_epochs(self.ground.data), self.costs(), left_s, most_pairs(self.ground))
+        return plan(candidates, self._lengths, self.costs(), left_s, most_pairs(self.ground))
+
+    @property
+    def _lengths(self) -> Lengths:
+        return Lengths(full_epochs(self.ground.data), least_epochs(self.ground.data))
 
     def _expected_before_s(self) -> float:
         """About what is done before the tries takes, but for cuts; what an earlier search found takes nothing."""

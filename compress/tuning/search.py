@@ -24,7 +24,7 @@ _STATIC_GAIN = 1.1  # at most, of the latency
 _SIZE_NOT_KNOWN = 0.0  # megabytes, which no limit is below
 _SHARES = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1)  # of the candidates and of the full length, in smaller and smaller plans
 
-_Fits = Callable[[Candidate, int], bool]  # whether so many epochs fit into the time that is left
+_Fits = Callable[[Candidate, float], bool]  # whether so many epochs fit into the time that is left
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Costs:
     epoch_s: float
     other_s: float
 
-    def seconds(self, candidate: Candidate, epochs: int) -> float:
+    def seconds(self, candidate: Candidate, epochs: float) -> float:
         """A try of ``candidate``; frozen tables and the head cost something however few layers there are."""
         return self.other_s + (epochs * self.epoch_s * (0.1 + 0.9 * candidate.share) if candidate.command else 0.0)
 
@@ -58,11 +58,29 @@ class Costs:
 
 
 @dataclass(frozen=True)
+class Lengths:
+    """The epochs of a training: those of the ``full`` one, and of the ``least`` that tells something, at most one."""
+
+    full: float
+    least: float = 1
+
+    def rungs(self, share: float = 1.0) -> list[float]:
+        """The epochs of each rung, up to a share of the full length: a ninth, a third, all of it."""
+        return sorted({self._rounded(share * self.full / ETA**step) for step in (0, 1, 2)})
+
+    def _rounded(self, epochs: float) -> float:
+        """Whole epochs, or a part of one in two digits: it is in the names of models."""
+        epochs = max(self.least, epochs)
+        part = float(f"{epochs:.2g}")
+        return part if part < 1 else round(epochs)
+
+
+@dataclass(frozen=True)
 class Plan:
     """What is tried: candidates, the epochs of each rung, the last one the full length, and how many cascades."""
 
     candidates: Sequence[Candidate]
-    rungs: Sequence[int]
+    rungs: Sequence[float]
     cascades: int = 0
 
     def seconds(self, costs: Costs) -> float:
@@ -76,7 +94,11 @@ class Plan:
 
 
 def plan(
-    candidates: Sequence[Candidate], full_epochs: int, costs: Costs, budget_s: float | None, cascades: int = 0
+    candidates: Sequence[Candidate],
+    lengths: Lengths,
+    costs: Costs,
+    budget_s: float | None,
+    cascades: int = 0,
 ) -> Plan | None:
     """The largest plan within the budget: fewer candidates and shorter trainings together. None where none fits.
 
@@ -86,23 +108,15 @@ def plan(
     others = len(candidates) - 1
     counts = {share: max(min(_FEWEST, others), round(share * others)) for share in _SHARES}
     plans = [
-        *(
-            Plan(thinned(candidates, counts[share]), rungs(max(1, round(share * full_epochs))), cascades)
-            for share in _SHARES
-        ),
-        smallest_plan(candidates),
+        *(Plan(thinned(candidates, counts[share]), lengths.rungs(share), cascades) for share in _SHARES),
+        smallest_plan(candidates, lengths),
     ]
     return next((each for each in plans if budget_s is None or each.seconds(costs) <= budget_s), None)
 
 
-def smallest_plan(candidates: Sequence[Candidate]) -> Plan:
-    """The teacher itself and the cheapest of the others, trained for one epoch: no plan takes less."""
-    return Plan(candidates[:2], rungs(1))
-
-
-def rungs(full_epochs: int) -> list[int]:
-    """The epochs of each rung, up to the full length: a ninth, a third, all of it, in whole epochs."""
-    return sorted({max(1, round(full_epochs / ETA**step)) for step in (0, 1, 2)})
+def smallest_plan(candidates: Sequence[Candidate], lengths: Lengths) -> Plan:
+    """The teacher itself and the cheapest of the others, trained as little as tells something: no plan takes less."""
+    return Plan(candidates[:2], lengths.rungs(0.0))
 
 
 def next_try(
@@ -111,8 +125,8 @@ def next_try(
     goals: Goals,
     costs: Costs,
     left_s: float | None,
-    is_trained: Callable[[Candidate, int], bool],
-) -> tuple[Candidate, int] | None:
+    is_trained: _Fits,
+) -> tuple[Candidate, float] | None:
     """The candidate to try next, and for how many epochs; None where the search is over.
 
     ``left_s`` is the time that is left, None for any; what does not fit is passed over, but for the model as it is,
@@ -120,14 +134,14 @@ def next_try(
     still there; of another ask's short trainings it may be gone.
     """
 
-    def fits(candidate: Candidate, epochs: int) -> bool:
+    def fits(candidate: Candidate, epochs: float) -> bool:
         seconds = costs.other_s if is_trained(candidate, epochs) else costs.seconds(candidate, epochs)
         return left_s is None or seconds <= left_s
 
     return _first_look(wanted, tries, fits) or _longer_or_variant(wanted, tries, goals, fits)
 
 
-def _first_look(wanted: Plan, tries: Sequence[Try], fits: _Fits) -> tuple[Candidate, int] | None:
+def _first_look(wanted: Plan, tries: Sequence[Try], fits: _Fits) -> tuple[Candidate, float] | None:
     """The first candidate that was not looked at yet."""
     tried = {(each.candidate, each.epochs) for each in tries}
     looked_at = {each.candidate for each in tries if each.epochs >= wanted.rungs[0]}
@@ -139,10 +153,10 @@ def _first_look(wanted: Plan, tries: Sequence[Try], fits: _Fits) -> tuple[Candid
     return None
 
 
-def _longer_or_variant(wanted: Plan, tries: Sequence[Try], goals: Goals, fits: _Fits) -> tuple[Candidate, int] | None:
+def _longer_or_variant(wanted: Plan, tries: Sequence[Try], goals: Goals, fits: _Fits) -> tuple[Candidate, float] | None:
     """The next rung of what promises most; once that is trained to the end, its variants."""
     tried = {(each.candidate, each.epochs) for each in tries}
-    finished: list[tuple[Candidate, int]] = []
+    finished: list[tuple[Candidate, float]] = []
     for candidate, epochs in _by_promise(wanted, tries, goals):
         longer = [rung for rung in wanted.rungs if rung > epochs] if candidate.command else []
         if longer and (candidate.title, longer[0]) not in tried:
@@ -158,7 +172,7 @@ def _longer_or_variant(wanted: Plan, tries: Sequence[Try], goals: Goals, fits: _
     return next((one for one in finished if (one[0].title, one[1]) not in tried and fits(*one)), None)
 
 
-def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[tuple[Candidate, int]]:
+def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[tuple[Candidate, float]]:
     """Each candidate that has a model, with the epochs of its longest training; the most promising first.
 
     Where one may keep to the limits of latency and size those that cannot are left out: no training changes that. Of a
@@ -190,7 +204,7 @@ def _at_best(candidate: Candidate, found: Figures) -> Figures:
     return replace(found, ms=found.ms / _STATIC_GAIN, megabytes=megabytes)
 
 
-def _left_by_rung(losses: Mapping[tuple[str, int], float], rungs: Sequence[int]) -> dict[int, float]:
+def _left_by_rung(losses: Mapping[tuple[str, float], float], rungs: Sequence[float]) -> dict[float, float]:
     """The share of the loss that training as long as each later rung leaves, from candidates that had both."""
     left = {}
     for short, long in pairwise(rungs):

@@ -30,6 +30,7 @@ from compress.tuning.candidates import SPEEDUPS
 _TEACHER_TEXTS, _TEACHER_EPOCHS = 120_000, (2, 12)
 _STUDENT_TEXTS, _STUDENT_EPOCHS = 180_000, (3, 20)
 _FEW_TEXTS, _MANY_TEXTS = 5_000, 50_000
+_LEAST_TEXTS = 5_000  # what a first look at a student reads, if there are so many
 TEACHER_BATCH = 32
 _WIDE = 768
 _TIMED_BATCHES = 3
@@ -40,6 +41,11 @@ _CACHE_BYTES = 4e9  # of hidden states, what distill keeps by default
 def full_epochs(data: Dataset) -> int:
     """The length of a training to the end."""
     return _epochs(data, _STUDENT_TEXTS, *_STUDENT_EPOCHS)
+
+
+def least_epochs(data: Dataset) -> float:
+    """The shortest training that tells something: a pass over the train split, or a part of a large one."""
+    return min(1.0, _LEAST_TEXTS / len(data.train))
 
 
 def teacher_settings(data: Dataset) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from compress.tuning.judge import Judge
 from compress.tuning.tries import Try
 
 
-def make_and_judge(ground: Ground, judge: Judge, candidate: Candidate, epochs: int, *, keep: bool) -> Try:
+def make_and_judge(ground: Ground, judge: Judge, candidate: Candidate, epochs: float, *, keep: bool) -> Try:
     """A candidate after so many epochs; ``keep`` its PyTorch model, of which variants may be made later."""
 
     def make() -> float:

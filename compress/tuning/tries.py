@@ -40,7 +40,7 @@ class Try:
     """
 
     candidate: str
-    epochs: int
+    epochs: float
     value: float = 0.0
     value_ci95: tuple[float, float] = (0.0, 0.0)
     loss: float = 100.0

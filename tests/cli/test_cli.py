@@ -329,7 +329,7 @@ def test_a_damaged_model_folder_is_refused(
     ("command", "flags", "words"),
     [
         ("finetune", ("--epochs", "0"), ("finetune.epochs", "above 0", "got 0")),
-        ("finetune", ("--epochs", "1.5"), ("finetune.epochs", "integer", "got 1.5")),
+        ("finetune", ("--epochs", "half"), ("finetune.epochs", "number", "got half")),
         ("finetune", ("--learning-rate", "1"), ("finetune.learning_rate", "below 1")),
         ("finetune", ("--learning-rate", "nan"), ("finetune.learning_rate", "nan")),
         ("finetune", ("--warmup", "1"), ("finetune.warmup", "at least 0 and below 1")),

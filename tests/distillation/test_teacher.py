@@ -1,8 +1,10 @@
 """A teacher's answers: what it says itself, asked once for each text, whoever asks."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import compress
 from compress.config import DistillConfig
 from compress.distillation.distill import teacher_outputs
 from compress.distillation.teacher_cache import outputs as fill
@@ -152,6 +155,21 @@ def test_examples_get_the_answers_of_their_own_rows(
     assert torch.allclose(batch[TEACHER + "logits"], own["logits"], atol=1e-5)
     difference = batch[TEACHER + "hidden.3"].float() - own["hidden.3"]
     assert difference[real(batch)].abs().max() < 1e-2
+
+
+def test_of_an_epoch_that_is_done_in_part_only_what_is_read_is_answered_and_no_text_twice(
+    tiny_torch: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where a longer training asks after a shorter one."""
+    texts, told = len(read(tiny_data).train), []
+    settings: dict[str, Any] = {"layers": 1, "precision": "fp32", "batch_size": 8, "teacher_cache": str(tmp_path / "c")}
+    for epochs in (0.25, 0.5, 2):
+        compress.distill(tiny_torch, tiny_data, tmp_path / f"student-{epochs}", epochs=epochs, **settings)
+        line = re.findall(r"for (\d+) texts, (\d+) to answer", capsys.readouterr().err)
+        told.append([int(number) for number in line[0]])
+    assert [read for read, _ in told] == pytest.approx([texts / 4, texts / 2, texts], rel=0.3)
+    assert told[2][0] == texts
+    assert all(missing <= now - before for (before, _), (now, missing) in pairwise([[0, 0], *told]))
 
 
 def test_columns_follow_the_students_labels(tiny_encoder: Path, encodings: Encodings, config: DistillConfig) -> None:

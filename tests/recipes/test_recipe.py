@@ -151,7 +151,7 @@ def test_reader_and_schema_refuse_the_same(tmp_path: Path, raw: dict[str, Any]) 
     ("raw", "words"),
     [
         (recipe_with(epochs=0), ["steps.teacher", "finetune.epochs", "above 0", "got 0"]),
-        (recipe_with(epochs="many"), ["steps.teacher", "finetune.epochs", "integer", "many"]),
+        (recipe_with(epochs="many"), ["steps.teacher", "finetune.epochs", "number", "many"]),
         (recipe_with(learning_rate=7), ["steps.teacher", "finetune.learning_rate", "below 1", "got 7"]),
         (recipe_with(metric="auc"), ["steps.teacher", "finetune.metric", "accuracy", "macro_f1", "got auc"]),
         (recipe_with(epoch=3), ["steps.teacher", "finetune.epoch ", "not a setting", "epochs", "batch_size"]),

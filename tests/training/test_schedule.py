@@ -9,7 +9,7 @@ from compress.training.batches import BatchSchedule
 LENGTHS = np.random.default_rng(0).integers(2, 40, 300)
 
 
-def plan(processes: int = 1, process: int = 0, **settings: int) -> BatchSchedule:
+def plan(processes: int = 1, process: int = 0, **settings: float) -> BatchSchedule:
     return BatchSchedule(LENGTHS, FinetuneConfig.parse({"batch_size": 8, "epochs": 3, **settings}), processes, process)
 
 
@@ -43,6 +43,28 @@ def test_processes_and_accumulation_share_the_batches_of_an_epoch(processes: int
     counts = np.bincount([row for steps in read for row in rows_of(steps)], minlength=300)
     assert counts.min() == 1  # nobody is left out, and what fills the last step comes from the epoch's start
     assert (counts > 1).sum() < 300 / 5
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("epochs", [0.001, 0.3, 0.9])
+def test_a_part_of_an_epoch_reads_such_a_part_of_the_texts_and_a_longer_one_the_same_and_more(
+    epochs: float, processes: int
+) -> None:
+    part, longer = plan(processes, epochs=epochs), plan(processes, epochs=min(1.0, epochs + 0.1))
+    read = {
+        row for process in range(processes) for row in rows_of(list(plan(processes, process, epochs=epochs).after(0)))
+    }
+    assert read == set(part.rows.tolist())
+    batch = LENGTHS.mean() * 8  # the tokens of one, padding included
+    assert LENGTHS[list(read)].sum() == pytest.approx(epochs * LENGTHS.sum(), rel=0.1, abs=2 * processes * batch)
+    assert read < set(longer.rows.tolist())
+
+
+def test_after_whole_epochs_comes_the_part_of_one() -> None:
+    steps = plan(epochs=2.5).epoch_steps
+    assert steps[:2] == plan(epochs=2).epoch_steps
+    assert steps[2] == -(-plan(epochs=3).epoch_steps[2] // 2)
+    assert plan(epochs=2.5).rows.tolist() == list(range(300))
 
 
 def test_a_batch_holds_as_many_texts_as_was_asked_for_on_average() -> None:

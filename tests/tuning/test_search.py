@@ -8,11 +8,12 @@ import pytest
 from compress.modeling.widths import Architecture, Cut, Widths
 from compress.tuning.candidates import Candidate, Whole, candidates_of, depths
 from compress.tuning.goals import Goals
-from compress.tuning.search import Costs, Plan, next_try, plan, rungs, smallest_plan
+from compress.tuning.search import Costs, Lengths, Plan, next_try, plan, smallest_plan
 from compress.tuning.tries import Try, best, figures, front, settled
 
 MINILM = Architecture("bert", 384, 32, 30522, 512, 2, 77, "gelu")
 COSTS = Costs(epoch_s=60.0, other_s=10.0)
+LENGTHS = Lengths(20)
 WITHIN_A_POINT = Goals(max_drop=1.0, latency_ms=None, megabytes=None, whole_ms=8.0)
 
 
@@ -21,7 +22,7 @@ def candidates() -> list[Candidate]:
     return candidates_of(Whole(MINILM, Widths.even(6, 12, 1536)), {2.0: half})
 
 
-def tried(candidate: Candidate, epochs: int, full: int, points: float = 0.4) -> Try:
+def tried(candidate: Candidate, epochs: float, full: float, points: float = 0.4) -> Try:
     """Fast models lose more, and all lose less the longer they are trained."""
     loss = points * (1 / max(0.05, candidate.share) - 1) * (1 + 2 * (1 - epochs / full)) if candidate.command else 0.0
     ms = 0.1 + 1.4 * candidate.share
@@ -40,7 +41,7 @@ def tried(candidate: Candidate, epochs: int, full: int, points: float = 0.4) -> 
     )
 
 
-def made_before(candidate: Candidate, _: int) -> bool:
+def made_before(candidate: Candidate, _: float) -> bool:
     """Variants are made from models that are there."""
     return candidate.title != candidate.name
 
@@ -116,12 +117,12 @@ def test_hours_that_are_left_are_not_for_students_behind_the_teacher_and_behind_
 
 
 def test_cascades_are_in_the_estimate_but_in_the_smallest_plan() -> None:
-    alone, joined = (plan(candidates(), 20, COSTS, None, cascades) for cascades in (0, 3))
+    alone, joined = (plan(candidates(), LENGTHS, COSTS, None, cascades) for cascades in (0, 3))
     assert alone is not None
     assert joined is not None
     assert joined.seconds(COSTS) == alone.seconds(COSTS) + 3 * COSTS.cascade_s
-    least = smallest_plan(candidates())
-    assert plan(candidates(), 20, COSTS, least.seconds(COSTS), 3) == least
+    least = smallest_plan(candidates(), LENGTHS)
+    assert plan(candidates(), LENGTHS, COSTS, least.seconds(COSTS), 3) == least
 
 
 def test_a_student_is_trained_to_the_end_before_the_teacher_as_it_is_is_taken() -> None:
@@ -134,7 +135,7 @@ def test_a_student_is_trained_to_the_end_before_the_teacher_as_it_is_is_taken() 
 
 @pytest.mark.parametrize("minutes", [3, 8, 30])
 def test_a_search_keeps_to_its_time_and_its_estimate(minutes: int) -> None:
-    wanted = plan(candidates(), 20, COSTS, 60.0 * minutes)
+    wanted = plan(candidates(), LENGTHS, COSTS, 60.0 * minutes)
     assert wanted is not None
     took_s = sum(each.seconds for each in searched(wanted, WITHIN_A_POINT, 60.0 * minutes))
     assert took_s <= 60 * minutes + 2 * COSTS.other_s  # the last model's variants
@@ -142,19 +143,45 @@ def test_a_search_keeps_to_its_time_and_its_estimate(minutes: int) -> None:
 
 
 def test_the_smallest_plan_has_the_cheapest_candidate_and_with_less_time_there_is_none() -> None:
-    least = smallest_plan(candidates())
+    least = smallest_plan(candidates(), LENGTHS)
     needed_s = least.seconds(COSTS)
     assert needed_s == min(Plan([candidates()[0], each], [1]).seconds(COSTS) for each in candidates()[1:])
-    assert plan(candidates(), 20, COSTS, needed_s) == least
-    assert plan(candidates(), 20, COSTS, needed_s - 1e-6) is None
-    unlimited = plan(candidates(), 20, COSTS, None)
-    assert unlimited == Plan(candidates(), rungs(20))
-    assert rungs(20) == [2, 7, 20]
-    assert rungs(2) == [1, 2]
+    assert plan(candidates(), LENGTHS, COSTS, needed_s) == least
+    assert plan(candidates(), LENGTHS, COSTS, needed_s - 1e-6) is None
+    unlimited = plan(candidates(), LENGTHS, COSTS, None)
+    assert unlimited == Plan(candidates(), [2, 7, 20])
+    assert LENGTHS.rungs() == [2, 7, 20]
+    assert Lengths(2).rungs() == [1, 2]
+
+
+@pytest.mark.parametrize("least", [1, 0.6, 0.077, 0.0123456])
+def test_rungs_rise_to_the_full_length_in_whole_epochs_or_parts_of_one_that_tell_something(least: float) -> None:
+    for full in range(1, 21):
+        for share in (1.0, 0.45, 0.1, 0.0):
+            found = Lengths(full, least).rungs(share)
+            assert found == sorted(set(found))
+            assert found[-1] == pytest.approx(max(least, share * full), rel=0.5)
+            assert all(epochs >= 0.95 * least for epochs in found)
+            assert all(isinstance(epochs, int) == (epochs >= 1) for epochs in found)
+            assert all(len(str(epochs)) <= len("0.077") for epochs in found)
+    assert Lengths(3, 0.077).rungs() == [0.33, 1, 3]
+
+
+def test_where_texts_are_many_and_time_is_short_parts_of_an_epoch_let_more_candidates_be_tried() -> None:
+    """Of 65,000 texts an epoch of the whole model takes an hour here."""
+    costs, more = Costs(epoch_s=3600.0, other_s=20.0), 0
+    for hours in (0.4, 0.6, 0.8, 1, 2, 4):
+        whole, parts = (plan(candidates(), Lengths(3, least), costs, 3600 * hours) for least in (1, 0.077))
+        assert parts is not None
+        assert parts.seconds(costs) <= 3600 * hours
+        assert parts.rungs[0] < 1
+        assert whole is None or len(parts.candidates) >= len(whole.candidates)
+        more += whole is None or len(parts.candidates) > len(whole.candidates)
+    assert more >= 2
 
 
 def test_without_time_the_model_as_it_is_stands_alone() -> None:
-    for wanted in (Plan(candidates()[:1], rungs(1)), Plan(candidates(), [2, 7, 20])):
+    for wanted in (Plan(candidates()[:1], [1]), Plan(candidates(), [2, 7, 20])):
         assert [each.candidate for each in searched(wanted, WITHIN_A_POINT, budget_s=0.0)] == ["teacher-int8"]
 
 

@@ -105,9 +105,9 @@ _SHARD_TEXTS, _SHARD_TOKENS = 50_000, 2_000_000
 
 
 def precompute(
-    forward: TeacherForward, encodings: Encodings, widths: Mapping[str, int], cache: Cache, name: str
+    forward: TeacherForward, encodings: Encodings, rows: Rows, widths: Mapping[str, int], cache: Cache, name: str
 ) -> dict[str, StateReader]:
-    """Readers of each state of all texts, by state; the teacher reads the texts that the cache does not have.
+    """Readers of each state of the texts ``rows``, by state; the teacher reads those that the cache does not have.
 
     ``name`` is what users are told that the texts are.
 
@@ -115,13 +115,12 @@ def precompute(
         CompressError: a state is not finite, or the cache cannot be written.
     """
     readers = {state: StateReader(cache.folder, state, len(encodings)) for state in widths}
-    writer = _Writer(forward, encodings, widths, cache, readers)
-    all_rows = np.arange(len(encodings))
-    for rows in _chunks(encodings, all_rows):
-        writer.look_up(rows, text_keys(encodings, rows))
-    missing = all_rows[writer.missing(all_rows)]
-    size_gb = size_bytes(widths, len(encodings), int(encodings.offsets[-1])) / 1e9
-    say(f"teacher cache: {cache.folder}, {size_gb:.2g} GB for {len(encodings):,} {name}, {len(missing):,} to answer")
+    writer = _Writer(forward, encodings, rows, widths, cache, readers)
+    for some in _chunks(encodings, rows):
+        writer.look_up(some, text_keys(encodings, some))
+    missing = rows[writer.missing(rows)]
+    size_gb = size_bytes(widths, len(rows), tokens_of(encodings, rows)) / 1e9
+    say(f"teacher cache: {cache.folder}, {size_gb:.2g} GB for {len(rows):,} {name}, {len(missing):,} to answer")
     if len(missing):
         forward.ready()
         with progress("teacher", len(missing)) as advance:
@@ -134,6 +133,7 @@ def precompute(
 class _Writer:
     forward: TeacherForward
     encodings: Encodings
+    rows: Rows
     widths: Mapping[str, int]
     cache: Cache
     readers: Mapping[str, StateReader]
@@ -149,8 +149,8 @@ class _Writer:
 
     def compute(self, missing: Rows, advance: Advance) -> None:
         """Write the states of the texts ``missing``; every process can read a shard as soon as it is written."""
-        # Shards are cut by all texts, not by the missing ones: after a kill the teacher's batches are the same again.
-        chunks = [rows[self.missing(rows)] for rows in _chunks(self.encodings, np.arange(len(self.encodings)))]
+        # Shards are cut by all rows, not by the missing ones: after a kill the teacher's batches are the same again.
+        chunks = [rows[self.missing(rows)] for rows in _chunks(self.encodings, self.rows)]
         left_bytes = self._size_bytes(missing)
         remedy = "free some space, or choose another folder with --teacher-cache"
         if len(self.widths) > 1:
@@ -187,7 +187,7 @@ class _Writer:
                 advance(len(at))
 
     def _size_bytes(self, rows: Rows) -> int:
-        return size_bytes(self.widths, len(rows), int(_lengths(self.encodings, rows).sum()))
+        return size_bytes(self.widths, len(rows), tokens_of(self.encodings, rows))
 
 
 def _stored(name: str, state: torch.Tensor) -> Array:
@@ -207,6 +207,11 @@ def _chunks(encodings: Encodings, rows: Rows) -> Iterator[Rows]:
         some = rows[start : start + _SHARD_TEXTS]
         shard_of = np.cumsum(_lengths(encodings, some)) // _SHARD_TOKENS
         yield from np.split(some, np.flatnonzero(np.diff(shard_of)) + 1)
+
+
+def tokens_of(encodings: Encodings, rows: Rows) -> int:
+    """All tokens of the texts ``rows`` together."""
+    return int(_lengths(encodings, rows).sum())
 
 
 def _lengths(encodings: Encodings, rows: Rows) -> Rows:
