@@ -10,7 +10,7 @@ from benchmarks import promise
 from benchmarks.promise import SETS, Set, divided, table, texts_of, whole_sentences
 from compress.benchmark import interleave
 from compress.data.split import kindred
-from compress.tuning import judge, outcome, planner
+from compress.tuning import candidates, judge, outcome, planner
 from compress.workers import timing
 from tests.tiny import write_rows
 
@@ -37,7 +37,7 @@ def small(
     timed_here: None,  # noqa: ARG001
 ) -> None:
     """A set of the tiny data, two candidates trained for an epoch, and times that need not be exact."""
-    every = planner.candidates_of
+    every = candidates.candidates_of
     monkeypatch.setattr(promise, "ENCODER", str(tiny_encoder))
     monkeypatch.setattr(promise, "SETS", {"tiny": Set(160, {"epochs": 3, "learning_rate": 3e-3, "batch_size": 8})})
     monkeypatch.setattr(promise, "SIZES", (40, 60))
@@ -97,7 +97,7 @@ def test_whole_sentences_stand_for_their_phrases() -> None:
 
 
 def test_texts_of_one_chosen_label_are_drawn(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         {"text": f"{word} {number}", "labels": labels}
         for number, (word, labels) in enumerate(
             [("thanks", ["gratitude"]), ("dear", ["love"]), ("both", ["love", "gratitude"]), ("no", ["anger"])] * 8
