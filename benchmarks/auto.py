@@ -12,6 +12,7 @@ is not done again, and a search that was interrupted goes on. One that fails get
 import argparse
 import json
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,34 +21,45 @@ import numpy as np
 
 import compress
 from benchmarks.distillation import METRICS, TEACHERS
+from compress.clock import Stopwatch, in_words
 from compress.errors import CompressError
 from compress.progress import say
 
 RESULTS = Path(__file__).parent / "results" / "auto.jsonl"
 
+Row = dict[str, Any]
 
-def search(name: str, data: Path, out: Path, goal: dict[str, Any], threads: int | None) -> dict[str, Any]:
-    """One search over the teacher of a data set, which is trained if it is not there; the line of the results."""
-    teacher = out / name / "teacher"
+
+def search(asked: Row, given: argparse.Namespace) -> Row:
+    """One search over the teacher of a data set, which is trained if it is not there."""
+    name = asked["set"]
+    goal = {key: value for key, value in asked.items() if key != "set"}
+    data, out, metric = given.data / name, given.out / name, METRICS[name]
+    teacher = out / "teacher"
     if not teacher.exists():
-        compress.finetune("demo:minilm", data, teacher, **TEACHERS[name], metric=METRICS[name], threads=threads)
-    folder = out / name / "-".join(f"{key}-{value:g}" for key, value in goal.items() if value is not None)
-    found = compress.auto(teacher, data, folder, **goal, metric=METRICS[name], threads=threads)
+        compress.finetune("demo:minilm", data, teacher, **TEACHERS[name], metric=metric, threads=given.threads)
+    folder = out / "-".join(f"{key}-{value:g}" for key, value in goal.items() if value is not None)
+    return figures(teacher, data, folder, **goal, metric=metric, threads=given.threads)
+
+
+def figures(teacher: Path, data: Path, folder: Path, **settings: Any) -> Row:
+    """What ``compress auto`` with these settings finds: what it promises of the winner, and what the test texts say."""
+    found = compress.auto(teacher, data, folder, **settings).metrics
     report = json.loads((folder / "report" / "results.json").read_text(encoding="utf-8"))
     by_name = {entry["name"]: entry for entry in report["models"]}
     chosen, itself = by_name["best"], by_name.get("teacher-int8")
     change = chosen["versus_first"]
-    int8_ms = itself["answer_p50_ms"] if itself else found.metrics["int8_ms"]
+    int8_ms = itself["answer_p50_ms"] if itself else found["int8_ms"]
+    picked = next(each for each in report["search"]["tries"] if each["name"] == found["model"])
     return {
-        "set": name,
-        **goal,
-        "model": found.metrics["model"],
-        "tries": found.metrics["tries"],
-        "minutes": round(found.metrics["search_s"] / 60, 1),
-        "estimated_minutes": round(found.metrics["estimated_s"] / 60, 1),
-        "promised_loss": found.metrics.get("loss_points"),
-        "promised_on_test": found.metrics.get("loss_on_test_ci95"),
-        "held_back_texts": found.metrics.get("held_back_texts"),
+        "model": found["model"],
+        "tries": found["tries"],
+        "minutes": round(found["search_s"] / 60, 1),
+        "estimated_minutes": round(found["estimated_s"] / 60, 1),
+        "loss_when_picked": picked["loss"],
+        "promised_loss": found.get("loss_points"),
+        "promised_on_test": found.get("loss_on_test_ci95"),
+        "held_back_texts": found.get("held_back_texts"),
         "test_loss": -100 * change["accuracy_delta"],
         "test_loss_ci95": [-100 * bound for bound in reversed(change["ci95"])],
         "test_texts": report["test_texts"],
@@ -55,34 +67,97 @@ def search(name: str, data: Path, out: Path, goal: dict[str, Any], threads: int 
         "speedup_over_int8": int8_ms / chosen["answer_p50_ms"],
         "megabytes": chosen["size_bytes"] / 1e6,
         "busy": report["busy"],
-        "machine": report["machine"]["cpu"],
+        "machine": report["machine"],
+        "created": report["created"],
     }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def each_once(results: Path, wanted: Iterable[Row], find: Callable[[Row], Row]) -> bool:
+    """Add a line for each search that has none, as soon as it is done; returns whether none failed.
+
+    A line says first what was asked. One that failed has the reason, and is tried again the next time.
+    """
+    left = [asked for asked in wanted if not _is_there(asked, results)]
+    failed, watch = False, Stopwatch()
+    for done, asked in enumerate(left, start=1):
+        say(", ".join(f"{key} {value}" for key, value in asked.items()))
+        try:
+            row = asked | find(asked)
+        except CompressError as error:
+            say(str(error))
+            failed = True
+            row = asked | {"failed": str(error)}
+        results.parent.mkdir(parents=True, exist_ok=True)
+        with results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        left_s = watch.seconds / done * (len(left) - done)
+        say(f"{done} of {len(left)} searches done; about {in_words(left_s)} left")
+    return not failed
+
+
+def _is_there(asked: Row, results: Path) -> bool:
+    return any(asked.items() <= row.items() and "failed" not in row for row in read(results, asked))
+
+
+def read(results: Path, keys: Iterable[str]) -> list[Row]:
+    """The lines that are there; of a search, known by the values of ``keys``, that has several, the last one."""
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    keys = tuple(keys)
+    return list({tuple(row[key] for key in keys): row for row in map(json.loads, lines)}.values())
+
+
+def with_interval(loss: float, ci95: Sequence[float]) -> str:
+    """``0.5 (-0.3 to 1.4)``."""
+    return f"{loss:.1f} ({_interval(ci95)})"
+
+
+def promised(row: Row) -> str:
+    """The interval of the test's loss that was promised."""
+    return "none" if row["promised_on_test"] is None else _interval(row["promised_on_test"])
+
+
+def _interval(ci95: Sequence[float]) -> str:
+    low, high = ci95
+    return f"{low:.1f} to {high:.1f}"
+
+
+def held(row: Row) -> bool:
+    """Whether the test's loss lies in the interval that was promised."""
+    low, high = row["promised_on_test"]
+    return bool(low <= row["test_loss"] <= high)
+
+
+def how_many_held(rows: Iterable[Row]) -> str:
+    """In a sentence; a winner of which nothing was promised does not count."""
+    those = [row for row in rows if row["promised_on_test"] is not None]
+    return f"The promise held for {sum(map(held, those))} of {len(those)} winners."
+
+
+def as_lines(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """A Markdown table; what is missing at the end of a row stays empty."""
+    lines = [heads, ["---"] * len(heads), *([*map(str, row), *[""] * (len(heads) - len(row))] for row in rows)]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def table(rows: list[Row]) -> str:
     """The lines as Markdown, and how many promises held."""
     heads = ["data", "drop", "hours", "seed", "model", "test loss (95%)", "promised", "over PyTorch", "over int8", "MB"]
-    lines = [f"| {' | '.join([*heads, 'minutes'])} |", f"|{'---|' * (len(heads) + 1)}"]
-    rows, failed = [row for row in rows if "failed" not in row], [row for row in rows if "failed" in row]
-    for row in rows:
-        low, high = row["test_loss_ci95"]
-        promised = "none" if row["promised_on_test"] is None else "{:.1f} to {:.1f}".format(*row["promised_on_test"])
-        cells = [row["set"], f"{row['max_drop']:g}", row["hours"] or "as needed", row["seed"], row["model"]]
-        cells += [f"{row['test_loss']:.1f} ({low:.1f} to {high:.1f})", promised, f"{row['speedup']:.1f}x"]
-        cells += [f"{row['speedup_over_int8']:.1f}x", f"{row['megabytes']:.1f}", row["minutes"]]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    for row in failed:
-        cells = [
-            row["set"],
-            f"{row['max_drop']:g}",
-            row["hours"] or "as needed",
-            row["seed"],
-            f"failed: {row['failed']}",
+    failed, rows = [row for row in rows if "failed" in row], [row for row in rows if "failed" not in row]
+    cells = [
+        [
+            *_asked(row),
+            row["model"],
+            with_interval(row["test_loss"], row["test_loss_ci95"]),
+            promised(row),
+            f"{row['speedup']:.1f}x",
+            f"{row['speedup_over_int8']:.1f}x",
+            f"{row['megabytes']:.1f}",
+            row["minutes"],
         ]
-        lines.append(f"| {' | '.join(map(str, [*cells, *[''] * (len(heads) + 1 - len(cells))]))} |")
-    promised_rows = [row for row in rows if row["promised_on_test"] is not None]
-    held = sum(row["promised_on_test"][0] <= row["test_loss"] <= row["promised_on_test"][1] for row in promised_rows)
-    summary = f"The promise held for {held} of {len(promised_rows)} winners."
+        for row in rows
+    ]
+    lines = as_lines([*heads, "minutes"], [*cells, *([*_asked(row), f"failed: {row['failed']}"] for row in failed)])
+    summary = how_many_held(rows)
     for drop in sorted({row["max_drop"] for row in rows}):
         own = [row for row in rows if row["max_drop"] == drop]
         loss, fast, over = (np.mean([row[key] for row in own]) for key in ("test_loss", "speedup", "speedup_over_int8"))
@@ -90,11 +165,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, "", summary])
 
 
-def read(results: Path) -> list[dict[str, Any]]:
-    """The lines that are there; of a search that has several, the last one."""
-    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
-    rows = [json.loads(line) for line in lines]
-    return list({(row["set"], row["max_drop"], row["hours"], row["seed"]): row for row in rows}.values())
+def _asked(row: Row) -> list[object]:
+    return [row["set"], f"{row['max_drop']:g}", row["hours"] or "as needed", row["seed"]]
 
 
 def numbers(text: str) -> list[float]:
@@ -116,24 +188,13 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if unknown := set(given.sets) - set(METRICS):
         parser.error(f"no data set {', '.join(sorted(unknown))}; there are {', '.join(METRICS)}")
-    failed = False
-    for name, drop, hours, seed in product(given.sets or METRICS, given.drops, given.hours, given.seeds):
-        goal = {"max_drop": drop, "hours": hours, "seed": int(seed)}
-        asked = {"set": name} | goal
-        if any(asked.items() <= row.items() and "failed" not in row for row in read(given.results)):
-            continue
-        say(f"{name}: {goal}")
-        try:
-            row = search(name, given.data / name, given.out, goal, given.threads)
-        except CompressError as error:
-            say(f"{name}: {error}")
-            failed = True
-            row = asked | {"failed": str(error)}
-        given.results.parent.mkdir(parents=True, exist_ok=True)
-        with given.results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-    print(table(read(given.results)))
-    return int(failed)
+    wanted = [
+        {"set": name, "max_drop": drop, "hours": hours, "seed": int(seed)}
+        for name, drop, hours, seed in product(given.sets or METRICS, given.drops, given.hours, given.seeds)
+    ]
+    whole = each_once(given.results, wanted, lambda asked: search(asked, given))
+    print(table(read(given.results, wanted[0])))
+    return int(not whole)
 
 
 if __name__ == "__main__":

@@ -195,6 +195,11 @@ BENCHMARKS = (
         "what `auto` finds on four data sets, and whether its promises hold", "python -m benchmarks.auto", "auto.jsonl"
     ),
     Benchmark(
+        "whether the loss that `auto` promises holds on test: twelve winners over small sets",
+        "python -m benchmarks.promise",
+        "promise.jsonl",
+    ),
+    Benchmark(
         "teachers, students of two layers and searches on four data sets, side by side on one GPU",
         f"python -m benchmarks.together runs/together --data {SHARED}",
         "together.jsonl",

@@ -22,6 +22,7 @@ from benchmarks import (
     distillation,
     families,
     long_texts,
+    promise,
     pruning,
     reference,
     scaling,
@@ -66,6 +67,7 @@ _MAYBE: dict[str, Callable[[Any], str]] = {
     "together": together_table.table,
     "ablation": ablation_table.table,
     "container": container.table,
+    "promise": promise.table,
 }
 _MARKED = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # The report's colours on white: an image has no style sheet to take them from.

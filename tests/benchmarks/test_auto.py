@@ -1,6 +1,7 @@
 """The benchmark of auto in miniature: a line for each search, kept, and not made twice."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ def test_each_search_is_done_once_and_kept(
 ) -> None:
     done: list[Any] = []
 
-    def search(name: str, _: Path, __: Path, goal: dict[str, Any], ___: int | None) -> dict[str, Any]:
-        done.append((name, goal["max_drop"]))
-        return LINE | {"set": name, **goal, "test_loss": 2.0 * goal["max_drop"]}
+    def search(asked: dict[str, Any], _: Namespace) -> dict[str, Any]:
+        done.append((asked["set"], asked["max_drop"]))
+        return LINE | asked | {"test_loss": 2.0 * asked["max_drop"]}
 
     monkeypatch.setattr(benchmark, "search", search)
     results = tmp_path / "kept" / "auto.jsonl"
@@ -50,10 +51,10 @@ def test_a_search_that_fails_is_told_and_tried_again(
 ) -> None:
     works = False
 
-    def search(name: str, _: Path, __: Path, goal: dict[str, Any], ___: int | None) -> dict[str, Any]:
+    def search(asked: dict[str, Any], _: Namespace) -> dict[str, Any]:
         if not works:
             raise CompressError("no model meets the goals")
-        return LINE | {"set": name, **goal}
+        return LINE | asked
 
     monkeypatch.setattr(benchmark, "search", search)
     given = ["mrpc", "--drops", "1", "--results", str(tmp_path / "auto.jsonl")]
