@@ -40,7 +40,9 @@ class TrainingConfig(ThreadsConfig):
     warmup: float = setting(0.1, "share of the steps over which the rate warms up", ge=0, lt=1)
     weight_decay: float = setting(0.01, "AdamW's decay of weights (not biases, not norms)", ge=0, lt=1)
     max_grad_norm: float = setting(1.0, "gradients are clipped at this norm, after backward", gt=0)
-    eval_steps: int | None = setting(None, "steps between validations; default: half an epoch", gt=0)
+    eval_steps: int | None = setting(
+        None, "steps between validations; default: half an epoch, or half of a shorter training", gt=0
+    )
     patience: int = setting(6, "stop after this many validations without a better checkpoint", gt=0)
     metric: Metric | None = setting(
         None,
