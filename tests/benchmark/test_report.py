@@ -136,6 +136,32 @@ def test_a_search_draws_what_can_be_told_apart_and_says_how_much_lies_outside(
     assert all(f"<td>{each.candidate}</td>" in page for each in tries)
 
 
+@pytest.mark.parametrize(("losses", "front", "left_out"), [([1.0, 23.0, 68.0, 30.0], 2, 0), ([1.0, 68.0, 30.0], 2, 1)])
+def test_the_chart_of_a_search_reaches_to_every_model_of_the_front(
+    losses: list[float], front: int, left_out: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also to one that is fast and loses far more than the chosen one."""
+    leave_charts_out(monkeypatch)
+    drawn: list[dict[str, Any]] = []
+
+    def draw(chart: dict[str, Any]) -> str:
+        drawn.append(chart)
+        return "<svg></svg>"
+
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", draw)
+    tries = [
+        Try(f"try-{at}", 0, 0.9 - loss / 100, (0.9 - loss / 100,) * 2, loss, ms=1.0, ms_ci95=(0.9, 1.1))
+        for at, loss in enumerate(losses)
+    ]
+    of_front = {"try-0", f"try-{front}"}
+    search = {"found": "", "tries": as_points(tries, of_front, "accuracy"), "chosen": "try-0", "stages": []}
+    as_html(document(1) | {"search": search})
+    places = [chart["data"]["values"] for chart in drawn]
+    of_search = [values for values in places if {"", *of_front} >= {each["name"] for each in values} > {"try-0"}]
+    assert [len(values) for values in of_search] == [len(losses) - left_out] * 2
+    assert all(of_front <= {each["name"] for each in values} for values in of_search)
+
+
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 

@@ -1,6 +1,7 @@
 """The gate of quantize: what it measures, what it tries before it gives up, and what it refuses to write."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import torch
 
 import compress
 from compress.cli.main import main
+from compress.data import Split
+from compress.errors import CompressError
 from compress.evaluation.comparison import compare_logits
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_classifier, save_checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.quantization.accuracy_gate import _doubling
 from compress.quantization.reference import reference_outputs
-from tests.tiny import parts, read
+from compress.runtime.session import OnnxPredictor
+from tests.tiny import THREE_LABELS, parts, read
 
 OUTLIER = 1e4  # beside it, every other weight of its column rounds to 0
 
@@ -119,6 +123,20 @@ def test_a_rare_label_that_is_lost_is_a_loss_of_f1_and_hardly_one_of_accuracy(la
     }
     assert [metric for metric in found if found[metric].is_within(5)] == ["accuracy"]
     assert [found["f1"].accuracy_delta, found["f1"].drop_points] == pytest.approx([-1, 100])
+
+
+def test_a_metric_that_the_task_does_not_have_is_refused_before_the_first_answer(
+    task_onnx: Callable[[str], Path],
+) -> None:
+    parent, asked = OnnxPredictor.open(task_onnx("single_label"), 1), []
+    run = parent.run
+    parent.run = lambda feeds: asked.append(feeds) or run(feeds)  # type: ignore[method-assign,func-returns-value]
+    texts = Split(["a good film", "a bad film"], [(THREE_LABELS[0],), (THREE_LABELS[1],)])
+    with pytest.raises(CompressError, match="metric f1 is for tasks of two labels, this one has 3"):
+        reference_outputs(parent, texts, "f1")
+    assert not asked
+    assert reference_outputs(parent, texts).metric == "accuracy"
+    assert asked
 
 
 def test_a_sample_is_spread_over_the_texts_and_keeps_them_together(two_layers: Path, tiny_data: Path) -> None:

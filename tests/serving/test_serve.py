@@ -4,6 +4,8 @@ import json
 import random
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -316,6 +318,17 @@ def test_while_it_ends_it_is_not_ready_and_answers(tiny_int8: Path) -> None:
 
 
 # What is refused before it begins ------------------------------------------------------------------------------------
+
+
+def test_what_a_service_lacks_is_said_without_the_code_of_doctor(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom compress import machine\nfrom compress.cli.main import main\n"
+        "machine.EXTRAS['serve'] = (*machine.EXTRAS['serve'], 'not_there')\n"
+        "print(main(['serve', sys.argv[1]]), any(name.startswith('compress.doctor') for name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "2 False\n"
+    assert "serve: needs not_there; install it with pip install 'compress-bert[serve]'" in done.stderr
 
 
 def test_what_cannot_be_served_is_refused_in_one_line(

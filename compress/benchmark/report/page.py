@@ -109,7 +109,8 @@ def _search(search: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """What `compress auto` tried, with its chart drawn twice; None where nothing was searched.
 
     The chart leaves out the tries that lose so much more than the chosen one, or the best where none was, that beside
-    them all others would fall on one spot. The page says how many; its table has them all.
+    them all others would fall on one spot; but it reaches to every model of the front. The page says how many are left
+    out; its table has them all.
     """
     from compress.benchmark.report.scatter import scatter
 
@@ -118,6 +119,7 @@ def _search(search: Mapping[str, Any] | None) -> dict[str, Any] | None:
     tries = search["tries"]
     loss = next((entry["loss"] for entry in tries if entry["name"] == search["chosen"]), None)
     most = max(_DRAWN_POINTS, _DRAWN_TIMES * (min(entry["loss"] for entry in tries) if loss is None else loss))
+    most = max(most, *(entry["loss"] for entry in tries if entry["shown"]), most)
     points = [{**entry, "name": entry["shown"]} for entry in tries if entry["loss"] <= most]
     chart = {kind: scatter(points, search["chosen"], width - _AXIS_PX, 320) for kind, width in _FULL_PX.items()}
     return {**search, "chart": chart, "outside": len(tries) - len(points), "most_lost": most}
