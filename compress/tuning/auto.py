@@ -79,9 +79,9 @@ def _auto(ground: Ground) -> StepResult:
     return Ending(ground, planner, search.judge, search.goals).finish(watch, partial=partial)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Search:
-    """The loop over the tries."""
+    """The loop over the tries. ``plan`` grows where these leave time."""
 
     ground: Ground
     planner: Planner
@@ -111,12 +111,16 @@ class _Search:
             raise CompressError(f"auto: no model could be made; {reason}")
 
     def _single_tries(self) -> Iterator[Try]:
-        """Those of the plan, each made when it is asked for."""
-        while (chosen := self._next()) is not None:
-            candidate, epochs = chosen
-            _say_what_is_made(candidate.label(epochs), self.costs.seconds(candidate, epochs))
-            keep = epochs >= self.plan.rungs[-1]
-            yield make_and_judge(self.ground, self.judge, candidate, epochs, keep=keep)
+        """Those of the plan, and of a larger one where there is time, each made when it is asked for."""
+        while True:
+            while (chosen := self._next()) is not None:
+                candidate, epochs = chosen
+                _say_what_is_made(candidate.label(epochs), self.costs.seconds(candidate, epochs))
+                keep = epochs >= self.plan.rungs[-1]
+                yield make_and_judge(self.ground, self.judge, candidate, epochs, keep=keep)
+            if (larger := self.planner.larger(self.plan, self.costs)) is None:
+                return
+            self.plan = larger
 
     def _cascade_tries(self) -> Iterator[Try]:
         """Two of the models together, where that may serve the goals better than one."""

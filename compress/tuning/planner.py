@@ -75,6 +75,16 @@ class Planner:
         say(f"auto: the work before the tries took {took}, so there is no time for a student; give more --hours")
         return Plan(candidates[:1], [1])
 
+    def larger(self, than: Plan, costs: Costs) -> Plan | None:
+        """What there is time for by the ``costs`` of the tries so far; None where that is no more than was planned."""
+        candidates = self._hopeful(candidates_of(self._whole(), self._cuts()))
+        found = self._plan(candidates, self._spent_before_s, costs)
+        if found is None or not found.exceeds(than):
+            return None
+        count, longest = len(found.candidates), found.rungs[-1]
+        say(f"auto: there is time for more: {count} candidates, trained for up to {longest} epochs")
+        return found
+
     def candidate(self, title: str) -> Candidate:
         """The one of that title, whatever goals it was tried for."""
         kinds = product(candidates_of(self.ground.shape, self._cuts()), (False, True), ("dynamic", "static"))
@@ -114,11 +124,11 @@ class Planner:
 
         return [itself, *([each for each in others if may_meet(each)] or others[:1])]
 
-    def _plan(self, candidates: Sequence[Candidate], before_s: float) -> Plan | None:
+    def _plan(self, candidates: Sequence[Candidate], before_s: float, costs: Costs | None = None) -> Plan | None:
         """The largest plan that fits into the hours with what is done before the tries and after them."""
         hours = self.ground.config.hours
         left_s = None if hours is None else 3600 * hours - END_S - before_s
-        return plan(candidates, self._lengths, self.costs(), left_s, most_pairs(self.ground))
+        return plan(candidates, self._lengths, costs or self.costs(), left_s, most_pairs(self.ground))
 
     @property
     def _lengths(self) -> Lengths:

@@ -92,6 +92,11 @@ class Plan:
             total += 2 * costs.seconds(typical, rung)
         return total + 2 * costs.other_s + self.cascades * costs.cascade_s
 
+    def exceeds(self, other: "Plan") -> bool:
+        """Whether it has more candidates or trains them longer, and no less of either."""
+        own, its = (len(self.candidates), self.rungs[-1]), (len(other.candidates), other.rungs[-1])
+        return own != its and all(mine >= theirs for mine, theirs in zip(own, its, strict=True))
+
 
 def plan(
     candidates: Sequence[Candidate],

@@ -14,6 +14,7 @@ from compress.tuning import planner
 from compress.tuning.cascades import most_pairs
 from compress.tuning.ground import Ground
 from compress.tuning.planner import Planner
+from compress.tuning.search import Costs
 from compress.tuning.teacher import teacher_settings
 
 
@@ -86,6 +87,27 @@ def test_that_cuts_take_too_long_is_said_where_they_do(
     said = capsys.readouterr().err
     assert "there is no time for a student" in said
     assert ("measuring cuts would take" in said) == told
+
+
+def test_time_that_tries_leave_over_is_for_a_larger_plan_until_there_is_none(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "cuts_seconds", lambda *_: 1e9)
+    monkeypatch.setattr(planner, "full_epochs", lambda _: 20)
+    monkeypatch.setitem(ground.memory.facts, "epoch_32_s", 60.0)
+    monkeypatch.setitem(ground.memory.facts, "whole", {"try_s": 60.0, "int8_ms": 1.0, "teacher_ms": 2.0})
+    here = Planner(replace(ground, config=AutoConfig(max_drop=1.0, hours=0.5)))
+    first, expected, learned = here.plan(), here.costs(), Costs(epoch_s=30.0, other_s=15.0)
+    assert here.larger(first, expected) is None
+    second = here.larger(first, learned)
+    assert second is not None
+    assert second.exceeds(first)
+    assert not first.exceeds(second)
+    assert not second.exceeds(second)
+    assert second.seconds(learned) <= 1800
+    assert here.larger(second, learned) is None
+    without_limit = Planner(replace(ground, config=AutoConfig(max_drop=1.0)))
+    assert without_limit.larger(without_limit.plan(), learned) is None
 
 
 def test_models_are_joined_only_where_the_bound_of_a_cascade_is_of_the_loss_and_can_be_shown(ground: Ground) -> None:
