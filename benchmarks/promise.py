@@ -5,7 +5,7 @@
 
 A set's teacher is trained once. Each draw takes other validation texts, 300, 600 or 1,500 of them, of those that the
 teacher was not trained on, and another seed for its search. By turns the fastest model that loses at most 2 points is
-wanted, and the most accurate one that is 8 times as fast. Texts that share passages stay together, and of SST-2's
+wanted, and the most accurate one that is 4 times as fast. Texts that share passages stay together, and of SST-2's
 phrases only whole sentences are drawn, as its test texts are. The promise is made by half of the validation texts,
 which nothing was chosen by; the test texts are read once, after it.
 
