@@ -18,13 +18,17 @@ from benchmarks import (
     beside,
     cascade,
     catalogue,
+    clusters,
+    cold_start,
     container,
     distillation,
     families,
     long_texts,
     pruning,
     reference,
+    resident,
     scaling,
+    serving,
     together_table,
 )
 from benchmarks.gpu.table import table as gpu_table
@@ -66,6 +70,10 @@ _MAYBE: dict[str, Callable[[Any], str]] = {
     "together": together_table.table,
     "ablation": ablation_table.table,
     "container": container.table,
+    "clusters": clusters.table,
+    "cold_start": cold_start.table,
+    "resident": resident.table,
+    "serving": serving.table,
 }
 _MARKED = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # The report's colours on white: an image has no style sheet to take them from.
