@@ -151,7 +151,7 @@ BENCHMARKS = (
     Benchmark(
         "a service under load, against bulk throughput",
         f"python -m benchmarks.serving {INT8} {DEMO}/test.jsonl",
-        "serving.json",
+        "serving*.json",
     ),
     Benchmark(
         "bulk answers on one core, static int8 in batches against dynamic int8 alone",

@@ -75,7 +75,7 @@ def ray_cluster(workers: int) -> Iterator[dict[str, str]]:
 
     Ray waits 30 s for its node, and 15 s for helpers that choose ports of their own to say which: too little on a busy
     machine, where it says that the node timed out. The first wait can be made longer; with ports given there is no
-    other.
+    other. Its workers give way to every other process (niceness 15), so that beside one they would hardly begin.
     """
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in _RAY_PORTS]
@@ -88,7 +88,7 @@ def ray_cluster(workers: int) -> Iterator[dict[str, str]]:
         environment = {"RAY_ADDRESS": f"127.0.0.1:{ports[0]}"}
         # It blocks: ended, it takes its own processes along, and no other cluster is touched.
         command += [f"--temp-dir={temporary}", "--node-ip-address=127.0.0.1", "--disable-usage-stats", "--block"]
-        patient = os.environ | {"RAY_raylet_start_wait_time_s": "300"}
+        patient = os.environ | {"RAY_raylet_start_wait_time_s": "300", "RAY_worker_niceness": "0"}
         started = subprocess.Popen(command, env=patient, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         said = []
         try:
