@@ -148,7 +148,9 @@ def table(document: Mapping[str, Any] | None) -> str:
     """A row for each engine and number of workers."""
     if document is None:
         return kept.NOT_YET
-    lines = [["engine", "workers", "rows/s", "times the rows/s of one", "start and end, s", "wrong rows"]]
+    lines = [
+        [f"{document['rows']:,} rows", "workers", "rows/s", "times the rows/s of one", "start and end, s", "wrong rows"]
+    ]
     for engine, figures in document["engines"].items():
         one = next(iter(figures.values()))["rows_per_s"]
         for workers, row in figures.items():
