@@ -121,7 +121,8 @@ BENCHMARKS = (
     Benchmark(
         "the same, page cache warm and empty",
         f"python -m benchmarks.cold_start {PRUNED} {INT8}",
-        quick=f"python -m benchmarks.cold_start {PRUNED} {INT8} 2",
+        "cold_start.json",
+        quick=f"python -m benchmarks.cold_start {PRUNED} {INT8} --rounds 2 --out {{out}}",
     ),
     Benchmark(
         "`predict`'s memory over a million lines",
@@ -144,10 +145,13 @@ BENCHMARKS = (
     Benchmark(
         "Spark and Ray in local mode over 100,000 rows, with 1 and 2 workers",
         f"python -m benchmarks.clusters {INT8}",
+        "clusters.json",
         elsewhere=True,
     ),
     Benchmark(
-        "a service under load, against bulk throughput", f"python -m benchmarks.serving {INT8} {DEMO}/test.jsonl"
+        "a service under load, against bulk throughput",
+        f"python -m benchmarks.serving {INT8} {DEMO}/test.jsonl",
+        "serving*.json",
     ),
     Benchmark(
         "bulk answers on one core, static int8 in batches against dynamic int8 alone",
@@ -318,7 +322,8 @@ def conditions(path: Path) -> str:
     if not machine:
         return _UNKNOWN
     day = document.get("created", "")[:10]
-    return ", ".join((*_machine(machine), day or f"day {_UNKNOWN}"))
+    beside = (f"beside {one}" for one in [document.get("beside", "nothing")] if one != "nothing")
+    return ", ".join((*_machine(machine), *beside, day or f"day {_UNKNOWN}"))
 
 
 def _machine(machine: Mapping[str, Any]) -> tuple[str, str, str]:

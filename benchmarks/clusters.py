@@ -1,17 +1,19 @@
-"""Spark and Ray in local mode: python -m benchmarks.clusters MODEL [--engine spark|ray] [--rows 100000]
+"""Spark and Ray in local mode: python -m benchmarks.clusters MODEL [--engine spark|ray] [--rows 100000] [--out FILE]
 
 Each labels so many rows with 1 and with 2 workers, as ``examples/`` has it, and every answer is compared with that of
 ``compress.load``. The rate leaves out what the engine takes to start and stop, which a run over 1,000 rows tells.
-It needs the engines (``pip install pyspark pandas 'ray[data]'``, Java 17 or newer). Prints one JSON object.
+It needs the engines (``pip install pyspark pandas 'ray[data]'``, Java 17 or newer).
 """
 
 import argparse
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +23,7 @@ import pyarrow
 import pyarrow.parquet
 
 import compress
+from benchmarks import kept
 from compress.clock import Stopwatch
 from compress.errors import CompressError
 from compress.folder import read_manifest
@@ -29,14 +32,18 @@ from compress.runtime.classifier import Prediction
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ENGINES = {"spark": "--master=local[{}]", "ray": "--workers={}"}
 _PACKAGES = {"spark": "pyspark", "ray": "ray"}
+_RAY_PORTS = (
+    *("port", "dashboard-agent-grpc-port", "dashboard-agent-listen-port"),
+    *("metrics-export-port", "runtime-env-agent-port"),
+)
 _FILES, _FEW, _TOLERANCE = 8, 1_000, 1e-5
 _WORDS = ("a", "the", "film", "story", "is", "was", "very", "and", "with", "good", "bad", "awful", "great", "dull")
 
 
 def texts(count: int) -> list[str]:
-    """Random texts of up to 60 words, each with its number, so that no two are equal."""
+    """Random texts of up to 20 words, each with its number, so that no two are equal."""
     rng = random.Random(0)
-    return [" ".join([str(number), *rng.choices(_WORDS, k=rng.randint(1, 60))]) for number in range(count)]
+    return [" ".join([str(number), *rng.choices(_WORDS, k=rng.randint(1, 20))]) for number in range(count)]
 
 
 def write_rows(folder: Path, rows: Sequence[str]) -> None:
@@ -51,24 +58,66 @@ def write_rows(folder: Path, rows: Sequence[str]) -> None:
 def run(engine: str, model: Path, workers: int, source: Path, out: Path) -> float:
     """The seconds that the engine's program takes from its start to its end."""
     command = [sys.executable, str(EXAMPLES / engine / "classify.py"), *map(str, (model, source, out))]
+    command.append(ENGINES[engine].format(workers))
     environment = os.environ | {"PYSPARK_PYTHON": sys.executable, "RAY_USAGE_STATS_ENABLED": "0"}
-    watch = Stopwatch()
-    ended = subprocess.run(
-        [*command, ENGINES[engine].format(workers)], env=environment, capture_output=True, text=True, check=False
-    )
+    cluster: AbstractContextManager[dict[str, str]] = nullcontext({}) if engine == "spark" else ray_cluster(workers)
+    with cluster as found:
+        watch = Stopwatch()
+        ended = subprocess.run(command, env=environment | found, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise SystemExit(f"{engine} with {workers} workers ended with {ended.returncode}:\n{ended.stderr[-3000:]}")
     return watch.seconds
 
 
-def wrong_rows(model: Path, rows: Sequence[str], out: Path) -> int:
-    """How many rows of ``out`` are missing, too many or without the answer of ``compress.load``."""
+@contextmanager
+def ray_cluster(workers: int) -> Iterator[dict[str, str]]:
+    """The environment in which a program finds a cluster of this machine, with CPUs for the workers and the reading.
+
+    Ray waits 30 s for its node, and 15 s for helpers that choose ports of their own to say which: too little on a busy
+    machine, where it says that the node timed out. The first wait can be made longer; with ports given there is no
+    other. Its workers give way to every other process (niceness 15), so that beside one they would hardly begin.
+    """
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in _RAY_PORTS]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        ports = [one.getsockname()[1] for one in sockets]
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--include-dashboard=false"]
+    command += [f"--num-cpus={workers + 1}", *map("--{}={}".format, _RAY_PORTS, ports)]
+    with TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary:  # the path of a socket must be short
+        environment = {"RAY_ADDRESS": f"127.0.0.1:{ports[0]}"}
+        # It blocks: ended, it takes its own processes along, and no other cluster is touched.
+        command += [f"--temp-dir={temporary}", "--node-ip-address=127.0.0.1", "--disable-usage-stats", "--block"]
+        patient = os.environ | {"RAY_raylet_start_wait_time_s": "300", "RAY_worker_niceness": "0"}
+        started = subprocess.Popen(command, env=patient, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        said = []
+        try:
+            assert started.stdout is not None
+            for line in started.stdout:
+                said.append(line)
+                if "Ray runtime started" in line:
+                    break
+            else:
+                raise SystemExit(f"ray did not start:\n{''.join(said)[-3000:]}")
+            yield environment
+        finally:
+            started.terminate()
+            started.communicate()
+
+
+def expected_rows(model: Path, rows: Sequence[str]) -> list[Prediction]:
+    """The answers of ``compress.load``."""
+    with compress.load(model, threads=1) as classifier:
+        return list(classifier.stream(rows))
+
+
+def wrong_rows(rows: Sequence[str], expected: Sequence[Prediction], out: Path) -> int:
+    """How many rows of ``out`` are missing, too many or without the answer that is expected."""
     table = pyarrow.parquet.read_table(out)
     found = {row["id"]: row for row in table.to_pylist()}
     wrong: int = max(0, table.num_rows - len(rows))
-    with compress.load(model, threads=1) as classifier:
-        for number, (text, expected) in enumerate(zip(rows, classifier.stream(rows), strict=True)):
-            wrong += number not in found or not _right(found[number], text, expected)
+    for number, (text, answer) in enumerate(zip(rows, expected, strict=True)):
+        wrong += number not in found or not _right(found[number], text, answer)
     return wrong
 
 
@@ -80,6 +129,7 @@ def _right(row: Mapping[str, Any], text: str, expected: Prediction) -> bool:
 def measure(engine: str, model: Path, count: int, workers: Sequence[int] = (1, 2)) -> dict[str, Any]:
     """The rows a second with so many workers, and how many answers were wrong."""
     rows, figures = texts(count), dict[str, Any]()
+    expected = expected_rows(model, rows)
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_rows(folder / "all", rows)
@@ -87,10 +137,26 @@ def measure(engine: str, model: Path, count: int, workers: Sequence[int] = (1, 2
         for number in workers:
             start_s = run(engine, model, number, folder / "few", folder / f"few-{number}")
             all_s = run(engine, model, number, folder / "all", folder / f"all-{number}")
-            wrong = wrong_rows(model, rows, folder / f"all-{number}")
+            wrong = wrong_rows(rows, expected, folder / f"all-{number}")
             rate = (count - _FEW) / (all_s - start_s)
             figures[str(number)] = {"start_s": start_s, "all_s": all_s, "rows_per_s": rate, "wrong": wrong}
+            print(f"{engine}, workers: {number}: {figures[str(number)]}", file=sys.stderr)
     return figures
+
+
+def table(document: Mapping[str, Any] | None) -> str:
+    """A row for each engine and number of workers."""
+    if document is None:
+        return kept.NOT_YET
+    lines = [
+        [f"{document['rows']:,} rows", "workers", "rows/s", "times the rows/s of one", "start and end, s", "wrong rows"]
+    ]
+    for engine, figures in document["engines"].items():
+        one = next(iter(figures.values()))["rows_per_s"]
+        for workers, row in figures.items():
+            shown = (f"{row['rows_per_s']:,.0f}", f"{row['rows_per_s'] / one:.2f}", f"{row['start_s']:.0f}")
+            lines.append([engine.capitalize(), workers, *shown, str(row["wrong"])])
+    return kept.rows(lines) + kept.conditions(document)
 
 
 def main() -> int:
@@ -99,6 +165,7 @@ def main() -> int:
     parser.add_argument("model", type=Path)
     parser.add_argument("--engine", choices=ENGINES, help="this one alone")
     parser.add_argument("--rows", type=int, default=100_000)
+    kept.add_arguments(parser, "clusters.json")
     given = parser.parse_args()
     engines = [given.engine] if given.engine else list(ENGINES)
     read_manifest(given.model)  # says so where it is none
@@ -108,7 +175,10 @@ def main() -> int:
                 f"{engine} is not installed here; pip install pyspark pandas 'ray[data]', or name one --engine"
             )
     found = {engine: measure(engine, given.model, given.rows) for engine in engines}
-    print(json.dumps({"rows": given.rows, **found}, indent=2))
+    about = kept.about(given.model, [1], given.beside, _PACKAGES.values())
+    document = about | {"rows": given.rows, "engines": found}
+    given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    print(table(document), end="")
     return int(any(one["wrong"] for figures in found.values() for one in figures.values()))
 
 

@@ -12,15 +12,15 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import compress
+from benchmarks import kept
 from compress.clock import Stopwatch
 from compress.errors import CompressError
 from compress.folder import read_manifest
-from compress.machine import describe_machine
 
 WAYS: dict[str, dict[str, int]] = {
     "one thread": {"threads": 1},
@@ -77,24 +77,35 @@ def growth(rows: Sequence[dict[str, float]]) -> float:
     return rows[-1]["resident_mb"] / rows[0]["resident_mb"]
 
 
+def table(document: Mapping[str, Any] | None) -> str:
+    """A row for each way: what is held after the first texts and after all of them."""
+    if document is None:
+        return kept.NOT_YET
+    heads = [f"MB after {row['texts']:,.0f} texts" for row in next(iter(document["ways"].values()))["rows"]]
+    lines = [["loaded with", *heads, "growth"]]
+    for way, found in document["ways"].items():
+        lines.append([way, *(f"{row['resident_mb']:.0f}" for row in found["rows"]), f"{found['growth']:.3f}"])
+    return kept.rows(lines) + kept.conditions(document)
+
+
 def main() -> None:
     """All ways, or one of them in this process; JSON on stdout or in a file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--texts", type=int, default=100_000)
     parser.add_argument("--way", choices=WAYS, help="this one alone, its rows on stdout")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "resident.json")
+    kept.add_arguments(parser, "resident.json")
     given = parser.parse_args()
     if given.way:
         print(json.dumps(measure(given.model, given.way, given.texts)))
         return
-    about = {"machine": describe_machine([1, 2]), "model": read_manifest(given.model).digest}
+    about = kept.about(given.model, [1, 2], given.beside)
     ways: dict[str, Any] = {}
     for way in WAYS:
         rows = in_a_process(given.model, way, given.texts)
         ways[way] = {"growth": growth(rows), "rows": rows}
         print(f"{way}: {growth(rows):.3f} times the memory after the first 1,000 texts", file=sys.stderr)
-    given.out.write_text(json.dumps({**about, "ways": ways}, indent=1) + "\n", encoding="utf-8")
+    given.out.write_text(json.dumps({**about, "texts": given.texts, "ways": ways}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from benchmarks import (
     beside,
     cascade,
     catalogue,
+    clusters,
+    cold_start,
     container,
     distillation,
     families,
@@ -25,7 +27,9 @@ from benchmarks import (
     promise,
     pruning,
     reference,
+    resident,
     scaling,
+    serving,
     together_table,
 )
 from benchmarks.gpu.table import table as gpu_table
@@ -68,6 +72,10 @@ _MAYBE: dict[str, Callable[[Any], str]] = {
     "ablation": ablation_table.table,
     "container": container.table,
     "promise": promise.table,
+    "clusters": clusters.table,
+    "cold_start": cold_start.table,
+    "resident": resident.table,
+    "serving": serving.table,
 }
 _MARKED = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # The report's colours on white: an image has no style sheet to take them from.

@@ -22,6 +22,7 @@ def test_all_answers_are_found_right(
 ) -> None:
     (tmp_path / "texts.txt").write_text("\n".join(map(str, read(tiny_data).train.texts)), encoding="utf-8")
     arguments = [str(tiny_int8), str(tmp_path / "texts.txt"), "--requests", "100", "--texts-each", "3"]
+    arguments += ["--out", str(tmp_path / "kept.json")]
     monkeypatch.setattr(sys, "argv", ["serving", *arguments, "--bulk-seconds", "0.1"])
     assert serving.main() == 0
     found = json.loads(capsys.readouterr().out)
@@ -29,6 +30,7 @@ def test_all_answers_are_found_right(
     assert found["half"]["statuses"] == {"200": 100}
     assert 0 < found["half"]["p50_ms"] <= found["half"]["p99_ms"] <= found["half"]["max_ms"]
     assert found["capacity_texts_per_s"] > 0 < found["bulk_texts_per_s"]
+    assert "| with another text's answer | 0 | 0 |" in serving.table(json.loads((tmp_path / "kept.json").read_text()))
 
 
 @pytest.mark.parametrize("found", [{"wrong": 1, "missing": 0}, {"wrong": 0, "missing": 1}], ids=str)
@@ -37,15 +39,18 @@ def test_a_wrong_or_missing_answer_is_the_exit_status(
 ) -> None:
     (tmp_path / "texts.txt").write_text("a good film", encoding="utf-8")
     monkeypatch.setattr(serving, "measure", lambda *_: found)
+    monkeypatch.setattr(serving, "keep", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["serving", "model", str(tmp_path / "texts.txt")])
     assert serving.main() == 1
 
 
-def test_wrong_answers_are_seen(tiny_int8: Path, tiny_onnx: Path) -> None:
+@pytest.mark.parametrize(("by", "seen"), [(0.0, (0, 0)), (0.001, (0, 20)), (0.1, (20, 0))])
+def test_wrong_and_moved_answers_are_seen(by: float, seen: tuple[int, int], tiny_int8: Path) -> None:
     texts = ["a good film", "a dull mess"]
-    expected = [[answer.scores] for answer in compress.load(tiny_onnx, threads=1)(texts)]
+    answers = compress.load(tiny_int8, threads=1)(texts)
+    expected = [[{name: score + by for name, score in answer.scores.items()}] for answer in answers]
     bodies = [json.dumps({"texts": [text]}).encode() for text in texts]
     with service.serving(tiny_int8) as served:
         load = serving.Load("127.0.0.1", served.port, bodies, expected)
         asyncio.run(load.all_the_time(20, clients=4))
-    assert (load.statuses, load.wrong) == ({200: 20}, 20)
+    assert (load.statuses, (load.wrong, load.moved)) == ({200: 20}, seen)
