@@ -30,6 +30,7 @@ from compress.folder import read_manifest
 from compress.runtime.classifier import Prediction
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+WORKERS = (1, 2)
 ENGINES = {"spark": "--master=local[{}]", "ray": "--workers={}"}
 _PACKAGES = {"spark": "pyspark", "ray": "ray"}
 _RAY_PORTS = (
@@ -126,19 +127,20 @@ def _right(row: Mapping[str, Any], text: str, expected: Prediction) -> bool:
     return told == (text, expected.label, expected.abstained) and abs(row["score"] - expected.score) <= _TOLERANCE
 
 
-def measure(engine: str, model: Path, count: int, workers: Sequence[int] = (1, 2)) -> dict[str, Any]:
-    """The rows a second with so many workers, and how many answers were wrong."""
-    rows, figures = texts(count), dict[str, Any]()
-    expected = expected_rows(model, rows)
-    with TemporaryDirectory() as temporary:
+def measure(engine: str, model: Path, rows: Sequence[str], expected: Sequence[Prediction]) -> dict[str, Any]:
+    """The rows a second with one worker on one CPU and with two on two, and how many answers were wrong."""
+    figures, cpus = dict[str, Any](), sorted(os.sched_getaffinity(0))
+    with TemporaryDirectory() as temporary, ExitStack() as held:
+        held.callback(os.sched_setaffinity, 0, cpus)
         folder = Path(temporary)
         write_rows(folder / "all", rows)
         write_rows(folder / "few", rows[:_FEW])
-        for number in workers:
+        for number in WORKERS:
+            os.sched_setaffinity(0, cpus[-number:])  # the engine's own processes too
             start_s = run(engine, model, number, folder / "few", folder / f"few-{number}")
             all_s = run(engine, model, number, folder / "all", folder / f"all-{number}")
             wrong = wrong_rows(rows, expected, folder / f"all-{number}")
-            rate = (count - _FEW) / (all_s - start_s)
+            rate = (len(rows) - _FEW) / (all_s - start_s)
             figures[str(number)] = {"start_s": start_s, "all_s": all_s, "rows_per_s": rate, "wrong": wrong}
             print(f"{engine}, workers: {number}: {figures[str(number)]}", file=sys.stderr)
     return figures
@@ -174,7 +176,9 @@ def main() -> int:
             parser.error(
                 f"{engine} is not installed here; pip install pyspark pandas 'ray[data]', or name one --engine"
             )
-    found = {engine: measure(engine, given.model, given.rows) for engine in engines}
+    rows = texts(given.rows)
+    expected = expected_rows(given.model, rows)
+    found = {engine: measure(engine, given.model, rows, expected) for engine in engines}
     about = kept.about(given.model, [1], given.beside, _PACKAGES.values())
     document = about | {"rows": given.rows, "engines": found}
     given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -78,7 +78,8 @@ def distill(
         by_teacher = config.metric is None and answers is None and "soft" in objective.weights
         # The judge asks first: once it has its answers the teacher leaves the GPU, where the student may need it.
         chosen_by = judge([teacher, *others], corpus, encoded.validation) if by_teacher else None
-        outputs, digest = _outputs([teacher, *others], corpus, own, objective.teacher_wanted)
+        read = BatchSchedule(own.lengths, config, processes()).rows
+        outputs, digest = _outputs([teacher, *others], corpus, own, objective.teacher_wanted, read)
         run_files = replace(run_files, inputs=digest)
         train_set = Examples(own, encoded.train.targets, outputs)
         result = train(student, train_set, encoded.validation, objective, config, run_files, chosen_by)
@@ -92,11 +93,11 @@ def judge(teachers: Sequence[Checkpoint], corpus: Corpus, validation: Examples) 
     It changes with every answer, where a metric moves only when one crosses the line to another label: a few hundred
     texts, which cannot tell 96% from 97%, can tell which of two students is nearer to the teacher.
     """
-    settings = corpus.config.model_copy(update={"unlabeled": None, "augment": 0, "epochs": 1})
+    settings = corpus.config.model_copy(update={"unlabeled": None, "augment": 0})
     data = replace(corpus.data, train=corpus.data.validation)
     alone = replace(corpus, data=data, config=settings, name="validation texts")
     rows = Encodings.rows(validation.encodings)
-    outputs, _ = _outputs(teachers, alone, rows, frozenset({LOGITS}))
+    outputs, _ = _outputs(teachers, alone, rows, frozenset({LOGITS}), np.arange(len(rows)))
     answered = Examples(rows, validation.targets[:0], outputs)
     some = np.array_split(np.arange(len(rows)), -(-len(rows) // _TEXTS_AT_ONCE))
     answers = torch.cat([answered.batch(at)[TEACHER + LOGITS] for at in some]).numpy()
@@ -107,16 +108,15 @@ def judge(teachers: Sequence[Checkpoint], corpus: Corpus, validation: Examples) 
 
 
 def _outputs(
-    teachers: Sequence[Checkpoint], corpus: Corpus, own: Encodings, wanted: frozenset[str]
+    teachers: Sequence[Checkpoint], corpus: Corpus, own: Encodings, wanted: frozenset[str], rows: Rows
 ) -> tuple[TeacherOutputs | None, str]:
-    """What teaches: the ``wanted`` states of each text of the corpus, if any are, and a digest of who gives them.
+    """What teaches: the ``wanted`` states of the texts ``rows``, if any are, and a digest of who gives them.
 
     ``own`` is the corpus as the student reads it. The logits are those of all teachers, or answers made elsewhere; the
     other states are the first teacher's.
     """
     student, config, answers = corpus.student, corpus.config, corpus.answers
     multi_label, digests, found = is_multi_label(student.task), [], []
-    rows = BatchSchedule(own.lengths, config, processes()).rows
     for number, teacher in enumerate(teachers):
         asked = (wanted if number == 0 else wanted & {LOGITS}) - ({LOGITS} if answers else set())
         if asked:
@@ -129,7 +129,7 @@ def _outputs(
         return outputs, "+".join(digests)
     order = [corpus.data.labels.index(label) for label in student.labels]  # the answers are in the data's order
     answered = answers.probabilities(corpus.texts())[:, order]
-    if config.loss is not None and np.isnan(answered).any():
+    if config.loss is not None and np.isnan(answered[rows]).any():
         raise CompressError(
             f"{config.command}.loss reads the teacher's logits of every text, but some texts have no answer in the "
             "teacher_answers; answer them all, or leave out the loss"

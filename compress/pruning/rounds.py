@@ -39,9 +39,11 @@ class Round:
 def plan_rounds(heads: int, neurons: int, config: PruneConfig) -> list[Round]:
     """Rounds that each remove the same number of units and together as many as a single one would.
 
-    The epochs are shared evenly. ``heads`` and ``neurons`` are those of all layers before the first cut.
+    The epochs are shared evenly. If they cannot be, later rounds get more, because their cuts are harder to recover
+    from. ``heads`` and ``neurons`` are those of all layers before the first cut.
     """
     rounds = config.rounds
+    epochs_by_end = [*(int(number * config.epochs / rounds) for number in range(rounds)), config.epochs]
 
     def left(units: int, share: float, number: int) -> int:
         return units - round(share * units * number / rounds)
@@ -51,7 +53,7 @@ def plan_rounds(heads: int, neurons: int, config: PruneConfig) -> list[Round]:
             number,
             rounds,
             Budget(left(heads, config.heads, number), left(neurons, config.ffn, number)),
-            config.epochs / rounds,
+            epochs_by_end[number] - epochs_by_end[number - 1],
         )
         for number in range(1, rounds + 1)
     ]

@@ -157,7 +157,8 @@ class BatchSchedule:
         Of an epoch that is done in part they are the first ones, which read a random part of the texts.
         """
         whole = [-(-len(self._order.epoch(epoch)) // self._batches_of_all) for epoch in range(math.ceil(self._epochs))]
-        return [*whole[:-1], math.ceil(whole[-1] * (self._epochs - len(whole) + 1))]
+        last = whole[-1] * (self._epochs - len(whole) + 1)
+        return [*whole[:-1], max(1, math.ceil(round(last, 6)))]  # 0.1 + 2 - 2 is a little more than 0.1
 
     @property
     def rows(self) -> Rows:

@@ -135,7 +135,9 @@ class _Search:
         def is_trained(candidate: Candidate, epochs: float) -> bool:
             return (self.ground.tries / candidate.trained(epochs)).is_dir()
 
-        return next_try(self.plan, self.tries, self.goals, self.costs, self._left_s(), is_trained)
+        left_s, costs = self._left_s(), self.costs
+        for_singles_s = None if left_s is None else left_s - self.plan.cascades * costs.cascade_s
+        return next_try(self.plan, self.tries, self.goals, costs, for_singles_s, is_trained)
 
     def _left_s(self) -> float | None:
         hours = self.ground.config.hours

@@ -13,7 +13,7 @@ from compress.progress import say
 from compress.tuning.candidates import SPEEDUPS, Candidate, Whole, candidates_of
 from compress.tuning.cascades import most_pairs
 from compress.tuning.ground import TEACHER, Ground
-from compress.tuning.search import Costs, Lengths, Plan, plan, smallest_plan
+from compress.tuning.search import Costs, Lengths, Plan, larger_plan, plan, smallest_plan
 from compress.tuning.teacher import (
     TEACHER_BATCH,
     cuts_of,
@@ -45,7 +45,7 @@ class Planner:
             CompressError: there is no time for a single candidate.
         """
         before_s, costs, hours = self._expected_before_s(), self.costs(), self.ground.config.hours
-        candidates = self._hopeful(candidates_of(self._whole(), self._cuts()))
+        candidates = self._candidates
         needed = _rounded_up((smallest_plan(candidates, self._lengths).seconds(costs) + END_S + before_s) / 3600)
         if hours is not None and hours < needed:
             raise CompressError(f"auto.hours {hours:g} is too short for one candidate; give {needed:g} or more")
@@ -57,32 +57,32 @@ class Planner:
         assert wanted is not None  # there is time for the smallest
         whole_s = wanted.seconds(costs) + END_S + before_s
         self.ground.memory.facts["estimated_s"] = whole_s  # of what is asked now
-        count, longest = len(wanted.candidates), wanted.rungs[-1]
-        say(f"auto: {count} candidates, trained for up to {longest} epochs; about {in_words(whole_s)} in all")
+        say(f"auto: {_in_words(wanted)}; about {in_words(whole_s)} in all")
 
     def plan(self) -> Plan:
         """What to try in the time that is left, once the teacher is known; the cuts are found where there is time."""
         memory = self.ground.memory
-        candidates = self._hopeful(candidates_of(self._whole(), self._cuts()))
+        candidates = self._candidates
         if self._finds_cuts(candidates, self._spent_before_s):
             memory.fact("cuts", self._find_cuts)
-            candidates = self._hopeful(candidates_of(self._whole(), self._cuts()))
+            candidates = self._candidates
         elif "cuts" not in memory.facts and not self._may_measure_cuts:
             say(f"auto: measuring cuts would take about {in_words(self._cuts_s())} of your hours, so none is tried")
         if chosen := self._plan(candidates, self._spent_before_s):
             return chosen
         took = in_words(self._spent_before_s)  # hours of work are not thrown away
         say(f"auto: the work before the tries took {took}, so there is no time for a student; give more --hours")
-        return Plan(candidates[:1], [1])
+        return Plan(candidates[:1], self._lengths.rungs(0.0))
 
-    def larger(self, than: Plan, costs: Costs) -> Plan | None:
-        """What there is time for by the ``costs`` of the tries so far; None where that is no more than was planned."""
-        candidates = self._hopeful(candidates_of(self._whole(), self._cuts()))
-        found = self._plan(candidates, self._spent_before_s, costs)
-        if found is None or not found.exceeds(than):
+    def larger(self, done: Plan, costs: Costs) -> Plan | None:
+        """What goes on from a plan whose tries left time over, by what they took; None where that is too little."""
+        memory, hours = self.ground.memory, self.ground.config.hours
+        if hours is None:  # nothing was left out for want of time
             return None
-        count, longest = len(found.candidates), found.rungs[-1]
-        say(f"auto: there is time for more: {count} candidates, trained for up to {longest} epochs")
+        left_s = 3600 * hours - END_S - memory.spent_s
+        found = larger_plan(self._candidates, self._lengths, costs, left_s, done)
+        if found is not None:
+            say(f"auto: there is time for more: {_in_words(found)}")
         return found
 
     def candidate(self, title: str) -> Candidate:
@@ -109,6 +109,11 @@ class Planner:
         words = self.ground.memory.fact("words", lambda: words_left(self.ground.start, self.ground.data))
         return replace(whole, words=words, most_mb=most_mb)
 
+    @property
+    def _candidates(self) -> list[Candidate]:
+        """All that are known and may keep to the limits."""
+        return self._hopeful(candidates_of(self._whole(), self._cuts()))
+
     def _hopeful(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Those that may keep to the limits of latency and size, or the cheapest where none may; the teacher first.
 
@@ -124,11 +129,11 @@ class Planner:
 
         return [itself, *([each for each in others if may_meet(each)] or others[:1])]
 
-    def _plan(self, candidates: Sequence[Candidate], before_s: float, costs: Costs | None = None) -> Plan | None:
+    def _plan(self, candidates: Sequence[Candidate], before_s: float) -> Plan | None:
         """The largest plan that fits into the hours with what is done before the tries and after them."""
         hours = self.ground.config.hours
         left_s = None if hours is None else 3600 * hours - END_S - before_s
-        return plan(candidates, self._lengths, costs or self.costs(), left_s, most_pairs(self.ground))
+        return plan(candidates, self._lengths, self.costs(), left_s, most_pairs(self.ground))
 
     @property
     def _lengths(self) -> Lengths:
@@ -175,6 +180,11 @@ class Planner:
         data = replace(ground.data, validation=ground.choosing)
         found = cuts_of(ground.checkpoint, data, ground.threads, ground.config.seed)
         return {str(speedup): asdict(cut) for speedup, cut in found.items()}
+
+
+def _in_words(wanted: Plan) -> str:
+    longest = wanted.rungs[-1]
+    return f"{len(wanted.candidates)} candidates, trained for up to {longest:g} epoch{'s' * (longest != 1)}"
 
 
 def _rounded_up(hours: float) -> float:

@@ -92,31 +92,45 @@ class Plan:
             total += 2 * costs.seconds(typical, rung)
         return total + 2 * costs.other_s + self.cascades * costs.cascade_s
 
+    def after(self, done: "Plan") -> "Plan":
+        """What goes on from another plan, all of whose tries are made: its candidates and its first looks stay."""
+        itself, *others = [*done.candidates, *(each for each in self.candidates if each not in done.candidates)]
+        longer = [rung for rung in self.rungs if rung > done.rungs[-1]] or done.rungs[1:]
+        every = [itself, *sorted(others, key=lambda each: each.share)]
+        return Plan(every, [done.rungs[0], *longer], max(self.cascades, done.cascades))
+
     def exceeds(self, other: "Plan") -> bool:
-        """Whether it has more candidates or trains them longer, and no less of either."""
-        own, its = (len(self.candidates), self.rungs[-1]), (len(other.candidates), other.rungs[-1])
-        return own != its and all(mine >= theirs for mine, theirs in zip(own, its, strict=True))
+        """Whether it has more candidates or trains them longer."""
+        return len(self.candidates) > len(other.candidates) or self.rungs[-1] > other.rungs[-1]
 
 
 def plan(
-    candidates: Sequence[Candidate],
-    lengths: Lengths,
-    costs: Costs,
-    budget_s: float | None,
-    cascades: int = 0,
+    candidates: Sequence[Candidate], lengths: Lengths, costs: Costs, budget_s: float | None, cascades: int = 0
 ) -> Plan | None:
     """The largest plan within the budget: fewer candidates and shorter trainings together. None where none fits.
 
     The teacher itself comes first in ``candidates``, then the others, the cheapest first. ``cascades`` are in all
     plans but the smallest.
     """
+    plans = _plans(candidates, lengths, cascades)
+    return next((each for each in plans if budget_s is None or each.seconds(costs) <= budget_s), None)
+
+
+def larger_plan(
+    candidates: Sequence[Candidate], lengths: Lengths, costs: Costs, left_s: float, done: Plan
+) -> Plan | None:
+    """The largest that goes on from a plan whose tries are all made, its cascades not; None where nothing fits."""
+    spent_s = done.seconds(costs) - done.cascades * costs.cascade_s
+    plans = [each.after(done) for each in _plans(candidates, lengths, done.cascades)]
+    return next((each for each in plans if each.exceeds(done) and each.seconds(costs) - spent_s <= left_s), None)
+
+
+def _plans(candidates: Sequence[Candidate], lengths: Lengths, cascades: int) -> list[Plan]:
+    """Smaller and smaller ones."""
     others = len(candidates) - 1
     counts = {share: max(min(_FEWEST, others), round(share * others)) for share in _SHARES}
-    plans = [
-        *(Plan(thinned(candidates, counts[share]), lengths.rungs(share), cascades) for share in _SHARES),
-        smallest_plan(candidates, lengths),
-    ]
-    return next((each for each in plans if budget_s is None or each.seconds(costs) <= budget_s), None)
+    plans = [Plan(thinned(candidates, counts[share]), lengths.rungs(share), cascades) for share in _SHARES]
+    return [*plans, smallest_plan(candidates, lengths)]
 
 
 def smallest_plan(candidates: Sequence[Candidate], lengths: Lengths) -> Plan:
@@ -130,7 +144,7 @@ def next_try(
     goals: Goals,
     costs: Costs,
     left_s: float | None,
-    is_trained: _Fits,
+    is_trained: Callable[[Candidate, float], bool],
 ) -> tuple[Candidate, float] | None:
     """The candidate to try next, and for how many epochs; None where the search is over.
 
@@ -193,7 +207,7 @@ def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[tuple[
             continue
         epochs = last[candidate.title]
         now = known[candidate.title, epochs]
-        to_come = [rung for rung in wanted.rungs if rung > epochs] if candidate.command and now.loss > 0 else []
+        to_come = [rung for rung in wanted.rungs[1:] if rung > epochs] if candidate.command and now.loss > 0 else []
         promised = replace(now, loss=now.loss * prod(left[rung] for rung in to_come))
         lowest_ms = min(each.ms_ci95[0] for each in made if each.candidate == candidate.title)
         may_keep = goals.within_limits(_at_best(candidate, replace(now, ms=lowest_ms)))

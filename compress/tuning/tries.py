@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from compress.config.settings import Epochs
 from compress.evaluation.metrics import DEVIATIONS_95
 from compress.tuning.candidates import label_of
 from compress.tuning.goals import Figures, Goals
@@ -40,7 +41,7 @@ class Try:
     """
 
     candidate: str
-    epochs: float
+    epochs: Epochs
     value: float = 0.0
     value_ci95: tuple[float, float] = (0.0, 0.0)
     loss: float = 100.0

@@ -112,9 +112,9 @@ def test_answers_teach_labels_by_name(foreigner: Path, data: Dataset, tmp_path: 
     answers = read_answers(answer_file(tmp_path / "a.jsonl", data, torch.stack([likely, 1 - likely], 1)), data, LABELS)
     corpus = Corpus(student, data, config, (), answers, tmp_path)
     own = corpus.read_by_student(Encodings.pack(student.encoder(data.train.texts)))
-    outputs, _ = _outputs([student], corpus, own, frozenset({"logits"}))
-    assert outputs is not None
     rows = np.arange(len(own))
+    outputs, _ = _outputs([student], corpus, own, frozenset({"logits"}), rows)
+    assert outputs is not None
     states = outputs(rows.tolist(), Examples(own, data.train.targets(student.labels, "single_label"), None).batch(rows))
     assert student.labels == LABELS[::-1]
     assert torch.allclose(states["logits"].double().softmax(dim=-1)[:, 1], likely, atol=1e-6)

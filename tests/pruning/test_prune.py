@@ -78,7 +78,10 @@ def test_rounds_end_where_one_cut_would_and_share_the_epochs() -> None:
     rounds = plan_rounds(10, 999, PruneConfig(heads=0.5, ffn=0.7, epochs=7, rounds=3))
     assert [part.budget for part in once] == [Budget(5, 300)]
     assert [part.budget for part in rounds] == [Budget(8, 766), Budget(7, 533), Budget(5, 300)]
-    assert [part.epochs for part in rounds] == [7 / 3] * 3
+    assert [part.epochs for part in rounds] == [2, 2, 3]
+    whole, half = PruneConfig(heads=0.5, epochs=2), PruneConfig(heads=0.5, epochs=2.5, rounds=2)
+    assert [part.epochs for part in plan_rounds(10, 999, half)] == [1, 1.5]
+    assert str(plan_rounds(10, 999, whole)[0].epochs) == "2"  # not 2.0: trainings are known by it
 
 
 def test_every_round_has_the_first_teacher_and_the_cut_model_of_the_round_before(

@@ -45,19 +45,28 @@ def test_processes_and_accumulation_share_the_batches_of_an_epoch(processes: int
     assert (counts > 1).sum() < 300 / 5
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(("processes", "accumulation"), [(1, 1), (2, 1), (1, 3), (2, 2)])
 @pytest.mark.parametrize("epochs", [0.001, 0.3, 0.9])
 def test_a_part_of_an_epoch_reads_such_a_part_of_the_texts_and_a_longer_one_the_same_and_more(
-    epochs: float, processes: int
+    epochs: float, processes: int, accumulation: int
 ) -> None:
-    part, longer = plan(processes, epochs=epochs), plan(processes, epochs=min(1.0, epochs + 0.1))
-    read = {
-        row for process in range(processes) for row in rows_of(list(plan(processes, process, epochs=epochs).after(0)))
-    }
+    settings = {"gradient_accumulation": accumulation}
+    part = plan(processes, epochs=epochs, **settings)
+    longer = plan(processes, epochs=min(1.0, epochs + 0.2), **settings)
+    shares = [plan(processes, process, epochs=epochs, **settings) for process in range(processes)]
+    read = {row for share in shares for row in rows_of(list(share.after(0)))}
     assert read == set(part.rows.tolist())
-    batch = LENGTHS.mean() * 8  # the tokens of one, padding included
-    assert LENGTHS[list(read)].sum() == pytest.approx(epochs * LENGTHS.sum(), rel=0.1, abs=2 * processes * batch)
+    step_tokens = LENGTHS.mean() * 8 * processes * accumulation  # padding included
+    assert LENGTHS[list(read)].sum() == pytest.approx(epochs * LENGTHS.sum(), rel=0.1, abs=2 * step_tokens)
     assert read < set(longer.rows.tolist())
+
+
+@pytest.mark.parametrize("epochs", [0.1, 0.2, 0.7, 1.1, 2.3])
+def test_a_part_has_no_step_more_than_its_share(epochs: float) -> None:
+    """1.1 - 1 is a little more than 0.1."""
+    alike = np.full(80, 10)
+    config = FinetuneConfig.parse({"batch_size": 8, "epochs": epochs})
+    assert BatchSchedule(alike, config).steps == round(10 * epochs)
 
 
 def test_after_whole_epochs_comes_the_part_of_one() -> None:

@@ -13,6 +13,7 @@ from compress.errors import CompressError
 from compress.tuning import planner
 from compress.tuning.cascades import most_pairs
 from compress.tuning.ground import Ground
+from compress.tuning.memory import Memory
 from compress.tuning.planner import Planner
 from compress.tuning.search import Costs
 from compress.tuning.teacher import teacher_settings
@@ -97,15 +98,18 @@ def test_time_that_tries_leave_over_is_for_a_larger_plan_until_there_is_none(
     monkeypatch.setitem(ground.memory.facts, "epoch_32_s", 60.0)
     monkeypatch.setitem(ground.memory.facts, "whole", {"try_s": 60.0, "int8_ms": 1.0, "teacher_ms": 2.0})
     here = Planner(replace(ground, config=AutoConfig(max_drop=1.0, hours=0.5)))
-    first, expected, learned = here.plan(), here.costs(), Costs(epoch_s=30.0, other_s=15.0)
-    assert here.larger(first, expected) is None
+    first, learned = here.plan(), Costs(epoch_s=30.0, other_s=15.0)
+    spent_s = first.seconds(learned)
+    monkeypatch.setattr(Memory, "spent_s", property(lambda _: spent_s))
     second = here.larger(first, learned)
     assert second is not None
     assert second.exceeds(first)
-    assert not first.exceeds(second)
-    assert not second.exceeds(second)
-    assert second.seconds(learned) <= 1800
-    assert here.larger(second, learned) is None
+    assert second.rungs[0] == first.rungs[0]
+    assert all(each in second.candidates for each in first.candidates)
+    assert second.seconds(learned) - first.seconds(learned) <= 1800 - planner.END_S - spent_s
+    assert here.larger(first, Costs(1e4, 1e4)) is None
+    spent_s = 1800.0
+    assert here.larger(first, learned) is None
     without_limit = Planner(replace(ground, config=AutoConfig(max_drop=1.0)))
     assert without_limit.larger(without_limit.plan(), learned) is None
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compress.modeling.widths import Architecture, Cut, Widths
-from compress.tuning.candidates import Candidate, Whole, candidates_of, depths
+from compress.tuning.candidates import Candidate, Whole, candidates_of, depths, thinned
 from compress.tuning.goals import Goals
 from compress.tuning.search import Costs, Lengths, Plan, next_try, plan, smallest_plan
 from compress.tuning.tries import Try, best, figures, front, settled
@@ -178,6 +178,28 @@ def test_where_texts_are_many_and_time_is_short_parts_of_an_epoch_let_more_candi
         assert whole is None or len(parts.candidates) >= len(whole.candidates)
         more += whole is None or len(parts.candidates) > len(whole.candidates)
     assert more >= 2
+
+
+def test_a_look_that_was_shorter_than_the_plan_wants_is_no_obstacle() -> None:
+    """As a search that is asked again with more hours finds them."""
+    looks = [replace(tried(each, 0.1, 3), loss=5.0) for each in candidates()]
+    chosen = next_try(Plan(candidates(), [0.15, 0.45, 1]), looks, WITHIN_A_POINT, COSTS, 0.0, lambda *_: False)
+    assert chosen is None or not chosen[0].command
+
+
+def test_what_goes_on_from_a_plan_repeats_none_of_its_looks() -> None:
+    every = candidates()
+    done = Plan([every[0], *every[2:5]], [0.1, 0.3], 2)
+    found = Plan(thinned(every, 7), [0.15, 0.45, 1], 0).after(done)
+    assert found.rungs == [0.1, 0.45, 1]
+    assert found.cascades == 2
+    assert [each for each in every if each in found.candidates] == found.candidates
+    assert {each.title for each in done.candidates} <= {each.title for each in found.candidates}
+    looks = [tried(each, 0.1, 1) for each in done.candidates]
+    chosen = next_try(found, looks, WITHIN_A_POINT, COSTS, None, made_before)
+    assert chosen is not None
+    assert chosen[0] not in done.candidates
+    assert done.after(done) == done
 
 
 def test_without_time_the_model_as_it_is_stands_alone() -> None:

@@ -118,8 +118,8 @@ def _search(search: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     tries = search["tries"]
     loss = next((entry["loss"] for entry in tries if entry["name"] == search["chosen"]), None)
-    most = max(_DRAWN_POINTS, _DRAWN_TIMES * (min(entry["loss"] for entry in tries) if loss is None else loss))
-    most = max([most, *(entry["loss"] for entry in tries if entry["shown"])])
+    least = min(entry["loss"] for entry in tries) if loss is None else loss
+    most = max([_DRAWN_POINTS, _DRAWN_TIMES * least, *(entry["loss"] for entry in tries if entry["shown"])])
     points = [{**entry, "name": entry["shown"]} for entry in tries if entry["loss"] <= most]
     chart = {kind: scatter(points, search["chosen"], width - _AXIS_PX, 320) for kind, width in _FULL_PX.items()}
     return {**search, "chart": chart, "outside": len(tries) - len(points), "most_lost": most}

@@ -148,7 +148,8 @@ class StateReader:
                 self._start_of[found] = index["text" if self.state == LOGITS else "token"][at[hits]]
 
     def of_texts(self, rows: Rows) -> Array:
-        """The states of the texts ``rows``, ``[rows, width]``."""
+        """The states of the texts ``rows``, ``[rows, width]``, all of which must be there."""
+        assert not self.missing(rows).any(), "else they would get another text's states"
         states = np.empty((len(rows), self._arrays[0].shape[1]), dtype=self._arrays[0].dtype)
         for number in np.unique(self._array_of[rows]):
             here = self._array_of[rows] == number
@@ -157,6 +158,7 @@ class StateReader:
 
     def of_tokens(self, rows: Rows, lengths: Rows, padded_length: int) -> Array:
         """The states of the tokens of the texts ``rows``, ``[rows, padded_length, width]``, padded with zeros."""
+        assert not self.missing(rows).any(), "else they would get another text's states"
         states = np.zeros((len(rows), padded_length, self._arrays[0].shape[1]), dtype=self._arrays[0].dtype)
         places = zip(self._array_of[rows], self._start_of[rows], lengths, strict=True)
         for at, (number, start, length) in enumerate(places):
