@@ -199,7 +199,7 @@ BENCHMARKS = (
         "what `auto` finds on four data sets, and whether its promises hold", "python -m benchmarks.auto", "auto.jsonl"
     ),
     Benchmark(
-        "whether the loss that `auto` promises holds on test: twelve winners over small sets",
+        "whether the loss that `auto` promises holds on test: winners over small sets",
         "python -m benchmarks.promise",
         "promise.jsonl",
     ),
@@ -329,6 +329,10 @@ def conditions(path: Path) -> str:
 def _machine(machine: Mapping[str, Any]) -> tuple[str, str, str]:
     name = machine.get("gpu") or machine["cpu"]
     vnni = any("vnni" in flag for flag in machine["cpu_flags"])
-    versions = " ".join(f"{one} {machine['versions'][one]}" for one in _PACKAGES if one in machine["versions"])
+    versions = " ".join(f"{one} {machine['versions'][one]}" for one in _PACKAGES if machine["versions"].get(one))
     threads = " and ".join(map(str, machine["threads"]))
-    return f"{name} ({'VNNI' if vnni else 'no VNNI'}, {machine['cores']} cores)", f"threads {threads}", versions
+    return (
+        f"{name} ({'VNNI' if vnni else 'no VNNI'}, {machine['cores']} core{'s' * (machine['cores'] != 1)})",
+        f"threads {threads}",
+        versions,
+    )

@@ -20,7 +20,7 @@ from benchmarks.load_time import PROGRAMS, Run, figures, run
 DROP = Path("/proc/sys/vm/drop_caches")
 _STATES = {
     "warm": "warm",
-    "all": "empty: every file dropped",
+    "all": "empty: all dropped that no process has open",
     "model": "without the model's files",
 }
 

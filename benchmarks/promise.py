@@ -1,6 +1,6 @@
 """Does the loss that `compress auto` promises hold on test? Winners over small sets of texts, drawn from real data.
 
-    python -m benchmarks.promise [--sets SET...] [--draws 3] [--hours 0.1] [--data ../shared/data] [--out runs/promise]
+    python -m benchmarks.promise [--sets SET...] [--draws 3] [--hours 0.15] [--data ../shared/data] [--out runs/promise]
                                  [--results benchmarks/results/promise.jsonl] [--threads 1]
 
 A set's teacher is trained once. Each draw takes other validation texts, 300, 600 or 1,500 of them, of those that the
@@ -124,7 +124,7 @@ def search(asked: Row, given: argparse.Namespace) -> Row:
         compress.finetune(ENCODER, place / "data", teacher, **one.teacher, **_TEACHER, **common)
     write_dataset(for_search, place / f"data-{draw}")
     goal = GOALS[(list(SETS).index(name) + draw) % len(GOALS)]
-    about = {"hours": given.hours, "train_texts": len(for_search.train), "validation_texts": len(for_search.validation)}
+    about = {"train_texts": len(for_search.train), "validation_texts": len(for_search.validation)}
     settings = goal | {"hours": given.hours, "seed": draw}
     return {"goal": goal} | about | figures(teacher, place / f"data-{draw}", folder, **settings, **common)
 
@@ -173,15 +173,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="SET", help=", ".join(SETS))
     parser.add_argument("--draws", type=int, default=3, help="for each set")
-    parser.add_argument("--hours", type=float, default=0.1, help="of each search")
+    parser.add_argument("--hours", type=float, default=0.15, help="of each search")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/promise"))
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args(arguments)
-    wanted = [{"set": name, "draw": draw} for draw, name in product(range(given.draws), given.sets)]
+    wanted = [
+        {"set": name, "draw": draw, "hours": given.hours} for draw, name in product(range(given.draws), given.sets)
+    ]
     whole = each_once(given.results, wanted, lambda asked: search(asked, given))
-    print(table(read(given.results, ("set", "draw"))), end="")
+    print(table(read(given.results, ("set", "draw", "hours"))), end="")
     return int(not whole)
 
 
