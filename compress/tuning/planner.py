@@ -57,7 +57,7 @@ class Planner:
         assert wanted is not None  # there is time for the smallest
         whole_s = wanted.seconds(costs) + END_S + before_s
         self.ground.memory.facts["estimated_s"] = whole_s  # of what is asked now
-        say(f"auto: {_in_words(wanted)}; about {in_words(whole_s)} in all")
+        say(f"auto: {_summary(wanted)}; about {in_words(whole_s)} in all")
 
     def plan(self) -> Plan:
         """What to try in the time that is left, once the teacher is known; the cuts are found where there is time."""
@@ -82,7 +82,7 @@ class Planner:
         left_s = 3600 * hours - END_S - memory.spent_s
         found = larger_plan(self._candidates, self._lengths, costs, left_s, done)
         if found is not None:
-            say(f"auto: there is time for more: {_in_words(found)}")
+            say(f"auto: there is time for more: {_summary(found)}")
         return found
 
     def candidate(self, title: str) -> Candidate:
@@ -182,7 +182,7 @@ class Planner:
         return {str(speedup): asdict(cut) for speedup, cut in found.items()}
 
 
-def _in_words(wanted: Plan) -> str:
+def _summary(wanted: Plan) -> str:
     longest = wanted.rungs[-1]
     return f"{len(wanted.candidates)} candidates, trained for up to {longest:g} epoch{'s' * (longest != 1)}"
 
