@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.kept import NOT_YET
 from compress.formatting import metric_name
 
 WHOLE = "nothing"  # is left out
@@ -37,7 +38,7 @@ def kept(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 def table(rows: Rows | None) -> str:
     """A line for each part that was left out; differences are between models of one seed."""
     if rows is None:
-        return "Not yet measured: its command is in `benchmarks/README.md`.\n"
+        return NOT_YET
     lines = [f"| {' | '.join(_HEADS)} |", "|---|---|" + "--:|" * (len(_HEADS) - 2)]
     for name in dict.fromkeys(row["set"] for row in rows if "left_out" in row):
         own = [row for row in rows if row.get("set") == name]

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import compress
+from benchmarks.auto import read
 from benchmarks.auto_beside_aim import WAYS, Search, Settings, Trainings, aimed, quantized
 from benchmarks.auto_beside_table import table
 from compress.benchmark.report.speedup import answer_ms
@@ -28,6 +29,7 @@ from compress.tuning.candidates import ITSELF
 from compress.tuning.teacher import student_settings
 
 RESULTS = Path(__file__).parent / "results" / "auto_beside.jsonl"
+_KEYS = ("search", "seed", "way")
 _MOST_EPOCHS = 1000  # that a training may have
 
 
@@ -122,19 +124,14 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         search = Search.of(given.search, given.teacher, given.data, out)
         for seed in given.seeds:
-            if not any((row["search"], row["seed"]) == (search.name, seed) for row in read(given.results)):
+            if not any((row["search"], row["seed"]) == (search.name, seed) for row in read(given.results, _KEYS)):
                 lines = [json.dumps(line) + "\n" for line in compare(search, seed)]
                 given.results.parent.mkdir(parents=True, exist_ok=True)
                 with given.results.open("a", encoding="utf-8") as file:
                     file.writelines(lines)
     except CompressError as error:
         parser.error(str(error))
-    print(table(read(given.results)))
-
-
-def read(results: Path) -> list[Settings]:
-    """The lines that are there."""
-    return [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()] if results.exists() else []
+    print(table(read(given.results, _KEYS)))
 
 
 if __name__ == "__main__":

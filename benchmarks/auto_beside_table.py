@@ -5,22 +5,24 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.auto import as_lines, with_interval
 from benchmarks.auto_beside_aim import WAYS
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The lines as Markdown, and the mean of each way over the searches and seeds for which all were made."""
     heads = ["search", "seed", "way", "how", "epochs", "loss on test (95%)", "ms", "over PyTorch", "over int8", "MB"]
-    lines = [f"| {' | '.join([*heads, 'minutes'])} |", f"|{'---|' * (len(heads) + 1)}"]
+    cells = []
     for row in rows:
-        cells = [row["search"], row["seed"], row["way"]]
+        about = [row["search"], row["seed"], row["way"]]
         if "failed" in row:
-            cells += [f"failed: {row['failed']}", *[""] * (len(heads) - 3)]
+            about.append(f"failed: {row['failed']}")
         else:
-            loss = "{:.1f} ({:.1f} to {:.1f})".format(row["test_loss"], *row["test_loss_ci95"])
-            cells += [row["how"], row["epochs"] or "", loss, f"{row['answer_ms']:.3g}", f"{row['speedup']:.1f}x"]
-            cells += [f"{row['speedup_over_int8']:.1f}x", f"{row['megabytes']:.1f}", f"{row['minutes']:.1f}"]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+            loss = with_interval(row["test_loss"], row["test_loss_ci95"])
+            about += [row["how"], row["epochs"] or "", loss, f"{row['answer_ms']:.3g}", f"{row['speedup']:.1f}x"]
+            about += [f"{row['speedup_over_int8']:.1f}x", f"{row['megabytes']:.1f}", f"{row['minutes']:.1f}"]
+        cells.append(about)
+    lines = as_lines([*heads, "minutes"], cells)
     broken = [(row["search"], row["seed"]) for row in rows if "failed" in row]
     means = []
     for way in ("auto", *WAYS):

@@ -322,7 +322,7 @@ def conditions(path: Path) -> str:
     if not machine:
         return _UNKNOWN
     day = document.get("created", "")[:10]
-    beside = (f"beside {one}" for one in [document.get("beside", "nothing")] if one != "nothing")
+    beside = (f"beside {one}" for one in [document.get("beside")] if one)
     return ", ".join((*_machine(machine), *beside, day or f"day {_UNKNOWN}"))
 
 

@@ -17,7 +17,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -25,12 +24,11 @@ from typing import Any
 import numpy as np
 
 import compress
+from benchmarks import kept
 from compress.clock import Stopwatch
 from compress.demo_assets import bbc_news
 from compress.errors import CompressError
-from compress.folder import read_manifest
 from compress.limits import find_limits
-from compress.machine import describe_machine
 
 CPUS = (0.5, 1.0, 2.0)
 PERIOD_US = 100_000
@@ -128,11 +126,11 @@ def measure(model: Path, texts: Sequence[str], rounds: int, cpus: Sequence[float
 def table(document: Mapping[str, Any] | None) -> str:
     """A row for each number of CPUs."""
     if document is None:
-        return "Not yet measured: its command is in `benchmarks/README.md`.\n"
-    lines = [["CPUs", "threads", *_COLUMNS.values()], ["--:"] * (len(_COLUMNS) + 2)]
+        return kept.NOT_YET
+    lines = [["CPUs", "threads", *_COLUMNS.values()]]
     for cpus, row in document["cpus"].items():
         lines.append([cpus, f"{row['threads']:.0f}", *(_shown(row[name]) for name in _COLUMNS)])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return kept.rows(lines)
 
 
 def _shown(value: float) -> str:
@@ -148,16 +146,13 @@ def main() -> None:
     parser.add_argument(
         "--answer", action="store_true", help="answer the texts on stdin (the command does this itself)"
     )
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "container.json")
+    kept.add_arguments(parser, "container.json")
     given = parser.parse_args()
     if given.answer:
         answer(given.model, json.load(sys.stdin))
         return
     texts = random.Random(0).sample(bbc_news()[0], given.texts)
-    about = {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine([1, 2]),
-        "model": read_manifest(given.model).digest,
+    about = kept.about(given.model, [1, 2], given.beside) | {
         "quota": f"control groups, CPU time in each {PERIOD_US / 1000:g} ms",
         "texts": given.texts,
         "rounds": given.rounds,

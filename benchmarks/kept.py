@@ -16,10 +16,10 @@ NOT_YET = "Not yet measured: its command is in `benchmarks/README.md`.\n"
 def add_arguments(parser: argparse.ArgumentParser, file: str) -> None:
     """``--out`` and ``--beside``."""
     parser.add_argument("--out", type=Path, default=RESULTS / file)
-    parser.add_argument("--beside", default="nothing", help="what else runs on the machine, kept with the figures")
+    parser.add_argument("--beside", help="what else runs on the machine, kept with the figures")
 
 
-def about(model: Path, threads: list[int], beside: str, packages: Iterable[str] = ()) -> dict[str, Any]:
+def about(model: Path, threads: list[int], beside: str | None, packages: Iterable[str] = ()) -> dict[str, Any]:
     """The first fields of a result; ``packages`` are those that count beside the usual ones."""
     machine = describe_machine(threads)
     machine["versions"] |= package_versions(packages)
@@ -42,6 +42,6 @@ def conditions(document: Mapping[str, Any]) -> str:
     """The line below a table."""
     machine = document["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
-    beside = f"beside {document['beside']}" if document["beside"] != "nothing" else "with nothing else running"
+    beside = f", beside {document['beside']}" if document["beside"] else ""
     cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
-    return f"\n{machine['cpu']}, {cores}, {beside}; {versions}.\n"
+    return f"\n{machine['cpu']}, {cores}{beside}; {versions}.\n"

@@ -25,6 +25,7 @@ import numpy as np
 
 import compress
 from benchmarks.auto import Row, as_lines, each_once, figures, held, how_many_held, promised, read, with_interval
+from benchmarks.kept import NOT_YET
 from compress.config import DataConfig
 from compress.data import Dataset, Split, Task, read_dataset, write_dataset
 from compress.data.split import hold_out, kindred
@@ -132,7 +133,7 @@ def search(asked: Row, given: argparse.Namespace) -> Row:
 def table(rows: Sequence[Row] | None) -> str:
     """A winner a line, how many promises held, and what the texts that the winners were picked by would have said."""
     if not rows:
-        return "Not yet measured: its command is in `benchmarks/README.md`.\n"
+        return NOT_YET
     heads = ["data", "validation texts", "goal", "winner", "tries", "loss when picked", "promised (95%)"]
     found = [row for row in rows if "failed" not in row]
     cells = [

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.kept import NOT_YET
 from compress.clock import Stopwatch
 from compress.config import DataConfig
 from compress.data import Dataset, read_dataset
@@ -165,7 +166,7 @@ def series(results: Mapping[str, Any]) -> dict[str, Line]:
 def table(results: Mapping[str, Any] | None) -> str:
     """The plot, for a page beside it, a row a line, and the estimate."""
     if results is None:
-        return "Not yet measured: its command is in `benchmarks/README.md`.\n"
+        return NOT_YET
     lines = ["| what | from | to | exponent |", "|---|--:|--:|--:|"]
     for name, (x, y, xs, ys) in series(results).items():
         fit = power_law(xs, ys)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.distillation import METRICS
+from benchmarks.kept import NOT_YET
 from compress.formatting import metric_name
 from compress.tuning.candidates import label_of
 
@@ -27,7 +28,7 @@ def kept(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 def table(rows: Sequence[Mapping[str, Any]] | None) -> str:
     """Teachers against the goals, two layers distilled against labels alone, and what the searches found."""
     if rows is None:
-        return "Not yet measured: its command is in `benchmarks/README.md`.\n"
+        return NOT_YET
     said = (
         f"- {row['task'].partition('/')[0]}: {row['said'].removeprefix('auto: ')}." for row in rows if row.get("said")
     )

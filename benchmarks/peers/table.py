@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.kept import NOT_YET
 from benchmarks.peers.registry import TEACHER
 from compress.formatting import megabytes
 
@@ -14,7 +15,7 @@ _FRONT_POINTS, _CLOSE_POINTS = 2.0, 1.0
 def table(results: Mapping[str, Any] | None) -> str:
     """The plot, for a page beside it; all that ran, the fastest first; who is beyond our front; who did not run."""
     if results is None:
-        return "Not yet measured: its command is in `benchmarks/README.md`.\n"
+        return NOT_YET
     ran = sorted((row for row in results["peers"] if "failed" not in row), key=lambda row: float(row["p50_ms"]))
     heads = [
         "tool",

@@ -16,8 +16,8 @@ from benchmarks.auto_beside_table import table
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.recipes import recipe
-from compress.tuning import judge, outcome, planner
-from compress.tuning.candidates import candidates_of
+from compress.tuning import judge, outcome
+from tests.tuning.small import search_little
 
 Cut = dict[str, Any]
 
@@ -88,13 +88,8 @@ def test_in_miniature(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A search that one layer of four wins, then all ways beside it."""
-    tried = {"teacher-int8", "layers-1"}
-    monkeypatch.setattr(
-        planner, "candidates_of", lambda *of: [each for each in candidates_of(*of) if each.name in tried]
-    )
-    monkeypatch.setattr(planner, "full_epochs", lambda _: 1)
-    monkeypatch.setattr("compress.tuning.auto.pairs", lambda *_: [])
-    monkeypatch.setattr(judge, "_BUDGET_S", 0.2)
+    search_little(monkeypatch, {"teacher-int8", "layers-1"}, full_epochs=1)
+    monkeypatch.setattr(judge, "_BUDGET_S", 0.2)  # the ways are made as fast as the winner by these times
     monkeypatch.setattr(outcome, "_SECONDS", 0.1)
     monkeypatch.setattr(auto_beside, "_MOST_EPOCHS", 2)
     monkeypatch.setattr(auto_beside_aim, "_AIMS_AT_MOST", 1)

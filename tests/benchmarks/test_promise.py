@@ -8,11 +8,10 @@ import pytest
 
 from benchmarks import promise
 from benchmarks.promise import SETS, Set, divided, table, texts_of, whole_sentences
-from compress.benchmark import interleave
 from compress.data.split import kindred
-from compress.tuning import candidates, judge, outcome, planner
-from compress.workers import timing
+from compress.tuning import planner
 from tests.tiny import write_rows
+from tests.tuning.small import search_little
 
 ROW: dict[str, Any] = {
     "set": "sst2",
@@ -37,25 +36,13 @@ def small(
     timed_here: None,  # noqa: ARG001
 ) -> None:
     """A set of the tiny data, two candidates trained for an epoch, and times that need not be exact."""
-    every = candidates.candidates_of
     monkeypatch.setattr(promise, "ENCODER", str(tiny_encoder))
     monkeypatch.setattr(promise, "SETS", {"tiny": Set(160, {"epochs": 3, "learning_rate": 3e-3, "batch_size": 8})})
     monkeypatch.setattr(promise, "SIZES", (40, 60))
     monkeypatch.setattr(promise, "GOALS", ({"max_drop": 90.0},))
     monkeypatch.setattr(promise, "_TEACHERS_OWN", 20)
-    monkeypatch.setattr(timing, "_UNTIMED_S", 0.0)
-    monkeypatch.setattr(judge, "_BUDGET_S", 0.02)
-    monkeypatch.setattr(interleave, "_ROUNDS_AT_LEAST", 2)
-    monkeypatch.setattr(outcome, "_SECONDS", 0.02)
-    monkeypatch.setattr(outcome, "_MOST_MEASURED", 1)
     monkeypatch.setattr(planner, "_CUTS_AT_MOST", 0.0)
-    monkeypatch.setattr(planner, "full_epochs", lambda _: 1)
-    monkeypatch.setattr(
-        planner,
-        "candidates_of",
-        lambda *given: [one for one in every(*given) if one.name in ("teacher-int8", "layers-1")],
-    )
-    monkeypatch.setattr("compress.tuning.auto.pairs", lambda *_: [])
+    search_little(monkeypatch, {"teacher-int8", "layers-1"}, full_epochs=1)
 
 
 @pytest.mark.usefixtures("small")

@@ -23,7 +23,7 @@ from compress.latency import deployment, table
 from compress.runtime.cascade import Cascade
 from compress.runtime.predictor import NotFiniteError
 from compress.training.validator import DIVERGENCE
-from compress.tuning import candidates, ending, judge, outcome, planner
+from compress.tuning import ending, outcome, planner
 from compress.tuning.cascades import Pair
 from compress.tuning.goals import Goals
 from compress.tuning.ground import Ground
@@ -31,9 +31,10 @@ from compress.tuning.judge import Judge
 from compress.tuning.planner import Planner
 from compress.tuning.teacher import check_better_than_a_constant
 from compress.tuning.tries import Try
-from compress.workers import process, timing
+from compress.workers import process
 from tests.processes import ForkedWorker
 from tests.tiny import TimerHere
+from tests.tuning.small import search_little
 from tests.undrawn import leave_charts_out
 
 GRAPH = "onnx/model_quantized.onnx"
@@ -44,25 +45,17 @@ GOALS: dict[str, Any] = {"max_drop": 50.0, "threads": 1}
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
     """Two candidates, two epochs at most, no cascades, and times that need not be exact."""
-    every = candidates.candidates_of
     with pytest.MonkeyPatch.context() as patch:
+        search_little(patch, TRIED, full_epochs=2)
         leave_charts_out(patch)
         patch.setattr(process, "_start", ForkedWorker)
         patch.setattr(deployment, "GraphTimer", TimerHere)
-        patch.setattr(timing, "_UNTIMED_S", 0.0)
         patch.setattr(table, "_ROUNDS", 2)
         patch.setattr(table, "_TURN_S", 0.005)
         patch.setattr(table, "_PROCESSES", 1)
-        patch.setattr(judge, "_BUDGET_S", 0.02)
-        patch.setattr(interleave, "_ROUNDS_AT_LEAST", 2)
         patch.setattr(interleave, "_SLOWEST_TURN_S", 0.01)
         patch.setattr(interleave, "_FASTEST_TURN_S", 0.005)
-        patch.setattr(outcome, "_SECONDS", 0.02)
         patch.setattr(outcome, "_PARTIAL_SECONDS", 0.02)
-        patch.setattr(outcome, "_MOST_MEASURED", 1)
-        patch.setattr(planner, "full_epochs", lambda _: 2)
-        patch.setattr("compress.tuning.auto.pairs", lambda *_: [])
-        patch.setattr(planner, "candidates_of", lambda *given: [each for each in every(*given) if each.name in TRIED])
         yield
 
 
