@@ -33,6 +33,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     kept.add_arguments(parser, "cold_start.json")
     given = parser.parse_args()
+    for folder in (given.torch, given.onnx):
+        if not folder.is_dir():
+            parser.error(f"{folder}: no such folder; give one model's PyTorch folder and its ONNX folder")
     folders = dict(zip(PROGRAMS, (str(given.torch), str(given.onnx)), strict=True))
     for name, folder in folders.items():
         run(name, folder)

@@ -32,6 +32,8 @@ import numpy as np
 import compress
 from benchmarks import kept
 from compress.clock import Stopwatch
+from compress.errors import CompressError
+from compress.folder import read_manifest
 from compress.machine import usable_cpus
 
 # Another text's answer is further away; one that its batch moved is nearer: int8 rounds, and rarely the other way.
@@ -249,6 +251,9 @@ def main() -> int:
     parser.add_argument("--reference", type=Path, help="the model that answers are compared with (default: MODEL)")
     kept.add_arguments(parser, "serving.json")
     asked = parser.parse_args()
+    if not asked.texts.is_file():
+        parser.error(f"{asked.texts}: no such file; TEXTS is a file with a text a line")
+    read_manifest(asked.model)  # says so where it is none
     texts = list(dict.fromkeys(filter(None, asked.texts.read_text(encoding="utf-8").split("\n"))))
     figures = measure(asked.model, texts, asked)
     keep(figures, asked)
@@ -257,4 +262,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except CompressError as error:
+        sys.exit(str(error))
