@@ -36,12 +36,12 @@ def test_all_answers_are_found_right(
 
 @pytest.mark.parametrize("found", [{"wrong": 1, "missing": 0}, {"wrong": 0, "missing": 1}], ids=str)
 def test_a_wrong_or_missing_answer_is_the_exit_status(
-    found: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    found: dict[str, int], tiny_int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "texts.txt").write_text("a good film", encoding="utf-8")
     monkeypatch.setattr(serving, "measure", lambda *_: found)
     monkeypatch.setattr(serving, "keep", lambda *_: None)
-    monkeypatch.setattr(sys, "argv", ["serving", "model", str(tmp_path / "texts.txt")])
+    monkeypatch.setattr(sys, "argv", ["serving", str(tiny_int8), str(tmp_path / "texts.txt")])
     assert serving.main() == 1
 
 
