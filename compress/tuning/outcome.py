@@ -120,7 +120,7 @@ def found_words(goals: str, tries: int, seconds: str, name: str, sure: str, *, p
     """How the winner was found, for its card and the report; ``sure`` says what is known of its loss."""
     ended = "before it was interrupted" if partial else "in all"
     models = f"{tries} model{'s' * (tries != 1)}"
-    return f"`compress auto` looked for {goals}. It made {models} in {seconds} {ended} and took {name}; {sure}."
+    return f"compress auto looked for {goals}. It made {models} in {seconds} {ended} and took {name}; {sure}."
 
 
 def stages(known_s: Mapping[str, float], tries: Sequence[Try]) -> list[dict[str, Any]]:
