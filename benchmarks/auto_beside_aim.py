@@ -95,7 +95,7 @@ def slower(search: Search, cut: Settings) -> float:
     if not (folder / "torch").exists():
         compress.prune(ground.teacher, search.data, folder / "torch", epochs=0, threads=ground.threads, **cut)
     models = {"winner": search.best, "model": quantized(search, folder / "torch", folder / "int8")}
-    seen = look(models, ground.choosing, ground.threads, CpuWatch())
+    seen = look(models, ground.choosing, ground.threads, CpuWatch(), only_timed=["model"])
     return seen["model"].ms / seen["winner"].ms
 
 

@@ -1,6 +1,6 @@
 """The order in which everything is measured."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 
@@ -84,13 +84,25 @@ def _one_thread(rows: Mapping[str, Row], texts: Sequence[Text], config: BenchCon
 
 
 def answer(
-    pool: WorkerPool, rows: Mapping[str, Row], info: Mapping[str, ModelInfo], texts: Sequence[Text], advance: Advance
+    pool: WorkerPool,
+    rows: Mapping[str, Row],
+    info: Mapping[str, ModelInfo],
+    texts: Sequence[Text],
+    advance: Advance,
+    *,
+    only_timed: Collection[str] = (),
 ) -> dict[str, Measured]:
-    """Every model answers the test texts, after one of them alone, which shows how long its first answer takes."""
+    """Every model answers the test texts, after one of them alone, which shows how long its first answer takes.
+
+    Those that are ``only_timed`` answer that one.
+    """
     for note in (note for model in info.values() for note in model.notes):
         say(note)
     pool.each(lambda worker: worker.first_answer(texts[0]))
-    logits = pool.each(lambda worker: worker.logits(texts), done=lambda name: advance(note=f"answered {name}"))
+    logits = pool.each(
+        lambda worker: worker.logits(texts[:1] if worker.name in only_timed else texts),
+        done=lambda name: advance(note=f"answered {name}"),
+    )
     handed_on = pool.each(ModelWorker.handed_on)
     return {
         name: Measured(rows[name], info[name], logits[name], handed_on=rows_of) for name, rows_of in handed_on.items()

@@ -23,9 +23,8 @@ from compress.task import reads_pairs
 
 BATCHES = (1, 2, 7, 32)
 LENGTHS = (2, 9, 31, 128, 512)
-# The longest texts that are compared, and the most scores of a head: large batches of long texts took more than half of
-# the time, and differ from small ones in nothing.
-MOST_TOKENS, MOST_SCORES = 1024, 8 * 512**2
+# Of a text and of a batch: large batches of long texts took most of the time, and differ from small ones in nothing.
+MOST_TOKENS = 1024
 
 # Public domain prose, and short messages made up for this list.
 _TEXTS = (
@@ -110,7 +109,7 @@ def parity_batches(predictor: Predictor, vocabulary: int, longest: int) -> Itera
     lengths = sorted({min(length, longest) for length in LENGTHS} | {longest})
     for batch in BATCHES:
         for number, length in enumerate(lengths):
-            if batch * length**2 > MOST_SCORES:
+            if batch * length > MOST_TOKENS:
                 continue
             ids = rng.integers(0, vocabulary, (batch, length))
             ids[ids == pad_id] = (pad_id + 1) % vocabulary

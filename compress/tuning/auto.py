@@ -22,7 +22,7 @@ from compress.tuning.goals import Goals
 from compress.tuning.ground import Ground
 from compress.tuning.judge import Judge
 from compress.tuning.memory import STATE, check_folder
-from compress.tuning.planner import END_S, Planner
+from compress.tuning.planner import Planner
 from compress.tuning.search import Costs, Plan, next_try
 from compress.tuning.tried import join_and_judge, make_and_judge
 from compress.tuning.tries import Try, best
@@ -126,7 +126,7 @@ class _Search:
         """Two of the models together, where that may serve the goals better than one."""
         ground, known = self.ground, {each.candidate for each in self.tries}
         for pair in pairs(ground.memory.made, self.goals, len(ground.choosing)) if most_pairs(ground) else []:
-            left_s, expected_s = self._left_s(), self.costs.cascade_s
+            left_s, expected_s = self.planner.left_s, self.costs.cascade_s
             if pair.about.candidate not in known and (left_s is None or expected_s <= left_s):
                 _say_what_is_made(pair.about.label, expected_s)
                 yield join_and_judge(ground, self.judge, pair)
@@ -135,13 +135,9 @@ class _Search:
         def is_trained(candidate: Candidate, epochs: float) -> bool:
             return (self.ground.tries / candidate.trained(epochs)).is_dir()
 
-        left_s, costs = self._left_s(), self.costs
+        left_s, costs = self.planner.left_s, self.costs
         for_singles_s = None if left_s is None else left_s - self.plan.cascades * costs.cascade_s
         return next_try(self.plan, self.tries, self.goals, costs, for_singles_s, is_trained)
-
-    def _left_s(self) -> float | None:
-        hours = self.ground.config.hours
-        return None if hours is None else 3600 * hours - END_S - self.ground.memory.spent_s
 
     def _line(self, found: Try) -> str:
         if found.failed:
@@ -151,7 +147,7 @@ class _Search:
         chosen = best(self.tries, self.goals)
         so_far = f"best so far {chosen.label}" if chosen else "none meets the goals yet"
         left_s = self.plan.seconds(self.costs) - sum(each.seconds for each in self.tries)
-        limit_s = self._left_s()
+        limit_s = self.planner.left_s
         return (
             f"{shown}; {so_far}; about {in_words(max(0.0, left_s if limit_s is None else min(left_s, limit_s)))} left"
         )

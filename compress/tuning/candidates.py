@@ -123,12 +123,25 @@ def depths(depth: int) -> list[int]:
     return sorted(kept for kept in wanted if 0 < kept < depth)
 
 
-def thinned(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
-    """So many of them, evenly spaced from the cheapest to the dearest; the teacher itself stays."""
+def likeliest(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
+    """The teacher itself and ``count`` others, those of a kind evenly spaced by what they cost.
+
+    Cuts come first, which answer nearly as the teacher does before any training, then whole layers; what is narrower
+    throughout begins almost from nothing, and only a long training tells anything of it.
+    """
     itself, *others = candidates
-    last = len(others) - 1
-    places = {round(number * last / max(1, count - 1)) for number in range(count)}
-    return [itself, *(others[place] for place in sorted(places))]
+    kinds = [[each for each in others if _steps_from_the_teacher(each) == steps] for steps in range(3)]
+    chosen: list[Candidate] = []
+    for kind in kinds:
+        wanted = min(count - len(chosen), len(kind))
+        chosen += [kind[(2 * number + 1) * len(kind) // (2 * wanted)] for number in range(wanted)]
+    return [itself, *(each for each in others if each in chosen)]
+
+
+def _steps_from_the_teacher(candidate: Candidate) -> int:
+    if candidate.command == "prune":
+        return 0
+    return 2 if "hidden_size" in candidate.settings else 1
 
 
 def _whole_layers(whole: Whole, kept: int) -> Candidate:

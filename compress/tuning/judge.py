@@ -3,6 +3,7 @@
 The processes, the clock and the comparison are bench's and quantize's own.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,7 +33,8 @@ _SEED = 0
 class Seen:
     """What was seen of one model: its logits, float32 ``[n, labels]``, its latency with the 95% interval, its size.
 
-    ``ms`` is the median, or the mean where one of the models is a cascade; ``mean_ms`` always the mean.
+    ``n`` is 1 for a model that was only timed. ``ms`` is the median, or the mean where one of the models is a cascade;
+    ``mean_ms`` always the mean.
     """
 
     logits: Logits
@@ -70,7 +72,8 @@ class Judge:
 
     def judged(self, folder: Path, about: Try) -> Try:
         """``about`` with everything that was measured of the int8 model in ``folder``."""
-        seen = look({"reference": self.reference, "model": folder}, self.split, self.threads, self.watch)
+        both = {"reference": self.reference, "model": folder}
+        seen = look(both, self.split, self.threads, self.watch, only_timed=["reference"])
         first, other = seen["reference"], seen["model"]
         scale = (self.reference_mean_ms if is_cascade(folder) else self.reference_ms) / first.ms
         change = compare_logits(self.metric, self.task, self.labels, self.logits, other.logits, self.targets)
@@ -90,8 +93,10 @@ class Judge:
         )
 
 
-def look(folders: dict[str, Path], split: Split, threads: int, watch: CpuWatch) -> dict[str, Seen]:
-    """Every model's answers to ``split``, and its latency; they take turns on the same texts.
+def look(
+    folders: dict[str, Path], split: Split, threads: int, watch: CpuWatch, *, only_timed: Collection[str] = ()
+) -> dict[str, Seen]:
+    """The answers to ``split`` of every model that is not ``only_timed``, and its latency, in turns on the same texts.
 
     That is the median, or where one is a cascade the mean: its median is its small model's.
 
@@ -100,7 +105,8 @@ def look(folders: dict[str, Path], split: Split, threads: int, watch: CpuWatch) 
     """
     rows = {name: Row(path) for name, path in folders.items()}
     with WorkerPool(rows, threads) as pool:
-        measured = answer(pool, rows, pool.each(ModelWorker.open), split.texts, lambda *_, **__: None)
+        info = pool.each(ModelWorker.open)
+        measured = answer(pool, rows, info, split.texts, lambda *_, **__: None, only_timed=only_timed)
         with watch.timing(pool.sessions):
             time_answers(pool, measured, timed_texts(split, measured, _SEED), _BUDGET_S)
         for name, reason in pool.failed.items():

@@ -70,20 +70,25 @@ class Planner:
             say(f"auto: measuring cuts would take about {in_words(self._cuts_s())} of your hours, so none is tried")
         if chosen := self._plan(candidates, self._spent_before_s):
             return chosen
-        took = in_words(self._spent_before_s)  # hours of work are not thrown away
-        say(f"auto: the work before the tries took {took}, so there is no time for a student; give more --hours")
-        return Plan(candidates[:1], self._lengths.rungs(0.0))
+        least = smallest_plan(candidates, self._lengths)  # hours of work are not thrown away
+        if self.costs().seconds(least.candidates[-1], least.rungs[0]) > (self.left_s or 0.0):
+            took = in_words(self._spent_before_s)
+            say(f"auto: the work before the tries took {took}, so there is no time for a student; give more --hours")
+        return least
 
     def larger(self, done: Plan, costs: Costs) -> Plan | None:
         """What goes on from a plan whose tries left time over, by what they took; None where that is too little."""
-        memory, hours = self.ground.memory, self.ground.config.hours
-        if hours is None:  # nothing was left out for want of time
+        if self.left_s is None:  # nothing was left out for want of time
             return None
-        left_s = 3600 * hours - END_S - memory.spent_s
-        found = larger_plan(self._candidates, self._lengths, costs, left_s, done)
+        found = larger_plan(self._candidates, self._lengths, costs, self.left_s, done)
         if found is not None:
             say(f"auto: there is time for more: {_summary(found)}")
         return found
+
+    @property
+    def left_s(self) -> float | None:
+        """What is left of the hours, but for the end; None where they are not limited."""
+        return self._left_after_s(self.ground.memory.spent_s)
 
     def candidate(self, title: str) -> Candidate:
         """The one of that title, whatever goals it was tried for."""
@@ -131,13 +136,16 @@ class Planner:
 
     def _plan(self, candidates: Sequence[Candidate], before_s: float) -> Plan | None:
         """The largest plan that fits into the hours with what is done before the tries and after them."""
+        return plan(candidates, self._lengths, self.costs(), self._left_after_s(before_s), most_pairs(self.ground))
+
+    def _left_after_s(self, spent_s: float) -> float | None:
         hours = self.ground.config.hours
-        left_s = None if hours is None else 3600 * hours - END_S - before_s
-        return plan(candidates, self._lengths, self.costs(), left_s, most_pairs(self.ground))
+        return None if hours is None else 3600 * hours - END_S - spent_s
 
     @property
     def _lengths(self) -> Lengths:
-        return Lengths(full_epochs(self.ground.data), least_epochs(self.ground.data))
+        full = full_epochs(self.ground.data)
+        return Lengths(full, least_epochs(self.ground.data, full))
 
     def _expected_before_s(self) -> float:
         """About what is done before the tries takes, but for cuts; what an earlier search found takes nothing."""

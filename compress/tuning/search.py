@@ -13,12 +13,13 @@ from math import prod
 
 import numpy as np
 
-from compress.tuning.candidates import Candidate, thinned
+from compress.tuning.candidates import Candidate, likeliest
 from compress.tuning.goals import Figures, Goals
 from compress.tuning.tries import Try, figures, longest
 
 ETA = 3
 _LEFT_AFTER_A_RUNG = 0.6  # of the loss, where no candidate has been trained on two rungs yet
+_LONGER = 1.5  # a rung than the one before, at least
 _FEWEST = 3
 _STATIC_GAIN = 1.1  # at most, of the latency
 _SIZE_NOT_KNOWN = 0.0  # megabytes, which no limit is below
@@ -59,14 +60,19 @@ class Costs:
 
 @dataclass(frozen=True)
 class Lengths:
-    """The epochs of a training: those of the ``full`` one, and of the ``least`` that tells something, at most one."""
+    """The epochs of a training: those of the ``full`` one, and of the ``least`` that tells something."""
 
     full: float
     least: float = 1
 
     def rungs(self, share: float = 1.0) -> list[float]:
         """The epochs of each rung, up to a share of the full length: a ninth, a third, all of it."""
-        return sorted({self._rounded(share * self.full / ETA**step) for step in (0, 1, 2)})
+        longest, *shorter = (self._rounded(share * self.full / ETA**step) for step in (0, 1, 2))
+        found = [longest]
+        for epochs in shorter:
+            if epochs * _LONGER <= found[0]:
+                found.insert(0, epochs)
+        return found
 
     def _rounded(self, epochs: float) -> float:
         """Whole epochs, or a part of one in two digits: it is in the names of models."""
@@ -85,11 +91,11 @@ class Plan:
 
     def seconds(self, costs: Costs) -> float:
         """About what it takes: all first looks, then two of middling cost on each rung, two variants, the cascades."""
+        students = self.candidates[1:]
         total = sum(costs.seconds(each, self.rungs[0]) for each in self.candidates)
-        middle = float(np.mean([each.share for each in self.candidates[1:]] or [1.0]))
-        typical = Candidate("", "distill", {}, middle, 0.0)
+        typical = Candidate("", "distill", {}, float(np.mean([each.share for each in students] or [1.0])), 0.0)
         for rung in self.rungs[1:]:
-            total += 2 * costs.seconds(typical, rung)
+            total += min(2, len(students)) * costs.seconds(typical, rung)
         return total + 2 * costs.other_s + self.cascades * costs.cascade_s
 
     def after(self, done: "Plan") -> "Plan":
@@ -110,7 +116,7 @@ def plan(
     """The largest plan within the budget: fewer candidates and shorter trainings together. None where none fits.
 
     The teacher itself comes first in ``candidates``, then the others, the cheapest first. ``cascades`` are in all
-    plans but the smallest.
+    plans of several students.
     """
     plans = _plans(candidates, lengths, cascades)
     return next((each for each in plans if budget_s is None or each.seconds(costs) <= budget_s), None)
@@ -126,16 +132,17 @@ def larger_plan(
 
 
 def _plans(candidates: Sequence[Candidate], lengths: Lengths, cascades: int) -> list[Plan]:
-    """Smaller and smaller ones."""
+    """Smaller and smaller ones; the last have a single student, which is trained as long as there is time."""
     others = len(candidates) - 1
     counts = {share: max(min(_FEWEST, others), round(share * others)) for share in _SHARES}
-    plans = [Plan(thinned(candidates, counts[share]), lengths.rungs(share), cascades) for share in _SHARES]
-    return [*plans, smallest_plan(candidates, lengths)]
+    several = [Plan(likeliest(candidates, counts[share]), lengths.rungs(share), cascades) for share in _SHARES]
+    alone = [Plan(likeliest(candidates, 1), lengths.rungs(share)) for share in _SHARES]
+    return [*several, *alone, smallest_plan(candidates, lengths)]
 
 
 def smallest_plan(candidates: Sequence[Candidate], lengths: Lengths) -> Plan:
-    """The teacher itself and the cheapest of the others, trained as little as tells something: no plan takes less."""
-    return Plan(candidates[:2], lengths.rungs(0.0))
+    """The teacher itself and the likeliest of the others, trained as little as tells something."""
+    return Plan(likeliest(candidates, 1), lengths.rungs(0.0))
 
 
 def next_try(

@@ -25,12 +25,13 @@ from compress.training.batches import Examples, LengthBatches, split_by_tokens
 from compress.training.finetune import HardLabels, encode_to_train
 from compress.training.loop import PART_TOKENS, TrainedModel
 from compress.tuning.candidates import SPEEDUPS
+from compress.tuning.search import ETA
 
 # Passes over the train split such that this many texts are read, from the students of benchmarks/distillation.py.
 _TEACHER_TEXTS, _TEACHER_EPOCHS = 120_000, (2, 12)
 _STUDENT_TEXTS, _STUDENT_EPOCHS = 180_000, (3, 20)
 _FEW_TEXTS, _MANY_TEXTS = 5_000, 50_000
-_LEAST_TEXTS = 5_000  # what a first look at a student reads, if there are so many
+_LEAST_TEXTS = 5_000  # what a first look at a student reads, in a part of an epoch or in several
 TEACHER_BATCH = 32
 _WIDE = 768
 _TIMED_BATCHES = 3
@@ -43,9 +44,9 @@ def full_epochs(data: Dataset) -> int:
     return _epochs(data, _STUDENT_TEXTS, *_STUDENT_EPOCHS)
 
 
-def least_epochs(data: Dataset) -> float:
-    """The shortest training that tells something: a pass over the train split, or a part of a large one."""
-    return min(1.0, _LEAST_TEXTS / len(data.train))
+def least_epochs(data: Dataset, full: int) -> float:
+    """The shortest training that tells something: of many texts a part; few are read several times, if they can be."""
+    return min(_LEAST_TEXTS / len(data.train), max(1.0, full / ETA))
 
 
 def teacher_settings(data: Dataset) -> dict[str, Any]:

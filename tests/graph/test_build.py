@@ -152,8 +152,8 @@ def test_parity_covers_batches_and_lengths_padded_and_not(checkpoint: Checkpoint
     shapes = {feeds["input_ids"].shape for feeds in seen}
     assert {batch for batch, _ in shapes} >= {1, 2, 7, 32}
     assert {2, 128} <= {length for _, length in shapes}
-    for batch in (2, 7, 32):
-        full = {bool(feeds["attention_mask"].all()) for feeds in seen if feeds["input_ids"].shape == (batch, 128)}
+    for shape in ((2, 128), (7, 128), (32, 31)):
+        full = {bool(feeds["attention_mask"].all()) for feeds in seen if feeds["input_ids"].shape == shape}
         assert full == {True, False}
     masks = [feeds["attention_mask"] for feeds in seen]
     assert all(mask[:, 0].all() or mask[:, -1].all() for mask in masks)  # padded on one side

@@ -21,7 +21,7 @@ def test_a_cascade_is_scaled_mean_by_mean_and_others_median_by_median(
         "reference": Seen(logits, 8.0, (8.0, 8.0), 8.0, 1.0),
         "model": Seen(logits, 4.0, (3.2, 4.8), 4.0, 1.0),
     }
-    monkeypatch.setattr(judge, "look", lambda *_: seen)
+    monkeypatch.setattr(judge, "look", lambda *_, **__: seen)
     monkeypatch.setattr(judge, "is_cascade", lambda _: is_cascade)
     about = ("single_label", ("no", "yes"), "accuracy", logits)
     found = Judge(split, *about, 20.0, Path("reference"), 4.0, 5.0, 1, CpuWatch()).judged(Path("model"), Try("x", 0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compress.modeling.widths import Architecture, Cut, Widths
-from compress.tuning.candidates import Candidate, Whole, candidates_of, depths, thinned
+from compress.tuning.candidates import Candidate, Whole, candidates_of, depths, likeliest
 from compress.tuning.goals import Goals
 from compress.tuning.search import Costs, Lengths, Plan, next_try, plan, smallest_plan
 from compress.tuning.tries import Try, best, figures, front, settled
@@ -142,16 +142,45 @@ def test_a_search_keeps_to_its_time_and_its_estimate(minutes: int) -> None:
     assert took_s <= 1.4 * wanted.seconds(COSTS)
 
 
-def test_the_smallest_plan_has_the_cheapest_candidate_and_with_less_time_there_is_none() -> None:
+def test_the_smallest_plan_has_one_student_and_with_less_time_there_is_none() -> None:
     least = smallest_plan(candidates(), LENGTHS)
     needed_s = least.seconds(COSTS)
-    assert needed_s == min(Plan([candidates()[0], each], [1]).seconds(COSTS) for each in candidates()[1:])
+    assert [each.command for each in least.candidates] == ["", "prune"]
+    assert least.rungs == [1]
     assert plan(candidates(), LENGTHS, COSTS, needed_s) == least
     assert plan(candidates(), LENGTHS, COSTS, needed_s - 1e-6) is None
     unlimited = plan(candidates(), LENGTHS, COSTS, None)
     assert unlimited == Plan(candidates(), [2, 7, 20])
     assert LENGTHS.rungs() == [2, 7, 20]
     assert Lengths(2).rungs() == [1, 2]
+
+
+def test_the_fewer_are_tried_the_nearer_they_begin_to_the_teacher() -> None:
+    """Cuts answer nearly as it does before any training, whole layers less so, narrower students not at all."""
+    half = Cut([list(range(6))] * 6, [list(range(768))] * 6)
+    every = candidates_of(Whole(MINILM, Widths.even(6, 12, 1536)), dict.fromkeys((1.5, 2.0, 3.0, 4.5, 7.0), half))
+    for count in range(1, len(every)):
+        itself, *others = likeliest(every, count)
+        assert itself.name == "teacher-int8"
+        assert len(others) == count
+        assert others == [each for each in every if each in others]
+        names = [each.name.split("-")[0] for each in others]
+        assert names.count("cut") == min(5, count)
+        assert names.count("narrow") == max(0, count - 10)
+    assert likeliest(every[:6], 1)[1] in every[2:5]  # neither the cheapest nor the dearest
+
+
+def test_where_texts_are_few_a_single_student_is_trained_long_before_several_are_trained_little() -> None:
+    """Of 900 texts a first look reads 5,000: six epochs."""
+    few = Lengths(20, 5000 / 900)
+    assert few.rungs() == [7, 20]
+    plans = [plan(candidates(), few, Costs(epoch_s=25.0, other_s=40.0), 60.0 * minutes) for minutes in range(3, 40)]
+    made = [each for each in plans if each is not None]
+    assert all(each.rungs[0] >= 6 for each in made)
+    alone = [each.rungs[-1] for each in made if len(each.candidates) == 2]
+    assert alone == sorted(alone)
+    assert alone[0] < alone[-1]
+    assert [len(each.candidates) > 2 for each in made] == [number >= len(alone) for number in range(len(made))]
 
 
 @pytest.mark.parametrize("least", [1, 0.6, 0.077, 0.0123456])
@@ -190,7 +219,7 @@ def test_a_look_that_was_shorter_than_the_plan_wants_is_no_obstacle() -> None:
 def test_what_goes_on_from_a_plan_repeats_none_of_its_looks() -> None:
     every = candidates()
     done = Plan([every[0], *every[2:5]], [0.1, 0.3], 2)
-    found = Plan(thinned(every, 7), [0.15, 0.45, 1], 0).after(done)
+    found = Plan(likeliest(every, 7), [0.15, 0.45, 1], 0).after(done)
     assert found.rungs == [0.1, 0.45, 1]
     assert found.cascades == 2
     assert [each for each in every if each in found.candidates] == found.candidates
