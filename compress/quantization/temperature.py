@@ -32,15 +32,16 @@ class FittedTemperature:
 def fit_temperature(logits: Logits, targets: npt.NDArray[np.generic], task: str) -> FittedTemperature:
     """The temperature that makes the labels likeliest (Guo et al. 2017), from 0.1 to 10.
 
-    The labels are softened by what ``n`` texts can show (Platt 1999), so that a model that is right on all of them is
-    not made certain of everything. The likelihood's slope in ``1 / temperature`` only rises, so halving finds its zero.
+    The labels are softened by one more text of which nothing is known, so that a model that is right on all ``n`` is not
+    made certain of everything (Platt 1999, with half a text for each of two labels as Krichevsky and Trofimov 1981; a
+    whole text for each label would make 77 labels unsure of everything). The likelihood's slope in ``1 / temperature`` only rises, so halving finds its zero.
     Logits are ``[n, labels]``, targets int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks, which have one
     temperature for all labels too.
     """
     z, multi_label = logits.astype(np.float64), is_multi_label(task)
     right = truth(targets, logits.shape[1])
     texts, labels = right.shape
-    soft = (right * float(texts) + 1) / (texts + (2 if multi_label else labels))
+    soft = (right * float(texts) + 1 / (2 if multi_label else labels)) / (texts + 1)
     low, high = np.log(1 / _HIGHEST), np.log(1 / _LOWEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
