@@ -32,9 +32,10 @@ class FittedTemperature:
 def fit_temperature(logits: Logits, targets: npt.NDArray[np.generic], task: str) -> FittedTemperature:
     """The temperature that makes the labels likeliest (Guo et al. 2017), from 0.1 to 10.
 
-    The labels are softened by one more text of which nothing is known, so that a model that is right on all ``n`` is not
-    made certain of everything (Platt 1999, with half a text for each of two labels as Krichevsky and Trofimov 1981; a
-    whole text for each label would make 77 labels unsure of everything). The likelihood's slope in ``1 / temperature`` only rises, so halving finds its zero.
+    The labels are softened by one more text of which nothing is known, so that a model that is right on all ``n`` is
+    not made certain of everything (Platt 1999; half a text for each of two labels, Krichevsky and Trofimov 1981: a
+    whole one for each would make 77 labels unsure of everything). The likelihood's slope in ``1 / temperature`` only
+    rises, so halving finds its zero.
     Logits are ``[n, labels]``, targets int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks, which have one
     temperature for all labels too.
     """

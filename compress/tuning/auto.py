@@ -1,5 +1,6 @@
 """auto: from what a model may cost to the best one that keeps to it."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -113,14 +114,24 @@ class _Search:
     def _single_tries(self) -> Iterator[Try]:
         """Those of the plan, and of a larger one where there is time, each made when it is asked for."""
         while True:
-            while (chosen := self._next()) is not None:
+            while (chosen := self._next(self.plan)) is not None:
                 candidate, epochs = chosen
                 _say_what_is_made(candidate.label(epochs), self.costs.seconds(candidate, epochs))
-                keep = epochs >= self.plan.rungs[-1]
-                yield make_and_judge(self.ground, self.judge, candidate, epochs, keep=keep)
-            if (larger := self.planner.larger(self.plan, self.costs)) is None:
+                yield make_and_judge(self.ground, self.judge, candidate, epochs)
+                if candidate.command and self._may_be_longer(
+                    candidate, epochs
+                ):  # then no variants are made of this one
+                    shutil.rmtree(self.ground.tries / candidate.trained(epochs), ignore_errors=True)
+            larger = self.planner.larger(self.plan, self.costs, lambda plan: self._next(plan) is not None)
+            if larger is None:
                 return
             self.plan = larger
+
+    def _may_be_longer(self, candidate: Candidate, epochs: float) -> bool:
+        """Whether there is time for the next rung."""
+        rung = next((rung for rung in self.plan.rungs if rung > epochs), None)
+        left_s = self.planner.left_s
+        return rung is not None and (left_s is None or self.costs.seconds(candidate, rung) <= left_s)
 
     def _cascade_tries(self) -> Iterator[Try]:
         """Two of the models together, where that may serve the goals better than one."""
@@ -131,13 +142,13 @@ class _Search:
                 _say_what_is_made(pair.about.label, expected_s)
                 yield join_and_judge(ground, self.judge, pair)
 
-    def _next(self) -> tuple[Candidate, float] | None:
+    def _next(self, plan: Plan) -> tuple[Candidate, float] | None:
         def is_trained(candidate: Candidate, epochs: float) -> bool:
             return (self.ground.tries / candidate.trained(epochs)).is_dir()
 
         left_s, costs = self.planner.left_s, self.costs
-        for_singles_s = None if left_s is None else left_s - self.plan.cascades * costs.cascade_s
-        return next_try(self.plan, self.tries, self.goals, costs, for_singles_s, is_trained)
+        for_singles_s = None if left_s is None else left_s - plan.cascades * costs.cascade_s
+        return next_try(plan, self.tries, self.goals, costs, for_singles_s, is_trained)
 
     def _line(self, found: Try) -> str:
         if found.failed:
@@ -146,10 +157,10 @@ class _Search:
         shown = f"{found.label}: {name} {found.value:.1%}, {self._cost(found)}"
         chosen = best(self.tries, self.goals)
         so_far = f"best so far {chosen.label}" if chosen else "none meets the goals yet"
-        left_s = self.plan.seconds(self.costs) - sum(each.seconds for each in self.tries)
+        left_s = self.plan.seconds(self.costs, self.tries)
         limit_s = self.planner.left_s
         return (
-            f"{shown}; {so_far}; about {in_words(max(0.0, left_s if limit_s is None else min(left_s, limit_s)))} left"
+            f"{shown}; {so_far}; about {in_words(left_s if limit_s is None else max(0.0, min(left_s, limit_s)))} left"
         )
 
     def _cost(self, found: Try) -> str:

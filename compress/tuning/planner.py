@@ -1,7 +1,7 @@
 """What to try, and what all of it takes: within the hours that the user gives, before and after it is measured."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
@@ -76,11 +76,12 @@ class Planner:
             say(f"auto: the work before the tries took {took}, so there is no time for a student; give more --hours")
         return least
 
-    def larger(self, done: Plan, costs: Costs) -> Plan | None:
-        """What goes on from a plan whose tries left time over, by what they took; None where that is too little."""
+    def larger(self, done: Plan, costs: Costs, goes_on: Callable[[Plan], bool]) -> Plan | None:
+        """What ``goes_on`` from a plan whose tries left time over, by what they took; None where that is too little."""
         if self.left_s is None:  # nothing was left out for want of time
             return None
-        found = larger_plan(self._candidates, self._lengths, costs, self.left_s, done)
+        tries = self.ground.memory.tries
+        found = larger_plan(self._candidates, self._lengths, costs, self.left_s, done, tries, goes_on)
         if found is not None:
             say(f"auto: there is time for more: {_summary(found)}")
         return found

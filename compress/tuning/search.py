@@ -25,7 +25,7 @@ _STATIC_GAIN = 1.1  # at most, of the latency
 _SIZE_NOT_KNOWN = 0.0  # megabytes, which no limit is below
 _SHARES = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1)  # of the candidates and of the full length, in smaller and smaller plans
 
-_Fits = Callable[[Candidate, float], bool]  # whether so many epochs fit into the time that is left
+_Fits = Callable[[Candidate, float], bool]  # whether so many epochs of it fit into the time that is left
 
 
 @dataclass(frozen=True)
@@ -89,25 +89,29 @@ class Plan:
     rungs: Sequence[float]
     cascades: int = 0
 
-    def seconds(self, costs: Costs) -> float:
-        """About what it takes: all first looks, then two of middling cost on each rung, two variants, the cascades."""
+    def seconds(self, costs: Costs, tries: Sequence[Try] = ()) -> float:
+        """About what it takes: all first looks, then two of middling cost on each rung, two variants, the cascades.
+
+        What was tried of it takes nothing more.
+        """
         students = self.candidates[1:]
-        total = sum(costs.seconds(each, self.rungs[0]) for each in self.candidates)
+        tried = {(each.candidate, each.epochs) for each in tries}
+        looks = [(each, self.rungs[0] if each.command else 0) for each in self.candidates]
+        total = sum(costs.seconds(each, epochs) for each, epochs in looks if (each.title, epochs) not in tried)
         typical = Candidate("", "distill", {}, float(np.mean([each.share for each in students] or [1.0])), 0.0)
         for rung in self.rungs[1:]:
-            total += min(2, len(students)) * costs.seconds(typical, rung)
-        return total + 2 * costs.other_s + self.cascades * costs.cascade_s
+            left = min(2, len(students)) - sum(epochs == rung for _, epochs in tried)
+            total += max(0, left) * costs.seconds(typical, rung)
+        variants = len({title for title, _ in tried} - {each.title for each in self.candidates})
+        return total + max(0, 2 - variants) * costs.other_s + self.cascades * costs.cascade_s
 
-    def after(self, done: "Plan") -> "Plan":
-        """What goes on from another plan, all of whose tries are made: its candidates and its first looks stay."""
+    def after(self, done: "Plan", tries: Sequence[Try]) -> "Plan":
+        """What goes on from another plan, after these tries: its candidates and its first looks stay."""
         itself, *others = [*done.candidates, *(each for each in self.candidates if each not in done.candidates)]
-        longer = [rung for rung in self.rungs if rung > done.rungs[-1]] or done.rungs[1:]
         every = [itself, *sorted(others, key=lambda each: each.share)]
-        return Plan(every, [done.rungs[0], *longer], max(self.cascades, done.cascades))
-
-    def exceeds(self, other: "Plan") -> bool:
-        """Whether it has more candidates or trains them longer."""
-        return len(self.candidates) > len(other.candidates) or self.rungs[-1] > other.rungs[-1]
+        trained = max([done.rungs[0], *(each.epochs for each in tries)])
+        rungs = [rung for rung in done.rungs if rung <= trained] + [rung for rung in self.rungs if rung > trained]
+        return Plan(every, rungs, max(self.cascades, done.cascades))
 
 
 def plan(
@@ -123,12 +127,17 @@ def plan(
 
 
 def larger_plan(
-    candidates: Sequence[Candidate], lengths: Lengths, costs: Costs, left_s: float, done: Plan
+    candidates: Sequence[Candidate],
+    lengths: Lengths,
+    costs: Costs,
+    left_s: float,
+    done: Plan,
+    tries: Sequence[Try],
+    goes_on: Callable[[Plan], bool],
 ) -> Plan | None:
-    """The largest that goes on from a plan whose tries are all made, its cascades not; None where nothing fits."""
-    spent_s = done.seconds(costs) - done.cascades * costs.cascade_s
-    plans = [each.after(done) for each in _plans(candidates, lengths, done.cascades)]
-    return next((each for each in plans if each.exceeds(done) and each.seconds(costs) - spent_s <= left_s), None)
+    """The largest that fits into the time left and ``goes_on`` from a plan of which no more is tried; or None."""
+    plans = (each.after(done, tries) for each in _plans(candidates, lengths, done.cascades))
+    return next((each for each in plans if each.seconds(costs, tries) <= left_s and goes_on(each)), None)
 
 
 def _plans(candidates: Sequence[Candidate], lengths: Lengths, cascades: int) -> list[Plan]:
@@ -164,7 +173,7 @@ def next_try(
         seconds = costs.other_s if is_trained(candidate, epochs) else costs.seconds(candidate, epochs)
         return left_s is None or seconds <= left_s
 
-    return _first_look(wanted, tries, fits) or _longer_or_variant(wanted, tries, goals, fits)
+    return _first_look(wanted, tries, fits) or _longer_or_variant(wanted, tries, goals, fits, is_trained)
 
 
 def _first_look(wanted: Plan, tries: Sequence[Try], fits: _Fits) -> tuple[Candidate, float] | None:
@@ -179,27 +188,33 @@ def _first_look(wanted: Plan, tries: Sequence[Try], fits: _Fits) -> tuple[Candid
     return None
 
 
-def _longer_or_variant(wanted: Plan, tries: Sequence[Try], goals: Goals, fits: _Fits) -> tuple[Candidate, float] | None:
-    """The next rung of what promises most; once that is trained to the end, its variants."""
+def _longer_or_variant(
+    wanted: Plan, tries: Sequence[Try], goals: Goals, fits: _Fits, is_trained: _Fits
+) -> tuple[Candidate, float] | None:
+    """The next rung of what promises most; once that is trained to the end, or as long as it can be, its variants."""
     tried = {(each.candidate, each.epochs) for each in tries}
     finished: list[tuple[Candidate, float]] = []
-    for candidate, epochs in _by_promise(wanted, tries, goals):
+    for candidate, epochs, now in _by_promise(wanted, tries, goals):
         longer = [rung for rung in wanted.rungs if rung > epochs] if candidate.command else []
+        variants = [(each, epochs) for each in candidate.variants()]
         if longer and (candidate.title, longer[0]) not in tried:
             if fits(candidate, longer[0]):
                 return candidate, longer[0]
             if finished:  # the teacher promises more than this student, and the next ones promise less still
                 break
+            if goals.max_drop is not None and goals.met_by(now):  # and the next ones are slower
+                finished = [one for one in variants if is_trained(*one)]
+                break
         if not longer:
-            finished = finished or [(each, epochs) for each in candidate.variants()]
+            finished = finished or variants
             # Where the fastest is wanted a student is trained to the end, though the teacher alone may promise enough.
             if candidate.command or goals.max_drop is None:
                 break
     return next((one for one in finished if (one[0].title, one[1]) not in tried and fits(*one)), None)
 
 
-def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[tuple[Candidate, float]]:
-    """Each candidate that has a model, with the epochs of its longest training; the most promising first.
+def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[tuple[Candidate, float, Figures]]:
+    """Each candidate that has a model, with the epochs and figures of its longest training; most promising first.
 
     Where one may keep to the limits of latency and size those that cannot are left out: no training changes that. Of a
     latency the lower end of its interval counts, since what is left out is never timed again.
@@ -218,10 +233,10 @@ def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[tuple[
         promised = replace(now, loss=now.loss * prod(left[rung] for rung in to_come))
         lowest_ms = min(each.ms_ci95[0] for each in made if each.candidate == candidate.title)
         may_keep = goals.within_limits(_at_best(candidate, replace(now, ms=lowest_ms)))
-        found.append((goals.rank(promised), candidate, epochs, may_keep))
+        found.append((goals.rank(promised), candidate, epochs, now, may_keep))
     some_may = any(may_keep for *_, may_keep in found)
     ranked = sorted(found, key=lambda one: one[0])
-    return [(candidate, epochs) for _, candidate, epochs, may_keep in ranked if may_keep or not some_may]
+    return [(candidate, epochs, now) for _, candidate, epochs, now, may_keep in ranked if may_keep or not some_may]
 
 
 def _at_best(candidate: Candidate, found: Figures) -> Figures:

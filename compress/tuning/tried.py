@@ -1,6 +1,5 @@
 """One try: a model is made, then judged; what fails is a try too."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,17 +15,14 @@ from compress.tuning.judge import Judge
 from compress.tuning.tries import Try
 
 
-def make_and_judge(ground: Ground, judge: Judge, candidate: Candidate, epochs: float, *, keep: bool) -> Try:
-    """A candidate after so many epochs; ``keep`` its PyTorch model, of which variants may be made later."""
+def make_and_judge(ground: Ground, judge: Judge, candidate: Candidate, epochs: float) -> Try:
+    """A candidate after so many epochs."""
 
     def make() -> float:
         done = ground.run(ground.steps_of(candidate, epochs))
         return sum(result.seconds for result in done.values() if result.step == candidate.command)
 
-    found = _tried(ground, judge, Try(candidate.title, epochs), make)
-    if candidate.command and not keep:
-        shutil.rmtree(ground.tries / candidate.trained(epochs), ignore_errors=True)
-    return found
+    return _tried(ground, judge, Try(candidate.title, epochs), make)
 
 
 def join_and_judge(ground: Ground, judge: Judge, pair: Pair) -> Try:

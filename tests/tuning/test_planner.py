@@ -17,6 +17,7 @@ from compress.tuning.memory import Memory
 from compress.tuning.planner import Planner
 from compress.tuning.search import Costs
 from compress.tuning.teacher import teacher_settings
+from compress.tuning.tries import Try
 
 
 @pytest.fixture(scope="module")
@@ -99,19 +100,22 @@ def test_time_that_tries_leave_over_is_for_a_larger_plan_until_there_is_none(
     monkeypatch.setitem(ground.memory.facts, "whole", {"try_s": 60.0, "int8_ms": 1.0, "teacher_ms": 2.0})
     here = Planner(replace(ground, config=AutoConfig(max_drop=1.0, hours=0.5)))
     first, learned = here.plan(), Costs(epoch_s=30.0, other_s=15.0)
-    spent_s = first.seconds(learned)
+    made = [Try(each.title, first.rungs[0] if each.command else 0) for each in first.candidates]
+    monkeypatch.setattr(ground.memory, "tries", made)
+    spent_s = 600.0
     monkeypatch.setattr(Memory, "spent_s", property(lambda _: spent_s))
-    second = here.larger(first, learned)
+    second = here.larger(first, learned, lambda _: True)
     assert second is not None
-    assert second.exceeds(first)
+    assert len(second.candidates) > len(first.candidates)
     assert second.rungs[0] == first.rungs[0]
     assert all(each in second.candidates for each in first.candidates)
-    assert second.seconds(learned) - first.seconds(learned) <= 1800 - planner.END_S - spent_s
-    assert here.larger(first, Costs(1e4, 1e4)) is None
+    assert second.seconds(learned, made) <= 1800 - planner.END_S - spent_s
+    assert here.larger(first, learned, lambda _: False) is None
+    assert here.larger(first, Costs(1e4, 1e4), lambda _: True) is None
     spent_s = 1800.0
-    assert here.larger(first, learned) is None
+    assert here.larger(first, learned, lambda _: True) is None
     without_limit = Planner(replace(ground, config=AutoConfig(max_drop=1.0)))
-    assert without_limit.larger(without_limit.plan(), learned) is None
+    assert without_limit.larger(first, learned, lambda _: True) is None
 
 
 def test_models_are_joined_only_where_the_bound_of_a_cascade_is_of_the_loss_and_can_be_shown(ground: Ground) -> None:

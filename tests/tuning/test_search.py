@@ -8,7 +8,7 @@ import pytest
 from compress.modeling.widths import Architecture, Cut, Widths
 from compress.tuning.candidates import Candidate, Whole, candidates_of, depths, likeliest
 from compress.tuning.goals import Goals
-from compress.tuning.search import Costs, Lengths, Plan, next_try, plan, smallest_plan
+from compress.tuning.search import Costs, Lengths, Plan, larger_plan, next_try, plan, smallest_plan
 from compress.tuning.tries import Try, best, figures, front, settled
 
 MINILM = Architecture("bert", 384, 32, 30522, 512, 2, 77, "gelu")
@@ -219,16 +219,52 @@ def test_a_look_that_was_shorter_than_the_plan_wants_is_no_obstacle() -> None:
 def test_what_goes_on_from_a_plan_repeats_none_of_its_looks() -> None:
     every = candidates()
     done = Plan([every[0], *every[2:5]], [0.1, 0.3], 2)
-    found = Plan(likeliest(every, 7), [0.15, 0.45, 1], 0).after(done)
-    assert found.rungs == [0.1, 0.45, 1]
+    looks = [tried(each, 0.1, 1) for each in done.candidates]
+    larger = Plan(likeliest(every, 7), [0.15, 0.45, 1], 0)
+    found = larger.after(done, looks)
+    assert found.rungs == [0.1, 0.15, 0.45, 1]
+    assert larger.after(done, [*looks, tried(done.candidates[-1], 0.3, 1)]).rungs == [0.1, 0.3, 0.45, 1]
     assert found.cascades == 2
     assert [each for each in every if each in found.candidates] == found.candidates
     assert {each.title for each in done.candidates} <= {each.title for each in found.candidates}
-    looks = [tried(each, 0.1, 1) for each in done.candidates]
     chosen = next_try(found, looks, WITHIN_A_POINT, COSTS, None, made_before)
     assert chosen is not None
     assert chosen[0] not in done.candidates
-    assert done.after(done) == done
+    assert done.after(done, [*looks, tried(done.candidates[-1], 0.3, 1)]) == done
+
+
+def test_of_a_plan_that_is_partly_done_the_rest_is_left_and_what_was_too_dear_of_it_is_not_counted_as_done() -> None:
+    wanted = Plan([candidates()[0], *candidates()[2:5]], [2, 7, 20])
+    tries: list[Try] = []
+    left_s = [wanted.seconds(COSTS)]
+    while (chosen := next_try(wanted, tries, WITHIN_A_POINT, COSTS, None, made_before)) is not None:
+        tries.append(tried(*chosen, 20))
+        left_s.append(wanted.seconds(COSTS, tries))
+    assert left_s == sorted(left_s, reverse=True)
+    assert left_s[-1] < left_s[0] / 2
+    looks = tries[: len(wanted.candidates)]
+    affordable = COSTS.seconds(wanted.candidates[-1], 7)
+    found = larger_plan(candidates(), LENGTHS, COSTS, affordable, wanted, looks, lambda _: True)
+    assert found is not None
+    assert found.seconds(COSTS, looks) <= affordable
+    assert larger_plan(candidates(), LENGTHS, COSTS, 1e9, wanted, looks, lambda _: False) is None
+
+
+def test_a_model_that_meets_the_goal_and_cannot_be_trained_longer_gets_its_variants_and_no_slower_one_does() -> None:
+    itself, small, *_ = candidates()
+    looks = [tried(itself, 0, 20), replace(tried(small, 7, 20), loss=0.6)]
+
+    def chosen(is_there: bool) -> tuple[str, float] | None:
+        left_s = 3 * COSTS.other_s
+        found = next_try(
+            Plan([itself, small], [7, 20]), looks, WITHIN_A_POINT, COSTS, left_s, lambda _, n: is_there and n == 7
+        )
+        return None if found is None else (found[0].title, found[1])
+
+    assert chosen(True) == (f"{small.name}-fewer-words", 7)
+    assert chosen(False) is None
+    looks[1] = replace(looks[1], loss=5.0)  # only the teacher is within a point
+    assert chosen(True) == (f"{itself.name}-fewer-words", 0)
 
 
 def test_without_time_the_model_as_it_is_stands_alone() -> None:
