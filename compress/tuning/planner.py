@@ -29,6 +29,8 @@ from compress.tuning.teacher import (
 _UNSURE = 1.2  # sizes and latencies are known beforehand to within this
 _CUTS_AT_MOST = 1 / 3  # of the hours, for measuring what may be cut
 _TRAINED_TO_ANSWERED = 4.0  # time of training with a text over that of its answer in int8, a guess
+_ANSWERED_TO_TRAINED = 1 / 3  # time of a text's answer in PyTorch over that of training with it
+_VALIDATIONS = 2  # in an epoch, by default
 _TRY_S, END_S = 15.0, 60.0  # a try but for its training, the report: guesses
 
 
@@ -99,8 +101,15 @@ class Planner:
 
     def costs(self) -> Costs:
         """What a try takes, as far as it is known before the first one."""
-        whole = self.ground.memory.facts.get("whole")
-        return Costs(self._epoch_s(student_batch(self.ground.data)), _TRY_S if whole is None else whole["try_s"])
+        ground, whole = self.ground, self.ground.memory.facts.get("whole")
+        alone_s, texts, validated = (
+            self._epoch_s(student_batch(ground.data)),
+            len(ground.data.train),
+            len(ground.choosing),
+        )
+        answers_s = alone_s * _ANSWERED_TO_TRAINED * (texts + validated) / texts
+        epoch_s = alone_s * (1 + _VALIDATIONS * _ANSWERED_TO_TRAINED * validated / texts)
+        return Costs(epoch_s, _TRY_S if whole is None else whole["try_s"], answers_s)
 
     def _epoch_s(self, batch_size: int = TEACHER_BATCH) -> float:
         """About what an epoch of the whole teacher takes, in batches of so many texts."""

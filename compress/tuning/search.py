@@ -30,10 +30,14 @@ _Fits = Callable[[Candidate, float], bool]  # whether so many epochs of it fit i
 
 @dataclass(frozen=True)
 class Costs:
-    """What a try takes: ``epoch_s`` an epoch of a student as large as the teacher, ``other_s`` all but training."""
+    """What a try takes: ``epoch_s`` an epoch of a student as large as the teacher, ``other_s`` all but training.
+
+    ``answers_s`` is what the teacher's answers take, before the first training.
+    """
 
     epoch_s: float
     other_s: float
+    answers_s: float = 0.0
 
     def seconds(self, candidate: Candidate, epochs: float) -> float:
         """A try of ``candidate``; frozen tables and the head cost something however few layers there are."""
@@ -49,13 +53,11 @@ class Costs:
         by_name = {candidate.title: candidate for candidate in candidates}
         done = [(by_name[each.candidate], each) for each in tries if each.candidate in by_name and not each.failed]
         trained = [(each, found) for each, found in done if each.command and found.train_s]
-        expected = sum(self.seconds(each, found.epochs) - self.other_s for each, found in trained)
+        expected = self.answers_s + sum(self.seconds(each, found.epochs) - self.other_s for each, found in trained)
         took = sum(found.train_s for _, found in trained)
         others = [found.seconds - found.train_s for _, found in done]
-        return Costs(
-            self.epoch_s * took / expected if expected else self.epoch_s,
-            float(np.mean(others)) if others else self.other_s,
-        )
+        slower = took / expected if took else 1.0
+        return Costs(self.epoch_s * slower, float(np.mean(others)) if others else self.other_s, self.answers_s * slower)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ class Plan:
             left = min(2, len(students)) - sum(epochs == rung for _, epochs in tried)
             total += max(0, left) * costs.seconds(typical, rung)
         variants = len({title for title, _ in tried} - {each.title for each in self.candidates})
-        return total + max(0, 2 - variants) * costs.other_s + self.cascades * costs.cascade_s
+        answers_s = 0.0 if any(each.train_s for each in tries) else costs.answers_s
+        return total + answers_s + max(0, 2 - variants) * costs.other_s + self.cascades * costs.cascade_s
 
     def after(self, done: "Plan", tries: Sequence[Try]) -> "Plan":
         """What goes on from another plan, after these tries: its candidates and its first looks stay."""

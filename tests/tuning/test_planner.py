@@ -73,7 +73,9 @@ def test_students_are_priced_at_their_own_batch_size_and_the_teacher_at_its(
         here = Planner(replace(ground, bare=bare))
         here.tell()
         took.append(facts["estimated_s"])
-        assert here.costs().epoch_s == 50
+        costs, texts, validated = here.costs(), len(ground.data.train), len(ground.choosing)
+        assert costs.epoch_s == pytest.approx(50 * (1 + 2 / 3 * validated / texts))  # with its two validations
+        assert costs.answers_s == pytest.approx(50 / 3 * (texts + validated) / texts)
     assert took[1] - took[0] == pytest.approx(100 * teacher_settings(ground.data)["epochs"])
 
 

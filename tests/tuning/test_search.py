@@ -301,6 +301,12 @@ def test_costs_are_learned_from_what_tries_took() -> None:
     learned = COSTS.learned(took, every)
     assert learned.epoch_s == pytest.approx(2 * COSTS.epoch_s)
     assert learned.other_s == pytest.approx(20)
+    first = replace(took[0], train_s=took[0].train_s + 2 * 100)  # which had to wait for the teacher's answers
+    with_answers = replace(COSTS, answers_s=100).learned([first, took[1]], every)
+    assert with_answers.epoch_s == pytest.approx(2 * COSTS.epoch_s)
+    wanted = Plan(every, [2, 7, 20])
+    assert wanted.seconds(replace(COSTS, answers_s=100)) == pytest.approx(wanted.seconds(COSTS) + 100)
+    assert wanted.seconds(replace(COSTS, answers_s=100), took) == pytest.approx(wanted.seconds(COSTS, took))
 
 
 def test_the_luckiest_of_many_alike_is_not_taken_for_the_best() -> None:
