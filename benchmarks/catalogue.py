@@ -18,7 +18,8 @@ class Benchmark:
 
     Attributes:
         what: what it shows.
-        command: as it is typed in the repository's root, on the demo's models and the data in ``../shared/data``.
+        command: as it is typed in the repository's root, on the demo's models or a published one, and the data in
+            ``../shared/data``.
         keeps: what it leaves in ``results/``, with ``*`` where that is a file a data set or kind; None: it prints.
         printed: what it prints is what is kept.
         quick: the part of it that ``make bench-quick`` runs, ``{out}`` being a file for its results.
@@ -37,6 +38,7 @@ DEMO, SHARED = "runs/demo/data", "../shared/data"
 TEACHER, STUDENT, PRUNED, ONNX, INT8 = (
     f"runs/demo/{name}" for name in ("teacher", "student", "pruned", "onnx", "int8")
 )
+BANKING77 = "models/banking77/balanced"  # what the figures of serving are of: every clone has it
 BENCHMARKS = (
     Benchmark("the demo's table", "compress demo --out runs/demo", "demo.json"),
     Benchmark("the demo on 2 cores without VNNI", "compress demo --out runs/demo", "demo-avx2.json", elsewhere=True),
@@ -132,25 +134,25 @@ BENCHMARKS = (
     ),
     Benchmark(
         "memory of a loaded model over 100,000 texts of mixed length",
-        f"python -m benchmarks.resident {INT8}",
+        f"python -m benchmarks.resident {BANKING77}",
         "resident.json",
-        quick=f"python -m benchmarks.resident {INT8} --texts 5000 --out {{out}}",
+        quick=f"python -m benchmarks.resident {BANKING77} --texts 5000 --out {{out}}",
     ),
     Benchmark(
         "MB and ms with 0.5, 1 and 2 CPUs",
-        f"python -m benchmarks.container {INT8}",
+        f"python -m benchmarks.container {BANKING77}",
         "container.json",
-        quick=f"python -m benchmarks.container {INT8} --texts 200 --rounds 1 --out {{out}}",
+        quick=f"python -m benchmarks.container {BANKING77} --texts 200 --rounds 1 --out {{out}}",
     ),
     Benchmark(
         "Spark and Ray in local mode over 100,000 rows, with 1 and 2 workers",
-        f"python -m benchmarks.clusters {INT8}",
+        f"python -m benchmarks.clusters {BANKING77}",
         "clusters.json",
         elsewhere=True,
     ),
     Benchmark(
         "a service under load, against bulk throughput",
-        f"python -m benchmarks.serving {INT8} {DEMO}/test.jsonl",
+        f"python -m benchmarks.serving {BANKING77} {SHARED}/banking77/test.csv",
         "serving*.json",
     ),
     Benchmark(
@@ -320,7 +322,7 @@ def conditions(path: Path) -> str:
     document = json.loads(text.splitlines()[0] if path.suffix == ".jsonl" else text)
     machine = document.get("machine")
     if not machine:
-        return _UNKNOWN
+        return str(document.get("about", _UNKNOWN))  # in the words of whoever measured it
     day = document.get("created", "")[:10]
     beside = (f"beside {one}" for one in [document.get("beside")] if one)
     return ", ".join((*_machine(machine), *beside, day or f"day {_UNKNOWN}"))

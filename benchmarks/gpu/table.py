@@ -124,5 +124,5 @@ def _said(goal: Row) -> str:
     if goal["found"] is None:
         return f"{goal['wanted']:g}x wanted, not measured"
     least = goal.get("least_ms_known") or goal.get("least_ms_measured")
-    arithmetic = f", whose products alone take {least:.3f} ms on this card" if least else ""
-    return f"{goal['found']:.2f}x of {goal['wanted']:g}x, by {goal['way']} at {goal['whole_ms']:.2f} ms{arithmetic}"
+    bound = f", of which the card needs at least {least:.2g} ms" if least else ""
+    return f"{goal['found']:.2f}x (goal {goal['wanted']:g}x), with {goal['way']}; {goal['whole_ms']:.2f} ms{bound}"

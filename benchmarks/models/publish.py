@@ -52,7 +52,10 @@ def publish(search: Path, name: str, data: str, model: str | None = None, report
         finish_onnx_folder(folder, f"models/{name}", manifest)
         card = folder / _CARD
         found = "" if model else results.get("search", {}).get("found", "")
-        card.write_text(card.read_text(encoding="utf-8") + _more(name, figures, found), encoding="utf-8")
+        text = card.read_text(encoding="utf-8")
+        if not figures["kept"]:
+            text = _of_one_to_make(text, name, [one.name for one in made if one.name][-1])
+        card.write_text(text + _more(name, figures, found), encoding="utf-8")
         (folder / RECIPE).write_text(recipe, encoding="utf-8")
         (folder / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         if figures["kept"]:
@@ -60,6 +63,17 @@ def publish(search: Path, name: str, data: str, model: str | None = None, report
         else:
             _leave_out_the_model(folder)
     return out
+
+
+def _of_one_to_make(card: str, name: str, last: str) -> str:
+    """The card of a model that is left out: first of all how to make one, and that one is loaded below."""
+    title, folder = f"# models/{name}\n", f"runs/{name}/{last}"
+    first = (
+        f"\nThe model itself is too large for the repository: `compress run models/{name}/{RECIPE} --out runs/{name}` "
+        f"makes one like it in `{folder}`.\n"
+    )
+    about, heading, loading = card.replace(title, title + first, 1).partition("\n## How to load it\n")
+    return about + heading + loading.replace(f"models/{name}", folder)
 
 
 def figures_of(results: Row, source: Path, made: list[Made]) -> Row:
@@ -113,11 +127,6 @@ def _more(name: str, figures: Row, found: str) -> str:
     )
     doubts = "".join(f"\n- {one}" for one in figures["warnings"])
     again = f"`python -m benchmarks.models check {name} --data FOLDER` makes this very one again and compares."
-    if not figures["kept"]:
-        again += (
-            " The model itself is too large for the repository: "
-            f"`compress run models/{name}/{RECIPE} --out runs/{name}` makes one like it, in a folder there."
-        )
     sections = {"On the test texts": "\n".join([*lines, "", where]) + doubts, "How it was found": found}
     sections["How to make it again"] = again
     return "".join(f"\n## {title}\n\n{text}\n" for title, text in sections.items() if text)

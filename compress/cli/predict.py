@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def add_predict_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of the command."""
-    parser.add_argument("model", metavar="MODEL", help="a folder that export or quantize wrote")
+    parser.add_argument("model", metavar="MODEL", help="an ONNX folder of export, quantize, calibrate or cascade")
     parser.add_argument(
         "texts", metavar="TEXT", nargs="*", help="texts; without any, one a line from stdin; a pair has a tab"
     )

@@ -11,7 +11,9 @@ from compress.progress import say
 
 def add_serve_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of the command."""
-    parser.add_argument("models", metavar="[NAME=]MODEL", nargs="+", help="folders that export or quantize wrote")
+    parser.add_argument(
+        "models", metavar="[NAME=]MODEL", nargs="+", help="ONNX folders of export, quantize, calibrate or cascade"
+    )
     parser.add_argument(
         "--host", default="127.0.0.1", help="the address to listen on; 0.0.0.0: all (default: this machine)"
     )

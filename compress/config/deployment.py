@@ -65,7 +65,8 @@ class QuantizeConfig(ThreadsConfig):
     )
     for_: Literal["openvino"] | None = setting(
         None,
-        "write static activations as OpenVINO and TensorRT compute them (QDQ); default: as onnxruntime does",
+        "write static activations as OpenVINO computes them (QDQ; meant for TensorRT, not tried); default: as "
+        "onnxruntime does",
         alias="for",
     )
 

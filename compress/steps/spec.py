@@ -94,7 +94,8 @@ _STEPS = (
         "remove layers, attention heads, FFN neurons and unused tokens, and train to recover",
         (ModelInput("model", _CLASSIFIER),),
         "compress.steps.training",
-        usage="(--speedup X | --target-latency-ms X | --heads R --ffn R | --vocabulary)",
+        usage="(--speedup X | --target-latency-ms X | --heads R | --ffn R | --layers L | --hidden-size N | "
+        "--vocabulary)",
     ),
     StepSpec(
         "export",

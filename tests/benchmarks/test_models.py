@@ -120,7 +120,12 @@ def test_a_large_model_is_published_as_its_recipe(search: Path, monkeypatch: pyt
     put(search, "reviews/large")
     out = put(search, "reviews/large")
     assert sorted(path.name for path in out.iterdir()) == ["README.md", FIGURES, RECIPE]
-    assert "too large" in (out / "README.md").read_text(encoding="utf-8")
+    card = (out / "README.md").read_text(encoding="utf-8")
+    about = card.partition("\n# models/reviews/large\n")[2].strip()
+    assert about.startswith("The model itself is too large")
+    assert "makes one like it in `runs/reviews/large/int8`." in about.partition("\n")[0]
+    assert 'compress.load("runs/reviews/large/int8")' in card
+    assert '("models/reviews/large' not in card
     assert "its recipe |" in listing.table()
 
 
