@@ -173,15 +173,15 @@ def percentile_interval(values: Floats) -> Interval:
     return float(low), float(high)
 
 
-def measure_accuracy(metric: str, predicted: Indicators, true: Indicators, seed: int) -> Accuracy:
+def measure_accuracy(metric: str, predicted: Indicators, true: Indicators, seed: int, *, positive: int = 1) -> Accuracy:
     """The metric of ``predicted`` against ``true`` (both ``[n, labels]``) and its interval.
 
     Accuracy is a proportion and gets Wilson's score interval (Wilson 1927), which keeps its coverage near 100%, where
     a bootstrap of no mistakes has no width (Brown, Cai and DasGupta 2001). F1 and macro-F1 get the percentile
     bootstrap (Efron 1979), and Wilson's where all resamples agree: mistakes spread evenly over the labels would cost
-    F1 what they cost accuracy.
+    F1 what they cost accuracy. ``positive`` is the column that f1 is of.
     """
-    counts = text_counts(metric, predicted, true)
+    counts = text_counts(metric, predicted, true, positive=positive)
     n = len(counts)
     whole = counts.sum(axis=0)
     value = float(from_counts(metric, whole, n))

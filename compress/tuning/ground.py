@@ -13,7 +13,14 @@ from compress.clock import Stopwatch
 from compress.config import AutoConfig, DataConfig
 from compress.data import Dataset, Split, read_dataset, write_dataset
 from compress.evaluation.balance import measure_balance
-from compress.evaluation.metrics import choose_metric, measure_accuracy, predictions, training_metric, truth
+from compress.evaluation.metrics import (
+    choose_metric,
+    measure_accuracy,
+    positive_column,
+    predictions,
+    training_metric,
+    truth,
+)
 from compress.machine import usable_cpus
 from compress.modeling.checkpoint import Checkpoint, is_classifier, load_classifier, load_for_finetuning
 from compress.modeling.widths import Architecture, Widths
@@ -128,8 +135,22 @@ class Ground:
         """All steps that make a candidate's int8 model; the last writes it."""
         name = TEACHER if self.bare else self._given
         training = student_settings(self.checkpoint, self.data) | self._asked_metric if candidate.command else {}
-        int8 = {"max_drop": min(100.0, max(1.0, 200 / len(self.choosing))), "metric": self.metric}
+        # The teacher is measured whatever it loses: a search without it could not begin.
+        max_drop = 100.0 if candidate.title == ITSELF else self._finer_above
+        int8 = {"max_drop": max_drop, "metric": self.metric}
         return self.recipe(candidate.steps(name, epochs, training, int8))
+
+    @property
+    def _finer_above(self) -> float:
+        """The points above which a try is quantized in a finer form: what two texts can cost, and at least one."""
+        labels = self.checkpoint.labels
+        texts = truth(self.choosing.targets(labels, self.data.task), len(labels)).sum(axis=0)
+        equal = {  # texts of which each counts as much as one can in this metric
+            "accuracy": len(self.choosing),
+            "f1": texts[positive_column(labels)],
+            "macro_f1": min(texts[texts > 0], default=0) * len(labels) / 2,  # another label's F1 falls too
+        }[self.metric]
+        return min(100.0, max(1.0, 200 / max(1, float(equal))))
 
     def run(self, steps: Steps) -> Mapping[str, StepResult]:
         """Do the steps that are not done yet, on the halved data."""
@@ -155,7 +176,8 @@ class Ground:
         both = self._both
         right = truth(both.targets(labels, task), len(labels))
         balance = measure_balance(self.metric, labels, right)
-        found = measure_accuracy(self.metric, predictions(task, logits), right, seed=0)
+        positive = positive_column(labels)
+        found = measure_accuracy(self.metric, predictions(task, logits), right, seed=0, positive=positive)
         answer = ", ".join(balance.most_frequent) or "no label"
         check_better_than_a_constant(self.model, self.metric, found.value, balance.always, answer)
         if len(both) < _FEW_TEXTS:
@@ -173,7 +195,7 @@ class Ground:
             whole["teacher_ms"],
             self.tries / ITSELF,
             whole["int8_ms"],
-            whole.get("int8_mean_ms", whole["int8_ms"]),  # which searches that were begun earlier do not know
+            whole["int8_mean_ms"],
             self.threads,
             CpuWatch(),
         )
