@@ -5,6 +5,7 @@ any number where several may be.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,13 @@ def choose_metric(wanted: str | None, task: str, labels: int) -> str:
             f"metric f1 is for tasks of two labels, this one has {labels}{several}; use accuracy or macro_f1"
         )
     return wanted or ("macro_f1" if is_multi_label(task) else "accuracy")
+
+
+def reported_metric(history: Sequence[Mapping[str, Any]], task: str, labels: int) -> str:
+    """The metric that a model's training reported, see :func:`training_metric`, or the task's where it has no such."""
+    with suppress(CompressError):
+        return choose_metric(training_metric(history), task, labels)
+    return choose_metric(None, task, labels)
 
 
 def positive_column(labels: Sequence[str]) -> int:
