@@ -37,6 +37,7 @@ from compress.tuning.judge import Judge, look
 from compress.tuning.memory import Memory
 from compress.tuning.promise import divided
 from compress.tuning.teacher import check_better_than_a_constant, student_settings, teacher_settings
+from compress.tuning.tries import Try
 from compress.version import __version__
 
 TEACHER = "teacher"
@@ -77,7 +78,22 @@ class Ground:
         about: dict[str, Any] = {"model": digest_source(model), "data": data.digest, "version": __version__}
         about |= {"seed": config.seed, "metric": config.metric, "threads": config.threads or usable_cpus()}
         memory = Memory(folder, about, config.model_dump(mode="json"), forget=forget)
-        return cls(folder, model, config, data, *divided(data), start, bare, memory)
+        ground = cls(folder, model, config, data, *divided(data), start, bare, memory)
+        ground._forget_what_is_gone()
+        return ground
+
+    def _forget_what_is_gone(self) -> None:
+        """What the user has deleted of an earlier search is made again, not looked for."""
+
+        def is_there(found: Try) -> bool:
+            needed = [found.label, *filter(None, [found.small, found.large])]
+            return bool(found.failed) or all((self.tries / name).is_dir() for name in needed)
+
+        self.memory.keep_tries(is_there)
+        if self.bare and not self.teacher.is_dir():
+            self.memory.forget(TEACHER)
+        if not ((self.tries / ITSELF).is_dir() and self._answers.is_file()):
+            self.memory.forget("whole")
 
     def begin(self) -> None:
         """Write from now on: what is remembered, and the data for the tries."""
@@ -146,11 +162,11 @@ class Ground:
         labels = self.checkpoint.labels
         texts = truth(self.choosing.targets(labels, self.data.task), len(labels)).sum(axis=0)
         equal = {  # texts of which each counts as much as one can in this metric
-            "accuracy": len(self.choosing),
-            "f1": texts[positive_column(labels)],
-            "macro_f1": min(texts[texts > 0], default=0) * len(labels) / 2,  # another label's F1 falls too
+            "accuracy": float(len(self.choosing)),
+            "f1": float(texts[positive_column(labels)]),
+            "macro_f1": float(min(texts[texts > 0], default=0)) * len(labels) / 2,  # another label's F1 falls too
         }[self.metric]
-        return min(100.0, max(1.0, 200 / max(1, float(equal))))
+        return min(100.0, max(1.0, 200 / max(1.0, equal)))
 
     def run(self, steps: Steps) -> Mapping[str, StepResult]:
         """Do the steps that are not done yet, on the halved data."""
