@@ -67,6 +67,11 @@ class Manifest:
         return frozenset(file.name for file in self.files)
 
 
+def model_of_search(folder: Path) -> str:
+    """What to give in the place of the folder of a search: the best model in it; empty where it is none."""
+    return f"{folder / 'best'}" if (folder / "search.json").is_file() and (folder / "best").is_dir() else ""
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a whole folder; files that are missing, truncated or changed are refused by name."""
     path = folder / MANIFEST
@@ -75,7 +80,8 @@ def read_manifest(folder: Path) -> Manifest:
     if not folder.is_dir():
         raise CompressError(f"{folder}: no such folder; give the folder that a step wrote")
     if not path.is_file():
-        raise CompressError(f"{folder}: not a model folder, it has no {MANIFEST}; give the folder that a step wrote")
+        give = model_of_search(folder) or "the folder that a step wrote"
+        raise CompressError(f"{folder}: not a model folder, it has no {MANIFEST}; give {give}")
     try:
         manifest = _parse(path)
         for file in manifest.files:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from compress.data import read_dataset
 from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, digest_tree, read_manifest, write_manifest
 from compress.locks import _say_unlocked
+from compress.modeling.model_folder import check_place
 from compress.new_folder import OUR_MARKS, _beside, new_folder, unfinished
 from compress.progress import say
 from compress.recipes.run import digest_source
@@ -319,3 +321,10 @@ def test_a_home_folder_of_nobody_is_told(
     with pytest.raises(CompressError, match="~nobody-here/x: there is no such user's home folder"):
         use("~nobody-here/x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_given_the_folder_of_a_search_the_refusal_says_where_the_model_is(tmp_path: Path) -> None:
+    make(tmp_path / "search", {"search.json": "{}", "best/config.json": "{}"})
+    for read in (read_manifest, check_place):
+        with pytest.raises(CompressError, match=rf"not a model folder.*; give {re.escape(str(tmp_path))}/search/best$"):
+            read(tmp_path / "search")

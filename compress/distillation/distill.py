@@ -28,6 +28,7 @@ from compress.distillation.teacher_cache.outputs import (
 )
 from compress.distillation.teacher_cache.shard import LOGITS, size_bytes
 from compress.errors import CompressError
+from compress.evaluation.metrics import reported_metric
 from compress.machine import cache_root, processes
 from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
@@ -63,7 +64,8 @@ def distill(
     one's. ``answers`` take the place of the teachers' logits.
 
     The weights that are kept are those with the least divergence from the teachers on the validation texts; or those
-    with the best metric, if ``config`` names one, or there are no teachers' soft labels to learn.
+    with the best metric, if ``config`` names one, or there are no teachers' soft labels to learn. The metric is by
+    default the one that ``student.history`` reports last.
     """
     if config.freeze_embeddings is None:  # by default the teacher's own embeddings are not trained
         config = config.model_copy(update={"freeze_embeddings": answers is None and has_table_of(teacher, student)})
@@ -76,6 +78,9 @@ def distill(
         corpus = Corpus(student, data, config, text_columns, answers, Path(folder))
         own = corpus.read_by_student(encoded.train.encodings)
         by_teacher = config.metric is None and answers is None and "soft" in objective.weights
+        if config.metric is None:
+            metric = reported_metric(student.history, student.task, len(student.labels))
+            config = config.model_copy(update={"metric": metric})
         # The judge asks first: once it has its answers the teacher leaves the GPU, where the student may need it.
         chosen_by = judge([teacher, *others], corpus, encoded.validation) if by_teacher else None
         read = BatchSchedule(own.lengths, config, processes()).rows

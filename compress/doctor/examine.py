@@ -5,7 +5,7 @@ from pathlib import Path
 from compress.clock import Stopwatch
 from compress.doctor.speed import Finding, explain_speed
 from compress.errors import CompressError
-from compress.folder import LARGE, MANIFEST, SMALL, Manifest, read_manifest
+from compress.folder import LARGE, MANIFEST, SMALL, Manifest, model_of_search, read_manifest
 from compress.limits import Limits, find_limits
 from compress.machine import EXTRAS, describe_machine, int8_flags, lacking, usable_cpus
 
@@ -67,7 +67,8 @@ def _model(folder: Path) -> list[Finding]:
         )
         return [Finding("model", text)]
     if not (folder / MANIFEST).is_file():
-        raise CompressError(f"{folder}: not a model folder; give one that a step wrote, or a Hugging Face one")
+        give = model_of_search(folder) or "one that a step wrote, or a Hugging Face one"
+        raise CompressError(f"{folder}: not a model folder; give {give}")
     try:
         manifest = read_manifest(folder)
     except CompressError as error:

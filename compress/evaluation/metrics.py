@@ -5,6 +5,7 @@ any number where several may be.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,13 @@ def choose_metric(wanted: str | None, task: str, labels: int) -> str:
             f"metric f1 is for tasks of two labels, this one has {labels}{several}; use accuracy or macro_f1"
         )
     return wanted or ("macro_f1" if is_multi_label(task) else "accuracy")
+
+
+def reported_metric(history: Sequence[Mapping[str, Any]], task: str, labels: int) -> str:
+    """The metric that a model's training reported, see :func:`training_metric`, or the task's where it has no such."""
+    with suppress(CompressError):
+        return choose_metric(training_metric(history), task, labels)
+    return choose_metric(None, task, labels)
 
 
 def positive_column(labels: Sequence[str]) -> int:
@@ -173,15 +181,15 @@ def percentile_interval(values: Floats) -> Interval:
     return float(low), float(high)
 
 
-def measure_accuracy(metric: str, predicted: Indicators, true: Indicators, seed: int) -> Accuracy:
+def measure_accuracy(metric: str, predicted: Indicators, true: Indicators, seed: int, *, positive: int = 1) -> Accuracy:
     """The metric of ``predicted`` against ``true`` (both ``[n, labels]``) and its interval.
 
     Accuracy is a proportion and gets Wilson's score interval (Wilson 1927), which keeps its coverage near 100%, where
     a bootstrap of no mistakes has no width (Brown, Cai and DasGupta 2001). F1 and macro-F1 get the percentile
     bootstrap (Efron 1979), and Wilson's where all resamples agree: mistakes spread evenly over the labels would cost
-    F1 what they cost accuracy.
+    F1 what they cost accuracy. ``positive`` is the column that f1 is of.
     """
-    counts = text_counts(metric, predicted, true)
+    counts = text_counts(metric, predicted, true, positive=positive)
     n = len(counts)
     whole = counts.sum(axis=0)
     value = float(from_counts(metric, whole, n))

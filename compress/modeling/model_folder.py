@@ -13,7 +13,7 @@ from compress.data.dataset import some
 from compress.durable import parse_json
 from compress.errors import CompressError
 from compress.families import FAMILIES
-from compress.folder import MANIFEST, refuse_outside
+from compress.folder import MANIFEST, model_of_search, refuse_outside
 
 # In the order in which transformers looks for them.
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -34,7 +34,8 @@ def check_place(folder: Path) -> None:
         )
     if not (folder / "config.json").is_file():
         raise CompressError(
-            f"{folder}: not a model folder, it has neither {MANIFEST} nor config.json; give one that has"
+            f"{folder}: not a model folder, it has neither {MANIFEST} nor config.json; "
+            f"give {model_of_search(folder) or 'one that has'}"
         )
     _refuse_absent_content(folder / "config.json")
 

@@ -10,7 +10,7 @@ from compress.config import PruneConfig
 from compress.data import Dataset
 from compress.distillation.distill import distill
 from compress.errors import CompressError
-from compress.evaluation.metrics import choose_metric, positive_column, score
+from compress.evaluation.metrics import positive_column, reported_metric, score
 from compress.families.view import EncoderView
 from compress.latency.deployment import Deployment, deployment_of
 from compress.machine import torch_device
@@ -191,6 +191,6 @@ def _untrained(model: Checkpoint, validation: Examples, config: PruneConfig) -> 
     """The result of a training of no steps: the metric of ``model`` as it is on the validation texts."""
     logits = encoded_logits(TorchPredictor(model, torch_device(config.device)), list(validation.encodings))
     model.model.cpu()
-    metric = choose_metric(config.metric, model.task, len(model.labels))
+    metric = config.metric or reported_metric(model.history, model.task, len(model.labels))
     best = score(metric, logits, validation.targets, positive=positive_column(model.labels))
     return TrainingResult(metric, metric, best)

@@ -61,9 +61,10 @@ def distill(
 
         config, dataset, text_columns = job.config, job.dataset, job.config.unlabeled_text or job.data.text
         answers, (first, *others) = _teachers(job, sources, text_columns)
-        student = with_long_texts(replace(_student(first, job), long_texts=first.long_texts), config)
+        student = replace(_student(first, job), long_texts=first.long_texts, history=first.history)
+        student = with_long_texts(student, config)
         result = core(first, student, dataset, config, job.run_files(), text_columns, others=others, answers=answers)
-        student = replace(student, history=first.history, digest=first.digest, source=first.source)
+        student = replace(student, digest=first.digest, source=first.source)
         also = {"teachers": [str(source) for source in sources]} if others else {}
         return job.save_torch(student, result.as_metrics() | also)
 

@@ -64,7 +64,7 @@ def pairs(tries: Sequence[Try], goals: Goals, texts: int) -> list[Pair]:
     singles = [each for each in tries if not each.is_cascade]
     chosen = best(singles, goals)
     slowest_ms = chosen.ms if chosen else goals.latency_ms or math.inf
-    models = front(singles)
+    models = front(singles, goals)
     every = [Pair(small, large, _left(goals, large)) for small, large in combinations(models, 2)]
     fitting = [pair for pair in every if _fits(pair, goals, texts) and pair.expected_ms(texts) < slowest_ms]
     return sorted(fitting, key=lambda pair: pair.expected_ms(texts))[:_AT_MOST]

@@ -11,7 +11,7 @@ from compress.runtime.predictor import NotFiniteError
 from compress.steps.step import StepResult, history_entry
 from compress.tuning import outcome
 from compress.tuning.cascades import steps_of
-from compress.tuning.goals import Goals
+from compress.tuning.goals import Figures, Goals
 from compress.tuning.ground import Ground
 from compress.tuning.judge import Judge
 from compress.tuning.planner import Planner
@@ -35,7 +35,7 @@ class Ending:
         missed = promise.missed_words(self.goals.max_drop) if promise else broken
         found = " ".join(filter(None, [missed, self._found_words(chosen, promise, partial=partial)]))
         metrics = self._metrics(chosen, promise, missed=bool(missed), partial=partial)
-        outcome.write_front(ground.tries, ground.folder / "front", [each.label for each in front(ground.memory.tries)])
+        outcome.write_front(ground.tries, ground.folder / "front", [each.label for each in self._front])
         if chosen:
             self._write_winner(chosen, found, metrics, watch)
         else:
@@ -52,9 +52,19 @@ class Ending:
             )
         return StepResult("auto", ground.folder, watch.seconds, metrics)
 
+    @property
+    def _front(self) -> list[Try]:
+        return front(self.ground.memory.tries, self.goals)
+
+    @property
+    def _figures(self) -> dict[str, Figures]:
+        """What each model costs, by its name."""
+        made = self.ground.memory.made
+        return dict(zip((each.label for each in made), figures(made), strict=True))
+
     def _found_words(self, chosen: Try | None, promise: Promise | None, *, partial: bool) -> str:
         if chosen is None:
-            return f"No model meets the goals: {self.goals.nearest(figures(self.ground.memory.made))}."
+            return f"No model meets the goals: {self.goals.nearest(self._figures)}."
         memory = self.ground.memory
         held = len(self.ground.held)
         why = "it does not answer every held-back text" if held else "too few validation texts to hold some back"
@@ -65,7 +75,7 @@ class Ending:
 
     def _report(self, chosen: Try | None, found: str, warning: str, *, partial: bool) -> None:
         """The winner and the front beside the teacher, on the test texts; and all tries."""
-        ground, shown = self.ground, front(self.ground.memory.tries)
+        ground, shown = self.ground, self._front
         models = [ground.teacher, *([ground.folder / outcome.BEST] if chosen else [])]
         models += [ground.folder / "front" / each.label for each in shown if each != chosen]
         search = {
@@ -104,11 +114,12 @@ class Ending:
     def _metrics(self, chosen: Try | None, promise: Promise | None, *, missed: bool, partial: bool) -> dict[str, Any]:
         if chosen is None:
             return {}
+        ms = self._figures[chosen.label].ms  # what it was chosen by
         own = {
             "model": chosen.label,
             "tries": len(self.ground.memory.tries),
-            "speedup": round(self.goals.whole_ms / chosen.ms, 2),
-            "latency_ms": chosen.ms,
+            "speedup": round(self.goals.whole_ms / ms, 2),
+            "latency_ms": ms,
             "megabytes": chosen.megabytes,
             "int8_ms": self.ground.memory.facts["whole"]["int8_ms"],
             "search_s": round(self.ground.memory.seconds, 1),

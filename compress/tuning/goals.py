@@ -1,9 +1,10 @@
 """What the user asks for, which of two models serves it better, and how near the others came."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from compress.evaluation.comparison import is_within
 from compress.formatting import bare_ms, times
 
 _ALIKE = 1.05  # latencies within 5% of each other are taken for equal, and the smaller model is better
@@ -46,8 +47,8 @@ class Goals:
         excess = self._excess(found)
         return (excess, 0.0, found.megabytes, 0.0) if excess else (0.0, wanted[0], found.megabytes, wanted[1])
 
-    def nearest(self, models: Sequence[Figures]) -> str:
-        """In a line, how near ``models``, none of which meets all goals, came."""
+    def nearest(self, models: Mapping[str, Figures]) -> str:
+        """In a line, how near ``models``, by their names, came; none of them meets all goals."""
         return "; ".join(filter(None, (self._within_drop(models), self._within_limits(models))))
 
     @property
@@ -58,7 +59,7 @@ class Goals:
 
     def __str__(self) -> str:
         wanted = [
-            "" if self.max_drop is None else f"at most {_points(self.max_drop)} lost",
+            "" if self.max_drop is None else f"at most {points(self.max_drop)} lost",
             "" if self.latency_ms is None else f"at most {bare_ms(self.latency_ms)} ms a text",
             "" if self.megabytes is None else f"at most {self.megabytes:g} MB",
         ]
@@ -68,40 +69,51 @@ class Goals:
     def _excess(self, found: Figures) -> float:
         """How far the model is above the limits, all together; a point counts as much as a tenth of a limit."""
         over = [
-            0.0 if self.max_drop is None else max(0.0, found.loss - self.max_drop - 1e-9) / 10,
+            0.0 if self._keeps_to_drop(found) else (found.loss - (self.max_drop or 0.0)) / 10,
             0.0 if self.latency_ms is None else max(0.0, found.ms / self.latency_ms - 1),
             0.0 if self.megabytes is None else max(0.0, found.megabytes / self.megabytes - 1),
         ]
         return sum(over)
 
-    def _within_drop(self, models: Sequence[Figures]) -> str:
+    def _keeps_to_drop(self, found: Figures) -> bool:
+        return self.max_drop is None or is_within(found.loss, self.max_drop)
+
+    def _within_drop(self, models: Mapping[str, Figures]) -> str:
         if self.max_drop is None:
             return ""
-        within = [found for found in models if found.loss <= self.max_drop]
+        within = {name: found for name, found in models.items() if self._keeps_to_drop(found)}
         if not within:
-            return f"the least that is lost is {self._shown(min(models, key=lambda found: found.loss))}"
-        fastest = min(within, key=lambda found: found.ms)
-        return f"the fastest within {_points(self.max_drop)} is {self._speed(fastest)} at {fastest.megabytes:.1f} MB"
+            name, least = min(models.items(), key=lambda one: one[1].loss)
+            return f"the least that is lost is {self._shown(name, least)}"
+        name, fastest = min(within.items(), key=lambda one: one[1].ms)
+        size = f"{fastest.megabytes:.1f} MB"
+        return f"the fastest within {points(self.max_drop)} is {name}, {self._speed(fastest)} at {size}"
 
-    def _within_limits(self, models: Sequence[Figures]) -> str:
+    def _within_limits(self, models: Mapping[str, Figures]) -> str:
         if self.latency_ms is None and self.megabytes is None:
             return ""
-        if limited := [found for found in models if self.within_limits(found)]:
-            best = min(limited, key=lambda found: found.loss)
-            return f"{self._speed(best)} at {best.megabytes:.1f} MB costs {_points(best.loss)}"
-        fastest, smallest = (min(models, key=key) for key in (lambda found: found.ms, lambda found: found.megabytes))
+        if limited := {name: found for name, found in models.items() if self.within_limits(found)}:
+            name, best = min(limited.items(), key=lambda one: one[1].loss)
+            return f"{name}, {self._speed(best)} at {best.megabytes:.1f} MB, costs {_lost(best)}"
+        fastest = min(models.items(), key=lambda one: one[1].ms)
+        smallest = min(models.items(), key=lambda one: one[1].megabytes)
         extremes = [
-            "" if self.latency_ms is None else f"the fastest is {self._shown(fastest)}",
-            "" if self.megabytes is None else f"the smallest is {self._shown(smallest)}",
+            "" if self.latency_ms is None else f"the fastest is {self._shown(*fastest)}",
+            "" if self.megabytes is None else f"the smallest is {self._shown(*smallest)}",
         ]
         return "; ".join(filter(None, extremes))
 
     def _speed(self, found: Figures) -> str:
         return f"{times(self.whole_ms / found.ms)} ({bare_ms(found.ms)} ms)"
 
-    def _shown(self, found: Figures) -> str:
-        return f"{_points(found.loss)}, by {self._speed(found)} at {found.megabytes:.1f} MB"
+    def _shown(self, name: str, found: Figures) -> str:
+        return f"{_lost(found)}, by {name}, {self._speed(found)} at {found.megabytes:.1f} MB"
 
 
-def _points(points: float) -> str:
-    return "1 point" if points == 1 else f"{points:.2g} points"
+def points(limit: float) -> str:
+    """So many points, as the user gave them."""
+    return f"{limit:g} point{'s' * (f'{limit:g}' != '1')}"
+
+
+def _lost(found: Figures) -> str:
+    return f"{round(found.loss, 1) + 0:.1f} points"  # never -0.0

@@ -13,7 +13,14 @@ from compress.clock import Stopwatch
 from compress.config import AutoConfig, DataConfig
 from compress.data import Dataset, Split, read_dataset, write_dataset
 from compress.evaluation.balance import measure_balance
-from compress.evaluation.metrics import choose_metric, measure_accuracy, predictions, training_metric, truth
+from compress.evaluation.metrics import (
+    choose_metric,
+    measure_accuracy,
+    positive_column,
+    predictions,
+    training_metric,
+    truth,
+)
 from compress.machine import usable_cpus
 from compress.modeling.checkpoint import Checkpoint, is_classifier, load_classifier, load_for_finetuning
 from compress.modeling.widths import Architecture, Widths
@@ -30,6 +37,7 @@ from compress.tuning.judge import Judge, look
 from compress.tuning.memory import Memory
 from compress.tuning.promise import divided
 from compress.tuning.teacher import check_better_than_a_constant, student_settings, teacher_settings
+from compress.tuning.tries import Try
 from compress.version import __version__
 
 TEACHER = "teacher"
@@ -70,7 +78,22 @@ class Ground:
         about: dict[str, Any] = {"model": digest_source(model), "data": data.digest, "version": __version__}
         about |= {"seed": config.seed, "metric": config.metric, "threads": config.threads or usable_cpus()}
         memory = Memory(folder, about, config.model_dump(mode="json"), forget=forget)
-        return cls(folder, model, config, data, *divided(data), start, bare, memory)
+        ground = cls(folder, model, config, data, *divided(data), start, bare, memory)
+        ground._forget_what_is_gone()
+        return ground
+
+    def _forget_what_is_gone(self) -> None:
+        """What the user has deleted of an earlier search is made again, not looked for."""
+
+        def is_there(found: Try) -> bool:
+            needed = [found.label, *filter(None, [found.small, found.large])]
+            return bool(found.failed) or all((self.tries / name).is_dir() for name in needed)
+
+        self.memory.keep_tries(is_there)
+        if self.bare and not self.teacher.is_dir():
+            self.memory.forget(TEACHER)
+        if not ((self.tries / ITSELF).is_dir() and self._answers.is_file()):
+            self.memory.forget("whole")
 
     def begin(self) -> None:
         """Write from now on: what is remembered, and the data for the tries."""
@@ -128,8 +151,22 @@ class Ground:
         """All steps that make a candidate's int8 model; the last writes it."""
         name = TEACHER if self.bare else self._given
         training = student_settings(self.checkpoint, self.data) | self._asked_metric if candidate.command else {}
-        int8 = {"max_drop": min(100.0, max(1.0, 200 / len(self.choosing))), "metric": self.metric}
+        # The teacher is measured whatever it loses: a search without it could not begin.
+        max_drop = 100.0 if candidate.title == ITSELF else self._finer_above
+        int8 = {"max_drop": max_drop, "metric": self.metric}
         return self.recipe(candidate.steps(name, epochs, training, int8))
+
+    @property
+    def _finer_above(self) -> float:
+        """The points above which a try is quantized in a finer form: what two texts can cost, and at least one."""
+        labels = self.checkpoint.labels
+        texts = truth(self.choosing.targets(labels, self.data.task), len(labels)).sum(axis=0)
+        equal = {  # texts of which each counts as much as one can in this metric
+            "accuracy": float(len(self.choosing)),
+            "f1": float(texts[positive_column(labels)]),
+            "macro_f1": float(min(texts[texts > 0], default=0)) * len(labels) / 2,  # another label's F1 falls too
+        }[self.metric]
+        return min(100.0, max(1.0, 200 / max(1.0, equal)))
 
     def run(self, steps: Steps) -> Mapping[str, StepResult]:
         """Do the steps that are not done yet, on the halved data."""
@@ -155,7 +192,8 @@ class Ground:
         both = self._both
         right = truth(both.targets(labels, task), len(labels))
         balance = measure_balance(self.metric, labels, right)
-        found = measure_accuracy(self.metric, predictions(task, logits), right, seed=0)
+        positive = positive_column(labels)
+        found = measure_accuracy(self.metric, predictions(task, logits), right, seed=0, positive=positive)
         answer = ", ".join(balance.most_frequent) or "no label"
         check_better_than_a_constant(self.model, self.metric, found.value, balance.always, answer)
         if len(both) < _FEW_TEXTS:
@@ -173,7 +211,7 @@ class Ground:
             whole["teacher_ms"],
             self.tries / ITSELF,
             whole["int8_ms"],
-            whole.get("int8_mean_ms", whole["int8_ms"]),  # which searches that were begun earlier do not know
+            whole["int8_mean_ms"],
             self.threads,
             CpuWatch(),
         )

@@ -20,7 +20,7 @@ from compress.benchmark.workload import average_interval, average_ms
 from compress.data import Split
 from compress.errors import CompressError
 from compress.evaluation.comparison import compare_logits
-from compress.evaluation.metrics import measure_accuracy, predictions, truth
+from compress.evaluation.metrics import measure_accuracy, positive_column, predictions, truth
 from compress.folder import is_cascade
 from compress.runtime.predictor import Logits
 from compress.tuning.tries import Try
@@ -78,7 +78,8 @@ class Judge:
         scale = (self.reference_mean_ms if is_cascade(folder) else self.reference_ms) / first.ms
         change = compare_logits(self.metric, self.task, self.labels, self.logits, other.logits, self.targets)
         right = truth(self.targets, len(self.labels))
-        accuracy = measure_accuracy(self.metric, predictions(self.task, other.logits), right, seed=0)
+        answers, positive = predictions(self.task, other.logits), positive_column(self.labels)
+        accuracy = measure_accuracy(self.metric, answers, right, seed=0, positive=positive)
         low, high = change.ci95
         return replace(
             about,

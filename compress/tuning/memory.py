@@ -17,6 +17,7 @@ from compress.new_folder import LOCK, check_place, is_ours
 from compress.tuning.tries import Try
 
 STATE = "search.json"
+GONE = "gone"  # tries that failed, or whose folder was deleted
 
 Fact = TypeVar("Fact")
 
@@ -49,9 +50,10 @@ class _State:
 
     about: dict[str, Any] = field(default_factory=dict)
     asked: dict[str, Any] = field(default_factory=dict)
-    before_s: float = 0.0
+    before_s: float = 0.0  # spent until this was asked, and what of it was no try
+    no_tries_before_s: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)  # what finding each fact took
+    seconds: dict[str, float] = field(default_factory=dict)  # what finding each fact took, and what is gone
     tries: list[Try] = field(default_factory=list)
 
 
@@ -77,11 +79,27 @@ class Memory:
                 f"--out {folder}: is of a search that differs in {', '.join(differing)}; choose another, or add "
                 "--overwrite to begin anew"
             )
-        # What failed is tried again, but for what would fail again.
-        self._state.tries = [each for each in self._state.tries if each.final or not each.failed]
-        self.facts, self.tries = self._state.facts, self._state.tries
-        if self._state.asked != asked:
-            self._state.asked, self._state.before_s = dict(asked), self.seconds
+        self._is_asked_anew = self._state.asked != asked
+        self._state.asked = dict(asked)
+        self.facts = self._state.facts
+        self.keep_tries(lambda each: each.final or not each.failed)  # others are tried again
+
+    def keep_tries(self, wanted: Callable[[Try], bool]) -> None:
+        """Before it begins, forget all others, but not that they took time."""
+        known = self._state.tries
+        self._lose(sum(each.seconds for each in known if not wanted(each)))
+        self.tries = self._state.tries = [each for each in known if wanted(each)]
+        if self._is_asked_anew:
+            self._state.before_s, self._state.no_tries_before_s = self.seconds, sum(self.seconds_of.values())
+
+    def forget(self, name: str) -> None:
+        """Forget a fact, but not that finding it took time."""
+        self.facts.pop(name, None)
+        self._lose(self._state.seconds.pop(name, 0.0))
+
+    def _lose(self, seconds: float) -> None:
+        if seconds:
+            self._state.seconds[GONE] = self._state.seconds.get(GONE, 0.0) + seconds
 
     def begin(self) -> None:
         """Write what is known, and all that is found from now on; what is to be forgotten goes first."""
@@ -92,7 +110,7 @@ class Memory:
 
     @property
     def seconds_of(self) -> Mapping[str, float]:
-        """What finding each fact took."""
+        """What finding each fact took; and what tries took that are gone, by the name ``GONE``."""
         return self._state.seconds
 
     @property
@@ -104,6 +122,11 @@ class Memory:
     def spent_s(self) -> float:
         """What was spent since the user asked for what is asked now."""
         return self.seconds - self._state.before_s
+
+    @property
+    def spent_before_tries_s(self) -> float:
+        """What of it was no try."""
+        return sum(self.seconds_of.values()) - self._state.no_tries_before_s
 
     @property
     def made(self) -> list[Try]:

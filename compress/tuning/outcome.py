@@ -18,6 +18,7 @@ from compress.folder import read_manifest, write_manifest
 from compress.new_folder import new_folder
 from compress.packaging.layout import finish_onnx_folder
 from compress.tuning.candidates import Steps
+from compress.tuning.memory import GONE
 from compress.tuning.tries import Try
 
 BEST, RECIPE = "best", "recipe.yaml"
@@ -40,11 +41,12 @@ def write_recipe(folder: Path, steps: Steps, goals: str, seed: int) -> None:
 
 def write_front(source: Path, out: Path, names: Sequence[str]) -> None:
     """The models ``names`` of the folder ``source``, in ``out``; what is there of an earlier search goes."""
-    if out.exists():
-        shutil.rmtree(out)
     for name in names:
-        with new_folder(out / name) as folder:
+        with new_folder(out / name, overwrite=True) as folder:
             shutil.copytree(source / name, folder, dirs_exist_ok=True)
+    for path in list(out.glob("*")):  # only now: what fails before takes no model away
+        if path.is_dir() and path.name not in names:
+            shutil.rmtree(path)
 
 
 def write_best(made: Path, out: Path, found: str, entry: Mapping[str, Any]) -> None:
@@ -126,6 +128,7 @@ def found_words(goals: str, tries: int, seconds: str, name: str, sure: str, *, p
 def stages(known_s: Mapping[str, float], tries: Sequence[Try]) -> list[dict[str, Any]]:
     """What each stage of a search took, in seconds; ``known_s`` is what its facts took, by their names."""
     names = {"teacher": "training the teacher", "whole": "the teacher in int8", "cuts": "importance and latencies"}
+    names |= {GONE: "tries that failed or were deleted"}
     rows = [
         {"stage": shown, "tries": None, "seconds": known_s[name]} for name, shown in names.items() if name in known_s
     ]

@@ -57,9 +57,10 @@ class Planner:
             candidates = [candidates[0], *sorted([*candidates[1:], *cuts], key=lambda each: each.share)]
         wanted = self._plan(candidates, before_s)
         assert wanted is not None  # there is time for the smallest
-        whole_s = wanted.seconds(costs) + END_S + before_s
-        self.ground.memory.facts["estimated_s"] = whole_s  # of what is asked now
-        say(f"auto: {_summary(wanted)}; about {in_words(whole_s)} in all")
+        memory = self.ground.memory
+        left_s = wanted.seconds(costs, memory.tries) + END_S + before_s
+        memory.facts["estimated_s"] = memory.seconds + left_s
+        say(f"auto: {_summary(wanted)}; about {in_words(left_s)} {'more' if memory.tries else 'in all'}")
 
     def plan(self) -> Plan:
         """What to try in the time that is left, once the teacher is known; the cuts are found where there is time."""
@@ -165,9 +166,8 @@ class Planner:
 
     @property
     def _spent_before_s(self) -> float:
-        """What was done before the tries took."""
-        memory = self.ground.memory
-        return memory.spent_s - sum(each.seconds for each in memory.tries)
+        """What was done before the tries took, of what is asked now."""
+        return self.ground.memory.spent_before_tries_s
 
     def _finds_cuts(self, candidates: Sequence[Candidate], before_s: float) -> bool:
         """Whether cuts are looked for: they are not known, and leave most of the hours, and a plan, to the tries."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from compress.data import Dataset, Split
 from compress.data.split import hold_out
-from compress.evaluation.comparison import compare_logits
+from compress.evaluation.comparison import compare_logits, is_within
 from compress.runtime.predictor import Logits
 
 _SHARE = 0.5
@@ -70,7 +70,7 @@ class Promise:
 
     def missed_words(self, max_drop: float | None) -> str:
         """What to say where all of the interval is above the points that were allowed; else nothing."""
-        if max_drop is None or self.ci95[0] <= max_drop:
+        if max_drop is None or is_within(self.ci95[0], max_drop):
             return ""
         return (
             f"The held-back texts say that it loses more than was asked: {_shown(self.loss)} points "

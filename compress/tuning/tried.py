@@ -10,6 +10,7 @@ from compress.errors import CompressError
 from compress.progress import quietly
 from compress.tuning.candidates import Candidate
 from compress.tuning.cascades import Pair, join
+from compress.tuning.goals import points
 from compress.tuning.ground import Ground
 from compress.tuning.judge import Judge
 from compress.tuning.tries import Try
@@ -45,7 +46,7 @@ def _tried(ground: Ground, judge: Judge, about: Try, make: Callable[[], float]) 
     except DoesNotPayError:
         found = replace(about, failed="it does not pay", final=True)
     except NotShownError:
-        few = f"too few texts to show that it keeps to {about.max_drop:g} point{'s' * (about.max_drop != 1)}"
+        few = f"too few texts to show that it keeps to {points(about.max_drop)}"
         found = replace(about, failed=few, final=True)
     except CompressError as error:
         found = replace(about, failed=str(error))

@@ -5,6 +5,7 @@ A loss is measured on the texts to choose by; where models are compared it is fi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import le
 
 import numpy as np
 
@@ -120,11 +121,18 @@ def best(tries: Sequence[Try], goals: Goals) -> Try | None:
     return min(chosen, key=lambda one: one[1])[0] if chosen else None
 
 
-def front(tries: Sequence[Try]) -> list[Try]:
-    """Of each candidate's longest training, those that no other beats in both latency and loss, the fastest first."""
+def front(tries: Sequence[Try], goals: Goals) -> list[Try]:
+    """Of each candidate's longest training, those that no other beats in all that counts, the fastest first.
+
+    Latency and loss count, and size where there is a goal for it.
+    """
+
+    def costs(each: Try) -> tuple[float, ...]:
+        return (each.ms, each.loss) if goals.megabytes is None else (each.ms, each.loss, each.megabytes)
+
     found: list[Try] = []
-    for each in sorted(longest(tries), key=lambda each: (each.ms, each.loss)):
-        if not found or each.loss < found[-1].loss:
+    for each in sorted(longest(tries), key=costs):
+        if not any(all(map(le, costs(other), costs(each))) for other in found):
             found.append(each)
     return found
 

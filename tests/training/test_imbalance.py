@@ -12,6 +12,7 @@ from scipy.special import softmax
 import compress
 from compress.config import FinetuneConfig
 from compress.errors import CompressError
+from compress.evaluation.metrics import training_metric
 from compress.modeling.checkpoint import load_classifier
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.recipes.recipe import Recipe
@@ -113,3 +114,20 @@ def test_balanced_is_a_word_and_no_file() -> None:
     step = {"step": "finetune", "model": "balanced", **given}
     recipe = Recipe.parse({"data": "d.csv", "steps": {"model": step}})
     assert recipe.steps["model"].sources() == {"model": ["balanced"]}
+
+
+def test_what_is_made_of_a_model_reports_the_metric_that_it_was_trained_by(
+    tiny_torch: Path, few_data: Path, tmp_path: Path
+) -> None:
+    """So later steps judge by it too; it chooses no checkpoint."""
+    short: dict[str, Any] = {"epochs": 1, "batch_size": 32, "precision": "fp32"}
+    teacher = compress.finetune(tiny_torch, few_data, tmp_path / "teacher", metric="macro_f1", **short).folder
+    student = compress.distill(teacher, few_data, tmp_path / "student", layers=2, **short)
+    pruned = compress.prune(student.folder, few_data, tmp_path / "pruned", layers=1, **short)
+    cut = compress.prune(pruned.folder, few_data, tmp_path / "cut", vocabulary=True)
+    for found in (student, pruned, cut):
+        assert "validation_macro_f1" in found.metrics
+        assert training_metric(load_classifier(str(found.folder)).history) == "macro_f1"
+    assert student.metrics["judged_by"] == pruned.metrics["judged_by"] == "divergence"
+    int8 = compress.quantize(cut.folder, few_data, tmp_path / "int8", max_drop=100, threads=1)
+    assert int8.metrics["metric"] == "macro_f1"

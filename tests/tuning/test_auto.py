@@ -250,6 +250,28 @@ def test_other_goals_use_what_was_tried_and_what_none_meets_is_told(
     assert set(reported[1:]) == set((out / "front").iterdir())
 
 
+def test_what_was_deleted_of_a_search_is_made_again(
+    found: Path, tiny_torch: Path, few_data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(found, out := tmp_path / "out")
+    shutil.rmtree(out / "tries")
+    result = compress.auto(tiny_torch, few_data, out, **GOALS)
+    assert {each["candidate"] for each in tries_of(out)} >= TRIED
+    assert all((out / "tries" / result.metrics["model"] / name).is_file() for name in (GRAPH, "config.json"))
+    assert result.metrics["search_s"] > sum(each["seconds"] for each in tries_of(out))  # the first ones took time too
+    assert any((out / "front").iterdir())
+
+
+def test_a_front_that_cannot_be_written_leaves_the_one_before(found: Path, tmp_path: Path) -> None:
+    shutil.copytree(found / "front", out := tmp_path / "front")
+    names = {path.name for path in out.iterdir()}
+    with pytest.raises(FileNotFoundError):
+        outcome.write_front(found / "tries", out, ["nowhere"])
+    assert {path.name for path in out.iterdir()} >= names
+    outcome.write_front(found / "tries", out, ["teacher-int8"])
+    assert {path.name for path in out.iterdir()} == {"teacher-int8"}
+
+
 def test_what_cannot_begin(found: Path, tiny_torch: Path, few_data: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("keep")

@@ -35,7 +35,7 @@ def test_pairs_may_beat_the_best_single_model_within_the_goals_and_what_can_be_s
         for pair in some:
             assert pair.small.ms < pair.large.ms
             assert single is None or pair.small.ms < pair.expected_ms(texts) < single.ms
-            assert {pair.small.label, pair.large.label} <= {each.label for each in front(tries)}
+            assert {pair.small.label, pair.large.label} <= {each.label for each in front(tries, goals)}
             assert pair.small.megabytes + pair.large.megabytes <= (goals.megabytes or 0)
             assert pair.large.loss + pair.max_drop <= (goals.max_drop or 0)
             assert texts_needed(pair.max_drop / 100) <= texts

@@ -1,10 +1,13 @@
 """Goals: which model serves them better, and what is said when none does."""
 
+from dataclasses import replace
+
 import pytest
 
 from compress.config import AutoConfig
 from compress.errors import CompressError
-from compress.tuning.goals import Figures, Goals
+from compress.tuning.goals import Figures, Goals, points
+from compress.tuning.promise import Promise
 
 MODELS = [Figures(0.2, 1.0, 20.0), Figures(0.9, 0.65, 15.0), Figures(1.8, 0.4, 12.0), Figures(6.0, 0.2, 9.0)]
 
@@ -30,11 +33,29 @@ def test_of_equally_fast_models_the_smaller_is_better() -> None:
 
 
 def test_a_goal_that_nothing_meets_is_told_with_the_nearest() -> None:
-    said = Goals(1.0, 8.0 / 20, None, 8.0).nearest(MODELS)
-    assert said.startswith("the fastest within 1 point is 12.3")
-    assert "20.0\N{MULTIPLICATION SIGN} (0.40 ms) at 12.0 MB costs 1.8 points" in said
-    assert "the smallest is 6 points" in Goals(None, None, 5.0, 8.0).nearest(MODELS)
-    assert "the least that is lost is 0.2 points" in Goals(0.0, None, None, 8.0).nearest(MODELS)
+    named = dict(zip(["whole", "half", "third", "tiny"], MODELS, strict=True))
+    said = Goals(1.0, 8.0 / 20, None, 8.0).nearest(named)
+    assert said.startswith("the fastest within 1 point is half, 12.3")
+    assert "third, 20.0\N{MULTIPLICATION SIGN} (0.40 ms) at 12.0 MB, costs 1.8 points" in said
+    assert "the smallest is 6.0 points, by tiny, " in Goals(None, None, 5.0, 8.0).nearest(named)
+    assert "the least that is lost is 0.2 points, by whole, " in Goals(0.0, None, None, 8.0).nearest(named)
+
+
+def test_a_rounding_error_is_not_a_loss() -> None:
+    """Neither in what is chosen nor in what is said of it."""
+    goals, found = Goals(0.3, 0.5, None, 8.0), Figures(0.1 + 0.2, 1.0, 20.0)
+    assert replace(goals, latency_ms=None).met_by(found)
+    assert "the fastest within 0.3 points is model" in goals.nearest({"model": found})
+    assert Promise(9, 1.0, (0.1 + 0.2, 2.0), 0.9, 9).missed_words(0.3) == ""
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [(1.0, "1 point"), (1.25, "1.25 points"), (12.5, "12.5 points"), (100.0, "100 points"), (1.04, "1.04 points")],
+)
+def test_a_limit_is_said_as_it_was_given(limit: float, said: str) -> None:
+    assert points(limit) == said
+    assert f"at most {said} lost" in str(Goals(limit, None, None, 8.0))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -25,17 +26,36 @@ def test_what_was_found_is_there_again_but_for_what_failed(tmp_path: Path) -> No
     assert first.fact("epoch_s", lambda: 3.0) == 3.0
     first.add(Try("cut", 2, ms_ci95=(1.0, 2.0), seconds=5.0))
     first.add(Try("both", 0, failed="it does not pay", final=True, seconds=7.0))
-    first.add(Try("layers-1", 2, failed="no room"))
+    first.add(Try("layers-1", 2, failed="no room", seconds=10.0))
     again = begun(tmp_path, ABOUT, {"max_drop": 1})
     assert again.tries == first.tries[:2]  # what is left out for good has no second try, and counts
     assert again.fact("epoch_s", lambda: 4.0) == 3.0
-    assert again.spent_s == pytest.approx(12, abs=1)
+    assert again.spent_s == pytest.approx(22, abs=1)  # with what the failed one took
+    assert begun(tmp_path, ABOUT, {"max_drop": 1}).spent_s == again.spent_s
     before = (tmp_path / STATE).read_bytes()
     other = Memory(tmp_path, ABOUT, {"max_drop": 2})
     assert other.spent_s == 0
     other.fact("words", lambda: 5)
     Memory(tmp_path, ABOUT, {}, forget=True)
     assert (tmp_path / STATE).read_bytes() == before  # what has not begun changes nothing
+
+
+def test_what_comes_before_the_tries_is_counted_by_itself_and_anew_where_something_else_is_asked(
+    tmp_path: Path,
+) -> None:
+    first = begun(tmp_path, ABOUT, {"max_drop": 1})
+    first.fact("cuts", lambda: sleep(0.02))
+    first.add(Try("cut", 2, seconds=5.0))
+    first.add(Try("gone", 2, seconds=7.0))
+    assert first.spent_s - 12 == pytest.approx(first.spent_before_tries_s)
+    assert 0.02 <= first.spent_before_tries_s < 1
+    other = Memory(tmp_path, ABOUT, {"max_drop": 2})
+    for _ in range(2):
+        assert other.spent_s == other.spent_before_tries_s == 0
+        other.keep_tries(lambda each: each.candidate == "cut")  # of the time that was asked for before
+    other.begin()
+    other.add(Try("layers-1", 2, seconds=3.0))
+    assert (other.spent_s, other.spent_before_tries_s) == (3, 0)
 
 
 def test_to_forget_takes_all_but_the_lock(tmp_path: Path) -> None:

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from compress.config import AutoConfig, DataConfig
+from compress.config.settings import Metric
+from compress.data import Split
 from compress.errors import CompressError
 from compress.tuning import planner
+from compress.tuning.candidates import Candidate, candidates_of
 from compress.tuning.cascades import most_pairs
 from compress.tuning.ground import Ground
 from compress.tuning.memory import Memory
@@ -129,3 +132,18 @@ def test_models_are_joined_only_where_the_bound_of_a_cascade_is_of_the_loss_and_
     several = replace(ground, config=AutoConfig(max_drop=50.0), data=replace(ground.data, task="multi_label"))
     assert several.metric == "accuracy"
     assert most_pairs(several) == 0
+
+
+def test_a_try_is_quantized_finer_above_what_two_texts_cost_and_the_teacher_never_ends_the_search(
+    ground: Ground,
+) -> None:
+    texts = Split([str(row) for row in range(40)], [("positive",)] * 8 + [("negative",)] * 32)
+    itself, student, *_ = candidates_of(ground.shape, {})
+
+    def allowed(metric: Metric, candidate: Candidate) -> float:
+        here = replace(ground, choosing=texts, config=AutoConfig(max_drop=1.0, metric=metric))
+        *_, last = here.steps_of(candidate, 1).values()
+        return float(last["max_drop"])
+
+    assert [allowed(metric, student) for metric in ("accuracy", "f1", "macro_f1")] == [5.0, 25.0, 25.0]
+    assert {allowed(metric, itself) for metric in ("accuracy", "f1", "macro_f1")} == {100.0}

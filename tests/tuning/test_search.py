@@ -278,8 +278,18 @@ def test_a_failed_try_is_not_repeated_and_does_not_end_the_search() -> None:
     chosen = next_try(wanted, failed, WITHIN_A_POINT, COSTS, None, made_before)
     assert chosen is not None
     assert chosen[0].title == "teacher-int8"
-    assert front(failed) == []
+    assert front(failed, WITHIN_A_POINT) == []
     assert best(failed, WITHIN_A_POINT) is None
+
+
+def test_the_smallest_is_in_front_where_there_is_a_goal_for_the_size() -> None:
+    fast, good, small, worst = (
+        Try(name, 0, ms=ms, loss=loss, megabytes=size)
+        for name, ms, loss, size in [("fast", 1, 3, 9), ("good", 2, 1, 9), ("small", 3, 4, 5), ("worst", 4, 4, 6)]
+    )
+    tries = [worst, small, good, fast]
+    assert front(tries, WITHIN_A_POINT) == [fast, good]
+    assert front(tries, replace(WITHIN_A_POINT, megabytes=5.0)) == [fast, good, small]
 
 
 def test_another_ask_looks_at_nothing_again_and_a_training_that_is_gone_must_fit() -> None:
