@@ -5,7 +5,7 @@ import json
 import random
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -161,8 +161,8 @@ def test_small_classes_are_held_out_in_proportion() -> None:
     assert max(Counter(labels[row] for row in held_out).values()) == 1
 
 
-def digest(*rows: Sequence[int]) -> str:
-    return hashlib.sha256(json.dumps([list(map(int, part)) for part in rows]).encode()).hexdigest()[:16]
+def digest(*rows: list[int]) -> str:
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
 def test_the_same_data_are_split_as_in_earlier_versions() -> None:
@@ -174,9 +174,9 @@ def test_the_same_data_are_split_as_in_earlier_versions() -> None:
     texts += ["".join(rng.choices("人主多而产不我和 ab,.กขค", k=rng.randrange(30))) for _ in range(300)]
     labels = [tuple(rng.sample("pqrst", k=rng.randint(1, 2))) for _ in texts]
     pairs = [(text, rng.choice(texts)) for text in texts]
-    assert digest(kindred(texts)) == "d3e0ee2f87b9c68f"
-    assert digest(kindred(pairs)) == "2673bee9cdca62fa"
-    assert digest(identical(pairs + pairs[::-1])) == "f31154f60770e54c"
+    assert digest(kindred(texts).tolist()) == "d3e0ee2f87b9c68f"
+    assert digest(kindred(pairs).tolist()) == "2673bee9cdca62fa"
+    assert digest(identical(pairs + pairs[::-1]).tolist()) == "f31154f60770e54c"
     assert digest(*hold_out(texts, labels, [100, 60], seed=4)) == "8772d2f12d1f0835"
 
 
