@@ -160,7 +160,13 @@ def package_versions(packages: Iterable[str]) -> dict[str, str | None]:
 
 def lacking(extra: str) -> list[str]:
     """The packages of an extra, such as ``serve``, that are not installed."""
-    return [package for package in EXTRAS[extra] if find_spec(package) is None]
+    return [package for package in EXTRAS[extra] if not is_installed(package)]
+
+
+def is_installed(package: str) -> bool:
+    """Whether it can be imported; a folder of that name in the working folder, such as a model's ``onnx/``, is none."""
+    found = find_spec(package)
+    return found is not None and found.origin is not None
 
 
 @cache  # a recipe's every step asks again, and it takes 5 ms a package

@@ -10,7 +10,15 @@ from typing import Any
 
 from compress.bulk.lines import LONGEST_ROW, MARK, LinesFile, Row, lines_of, refuse_clash, refuse_longer
 from compress.data.tables import refuse_duplicates
-from compress.data.text_files import SEPARATOR_LINE, has_quoting, quoted_records, refuse_other_width, separator_of
+from compress.data.text_files import (
+    SEPARATOR_LINE,
+    has_blanks_before_quotes,
+    has_quoting,
+    quoted_records,
+    refuse_other_width,
+    separator_of,
+    width_remedy,
+)
 from compress.errors import CompressError
 
 _BREAKS = str.maketrans("\t\r\n", "   ")  # what no unquoted field can hold
@@ -34,6 +42,7 @@ class Delimited(LinesFile[list[str]]):
         named = next((line for line in self._lines() if line.strip()), "")
         self._separator = told[1] if told else separator_of(named, usual)
         self._quoted = self._separator != "\t" or has_quoting(self._lines)
+        self._spaced = self._quoted and has_blanks_before_quotes(self._lines, self._separator)
         _, self._head, names = next(self._records(), (0, "", []))
         if not names:
             raise CompressError(f"{path}: the file is empty; it needs a line of column names, then rows")
@@ -45,7 +54,7 @@ class Delimited(LinesFile[list[str]]):
     def rows(self) -> Iterator[Row[list[str]]]:
         """Every record below the names; blank lines are left out."""
         for number, raw, fields in islice(self._records(), 1, None):
-            remedy = "quote a field that holds a separator, or mend the row"
+            remedy = width_remedy(self._separator, quoted=self._quoted)
             refuse_other_width(f"{self.path}, line {number}", self.names, fields, remedy)
             yield number, raw, fields
 
@@ -92,7 +101,8 @@ class Delimited(LinesFile[list[str]]):
 
     def _quoted_records(self) -> Iterator[Row[list[str]]]:
         taken: list[str] = []
-        for number, fields in quoted_records(self.path, self._noted(taken), self._separator, 1 + self._skipped):
+        lines, first = self._noted(taken), 1 + self._skipped
+        for number, fields in quoted_records(self.path, lines, self._separator, first, self._spaced):
             if fields:
                 yield number, "".join(taken), fields
             taken.clear()

@@ -71,7 +71,8 @@ def add_settings(parser: argparse.ArgumentParser, *groups: "type[Settings]") -> 
 
 def _help(field: "FieldInfo") -> str:
     about, default = field.description or "", field.get_default(call_default_factory=True)
-    shown = not field.is_required() and default not in (None, [], False) and "default" not in about
+    said = "default" in about or default is None or default is False or default == []  # 0 is a default like others
+    shown = not field.is_required() and not said
     return (f"{about} (default: {default})" if shown else about).replace("%", "%%")
 
 

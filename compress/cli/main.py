@@ -159,7 +159,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _write_utf8()
         words = sys.argv[1:] if arguments is None else arguments
-        sys.path.append(str(Path.cwd()))  # --loss may name a module of the user's own
         parsed = _parse(words or ["--help"])
         be_quiet(parsed.quiet)
         status = parsed.command.call(parsed)

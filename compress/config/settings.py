@@ -2,7 +2,9 @@
 
 import hashlib
 import inspect
+import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache
@@ -70,6 +72,8 @@ def _imported(value: object, import_it: Callable[[object], Any]) -> Any:
     if isinstance(value, str) and not all(part.isidentifier() for part in re.split("[.:]", value)):
         raise PydanticCustomError("own_function", "should be the name of a function, as in module.function")
     try:
+        if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - as sys.path has it: the user's modules are there
+            sys.path.append(here)
         return import_it(value)
     except ValidationError:
         raise

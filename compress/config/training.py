@@ -138,7 +138,7 @@ class DistillationConfig(TrainingConfig):
         None, "more texts for the teacher to label: JSONL, Parquet, or one text a line"
     )
     unlabeled_text: Annotated[list[str], Names.COLUMN, BeforeValidator(one_or_more)] = setting(
-        [], "column of those texts, and of the texts in teacher_answers; default: that of the data", max_length=2
+        [], "column of those texts; default: that of the data", max_length=2
     )
     augment: int = setting(0, "altered copies of each train text for the teacher to label", ge=0, le=100)
     teacher_cache: Annotated[str | None, Names.FOLDER, Effect.NONE] = setting(
@@ -166,8 +166,8 @@ class DistillConfig(LongTextsConfig, DistillationConfig):
     )
     teacher_answers: Annotated[str | None, Names.FILE] = setting(
         None,
-        "file of answers made elsewhere, for the teacher's logits: a text and a label, a list of labels or "
-        "probabilities in each row",
+        "file of answers made elsewhere, for the teacher's logits: a text, whose column unlabeled_text names, and a "
+        "label, a list of labels or probabilities in each row",
     )
     epochs: Epochs = setting(5, "passes over the train split, or a part of one, such as 0.5", gt=0, le=1000)
     learning_rate: float = setting(1e-4, "peak learning rate of AdamW", gt=0, lt=1)

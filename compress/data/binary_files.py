@@ -121,6 +121,7 @@ def read_excel(path: Path, content: bytes) -> Table:
     try:
         with warnings.catch_warnings(action="ignore"):  # about styles and charts, which are not read
             for sheet in openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True).worksheets:
+                sheet.reset_dimensions()  # those that a file tells may be too small
                 numbered = enumerate(sheet.iter_rows(values_only=True), 1)
                 sheets[sheet.title] = [row for row in numbered if any(value is not None for value in row[1])]
     except Exception as error:  # noqa: BLE001 - openpyxl raises whatever its XML and ZIP readers do

@@ -5,7 +5,7 @@ import math
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from compress.data.tables import shown
@@ -19,9 +19,14 @@ _INDICATORS = re.compile(r"\[[\s,]*[01]\.?0*(?:[\s,;]+[01]\.?0*)*[\s,]*\]|[01](?
 _DOUBTS_SHOWN = 5
 
 
-def holds_lists(cells: Iterable[Any]) -> bool:
-    """Whether every cell is a list of labels, or text in square brackets, as a list is written in CSV."""
-    return all(isinstance(cell, list) or (isinstance(cell, str) and _bracketed(cell)) for cell in cells)
+def holds_lists(cells: Sequence[Any]) -> bool:
+    """Whether the cells are lists of labels, which in CSV are text in square brackets.
+
+    Where some are and others are not, it is what most are: the others are then refused, each by its line.
+    """
+    if all(isinstance(cell, list) or (isinstance(cell, str) and _bracketed(cell)) for cell in cells):
+        return True
+    return 2 * sum(map(_is_list, cells)) > len(cells)
 
 
 def indicator_width(cells: Sequence[Any], name: str) -> int | None:
@@ -109,7 +114,7 @@ def _indicators(cell: Any) -> list[int] | None:
 
 
 def _single_label(cell: Any, place: str) -> tuple[str, ...]:
-    if isinstance(cell, list):
+    if _is_list(cell):
         raise CompressError(
             f"{place}: a list of labels where other rows have one label; give every row a list, or none"
         )
@@ -169,6 +174,13 @@ def _has_break(cell: Any) -> bool:
 
 def _bracketed(cell: str) -> bool:
     return cell.strip().startswith("[") and cell.strip().endswith("]")
+
+
+def _is_list(cell: Any) -> bool:
+    """Whether a cell is a list and no name in brackets, as ``[other]`` may be among names without."""
+    if not isinstance(cell, str) or not _bracketed(cell):
+        return isinstance(cell, list)
+    return re.match(r"\[\s*(['\"\d\]])", cell.strip()) is not None
 
 
 def _folded(label: str) -> str:

@@ -8,9 +8,19 @@ from pathlib import Path
 from compress.config import DataConfig
 from compress.data.dataset import Dataset, DataSource, Split, Task, some
 from compress.data.labels import holds_lists, indicator_width, label_doubts, named_indicators, read_labels
-from compress.data.sources import SplitName, find_tables, unused_files
+from compress.data.sources import Found, SplitName, find_tables
 from compress.data.split import hold_out, identical
-from compress.data.tables import Rows, Table, is_labelled, read_rows, read_texts, text_columns, usual_label_columns
+from compress.data.tables import (
+    WITHHELD,
+    Rows,
+    Table,
+    columns_in,
+    label_cells,
+    read_rows,
+    read_texts,
+    text_columns,
+    usual_label_columns,
+)
 from compress.errors import CompressError
 from compress.progress import say, say_before_work
 from compress.task import is_multi_label
@@ -29,12 +39,17 @@ def read_dataset(config: DataConfig) -> Dataset:
     Raises:
         CompressError: the source is missing, malformed, has one class only, or has labels that train does not have.
     """
-    tables = find_tables(config)
-    if "test" in tables and _labelled(tables["train"], config) and not _labelled(tables["test"], config):
+    return _read(config, find_tables(config))
+
+
+def _read(config: DataConfig, source: Found) -> Dataset:
+    tables = dict(source.tables)
+    first, classes = tables["train"][0], _label_cells(config, source, "train")
+    if "test" in tables and classes - WITHHELD and not _label_cells(config, source, "test") - (WITHHELD - classes):
         names = ", ".join(table.name for table in tables.pop("test"))
         say(f"data: {names} has no labels, so it is left out; a test split is held out from the train rows")
-    rows = {split: read_rows(found, config.text, config.label) for split, found in tables.items()}
-    usual = [] if config.label else usual_label_columns(tables["train"][0])
+    rows = {split: read_rows(found, config.text, config.label, first) for split, found in tables.items()}
+    usual = [] if config.label else usual_label_columns(first)
     if len(usual) > 1:
         say_before_work(f'data: the label is read from column "{usual[0]}"; for "{usual[1]}" give --label {usual[1]}')
     rows, indicated = _read_indicators(rows, config.label)
@@ -48,9 +63,9 @@ def read_dataset(config: DataConfig) -> Dataset:
     for doubt in label_doubts(labels):
         say_before_work(f"data: {doubt}")
     dataset = Dataset(task, labels, *_complete(splits, config.split_seed, config.data))
-    source = _source(config, dataset, tables, rows["train"])
-    say_before_work(f"data: {source.describe()}")
-    return replace(dataset, source=source)
+    read = _source(config, dataset, tables, rows["train"], source.unused(tables))
+    say_before_work(f"data: {read.describe()}")
+    return replace(dataset, source=read)
 
 
 def read_test(config: DataConfig) -> tuple[Split, Task]:
@@ -58,21 +73,22 @@ def read_test(config: DataConfig) -> tuple[Split, Task]:
 
     Without labels and without a test split, all texts are test texts.
     """
-    tables = find_tables(config)
-    found = tables.get("test", tables["train"])
-    if config.label or _labelled(found, config) or _labelled(tables["train"], config):
-        dataset = read_dataset(config)
+    source = find_tables(config)
+    if config.label or any(_label_cells(config, source, split) - WITHHELD for split in ("train", "test")):
+        dataset = _read(config, source)
         return dataset.test, dataset.task
-    texts = [text for table in found for text in read_texts(table, config.text)]
-    columns = list(text_columns(found[0], config.text))
-    read = {"test": _names(found)}
-    source = DataSource(config.data, read, unused_files(config, {"test": found}), columns, [], {"test": len(texts)})
-    say_before_work(f"data: {source.describe()}")
+    found = source.tables.get("test", source.tables["train"])
+    columns = text_columns(source.tables["train"][0], config.text)
+    texts = [text for table in found for text in read_texts(table, columns_in(table, columns) or config.text)]
+    read, unused = {"test": _names(found)}, source.unused({"test": found})
+    told = DataSource(config.data, read, unused, list(columns), [], {"test": len(texts)})
+    say_before_work(f"data: {told.describe()}")
     return Split(texts, []), "pair_single_label" if isinstance(texts[0], tuple) else "single_label"
 
 
-def _labelled(tables: Sequence[Table], config: DataConfig) -> bool:
-    return any(is_labelled(table, config.label) for table in tables)
+def _label_cells(config: DataConfig, source: Found, split: SplitName) -> set[str]:
+    first = source.tables["train"][0]
+    return set().union(*(label_cells(table, config.label, first) for table in source.tables.get(split, ())))
 
 
 def _read_indicators(
@@ -169,7 +185,11 @@ def _names(tables: Sequence[Table]) -> list[str]:
 
 
 def _source(
-    config: DataConfig, dataset: Dataset, tables: Mapping[SplitName, Sequence[Table]], train: Rows
+    config: DataConfig,
+    dataset: Dataset,
+    tables: Mapping[SplitName, Sequence[Table]],
+    train: Rows,
+    unused: list[str],
 ) -> DataSource:
     seen = {name: {label for names in split.labels for label in names} for name, split in dataset.splits.items()}
     lacking = {name: [label for label in dataset.labels if label not in found] for name, found in seen.items()}
@@ -177,7 +197,7 @@ def _source(
     return DataSource(
         data=config.data,
         files={split: _names(found) for split, found in tables.items()},
-        unused=unused_files(config, tables),
+        unused=unused,
         text=list(train.text),
         label=list(train.label),
         rows={name: len(split) for name, split in dataset.splits.items()},

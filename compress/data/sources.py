@@ -4,6 +4,7 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ from compress.config import DataConfig
 from compress.data.binary_files import arrow_table
 from compress.data.dataset import some
 from compress.data.files import FORMATS, is_readable, read_table
-from compress.data.tables import Table, label_columns
+from compress.data.tables import WITHHELD, Table, label_cells
 from compress.demo_assets import BBC_NEWS, bbc_news
 from compress.errors import CompressError
 from compress.paths import local_path
@@ -31,11 +32,30 @@ _NOT_DATA = {".py", ".ipynb", ".sh", ".r", ".md", ".rst", ".log", ".yaml", ".yml
 _NOT_DATA |= {".lock", ".png", ".jpg", ".svg", ".pdf", ".html"}
 
 
-def find_tables(config: DataConfig) -> dict[SplitName, list[Table]]:
-    """The tables of each split that the source has; ``train`` is always there.
+@dataclass(frozen=True)
+class Found:
+    """What a source has.
+
+    Attributes:
+        tables: those of each split; ``train`` is always there, and first: errors are told in this order.
+        contents: the names of all files of its folder, or of all splits of its hub data set, by their tables' names.
+    """
+
+    tables: dict[SplitName, list[Table]]
+    contents: dict[str, str]
+
+    def unused(self, tables: Mapping[SplitName, Sequence[Table]]) -> list[str]:
+        """What else than these ``tables`` is there."""
+        used = {table.name for found in tables.values() for table in found}
+        return [name for table, name in self.contents.items() if table not in used]
+
+
+def find_tables(config: DataConfig) -> Found:
+    """Read the tables of each split that the source has.
 
     A file is a train split to be divided; in a folder and on the hub a split is known by a word of its name, as in
-    ``msr_paraphrase_train.txt``, ``dev.jsonl`` or ``train-00000-of-00001.parquet``.
+    ``msr_paraphrase_train.txt``, ``dev.jsonl`` or ``train-00000-of-00001.parquet``. Where a folder has no such file,
+    those of its folder ``data`` are read: so a data set of the hub is laid out, and its clone.
     """
     given: dict[SplitName, str | None] = {"train": config.train, "validation": config.validation, "test": config.test}
     files: dict[SplitName, list[Path]] = {
@@ -43,36 +63,36 @@ def find_tables(config: DataConfig) -> dict[SplitName, list[Table]]:
     }
     tables: dict[SplitName, list[Table]] = {}
     path = local_path(config.data)
-    contents = _list_folder(path)
+    folder = _list_folder(path)
+    contents: dict[str, str] = {}
     if config.data == BBC_NEWS:
         texts, topics = bbc_news()
         tables = {"train": [Table(BBC_NEWS, {"text": texts, "label": topics}, range(1, len(texts) + 1), "article")]}
-    elif contents is not None and is_readable(path):
+    elif folder is not None and is_readable(path):
         files.setdefault("train", [path])
-    elif contents is not None:
-        files = _files_by_split(path, contents, files.keys()) | files
+    elif folder is not None:
+        found = _files_by_split(path, folder, files.keys())
+        inner = [] if found or files else _list_folder(path / "data") or []
+        if in_data := _files_by_split(path / "data", inner, ()):
+            folder, found = inner, in_data
+        contents = {str(file): file.name for file in folder if file.name != "dataset_dict.json"}
+        files = found | files
     elif path.is_file():
         files.setdefault("train", [path])
     elif _looks_like_path(config.data):
         raise CompressError(f"{path}: no such file or folder; give one that exists, or a hub id such as glue/sst2")
     else:
-        tables = _hub_splits(hub_tables(config.data), config.label)
+        on_hub = hub_tables(config.data)
+        contents = {table.name: split for split, table in on_hub.items()}
+        tables = _hub_splits(on_hub, config.label)
     tables |= {split: [read_table(file, config.encoding) for file in found] for split, found in files.items()}
     if "train" not in tables:
-        found = f"it has {some([file.name for file in contents], most=10)}" if contents else "nothing is there"
-        raise CompressError(
-            f"{path}: no train split; {found}; name the files train, validation and test, "
-            f"ending in {FORMATS}, or give --train FILE"
-        )
-    return {split: tables[split] for split in given if split in tables}  # train first: errors are told in this order
-
-
-def unused_files(config: DataConfig, tables: Mapping[SplitName, Sequence[Table]]) -> list[str]:
-    """What is in the folder that ``config`` names and in none of the ``tables``, hidden files aside."""
-    path = local_path(config.data)
-    used = {table.name for found in tables.values() for table in found} | {str(path / "dataset_dict.json")}
-    contents = [] if str(path) in used else _list_folder(path) or []
-    return [file.name for file in contents if str(file) not in used]
+        has = f"it has {some(list(contents.values()), most=10)}" if contents else "nothing is there"
+        advice = f"name the files train, validation and test, ending in {FORMATS}, or give --train FILE"
+        if folder is None:
+            advice = "write the split to train on to a file, and give --train FILE"
+        raise CompressError(f"{path}: no train split; {has}; {advice}")
+    return Found({split: tables[split] for split in given if split in tables}, contents)
 
 
 def _list_folder(path: Path) -> list[Path] | None:
@@ -153,15 +173,15 @@ def hub_tables(name: str) -> dict[str, Table]:
 
 
 def _hub_splits(found: Mapping[str, Table], label: Sequence[str]) -> dict[SplitName, list[Table]]:
-    """A hub data set's tables by split; one whose labels are all withheld, as in GLUE's test splits, is left out."""
+    """A hub data set's tables by split, the first of several; a validation split without labels is left out.
+
+    MNLI has two validation splits, matched and mismatched: the first is the one that papers use.
+    """
     tables: dict[SplitName, list[Table]] = {}
     for name, table in found.items():
         split = _split_named(name)
-        # MNLI has two validation splits, matched and mismatched: the first is the one that papers use.
-        if split and split not in tables:
-            cells = [cell for column in label_columns(table, label) for cell in table.columns[column]]
-            if any(cell is not None for cell in cells):
-                tables[split] = [table]
+        if split and split not in tables and (split != "validation" or label_cells(table, label, table) - WITHHELD):
+            tables[split] = [table]
     return tables
 
 

@@ -22,6 +22,7 @@ _TEXTS = (
     *(("comment",), ("message",), ("tweet",), ("content",)),
 )
 _LABELS = ("label", "labels", "category", "intent", "class", "sentiment", "emotion", "topic", "target", "quality")
+WITHHELD = frozenset({"-1", "-1.0"})  # what stands for a label that is not told, unless it is a class of the train rows
 _TRUTH = {"true": True, "false": False, "0": False, "1": True, "0.0": False, "1.0": True}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -48,18 +49,23 @@ class Rows:
     cells: list[Any]  # what is in the label column, or the list of the label columns that hold 1
     places: list[str]  # where each row stands
     names: list[str]  # of the tables
-    text: tuple[str, ...]  # the text columns of the first table
+    text: tuple[str, ...]  # the text columns of the first train table
     label: tuple[str, ...]  # and its label columns
 
 
-def read_rows(tables: Sequence[Table], text: Sequence[str], label: Sequence[str]) -> Rows:
-    """The text and label columns of a split's tables, one table after the other."""
-    first = tables[0]
-    rows = Rows([], [], [], [table.name for table in tables], text_columns(first, text), label_columns(first, label))
+def read_rows(tables: Sequence[Table], text: Sequence[str], label: Sequence[str], first: Table) -> Rows:
+    """The text and label columns of a split's tables, one table after the other.
+
+    Columns that nobody named are those of ``first``, the first train table, wherever they are there too: of two
+    columns with usual names, test texts are read from the one that a model was trained on.
+    """
+    texts, labels = text_columns(first, text), label_columns(first, label)
+    rows = Rows([], [], [], [table.name for table in tables], texts, labels)
     for table in tables:
-        rows.texts.extend(read_texts(table, text))
-        columns = label_columns(table, label)
-        both = set(columns) & set(text_columns(table, text))
+        chosen = text_columns(table, columns_in(table, texts) or text)
+        rows.texts.extend(read_texts(table, chosen))
+        columns = label_columns(table, columns_in(table, labels) or label)
+        both = set(columns) & set(chosen)
         if both:
             raise CompressError(f'{table.name}: column "{both.pop()}" cannot be text and label; name two columns')
         rows.cells.extend(table.columns[columns[0]] if len(columns) == 1 else _indicated_labels(table, columns))
@@ -151,10 +157,21 @@ def usual_label_columns(table: Table) -> tuple[str, ...]:
     return tuple(there[name] for name in _LABELS if name in there)
 
 
-def is_labelled(table: Table, named: Sequence[str]) -> bool:
-    """Whether there is a label column, and in it a label: not all are missing or the -1 of withheld labels."""
-    columns = [name for name in named if name in table.columns] if named else usual_label_columns(table)[:1]
-    return any(cell not in (None, -1, "-1") and str(cell).strip() for name in columns for cell in table.columns[name])
+def columns_in(table: Table, names: Sequence[str]) -> Sequence[str]:
+    """``names`` where the table has all of these columns, else none."""
+    return names if all(name in table.columns for name in names) else ()
+
+
+def label_cells(table: Table, named: Sequence[str], first: Table) -> set[str]:
+    """What the label columns hold, as text; those that nobody named are chosen as :func:`read_rows` does.
+
+    Nothing where there is no such column, or where all labels are missing.
+    """
+    columns: Sequence[str] = [name for name in named if name in table.columns]
+    if not named:
+        columns = columns_in(table, usual_label_columns(first)[:1]) or usual_label_columns(table)[:1]
+    found = {str(cell).strip() for name in columns for cell in table.columns[name] if cell is not None}
+    return found - {""}
 
 
 def _by_usual_spelling(table: Table) -> dict[str, str]:

@@ -39,11 +39,19 @@ def read_delimited(path: Path, text: str, usual: str) -> Table:
     first = 2 if found else 1
     lines = partial(io.StringIO, text, newline="\n")  # a carriage return alone ends no line here
     if separator == "\t" and not has_quoting(lines):
-        records, remedy = _plain_records(lines(), first), "a tab separates columns and cannot be part of a text"
+        records, remedy = _plain_records(lines(), first), width_remedy(separator, quoted=False)
     else:
-        records = quoted_records(path, io.StringIO(text, newline=""), separator, first)
-        remedy = f"quote the fields that hold {_NAMES.get(separator, repr(separator))}"
+        spaced = has_blanks_before_quotes(lines, separator)
+        records = quoted_records(path, io.StringIO(text, newline=""), separator, first, spaced)
+        remedy = width_remedy(separator, quoted=True)
     return _tabulate(path, (record for record in records if record[1]), remedy)
+
+
+def width_remedy(separator: str, *, quoted: bool) -> str:
+    """What to do about a record with more fields than there are columns."""
+    if not quoted:
+        return "a tab separates columns and cannot be part of a text"
+    return f"quote the fields that hold {_NAMES.get(separator, repr(separator))}"
 
 
 def separator_of(text: str, usual: str) -> str:
@@ -79,6 +87,21 @@ def has_quoting(lines: Callable[[], Iterable[str]]) -> bool:
     return len(widths - {0}) == 1
 
 
+def has_blanks_before_quotes(lines: Callable[[], Iterable[str]], separator: str) -> bool:
+    """Whether quotes behind a separator and a blank are a writer's, as in ``"so it goes", "pos"``.
+
+    They are where there are such and all records are of one width when they are read so.
+    """
+    try:
+        fields = (field for record in csv.reader(lines(), delimiter=separator) for field in record)
+        if not any(field.startswith(' "') for field in fields):
+            return False
+        spaced = csv.reader(lines(), delimiter=separator, skipinitialspace=True, strict=True)
+        return len({len(record) for record in spaced} - {0}) == 1
+    except csv.Error:
+        return False
+
+
 def _plain_records(lines: Iterable[str], first: int = 1) -> Iterator[Record]:
     for number, line in enumerate(lines, first):
         record = line.removesuffix("\n")
@@ -86,9 +109,14 @@ def _plain_records(lines: Iterable[str], first: int = 1) -> Iterator[Record]:
             yield number, record.removesuffix("\r").split("\t")
 
 
-def quoted_records(path: Path, lines: Iterable[str], separator: str, first: int) -> Iterator[Record]:
-    """All records of lines of which one is the ``first`` of the file; a blank line has no fields."""
-    reader = csv.reader(lines, delimiter=separator, strict=True)
+def quoted_records(
+    path: Path, lines: Iterable[str], separator: str, first: int, spaced: bool = False
+) -> Iterator[Record]:
+    """All records of lines of which one is the ``first`` of the file; a blank line has no fields.
+
+    ``spaced`` is what :func:`has_blanks_before_quotes` says.
+    """
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=spaced, strict=True)
     while True:
         line = reader.line_num + first  # a quoted field can span lines: a record is named by its first
         try:

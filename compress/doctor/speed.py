@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from compress.graph.profile import INT8_KERNELS, NodeTime, Product, profile
-from compress.machine import usable_cpus
+from compress.machine import is_installed, usable_cpus
 from compress.runtime.encoding import Encoding, Feeds, pad
 from compress.runtime.graph_file import graph_inputs
 from compress.runtime.session import open_session
@@ -95,7 +94,7 @@ def _times(nodes: Sequence[NodeTime], tokens: int) -> Finding:
 
 
 def _floor(graph: Path, nodes: Sequence[NodeTime], feeds: Feeds) -> Finding:
-    if find_spec("onnx") is None:
+    if not is_installed("onnx"):
         return Finding("floor", "not measured: it needs the onnx package; pip install 'compress-bert[train]'")
     products = [node.product for node in nodes if node.product]
     least_ms = floor_ms(products)

@@ -53,12 +53,12 @@ def run(
 
 def _run(recipe: Recipe, state: "RunState") -> dict[str, StepResult]:
     watch, done = Stopwatch(), {}
-    _prepare_data(recipe.data, state)
+    rows = _prepare_data(recipe.data, state)
     for number, (name, wanted) in enumerate(recipe.steps.items(), start=1):
         title = f"[{number}/{len(recipe.steps)}] {name}"
         step = _resolved(wanted, recipe, state.folder)
         takes_data = STEPS[step.command].takes_data
-        fingerprint = _fingerprint(step, state.output("data") if takes_data else None)
+        fingerprint = _fingerprint(step, rows if takes_data else None)
         if state.is_fresh(name, fingerprint):
             say(f"{title}: up to date")
             continue
@@ -90,7 +90,7 @@ def _resolved(step: Step, recipe: Recipe, folder: Path) -> Step:
     return step.renamed(lambda model: str(folder / model) if model in recipe.steps else model, Names.MODEL)
 
 
-def _fingerprint(step: Step, data: str | None) -> str:
+def _fingerprint(step: Step, data: list[str] | None) -> str:
     """Digest of all that decides a step's result; models and files count by their content, not by their names."""
     sources = step.sources()
     return _fingerprint_of(
@@ -103,21 +103,21 @@ def _fingerprint(step: Step, data: str | None) -> str:
     )
 
 
-def _prepare_data(config: DataConfig, state: "RunState") -> None:
-    """The splits as used, written once for all steps."""
+def _prepare_data(config: DataConfig, state: "RunState") -> list[str]:
+    """Write the splits as used, once for all steps; returns their digests, which do not tell where they came from."""
     sources = [digest_source(source) for found in config.sources().values() for source in found]
     fingerprint = _fingerprint_of([config.model_dump(mode="json"), sources, __version__])
-    if state.is_fresh("data", fingerprint):
-        return
-    dataset = read_dataset(config)
-    state.clear_damaged("data")
-    with new_folder(state.folder / "data", overwrite=True) as folder:
-        write_dataset(dataset, folder)
-        rows = {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)}
-        read = dataset.source.as_dict() if dataset.source else None
-        about = {"task": dataset.task, "labels": dataset.labels, "rows": rows, "read": read}
-        (folder / "dataset.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    state.record("data", fingerprint)
+    if not state.is_fresh("data", fingerprint):
+        dataset = read_dataset(config)
+        state.clear_damaged("data")
+        with new_folder(state.folder / "data", overwrite=True) as folder:
+            write_dataset(dataset, folder)
+            rows = {name: len(split) for name, split in dataset.splits.items()}
+            read = dataset.source.as_dict() if dataset.source else None
+            about = {"task": dataset.task, "labels": dataset.labels, "rows": rows, "read": read}
+            (folder / "dataset.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        state.record("data", fingerprint)
+    return [digest_source(str(file)) for file in sorted((state.folder / "data").glob("*.jsonl"))]
 
 
 def _fingerprint_of(whole: object) -> str:
@@ -128,9 +128,14 @@ def _fingerprint_of(whole: object) -> str:
 def digest_source(source: str) -> str:
     """Digest of a model's, folder's or file's content; the name itself where there is no such path, as for a hub id."""
     path = local_path(source)
-    if (path / MANIFEST).is_file():
-        return read_manifest(path).digest  # of the files it lists; the manifest has times in it, which always differ
-    return digest_tree(path) if path.exists() else source
+    try:
+        if (path / MANIFEST).is_file():
+            # Of the files that it lists: the manifest itself has times in it, which always differ.
+            return read_manifest(path).digest
+        return digest_tree(path) if path.exists() else source
+    except OSError as error:
+        place = error.filename or path
+        raise CompressError(f"{place}: {error.strerror or error}; give files and folders that can be read") from None
 
 
 class RunState:
@@ -158,10 +163,6 @@ class RunState:
         folder = self.folder / name
         if name in self._steps and folder.is_dir() and not is_ours(folder):
             shutil.rmtree(folder)
-
-    def output(self, name: str) -> str:
-        """The digest of the folder ``name`` as it was recorded."""
-        return self._steps[name]["output"]
 
     def record(self, name: str, fingerprint: str) -> None:
         """Remember the folder ``name`` as it is now; the file changes whole or not at all."""

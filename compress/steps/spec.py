@@ -72,7 +72,7 @@ _STEPS = (
     StepSpec(
         "finetune",
         "train a classifier on labelled texts",
-        (ModelInput("model", "hub id or folder of a classifier or encoder; demo:minilm ships with compress"),),
+        (ModelInput("model", "hub id or folder of a classifier or encoder; demo:minilm comes with the extra demo"),),
         "compress.steps.training",
     ),
     StepSpec(

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +14,14 @@ from compress.config import DataConfig, Settings, ThreadsConfig, TrainingConfig
 from compress.data.dataset import Dataset, some
 from compress.errors import CompressError
 from compress.folder import Manifest
-from compress.machine import is_main_process, package_versions, processes, torch_threads, usable_cpus
+from compress.machine import (
+    is_installed,
+    is_main_process,
+    package_versions,
+    processes,
+    torch_threads,
+    usable_cpus,
+)
 from compress.manifest_entries import Kind
 from compress.new_folder import new_folder, unfinished
 from compress.paths import local_path
@@ -206,8 +212,10 @@ def data_step(
 
 def _check_tracker(name: str | None) -> None:
     """Refuse a tracker that is not installed; accelerate would ignore it without a word."""
+    if name is None:
+        return
     modules = {name, "tensorboardX"} if name == "tensorboard" else {name}
-    if name is not None and not any(find_spec(module) for module in modules if module):
+    if not any(map(is_installed, modules)):
         raise CompressError(f"--track {name}: is not installed; 'pip install {name}', or leave it out")
 
 

@@ -20,6 +20,7 @@ from compress.bulk.delimited import Delimited
 from compress.bulk.lines import JsonLines
 from compress.bulk.predict import predict_file
 from compress.cli.main import main
+from compress.data.files import read_table
 from compress.errors import CompressError
 from compress.runtime.classifier import Classifier, Prediction
 from compress.runtime.encoding import Text
@@ -197,6 +198,16 @@ def test_other_kinds_of_text_files(content: str, copy: str, tmp_path: Path) -> N
         tmp_path / "o.txt", NAMES, [["good\tfilm", 0.5]]
     )
     assert (tmp_path / "o.txt").read_bytes().decode() == copy
+
+
+def test_quotes_behind_a_blank_are_read_as_in_training(tmp_path: Path) -> None:
+    data = tmp_path / "d.csv"
+    data.write_text('id, text\n1, "so, it ""goes"""\n2, fine\n', encoding="utf-8")
+    file = Delimited(data, NAMES, ",")
+    assert [file.cell(fields, "text") for _, _, fields in file.rows()] == read_table(data).columns["text"]
+    assert read_table(data).columns["text"] == ['so, it "goes"', "fine"]
+    file.copy(tmp_path / "o.csv", NAMES, [["good", 0.5]] * 2)
+    assert (tmp_path / "o.csv").read_text(encoding="utf-8").splitlines()[1] == '1, "so, it ""goes""",good,0.5'
 
 
 def test_a_label_keeps_its_blanks_in_a_copy_without_quoting(tmp_path: Path) -> None:

@@ -670,6 +670,37 @@ def test_help_says_what_a_value_names(capsys: pytest.CaptureFixture[str]) -> Non
         assert flag in shown
 
 
+def test_a_default_of_0_is_a_default_like_others(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = " ".join(help_of(capsys, "finetune").split())
+    for words in ("everything random in the step (default: 0)", "multiplied by (default: 0.0)", "(default: 32)"):
+        assert words in shown
+    assert "(default: None)" not in shown
+    assert "(default: False)" not in shown
+    assert "(default: [])" not in shown
+
+
+@pytest.mark.parametrize("on_path", [False, True], ids=["compress", "python -m compress"])
+def test_a_folder_named_like_a_package_is_not_taken_for_it(
+    on_path: bool, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wandb").mkdir()  # as it is there after a training that wandb tracked
+    monkeypatch.chdir(tmp_path)
+    if on_path:
+        monkeypatch.syspath_prepend(tmp_path)
+    data = ("--data", "d.csv", "--out", shell.out)
+    shell.refuses("finetune", "model", *data, "--track", "wandb", words=("--track wandb", "pip install wandb"))
+
+
+def test_a_working_folder_that_is_gone_stops_no_command(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert shell("run", "--schema")[0] == 0
+    assert shell("doctor", "--json")[0] == 0
+
+
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])

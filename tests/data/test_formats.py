@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import zipfile
 from pathlib import Path
 
 import pyarrow
@@ -77,6 +78,43 @@ def test_a_row_is_placed_by_the_line_it_begins_on(tmp_path: Path) -> None:
     path.write_text('text,label\n"two\nlines",pos\n\nlast,neg\n')
     table = read_table(path)
     assert [table.place(row) for row in range(2)] == [f"{path}, line 2", f"{path}, line 5"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ('"so it goes", "pos"\n"no, really", "neg"\n', [("so it goes", "pos"), ("no, really", "neg")]),
+        ('fine, "pos"\n\nbad, neg\n', [("fine", "pos"), ("bad", "neg")]),
+        ('fine, "a, ""b"""\n', [("fine", 'a, "b"')]),
+        ('fine, "so" they say\n', [("fine", ' "so" they say')]),
+        ('"he said, ""no"" twice", pos\n', [('he said, "no" twice', " pos")]),
+    ],
+)
+def test_quotes_behind_a_blank_are_a_writer_s_where_all_can_be(
+    tmp_path: Path, rows: str, expected: list[tuple[str, str]]
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"text,label\n{rows}", encoding="utf-8")
+    assert columns(path) == expected
+    path.write_text(f"text;label\n{rows.replace(',', ';')}", encoding="utf-8")
+    assert columns(path) == [(one.replace(",", ";"), other.replace(",", ";")) for one, other in expected]
+
+
+def test_a_sheet_is_read_whole_whatever_its_dimensions_say(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book, path, short = openpyxl.Workbook(), tmp_path / "rows.xlsx", tmp_path / "short.xlsx"
+    rows = [("so it goes", "pos"), ("no", "neg"), ("well", "pos")]
+    for row in [("text", "label"), *rows]:
+        book.active.append(row)
+    book.save(path)
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(short, "w") as written:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name.endswith("sheet1.xml"):
+                assert b'<dimension ref="A1:B4"' in content
+                content = content.replace(b'<dimension ref="A1:B4"', b'<dimension ref="A1:A2"')
+            written.writestr(name, content)
+    assert columns(short) == columns(path) == rows
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
 """Hub data sets, without the hub: a folder, which ``datasets`` loads likewise, and a set that cannot be had."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import datasets
 import huggingface_hub
 import pytest
 
-from compress.data.sources import _hub_splits, hub_tables
+from compress.config import DataConfig
+from compress.data import read_dataset, read_test, sources
+from compress.data.sources import hub_tables
 from compress.data.tables import Table
 from compress.errors import CompressError
 
@@ -27,11 +31,62 @@ def test_class_numbers_become_names_and_withheld_ones_nothing(tmp_path: Path, mo
     assert table.place(1) == "reviews (test), row 2"
 
 
-def test_a_split_with_withheld_labels_is_none() -> None:
-    labelled = Table("labelled", {"sentence": ["a", "b"], "label": ["x", "y"]}, [1, 2])
-    withheld = Table("withheld", {"sentence": ["a", "b"], "label": [None, None]}, [1, 2])
-    found = {"train": labelled, "validation_matched": labelled, "validation_mismatched": withheld, "test": withheld}
-    assert _hub_splits(found, []) == {"train": [labelled], "validation": [labelled]}
+ROWS = 40
+TEXTS = {"sentence": [f"film {row}" for row in range(ROWS)]}
+LABELLED = TEXTS | {"label": ["x", "y"] * (ROWS // 2)}
+WITHHELD: dict[str, list[Any]] = TEXTS | {"label": [None] * ROWS}
+
+OnHub = Callable[..., DataConfig]
+
+
+@pytest.fixture
+def on_hub(monkeypatch: pytest.MonkeyPatch) -> OnHub:
+    """A data set whose splits have these columns; the hub itself cannot be asked here."""
+
+    def publish(**splits: dict[str, list[Any]]) -> DataConfig:
+        tables = {name: Table(f"some/set ({name})", cells, range(1, ROWS + 1), "row") for name, cells in splits.items()}
+        monkeypatch.setattr(sources, "hub_tables", {"some/set": tables}.__getitem__)
+        return DataConfig(data="some/set")
+
+    return publish
+
+
+@pytest.mark.parametrize("test", [TEXTS, WITHHELD], ids=["no column", "withheld"])
+def test_a_test_split_without_labels_is_held_out_as_from_files(
+    test: dict[str, list[Any]], on_hub: OnHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = read_dataset(on_hub(train=LABELLED, validation=LABELLED, test=test))
+    assert [len(split) for split in dataset.splits.values()] == [36, 40, 4]
+    assert "some/set (test) has no labels, so it is left out" in capsys.readouterr().err
+    assert dataset.source is not None
+    assert (dataset.source.unused, dataset.source.held_out) == (["test"], ["test"])
+
+
+def test_of_several_splits_the_first_with_labels_is_read_and_the_others_are_told(on_hub: OnHub) -> None:
+    splits = {"train_r1": LABELLED, "train_r2": LABELLED, "dev_r1": WITHHELD, "dev_r2": LABELLED, "corpus": TEXTS}
+    dataset = read_dataset(on_hub(**splits, test=LABELLED))
+    assert dataset.source is not None
+    assert dataset.source.files == {
+        "train": ["some/set (train_r1)"],
+        "validation": ["some/set (dev_r2)"],
+        "test": ["some/set (test)"],
+    }
+    assert "; not used: train_r2, dev_r1, corpus; " in dataset.source.describe()
+
+
+def test_a_set_without_a_train_split_says_what_it_has(on_hub: OnHub) -> None:
+    config = on_hub(test=LABELLED, corpus=TEXTS)
+    with pytest.raises(CompressError) as told:
+        read_dataset(config)
+    assert str(told.value) == (
+        "some/set: no train split; it has test, corpus; write the split to train on to a file, and give --train FILE"
+    )
+
+
+def test_without_any_labels_the_test_split_s_texts_are_read(on_hub: OnHub) -> None:
+    other = {"sentence": ["so", "it"] * (ROWS // 2)}
+    test, _ = read_test(on_hub(train=TEXTS, test=other))
+    assert (test.texts, test.labels) == (other["sentence"], [])
 
 
 def test_a_data_set_that_cannot_be_had_is_one_line(

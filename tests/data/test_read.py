@@ -10,7 +10,9 @@ import pyarrow.parquet
 import pytest
 
 from compress.config import DataConfig
-from compress.data import Dataset, Split, read_dataset, read_test
+from compress.data import Dataset, Split, read_dataset, read_test, sources
+from compress.data.files import read_table
+from compress.data.tables import Table
 from compress.errors import CompressError
 
 Read = Callable[..., Dataset]
@@ -123,6 +125,91 @@ def test_truth_values_and_words_for_nothing_are_label_names(read: Read) -> None:
     assert read({"train.jsonl": rows, "dev.jsonl": rows, "test.jsonl": rows}).labels == ("NA", "None", "true")
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    ("most", "odd", "message"),
+    [
+        (["x", "y"], "x", "'x' where other rows have a list of labels; give every row a list, or none"),
+        (["x", "y"], "", "'' where other rows have a list of labels; give every row a list, or none"),
+        ("x", ["x", "y"], "a list of labels where other rows have one label; give every row a list, or none"),
+    ],
+)
+def test_of_lists_and_single_labels_the_odd_one_is_named(
+    most: object, odd: object, message: str, ending: str, refusal: Refusal
+) -> None:
+    def cell(label: object) -> str:
+        return label if isinstance(label, str) else json.dumps(json.dumps(label)).replace('\\"', '""')
+
+    labels = [most, most, most, odd, most]
+    if ending == "csv":
+        content = "text,label\n" + "".join(f"film {row},{cell(label)}\n" for row, label in enumerate(labels))
+    else:
+        content = jsonl(*({"text": f"film {row}", "label": label} for row, label in enumerate(labels)))
+    line = 5 if ending == "csv" else 4
+    assert refusal({f"train.{ending}": content}) == f"train.{ending}, line {line}: {message}"
+
+
+def test_names_in_brackets_may_stand_among_others(read: Read) -> None:
+    assert read(FOLDER | {"train.csv": TRAIN + "so,[other]\n"}).labels == ("[other]", "neg", "pos")
+
+
+def test_other_splits_are_read_from_the_columns_of_train(read: Read, tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        "train.csv": "review,category\nfine,pos\nbad,neg\n",
+        "dev.csv": "text,review,label,category\nno,so so,wrong,neg\n",
+        "test.csv": "label,category,review,review2,sentence1,sentence2\n,pos,nice,no,no,no\n",
+    }
+    dataset = read(files)
+    assert dataset.validation == Split(["so so"], [("neg",)])
+    assert dataset.test == Split(["nice"], [("pos",)])
+    assert read_test(DataConfig(data=str(tmp_path)))[0] == dataset.test
+
+
+def test_texts_without_labels_are_read_from_the_columns_of_train(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("review\na\nb\n", encoding="utf-8")
+    (tmp_path / "test.csv").write_text("text,review\nno,c\n", encoding="utf-8")
+    assert read_test(DataConfig(data=str(tmp_path)))[0].texts == ["c"]
+
+
+def test_minus_one_is_withheld_only_where_train_has_no_such_class(read: Read) -> None:
+    rows = "".join(f"text {number},{number % 3 - 1}\n" for number in range(60))
+    with_class = read({"train.csv": f"text,label\n{rows}", "test.csv": "text,label\nbad,-1\nworse,-1\n"})
+    assert with_class.test == Split(["bad", "worse"], [("-1",), ("-1",)])
+    without = read({"train.csv": f"text,label\n{rows.replace(',-1', ',2')}"})
+    assert (without.labels, len(without.test)) == (("0", "1", "2"), 6)
+    assert set(without.test.texts) < {f"text {number}" for number in range(60)}
+
+
+def test_a_clone_of_the_hub_is_read(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    clone: dict[str, str | bytes] = {
+        "README.md": "---\n",
+        "data/train-00000-of-00001.csv": TRAIN,
+        "data/validation-00000-of-00001.csv": DEV,
+        "data/test-00000-of-00001.csv": TEST,
+        "data/corpus.csv": "",
+    }
+    dataset = read(clone)
+    assert (dataset.train.texts, dataset.test.texts) == (["fine", "bad", "good"], ["nice"])
+    assert dataset.source is not None
+    assert dataset.source.unused == ["corpus.csv"]
+    assert read({"train.csv": TEST + "x,neg\n", "dev.csv": DEV, "test.csv": DEV}).train.texts == ["nice", "x"]
+
+
+def test_labelled_test_data_are_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, content in FOLDER.items():
+        (tmp_path / name).write_bytes(str(content).encode())
+    parsed = []
+
+    def noted(file: Path, encoding: str | None) -> Table:
+        parsed.append(file.name)
+        return read_table(file, encoding)
+
+    monkeypatch.setattr(sources, "read_table", noted)
+    read_test(DataConfig(data=str(tmp_path)))
+    assert sorted(parsed) == ["dev.csv", "test.csv", "train.csv"]
+
+
 def test_lists_of_labels_make_the_task_multi_label(read: Read) -> None:
     rows = jsonl({"text": "a", "labels": ["joy", "anger"]}, {"text": "b", "labels": []}, {"text": "c", "labels": [1]})
     same = 'text,labels\na,"[""joy"", ""anger"", ""joy""]"\nb,[]\nc,[1]\n'
@@ -166,10 +253,13 @@ def test_the_digest_changes_with_any_part_of_the_data(read: Read) -> None:
         ({"test.csv": "text,label\na,pos\nb,new\n"}, 'test.csv, line 3: the label "new" is not in the train split'),
         ({"dev.csv": "text,label\na,new\n"}, 'dev.csv, line 2: the label "new" is not in the train split'),
         (
-            {"dev.csv": "text,text_pair,label\na,b,pos\n"},
+            {"dev.csv": "sentence1,sentence2,label\na,b,pos\n"},
             "dev.csv, line 2: a pair of texts, unlike the first train row;",
         ),
-        ({"dev.csv": 'text,label\na,"[""x"", ""y""]"\n'}, 'dev.csv, line 2: the label "["x", "y"]" is not in'),
+        (
+            {"dev.csv": 'text,label\na,"[""x"", ""y""]"\n'},
+            "dev.csv, line 2: a list of labels where other rows have one label;",
+        ),
         (
             {"train.jsonl": '{"text": "a", "label": "x"}\n{"text": null, "label": "y"}'},
             "train.jsonl, line 2: the text is missing",

@@ -1,6 +1,9 @@
 """Splits made here are deterministic, stratified and without leaks."""
 
+import hashlib
+import json
 import random
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 
@@ -156,6 +159,42 @@ def test_small_classes_are_held_out_in_proportion() -> None:
     held_out, _ = hold_out(sentences(160), labels, [16], seed=0)
     assert len(held_out) == 16
     assert max(Counter(labels[row] for row in held_out).values()) == 1
+
+
+def digest(*rows: list[int]) -> str:
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+
+def test_the_same_data_are_split_as_in_earlier_versions() -> None:
+    """Else a model made with one version would be measured by the next on texts that it was trained on."""
+    rng = random.Random(2)
+    texts = sentences(300) + sentences(200, words=2) + sentences(60, words=4)
+    texts += [" ".join(rng.choice(texts).split()[rng.randrange(4) :]) for _ in range(300)]
+    texts += [f"please tell me what you think about the new {text}" for text in sentences(120, words=3, seed=3)]
+    texts += ["".join(rng.choices("人主多而产不我和 ab,.กขค", k=rng.randrange(30))) for _ in range(300)]
+    labels = [tuple(rng.sample("pqrst", k=rng.randint(1, 2))) for _ in texts]
+    pairs = [(text, rng.choice(texts)) for text in texts]
+    assert digest(kindred(texts).tolist()) == "d3e0ee2f87b9c68f"
+    assert digest(kindred(pairs).tolist()) == "2673bee9cdca62fa"
+    assert digest(identical(pairs + pairs[::-1]).tolist()) == "f31154f60770e54c"
+    assert digest(*hold_out(texts, labels, [100, 60], seed=4)) == "8772d2f12d1f0835"
+
+
+def test_a_split_takes_little_memory_for_each_word() -> None:
+    texts = sentences(1500, words=200)
+    tracemalloc.start()
+    kindred(texts)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most / 300_000 < 80  # bytes; 190 with words kept as strings
+
+
+def test_a_long_comparison_is_announced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    kindred(sentences(10))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("compress.data.split._MANY_WORDS", 100)
+    kindred(sentences(10))
+    assert capsys.readouterr().err.startswith("data: 120 words are compared")
 
 
 def test_too_few_rows_are_refused(refusal: Refusal) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 import compress
+from compress.config import DistillConfig
 from compress.errors import CompressError
 from compress.recipes.recipe import Recipe, json_schema, read_recipe
 
@@ -234,6 +236,18 @@ def test_a_loss_that_is_no_function_is_one_line(
     steps = {"student": {"step": "distill", "teacher": "bert-base-uncased", "loss": loss}}
     message = error_of(tmp_path / "r.yaml", {"data": "d.csv", "steps": steps})
     assert f"steps.student: distill.loss {words}" in message or words in message
+
+
+def test_a_loss_may_be_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "module_of_a_working_folder.py", "def loss(student, teacher, batch): return 0\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    named = {"loss": "module_of_a_working_folder.loss"}
+    with pytest.raises(CompressError, match="No module named"):
+        DistillConfig.parse(named)
+    monkeypatch.chdir(tmp_path)
+    found = DistillConfig.parse(named).loss
+    assert found is not None
+    assert found.__module__ == "module_of_a_working_folder"
 
 
 def test_toml_errors_name_the_line(tmp_path: Path) -> None:

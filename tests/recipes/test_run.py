@@ -225,6 +225,28 @@ def test_changed_data_redo_finetune_and_quantize(finished: Bench, tmp_path: Path
     assert moved.run() == set()
 
 
+def test_data_that_were_moved_and_other_files_beside_them_redo_nothing(finished: Bench, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(finished.data, tmp_path / "moved"))
+    moved = Bench(finished.recipe | {"data": str(data)}, finished.out)
+    assert moved.run() == set()
+    (data / "notes.txt").write_text("so it goes", encoding="utf-8")
+    assert moved.run() == set()
+    about = json.loads((finished.out / "data" / "dataset.json").read_text(encoding="utf-8"))
+    assert (about["read"]["data"], about["read"]["unused"]) == (str(data), "notes.txt")
+
+
+def test_a_file_that_cannot_be_read_is_one_line(
+    finished: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(finished.data, tmp_path / "data"))
+    (data / "notes").symlink_to("/proc/self/mem")  # which nobody can read from its beginning, root neither
+    recipe = as_file(finished.recipe | {"data": str(data)}, tmp_path / "recipe.yaml")
+    assert main(["run", str(recipe), "--out", str(finished.out)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"compress: {data}: Input/output error; give files and folders that can be read")
+    assert said.count("\n") == 1
+
+
 def test_data_named_from_the_home_folder_are_looked_at(
     finished: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
