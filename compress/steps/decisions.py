@@ -53,6 +53,12 @@ def calibrate(
             onnx.save(fold_temperature(onnx.load(parent / graph_name), found.temperature.temperature), graph)
             layout.copy_side_files(parent, job.folder)
             layout.set_decision(job.folder, found.decision)
+        if manifest.decision is not None and found.decision is None:
+            chosen_by = "--thresholds f1" if is_multi_label(manifest.task) else "--max-error"
+            say(
+                f"calibrate: leaves out the thresholds of {model}, which hold for its own scores; {chosen_by} chooses "
+                "new ones"
+            )
         manifest = replace(manifest, decision=found.decision)
         return job.save_onnx(manifest, found.metrics, manifest.digest, str(model))
 
