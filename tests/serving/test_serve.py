@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -249,7 +250,8 @@ def test_what_counts_of_several_labels_are_those_that_were_given(
         with serving(model) as service:
             assert service.ask("POST", "/classify", {"texts": texts[:60]})[0] == 200
             for label in (*thresholds, "-"):
-                assert service.metric(rf'classify_answers_total{{label="{label}",model="model"}}') == expected[label]
+                written = re.escape(label.replace('"', '\\"'))
+                assert service.metric(rf'classify_answers_total{{label="{written}",model="model"}}') == expected[label]
 
 
 def test_pairs_are_two_texts(task_onnx: Callable[[str], Path]) -> None:
