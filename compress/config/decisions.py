@@ -1,6 +1,8 @@
 """Settings of check, calibrate and cascade."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
 
 from compress.config.settings import Metric, Seed, ThreadsConfig, setting
 
@@ -42,6 +44,15 @@ class CalibrateConfig(ThreadsConfig):
     seed: Seed = setting(
         0, "seed of the third of the validation texts that fits the temperature where an error is bounded"
     )
+
+    @model_validator(mode="after")
+    def _thresholds_keep_the_precision(self) -> Self:
+        if self.thresholds == "none" and self.min_precision is not None:
+            raise ValueError(
+                f"cannot keep a precision of {self.min_precision:g}% with thresholds of none; leave out one of "
+                "thresholds and min_precision"
+            )
+        return self
 
 
 class CascadeConfig(ThreadsConfig):

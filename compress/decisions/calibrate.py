@@ -41,9 +41,18 @@ class Calibrated:
 
 
 def calibrate(
-    labels: Sequence[str], task: str, logits: Logits, targets: Targets, config: CalibrateConfig
+    labels: Sequence[str],
+    task: str,
+    logits: Logits,
+    targets: Targets,
+    config: CalibrateConfig,
+    *,
+    fitted_before: bool = False,
 ) -> Calibrated:
     """A temperature for ``[n, labels]`` logits, and with it thresholds or a score to abstain below.
+
+    Where logits are divided by a temperature that was ``fitted_before``, by quantize on more texts, say, it stays as
+    it is unless another makes the labels likelier.
 
     Where an error is to be bounded, a third of the texts, drawn at random, fits the temperature and plans what is
     tested on the others; see :mod:`compress.decisions.abstention`.
@@ -60,7 +69,7 @@ def calibrate(
     if config.max_error is not None:
         fitted_on, tested_on = _parts(len(logits), config.max_error / 100, config.seed)
     fitted = fit_temperature(logits[fitted_on], targets[fitted_on], task)
-    if fitted.nll_after >= fitted.nll_before:  # what quantize fitted on more texts, say, is better
+    if fitted_before and fitted.nll_after >= fitted.nll_before:
         fitted = FittedTemperature(1.0, fitted.nll_before, fitted.nll_before)
     calibrated = (logits / fitted.temperature).astype(np.float32)
     right = truth(targets, len(labels))

@@ -55,7 +55,7 @@ def model_card(
         int8=precision == "int8",
         static=quantized is not None and _activations(quantized) == "static",
         graph=_FILES[precision],
-        temperature=_temperature(one),
+        temperature=temperature_of(one),
         thresholds=", ".join(f"`{label}` {least:.3g}" for label, least in thresholds.items() if least != NEVER),
         never_given=[label for label, least in thresholds.items() if least == NEVER],
         pairs=reads_pairs(manifest.task),
@@ -91,7 +91,7 @@ def _data_name(entry: Entry) -> str | None:
     return str(source) if "/" in source and may_be_hub_id(source) else Path(source).name
 
 
-def _temperature(manifest: Manifest) -> float | None:
+def temperature_of(manifest: Manifest) -> float | None:
     """By which the graph's logits are divided: the product of what quantize and calibrate fitted; None for neither.
 
     Earlier versions fitted none in int8.

@@ -34,7 +34,7 @@ from compress.task import is_multi_label, reads_pairs
 from compress.templates import fill
 
 TEXTS = ("text", "text_pair")
-DECISION = "decision"  # a key of config.json
+DECISION = "decision"  # a key of config.json, and of a single file's metadata
 _SIDE_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 
 
@@ -169,7 +169,8 @@ def with_tokenizer(network: onnx.ModelProto, tokenizer: Tokenizer, manifest: Man
     Inputs: ``text``, strings ``[batch]``; for tasks on pairs ``text_pair`` too. Outputs: ``label``, the likeliest,
     strings ``[batch]``; ``score``, its probability, float32 ``[batch]``; ``scores``, float32 ``[batch, labels]``, in
     the order of the metadata's ``labels``. For multi-label tasks the labels that apply are those with a score of at
-    least 0.5. The tokenizer must be a BERT's or RoBERTa's.
+    least 0.5. Where calibrate chose other thresholds, or a score to abstain below, the metadata's ``decision`` has them
+    for the client; the graph itself always answers. The tokenizer must be a BERT's or RoBERTa's.
     """
     texts = TEXTS if reads_pairs(manifest.task) else TEXTS[:1]
     outer = GraphWriter()
@@ -191,7 +192,9 @@ def with_tokenizer(network: onnx.ModelProto, tokenizer: Tokenizer, manifest: Man
     model = model_of(outer.graph("bert-classifier-of-texts", reads, answers), DOMAIN, *others)
     about = {"task": manifest.task, "labels": json.dumps(manifest.labels, ensure_ascii=False)}
     limits = {"max_length": str(manifest.max_length), "truncation_side": side_of(tokenizer)}
-    helper.set_model_props(model, about | limits)
+    left_to_the_client = manifest.decision is not None and manifest.hand_on_below is None  # the graph hands on itself
+    decision = {DECISION: json.dumps(manifest.decision, ensure_ascii=False)} if left_to_the_client else {}
+    helper.set_model_props(model, about | limits | decision)
     return model
 
 

@@ -66,8 +66,8 @@ class Classifier:
     Attributes:
         labels: names of the labels, in the order of the logits.
         task: ``single_label`` or ``multi_label``, or one of them after ``pair_``.
-        precision: ``int8`` or ``fp32``: which graph of the folder answers; or ``int8 and fp32``, of a cascade whose two
-            models differ.
+        precision: ``int8``, ``fp32`` or ``fp16``: which graph of the folder answers; or ``int8 and fp32``, of a cascade
+            whose two models differ.
         reason: why that one, in words.
     """
 

@@ -32,7 +32,8 @@ class Limits:
     Attributes:
         queue: texts that may wait, of each model.
         texts: of one request; no more than the queue holds.
-        characters: of one text; the model reads the first few thousand at most.
+        characters: of one text. A model reads the first few thousand at most, but one that was trained with
+            ``--long-texts windows`` reads them all, in dozens of rows.
         body_bytes: of one request.
     """
 
@@ -120,7 +121,8 @@ def create_app(classifiers: Mapping[str, Classifier], limits: Limits, traffic: T
             logging.getLogger("uvicorn.error").exception("%s failed", name)
             raise HTTPException(500, f"the model {name} failed on this; the service's log says why") from None
         for one in found:
-            metrics.answers.labels(name, "-" if one.abstained else one.label).inc()
+            for label in one.labels or ("-",):
+                metrics.answers.labels(name, label).inc()
         return [_answer(one) for one in found] if question.texts is not None else _answer(found[0])
 
     first = next(iter(classifiers))
@@ -228,5 +230,10 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": f"the body is not JSON ({first.get('ctx', {}).get('error', '')})"}, 400)
     if "json" not in request.headers.get("content-type", ""):
         return JSONResponse({"detail": "send JSON, with the header content-type: application/json"}, 415)
-    where = ".".join(str(part) for part in first["loc"][1:]) or "the body"
-    return JSONResponse({"detail": f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}"}, 422)
+    match first["loc"][1:]:
+        case ("texts", int(number), *_):  # neither a text nor a pair; which of the two was meant, nobody knows
+            detail = f"texts.{number}: must be a text, or for models of pairs a list of two"
+        case where:
+            place = ".".join(map(str, where)) or "the body"
+            detail = f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    return JSONResponse({"detail": detail}, 422)

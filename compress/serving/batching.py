@@ -11,7 +11,8 @@ from compress.runtime.classifier import Prediction
 from compress.runtime.encoding import Text
 
 # Of a batch's texts together; a longer text goes alone. Some 4 characters are a token, so this is a few milliseconds of
-# work, which is what a request waits for those before it.
+# work, which is what a request waits for those before it. A model that reads long texts in windows reads all of a
+# longer one, and what comes after it waits longer: how long a text may be, --max-characters says.
 _BATCH_CHARACTERS = 8192
 
 

@@ -15,7 +15,10 @@ class Metrics:
         self.requests = Counter("classify_requests", "Requests; 499: the client left.", ["status"], registry=to)
         self.seconds = Histogram("classify_seconds", "From request to answer.", buckets=_SECONDS, registry=to)
         self.answers = Counter(
-            "classify_answers", "Texts answered; label -: abstained.", ["model", "label"], registry=to
+            "classify_answers",
+            "Texts that were given the label, of several each; label -: given none, as where it abstained.",
+            ["model", "label"],
+            registry=to,
         )
         self.batch_texts = Histogram("classify_batch_texts", "Texts a batch.", ["model"], buckets=_TEXTS, registry=to)
         self.waiting = Gauge("classify_waiting_texts", "Texts in the queue.", ["model"], registry=to)

@@ -34,6 +34,7 @@ def calibrate(
 
         from compress.decisions.calibrate import calibrate as core
         from compress.packaging import layout
+        from compress.packaging.card import temperature_of
         from compress.quantization.reference import answered
         from compress.quantization.temperature import fold_temperature
         from compress.runtime.session import OnnxPredictor
@@ -45,12 +46,19 @@ def calibrate(
             predictor = OnnxPredictor.of_graph(parent, manifest, parent / graph_name, job.threads)
             logits = answered("validation", predictor, predictor.encoder(dataset.validation.texts), str(model))
             targets = dataset.validation.targets(manifest.labels, manifest.task)
-            found = core(manifest.labels, manifest.task, logits, targets, job.config)
+            fitted_before = temperature_of(manifest) is not None
+            found = core(manifest.labels, manifest.task, logits, targets, job.config, fitted_before=fitted_before)
             graph = job.folder / graph_name
             graph.parent.mkdir()
             onnx.save(fold_temperature(onnx.load(parent / graph_name), found.temperature.temperature), graph)
             layout.copy_side_files(parent, job.folder)
             layout.set_decision(job.folder, found.decision)
+        if manifest.decision is not None and found.decision is None:
+            chosen_by = "--thresholds f1" if is_multi_label(manifest.task) else "--max-error"
+            say(
+                f"calibrate: leaves out the thresholds of {model}, which hold for its own scores; {chosen_by} chooses "
+                "new ones"
+            )
         manifest = replace(manifest, decision=found.decision)
         return job.save_onnx(manifest, found.metrics, manifest.digest, str(model))
 

@@ -64,7 +64,7 @@ class Worker:
         except BrokenPipeError:
             raise self._death() from None
         line = self._process.stdout.readline()
-        if not line:
+        if not line.endswith("\n"):  # nothing, or what it had written when it was killed
             raise self._death()
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
@@ -85,7 +85,12 @@ class Worker:
 
     def _death(self) -> WorkerError:
         """Why the process died: the last line that it wrote to stderr, and the signal or status that it ended with."""
-        status = self._process.wait(_GRACE_S)
+        try:
+            status = self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            return WorkerError(f"its process closed its output, and was ended {_GRACE_S:g} s later")
         self._stderr.seek(0)
         lines = self._stderr.read().decode("utf-8", "replace").split("\n")
         written = [line.strip() for line in lines if line.strip()]

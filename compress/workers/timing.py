@@ -84,11 +84,13 @@ class TimedCalls(Generic[T]):
     def _times_ms(self, block: list[T]) -> list[float]:
         times_ms = []
         gc.disable()
-        for each in block:
-            watch = self._clock()
-            self._call(each)
-            times_ms.append(watch.milliseconds)
-        gc.enable()
+        try:
+            for each in block:
+                watch = self._clock()
+                self._call(each)
+                times_ms.append(watch.milliseconds)
+        finally:
+            gc.enable()
         return times_ms
 
 

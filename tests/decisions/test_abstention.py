@@ -10,6 +10,7 @@ from compress.decisions.calibrate import calibrate
 from compress.errors import CompressError
 from compress.evaluation.metrics import Floats
 from compress.evaluation.selective import measure_selection, risk_coverage
+from compress.quantization.temperature import FittedTemperature, fit_temperature
 
 SCORES = np.linspace(0, 1, 20_001)
 # The chance of a mistake at a score: calibrated; too sure; worst in the middle, so that the risk does not only rise.
@@ -91,12 +92,25 @@ def test_too_few_texts_are_told_how_many_are_needed() -> None:
 
 def test_scores_that_are_calibrated_already_are_left_alone() -> None:
     """On few texts a fit moves towards less sure: it stays away where it makes the labels no likelier."""
+
+    def fitted(logits: np.ndarray, **settings: float) -> FittedTemperature:
+        config = CalibrateConfig.parse(settings)
+        return calibrate(("a", "b", "c"), "single_label", logits, targets, config, fitted_before=True).temperature
+
     logits, targets = drawn(448, 20)
-    fitted = calibrate(("a", "b", "c"), "single_label", logits, targets, CalibrateConfig(max_error=1)).temperature
-    assert (fitted.temperature, fitted.nll_after) == (1.0, fitted.nll_before)
-    fitted = calibrate(("a", "b", "c"), "single_label", 5 * drawn(448, 1)[0], targets, CalibrateConfig()).temperature
-    assert fitted.temperature > 2
-    assert fitted.nll_after < fitted.nll_before
+    found = fitted(logits, max_error=1)
+    assert (found.temperature, found.nll_after) == (1.0, found.nll_before)
+    found = fitted(5 * drawn(448, 1)[0])
+    assert found.temperature > 2
+    assert found.nll_after < found.nll_before
+
+
+def test_a_model_that_is_right_on_all_texts_is_not_made_certain_of_everything() -> None:
+    """Its labels are likeliest at the lowest temperature, so their likelihood must not judge the fit."""
+    logits, targets = drawn(448, 20)
+    assert (logits.argmax(axis=1) == targets).all()
+    found = calibrate(("a", "b", "c"), "single_label", logits, targets, CalibrateConfig()).temperature
+    assert found.temperature == fit_temperature(logits, targets, "single_label").temperature > 1.5
 
 
 def test_a_bound_out_of_reach_is_told_with_the_best_there_is() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pyarrow
 import pytest
 from pyarrow import parquet
@@ -158,8 +159,46 @@ def test_other_scores_have_no_use_for_the_decision(
     assert "leaves out the thresholds" in capsys.readouterr().err
     assert read_manifest(tmp_path / "int8").decision is None
     assert "decision" not in json.loads((tmp_path / "int8" / "config.json").read_text())
-    compress.export(abstaining, tmp_path / "tei", for_="tei")  # the same graph: it still holds
-    assert read_manifest(tmp_path / "tei").decision == read_manifest(abstaining).decision
+    compress.calibrate(abstaining, tiny_data, tmp_path / "again", threads=1)
+    assert "--max-error chooses new ones" in capsys.readouterr().err
+    assert read_manifest(tmp_path / "again").decision is None
+
+
+@pytest.mark.parametrize(("kind", "place"), [("tei", "`config.json`"), ("triton", "`classifier/config.json`")])
+def test_what_a_server_does_not_do_its_card_leaves_to_clients(
+    kind: str, place: str, abstaining: Path, tmp_path: Path
+) -> None:
+    compress.export(abstaining, tmp_path / "out", for_=kind)
+    decision = read_manifest(abstaining).decision
+    assert read_manifest(tmp_path / "out").decision == decision  # the same graph: it still holds
+    assert json.loads(next((tmp_path / "out").rglob("config.json")).read_text())["decision"] == decision
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "- Abstain where the highest score is below" in card
+    assert f"does not do so by itself: its clients do; {place} has this (`decision`)" in card
+    assert "compress.load" not in card
+
+
+@pytest.mark.parametrize("model", ["abstaining", "thresholded"])
+def test_a_single_file_has_the_decision_in_its_metadata_and_says_that_it_is_for_clients(
+    model: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    folder: Path = request.getfixturevalue(model)
+    compress.export(folder, tmp_path / "single", single_file=True)
+    about = {entry.key: entry.value for entry in onnx.load(tmp_path / "single" / "model.onnx").metadata_props}
+    assert json.loads(about["decision"]) == read_manifest(folder).decision
+    card = (tmp_path / "single" / "README.md").read_text()
+    assert "does not do so by itself: its clients do, by `scores`; its metadata has this (`decision`)" in card
+    assert not any(word in card for word in ("It abstains", "compress.load", "config.json"))
+
+
+def test_a_precision_and_no_thresholds_to_keep_it_are_refused(
+    thresholded: Path, topics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["calibrate", str(thresholded), "--data", str(topics), "--out", str(tmp_path / "out")]
+    assert main([*command, "--thresholds", "none", "--min-precision", "90"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1, told
+    assert "a precision of 90% with thresholds of none; leave out one" in told
 
 
 def test_a_decision_that_fits_no_label_is_a_damaged_folder(thresholded: Path, tmp_path: Path) -> None:

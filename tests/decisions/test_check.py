@@ -1,16 +1,20 @@
 """A new model is held to an old one: what differs is counted, the limits decide, any kind of classifier is read."""
 
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from markdown_it import MarkdownIt
 
 import compress
 from compress.cli.main import main
 from compress.decisions.shown import as_markdown, as_text
+from compress.formatting import MINUS
 from compress.modeling.checkpoint import save_checkpoint
 from tests.tiny import make_bert, make_checkpoint, read
 
@@ -25,6 +29,12 @@ def worse(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     save_checkpoint(make_checkpoint(tiny_encoder, make_bert(), LABELS[::-1]), folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def compared(worse: Path, tiny_onnx: Path, tiny_data: Path) -> dict[str, Any]:
+    """A check's document, with negative flips."""
+    return compress.check(worse, tiny_onnx, tiny_data, threads=1, speed=False)
 
 
 def foreign(onnx_folder: Path, out: Path, labels: tuple[str, ...] = LABELS[::-1]) -> Path:
@@ -159,6 +169,50 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
     assert told.err.count("\n") == 1, told.err
     for word in words:
         assert word in told.err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "limit", "passed", "shown"),
+    [
+        ("drop", 16 / 3080, 0.005, False, "FAIL  Drop: 0.52 points, at most 0.5"),
+        ("drop", 0.00500195, 0.005, False, "FAIL  Drop: 0.5002 points, at most 0.5"),
+        ("drop", 0.0058, 0.0058, True, "ok    Drop: 0.58 points, at most 0.58"),
+        ("drop", 0.0, 0.0, True, "ok    Drop: 0.0 points, at most 0\n"),
+        ("drop", -0.0123, 0.005, True, f"ok    Drop: {MINUS}1.2 points, at most 0.5"),
+        ("drop", 0.031, 0.005, False, "FAIL  Drop: 3.1 points, at most 0.5"),
+        ("negative_flips", 16 / 3080, 0.005, False, "FAIL  Negative flips: 0.52% of the texts, at most 0.5%"),
+        ("negative_flips", 0.1, 0.1, True, "ok    Negative flips: 10.0% of the texts, at most 10%"),
+    ],
+)
+def test_a_value_is_shown_on_its_side_of_the_limit(
+    name: str, value: float, limit: float, passed: bool, shown: str, compared: dict[str, Any]
+) -> None:
+    check = {"name": name, "value": value, "limit": limit, "passed": passed}
+    assert shown in as_text(compared | {"checks": [check]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a|b and a\\|b \\",
+        "by @octocat in #12, octo/cat#3",
+        "</details> <!-- gone --> <b>bold</b> &lt; &amp;",
+        "`code` *stars* **two** [link](http://x) ![picture](http://y)",
+    ],
+)
+def test_a_text_of_the_data_stays_in_its_cell_and_is_only_words(text: str, compared: dict[str, Any]) -> None:
+    """As CommonMark with tables reads it; and GitHub finds nobody to tell and nothing to link."""
+    flip = {"text": text, "right": ["good|bad"], "first": ["good|bad"], "now": []}
+    flips = compared["flips"] | {"texts": [flip]}
+    markdown = as_markdown(compared | {"flips": flips})
+    tokens = MarkdownIt().enable("table").parse(markdown[markdown.index("\n| Text |") :])
+    cells = [token for token in tokens if token.type == "inline"]
+    inside = [child for cell in cells for child in cell.children or ()]
+    assert {child.type for child in inside} <= {"text", "text_special"}
+    shown = ["".join(child.content for child in cell.children or ()).replace("\u200b", "") for cell in cells]
+    assert shown == ["Text", "Right", "Now", text.strip(), "good|bad", "no label"]
+    assert not re.search(r"@\w|#\d", markdown)
+    assert (markdown.count("<details>"), markdown.count("</details>")) == (1, 1)
 
 
 def test_texts_without_labels_are_refused(tiny_onnx: Path, tmp_path: Path) -> None:

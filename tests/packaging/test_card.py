@@ -62,6 +62,13 @@ def test_figures_come_with_their_interval() -> None:
     assert "interval" not in model_card("onnx", EXPORTED)
 
 
+def test_scores_that_a_temperature_of_1_fits_are_calibrated_and_not_divided() -> None:
+    calibrated = entry("calibrate", "onnx", {"temperature": 1.0})
+    card = model_card("x", replace(EXPORTED, history=(*EXPORTED.history, calibrated)))
+    assert "- Its scores are calibrated for texts like the validation ones." in card
+    assert not any(word in card for word in ("divided", "not calibrated"))
+
+
 @pytest.mark.parametrize(("share", "texts"), [(0.0, 10), (1.0, 10), (0.5, 1)])
 def test_intervals_stay_between_0_and_1(share: float, texts: int) -> None:
     low, high = wilson_interval(share, texts)

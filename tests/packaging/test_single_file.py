@@ -93,6 +93,7 @@ def test_other_tasks(task: str, task_onnx: Callable[[str], Path], tmp_path: Path
     about = open_texts(tmp_path / "single" / "model.onnx").get_modelmeta().custom_metadata_map
     assert json.loads(about["labels"]) == list(THREE_LABELS)
     assert (about["task"], about["max_length"]) == (task, "128")
+    assert "decision" not in about
 
 
 def tokens_session(tokenizer: Path, max_length: int, *, pairs: bool) -> ort.InferenceSession:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -79,7 +80,8 @@ def test_metrics_add_up(service: Service, texts: list[str]) -> None:
         ({"text": "a", "texts": ["b"]}, 422, "text or texts"),
         ({"text": 3}, 422, "text: "),
         ({"text": ["a", "b"]}, 422, "text: "),
-        ({"texts": ["a", 3]}, 422, "texts.1"),
+        ({"texts": ["a", 3]}, 422, "texts.1: must be a text, or for models of pairs a list of two"),
+        ({"texts": [["a"]]}, 422, "texts.0: must be a text, or for models of pairs a list of two"),
         ({"texts": []}, 422, "one or more"),
         ({"texts": "a"}, 422, "texts: "),
         ({"texts": ["a"] * 301}, 413, "301 texts are too many at once; send at most 300"),
@@ -232,6 +234,24 @@ def test_what_clients_that_leave_asked_for_is_dropped(tiny_int8: Path) -> None:
         assert service.classify("good")[0] == 200
         wait_until(lambda: service.metric(r'classify_requests_total{status="499"}') == 3)
         assert service.metric("classify_batch_texts_sum{.*}") < 750
+
+
+def test_what_counts_of_several_labels_are_those_that_were_given(
+    task_onnx: Callable[[str], Path], texts: list[str], tmp_path: Path
+) -> None:
+    model = shutil.copytree(task_onnx("multi_label"), tmp_path / "model")
+    with compress.load(model, threads=1) as classifier:
+        median = sorted(answer.scores[classifier.labels[0]] for answer in classifier(texts))[len(texts) // 2]
+    thresholds = dict(zip(classifier.labels, (median, 0, NEVER), strict=True))
+    for least in (thresholds, dict.fromkeys(thresholds, NEVER)):
+        write_manifest(model, replace(read_manifest(model), decision={"thresholds": least}))
+        with compress.load(model, threads=1) as classifier:
+            expected = Counter(label for answer in classifier(texts[:60]) for label in answer.labels or ("-",))
+        with serving(model) as service:
+            assert service.ask("POST", "/classify", {"texts": texts[:60]})[0] == 200
+            for label in (*thresholds, "-"):
+                written = re.escape(label.replace('"', '\\"'))
+                assert service.metric(rf'classify_answers_total{{label="{written}",model="model"}}') == expected[label]
 
 
 def test_pairs_are_two_texts(task_onnx: Callable[[str], Path]) -> None:

@@ -1,7 +1,11 @@
 """A server for the tests: ``python -m tests.workers.echo``."""
 
+import fcntl
 import os
+import signal
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 from compress.errors import CompressError
@@ -34,6 +38,23 @@ class Echo:
 
     def leave(self) -> dict[str, Any]:
         os._exit(3)
+
+    def die_while_replying(self) -> dict[str, Any]:
+        os.write(_replies(), b'{"said": "hel')
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    def fall_silent(self) -> dict[str, Any]:
+        os.close(_replies())
+        time.sleep(600)
+        raise AssertionError
+
+
+def _replies() -> int:
+    """The only pipe to the parent that is open for writing: stdout leads to stderr, and that is a file."""
+    opened = {int(path.name) for path in Path("/proc/self/fd").iterdir() if path.is_fifo()}
+    (found,) = (number for number in opened if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_WRONLY)
+    return found
 
 
 if __name__ == "__main__":

@@ -64,6 +64,23 @@ def test_a_worker_that_is_killed_has_probably_run_out_of_memory(worker: Worker) 
     assert death.value.out_of_memory
 
 
+def test_half_a_reply_is_no_reply(worker: Worker) -> None:
+    with worker:
+        worker.ask(greeting="hello")
+        with pytest.raises(WorkerError, match=r"^probably out of memory: .*signal 9"):
+            worker.ask(do="die_while_replying")
+
+
+def test_a_worker_that_can_no_longer_reply_is_ended(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compress.workers.process._GRACE_S", 0.2)
+    with worker:
+        worker.ask(greeting="hello")
+        with pytest.raises(WorkerError, match=r"closed its output, and was ended 0\.2 s later$") as death:
+            worker.ask(do="fall_silent")
+        assert not death.value.out_of_memory
+        assert not Path(f"/proc/{worker.session}").exists()
+
+
 def test_linux_ends_a_worker_before_any_other_process(worker: Worker) -> None:
     with worker:
         worker.ask(greeting="hello")

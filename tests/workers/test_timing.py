@@ -54,6 +54,13 @@ def test_the_collector_rests_in_timed_calls_and_works_afterwards() -> None:
     assert gc.isenabled()
 
 
+def test_the_collector_works_again_after_a_call_that_failed() -> None:
+    calls = iter(range(4))  # three that wake the threads, and one that is timed
+    with pytest.raises(StopIteration):
+        TimedCalls(lambda _: time.sleep(0.01 * next(calls) ** 0), [0]).turn(9)
+    assert gc.isenabled()
+
+
 def test_a_warm_up_ends_when_the_times_no_longer_fall() -> None:
     falling = iter([0.1, 0.08, 0.06, 0.04, 0.02])
     assert TimedCalls(lambda _: time.sleep(next(falling, 0.001)), [0]).warm_up() < 15
