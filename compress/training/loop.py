@@ -42,7 +42,8 @@ def train(
 ) -> TrainingResult:
     """Train ``checkpoint.model`` in place and leave it with the weights that did best on ``validation_set``.
 
-    The best are those that ``judge`` puts first or, without one, those with the highest metric.
+    The best are those that ``judge`` puts first or, without one, those with the highest metric; of equal ones the
+    latest.
 
     Killed and called again with the same arguments, it goes on from its newest checkpoint and ends with the same
     weights. Under ``torchrun`` or ``accelerate launch`` the processes share each step's batches.

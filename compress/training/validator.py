@@ -29,8 +29,9 @@ DIVERGENCE = "divergence"
 class TrainingResult:
     """The result of a training: how good the kept weights are on the validation texts, and how it got there.
 
-    The kept weights are those with the least divergence, or the highest metric, as ``judged_by`` says. ``curve`` has an
-    entry for each validation: step, mean loss since the last one, metric, and the divergence if that judged.
+    The kept weights are those with the least divergence, or the highest metric, as ``judged_by`` says; of equal ones
+    the latest. ``curve`` has an entry for each validation: step, mean loss since the last one, metric, and the
+    divergence if that judged.
     """
 
     metric: str
@@ -93,12 +94,12 @@ class Validator:
         result.steps = step
         result.curve.append({"step": step, "loss": mean_loss, **found})
         rank = found[result.judged_by] * (1 if self._judge is None else -1)
-        if rank > self._best_rank:
-            self._best_rank, self._waited = rank, 0
+        # Of equal ones the later is kept, as lower rates have led to it; but only a gain is worth waiting on for.
+        self._waited = 0 if rank > self._best_rank else self._waited + 1
+        if rank >= self._best_rank:
+            self._best_rank = rank
             result.best, result.best_step = found[result.metric], step
             self._best_weights = {name: weight.detach().clone() for name, weight in self._trained()}
-        else:
-            self._waited += 1
         return found
 
     @property
