@@ -35,7 +35,10 @@ class TrainingConfig(ThreadsConfig):
     )
     gradient_accumulation: int = setting(1, "batches in a training step", gt=0)
     learning_rate: float | None = setting(
-        None, "peak learning rate of AdamW; default: 1.6e-4 for encoders up to 384 wide, 3e-5 for others", gt=0, lt=1
+        None,
+        "peak learning rate of AdamW; default: 1.6e-4 for encoders up to 384 wide, 1e-5 from 1,024 on, 3e-5 between",
+        gt=0,
+        lt=1,
     )
     warmup: float = setting(0.1, "share of the steps over which the rate warms up", ge=0, lt=1)
     weight_decay: float = setting(0.01, "AdamW's decay of weights (not biases, not norms)", ge=0, lt=1)

@@ -45,10 +45,13 @@ def hard_labels(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 def usual_rate(hidden_size: int) -> float:
     """The peak learning rate that fine-tuning takes where none is asked for, by the encoder's width.
 
-    1.6e-4 is measured on all-MiniLM-L6 over four data sets and three seeds (benchmarks/LOG.md); for BERT-base and
-    larger encoders it is within what their papers used (Devlin et al. 2019: 2e-5 to 5e-5).
+    1.6e-4 is measured on all-MiniLM-L6 over four data sets and three seeds (benchmarks/LOG.md). The others are what
+    papers used: 3e-5 for BERT-base (Devlin et al. 2019: 2e-5 to 5e-5), 1e-5 for encoders of 1,024 and more, which
+    higher rates can break (RoBERTa-large, Liu et al. 2019: 1e-5 to 3e-5; DeBERTa-large, He et al. 2021: 5e-6 to 1e-5).
     """
-    return 1.6e-4 if hidden_size <= 384 else 3e-5
+    if hidden_size <= 384:
+        return 1.6e-4
+    return 3e-5 if hidden_size < 1024 else 1e-5
 
 
 class Optimizer:
