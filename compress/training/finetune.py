@@ -1,5 +1,6 @@
 """finetune: train a classifier's head and body on the data's labels."""
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +31,8 @@ def finetune(
             f"finetune.max_length must be at most {start.max_length}, the most tokens that {start.source} reads, "
             f"got {config.max_length}"
         )
+    if weights is not None:  # the settings only name their file
+        run_files = replace(run_files, inputs=hashlib.sha256(weights.numpy().tobytes()).hexdigest())
     model = with_long_texts(replace(start, max_length=config.max_length or start.max_length), config)
     encoded = EncodedSplits.of(model, data)
     _warn_about_cut_texts(encoded.train, model)
