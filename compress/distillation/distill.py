@@ -84,6 +84,7 @@ def distill(
         run_files = replace(run_files, inputs=digest)
         train_set = Examples(own, encoded.train.targets, outputs)
         result = train(student, train_set, encoded.validation, objective, config, run_files, chosen_by)
+    result.trained_with["temperature"] = config.temperature
     teacher.model.cpu()  # it may have run on a GPU beside the student, and the caller may use it again
     return result
 

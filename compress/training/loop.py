@@ -129,6 +129,9 @@ class _Run:
         rate = config.learning_rate or usual_rate(EncoderView(checkpoint.model).hidden_size)
         self.optimizer = Optimizer(self._plain_model, config, rate, self.schedule.steps)
         self.validator = Validator(checkpoint, validation_set, config, accelerator, precision, judge)
+        frozen = bool(config.freeze_embeddings)
+        taken = {"learning_rate": rate, "precision": precision, "freeze_embeddings": frozen}
+        self.validator.result.trained_with |= taken
         self.metrics_log = MetricsLog(run_files, config, accelerator)
         self._eval_steps = config.eval_steps or max(1, self.schedule.epoch_steps[0] // 2)
         self._unlogged: list[Losses] = []  # of the steps since the last look at the losses

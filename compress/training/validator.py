@@ -40,6 +40,7 @@ class TrainingResult:
     best_step: int = 0
     steps: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
+    trained_with: dict[str, Any] = field(default_factory=dict)  # settings that others or the machine may decide
 
     def after(self, earlier: "TrainingResult") -> "TrainingResult":
         """The same result with steps counted on from those of ``earlier``, whose curve comes first."""
@@ -50,7 +51,7 @@ class TrainingResult:
     def as_metrics(self) -> dict[str, Any]:
         """The entry in the model's history."""
         best = {f"validation_{self.metric}": self.best, "best_step": self.best_step, "judged_by": self.judged_by}
-        return {**best, "steps": self.steps, "curve": self.curve}
+        return {**best, "steps": self.steps, "curve": self.curve, "trained_with": self.trained_with}
 
 
 class Validator:

@@ -414,6 +414,7 @@ def test_a_model_that_its_last_step_broke_is_not_kept(
 def test_a_small_encoder_has_a_higher_rate_unless_one_is_asked_for(
     fresh: Callable[[], Checkpoint], few: Dataset, recorder: type[Recorder], asked: float | None, taken: float
 ) -> None:
-    fit(fresh(), few, epochs=1, warmup=0.0, learning_rate=asked)
+    training = fit(fresh(), few, epochs=1, warmup=0.0, learning_rate=asked)
+    assert training.trained_with["learning_rate"] == taken
     assert recorder.rates[0] == pytest.approx(taken)
     assert [usual_rate(width) for width in (768, 1024)] == [3e-5, 1e-5]
