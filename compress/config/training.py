@@ -35,7 +35,10 @@ class TrainingConfig(ThreadsConfig):
     )
     gradient_accumulation: int = setting(1, "batches in a training step", gt=0)
     learning_rate: float | None = setting(
-        None, "peak learning rate of AdamW; default: 1.6e-4 for encoders up to 384 wide, 3e-5 for others", gt=0, lt=1
+        None,
+        "peak learning rate of AdamW; default: 1.6e-4 for encoders up to 384 wide, 1e-5 from 1,024 on, 3e-5 between",
+        gt=0,
+        lt=1,
     )
     warmup: float = setting(0.1, "share of the steps over which the rate warms up", ge=0, lt=1)
     weight_decay: float = setting(0.01, "AdamW's decay of weights (not biases, not norms)", ge=0, lt=1)
@@ -62,8 +65,9 @@ class TrainingConfig(ThreadsConfig):
 
 
 class LongTextsConfig(Settings):
-    """What is read of texts that are longer than ``max_length`` tokens."""
+    """How many tokens are read of a text, and which of a longer one."""
 
+    max_length: int | None = setting(None, "tokens kept of each text; default: the model's own limit", ge=4, le=8192)
     long_texts: LongTextMode | None = setting(
         None,
         "what is read of a text of more than max_length tokens: head, head-tail (a quarter from its head, the rest "
@@ -85,7 +89,6 @@ class FinetuneConfig(LongTextsConfig, TrainingConfig):
     """finetune: train a classifier's head and body."""
 
     command: ClassVar[str] = "finetune"
-    max_length: int | None = setting(None, "tokens kept of each text; default: the model's own limit", ge=4, le=8192)
     class_weights: Annotated[str | None, Names.FILE] = setting(
         None,
         "what each label's texts weigh in the loss: balanced lets all labels count alike, a JSON file has a weight by "
@@ -153,6 +156,13 @@ class DistillConfig(LongTextsConfig, DistillationConfig):
     """distill: train a student on the teacher's soft labels and the data's hard labels."""
 
     command: ClassVar[str] = "distill"
+    max_length: int | None = setting(
+        None,
+        "tokens kept of each text, by a teacher with the student's tokenizer too; default, and most: the student's own "
+        "limit, or such a teacher's where that is lower",
+        ge=4,
+        le=8192,
+    )
     layers: LayerChoice | None = setting(
         None, "teacher layers to keep: a number of evenly spaced ones (default: half), or a list such as 0,2,4"
     )

@@ -16,6 +16,7 @@ from compress.distillation.texts import augmented, build_corpus, read_unlabeled
 from compress.errors import CompressError
 from compress.families.tokenizers.smaller import ids_in
 from compress.modeling.checkpoint import Checkpoint
+from compress.paths import local_path
 from compress.runtime.encoding import Text
 from compress.training.batches import Encodings
 
@@ -45,7 +46,7 @@ class Corpus:
 
     def texts(self) -> Iterator[Text]:
         """All of them, as the student reads them; a text in windows comes once for each window."""
-        texts = chain(self.data.train.texts, self._more(self.student))
+        texts = chain(self.data.train.texts, self._more_again(self.student))
         if self.student.long_texts.mode != "windows":
             return texts
         encoder = self.student.training_encoder
@@ -70,7 +71,16 @@ class Corpus:
             return replace(own, ids=ids_in(teacher.tokenizer, self.student.tokenizer)[own.ids].astype(np.int32))
         encoder = replace(teacher, max_length=limit, long_texts=self.student.long_texts).encoder
         labelled = Encodings.pack(encoder(self.data.train.texts))
-        return build_corpus(labelled, self._more(teacher), encoder, self.folder / f"teacher-{number}")
+        return build_corpus(labelled, self._more_again(teacher), encoder, self.folder / f"teacher-{number}")
+
+    def _more_again(self, reader: Checkpoint) -> Iterator[Text]:
+        given = self.config.unlabeled
+        if given and not local_path(given).is_file():
+            raise CompressError(
+                f"--unlabeled {given}: is no file; teacher_answers, and a teacher with another tokenizer or a smaller "
+                "max_length, need its texts more than once, save it"
+            )
+        return self._more(reader)
 
     def _more(self, reader: Checkpoint) -> Iterator[Text]:
         config = self.config

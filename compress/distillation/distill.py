@@ -34,7 +34,7 @@ from compress.modeling.checkpoint import Checkpoint
 from compress.progress import say
 from compress.task import is_multi_label
 from compress.training.batches import BatchSchedule, Encodings, Examples, Rows, TeacherOutputs
-from compress.training.finetune import EncodedSplits
+from compress.training.finetune import EncodedSplits, start_from_the_prior
 from compress.training.loop import train
 from compress.training.optimization import TEACHER
 from compress.training.run_files import RunFiles
@@ -74,6 +74,7 @@ def distill(
     objective = Distillation(student.model, teacher.model, config, multi_label=is_multi_label(student.task))
     check_tokenizers(teacher, student, objective.teacher_wanted)
     encoded = encoded or EncodedSplits.of(student, data)
+    start_from_the_prior(student, encoded.train.targets)
     with TemporaryDirectory(dir=run_files.folder) as folder:  # if the process is killed, it goes with the step's folder
         corpus = Corpus(student, data, config, text_columns, answers, Path(folder))
         own = corpus.read_by_student(encoded.train.encodings)
@@ -88,6 +89,7 @@ def distill(
         run_files = replace(run_files, inputs=digest)
         train_set = Examples(own, encoded.train.targets, outputs)
         result = train(student, train_set, encoded.validation, objective, config, run_files, chosen_by)
+    result.trained_with["temperature"] = config.temperature
     teacher.model.cpu()  # it may have run on a GPU beside the student, and the caller may use it again
     return result
 

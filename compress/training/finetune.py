@@ -1,5 +1,6 @@
 """finetune: train a classifier's head and body on the data's labels."""
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,7 +8,6 @@ import torch
 
 from compress.config import FinetuneConfig
 from compress.data import Dataset, Split
-from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.states import Batch, States
@@ -25,17 +25,14 @@ def finetune(
     start: Checkpoint, data: Dataset, config: FinetuneConfig, run_files: RunFiles
 ) -> tuple[Checkpoint, TrainingResult]:
     """Train ``start`` in place on the train split; the weights that do best on the validation split are kept."""
-    if config.max_length is not None and config.max_length > start.max_length:
-        raise CompressError(
-            f"finetune.max_length must be at most {start.max_length}, the most tokens that {start.source} reads, "
-            f"got {config.max_length}"
-        )
-    model = with_long_texts(replace(start, max_length=config.max_length or start.max_length), config)
+    model = with_long_texts(start, config)
     encoded = EncodedSplits.of(model, data)
     _warn_about_cut_texts(encoded.train, model)
     targets = data.train.targets(model.labels, model.task)  # of texts: a long one may be several examples
     choice = config.class_weights
     weights = torch.from_numpy(class_weights(choice, targets, model.labels)) if choice else None
+    if weights is not None:  # the settings only name their file
+        run_files = replace(run_files, inputs=hashlib.sha256(weights.numpy().tobytes()).hexdigest())
     start_from_the_prior(model, targets, weights)
     objective = HardLabels(weights, config.focal)
     return model, train(model, encoded.train, encoded.validation, objective, config, run_files)

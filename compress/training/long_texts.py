@@ -1,4 +1,4 @@
-"""How a model that is trained shall read long texts: what the settings say, else what its folder says."""
+"""How much of texts a model that is trained shall read: what the settings say, else what its folder says."""
 
 from dataclasses import replace
 
@@ -10,15 +10,22 @@ from compress.task import reads_pairs
 
 
 def with_long_texts(model: Checkpoint, config: LongTextsConfig) -> Checkpoint:
-    """``model``, reading long texts as ``config`` says; what that leaves open stays as it is.
+    """``model``, reading as many tokens and long texts as ``config`` says; what that leaves open stays as it is.
 
     Windows share a quarter of their tokens by default, as in "Hierarchical Transformers for Long Document
     Classification" (Pappagari et al. 2019).
 
     Raises:
-        CompressError: it reads pairs; a stride or a pooling is given without windows; or the stride is too long.
+        CompressError: it reads fewer tokens; it reads pairs; a stride or a pooling is given without windows; or the
+            stride is too long.
     """
-    before, step = model.long_texts, config.command
+    before, step, length = model.long_texts, config.command, config.max_length
+    if length is not None and length > model.max_length:
+        raise CompressError(
+            f"{step}.max_length must be at most {model.max_length}, the most tokens that {model.source} reads, "
+            f"got {length}"
+        )
+    model = replace(model, max_length=length or model.max_length)
     mode = config.long_texts or before.mode
     if mode != "windows":
         given = "stride" if config.stride is not None else "pooling" if config.pooling is not None else None

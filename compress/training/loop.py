@@ -42,7 +42,8 @@ def train(
 ) -> TrainingResult:
     """Train ``checkpoint.model`` in place and leave it with the weights that did best on ``validation_set``.
 
-    The best are those that ``judge`` puts first or, without one, those with the highest metric.
+    The best are those that ``judge`` puts first or, without one, those with the highest metric; of equal ones the
+    latest.
 
     Killed and called again with the same arguments, it goes on from its newest checkpoint and ends with the same
     weights. Under ``torchrun`` or ``accelerate launch`` the processes share each step's batches.
@@ -128,6 +129,9 @@ class _Run:
         rate = config.learning_rate or usual_rate(EncoderView(checkpoint.model).hidden_size)
         self.optimizer = Optimizer(self._plain_model, config, rate, self.schedule.steps)
         self.validator = Validator(checkpoint, validation_set, config, accelerator, precision, judge)
+        frozen = bool(config.freeze_embeddings)
+        taken = {"learning_rate": rate, "precision": precision, "freeze_embeddings": frozen}
+        self.validator.result.trained_with |= taken
         self.metrics_log = MetricsLog(run_files, config, accelerator)
         self._eval_steps = config.eval_steps or max(1, self.schedule.epoch_steps[0] // 2)
         self._unlogged: list[Losses] = []  # of the steps since the last look at the losses

@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional
-from transformers import get_linear_schedule_with_warmup
+from torch.optim.lr_scheduler import LambdaLR
 
 from compress.config import TrainingConfig
 from compress.modeling.states import Batch, States
@@ -45,10 +45,13 @@ def hard_labels(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 def usual_rate(hidden_size: int) -> float:
     """The peak learning rate that fine-tuning takes where none is asked for, by the encoder's width.
 
-    1.6e-4 is measured on all-MiniLM-L6 over four data sets and three seeds (benchmarks/LOG.md); for BERT-base and
-    larger encoders it is within what their papers used (Devlin et al. 2019: 2e-5 to 5e-5).
+    1.6e-4 is measured on all-MiniLM-L6 over four data sets and three seeds (benchmarks/LOG.md). The others are what
+    papers used: 3e-5 for BERT-base (Devlin et al. 2019: 2e-5 to 5e-5), 1e-5 for encoders of 1,024 and more, which
+    higher rates can break (RoBERTa-large, Liu et al. 2019: 1e-5 to 3e-5; DeBERTa-large, He et al. 2021: 5e-6 to 1e-5).
     """
-    return 1.6e-4 if hidden_size <= 384 else 3e-5
+    if hidden_size <= 384:
+        return 1.6e-4
+    return 3e-5 if hidden_size < 1024 else 1e-5
 
 
 class Optimizer:
@@ -67,7 +70,11 @@ class Optimizer:
         self._peak, self._max_norm = peak_rate, config.max_grad_norm
         # fused passes once over the weights: on a CPU it took a sixth of the time of PyTorch's default
         self._optimizer = torch.optim.AdamW(groups, lr=peak_rate, fused=True)
-        self._schedule = get_linear_schedule_with_warmup(self._optimizer, round(config.warmup * steps), steps)
+        warmup = int(config.warmup * steps)
+        # Of the steps, counted from 0, neither the first nor the last has a rate of 0: it would teach nothing.
+        self._schedule = LambdaLR(
+            self._optimizer, lambda done: min((done + 1) / (warmup + 1), (steps - done) / (steps - warmup))
+        )
 
     def step(self, accelerator: Accelerator) -> None:
         """Clip the gradients, take a step and clear them."""

@@ -29,8 +29,9 @@ DIVERGENCE = "divergence"
 class TrainingResult:
     """The result of a training: how good the kept weights are on the validation texts, and how it got there.
 
-    The kept weights are those with the least divergence, or the highest metric, as ``judged_by`` says. ``curve`` has an
-    entry for each validation: step, mean loss since the last one, metric, and the divergence if that judged.
+    The kept weights are those with the least divergence, or the highest metric, as ``judged_by`` says; of equal ones
+    the latest. ``curve`` has an entry for each validation: step, mean loss since the last one, metric, and the
+    divergence if that judged.
     """
 
     metric: str
@@ -39,6 +40,7 @@ class TrainingResult:
     best_step: int = 0
     steps: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
+    trained_with: dict[str, Any] = field(default_factory=dict)  # settings that others or the machine may decide
 
     def after(self, earlier: "TrainingResult") -> "TrainingResult":
         """The same result with steps counted on from those of ``earlier``, whose curve comes first."""
@@ -49,7 +51,7 @@ class TrainingResult:
     def as_metrics(self) -> dict[str, Any]:
         """The entry in the model's history."""
         best = {f"validation_{self.metric}": self.best, "best_step": self.best_step, "judged_by": self.judged_by}
-        return {**best, "steps": self.steps, "curve": self.curve}
+        return {**best, "steps": self.steps, "curve": self.curve, "trained_with": self.trained_with}
 
 
 class Validator:
@@ -93,12 +95,12 @@ class Validator:
         result.steps = step
         result.curve.append({"step": step, "loss": mean_loss, **found})
         rank = found[result.judged_by] * (1 if self._judge is None else -1)
-        if rank > self._best_rank:
-            self._best_rank, self._waited = rank, 0
+        # Of equal ones the later is kept, as lower rates have led to it; but only a gain is worth waiting on for.
+        self._waited = 0 if rank > self._best_rank else self._waited + 1
+        if rank >= self._best_rank:
+            self._best_rank = rank
             result.best, result.best_step = found[result.metric], step
             self._best_weights = {name: weight.detach().clone() for name, weight in self._trained()}
-        else:
-            self._waited += 1
         return found
 
     @property

@@ -1,5 +1,6 @@
 """Teachers of another family or tokenizer, several at once, and answers made elsewhere."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ from transformers import BertTokenizer, DistilBertConfig, DistilBertForSequenceC
 import compress
 from compress.config import DistillConfig
 from compress.data import Dataset
-from compress.distillation.answers import read_answers
+from compress.distillation.answers import Answers, read_answers
 from compress.distillation.corpus import Corpus
 from compress.distillation.distill import _outputs, teacher_outputs
 from compress.distillation.students import split_alike
@@ -22,6 +23,7 @@ from compress.distillation.teacher_cache.cache import teacher_digest
 from compress.distillation.teacher_cache.outputs import TeacherForward
 from compress.errors import CompressError
 from compress.families.view import EncoderView
+from compress.folder import read_manifest
 from compress.modeling.checkpoint import Checkpoint, load_classifier, save_checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import predict_logits
@@ -183,6 +185,47 @@ def test_a_teachers_own_probabilities_in_a_file_teach_as_it_does(
     assert (twice.metrics["judged_by"], answered.metrics["judged_by"]) == ("divergence", "accuracy")
     alone = compress.distill(tiny_torch, few_data, tmp_path / "alone", **ONE_EPOCH)
     assert alone.metrics["curve"][-1]["loss"] == pytest.approx(answered.metrics["curve"][-1]["loss"], rel=1e-3)
+
+
+def test_the_history_says_what_a_student_was_trained_with_where_its_settings_do_not(
+    tiny_torch: Path, few_data: Path, data: Dataset, tmp_path: Path
+) -> None:
+    file = write_rows(tmp_path / "labels.jsonl", [{"text": data.train.texts[0], "answer": LABELS[0]}])
+    quick: dict[str, Any] = {**FAST, "epochs": 0.1, "layers": 1}
+    for name, settings, frozen, temperature in (
+        ("answered", {"teacher_answers": str(file)}, False, 1.0),
+        ("taught", {"temperature": 3.0}, True, 3.0),
+    ):
+        compress.distill(tiny_torch, few_data, tmp_path / name, **quick, **settings)
+        entry = read_manifest(tmp_path / name).history[-1]
+        taken = {"learning_rate": 1e-3, "precision": "fp32", "freeze_embeddings": frozen, "temperature": temperature}
+        assert entry["metrics"]["trained_with"] == taken
+        assert entry["config"]["freeze_embeddings"] is None
+
+
+def test_texts_from_a_pipe_are_read_once_and_refused_where_that_is_not_enough(
+    tiny_torch: Path, foreigner: Path, data: Dataset, tmp_path: Path
+) -> None:
+    student, other = load_classifier(str(tiny_torch)), load_classifier(str(foreigner))
+    labelled = Encodings.pack(student.encoder(data.train.texts))
+
+    def piped(folder: str, answers: Answers | None = None) -> tuple[Corpus, Encodings]:
+        reading, writing = os.pipe()
+        with os.fdopen(reading), os.fdopen(writing, "w") as pipe:
+            pipe.write("film\nsuperb film\n")
+            pipe.close()
+            config = DistillConfig.parse({"unlabeled": f"/dev/fd/{reading}"})
+            corpus = Corpus(student, data, config, (), answers, tmp_path / folder)
+            return corpus, corpus.read_by_student(labelled)
+
+    corpus, own = piped("one")
+    assert len(own) == len(labelled) + 2
+    assert corpus.read_by(student, own, 0) is own
+    with pytest.raises(CompressError, match=r"is no file; .* more than once, save it"):
+        corpus.read_by(other, own, 0)
+    corpus, _ = piped("two", Answers({"film": np.array([0.5, 0.5])}, are_labels=False))
+    with pytest.raises(CompressError, match=r"is no file; .* more than once, save it"):
+        corpus.texts()
 
 
 def test_teachers_with_other_labels_are_refused(

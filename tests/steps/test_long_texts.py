@@ -176,6 +176,20 @@ def test_the_head_and_the_tail_in_every_step(shallow_torch: Path, data: Path, tm
         compress.export(tmp_path / "onnx", tmp_path / "file", single_file=True)
 
 
+def test_a_student_may_read_less_than_its_teacher_and_then_both_read_as_much(
+    shallow_torch: Path, data: Path, documents: Dataset, tmp_path: Path
+) -> None:
+    compress.distill(shallow_torch, data, tmp_path / "student", layers=1, epochs=0.1, max_length=16, **QUICK)
+    student, teacher = load_classifier(str(tmp_path / "student")), load_classifier(str(shallow_torch))
+    assert student.max_length == 16 < teacher.max_length
+    corpus = Corpus(student, documents, DistillConfig(), (), None, tmp_path)
+    own = corpus.read_by_student(encode_to_train(student, documents.train).encodings)
+    assert own.lengths.max() == 16
+    assert np.array_equal(corpus.read_by(teacher, own, 0).ids, own.ids)
+    with pytest.raises(CompressError, match=r"distill\.max_length must be at most 128, .* got 129"):
+        compress.distill(shallow_torch, data, tmp_path / "longer", layers=1, max_length=129, **QUICK)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

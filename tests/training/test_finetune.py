@@ -57,6 +57,17 @@ def test_a_fresh_multi_label_head_begins_with_the_labels_shares(
     assert shares == pytest.approx({"rare": 9 / 82, "common": 41 / 82}, abs=1e-5)
 
 
+def test_so_does_the_fresh_head_of_a_student(
+    tiny_encoder: Path, rare_labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
+    compress.finetune(tiny_encoder, rare_labels, tmp_path / "teacher", **{**STILL, "learning_rate": 1e-2})
+    bare: dict[str, Any] = {"student": str(tiny_encoder), **STILL}
+    compress.distill(tmp_path / "teacher", rare_labels, tmp_path / "student", **bare)
+    shares = {name: float(torch.tensor(bias).sigmoid()) for name, bias in bias_of(tmp_path / "student").items()}
+    assert shares == pytest.approx({"rare": 9 / 82, "common": 41 / 82}, abs=1e-5)
+
+
 def test_where_labels_are_weighed_it_begins_with_what_their_weights_make_of_the_shares(
     tiny_encoder: Path, rare_labels: Path, tmp_path: Path
 ) -> None:

@@ -137,6 +137,19 @@ def test_other_settings_start_anew(
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
+def test_other_class_weights_in_the_same_file_start_anew(
+    shallow_encoder: Path, tiny_data: Path, tmp_path: Path, told: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, more = tmp_path / "weights.json", ["--checkpoint-seconds", "0", "--batch-size", "32"]
+    weights.write_text('{"positive": 2}', encoding="utf-8")
+    arguments = command(
+        "finetune", shallow_encoder, tiny_data, tmp_path / "out", "--class-weights", str(weights), *more
+    )
+    kill_after(arguments, tmp_path / ".out.unfinished", 1, told)
+    weights.write_text('{"positive": 3}', encoding="utf-8")
+    assert "an unfinished training with other settings or data; starting anew" in run(arguments, capsys)
+
+
 def launched(arguments: list[str], told: Path) -> str:
     """Run by ``accelerate launch``, which calls torchrun and adds to its environment; what both processes say."""
     # --multi_gpu is its way to start several processes without MPI; our --device keeps them on the CPU
