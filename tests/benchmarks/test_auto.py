@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import compress
 from benchmarks import auto as benchmark
 from compress.errors import CompressError
 
@@ -55,7 +56,7 @@ def test_a_winner_that_is_a_cascade_is_compared_by_the_mean(tmp_path: Path, monk
     itself = {"name": "teacher-int8", "answer_average": "mean", "answer_p50_ms": 5.0, "answer_mean_ms": 6.0}
     about = {"search": {"tries": [{"name": "joined", "loss": 0.1}]}, "test_texts": 9, "busy": None}
     about |= {"machine": {}, "created": "2020-01-01"}
-    monkeypatch.setattr(benchmark.compress, "auto", lambda *_, **__: Namespace(metrics=found))
+    monkeypatch.setattr(compress, "auto", lambda *_, **__: Namespace(metrics=found))
     (tmp_path / "report").mkdir()
     for models, speedup in (([best, itself], 6.0 / 3.0), ([best], 9.0 / 3.0)):
         (tmp_path / "report" / "results.json").write_text(json.dumps(about | {"models": models}))

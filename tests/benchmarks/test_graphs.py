@@ -11,6 +11,7 @@ from benchmarks.graphs import OURS, Row, as_table, merge, summarise
 from benchmarks.graphs_models import floor_graph
 from compress.graph.build import graph_of
 from compress.graph.writer import KEPT_FP32, WORDS
+from compress.machine import describe_machine
 from compress.quantization.dynamic import quantize_weights
 from tests.tiny import make_bert
 
@@ -41,7 +42,7 @@ def test_a_row_replaces_the_one_of_the_same_load_alone() -> None:
 def test_a_part_that_is_measured_anew_leaves_the_others_as_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine = graphs.describe_machine([1, 2])
+    machine = describe_machine([1, 2])
     before = {"created": "2020-01-01", "machine": machine | {"versions": {"onnxruntime": "1.0"}}}
     before |= {"size_bytes": {"student": {"int8": 5}}, "rows": merge([], row("a", 2, 1.0))}
     (tmp_path / "graphs.json").write_text(json.dumps(before))
