@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -43,7 +44,7 @@ def test_a_part_that_is_measured_anew_leaves_the_others_as_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = describe_machine([1, 2])
-    before = {"created": "2020-01-01", "machine": machine | {"versions": {"onnxruntime": "1.0"}}}
+    before: dict[str, Any] = {"created": "2020-01-01", "machine": machine | {"versions": {"onnxruntime": "1.0"}}}
     before |= {"size_bytes": {"student": {"int8": 5}}, "rows": merge([], row("a", 2, 1.0))}
     (tmp_path / "graphs.json").write_text(json.dumps(before))
     monkeypatch.setattr(graphs, "RESULTS", tmp_path / "graphs.json")
