@@ -42,13 +42,15 @@ CASES = (
 
 def main() -> None:
     """Print and write how many intervals hold the truth."""
-    with RESULTS.open("w", encoding="utf-8") as file:
+    partial = RESULTS.with_suffix(".partial")  # an earlier run's results stay until there are others
+    with partial.open("w", encoding="utf-8") as file:
         for case in CASES:
             held = np.fromiter(holds(case), dtype=np.bool_, count=SETS)
             row = {"figure": case.figure, "texts": case.texts, "sets": SETS}
             row |= {"held_of_100": round(100 * float(held.mean()), 1)}
             file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
+    partial.replace(RESULTS)
 
 
 def holds(case: Case) -> Iterator[bool]:

@@ -20,9 +20,9 @@ import compress
 from compress.benchmark.rows import Row, open_row
 from compress.config import DataConfig
 from compress.data import Dataset, read_dataset
-from compress.errors import CompressError
 from compress.evaluation.metrics import positive_column, score
 from compress.folder import read_manifest
+from compress.machine import usable_cpus
 from compress.progress import say
 from compress.runtime.predictor import predict_logits
 
@@ -78,7 +78,7 @@ def measure(name: str, data: Path, out: Path, threads: int | None) -> None:
 
 def row(model: str, seed: int, folder: Path, dataset: Dataset, metric: str) -> dict[str, Any]:
     """One model's metric on the test texts, with how it was made."""
-    predictor = open_row(Row(folder), compress_threads())
+    predictor = open_row(Row(folder), usable_cpus())
     logits = predict_logits(predictor, dataset.test.texts)
     targets = dataset.test.targets(predictor.labels, dataset.task)
     found = score(metric, logits, targets, positive=positive_column(predictor.labels))
@@ -90,13 +90,6 @@ def row(model: str, seed: int, folder: Path, dataset: Dataset, metric: str) -> d
     )
     return {"model": model, "seed": seed, "test": found, "validation": validation, "texts": len(targets),
             "seconds": made["seconds"], "config": made["config"]}  # fmt: skip
-
-
-def compress_threads() -> int:
-    """All CPUs that this process may use."""
-    from compress.machine import usable_cpus
-
-    return usable_cpus()
 
 
 def table(results: dict[Path, dict[str, Any]]) -> str:
@@ -133,7 +126,8 @@ def main() -> None:
         parser.error(f"no data set {', '.join(sorted(unknown))}; there are {', '.join(METRICS)}")
     for name in given.sets or METRICS:
         if not (given.data / name).is_dir():
-            raise CompressError(f"--data {given.data}: has no folder {name}")
+            parser.error(f"--data {given.data}: has no folder {name}")
+    for name in given.sets or METRICS:
         measure(name, given.data / name, given.out / name, given.threads)
     print(table({path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}))
 

@@ -6,13 +6,13 @@ Models have the shape of MiniLM and random weights: speed does not depend on the
 times, each in a process of its own, in turns. DeBERTa and ModernBERT also get real texts, one at a time: lines of the
 test sets of SST-2 and Banking77, by tokenizers of the families' kinds that are trained on the train sets. Graphs are
 kept in ``runs/family_speed``. Measure on a quiet machine; rows that are measured anew replace theirs in
-``results/family_speed.json``, the others stay.
+``results/family_speed.json``, the others stay, each with the time and versions that it is of. A file of another CPU is
+refused.
 """
 
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import transformers
 from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer
 from transformers import PreTrainedModel
 
-from benchmarks.graphs import OURS, Row, as_table, measure, merge, pool, summarise
+from benchmarks.graphs import OURS, Row, as_table, earlier, measure, pool, summarise, with_row
 from benchmarks.graphs_models import Files, build_ours, build_stock, random_texts
 from benchmarks.graphs_worker import token_feeds
 from benchmarks.openvino_setup import ROOT
@@ -32,7 +32,6 @@ from compress.config import DataConfig
 from compress.data import read_dataset
 from compress.families import FAMILIES
 from compress.families.family import Family
-from compress.machine import describe_machine
 from compress.modeling.checkpoint import quiet_transformers
 
 RESULTS = ROOT / "benchmarks" / "results" / "family_speed.json"
@@ -137,15 +136,9 @@ def measure_family(
 
 def save(row: Row, goal: float, path: Path) -> list[dict[str, Any]]:
     """Put a row into the results, at once, so that a run that is cut off keeps what it has; all rows."""
-    old = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
-    rows = merge(old, row, goal=goal, met=row.ratio[STOCK] >= goal)
-    document = {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(sorted({each["threads"] for each in rows})),
-        "shape": MINILM,
-        "rows": rows,
-    }
+    document = with_row(earlier(path), row, goal=goal, met=row.ratio[STOCK] >= goal) | {"shape": MINILM}
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    rows: list[dict[str, Any]] = document["rows"]
     return rows
 
 
@@ -169,6 +162,7 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.families) - set(FAMILIES):
         parser.error(f"no family {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
+    earlier(RESULTS)  # says so where it is of another CPU
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     chosen = [FAMILIES[name] for name in given.families or FAMILIES]

@@ -7,7 +7,8 @@ python -m benchmarks.graphs measure [--model NAME ...] [--threads 1 2] [--second
 SST-2 where one is given. ``measure`` times them, each in a process of its own. They take turns, the order reversed
 every round, on the same tokens: fixed shapes, for the student the test sentences as they come, one at a time. A ratio
 is the median over the rounds of the peer's median time by ours in the same round. Measure on a quiet machine; parts
-that are measured anew replace their rows in ``results/graphs.json``, the others stay.
+that are measured anew replace their rows in ``results/graphs.json``, the others stay, each with the time and versions
+that it is of. A file of another CPU is refused.
 
 "int8 products alone" is the floor: a graph of nothing but the ``MatMulInteger`` that the classifier needs. Its time
 by ours is the share of the time that a graph of free everything else would take.
@@ -198,6 +199,7 @@ def main() -> None:
     if given.command == "prepare":
         prepare(WORK, given.model, given.student, given.data, given.openvino)
         return
+    earlier(RESULTS)  # says so where it is of another CPU
     for model in given.model:
         for threads in given.threads:
             for row in measure_model(model, threads, given.seconds):
@@ -207,16 +209,39 @@ def main() -> None:
 
 def save(row: Row) -> dict[str, Any]:
     """Put a row into the results, at once, so that a run that is cut off keeps what it has; the whole document."""
-    old = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"] if RESULTS.is_file() else []
-    rows = merge(old, row)
-    document = {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(sorted({each["threads"] for each in rows})),
-        "size_bytes": {model: sizes(Files(WORK / model.replace(" ", "-"))) for model in [*SHAPES, STUDENT]},
-        "rows": rows,
-    }
+    old = earlier(RESULTS)
+    found = {model: sizes(Files(WORK / model.replace(" ", "-"))) for model in [*SHAPES, STUDENT]}
+    known = {model: old.get("size_bytes", {}).get(model, {}) | found[model] for model in found}
+    document = with_row(old, row) | {"size_bytes": known}
     RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return document
+
+
+def earlier(path: Path) -> dict[str, Any]:
+    """The document of an earlier run, each of its rows with the time and versions of that run; of none, without rows.
+
+    Raises:
+        SystemExit: it is of another CPU, so that one document would hold rows that do not compare.
+    """
+    if not path.is_file():
+        return {"rows": []}
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    of_run, here = found["machine"], describe_machine([1])
+    if any(of_run[name] != here[name] for name in ("cpu", "cpu_flags", "cores")):
+        raise SystemExit(
+            f"{path}: is of another CPU, {of_run['cpu']} with {of_run['cores']} cores, not {here['cpu']} with "
+            f"{here['cores']}; move it away first"
+        )
+    about = {"created": found["created"], "versions": of_run["versions"]}
+    return found | {"rows": [about | row for row in found["rows"]]}
+
+
+def with_row(old: dict[str, Any], row: Row, **more: Any) -> dict[str, Any]:
+    """The document of an :func:`earlier` run with a row that was measured now."""
+    threads = sorted({row.threads, *(each["threads"] for each in old["rows"])})
+    created, machine = datetime.now(UTC).isoformat(timespec="seconds"), describe_machine(threads)
+    rows = merge(old["rows"], row, created=created, versions=machine["versions"], **more)
+    return {"created": created, "machine": machine, "rows": rows}
 
 
 def sizes(files: Files) -> dict[str, int]:

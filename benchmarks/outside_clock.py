@@ -96,12 +96,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     given = parser.parse_args()
     texts = read_test(DataConfig(data=given.data))[0].texts[:TEXTS]
-    with RESULTS.open("w", encoding="utf-8") as file:
+    partial = RESULTS.with_suffix(".partial")  # an earlier run's results stay until there are others
+    with partial.open("w", encoding="utf-8") as file:
         for model in given.models:
             row = {"model": "/".join(model.resolve().parts[-2:]), "threads": given.threads, "rounds": given.rounds}
             row |= measure(model, texts, given.threads, given.rounds)
             file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
+    partial.replace(RESULTS)
 
 
 def measure(model: Path, texts: Sequence[Any], threads: int, rounds: int) -> dict[str, float]:

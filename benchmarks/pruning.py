@@ -16,6 +16,9 @@ wants the machine for itself: every model answers the test texts, and is timed i
 import argparse
 import json
 import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +26,12 @@ import numpy as np
 import torch
 
 import compress
-from benchmarks.distillation import METRICS, TEACHERS, TO_THE_END, compress_threads, row
+from benchmarks.distillation import METRICS, TEACHERS, TO_THE_END, row
 from compress.config import DataConfig, PruneConfig
 from compress.data import Dataset, read_dataset
 from compress.latency.deployment import Deployment, deployment_of
 from compress.latency.table import LatencyTable, latency_table
-from compress.machine import describe_machine, int8_flags
+from compress.machine import describe_machine, int8_flags, usable_cpus
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.widths import Architecture, Widths
 from compress.pruning.importance import Importance
@@ -130,23 +133,32 @@ def make_all(name: str, data: Path, given: argparse.Namespace) -> None:
 
 def measure(name: str, data: Path, given: argparse.Namespace) -> None:
     """Write a row for each model that is there."""
-    dataset = read_dataset(DataConfig(data=str(data)))
+    dataset, machine = read_dataset(DataConfig(data=str(data))), describe_machine([given.threads])
     teacher, out = given.teachers / name / "teacher", given.out / name
     _, _, deployment = speeds(teacher, data, given.threads)
     rows = [row("teacher", 0, out / "teacher-1x-0" / "int8", dataset, METRICS[name])]
-    for folder in sorted(out.glob("*x-*")):
-        if not folder.name.startswith("teacher") and (folder / "int8").exists():
-            kept = folder / "result.json"
-            if not kept.is_file():
-                kept.write_text(json.dumps(result(folder, teacher, dataset, name, deployment)), encoding="utf-8")
-            rows.append(json.loads(kept.read_text(encoding="utf-8")))
+    rows += [
+        kept_result(folder, machine, partial(result, folder, teacher, dataset, name, deployment))
+        for folder in sorted(out.glob("*x-*"))
+        if not folder.name.startswith("teacher") and (folder / "int8").exists()
+    ]
     for each in rows:
         each.pop("config")
     told = {"metric": METRICS[name], "threads": given.threads, "recovery": RECOVERY[name]}
-    machine = describe_machine([given.threads])
     place = RESULTS / re.sub(r"\W+", "-", _cpu(machine)).strip("-").lower() / f"{name}.json"
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(json.dumps(told | {"machine": machine, "models": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def kept_result(folder: Path, machine: dict[str, Any], find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What ``find`` finds of the model in ``folder``, with the time and versions; looked for once on a CPU."""
+    path, cpu = folder / "result.json", _cpu(machine)
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if found.get("cpu") != cpu:  # those that were kept earlier do not say
+        about = {"cpu": cpu, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+        found = about | {"versions": machine["versions"]} | find()
+        path.write_text(json.dumps(found), encoding="utf-8")
+    return found
 
 
 def _cpu(machine: dict[str, Any]) -> str:
@@ -234,7 +246,7 @@ def main() -> None:
     parser.add_argument("--methods", type=lambda value: value.split(","), default=list(METHODS))
     parser.add_argument("--speedups", type=lambda value: [float(one) for one in value.split(",")], default=SPEEDUPS)
     parser.add_argument("--seeds", type=lambda value: [int(one) for one in value.split(",")], default=SEEDS)
-    parser.add_argument("--threads", type=int, default=compress_threads())
+    parser.add_argument("--threads", type=int, default=usable_cpus())
     given = parser.parse_args()
     if unknown := set(given.sets) - set(SETS):
         parser.error(f"no data set {', '.join(sorted(unknown))}; there are {', '.join(SETS)}")

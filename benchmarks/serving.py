@@ -9,17 +9,19 @@ Starts the service and measures, with the client on the same CPUs:
   loop); a time counts from when the request was due, so that a service that falls behind cannot hide it.
 
 Each answer is compared with that of ``compress.load``: one with a score off by 0.01 or more is wrong, one with a score
-off by 0.00001 or more is moved. TEXTS is a file with a text a line. Keeps and prints one JSON object; exit status 1 if
-an answer is missing or wrong.
+off by 0.00001 or more is moved. TEXTS is a file of any format that data may have; its digest is kept. Keeps and
+prints one JSON object; exit status 1 if an answer is missing or wrong.
 """
 
 import argparse
 import asyncio
+import hashlib
 import json
 import math
 import random
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,9 +34,12 @@ import numpy as np
 import compress
 from benchmarks import kept
 from compress.clock import Stopwatch
+from compress.data.files import read_table
+from compress.data.tables import read_texts, text_columns
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.machine import usable_cpus
+from compress.runtime.encoding import Text
 
 # Another text's answer is further away; one that its batch moved is nearer: int8 rounds, and rarely the other way.
 TOLERANCE, SAME = 1e-2, 1e-5
@@ -149,7 +154,7 @@ def _distance(found: Scores, expected: Scores) -> float:
     return max(abs(one[name] - other[name]) for one, other in zip(found, expected, strict=True) for name in other)
 
 
-def bulk_texts_per_s(model: Path, texts: Sequence[str], threads: int, seconds: float) -> float:
+def bulk_texts_per_s(model: Path, texts: Sequence[Text], threads: int, seconds: float) -> float:
     """What the same model answers a second without a service, all threads at work."""
     with compress.load(model, threads=threads, instances=threads) as classifier:
         classifier(texts[:100])
@@ -159,7 +164,7 @@ def bulk_texts_per_s(model: Path, texts: Sequence[str], threads: int, seconds: f
         return answered / watch.seconds
 
 
-def measure(model: Path, texts: Sequence[str], asked: argparse.Namespace) -> dict[str, Any]:
+def measure(model: Path, texts: Sequence[Text], asked: argparse.Namespace) -> dict[str, Any]:
     """All figures."""
     threads = asked.threads or max(1, usable_cpus() - 1)
     with compress.load(asked.reference or model, threads=1) as classifier:
@@ -181,10 +186,17 @@ def measure(model: Path, texts: Sequence[str], asked: argparse.Namespace) -> dic
         str(threads),
         "--json",
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as service:
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as service,
+    ):
         assert service.stdout is not None
         try:
-            address = urlsplit(json.loads(service.stdout.readline())["address"])
+            if not (started := service.stdout.readline()):
+                service.wait()
+                said.seek(0)
+                raise CompressError(f"the service did not start: {said.read().strip()}")
+            address = urlsplit(json.loads(started)["address"])
             loads = [Load(address.hostname or "", address.port or 80, bodies, expected) for _ in range(4)]
             warm, alone, full, half = loads
             few = max(asked.requests // 50, 20)
@@ -194,6 +206,7 @@ def measure(model: Path, texts: Sequence[str], asked: argparse.Namespace) -> dic
             seconds = asyncio.run(half.at_rate(asked.requests, capacity / 2))
         finally:
             service.terminate()
+    some_answered = bool(half.times_ms and alone.times_ms)
     found = {"alone": alone.summary(), "full": full.summary(), "half": half.summary()}
     return {
         "texts_a_request": asked.texts_each,
@@ -204,7 +217,7 @@ def measure(model: Path, texts: Sequence[str], asked: argparse.Namespace) -> dic
         "capacity_texts_per_s": capacity * asked.texts_each,
         "capacity_to_bulk": capacity * asked.texts_each / bulk,
         "half_answered_per_s": asked.requests / seconds,
-        "p99_at_half_to_p50_alone": half.summary()["p99_ms"] / alone.summary()["p50_ms"],
+        "p99_at_half_to_p50_alone": half.summary()["p99_ms"] / alone.summary()["p50_ms"] if some_answered else None,
         **found,
         "wrong": sum(load.wrong for load in loads),
         "moved": sum(load.moved for load in loads),
@@ -223,9 +236,9 @@ def table(document: Mapping[str, Any] | None) -> str:
         ["lost, of all", f"{document['missing']:,}", "0"],
         ["with a score off by 0.01 or more, as another text's answer would be", f"{document['wrong']:,}", "0"],
         ["with a score off by 0.00001 or more, as rounding does", f"{document['moved']:,}", "0"],
-        ["p50 of a request alone, ms", f"{alone['p50_ms']:.1f}", ""],
-        ["p50 and p99 at half of the capacity, ms", f"{half['p50_ms']:.1f} and {half['p99_ms']:.1f}", ""],
-        ["that p99, as a multiple of the p50 alone", f"{document['p99_at_half_to_p50_alone']:.1f}", "at most 5"],
+        ["p50 of a request alone, ms", _told(alone["p50_ms"]), ""],
+        ["p50 and p99 at half of the capacity, ms", f"{_told(half['p50_ms'])} and {_told(half['p99_ms'])}", ""],
+        ["that p99, as a multiple of the p50 alone", _told(document["p99_at_half_to_p50_alone"]), "at most 5"],
         ["capacity, texts/s", f"{document['capacity_texts_per_s']:,.0f}", ""],
         ["`compress.load` on the same CPUs, texts/s", f"{document['bulk_texts_per_s']:,.0f}", ""],
         ["capacity to that", f"{document['capacity_to_bulk']:.2f}", "at least 0.8"],
@@ -233,9 +246,14 @@ def table(document: Mapping[str, Any] | None) -> str:
     return kept.rows(lines) + kept.conditions(document)
 
 
+def _told(figure: float | None) -> str:
+    return "none answered" if figure is None else f"{figure:.1f}"
+
+
 def keep(figures: dict[str, Any], asked: argparse.Namespace) -> None:
     """Write them, with the machine."""
-    document = kept.about(asked.model, [figures["threads"]], asked.beside, PACKAGES) | figures
+    about = kept.about(asked.model, [figures["threads"]], asked.beside, PACKAGES)
+    document = about | {"texts": hashlib.sha256(asked.texts.read_bytes()).hexdigest()} | figures
     asked.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
@@ -252,9 +270,10 @@ def main() -> int:
     kept.add_arguments(parser, "serving.json")
     asked = parser.parse_args()
     if not asked.texts.is_file():
-        parser.error(f"{asked.texts}: no such file; TEXTS is a file with a text a line")
+        parser.error(f"{asked.texts}: no such file; TEXTS is a file of texts")
     read_manifest(asked.model)  # says so where it is none
-    texts = list(dict.fromkeys(filter(None, asked.texts.read_text(encoding="utf-8").split("\n"))))
+    table = read_table(asked.texts)
+    texts = list(dict.fromkeys(read_texts(table, text_columns(table, ()))))
     figures = measure(asked.model, texts, asked)
     keep(figures, asked)
     print(json.dumps(figures, indent=2))

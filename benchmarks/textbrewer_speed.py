@@ -201,6 +201,7 @@ def main() -> None:
     }
     watch = Stopwatch()
     rounds: list[list[Turn]] = []
+    partial = given.out.with_suffix(".partial")  # holds the rounds that are done, should a later one fail
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         write_data(given.data, given.texts, data)
@@ -208,17 +209,17 @@ def main() -> None:
             order = CONTENDERS if number % 2 == 0 else CONTENDERS[::-1]
             turns = {each.name: take_turn(each, job, data, given.texts) for each in order}
             rounds.append([turns[each.name] for each in CONTENDERS])
+            document = {
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "machine": describe_machine([threads]),
+                "settings": job | {"data": given.data.name, "texts": given.texts, "epochs": EPOCHS},
+                "rows": summarise(rounds),
+                "rounds": [[asdict(turn) for turn in turns] for turns in rounds],
+            }
+            partial.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
             print(f"round {number + 1} of {given.rounds}, {in_words(watch.seconds)}", file=sys.stderr)
-    rows = summarise(rounds)
-    print(as_table(rows))
-    document = {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine([threads]),
-        "settings": job | {"data": given.data.name, "texts": given.texts, "epochs": EPOCHS},
-        "rows": rows,
-        "rounds": [[asdict(turn) for turn in turns] for turns in rounds],
-    }
-    given.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    print(as_table(summarise(rounds)))
+    partial.replace(given.out)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import argparse
 import json
 import multiprocessing
 import pickle
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -331,8 +332,11 @@ def _work(task: Task) -> dict[str, Any]:
         return {"data": task.data, "change": task.change, "seed": task.seed, "failure": repr(error)[:300]}
 
 
-def main() -> None:
-    """Run what is not yet in the results, the first seeds first, and print the table."""
+def main() -> int:
+    """Run what is not yet in the results, the first seeds first, and print the table; returns 1 if a run failed.
+
+    One that failed has a line with the reason, and is tried again the next time.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training_choices", description="finetune's choices")
     parser.add_argument("out", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds sst2, banking77, ...")
@@ -349,10 +353,11 @@ def main() -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "transformers", "benchmarks.training_choices"])
     material = read_material(given.data, given.model, given.device, given.sets)
-    done = [[row["data"], row["change"], row["seed"]] for row in read_rows(given.out)]
+    done = [[row["data"], row["change"], row["seed"]] for row in read_rows(given.out) if "failure" not in row]
     tasks = [Task(change, data, seed) for seed in range(given.seeds) for change in given.changes for data in given.sets]
     tasks = [task for task in tasks if task.key not in done]
     print(f"{len(tasks)} runs, read in {watch.seconds:.0f} s", flush=True)
+    failed = 0
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "material")
         file.write_bytes(pickle.dumps(material))
@@ -367,10 +372,12 @@ def main() -> None:
                     break
                 with given.out.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
+                failed += "failure" in row
                 told = row.get("failure") or f"{100 * row['last']['metric']:.2f}, {row['seconds']:.0f} s"
                 print(f"{row['data']}, {row['change']}, seed {row['seed']}: {told}", flush=True)
     print(table([row for row in read_rows(given.out) if "failure" not in row]))
+    return int(failed > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -26,7 +26,7 @@ class Cost:
     peak_gpu_memory_bytes: int | None  # the most that its tensors held on the GPU
     # Of all CPU packages, idle cores included, and of the GPU of a model that ran there, for texts one at a time.
     joules_per_text: float | None
-    price_per_million_texts: float | None = None  # at the best throughput, in the currency of the price that was given
+    price_per_million_texts: float | None = None  # at the best rate of real texts, in the given price's currency
 
 
 @dataclass(frozen=True, slots=True)

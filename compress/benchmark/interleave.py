@@ -1,6 +1,6 @@
 """Workers take turns in short rounds, each round in another order, so that a drift of the machine hits all alike."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Self, TypeVar
 
 from compress.benchmark.model_worker import ModelWorker
@@ -22,11 +22,22 @@ T = TypeVar("T")
 
 
 class WorkerPool:
-    """The workers of all models at one thread count; one that fails is noted in ``failed`` and left out."""
+    """The workers of all models at one thread count; one that fails is noted in ``failed`` and left out.
 
-    def __init__(self, rows: Mapping[str, Row], threads: int, failed: dict[str, str] | None = None) -> None:
+    One that fails under a load of a fixed shape, or whose model is among those ``timed`` by then, only rests until
+    :meth:`rested`: what is known of the model stays.
+    """
+
+    def __init__(
+        self,
+        rows: Mapping[str, Row],
+        threads: int,
+        failed: dict[str, str] | None = None,
+        timed: Callable[[], Collection[str]] = tuple,
+    ) -> None:
         self.threads = threads
         self.failed = {} if failed is None else failed
+        self._timed = timed
         self.workers: list[ModelWorker] = []
         self._resting: list[tuple[ModelWorker, str]] = []
         self._order = list(rows)
@@ -43,8 +54,7 @@ class WorkerPool:
         """Ask the workers one after the other; the answers of those that gave one, by model, in the models' order.
 
         The round's ``number`` decides who comes first; ``done`` is called with the model's name after each worker,
-        whether it answered or failed. One that lacks the memory for a workload of a fixed shape rests until
-        :meth:`rested`.
+        whether it answered or failed.
         """
         answers: dict[str, T] = {}
         for worker in in_turn(self.workers, number):
@@ -52,7 +62,7 @@ class WorkerPool:
                 answers[worker.name] = ask(worker)
             except WorkerError as failure:
                 self.workers.remove(worker)
-                if failure.out_of_memory and worker.workload not in (REAL, ANSWERS):
+                if worker.workload not in (REAL, ANSWERS) or worker.name in self._timed():
                     self._resting.append((worker, str(failure)))
                 else:
                     self.failed[worker.name] = str(failure)
@@ -71,7 +81,7 @@ class WorkerPool:
         self.each(ModelWorker.open)
 
     def rested(self) -> dict[str, str]:
-        """Take back, in fresh processes, the models that a workload was too large for: their names and the reasons."""
+        """Take back, in fresh processes, the models that a workload was too much for: their names and the reasons."""
         resting, self._resting = self._resting, []
         fresh = [worker.restarted() for worker, _ in resting]
         self.workers = sorted([*self.workers, *fresh], key=lambda worker: self._order.index(worker.name))

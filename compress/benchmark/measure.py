@@ -46,10 +46,10 @@ def measure_models(models: Sequence[Path], test: Split, task: str, config: Bench
     """Measure ``models`` on the ``test`` split of a ``task``; the first is the reference of every comparison.
 
     A later model that fails to load or whose process dies is listed under ``failed`` with its reason; the others are
-    measured all the same. A model that none of the requested backends can run is ``left_out``, a batch that needs more
-    memory than there is is ``skipped``, and ``warnings`` are reasons to doubt the figures, such as a busy machine. Test
-    texts without labels leave accuracies out. Ctrl-C ends the measuring and returns what is known so far, ``partial``,
-    if every model has been timed at least once.
+    measured all the same. Once a model's real texts are timed, a load under which it fails, as for lack of memory, is
+    ``skipped`` and no more. A model that none of the requested backends can run is ``left_out``, and ``warnings`` are
+    reasons to doubt the figures, such as a busy machine. Test texts without labels leave accuracies out. Ctrl-C ends
+    the measuring and returns what is known so far, ``partial``, if every model has been timed at least once.
 
     Raises:
         CompressError: there are no test texts; a model has another task, lacks a test label or cannot take a length; a
@@ -165,12 +165,13 @@ def _interval(first_ms: list[Times], other_ms: list[Times], average: Average = "
 
 
 def _priced(model: Measured, price_per_hour: float | None) -> dict[str, Any] | None:
-    """The model's cost with the price at its best throughput: a machine paid by the hour would be used so."""
+    """The model's cost with the price at its best rate of real texts: a machine paid by the hour would be used so."""
     if model.cost is None:
         return None
     offline = [model.throughput.texts_per_s] if model.throughput else []
     side_by_side = [split.texts_per_s for split in model.splits]
-    best = max([latency.texts_per_s for latency in model.latency] + offline + side_by_side)
+    one_by_one = [latency.texts_per_s for latency in model.latency if latency.length == "real"]
+    best = max(one_by_one + offline + side_by_side)
     price = None if price_per_hour is None else price_per_hour / 3600 / best * 1e6
     return asdict(replace(model.cost, price_per_million_texts=price))
 

@@ -33,10 +33,10 @@ def measure(
     with progress("bench", total=total) as advance:
         for count in threads:
             living = {name: row for name, row in rows.items() if name not in findings.failed}
-            with WorkerPool(living, count, findings.failed) as pool:
+            with WorkerPool(living, count, findings.failed, findings.timed) as pool:
                 info = pool.each(ModelWorker.open, done=lambda name: advance(note=f"opened {name}"))
-                check_reference(rows, findings.failed)
                 if not findings.measured:
+                    check_reference(rows, findings.failed)
                     workloads = workloads_of(config, min(model.max_length for model in info.values()))
                     check_models(info, test, task, config.metric, workloads)
                     findings.measured = answer(pool, rows, info, test.texts, advance)
@@ -46,6 +46,7 @@ def measure(
                     with _shares(advance, steps, f"{workload}, threads {count}") as share:
                         if number == 0 and count == threads[0]:
                             _time_first(pool, workload, texts, config, findings, share, test.texts)
+                            check_reference(rows, findings.failed)
                         else:
                             _time(pool, workload, texts, config, findings, share)
         if config.device == "cpu" and 1 not in threads and findings.watch.busy():
@@ -77,9 +78,8 @@ def _one_thread(rows: Mapping[str, Row], texts: Sequence[Text], config: BenchCon
     say("bench: the machine is busy, so every model is timed with one thread as well")
     living = {name: row for name, row in rows.items() if name not in findings.failed}
     findings.one_thread_beside = True
-    with WorkerPool(living, 1, findings.failed) as pool:
+    with WorkerPool(living, 1, findings.failed, findings.timed) as pool:
         pool.each(ModelWorker.open)
-        check_reference(rows, findings.failed)
         _time(pool, REAL, texts, config, findings, lambda _: None)
 
 

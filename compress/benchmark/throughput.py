@@ -22,6 +22,8 @@ _PASSES_AT_MOST = 3
 _KEPT_UP = 0.9
 _SERVED_STRETCHES, _SPLIT_STRETCHES = 2, 3
 
+Stretch = tuple[Times, float, Times]  # milliseconds from arrival to answer, seconds until the last answer, arrivals
+
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
@@ -44,8 +46,9 @@ class Throughput:
 class Served:
     """Latencies from arrival to answer, waiting, tokenizer and model together, of one server with ``threads``.
 
-    Below 90% of the arrivals the server is ``overloaded``: its queue grows without end, and the latencies only show how
-    long was measured.
+    A server is ``overloaded`` where its queue grows without end, so that the latencies only show how long was measured:
+    not all arrivals were answered in twice their time, or it answered below 90% of them a second and the last one still
+    waited for longer than its answer took.
     """
 
     rate_per_s: float
@@ -105,23 +108,34 @@ def poisson_arrivals(rate_per_s: float, seconds: float, seed: int) -> Times:
 
 def measure_served(pool: WorkerPool, rate_per_s: float, budget_s: float, seed: int) -> dict[str, Served]:
     """Every model answers the same Poisson arrivals, in two stretches, in turns, while the others rest."""
-    stretches: dict[str, list[tuple[Times, float, float]]] = {worker.name: [] for worker in pool.workers}
+    stretches: dict[str, list[Stretch]] = {worker.name: [] for worker in pool.workers}
     for number in range(_SERVED_STRETCHES):
         arrivals_s = poisson_arrivals(rate_per_s, budget_s / _SERVED_STRETCHES, seed + number)
         served = pool.each(lambda worker, at=arrivals_s: worker.serve(at), number)  # type: ignore[misc]
-        stretches = {name: [*stretches[name], (*found, float(arrivals_s[-1]))] for name, found in served.items()}
+        stretches = {name: [*stretches[name], (*found, arrivals_s)] for name, found in served.items()}
     return {name: summarise_served(rate_per_s, pool.threads, each) for name, each in stretches.items()}
 
 
-def summarise_served(rate_per_s: float, threads: int, stretches: Sequence[tuple[Times, float, float]]) -> Served:
-    """The figures of several stretches: times in ms, seconds until the last answer, seconds until the last arrival."""
+def summarise_served(rate_per_s: float, threads: int, stretches: Sequence[Stretch]) -> Served:
+    """The figures of several stretches."""
     times_ms = np.concatenate([times for times, _, _ in stretches])
     took_s = sum(took for _, took, _ in stretches)
     p50_ms, p90_ms, p95_ms, p99_ms = np.percentile(times_ms, [50, 90, 95, 99]).tolist()
-    overloaded = sum(arriving for _, _, arriving in stretches) < _KEPT_UP * took_s
+    cut_short = any(len(times) < len(arrivals_s) for times, _, arrivals_s in stretches)
+    behind = sum(float(arrivals_s[-1]) for _, _, arrivals_s in stretches) < _KEPT_UP * took_s
+    overloaded = cut_short or (behind and all(_still_waits(times, arrivals_s) for times, _, arrivals_s in stretches))
     return Served(
         rate_per_s, threads, p50_ms, p90_ms, p95_ms, p99_ms, len(times_ms) / took_s, overloaded, len(times_ms)
     )
+
+
+def _still_waits(times_ms: Times, arrivals_s: Times) -> bool:
+    """Whether the last text waited for the one before it for longer than its own answer took."""
+    if len(times_ms) < 2:
+        return False
+    answered_ms = 1000 * arrivals_s + times_ms
+    waited_ms = answered_ms[-2] - 1000 * arrivals_s[-1]
+    return bool(waited_ms > answered_ms[-1] - answered_ms[-2])
 
 
 def cpu_splits(instances: Sequence[int], cpus: int) -> list[tuple[int, int]]:

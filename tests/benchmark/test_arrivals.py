@@ -9,7 +9,13 @@ from compress.benchmark.measure import bench
 from compress.benchmark.model_server import serve_arrivals
 from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.rows import Row
-from compress.benchmark.throughput import measure_served, measure_throughput, poisson_arrivals, summarise_served
+from compress.benchmark.throughput import (
+    Stretch,
+    measure_served,
+    measure_throughput,
+    poisson_arrivals,
+    summarise_served,
+)
 from compress.benchmark.workload import REAL
 from compress.config import BenchConfig
 from tests.benchmark.test_bench import TEST, TEXTS
@@ -46,11 +52,30 @@ def test_more_than_a_server_can_answer_ends_and_is_called_overloaded() -> None:
     arrivals_s = poisson_arrivals(1000, 0.2, seed=0)
     times_ms, seconds = serve_arrivals(arrivals_s, lambda _: time.sleep(0.01))
     assert len(times_ms) < len(arrivals_s)
-    assert summarise_served(1000, 1, [(times_ms, seconds, arrivals_s[-1])]).overloaded
+    assert summarise_served(1000, 1, [(times_ms, seconds, arrivals_s)]).overloaded
+
+
+def served_in_turn(arrivals_s: list[float], each_s: float) -> Stretch:
+    """What a server that takes so long for a text tells of these arrivals, where nothing holds it up."""
+    ends_s: list[float] = []
+    for arrival_s in arrivals_s:
+        ends_s.append(max(arrival_s, ends_s[-1] if ends_s else 0.0) + each_s)
+    return 1000 * (np.array(ends_s) - arrivals_s), ends_s[-1], np.array(arrivals_s)
+
+
+def test_a_queue_that_grew_until_the_last_arrival_is_called_overloaded() -> None:
+    stretch = served_in_turn(np.linspace(0.0, 0.2, 30).tolist(), 0.01)
+    assert summarise_served(150, 1, [stretch, stretch]).overloaded
+
+
+@pytest.mark.parametrize("arrivals_s", [[0.03], [0.02, 0.1], [0.0, 0.001, 0.1]])
+def test_a_server_that_was_idle_before_the_last_arrival_is_not_overloaded(arrivals_s: list[float]) -> None:
+    """Its answer takes a good part of the time until then: that tells nothing of a queue."""
+    assert not summarise_served(10, 1, [served_in_turn(arrivals_s, 0.02)]).overloaded
 
 
 def test_a_server_that_keeps_up_is_not_overloaded() -> None:
-    served = summarise_served(10, 2, [(np.arange(1.0, 101.0), 10.1, 10.0)])
+    served = summarise_served(10, 2, [(np.arange(1.0, 101.0), 10.1, np.linspace(0.1, 10, 100))])
     assert not served.overloaded
     assert (served.texts, served.threads) == (100, 2)
     assert [served.p50_ms, served.p99_ms] == pytest.approx([50.5, 99.01])

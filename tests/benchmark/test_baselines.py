@@ -13,10 +13,13 @@ from compress.benchmark.backends.baselines import BaselinePredictor, fit_baselin
 from compress.data import Dataset, Split
 from compress.errors import CompressError
 from compress.evaluation.metrics import score
+from compress.families import FAMILIES
+from compress.families.family import Family
 from compress.folder import read_manifest, write_manifest
 from compress.runtime.long_texts import LongTexts
 from compress.runtime.predictor import predict_logits
 from tests.conftest import FILLERS, WORDS
+from tests.families.models import make_model
 from tests.tiny import read
 
 
@@ -80,6 +83,12 @@ def test_embeddings_are_the_same_in_both_formats_and_missed_in_int8(
     assert (word_embeddings(tiny_torch) == word_embeddings(tiny_onnx)).all()
     with pytest.raises(CompressError, match="name a PyTorch or fp32 ONNX folder"):
         word_embeddings(tiny_int8)
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
+def test_the_embeddings_of_every_family_are_found(family: Family, tmp_path: Path) -> None:
+    (model := make_model(family)).save_pretrained(tmp_path)
+    assert (word_embeddings(tmp_path) == model.get_input_embeddings().weight.detach().numpy()).all()
 
 
 @pytest.mark.usefixtures("forked_workers")

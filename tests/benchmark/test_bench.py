@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from compress.benchmark.model_server import fixed_feeds
 from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.report.page import write_report
 from compress.benchmark.rows import Row, unique_names
+from compress.benchmark.warnings import CpuWatch
 from compress.benchmark.workload import REAL, Times, Workload
 from compress.config import BenchConfig
 from compress.data import Split
@@ -122,6 +124,65 @@ def test_worker_that_is_killed_is_noted_and_the_others_go_on(tiny_onnx: Path) ->
         take_turns(pool, REAL, TEXTS, 0.1, lambda _: None, rounds_ms)
         assert list(rounds_ms) == ["other"]
         assert "signal 9" in pool.failed["doomed"]
+
+
+CRASHES: dict[str, tuple[dict[str, object], str, object, int, str]] = {
+    "a large batch": (
+        {"threads": [1], "batch": [1, 64], "length": [8]},
+        "prepare",
+        Workload(64, 8),
+        1,
+        "64 x 8 tokens",
+    ),
+    "real texts on more threads": ({"threads": [1, 2]}, "prepare", REAL, 2, "real texts"),
+    "opening on more threads": ({"threads": [1, 2], "batch": [2], "length": [8]}, "open", None, 2, "real texts"),
+    "one thread beside": ({"threads": [2]}, "prepare", REAL, 1, "real texts"),
+}
+
+
+@pytest.mark.usefixtures("forked_workers")
+@pytest.mark.parametrize("crash", CRASHES.values(), ids=list(CRASHES))
+def test_a_crash_after_real_texts_were_timed_costs_no_more_than_its_load(
+    crash: tuple[dict[str, object], str, object, int, str],
+    tiny_onnx: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings, method, under, threads, load = crash
+    whole = getattr(ModelWorker, method)
+
+    def crashing(worker: ModelWorker, *given: object) -> object:
+        if under in (None, *given) and worker._threads == threads:
+            worker.ask(do="crash")
+        return whole(worker, *given)
+
+    monkeypatch.setattr(ModelWorker, method, crashing)
+    monkeypatch.setattr(CpuWatch, "busy", lambda _: True)  # then one thread is timed as well
+    results = bench([tiny_onnx], TEST, "single_label", BenchConfig.parse(settings | {"seconds": 0.1}))
+    assert results["failed"] == []
+    assert results["models"][0]["latency"][0]["length"] == "real"
+    assert results["models"][0]["answer_p50_ms"] > 0
+    skipped = results["skipped"][0]
+    assert (skipped["name"], skipped["load"], skipped["threads"]) == (tiny_onnx.name, load, threads)
+    assert "exit status 1" in skipped["reason"]
+    write_report(results, tmp_path)
+
+
+@pytest.mark.usefixtures("forked_workers")
+def test_a_first_model_that_crashes_before_it_is_timed_is_refused(
+    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ModelWorker.prepare
+
+    def crashing(worker: ModelWorker, *given: Any) -> float:
+        if worker.name == names[0]:
+            worker.ask(do="crash")
+        return whole(worker, *given)
+
+    names = list(unique_names([tiny_onnx, tiny_onnx]))
+    monkeypatch.setattr(ModelWorker, "prepare", crashing)
+    with pytest.raises(CompressError, match=r"the first model is the reference and cannot be measured .*exit status 1"):
+        bench([tiny_onnx, tiny_onnx], TEST, "single_label", QUICK)
 
 
 def test_worker_that_crashes_leaves_the_last_line_of_its_traceback(tiny_onnx: Path) -> None:

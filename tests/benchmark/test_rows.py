@@ -5,25 +5,32 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 import compress
 from compress import folder
 from compress.benchmark.measure import bench
+from compress.benchmark.model_server import ModelServer
 from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.report.page import as_html
 from compress.benchmark.rows import Row, open_row, plan
 from compress.config import BenchConfig
 from compress.errors import CompressError
+from compress.families import FAMILIES
+from compress.families.family import Family
 from compress.modeling.checkpoint import save_checkpoint
 from compress.runtime.encoding import Feeds, pad
 from compress.runtime.predictor import BATCH_TOKENS, Predictor
 from tests.benchmark.test_bench import TEST
+from tests.families.models import make_model
 from tests.processes import forget, in_fork
 from tests.tiny import make_bert, make_checkpoint
 
@@ -242,10 +249,44 @@ def test_a_compiled_model_answers_the_same_at_every_length(tiny_encoder: Path, t
         assert abs(plain.run(feeds) - compiled.run(feeds)).max() < 1e-4
 
 
-def test_openvino_answers_as_onnxruntime(tiny_onnx: Path) -> None:
-    pytest.importorskip("openvino")
-    plain, other = (open_row(Row(tiny_onnx, backend), 1) for backend in ("onnxruntime", "openvino"))
+class Core:
+    """OpenVINO's, over onnxruntime: it takes what the graph reads, and refuses an input that it does not."""
+
+    def compile_model(self, graph: str, device: str, settings: dict[str, Any]) -> Callable[[Feeds], dict[str, Any]]:
+        assert (device, settings["INFERENCE_PRECISION_HINT"]) == ("CPU", "f32")
+        session = ort.InferenceSession(graph)
+        return lambda feeds: {"logits": session.run(["logits"], feeds)[0]}
+
+
+@pytest.fixture(params=["stand-in", "real"])
+def openvino(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package where it is installed, and one in its place, which shows what it is asked."""
+    if request.param == "real":
+        pytest.importorskip("openvino")
+    else:
+        monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=Core))
+
+
+@pytest.mark.usefixtures("openvino")
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
+def test_openvino_answers_as_onnxruntime(family: Family, tiny_encoder: Path, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tiny_encoder, make_model(family), ("negative", "positive"))
+    save_checkpoint(replace(checkpoint, max_length=32), tmp_path / "torch")
+    compress.export(tmp_path / "torch", tmp_path / "onnx", threads=1)
+    plain, other = (open_row(Row(tmp_path / "onnx", backend), 1) for backend in ("onnxruntime", "openvino"))
     assert other.backend == "openvino"
     for words in ((7,), (3, 12, 5)):
         feeds = feeds_of(plain, *words)
         assert abs(plain.run(feeds) - other.run(feeds)).max() < 1e-3
+
+
+@pytest.mark.usefixtures("openvino")
+def test_openvino_keeps_what_was_decided_for_the_folder(tiny_onnx: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_onnx, calibrated := tmp_path / "calibrated")
+    folder.write_manifest(calibrated, replace(folder.read_manifest(tiny_onnx), decision={"abstain_below": 0.9}))
+    told = [
+        ModelServer(1, str(calibrated), backend=backend, device="cpu", provider="CPU").describe()["decision"]
+        for backend in ("onnxruntime", "openvino")
+    ]
+    assert told[0]["abstain_below"] == 0.9
+    assert told[1] == told[0]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import compress
 from benchmarks import auto as benchmark
 from compress.errors import CompressError
 
@@ -44,6 +45,22 @@ def test_each_search_is_done_once_and_kept(
     said = capsys.readouterr().out
     assert "The promise held for 2 of 4 winners." in said
     assert "Mean at --max-drop 0.3: 0.60 points lost, 20.0x PyTorch, 4.0x int8." in said
+
+
+def test_a_winner_that_is_a_cascade_is_compared_by_the_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its median is its small model's, which answers most texts."""
+    found = {"model": "joined", "tries": 3, "search_s": 60.0, "estimated_s": 60.0, "int8_ms": 8.0, "int8_mean_ms": 9.0}
+    times = {"answer_average": "mean", "answer_p50_ms": 1.0, "answer_mean_ms": 3.0}
+    change = {"accuracy_delta": 0.0, "ci95": [0.0, 0.0], "speedup_answer": 4.0}
+    best = {"name": "best", "size_bytes": 1e6, "versus_first": change, **times}
+    itself = {"name": "teacher-int8", "answer_average": "mean", "answer_p50_ms": 5.0, "answer_mean_ms": 6.0}
+    about = {"search": {"tries": [{"name": "joined", "loss": 0.1}]}, "test_texts": 9, "busy": None}
+    about |= {"machine": {}, "created": "2020-01-01"}
+    monkeypatch.setattr(compress, "auto", lambda *_, **__: Namespace(metrics=found))
+    (tmp_path / "report").mkdir()
+    for models, speedup in (([best, itself], 6.0 / 3.0), ([best], 9.0 / 3.0)):
+        (tmp_path / "report" / "results.json").write_text(json.dumps(about | {"models": models}))
+        assert benchmark.figures(tmp_path, tmp_path, tmp_path)["speedup_over_int8"] == speedup
 
 
 def test_a_search_that_fails_is_told_and_tried_again(

@@ -1,11 +1,18 @@
 """The benchmark of graphs compares within a round, and its floor has the products of our graph and no others."""
 
-import onnx
+import json
+from pathlib import Path
+from typing import Any
 
+import onnx
+import pytest
+
+from benchmarks import graphs
 from benchmarks.graphs import OURS, Row, as_table, merge, summarise
 from benchmarks.graphs_models import floor_graph
 from compress.graph.build import graph_of
 from compress.graph.writer import KEPT_FP32, WORDS
+from compress.machine import describe_machine
 from compress.quantization.dynamic import quantize_weights
 from tests.tiny import make_bert
 
@@ -31,6 +38,28 @@ def test_a_row_replaces_the_one_of_the_same_load_alone() -> None:
         "| a | 1 x 32 | 1 | 1.00 ms | 2.00x |",
         "| b | 1 x 32 | 1 | 6.00 ms | 2.00x |",
     ]
+
+
+def test_a_part_that_is_measured_anew_leaves_the_others_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = describe_machine([1, 2])
+    before: dict[str, Any] = {"created": "2020-01-01", "machine": machine | {"versions": {"onnxruntime": "1.0"}}}
+    before |= {"size_bytes": {"student": {"int8": 5}}, "rows": merge([], row("a", 2, 1.0))}
+    (tmp_path / "graphs.json").write_text(json.dumps(before))
+    monkeypatch.setattr(graphs, "RESULTS", tmp_path / "graphs.json")
+    monkeypatch.setattr(graphs, "WORK", tmp_path)
+    for _ in range(2):
+        found = graphs.save(row("b", 1, 1.0))
+    old, new = found["rows"]
+    assert (old["created"], old["versions"]) == ("2020-01-01", {"onnxruntime": "1.0"})
+    assert new["created"] >= found["created"] > "2020-01-01"
+    assert found["size_bytes"]["student"] == {"int8": 5}
+    assert found["machine"]["threads"] == [1, 2]
+
+    (tmp_path / "graphs.json").write_text(json.dumps(before | {"machine": machine | {"cpu": "Abacus"}}))
+    with pytest.raises(SystemExit, match="is of another CPU, Abacus"):
+        graphs.save(row("b", 1, 1.0))
 
 
 def test_the_floor_has_the_work_of_our_layers_alone() -> None:

@@ -1,6 +1,7 @@
 """The load test in miniature: it counts what is right, and sees what is wrong."""
 
 import asyncio
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 
 import compress
 from benchmarks import serving
+from compress.errors import CompressError
 from tests.serving import service
-from tests.tiny import read
+from tests.tiny import read, write_rows
 
 
 def test_all_answers_are_found_right(
@@ -20,8 +22,9 @@ def test_all_answers_are_found_right(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "texts.txt").write_text("\n".join(map(str, read(tiny_data).train.texts)), encoding="utf-8")
-    arguments = [str(tiny_int8), str(tmp_path / "texts.txt"), "--requests", "100", "--texts-each", "3"]
+    texts = read(tiny_data).train.texts
+    write_rows(tmp_path / "texts.jsonl", [{"label": "positive", "text": text} for text in texts])
+    arguments = [str(tiny_int8), str(tmp_path / "texts.jsonl"), "--requests", "100", "--texts-each", "3"]
     arguments += ["--out", str(tmp_path / "kept.json")]
     monkeypatch.setattr(sys, "argv", ["serving", *arguments, "--bulk-seconds", "0.1"])
     assert serving.main() == 0
@@ -30,7 +33,10 @@ def test_all_answers_are_found_right(
     assert found["half"]["statuses"] == {"200": 100}
     assert 0 < found["half"]["p50_ms"] <= found["half"]["p99_ms"] <= found["half"]["max_ms"]
     assert found["capacity_texts_per_s"] > 0 < found["bulk_texts_per_s"]
-    shown = serving.table(json.loads((tmp_path / "kept.json").read_text()))
+    document = json.loads((tmp_path / "kept.json").read_text())
+    assert found["different_answers"] <= len(set(texts))  # of the texts, not of the file's lines
+    assert document["texts"] == hashlib.sha256((tmp_path / "texts.jsonl").read_bytes()).hexdigest()
+    shown = serving.table(document)
     assert "as another text's answer would be | 0 | 0 |" in shown
 
 
@@ -38,11 +44,21 @@ def test_all_answers_are_found_right(
 def test_a_wrong_or_missing_answer_is_the_exit_status(
     found: dict[str, int], tiny_int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "texts.txt").write_text("a good film", encoding="utf-8")
+    write_rows(tmp_path / "texts.jsonl", [{"text": "a good film"}])
     monkeypatch.setattr(serving, "measure", lambda *_: found)
     monkeypatch.setattr(serving, "keep", lambda *_: None)
-    monkeypatch.setattr(sys, "argv", ["serving", str(tiny_int8), str(tmp_path / "texts.txt")])
+    monkeypatch.setattr(sys, "argv", ["serving", str(tiny_int8), str(tmp_path / "texts.jsonl")])
     assert serving.main() == 1
+
+
+def test_a_service_that_does_not_start_says_why(
+    tiny_int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows(tmp_path / "texts.jsonl", [{"text": "a good film"}])
+    arguments = [str(tiny_int8), str(tmp_path / "texts.jsonl"), "--threads", "-1", "--bulk-seconds", "0.1"]
+    monkeypatch.setattr(sys, "argv", ["serving", *arguments])
+    with pytest.raises(CompressError, match=r"the service did not start: .*threads"):
+        serving.main()
 
 
 @pytest.mark.parametrize(("by", "seen"), [(0.0, (0, 0)), (0.001, (0, 20)), (0.1, (20, 0))])

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from compress.data import Dataset
 from compress.errors import CompressError
+from compress.families import FAMILIES
 from compress.folder import MANIFEST, read_manifest
 from compress.runtime.encoding import Encoding, Feeds, TextEncoder
 from compress.runtime.graph_file import GRAPHS
@@ -110,7 +111,8 @@ def word_embeddings(model: Path) -> npt.NDArray[np.float32]:
         from safetensors import safe_open
 
         with safe_open(weights, framework="numpy") as tensors:
-            name = next((key for key in tensors.keys() if key.endswith("word_embeddings.weight")), None)  # noqa: SIM118
+            ends = tuple({family.embeddings.words.rpartition(".")[2] + ".weight" for family in FAMILIES.values()})
+            name = next((key for key in tensors.keys() if key.endswith(ends)), None)  # noqa: SIM118
             if name is not None:
                 return np.asarray(tensors.get_tensor(name), dtype=np.float32)
     import onnx

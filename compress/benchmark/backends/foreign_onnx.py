@@ -69,9 +69,7 @@ class ForeignOnnx:
         self.precision = precision_of_weights(used, numbers)
         self.batch_tokens = batch_tokens_of(used)
         self.parameters = numbers.total()
-        self.size_bytes = sum(
-            file.stat().st_size for file in graph.parent.glob(f"{graph.name}*")
-        )  # with model.onnx_data
+        self.size_bytes = sum(file.stat().st_size for file in (graph, *files_beside(graph)))
         self.provider: str | None = self._session.get_providers()[0]
 
     def run(self, feeds: Feeds) -> Logits:
@@ -97,6 +95,15 @@ class ForeignOnnx:
             )
         types = {name: _TYPES[kind] for name, kind in reads.items()}
         return types, OUTPUT if OUTPUT in answers else answers[0]
+
+
+def files_beside(graph: Path) -> list[Path]:
+    """The files in which the graph's weights lie that are not in the graph itself."""
+    import onnx
+
+    weights = onnx.load(graph, load_external_data=False).graph.initializer
+    names = {entry.value for weight in weights for entry in weight.external_data if entry.key == "location"}
+    return [graph.parent / name for name in sorted(names)]
 
 
 def precision_of_weights(used: Collection[str], numbers: Counter[int]) -> str:

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from compress.folder import read_manifest
+from compress.runtime.decision import Decision
 from compress.runtime.encoding import Feeds, TextEncoder
-from compress.runtime.graph_file import choose_graph, operators, precision_of
+from compress.runtime.graph_file import choose_graph, graph_inputs, operators, precision_of
 from compress.runtime.predictor import Logits, batch_tokens_of
 
 
@@ -21,14 +22,18 @@ class OpenVinoPredictor:
 
         manifest, graph = read_manifest(folder), choose_graph(folder).graph
         self.task, self.labels, self.parameters = manifest.task, manifest.labels, manifest.parameters
+        self.decision = Decision.of(manifest)
         self.encoder = TextEncoder.of(folder, manifest)
         self.precision, self.batch_tokens = precision_of(graph), batch_tokens_of(operators(graph))
         self.size_bytes = graph.stat().st_size
         # By default it computes fp32 in bf16 where the CPU can, which is another precision than the report's.
         settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        self._inputs = graph_inputs(graph)  # not every family reads all that a batch has
         self._model = openvino.Core().compile_model(str(graph), "CPU", settings)
 
     def run(self, feeds: Feeds) -> Logits:
         """Logits, float32 ``[batch, labels]``."""
-        logits: Logits = np.asarray(self._model(feeds)["logits"], dtype=np.float32)
+        logits: Logits = np.asarray(
+            self._model({name: feeds[name] for name in self._inputs})["logits"], dtype=np.float32
+        )
         return logits
