@@ -205,7 +205,7 @@ def earlier_engines(path: Path, about: Mapping[str, Any], rows: int) -> dict[str
     if not path.is_file():
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))
-    now = about | {"rows": rows, "created": found["created"]}
+    now = {**about, "rows": rows, "created": found["created"]}
     if other := [name for name, value in now.items() if found[name] != value]:
         raise CompressError(f"{path}: is of another run, with other {', '.join(other)}; give another --out")
     return dict(found["engines"])

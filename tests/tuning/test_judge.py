@@ -32,7 +32,7 @@ def test_a_cascade_is_scaled_mean_by_mean_and_others_median_by_median(
 def test_f1_and_its_interval_are_of_the_same_label_whatever_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 40 texts 10 are "yes"; a model says so of 5 of them."""
     answers = np.array([0] * 5 + [1] * 35)
-    right = [(name,) for name in ["yes"] * 10 + ["no"] * 30]
+    right: list[tuple[str, ...]] = [(name,) for name in ["yes"] * 10 + ["no"] * 30]
     split = Split([str(row) for row in range(40)], right)
 
     def found(labels: tuple[str, str]) -> Try:

@@ -137,7 +137,7 @@ def test_models_are_joined_only_where_the_bound_of_a_cascade_is_of_the_loss_and_
 def test_a_try_is_quantized_finer_above_what_two_texts_cost_and_the_teacher_never_ends_the_search(
     ground: Ground,
 ) -> None:
-    labels = [(name,) for name in ["positive"] * 8 + ["negative"] * 32]
+    labels: list[tuple[str, ...]] = [(name,) for name in ["positive"] * 8 + ["negative"] * 32]
     texts = Split([str(row) for row in range(40)], labels)
     itself, student, *_ = candidates_of(ground.shape, {})
 
