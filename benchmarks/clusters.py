@@ -3,7 +3,7 @@
 Each labels so many rows with 1 and with 2 workers, as ``examples/`` has it, and every answer is compared with that of
 ``compress.load``. The rate leaves out what the engine takes to start and stop, which a run over 1,000 rows tells.
 Each engine's figures are kept as soon as they are there; those of one ``--engine`` join the other's of an earlier run,
-which must be of the same model, rows and machine.
+of which all but the time must be the same.
 It needs the engines (``pip install pyspark pandas 'ray[data]'``, Java 17 or newer).
 """
 

@@ -126,7 +126,7 @@ def _more(name: str, figures: Row, found: str) -> str:
         f"({', '.join(machine['cpu_flags'])}), {figures['created'][:10]}."
     )
     doubts = "".join(f"\n- {one}" for one in figures["warnings"])
-    again = f"`python -m benchmarks.models check {name} --data FOLDER` makes this very one again and compares."
+    again = f"`python -m benchmarks.models check {name} --data FOLDER` makes one by the same steps and compares."
     sections = {"On the test texts": "\n".join([*lines, "", where]) + doubts, "How it was found": found}
     sections["How to make it again"] = again
     return "".join(f"\n## {title}\n\n{text}\n" for title, text in sections.items() if text)

@@ -27,7 +27,7 @@ DATA_SETS = {
 """What the folder of each holds."""
 _HEAD = """# compress run models/{name}/recipe.yaml --out DIR makes a model like models/{name}, as DIR/{last}.
 # It is another one, for the search held half of the validation texts back and this reads them all;
-# `python -m benchmarks.models check {name}` divides them as the search did, and makes this very one.
+# `python -m benchmarks.models check {name}` divides them as the search did, and compares.
 # The data: {data}.
 """
 

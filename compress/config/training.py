@@ -115,7 +115,7 @@ class DistillationConfig(TrainingConfig):
     metric: Metric | None = setting(
         None,
         "what decides the best checkpoint; f1 is of the second of two labels; default: the divergence from the "
-        "teacher's answers, or the metric that the teacher's training reported where these are not learned",
+        "teacher's answers, or, where these are not learned, the metric that the training before reported",
     )
     temperature: float = setting(2.0, "softens teacher and student logits", gt=0, le=100)
     soft_weight: Weight = setting(0.9, "weight of the teacher's soft labels")

@@ -45,7 +45,8 @@ def read_dataset(config: DataConfig) -> Dataset:
 def _read(config: DataConfig, source: Found) -> Dataset:
     tables = dict(source.tables)
     first, classes = tables["train"][0], _label_cells(config, source, "train")
-    if "test" in tables and classes - WITHHELD and not _label_cells(config, source, "test") - (WITHHELD - classes):
+    withheld = frozenset() if classes & WITHHELD else WITHHELD  # -1 is one of these classes
+    if "test" in tables and classes - WITHHELD and not _label_cells(config, source, "test") - withheld:
         names = ", ".join(table.name for table in tables.pop("test"))
         say(f"data: {names} has no labels, so it is left out; a test split is held out from the train rows")
     rows = {split: read_rows(found, config.text, config.label, first) for split, found in tables.items()}

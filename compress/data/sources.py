@@ -72,8 +72,8 @@ def find_tables(config: DataConfig) -> Found:
         files.setdefault("train", [path])
     elif folder is not None:
         found = _files_by_split(path, folder, files.keys())
-        inner = [] if found or files else _list_folder(path / "data") or []
-        if in_data := _files_by_split(path / "data", inner, ()):
+        inner = [] if found else _list_folder(path / "data") or []
+        if in_data := _files_by_split(path / "data", inner, files.keys()):
             folder, found = inner, in_data
         contents = {str(file): file.name for file in folder if file.name != "dataset_dict.json"}
         files = found | files
@@ -173,16 +173,18 @@ def hub_tables(name: str) -> dict[str, Table]:
 
 
 def _hub_splits(found: Mapping[str, Table], label: Sequence[str]) -> dict[SplitName, list[Table]]:
-    """A hub data set's tables by split, the first of several; a validation split without labels is left out.
+    """A hub data set's tables by split, of several the first with labels; a validation split without is left out.
 
     MNLI has two validation splits, matched and mismatched: the first is the one that papers use.
     """
-    tables: dict[SplitName, list[Table]] = {}
+    labelled: dict[SplitName, list[Table]] = {}
+    others: dict[SplitName, list[Table]] = {}
     for name, table in found.items():
-        split = _split_named(name)
-        if split and split not in tables and (split != "validation" or label_cells(table, label, table) - WITHHELD):
-            tables[split] = [table]
-    return tables
+        if split := _split_named(name):
+            has_labels = bool(label_cells(table, label, table) - WITHHELD)
+            (labelled if has_labels else others).setdefault(split, [table])
+    others.pop("validation", None)
+    return others | labelled
 
 
 def _split_named(name: str) -> SplitName | None:

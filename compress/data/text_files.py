@@ -92,6 +92,8 @@ def has_blanks_before_quotes(lines: Callable[[], Iterable[str]], separator: str)
 
     They are where there are such and all records are of one width when they are read so.
     """
+    if not any(f'{separator} "' in line or line.startswith(' "') for line in lines()):  # no need to parse it
+        return False
     try:
         fields = (field for record in csv.reader(lines(), delimiter=separator) for field in record)
         if not any(field.startswith(' "') for field in fields):

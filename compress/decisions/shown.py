@@ -22,7 +22,7 @@ _MOST_LABELS, _MOST_TEXTS = 10, 10
 # Cells hold texts of the data, of which Markdown may read nothing but words. GitHub tells the person behind an @, and
 # links a # with a number, even where they are entities; a space of no width keeps it from both.
 _ESCAPES = str.maketrans(
-    {mark: f"\\{mark}" for mark in "\\|`*["} | {"&": "&amp;", "<": "&lt;"} | {mark: f"{mark}\u200b" for mark in "@#"}
+    {mark: f"\\{mark}" for mark in "\\|`*[_~$"} | {"&": "&amp;", "<": "&lt;"} | {mark: f"{mark}\u200b" for mark in "@#"}
 )
 _FLIP_HEADS = ("Label", "Texts", "Right before, wrong now", "Wrong before, right now")
 

@@ -74,7 +74,7 @@ def distill(
     objective = Distillation(student.model, teacher.model, config, multi_label=is_multi_label(student.task))
     check_tokenizers(teacher, student, objective.teacher_wanted)
     encoded = encoded or EncodedSplits.of(student, data)
-    start_from_the_prior(student, encoded.train.targets)
+    start_from_the_prior(student, data.train.targets(student.labels, student.task))
     with TemporaryDirectory(dir=run_files.folder) as folder:  # if the process is killed, it goes with the step's folder
         corpus = Corpus(student, data, config, text_columns, answers, Path(folder))
         own = corpus.read_by_student(encoded.train.encodings)

@@ -16,7 +16,7 @@ class Metrics:
         self.seconds = Histogram("classify_seconds", "From request to answer.", buckets=_SECONDS, registry=to)
         self.answers = Counter(
             "classify_answers",
-            "Texts that were given the label, of several each; label -: given none, as where it abstained.",
+            "Texts by the label given, a text with several under each; label -: none given, or abstained.",
             ["model", "label"],
             registry=to,
         )

@@ -22,9 +22,9 @@ def with_long_texts(model: Checkpoint, config: LongTextsConfig) -> Checkpoint:
     before, step, length = model.long_texts, config.command, config.max_length
     if length is not None and length > model.max_length:
         raise CompressError(
-            f"{step}.max_length must be at most {model.max_length}, the most tokens that {model.source} reads, "
-            f"got {length}"
+            f"{step}.max_length must be at most {model.max_length}, the most tokens that can be read here, got {length}"
         )
+    stride_before = before.stride if length in (None, model.max_length) else None  # of windows of another length
     model = replace(model, max_length=length or model.max_length)
     mode = config.long_texts or before.mode
     if mode != "windows":
@@ -41,7 +41,7 @@ def with_long_texts(model: Checkpoint, config: LongTextsConfig) -> Checkpoint:
     if mode == "head-tail":
         return replace(model, long_texts=LongTexts(mode))
     room = model.max_length - model.tokenizer.num_special_tokens_to_add()
-    stride = config.stride or before.stride or max(1, room // 4)
+    stride = config.stride or stride_before or max(1, room // 4)
     if stride >= room:
         raise CompressError(
             f"{step}.stride must be below {room}, the tokens of a window of {model.max_length} without the special "

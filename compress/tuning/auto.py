@@ -118,9 +118,8 @@ class _Search:
                 candidate, epochs = chosen
                 _say_what_is_made(candidate.label(epochs), self.costs.seconds(candidate, epochs))
                 yield make_and_judge(self.ground, self.judge, candidate, epochs)
-                if candidate.command and self._may_be_longer(
-                    candidate, epochs
-                ):  # then no variants are made of this one
+                if candidate in self.plan.candidates and self._may_be_longer(candidate, epochs):
+                    # Variants are made of a longer training; a look is not worth its room on the disk.
                     shutil.rmtree(self.ground.tries / candidate.trained(epochs), ignore_errors=True)
             larger = self.planner.larger(self.plan, self.costs, lambda plan: self._next(plan) is not None)
             if larger is None:
@@ -130,8 +129,13 @@ class _Search:
     def _may_be_longer(self, candidate: Candidate, epochs: float) -> bool:
         """Whether there is time for the next rung."""
         rung = next((rung for rung in self.plan.rungs if rung > epochs), None)
-        left_s = self.planner.left_s
+        left_s = self._for_singles_s(self.plan)
         return rung is not None and (left_s is None or self.costs.seconds(candidate, rung) <= left_s)
+
+    def _for_singles_s(self, plan: Plan) -> float | None:
+        """What is left of the hours, but for the cascades."""
+        left_s = self.planner.left_s
+        return None if left_s is None else left_s - plan.cascades * self.costs.cascade_s
 
     def _cascade_tries(self) -> Iterator[Try]:
         """Two of the models together, where that may serve the goals better than one."""
@@ -146,9 +150,7 @@ class _Search:
         def is_trained(candidate: Candidate, epochs: float) -> bool:
             return (self.ground.tries / candidate.trained(epochs)).is_dir()
 
-        left_s, costs = self.planner.left_s, self.costs
-        for_singles_s = None if left_s is None else left_s - plan.cascades * costs.cascade_s
-        return next_try(plan, self.tries, self.goals, costs, for_singles_s, is_trained)
+        return next_try(plan, self.tries, self.goals, self.costs, self._for_singles_s(plan), is_trained)
 
     def _line(self, found: Try) -> str:
         if found.failed:

@@ -116,4 +116,4 @@ def points(limit: float) -> str:
 
 
 def _lost(found: Figures) -> str:
-    return f"{round(found.loss, 1) + 0:.1f} points"  # never -0.0
+    return f"{round(found.loss, 2) + 0:g} points"  # never -0, and 1.04 where 1 is the limit

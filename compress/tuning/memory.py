@@ -125,7 +125,7 @@ class Memory:
 
     @property
     def spent_before_tries_s(self) -> float:
-        """What of it was no try."""
+        """What of it was no try that is still there."""
         return sum(self.seconds_of.values()) - self._state.no_tries_before_s
 
     @property

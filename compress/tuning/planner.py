@@ -53,8 +53,7 @@ class Planner:
             raise CompressError(f"auto.hours {hours:g} is too short for one candidate; give {needed:g} or more")
         if self._finds_cuts(candidates, before_s):
             before_s += self._cuts_s()
-            cuts = [Candidate(f"cut-{speedup:g}x", "prune", {}, 1 / speedup, 0.0) for speedup in SPEEDUPS]
-            candidates = [candidates[0], *sorted([*candidates[1:], *cuts], key=lambda each: each.share)]
+            candidates = _with_cuts(candidates)
         wanted = self._plan(candidates, before_s)
         assert wanted is not None  # there is time for the smallest
         memory = self.ground.memory
@@ -76,7 +75,7 @@ class Planner:
         least = smallest_plan(candidates, self._lengths)  # hours of work are not thrown away
         if self.costs().seconds(least.candidates[-1], least.rungs[0]) > (self.left_s or 0.0):
             took = in_words(self._spent_before_s)
-            say(f"auto: the work before the tries took {took}, so there is no time for a student; give more --hours")
+            say(f"auto: what was done so far took {took}, so there is no time for a student; give more --hours")
         return least
 
     def larger(self, done: Plan, costs: Costs, goes_on: Callable[[Plan], bool]) -> Plan | None:
@@ -166,14 +165,14 @@ class Planner:
 
     @property
     def _spent_before_s(self) -> float:
-        """What was done before the tries took, of what is asked now."""
+        """What all but the tries that are still there took, of what is asked now."""
         return self.ground.memory.spent_before_tries_s
 
     def _finds_cuts(self, candidates: Sequence[Candidate], before_s: float) -> bool:
         """Whether cuts are looked for: they are not known, and leave most of the hours, and a plan, to the tries."""
         if "cuts" in self.ground.memory.facts or not self._may_measure_cuts:
             return False
-        return self._plan(candidates, before_s + self._cuts_s()) is not None
+        return self._plan(_with_cuts(candidates), before_s + self._cuts_s()) is not None
 
     @property
     def _may_measure_cuts(self) -> bool:
@@ -198,6 +197,12 @@ class Planner:
         data = replace(ground.data, validation=ground.choosing)
         found = cuts_of(ground.checkpoint, data, ground.threads, ground.config.seed)
         return {str(speedup): asdict(cut) for speedup, cut in found.items()}
+
+
+def _with_cuts(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """With the cuts that may be found; their sizes are not known yet."""
+    cuts = [Candidate(f"cut-{speedup:g}x", "prune", {}, 1 / speedup, 0.0) for speedup in SPEEDUPS]
+    return [candidates[0], *sorted([*candidates[1:], *cuts], key=lambda each: each.share)]
 
 
 def _summary(wanted: Plan) -> str:

@@ -53,7 +53,9 @@ class Costs:
         by_name = {candidate.title: candidate for candidate in candidates}
         done = [(by_name[each.candidate], each) for each in tries if each.candidate in by_name and not each.failed]
         trained = [(each, found) for each, found in done if each.command and found.train_s]
-        expected = self.answers_s + sum(self.seconds(each, found.epochs) - self.other_s for each, found in trained)
+        answered = min(1.0, max((found.epochs for _, found in trained), default=0.0))  # only what students read
+        expected = answered * self.answers_s
+        expected += sum(self.seconds(each, found.epochs) - self.other_s for each, found in trained)
         took = sum(found.train_s for _, found in trained)
         others = [found.seconds - found.train_s for _, found in done]
         slower = took / expected if took else 1.0
@@ -97,22 +99,25 @@ class Plan:
         What was tried of it takes nothing more.
         """
         students = self.candidates[1:]
-        tried = {(each.candidate, each.epochs) for each in tries}
-        looks = [(each, self.rungs[0] if each.command else 0) for each in self.candidates]
-        total = sum(costs.seconds(each, epochs) for each, epochs in looks if (each.title, epochs) not in tried)
+        singles = [each for each in tries if not each.is_cascade]
+        tried = {(each.candidate, each.epochs) for each in singles}
+        looked_at = {each.candidate for each in singles if each.epochs >= self.rungs[0] or each.epochs == 0}
+        looks = [each for each in self.candidates if each.title not in looked_at]
+        total = sum(costs.seconds(each, self.rungs[0]) for each in looks)
         typical = Candidate("", "distill", {}, float(np.mean([each.share for each in students] or [1.0])), 0.0)
         for rung in self.rungs[1:]:
             left = min(2, len(students)) - sum(epochs == rung for _, epochs in tried)
             total += max(0, left) * costs.seconds(typical, rung)
         variants = len({title for title, _ in tried} - {each.title for each in self.candidates})
-        answers_s = 0.0 if any(each.train_s for each in tries) else costs.answers_s
-        return total + answers_s + max(0, 2 - variants) * costs.other_s + self.cascades * costs.cascade_s
+        answers_s = 0.0 if any(each.train_s for each in tries) else costs.answers_s * min(1.0, self.rungs[-1])
+        cascades = max(0, self.cascades - (len(tries) - len(singles)))
+        return total + answers_s + max(0, 2 - variants) * costs.other_s + cascades * costs.cascade_s
 
     def after(self, done: "Plan", tries: Sequence[Try]) -> "Plan":
         """What goes on from another plan, after these tries: its candidates and its first looks stay."""
         itself, *others = [*done.candidates, *(each for each in self.candidates if each not in done.candidates)]
         every = [itself, *sorted(others, key=lambda each: each.share)]
-        trained = max([done.rungs[0], *(each.epochs for each in tries)])
+        trained = max([done.rungs[0], *(each.epochs for each in tries if each.epochs in done.rungs)])
         rungs = [rung for rung in done.rungs if rung <= trained] + [rung for rung in self.rungs if rung > trained]
         return Plan(every, rungs, max(self.cascades, done.cascades))
 

@@ -74,6 +74,14 @@ def test_of_several_splits_the_first_with_labels_is_read_and_the_others_are_told
     assert "; not used: train_r2, dev_r1, corpus; " in dataset.source.describe()
 
 
+def test_a_split_without_labels_does_not_hide_another_that_has_them(on_hub: OnHub) -> None:
+    splits = {"train_unlabeled": WITHHELD, "train": LABELLED, "test": WITHHELD, "test_labelled": LABELLED}
+    dataset = read_dataset(on_hub(**splits))
+    assert dataset.source is not None
+    assert dataset.source.files["train"] == ["some/set (train)"]
+    assert dataset.source.files["test"] == ["some/set (test_labelled)"]
+
+
 def test_a_set_without_a_train_split_says_what_it_has(on_hub: OnHub) -> None:
     config = on_hub(test=LABELLED, corpus=TEXTS)
     with pytest.raises(CompressError) as told:

@@ -175,6 +175,8 @@ def test_minus_one_is_withheld_only_where_train_has_no_such_class(read: Read) ->
     rows = "".join(f"text {number},{number % 3 - 1}\n" for number in range(60))
     with_class = read({"train.csv": f"text,label\n{rows}", "test.csv": "text,label\nbad,-1\nworse,-1\n"})
     assert with_class.test == Split(["bad", "worse"], [("-1",), ("-1",)])
+    otherwise = read({"train.csv": f"text,label\n{rows}", "test.csv": "text,label\nbad,-1.0\nworse,-1.0\n"})
+    assert otherwise.test.texts == ["bad", "worse"]
     without = read({"train.csv": f"text,label\n{rows.replace(',-1', ',2')}"})
     assert (without.labels, len(without.test)) == (("0", "1", "2"), 6)
     assert set(without.test.texts) < {f"text {number}" for number in range(60)}
