@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional
-from torch.optim.lr_scheduler import LambdaLR
+from transformers import get_linear_schedule_with_warmup
 
 from compress.config import TrainingConfig
 from compress.modeling.states import Batch, States
@@ -70,11 +70,7 @@ class Optimizer:
         self._peak, self._max_norm = peak_rate, config.max_grad_norm
         # fused passes once over the weights: on a CPU it took a sixth of the time of PyTorch's default
         self._optimizer = torch.optim.AdamW(groups, lr=peak_rate, fused=True)
-        warmup = int(config.warmup * steps)
-        # Of the steps, counted from 0, neither the first nor the last has a rate of 0: it would teach nothing.
-        self._schedule = LambdaLR(
-            self._optimizer, lambda done: min((done + 1) / (warmup + 1), (steps - done) / (steps - warmup))
-        )
+        self._schedule = get_linear_schedule_with_warmup(self._optimizer, round(config.warmup * steps), steps)
 
     def step(self, accelerator: Accelerator) -> None:
         """Clip the gradients, take a step and clear them."""
