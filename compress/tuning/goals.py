@@ -116,4 +116,5 @@ def points(limit: float) -> str:
 
 
 def _lost(found: Figures) -> str:
-    return f"{round(found.loss, 2) + 0:g} points"  # never -0, and 1.04 where 1 is the limit
+    shown = f"{round(found.loss, 2) + 0:.2f}"  # never -0.00; 1.04 where 1 is the limit
+    return f"{shown.removesuffix('0')} points"
