@@ -9,12 +9,10 @@ import compress
 from compress.benchmark.warnings import CpuWatch
 from compress.config import AutoConfig, DataConfig
 from compress.errors import CompressError
-from compress.folder import read_manifest
+from compress.folder import BEST, SEARCH, read_manifest
 from compress.tuning.candidates import ITSELF
 from compress.tuning.ground import Ground
 from compress.tuning.judge import look
-from compress.tuning.memory import STATE
-from compress.tuning.outcome import BEST
 
 Settings = dict[str, Any]
 Trainings = list[tuple[str, Settings]]  # the commands that train one after the other, with their settings
@@ -37,9 +35,9 @@ class Search:
     @classmethod
     def of(cls, folder: Path, teacher: Path, data: Path, out: Path) -> "Search":
         """Read it; it is refused where the teacher or the data are not those that it was about."""
-        if not (folder / STATE).is_file() or not (folder / BEST).is_dir():
+        if not (folder / SEARCH).is_file() or not (folder / BEST).is_dir():
             raise CompressError(f"{folder}: holds no search that found a model; give a folder of benchmarks.auto")
-        asked = json.loads((folder / STATE).read_text(encoding="utf-8"))["asked"]
+        asked = json.loads((folder / SEARCH).read_text(encoding="utf-8"))["asked"]
         ground = Ground.of(str(teacher), DataConfig(data=str(data)), AutoConfig.parse(asked), folder)
         won = read_manifest(folder / BEST).history[-1]["metrics"]
         if won["model"].startswith(ITSELF):

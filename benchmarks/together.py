@@ -33,7 +33,7 @@ from compress.demo_assets import MINILM, model_source
 from compress.errors import CompressError
 from compress.evaluation.metrics import positive_column, score
 from compress.families import FAMILIES
-from compress.folder import read_manifest
+from compress.folder import SEARCH, read_manifest
 from compress.latency.deployment import deployment_of
 from compress.latency.table import latency_table
 from compress.machine import torch_device, torch_threads
@@ -42,7 +42,6 @@ from compress.modeling.torch_predictor import TorchPredictor
 from compress.modeling.widths import Architecture, Widths
 from compress.runtime.predictor import predict_logits
 from compress.tuning.candidates import SPEEDUPS
-from compress.tuning.memory import STATE
 from compress.tuning.promise import divided
 
 RESULTS = Path(__file__).parent / "results" / "together.jsonl"
@@ -134,7 +133,7 @@ def search(place: Place, name: str) -> Mapping[str, Any]:
         if not (out / "front").is_dir():
             raise
         failed = str(error)
-    found = json.loads((out / STATE).read_text(encoding="utf-8"))
+    found = json.loads((out / SEARCH).read_text(encoding="utf-8"))
     return {"goal": goal, "said": failed} | {key: found[key] for key in ("facts", "seconds", "tries")}
 
 

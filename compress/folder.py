@@ -15,6 +15,7 @@ from compress.manifest_entries import ENTRIES, OPTIONAL, Kind, check_entries, is
 MANIFEST = "compress.json"
 FORMAT_VERSION = 1
 SMALL, LARGE = "small", "large"  # the folders of the two models inside that of a cascade
+SEARCH, BEST = "search.json", "best"  # in the folder of a search: what it remembers, and its winner
 # What transformers opens wherever it lies beside a model, whether or not the model was saved with it.
 _OPENED_BY_NAME = (
     *("config.json", "generation_config.json", "adapter_config.json"),
@@ -69,7 +70,7 @@ class Manifest:
 
 def model_of_search(folder: Path) -> str:
     """What to give in the place of the folder of a search: the best model in it; empty where it is none."""
-    return f"{folder / 'best'}" if (folder / "search.json").is_file() and (folder / "best").is_dir() else ""
+    return str(folder / BEST) if (folder / SEARCH).is_file() and (folder / BEST).is_dir() else ""
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -13,7 +13,7 @@ from compress.formatting import capital, metric_name, milliseconds, percent, per
 from compress.new_folder import new_folder
 from compress.packaging.layout import finish_onnx_folder
 from compress.runtime.graph_file import INT8_GRAPH
-from compress.tuning.memory import STATE
+from compress.folder import SEARCH
 
 MODELS = Path(__file__).parents[2] / "models"
 FIGURES = "figures.json"
@@ -104,7 +104,7 @@ def figures_of(results: Row, source: Path, made: list[Made]) -> Row:
 
 def _data_digest(search: Path) -> str:
     """Of the whole data, as the search read them."""
-    return str(json.loads((search / STATE).read_text(encoding="utf-8"))["about"]["data"])
+    return str(json.loads((search / SEARCH).read_text(encoding="utf-8"))["about"]["data"])
 
 
 def _measured(entry: Row) -> Row:

@@ -26,7 +26,7 @@ _DESCRIPTION = """Make a fine-tuned BERT small and fast, and prove it.
 A model is a folder; every step reads one and writes a new one:
 
   compress demo     --out runs/demo                              see it all work, on a real BERT and real text
-  compress auto     teacher --data train.csv --max-drop 1 --out search   search/best loses at most one point
+  compress auto     teacher --data train.csv --max-drop 1 --out search   search/best: the fastest within a point
   compress finetune bert-base-uncased --data train.csv --out teacher
   compress distill  teacher --data train.csv --layers 3 --out student
   compress quantize student --data train.csv --out int8

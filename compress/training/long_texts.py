@@ -22,7 +22,7 @@ def with_long_texts(model: Checkpoint, config: LongTextsConfig) -> Checkpoint:
     before, step, length = model.long_texts, config.command, config.max_length
     if length is not None and length > model.max_length:
         raise CompressError(
-            f"{step}.max_length must be at most {model.max_length}, the most tokens that can be read here, got {length}"
+            f"{step}.max_length must be at most {model.max_length}, the most that every given model reads, got {length}"
         )
     stride_before = before.stride if length in (None, model.max_length) else None  # of windows of another length
     model = replace(model, max_length=length or model.max_length)

@@ -10,6 +10,7 @@ from typing import Any
 from compress.clock import Stopwatch, in_words
 from compress.config import AutoConfig
 from compress.errors import CompressError
+from compress.folder import SEARCH
 from compress.formatting import metric_name, times
 from compress.machine import processes, torch_threads
 from compress.new_folder import growing_folder
@@ -22,7 +23,7 @@ from compress.tuning.ending import Ending
 from compress.tuning.goals import Goals
 from compress.tuning.ground import Ground
 from compress.tuning.judge import Judge
-from compress.tuning.memory import STATE, check_folder
+from compress.tuning.memory import check_folder
 from compress.tuning.planner import Planner
 from compress.tuning.search import Costs, Plan, next_try
 from compress.tuning.tried import join_and_judge, make_and_judge
@@ -57,7 +58,7 @@ def auto(
     folder = local_path(out, "--out")
     inputs = [local_path(model), *(local_path(name) for names in source.sources().values() for name in names)]
     check_folder(folder, tuple(inputs))
-    growing = growing_folder(folder, "search", STATE, state_is_worth_keeping=True)
+    growing = growing_folder(folder, "search", SEARCH, state_is_worth_keeping=True)
     with growing, torch_threads(config.threads):
         return _auto(Ground.of(str(model), source, config, folder, forget=overwrite))
 

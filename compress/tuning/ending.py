@@ -5,6 +5,7 @@ from typing import Any
 
 from compress.clock import Stopwatch, in_words
 from compress.errors import CompressError
+from compress.folder import BEST
 from compress.progress import say
 from compress.runtime.classifier import load
 from compress.runtime.predictor import NotFiniteError
@@ -76,7 +77,7 @@ class Ending:
     def _report(self, chosen: Try | None, found: str, warning: str, *, partial: bool) -> None:
         """The winner and the front beside the teacher, on the test texts; and all tries."""
         ground, shown = self.ground, self._front
-        models = [ground.teacher, *([ground.folder / outcome.BEST] if chosen else [])]
+        models = [ground.teacher, *([ground.folder / BEST] if chosen else [])]
         models += [ground.folder / "front" / each.label for each in shown if each != chosen]
         search = {
             "found": found,
@@ -109,7 +110,7 @@ class Ending:
         outcome.write_recipe(ground.folder, steps, str(self.goals), ground.config.seed)
         made = ground.tries / chosen.label
         entry = history_entry(ground.config, watch.seconds, metrics, str(ground.teacher), ground.checkpoint.digest)
-        outcome.write_best(made, ground.folder / outcome.BEST, found, entry)
+        outcome.write_best(made, ground.folder / BEST, found, entry)
 
     def _metrics(self, chosen: Try | None, promise: Promise | None, *, missed: bool, partial: bool) -> dict[str, Any]:
         if chosen is None:

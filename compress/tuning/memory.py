@@ -13,10 +13,10 @@ from pydantic import TypeAdapter
 from compress.clock import Stopwatch
 from compress.durable import write_whole
 from compress.errors import CompressError
+from compress.folder import SEARCH
 from compress.new_folder import LOCK, check_place, is_ours
 from compress.tuning.tries import Try
 
-STATE = "search.json"
 GONE = "gone"  # tries that failed, or whose folder was deleted
 
 Fact = TypeVar("Fact")
@@ -27,8 +27,8 @@ def check_folder(out: Path, inputs: tuple[Path, ...]) -> None:
     check_place(out, inputs)
     if out.exists() and not os.access(out, os.W_OK):
         raise CompressError(f"--out {out}: cannot be written; choose another place")
-    if (out / STATE).is_file() and not is_ours(out):
-        raise CompressError(f"--out {out}: its {STATE} is not that of a search, or damaged; choose another")
+    if (out / SEARCH).is_file() and not is_ours(out):
+        raise CompressError(f"--out {out}: its {SEARCH} is not that of a search, or damaged; choose another")
 
 
 def _empty(out: Path) -> None:
@@ -36,11 +36,11 @@ def _empty(out: Path) -> None:
 
     Until that is done the file says of no data that the search is about them, so that none goes on in what is left.
     """
-    write_whole(out / STATE, json.dumps(asdict(_State())))
+    write_whole(out / SEARCH, json.dumps(asdict(_State())))
     for path in out.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path.name not in (LOCK, STATE):
+        elif path.name not in (LOCK, SEARCH):
             path.unlink()
 
 
@@ -71,7 +71,7 @@ class Memory:
         Raises:
             CompressError: the folder is of a search over another model or other data, or its file is damaged.
         """
-        self._path, self._forget, self._begun = folder / STATE, forget, False
+        self._path, self._forget, self._begun = folder / SEARCH, forget, False
         known = self._path.exists() and not forget
         self._state = self._read() if known else _State(dict(about))
         if differing := [name for name, value in about.items() if self._state.about.get(name) != value]:

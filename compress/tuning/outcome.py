@@ -14,14 +14,14 @@ from compress.benchmark.report.recommend import gains
 from compress.config import BenchConfig
 from compress.data import Dataset
 from compress.durable import write_whole
-from compress.folder import read_manifest, write_manifest
+from compress.folder import BEST, read_manifest, write_manifest
 from compress.new_folder import new_folder
 from compress.packaging.layout import finish_onnx_folder
 from compress.tuning.candidates import Steps
 from compress.tuning.memory import GONE
 from compress.tuning.tries import Try
 
-BEST, RECIPE = "best", "recipe.yaml"
+RECIPE = "recipe.yaml"
 _SECONDS, _PARTIAL_SECONDS = 3.0, 0.5
 _MOST_MEASURED = 6  # models in the report beside the teacher
 _RECIPE_HEAD = """# What `compress auto` chose, for {goals}.

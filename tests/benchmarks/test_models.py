@@ -19,12 +19,11 @@ from benchmarks.models.__main__ import main
 from benchmarks.models.publish import FIGURES, MODELS, MOST_BYTES, publish
 from benchmarks.models.recipe import RECIPE, published, recipe_text
 from compress.data.dataset import write_dataset
-from compress.folder import MANIFEST, read_manifest
+from compress.folder import MANIFEST, SEARCH, read_manifest
 from compress.machine import describe_machine
 from compress.recipes.recipe import read_recipe
 from compress.runtime.graph_file import INT8_GRAPH
 from compress.task import reads_pairs
-from compress.tuning.memory import STATE
 from compress.tuning.promise import divided
 from tests.tiny import read
 
@@ -91,7 +90,7 @@ def search(workplace: None) -> Path:  # noqa: ARG001
     machine = describe_machine([1])
     results: dict[str, Any] = {"models": entries, "machine": machine, "created": "2026-11-27", "warnings": []}
     results |= {"test_texts": len(dataset.test), "settings": {"threads": [1]}, "search": {"found": "It was found."}}
-    (out / STATE).write_text(json.dumps({"about": {"data": dataset.digest}}), encoding="utf-8")
+    (out / SEARCH).write_text(json.dumps({"about": {"data": dataset.digest}}), encoding="utf-8")
     (out / "report").mkdir()
     (out / "report" / "results.json").write_text(json.dumps(results), encoding="utf-8")
     return out

@@ -18,11 +18,10 @@ from compress.data import read_dataset
 from compress.distillation.teacher_cache.shard import is_sound
 from compress.durable import read_sealed, write_sealed
 from compress.errors import CompressError
-from compress.folder import MANIFEST, read_manifest, write_manifest
+from compress.folder import MANIFEST, SEARCH, read_manifest, write_manifest
 from compress.latency.table import read_timings
 from compress.recipes.recipe import Recipe, read_recipe
 from compress.recipes.run import RunState
-from compress.tuning.memory import STATE as SEARCH
 from compress.tuning.memory import Memory, check_folder
 from compress.tuning.tries import Try
 from tests.fuzz.mutate import mutated_bytes, mutated_value

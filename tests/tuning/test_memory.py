@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from compress.errors import CompressError
+from compress.folder import SEARCH
 from compress.new_folder import LOCK, growing_folder
-from compress.tuning.memory import STATE, Memory, check_folder
+from compress.tuning.memory import Memory, check_folder
 from compress.tuning.tries import Try
 
 ABOUT = {"model": "m", "threads": 2}
@@ -32,12 +33,12 @@ def test_what_was_found_is_there_again_but_for_what_failed(tmp_path: Path) -> No
     assert again.fact("epoch_s", lambda: 4.0) == 3.0
     assert again.spent_s == pytest.approx(22, abs=1)  # with what the failed one took
     assert begun(tmp_path, ABOUT, {"max_drop": 1}).spent_s == again.spent_s
-    before = (tmp_path / STATE).read_bytes()
+    before = (tmp_path / SEARCH).read_bytes()
     other = Memory(tmp_path, ABOUT, {"max_drop": 2})
     assert other.spent_s == 0
     other.fact("words", lambda: 5)
     Memory(tmp_path, ABOUT, {}, forget=True)
-    assert (tmp_path / STATE).read_bytes() == before  # what has not begun changes nothing
+    assert (tmp_path / SEARCH).read_bytes() == before  # what has not begun changes nothing
 
 
 def test_what_comes_before_the_tries_is_counted_by_itself_and_anew_where_something_else_is_asked(
@@ -63,19 +64,19 @@ def test_to_forget_takes_all_but_the_lock(tmp_path: Path) -> None:
     (tmp_path / "best").mkdir()
     (tmp_path / LOCK).touch()
     assert begun(tmp_path, ABOUT, {}, forget=True).tries == []
-    assert {path.name for path in tmp_path.iterdir()} == {LOCK, STATE}
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK, SEARCH}
     with pytest.raises(CompressError, match="differs in threads; choose another"):
         Memory(tmp_path, ABOUT | {"threads": 4}, {})
 
 
 def test_what_a_kill_at_the_beginning_leaves_is_of_a_search_and_other_files_are_of_strangers(tmp_path: Path) -> None:
     (tmp_path / LOCK).touch()
-    (tmp_path / f".{STATE}.partial").touch()
-    with growing_folder(tmp_path, "search", STATE, state_is_worth_keeping=True):
+    (tmp_path / f".{SEARCH}.partial").touch()
+    with growing_folder(tmp_path, "search", SEARCH, state_is_worth_keeping=True):
         (tmp_path / "letter.txt").touch()
     with (
         pytest.raises(CompressError, match="is not the folder of a search"),
-        growing_folder(tmp_path, "search", STATE, state_is_worth_keeping=True),
+        growing_folder(tmp_path, "search", SEARCH, state_is_worth_keeping=True),
     ):
         pass
 
@@ -84,7 +85,7 @@ def test_what_a_kill_at_the_beginning_leaves_is_of_a_search_and_other_files_are_
     "content", [["about", "tries"], {"about": 1, "tries": []}, {"about": {}, "tries": [{"ms": "fast"}]}, "{"]
 )
 def test_a_file_of_another_shape_is_refused_in_one_line(content: Any, tmp_path: Path) -> None:
-    (tmp_path / STATE).write_text(content if isinstance(content, str) else json.dumps(content))
+    (tmp_path / SEARCH).write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(CompressError, match=r"^[^\n]+search.json[^\n]+damaged[^\n]+$"):
         check_folder(tmp_path, ())
         Memory(tmp_path, {}, {})
