@@ -68,9 +68,10 @@ class Planner:
         if self._finds_cuts(candidates, self._spent_before_s):
             memory.fact("cuts", self._find_cuts)
             candidates = self._candidates
-        elif "cuts" not in memory.facts and not self._may_measure_cuts:
+        chosen = self._plan(candidates, self._spent_before_s)
+        if "cuts" not in memory.facts and (chosen or not self._may_measure_cuts):
             say(f"auto: measuring cuts would take about {in_words(self._cuts_s())} of your hours, so none is tried")
-        if chosen := self._plan(candidates, self._spent_before_s):
+        if chosen:
             return chosen
         least = smallest_plan(candidates, self._lengths)  # hours of work are not thrown away
         if self.costs().seconds(least.candidates[-1], least.rungs[0]) > (self.left_s or 0.0):

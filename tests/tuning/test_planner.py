@@ -96,6 +96,20 @@ def test_that_cuts_take_too_long_is_said_where_they_do(
     assert ("measuring cuts would take" in said) == told
 
 
+def test_that_cuts_leave_no_time_for_a_student_is_said_too(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They keep to their part of the hours, but what is left would not do."""
+    monkeypatch.setattr(planner, "cuts_seconds", lambda *_: 1199.0)
+    monkeypatch.setattr(planner, "full_epochs", lambda _: 20)
+    monkeypatch.setitem(ground.memory.facts, "epoch_32_s", 650.0)
+    monkeypatch.setitem(ground.memory.facts, "whole", {"try_s": 60.0, "int8_ms": 1.0, "teacher_ms": 2.0})
+    wanted = Planner(replace(ground, config=AutoConfig(max_drop=1.0, hours=1.0))).plan()
+    assert len(wanted.candidates) > 1
+    assert not any(each.command == "prune" for each in wanted.candidates)
+    assert "measuring cuts would take about 19 min 59 s" in capsys.readouterr().err
+
+
 def test_time_that_tries_leave_over_is_for_a_larger_plan_until_there_is_none(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
