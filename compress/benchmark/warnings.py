@@ -75,8 +75,9 @@ def warnings_of(entries: Sequence[Mapping[str, Any]], chosen: str, contention: C
     """Warnings for the top of the report; ``chosen`` is the recommended model, whose speed-up is the headline."""
     found = []
     if contention is not None and contention.other_cpus > _BUSY_CPUS:
+        cpus = "one CPU" if contention.cpus == 1 else f"{contention.cpus} CPUs"
         found.append(
-            f"The machine was busy: other processes took {contention.other_cpus:.1f} of its {contention.cpus} CPUs"
+            f"The machine was busy: other processes took {contention.other_cpus:.1f} of its {cpus}"
             " while the times were measured. Stop them and measure again before you rely on the times."
         )
     change = of_answers(next(entry["versus_first"] for entry in entries if entry["name"] == chosen))
