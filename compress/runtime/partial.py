@@ -35,14 +35,14 @@ class PartialTokenizer:
         """For each text or pair the parts that were read, and the encoding, which is that of the whole."""
         longer_side = cache(self._longer_side)
         found: dict[int, Read] = {}
-        parts = {row: self.first_parts(text) for row, text in enumerate(texts)}
+        parts = {row: self._first_parts(text) for row, text in enumerate(texts)}
         while parts:
             found |= zip(parts, self._encode(list(parts.values())), strict=True)
             lacking = {row: self._lacking(texts[row], *found[row], longer_side) for row in parts}
             parts = {row: self._longer(texts[row], parts[row], sides) for row, sides in lacking.items() if any(sides)}
         return list(found.values())
 
-    def first_parts(self, text: Sides) -> Sides:
+    def _first_parts(self, text: Sides) -> Sides:
         """What is read at first; all of a text that is short or cannot be cut."""
         return tuple(self._part(side, self._max_length * _CHARACTERS_A_TOKEN) for side in text)
 
