@@ -52,8 +52,8 @@ class Cascade(Classifier):
     The small one reads every text. Of a thousand texts at a time, those whose likeliest label has too low a score with
     it are handed on to the large one together. Each has a tokenizer and a longest text of its own.
 
-    It has no predictor of its own, so what a classifier does with one is overridden: to say what it is, to open, answer,
-    close and be copied. How texts are checked, read a thousand at a time and decided on is inherited.
+    It has no predictor of its own, so what a classifier does with one is overridden: to say what it is, to open, to
+    answer, to close and to be copied. How texts are checked, read a thousand at a time and decided on is inherited.
 
     Args:
         small: answers first. It stays open as long as this, and is closed with it; so is the other.
