@@ -82,9 +82,11 @@ class Model(BaseModel):
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Refusal, "description": "not JSON"},
     404: {"model": Refusal, "description": "no such model"},
+    408: {"model": Refusal, "description": "the body did not come in time"},
     413: {"model": Refusal, "description": "too many texts, or a text or the body too long"},
     415: {"model": Refusal, "description": "the content type is not JSON"},
     422: {"model": Refusal, "description": "not a question for this model"},
+    500: {"model": Refusal, "description": "the model failed; the service's log says why"},
     503: {"model": Refusal, "description": "the queue is full; Retry-After says when to ask again"},
 }
 

@@ -173,7 +173,9 @@ def test_a_healthy_service_says_so_and_describes_itself(service: Service) -> Non
     assert service.ask("GET", "/healthz")[:2] == (200, {"alive": True})
     assert service.ask("GET", "/readyz")[:2] == (200, {"ready": True, "waiting": {"int8": 0, "other": 0}})
     described = service.ask("GET", "/openapi.json")[1]
-    assert {"400", "413", "422", "503"} <= described["paths"]["/classify"]["post"]["responses"].keys()
+    responses = {"200", "400", "404", "408", "413", "415", "422", "500", "503"}
+    assert described["paths"]["/models/{name}/classify"]["post"]["responses"].keys() == responses
+    assert described["paths"]["/classify"]["post"]["responses"].keys() == responses
     assert {"/models/{name}/classify", "/healthz", "/readyz", "/metrics"} <= described["paths"].keys()
     status, page, _ = service.ask("GET", "/")
     assert (status, "<textarea" in page, "http:" in page, "https:" in page) == (200, True, False, False)
