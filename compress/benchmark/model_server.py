@@ -71,7 +71,6 @@ class ModelServer:
             "max_length": self._predictor.encoder.max_length,
             "decision": asdict(getattr(self._predictor, "decision", Decision())),  # folders of ours may have one
             "hand_on_below": getattr(self._predictor, "hand_on_below", None),  # of a cascade
-            "notes": getattr(self._predictor, "notes", []),
         }
 
     def first_answer(self, text: Any) -> dict[str, Any]:

@@ -96,8 +96,6 @@ def answer(
 
     Those that are ``only_timed`` answer that one.
     """
-    for note in (note for model in info.values() for note in model.notes):
-        say(note)
     pool.each(lambda worker: worker.first_answer(texts[0]))
     logits = pool.each(
         lambda worker: worker.logits(texts[:1] if worker.name in only_timed else texts),
