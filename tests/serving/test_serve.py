@@ -51,6 +51,7 @@ def test_each_request_gets_the_answer_to_its_own_text(service: Service, texts: l
         assert found["scores"] == pytest.approx(answer.scores, abs=1e-6)
         assert (found["score"], found["labels"]) == (pytest.approx(answer.score), list(answer.labels))
         assert found["abstained"] is answer.abstained is False
+        assert list(found) == ["label", "score", "scores", "labels", "abstained"]
     batches = service.metric("classify_batch_texts_count{.*}") - before[0]
     assert service.metric("classify_batch_texts_sum{.*}") - before[1] == len(texts)
     assert batches < len(texts)  # some were answered together
