@@ -8,7 +8,6 @@ what lies beside ``m`` would else have the name of what lies beside ``m.old``, u
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,7 +17,7 @@ from compress.durable import partial_of, put_in_place, remove, sync, told_in_one
 from compress.errors import CompressError
 from compress.folder import MANIFEST
 from compress.locks import LockedError, locked
-from compress.replacement import set_aside
+from compress.replacement import between_renames, set_aside
 
 # What tells our folders from others: a file, and keys that it must have, for the names are common.
 OUR_MARKS = {
@@ -179,22 +178,11 @@ def _swap(partial: Path, out: Path) -> None:
 
 def _restore(out: Path) -> None:
     """Give the old folder its name back where a process was killed between the two renames of a swap."""
-    set_aside_ones = [old for old in (set_aside(out), *_of_earlier_versions(out, ".old")) if old.exists()]
-    if set_aside_ones and not out.exists():
-        set_aside_ones[0].rename(out)
+    if between_renames(out):
+        set_aside(out).rename(out)
 
 
 def _sweep(out: Path) -> None:
     """Remove what a killed process left half-written; the lock says that no living one is at work."""
-    half = [_beside(out, what) for what in ("partial", "old.removed", "unfinished.removed")]
-    for left in (set_aside(out), *half, *_of_earlier_versions(out), *_of_earlier_versions(out, ".old")):
+    for left in (set_aside(out), *(_beside(out, what) for what in ("partial", "old.removed", "unfinished.removed"))):
         shutil.rmtree(left, ignore_errors=True)
-
-
-def _of_earlier_versions(out: Path, old: str = "") -> list[Path]:
-    """What they left, the newest first: their names held the process, its number and start."""
-    name = re.compile(rf"\.{re.escape(out.name)}\.\d+-\d+{re.escape(old)}\.partial")
-    left = [path for path in out.parent.glob(".*.partial") if name.fullmatch(path.name)]
-    # They knew no locks: beside one lies the folder of an --out whose name looks like that.
-    left = [path for path in left if not path.with_suffix(".lock").exists()]
-    return sorted(left, key=lambda path: path.stat().st_mtime, reverse=True)
