@@ -8,8 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from compress.folder import listed_files
-from compress.runtime.graph_file import GRAPHS
+from compress.runtime.graph_file import graphs_of
 
 _ATTENTION = re.compile(r"layer\.(\d+)\.attention\.output\.weight")
 _FFN = re.compile(r"layer\.(\d+)\.ffn\.input\.weight")
@@ -53,8 +52,7 @@ def product_sizes(predictor: Any, folder: Path) -> ProductSizes | None:
     """Those of the opened model of ``folder``; None for one that is not laid out as ours are."""
     if predictor.backend.startswith("torch"):
         return sizes_of_model(predictor.model)
-    listed = listed_files(folder)  # whatever else lies there is no part of it
-    graph = next((folder / name for name in GRAPHS if name in listed), None)
+    graph = next(iter(graphs_of(folder).values()), None)
     if graph is None:
         return None
     import onnx

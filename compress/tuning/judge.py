@@ -21,7 +21,7 @@ from compress.data import Split
 from compress.errors import CompressError
 from compress.evaluation.comparison import compare_logits
 from compress.evaluation.metrics import measure_accuracy, positive_column, predictions, truth
-from compress.folder import is_cascade
+from compress.folder import peek
 from compress.runtime.predictor import Logits
 from compress.tuning.tries import Try
 
@@ -75,7 +75,9 @@ class Judge:
         both = {"reference": self.reference, "model": folder}
         seen = look(both, self.split, self.threads, self.watch, only_timed=["reference"])
         first, other = seen["reference"], seen["model"]
-        scale = (self.reference_mean_ms if is_cascade(folder) else self.reference_ms) / first.ms
+        manifest = peek(folder)
+        is_cascade = manifest is not None and manifest.hand_on_below is not None
+        scale = (self.reference_mean_ms if is_cascade else self.reference_ms) / first.ms
         change = compare_logits(self.metric, self.task, self.labels, self.logits, other.logits, self.targets)
         right = truth(self.targets, len(self.labels))
         answers, positive = predictions(self.task, other.logits), positive_column(self.labels)

@@ -16,8 +16,8 @@ from compress.benchmark.cost import (
     cpu_counters,
     gpu_counters,
     macs_per_text,
-    product_sizes,
     peak_memory_bytes,
+    product_sizes,
     sizes_of_graph,
     sizes_of_model,
 )
