@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.families.family import PRUNED
 from compress.folder import Manifest, peek, read_manifest
+from compress.machine import is_installed
 from compress.paths import may_be_hub_id
 from compress.runtime.graph_file import graphs_of
 from compress.runtime.predictor import MeasuredPredictor
@@ -135,7 +135,7 @@ def _check_backend(backend: str, device: str) -> None:
         raise CompressError(f"bench.backends {backend} is for GPUs; give --device cuda, or torch or torch-bf16")
     if device == "cuda" and backend == "openvino":
         raise CompressError("bench.backends openvino is for CPUs; leave it out or give --device cpu")
-    if backend == "openvino" and find_spec("openvino") is None:
+    if backend == "openvino" and not is_installed("openvino"):
         raise CompressError("bench.backends openvino: the package openvino is not installed; pip install openvino")
 
 
