@@ -311,6 +311,13 @@ def test_a_report_with_a_cascade_shows_means_and_says_what_cannot_be_compared() 
     assert "| Answer ms (mean) |" in markdown
 
 
+@pytest.mark.parametrize(("count", "said"), [(1, " 1 thread, "), (2, " 2 threads, ")])
+def test_threads_are_counted_in_words_that_fit(count: int, said: str) -> None:
+    results = document(1)
+    results["models"][0]["latency"][0]["threads"] = count
+    assert said in as_markdown(results)
+
+
 def test_recommends_the_first_when_all_faster_ones_lose() -> None:
     models = [document(8)["models"][index] for index in (0, 6)]
     assert recommend(models).name == "teacher"
