@@ -73,15 +73,16 @@ def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] =
     """A temporary sibling of ``out`` to write into; it takes the name ``out`` at the end, or vanishes on any error."""
     partial = _beside(out, "partial")
     with ExitStack() as at_the_end:
-        try:
+        with _can_be_written(out):
             _make_parents(out, at_the_end)
-            _lock(out, at_the_end)
+            lock = _beside(out, "lock")
+            held = f"--out {out}: another process is writing it and holds {lock}; wait for it, or choose another"
+            _lock(lock, held, at_the_end)
+            at_the_end.callback(_remove_file, lock)  # while it is held: a lock on a removed file is none
             _restore(out)
             check_out(out, overwrite, inputs)  # what a killed process set aside is there again
             _sweep(out)  # not sooner: what is refused takes nothing away
             partial.mkdir()
-        except OSError as error:
-            raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
         at_the_end.callback(shutil.rmtree, partial, ignore_errors=True)
         with told_in_one_line(f"--out {out}", below=partial):
             yield partial
@@ -103,27 +104,27 @@ def growing_folder(out: Path, work: str, state: str, *, state_is_worth_keeping: 
         raise CompressError(f"--out {out}: exists and is not the folder of a {work}; choose another")
     users_own = out.exists() and not _names(out)
     with ExitStack() as at_the_end:
-        try:
+        with _can_be_written(out):
             _make_parents(out / state, at_the_end)
-        except OSError as error:
-            raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
         at_the_end.enter_context(told_in_one_line(f"--out {out}", below=out))
         if os.access(out, os.W_OK):  # else what is finished, on a volume mounted to be read, is so all the same
-            try:
-                at_the_end.enter_context(locked(out / LOCK))
-            except LockedError:
-                raise CompressError(
-                    f"--out {out}: another {work} is writing there; wait for it or choose another"
-                ) from None
+            _lock(
+                out / LOCK, f"--out {out}: another {work} is writing there; wait for it or choose another", at_the_end
+            )
         try:
             yield
         finally:
-            with suppress(OSError):  # somebody has taken the folder away meanwhile
-                if _names(out) <= (nothing if state_is_worth_keeping else {*nothing, state}):
-                    for path in out.iterdir():
-                        path.unlink()
-                    if not users_own:
-                        out.rmdir()
+            _take_away(out, nothing if state_is_worth_keeping else {*nothing, state}, users_own=users_own)
+
+
+def _take_away(folder: Path, nothing: set[str], *, users_own: bool) -> None:
+    """Remove a folder that holds no more than ``nothing``; one that was the user's own is only emptied."""
+    with suppress(OSError):  # somebody has taken the folder away meanwhile
+        if _names(folder) <= nothing:
+            for path in folder.iterdir():
+                path.unlink()
+            if not users_own:
+                folder.rmdir()
 
 
 def _names(folder: Path) -> set[str]:
@@ -145,15 +146,19 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _lock(out: Path, at_the_end: ExitStack) -> None:
-    path = _beside(out, "lock")
+@contextmanager
+def _can_be_written(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def _lock(path: Path, held: str, at_the_end: ExitStack) -> None:
     try:
         at_the_end.enter_context(locked(path))
     except LockedError:
-        raise CompressError(
-            f"--out {out}: another process is writing it and holds {path}; wait for it, or choose another"
-        ) from None
-    at_the_end.callback(_remove_file, path)  # while it is held: a lock on a removed file is none
+        raise CompressError(held) from None
 
 
 def _remove_file(path: Path) -> None:

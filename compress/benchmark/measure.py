@@ -14,7 +14,7 @@ from compress.benchmark.protocol import measure
 from compress.benchmark.report.recommend import recommend
 from compress.benchmark.rows import Row, plan, unique_names
 from compress.benchmark.throughput import cpu_splits
-from compress.benchmark.warnings import doubts_of, warnings_of
+from compress.benchmark.warnings import label_warnings, timing_warnings
 from compress.benchmark.workload import Average, Times, average_interval, average_ms, speedup_interval
 from compress.config import BenchConfig
 from compress.data import Split
@@ -45,8 +45,9 @@ def bench(models: Sequence[Path], test: Split, task: str, config: BenchConfig) -
 def measure_models(models: Sequence[Path], test: Split, task: str, config: BenchConfig) -> Measurement:
     """Measure ``models`` on the ``test`` split of a ``task``; the first is the reference of every comparison.
 
-    A later model that fails to load or whose process dies is listed under ``failed`` with its reason; the others are
-    measured all the same. Once a model's real texts are timed, a load under which it fails, as for lack of memory, is
+    A later model that fails to load, or whose process dies before all is measured that each has once (real texts on the
+    first thread count, costs, throughput, answers), is listed under ``failed`` with its reason; the others are measured
+    all the same. From then on, and in batches of a fixed shape, a load under which it fails, as for lack of memory, is
     ``skipped`` and no more. A model that none of the requested backends can run is ``left_out``, and ``warnings`` are
     reasons to doubt the figures, such as a busy machine. Test texts without labels leave accuracies out. Ctrl-C ends
     the measuring and returns what is known so far, ``partial``, if every model has been timed at least once.
@@ -93,7 +94,7 @@ def results_of(measured: Measurement, test: Split, config: BenchConfig) -> dict[
         "models": entries,
         "recommendation": asdict(recommendation),
         "busy": asdict(contention) if contention else None,
-        "warnings": warnings_of(entries, recommendation.name, contention) + doubts_of(balance),
+        "warnings": timing_warnings(entries, recommendation.name, contention) + label_warnings(balance),
         "failed": [{"name": name, "path": str(rows[name].path), "reason": reason} for name, reason in failed.items()],
         "left_out": [
             {"name": name, "path": str(measured.named[name]), "reason": why} for name, why in left_out.items()
