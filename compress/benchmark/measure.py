@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.benchmark.findings import Findings, Measured, average_of, check_reference
+from compress.benchmark.findings import Findings, Measured, check_reference, choose_average
 from compress.benchmark.judge import balance_of, judge
 from compress.benchmark.protocol import measure
 from compress.benchmark.report.recommend import recommend
@@ -47,10 +47,10 @@ def measure_models(models: Sequence[Path], test: Split, task: str, config: Bench
 
     A later model that fails to load, or whose process dies before all is measured that each has once (real texts on the
     first thread count, costs, throughput, answers), is listed under ``failed`` with its reason; the others are measured
-    all the same. From then on, and in batches of a fixed shape, a load under which it fails, as for lack of memory, is
-    ``skipped`` and no more. A model that none of the requested backends can run is ``left_out``, and ``warnings`` are
-    reasons to doubt the figures, such as a busy machine. Test texts without labels leave accuracies out. Ctrl-C ends
-    the measuring and returns what is known so far, ``partial``, if every model has been timed at least once.
+    all the same. From then on a load under which it fails, as for lack of memory, is ``skipped`` and no more. A model
+    that none of the requested backends can run is ``left_out``, and ``warnings`` are reasons to doubt the figures, such
+    as a busy machine. Test texts without labels leave accuracies out. Ctrl-C ends the measuring and returns what is
+    known so far, ``partial``, if every model has been timed at least once.
 
     Raises:
         CompressError: there are no test texts; a model has another task, lacks a test label or cannot take a length; a
@@ -106,7 +106,7 @@ def results_of(measured: Measurement, test: Split, config: BenchConfig) -> dict[
 
 def compare(measured: dict[str, Measured], test: Split, config: BenchConfig) -> list[dict[str, Any]]:
     """One entry of results.json for each model, compared with the first; without test labels accuracies are None."""
-    first, average = next(iter(measured.values())), average_of(measured)
+    first, average = next(iter(measured.values())), choose_average(measured)
     entries = []
     for name, judged in judge(measured, test, config.metric, config.seed).items():
         model = measured[name]

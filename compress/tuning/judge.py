@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from compress.benchmark.findings import Measured, average_of
+from compress.benchmark.findings import Measured, choose_average
 from compress.benchmark.interleave import WorkerPool
 from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.protocol import answer, time_answers, timed_texts
@@ -115,7 +115,7 @@ def look(
         for name, reason in pool.failed.items():
             raise CompressError(f"{folders[name]}: could not be measured ({reason})")
 
-    average = average_of(measured)
+    average = choose_average(measured)
 
     def seen(model: Measured) -> Seen:
         times = average_ms(model.answer_ms, average), average_interval(model.answer_ms, average)
