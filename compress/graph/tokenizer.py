@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from compress.data.dataset import some
 from compress.errors import CompressError
@@ -85,7 +86,10 @@ def _join(graph: GraphWriter, pieces: str, name: str) -> str:
 def _split_words(graph: GraphWriter, tokenizer: Tokenizer, texts: str, max_length: int) -> list[str]:
     vocabulary = "\n".join(vocabulary_lines(tokenizer) or ())
     options = {"vocab_file": vocabulary, "do_lower_case": 0, "strip_accents": 0, "max_length": max_length}
-    found: list[str] = text_op(graph, "BertTokenizer", texts, name="tokens", outputs=3, **options)
+    chinese = int(next(treated(tokenizer, ["中"])) == " 中 ")  # whether they are split off
+    found: list[str] = text_op(
+        graph, "BertTokenizer", texts, name="tokens", outputs=3, tokenize_chinese_chars=chinese, **options
+    )
     return found
 
 
@@ -165,14 +169,16 @@ def _require_berts(tokenizer: Tokenizer) -> None:
     text, pair = tokenizer.encode(""), tokenizer.encode("", "")
     if not (
         isinstance(model, WordPiece)
+        and isinstance(tokenizer.pre_tokenizer, BertPreTokenizer)
         and lines == "\n".join(lines or ()).split()
         and (model.unk_token, model.continuing_subword_prefix, model.max_input_chars_per_word) == ("[UNK]", "##", 100)
         and (text.tokens, pair.tokens) == (["[CLS]", "[SEP]"], ["[CLS]", "[SEP]", "[SEP]"])
         and pair.type_ids == [0, 0, 1]
     ):
         raise CompressError(
-            f"export --single-file: the tokenizer ({type(model).__name__}) is neither a BERT's (WordPiece, with [CLS] "
-            "and [SEP] around a text) nor RoBERTa's, which the operators for graphs can run; leave --single-file out"
+            f"export --single-file: the tokenizer ({type(model).__name__}) is neither a BERT's (WordPiece, words split "
+            "as BERT splits them, [CLS] and [SEP] around a text) nor RoBERTa's, which the operators for graphs can "
+            "run; leave --single-file out"
         )
     added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
     if own := [token for token in added if token not in _BERTS_OWN]:
