@@ -11,11 +11,11 @@ import onnx
 from compress.clock import Stopwatch
 from compress.config import QuantizeConfig
 from compress.progress import say
-from compress.quantization.dynamic import QuantizationPlan, Rewrite, quantize_weights
+from compress.quantization.dynamic import QuantizationPlan, Rewrite, products, quantize_weights
 from compress.quantization.ranges import RANGES
 from compress.quantization.reference import Candidate, ReferenceOutputs
 from compress.quantization.saturation import Reach, observe, observed_plan, portable_plan
-from compress.quantization.static import collect, products, quantize_qdq, quantize_static
+from compress.quantization.static import collect, quantize_qdq, quantize_static
 from compress.runtime.encoding import Encoding
 from compress.runtime.predictor import encoded_logits
 

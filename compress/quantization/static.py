@@ -22,7 +22,7 @@ from onnx import helper
 
 from compress.graph.writer import Constants, constants_of, rewrite
 from compress.progress import progress
-from compress.quantization.dynamic import QuantizationPlan, quantizable, replace_products, uint8_names
+from compress.quantization.dynamic import QuantizationPlan, products, replace_products, uint8_names
 from compress.quantization.ranges import Histogram, Range
 from compress.quantization.reference import Candidate
 from compress.quantization.saturation import Reach
@@ -46,13 +46,6 @@ class Activation:
         steps = (np.rint(end / covered.scale) + int(covered.zero) for end in (self.low, self.high))
         low, high = (step.clip(0, 255).astype(np.int64) for step in steps)
         return Reach(low, high)
-
-
-def products(model: onnx.ModelProto) -> dict[str, str]:
-    """The value that each weight of an fp32 model of ours is multiplied with, by the weight's name."""
-    weights = quantizable(model)
-    nodes = (node for node in model.graph.node if node.op_type == "MatMul")
-    return {node.input[1]: node.input[0] for node in nodes if node.input[1] in weights}
 
 
 def collect(

@@ -17,11 +17,11 @@ from compress.graph.build import graph_of
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.quantization.accuracy_gate import quantize
 from compress.quantization.activations import activations
-from compress.quantization.dynamic import QuantizationPlan, quantizable
+from compress.quantization.dynamic import QuantizationPlan, products, quantizable
 from compress.quantization.ranges import RANGES, Range
 from compress.quantization.reference import ReferenceOutputs, reference_outputs
 from compress.quantization.saturation import Reach, saturating
-from compress.quantization.static import collect, products, quantize_qdq, quantize_static
+from compress.quantization.static import collect, quantize_qdq, quantize_static
 from compress.runtime.encoding import Encoding, pad
 from compress.runtime.graph_file import activations_of, operators
 from compress.runtime.session import OnnxPredictor
