@@ -34,7 +34,7 @@ Ranges = Mapping[str, Range]
 
 
 @dataclass(frozen=True)
-class Activation:
+class SeenValue:
     """One value that products read, over all texts: its numbers, and the smallest and largest in each column."""
 
     histogram: Histogram
@@ -50,17 +50,17 @@ class Activation:
 
 def collect(
     model: onnx.ModelProto, parent: Predictor, encodings: Sequence[Encoding], threads: int
-) -> dict[str, Activation]:
+) -> dict[str, SeenValue]:
     """Run the fp32 ``model`` on each text alone; returns what its products read, by the value's name."""
     names = list(dict.fromkeys(products(model).values()))
-    seen: dict[str, Activation] = {}
+    seen: dict[str, SeenValue] = {}
 
     def add(arrays: Sequence[npt.NDArray[Any]]) -> None:
         for name, array in zip(names, arrays, strict=True):
             rows = array.reshape(-1, array.shape[-1])
             low, high = rows.min(axis=0), rows.max(axis=0)
-            before = seen.get(name, Activation(Histogram(), low, high))
-            seen[name] = Activation(
+            before = seen.get(name, SeenValue(Histogram(), low, high))
+            seen[name] = SeenValue(
                 before.histogram.add(array), np.minimum(before.low, low), np.maximum(before.high, high)
             )
 
