@@ -33,8 +33,7 @@ class Parts:
     """The modules of one layer, as paths from the layer.
 
     ``attention`` is the module that splits projections into heads, and that something else replaces in a layer without
-    heads. Its attributes that hold numbers of heads or widths are in ``heads_name``, ``head_size_name`` and, where it
-    has one for the width of all heads together, ``width_name``.
+    heads. Its attribute that holds the width of a head is ``head_size_name``.
 
     With ``fused`` query, key and value are one module, whose outputs stand in that order; so do, in ``ffn_input``, the
     FFN's inputs and the gates that they are multiplied with after the activation.
@@ -49,9 +48,7 @@ class Parts:
     ffn_input: str
     ffn_output: str
     ffn_norm: str
-    heads_name: str = "num_attention_heads"
     head_size_name: str = "attention_head_size"
-    width_name: str | None = None
     fused: bool = False
     norms_first: bool = False  # each block begins with its norm, where else its sum is followed by one
     # Projections of relative positions to keys and queries; a model that does it by its own key and query has none.
