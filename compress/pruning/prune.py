@@ -1,7 +1,7 @@
 """prune: remove tokens, layers, heads, neurons and hidden dimensions from a model, then train it to recover."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -130,7 +130,7 @@ def _metrics(
         tokens_before, tokens = (model.model.config.vocab_size for model in (start.given, pruned))
         metrics["vocabulary"] = {"tokens_before": tokens_before, "tokens": tokens}
         for name, split in {"validation": data.validation, "test": data.test}.items():
-            shares = asdict(compare_reading(start.given, pruned, split.texts))
+            shares = compare_reading(start.given, pruned, split.texts)
             metrics["vocabulary"] |= {f"{name}_{share}": value for share, value in shares.items()}
     if target:
         metrics |= target.plan.as_metrics() | measured(pruned, start.given, target.deployment)
