@@ -4,8 +4,7 @@ The words are split by the ``BertTokenizer`` operator of onnxruntime-extensions.
 accents and the punctuation of all scripts, because the operator knows Western European letters only.
 """
 
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -188,19 +187,12 @@ def _require_berts(tokenizer: Tokenizer) -> None:
         )
 
 
-def character_table(tokenizer: Tokenizer) -> Mapping[str, str]:
+def character_table(tokenizer: Tokenizer) -> dict[str, str]:
     """Characters and their replacements: lower-cased, without accents, with spaces around what is split off.
 
     The entries are the tokenizer's own output, so they follow all its options. Characters that do not change have none.
     """
-    alone = Tokenizer(WordPiece())
-    alone.normalizer, alone.pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
-    return _table_of(alone.to_str())
-
-
-@lru_cache(maxsize=4)  # it takes half a second, and most models' tokenizers have the same options
-def _table_of(options: str) -> Mapping[str, str]:
-    tokenizer, table = Tokenizer.from_str(options), dict[str, str]()
+    table = dict[str, str]()
     for codes in _CODES:
         for start in codes[::_AT_ONCE]:
             characters = [chr(code) for code in range(start, min(start + _AT_ONCE, codes.stop))]
