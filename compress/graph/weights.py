@@ -7,7 +7,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from compress.errors import CompressError
 from compress.families.family import ACTIVATIONS
 from compress.families.view import EncoderView, LayerView
 
@@ -80,9 +79,6 @@ def read_weights(model: nn.Module) -> EncoderWeights:
     positions, *segments = tables or [words[:0]]
     if segments and "token_type_ids" not in view.family.inputs:  # all texts are of the first segment
         positions = positions + segments.pop()[0]
-    activation = view.read("hidden_act")
-    if activation not in ACTIVATIONS:
-        raise CompressError(f"export: activation {activation!r} is not supported; {', '.join(ACTIVATIONS)} are")
     pooler, classifier = map(linear_of, view.head)
     return EncoderWeights(
         words=words,
@@ -97,7 +93,7 @@ def read_weights(model: nn.Module) -> EncoderWeights:
         classifier=classifier,
         head_size=view.head_size,
         norm_epsilon=view.norm.eps,
-        activation=activation,
+        activation=view.read("hidden_act"),
     )
 
 

@@ -105,9 +105,9 @@ def keep_tokens(whole: Checkpoint, tokens: set[str]) -> Checkpoint:
 
 
 def compare_reading(whole: Checkpoint, smaller: Checkpoint, texts: Sequence[Text]) -> dict[str, float]:
-    """The shares of tokens and of ``texts`` that ``smaller`` reads otherwise than ``whole``, special tokens not counted.
+    """The shares of tokens and of ``texts`` that ``smaller`` reads otherwise than ``whole``.
 
-    The logits of texts that are split as before are the same bit for bit.
+    Special tokens are not counted. The logits of texts that are split as before are the same bit for bit.
     """
     kept = ids_in(whole.tokenizer, smaller.tokenizer)
     before, after = (Encodings.pack(model.encoder(texts)) for model in (whole, smaller))

@@ -172,13 +172,12 @@ def _doubling(most: int) -> list[int]:
 def sweep(
     model: onnx.ModelProto, reference: ReferenceOutputs, plan: QuantizationPlan, rewrite: Rewrite, threads: int
 ) -> list[Sensitivity]:
-    """Every weight of the fp32 ``model`` that ``plan`` would quantize, the most sensitive first."""
-    everything = frozenset(quantizable(model))
-    names = everything - plan.kept_fp32
+    """Every weight of the fp32 ``model`` that can be quantized, the most sensitive first."""
+    names = frozenset(quantizable(model))
     found = []
     with progress("sensitivity", len(names)) as advance:
         for name in sorted(names):
-            alone = rewrite(model, replace(plan, kept_fp32=everything - {name}))
+            alone = rewrite(model, replace(plan, kept_fp32=names - {name}))
             logits = encoded_logits(Candidate(alone, reference.parent, threads), reference.encodings)
             before, after = (predictions(reference.parent.task, each) for each in (reference.logits, logits))
             changed = int((before != after).any(axis=1).sum())
