@@ -55,7 +55,7 @@ def _words(graph: GraphWriter, text: str, options: dict[str, Any]) -> str:
     one, minus_one = graph.constant("one.1", [1]), graph.constant("minus_one.1", [-1])
     rows = text_op(graph, "RobertaTokenizer", text, name=f"{text}.rows", **options)
     row = graph.op("Squeeze", rows, graph.constant("zero.1", [0]), name=f"{text}.row")
-    return str(graph.op("Slice", row, one, minus_one, name=f"{text}.words"))
+    return graph.op("Slice", row, one, minus_one, name=f"{text}.words")
 
 
 def _options(tokenizer: Tokenizer) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class DisentangledGraph(PostNormGraph):
         kept = self.op("Cast", "attention_mask", name="embeddings.kept", to=TensorProto.FLOAT)
         kept = self.op("Transpose", kept, name="embeddings.kept.first", perm=(1, 0))
         kept = self.op("Unsqueeze", kept, self.constant("axes.2", [2]), name="embeddings.kept.columns")
-        return str(self.op("Mul", hidden, kept, name="embeddings"))
+        return self.op("Mul", hidden, kept, name="embeddings")
 
     def _mask(self) -> str:
         """The largest score of each pair of tokens, ``[batch, 1, sequence, sequence]``: tiny with padding in it.
@@ -73,7 +73,7 @@ class DisentangledGraph(PostNormGraph):
         columns = self.op("Unsqueeze", kept, self.constant("axes.1_2", [1, 2]), name=f"{name}.columns")
         pairs = self.op("And", rows, columns, name=f"{name}.pairs")
         most, least = (np.array(number, np.float32) for number in (SHOWS, HIDES))
-        return str(self.op("Where", pairs, self.constant(SHOWN, most), self.constant(MASKED, least), name=name))
+        return self.op("Where", pairs, self.constant(SHOWN, most), self.constant(MASKED, least), name=name)
 
     def _look_up_distances(self) -> None:
         """The rows of the distances in a text, for all layers; and the shape of the windows into what they give."""
@@ -91,7 +91,7 @@ class DisentangledGraph(PostNormGraph):
         )
 
     def _number(self, number: int) -> str:
-        return str(self.constant(f"number.{number}", [number]))
+        return self.constant(f"number.{number}", [number])
 
     def _scores(self, name: str, layer: LayerWeights, query: str, key: str, mask: str) -> str:
         first = layer is self._weights.layers[-1]
@@ -101,7 +101,7 @@ class DisentangledGraph(PostNormGraph):
         added = self._of_first(name, layer, queries, key) if first else self._of_all(name, layer, queries, key)
         for value in added:
             total = self.op("Add", total, value, name=f"{value}.added")
-        return str(self.op("Min", total, self._first_mask if first else mask, name=f"{name}.scores"))
+        return self.op("Min", total, self._first_mask if first else mask, name=f"{name}.scores")
 
     def _of_all(self, name: str, layer: LayerWeights, queries: str, key: str) -> list[str]:
         """What distances add to the scores of all tokens, ``[batch, heads, sequence, sequence]`` each."""
@@ -125,7 +125,7 @@ class DisentangledGraph(PostNormGraph):
         end, axis = self._number(np.iinfo(np.int64).max), self._number(2)
         flat = self.op("Slice", flat, "length", end, axis, name=f"{name}.flat.rest")
         shifted = self.op("Reshape", flat, self._shifted, name=f"{name}.shifted")  # rows of 2 L - 1
-        return str(self.op("Slice", shifted, self._number(0), "length", self._number(3), name=name))
+        return self.op("Slice", shifted, self._number(0), "length", self._number(3), name=name)
 
     def _of_first(self, name: str, layer: LayerWeights, queries: str, key: str) -> list[str]:
         """What distances add to the scores of the first token, ``[batch, heads, 1, sequence]`` each."""
@@ -146,7 +146,7 @@ class DisentangledGraph(PostNormGraph):
     def _positions_of(self, name: str, table: Array, rows: str) -> str:
         """The ``rows`` of ``table``, ``[1, heads, head_size, rows]``."""
         found = self.op("Gather", self.constant(f"{name}{TABLE}", table), rows, name=f"{name}.rows", axis=0)
-        return str(self.op("Transpose", found, name=f"{name}.transposed", perm=(1, 2, 3, 0)))
+        return self.op("Transpose", found, name=f"{name}.transposed", perm=(1, 2, 3, 0))
 
 
 @torch.no_grad()

@@ -33,20 +33,20 @@ class EncoderGraph(GraphWriter, Generic[Weights]):
         context = self.op("MatMul", shares, value, name=f"{name}.context.heads")
         context = self.op("Transpose", context, name=f"{name}.context.transposed", perm=(2, 0, 1, 3))
         flat = self.constant(f"shape.flat.{heads}", [0, 0, heads * self._weights.head_size])
-        return str(self.op("Reshape", context, flat, name=f"{name}.context"))
+        return self.op("Reshape", context, flat, name=f"{name}.context")
 
     def _by_head(self, name: str, linear: Linear, value: str, heads: int) -> str:
         shape = self.constant(f"shape.{heads}", [0, 0, heads, self._weights.head_size])
-        return str(self.op("Reshape", self._linear(name, linear, value), shape, name=f"{name}.heads"))
+        return self.op("Reshape", self._linear(name, linear, value), shape, name=f"{name}.heads")
 
     def _linear(self, name: str, linear: Linear, value: str) -> str:
         alone = linear.bias.size == 0
         weight = self.constant(f"{name}.weight", linear.weight)
         product = self.op("MatMul", value, weight, name=name if alone else f"{name}.product")
-        return str(product if alone else self.op("Add", product, self.constant(f"{name}.bias", linear.bias), name=name))
+        return product if alone else self.op("Add", product, self.constant(f"{name}.bias", linear.bias), name=name)
 
     def _norm(self, name: str, norm: Norm, value: str) -> str:
         scale, shift = self.constant(f"{name}.scale", norm.scale), self.constant(f"{name}.shift", norm.shift)
-        return str(
-            self.op("LayerNormalization", value, scale, shift, name=name, axis=-1, epsilon=self._weights.norm_epsilon)
+        return self.op(
+            "LayerNormalization", value, scale, shift, name=name, axis=-1, epsilon=self._weights.norm_epsilon
         )

@@ -57,7 +57,7 @@ class ModernBertGraph(EncoderGraph[ModernBertWeights]):
             beyond = self.op("Greater", apart, window, name=f"{kind}.beyond")
             hidden = self.op("Or", hidden, beyond, name=f"{kind}.hidden")
         masked, shown = (self.constant(n, np.array(v, np.float32)) for n, v in ((MASKED, HIDES), (SHOWN, SHOWS)))
-        return str(self.op("Where", hidden, masked, shown, name=f"{kind}.mask"))
+        return self.op("Where", hidden, masked, shown, name=f"{kind}.mask")
 
     def _angles(self, kind: str) -> tuple[str, str]:
         """Cosines and sines of both halves of a head, ``[sequence, 1, 1, head_size]``; the first sines are negated."""
@@ -69,8 +69,8 @@ class ModernBertGraph(EncoderGraph[ModernBertWeights]):
         )  # fmt: skip
         negated = self.op("Neg", sines, name=f"{kind}.sines.negated")
         return (
-            str(self.op("Concat", cosines, cosines, name=f"{kind}.cosines", axis=-1)),
-            str(self.op("Concat", negated, sines, name=f"{kind}.sines", axis=-1)),
+            self.op("Concat", cosines, cosines, name=f"{kind}.cosines", axis=-1),
+            self.op("Concat", negated, sines, name=f"{kind}.sines", axis=-1),
         )
 
     def _layer(self, name: str, layer: LayerWeights, hidden: str, *, first_only: bool) -> str:
@@ -90,13 +90,13 @@ class ModernBertGraph(EncoderGraph[ModernBertWeights]):
         if layer.ffn_output.weight.size == 0:
             return self._shifted(f"{name}.ffn", layer.ffn_output, hidden)
         expanded = self._ffn(f"{name}.ffn", layer, self._norm(f"{name}.ffn.norm", layer.ffn_norm, hidden))
-        return str(self.op("Add", expanded, hidden, name=f"{name}.ffn.residual"))
+        return self.op("Add", expanded, hidden, name=f"{name}.ffn.residual")
 
     def _shifted(self, name: str, output: Linear, hidden: str) -> str:
         """What a block without heads or neurons leaves: its bias, where it has one."""
         if output.bias.size == 0:
             return hidden
-        return str(self.op("Add", hidden, self.constant(f"{name}.bias", output.bias), name=f"{name}.residual"))
+        return self.op("Add", hidden, self.constant(f"{name}.bias", output.bias), name=f"{name}.residual")
 
     def _attention(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> str:
         """Of the tokens ``queries`` to all of ``hidden``; where these are not the same, to the first one's."""
@@ -123,7 +123,7 @@ class ModernBertGraph(EncoderGraph[ModernBertWeights]):
         if packed and queries == hidden:
             both, values = self._packed(f"{name}.qkv", (query, key, value), hidden, (2 * heads, heads))
             turned = self._turned(f"{name}.qk", both, layer.kind)
-            first, second = self.op("Split", turned, name=f"{name}.qk.split", outputs=2, axis=2, num_outputs=2)
+            first, second = self.ops("Split", turned, name=f"{name}.qk.split", outputs=2, axis=2, num_outputs=2)
             return first, second, values
         first = self._by_head(f"{name}.query", query, queries, heads)
         if queries == hidden:
@@ -140,17 +140,17 @@ class ModernBertGraph(EncoderGraph[ModernBertWeights]):
         """Several projections of ``value`` by one product, in two pieces of so many heads."""
         together = self._by_head(name, pack(*parts), value, sum(heads))
         sizes = self.constant(f"heads.{heads[0]}.{heads[1]}", heads)
-        first, second = self.op("Split", together, sizes, name=f"{name}.split", outputs=2, axis=2)
+        first, second = self.ops("Split", together, sizes, name=f"{name}.split", outputs=2, axis=2)
         return first, second
 
     def _turned(self, name: str, value: str, kind: str) -> str:
         """Heads turned by the angles of their positions: each value goes with that half a head apart."""
         cosines, sines = self._turns[kind]
-        halves = self.op("Split", value, name=f"{name}.halves", outputs=2, axis=-1, num_outputs=2)
+        halves = self.ops("Split", value, name=f"{name}.halves", outputs=2, axis=-1, num_outputs=2)
         swapped = self.op("Concat", halves[1], halves[0], name=f"{name}.swapped", axis=-1)
         along = self.op("Mul", value, cosines, name=f"{name}.along")
         across = self.op("Mul", swapped, sines, name=f"{name}.across")
-        return str(self.op("Add", along, across, name=f"{name}.turned"))
+        return self.op("Add", along, across, name=f"{name}.turned")
 
     def _ffn(self, name: str, layer: LayerWeights, hidden: str) -> str:
         kind, attributes = ACTIVATIONS[self._weights.activation]
@@ -177,4 +177,4 @@ class ModernBertGraph(EncoderGraph[ModernBertWeights]):
         shares = self.op("Transpose", self.op("Div", kept, count, name="mean.rows"), name="mean.shares", perm=(1, 0))
         shares = self.op("Unsqueeze", shares, self.constant("two.axis", [2]), name="mean.columns")
         shared = self.op("Mul", hidden, shares, name="mean.shared")
-        return str(self.op("ReduceSum", shared, self.constant(MEAN, [0]), name="mean", keepdims=0))
+        return self.op("ReduceSum", shared, self.constant(MEAN, [0]), name="mean", keepdims=0)

@@ -49,7 +49,7 @@ class PostNormGraph(EncoderGraph[EncoderWeights]):
         length = self.op("Shape", "input_ids", name="length", start=1, end=2)
         if weights.pad_id is None:
             table = self.constant("positions", weights.positions[:, None, :])
-            return str(self.op("Slice", table, zero, length, zero, name="embeddings.positions"))
+            return self.op("Slice", table, zero, length, zero, name="embeddings.positions")
         padding = self.op("Equal", ids, self.constant("pad_id", [weights.pad_id]), name="positions.padding")
         counted = self.op("Where", padding, zero, self.constant("one.token", [1]), name="positions.counted")
         count = self.op("CumSum", counted, zero, name="positions.count")
@@ -57,14 +57,14 @@ class PostNormGraph(EncoderGraph[EncoderWeights]):
         # Cuts nothing off. But for it ONNX Runtime would know that all sums are of equal shapes, and fuse Add and
         # LayerNormalization, which is slower.
         rows = self.op("Slice", rows, zero, length, zero, name="positions.rows")
-        return str(self.op("Gather", self.constant("positions", weights.positions), rows, name="embeddings.positions"))
+        return self.op("Gather", self.constant("positions", weights.positions), rows, name="embeddings.positions")
 
     def _mask(self) -> str:
         """0 for tokens and a large negative number for padding, ``[batch, 1, 1, sequence]``."""
         kept = self.op("Cast", "attention_mask", name="mask.kept", to=TensorProto.FLOAT)
         padding = self.op("Sub", self.constant("one", np.array(1, np.float32)), kept, name="mask.padding")
         scores = self.op("Mul", padding, self.constant(MASKED, np.array(HIDES, np.float32)), name="mask.scores")
-        return str(self.op("Unsqueeze", scores, self.constant("axes.1_2", [1, 2]), name="mask"))
+        return self.op("Unsqueeze", scores, self.constant("axes.1_2", [1, 2]), name="mask")
 
     def _layer(self, name: str, layer: LayerWeights, hidden: str, queries: str, mask: str) -> str:
         """One layer for the tokens ``queries``, which attend to all of ``hidden``, ``[sequence, batch, hidden]``."""
@@ -89,7 +89,7 @@ class PostNormGraph(EncoderGraph[EncoderWeights]):
         query = self.op("Transpose", query, name=f"{name}.query.transposed", perm=(1, 2, 0, 3))
         key = self.op("Transpose", key, name=f"{name}.key.transposed", perm=(1, 2, 3, 0))
         scores = self.op("MatMul", query, key, name=f"{name}.products")
-        return str(self.op("Add", scores, mask, name=f"{name}.scores"))
+        return self.op("Add", scores, mask, name=f"{name}.scores")
 
     def _projections(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> tuple[str, ...]:
         """Query, key and value, ``[sequence, batch, heads, head_size]``; packed where they read the same values."""
@@ -108,7 +108,7 @@ class PostNormGraph(EncoderGraph[EncoderWeights]):
         """Several projections of ``value`` by one product."""
         together = self._by_head(name, pack(*parts), value, len(parts) * heads)
         count = len(parts)
-        return tuple(self.op("Split", together, name=f"{name}.split", outputs=count, axis=2, num_outputs=count))
+        return tuple(self.ops("Split", together, name=f"{name}.split", outputs=count, axis=2, num_outputs=count))
 
     def _ffn(self, name: str, layer: LayerWeights, hidden: str) -> str:
         if layer.ffn_input.bias.size == 0:

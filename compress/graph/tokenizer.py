@@ -55,7 +55,7 @@ def write_tokens(graph: GraphWriter, tokenizer: Tokenizer, text: str, max_length
 def write_pair_tokens(graph: GraphWriter, tokenizer: Tokenizer, texts: str, max_length: int) -> Tokens:
     """Tokens of the value ``texts``, two strings ``[2]``; the longer one is cut first."""
     pieces, rows = _pieces(graph, tokenizer, texts)
-    zero, border, end = graph.op("Split", rows, name="bounds", outputs=3, num_outputs=3)
+    zero, border, end = graph.ops("Split", rows, name="bounds", outputs=3, num_outputs=3)
     parts = {"first": (zero, border), "second": (border, end)}
     joined = [
         _join(graph, graph.op("Slice", pieces, *bounds, name=f"{part}.pieces"), f"{part}.joined")
@@ -73,23 +73,22 @@ def _pieces(graph: GraphWriter, tokenizer: Tokenizer, texts: str) -> tuple[str, 
         private, nothing = _string(graph, r"\p{Co}"), _string(graph, "")
         texts = text_op(graph, "StringRegexReplace", texts, private, nothing, name="kept")
     piece = _string(graph, _PIECE)
-    pieces, _, _, rows = text_op(graph, "StringRegexSplitWithOffsets", texts, piece, piece, name="pieces", outputs=4)
+    pieces, _, _, rows = graph.ops(
+        "StringRegexSplitWithOffsets", texts, piece, piece, name="pieces", outputs=4, domain=DOMAIN
+    )
     table = "\n".join(f"{character}\t{replacement}" for character, replacement in character_table(tokenizer).items())
     return text_op(graph, "StringMapping", pieces, name="treated", map=table), rows
 
 
 def _join(graph: GraphWriter, pieces: str, name: str) -> str:
-    return str(text_op(graph, "StringJoin", pieces, _string(graph, ""), graph.constant("zero.1", [0]), name=name))
+    return text_op(graph, "StringJoin", pieces, _string(graph, ""), graph.constant("zero.1", [0]), name=name)
 
 
 def _split_words(graph: GraphWriter, tokenizer: Tokenizer, texts: str, max_length: int) -> list[str]:
     vocabulary = "\n".join(vocabulary_lines(tokenizer) or ())
-    options = {"vocab_file": vocabulary, "do_lower_case": 0, "strip_accents": 0, "max_length": max_length}
     chinese = int(next(treated(tokenizer, ["中"])) == " 中 ")  # whether they are split off
-    found: list[str] = text_op(
-        graph, "BertTokenizer", texts, name="tokens", outputs=3, tokenize_chinese_chars=chinese, **options
-    )
-    return found
+    options = {"do_lower_case": 0, "strip_accents": 0, "tokenize_chinese_chars": chinese, "max_length": max_length}
+    return graph.ops("BertTokenizer", texts, name="tokens", outputs=3, domain=DOMAIN, vocab_file=vocabulary, **options)
 
 
 def _cut_beginning(graph: GraphWriter, tokens: Tokens, max_length: int) -> Tokens:
@@ -101,7 +100,7 @@ def _cut_beginning(graph: GraphWriter, tokens: Tokens, max_length: int) -> Token
         first = graph.op("Slice", value, zero, one, name=f"{value}.first")
         rest = graph.op("Slice", value, one, end, name=f"{value}.rest")
         last = graph.op("Slice", rest, start, end, name=f"{value}.last")
-        return str(graph.op("Concat", first, last, name=f"{value}.cut", axis=0))
+        return graph.op("Concat", first, last, name=f"{value}.cut", axis=0)
 
     return Tokens(*map(cut, tokens))
 
@@ -153,7 +152,7 @@ def split_room(graph: GraphWriter, first: str, second: str, room: int) -> tuple[
     return keep_first, graph.op("Sub", whole, keep_first, name="pair.second.keep")
 
 
-def text_op(graph: GraphWriter, kind: str, *inputs: str, name: str, **attributes: Any) -> Any:
+def text_op(graph: GraphWriter, kind: str, *inputs: str, name: str, **attributes: Any) -> str:
     """Add one of the operators for texts; as :meth:`GraphWriter.op`."""
     return graph.op(kind, *inputs, name=name, domain=DOMAIN, **attributes)
 
