@@ -93,6 +93,7 @@ class Family:
     builder: str = "post-norm"
     final_norm: str | None = None  # of the last layer's output, where layers begin with their norms and not end
     relative_positions: RelativePositions | None = None
+    rotary_positions: str | None = None  # path of what turns queries and keys by their positions
     own_settings: tuple[str, ...] = ()  # of its config, that say which weights it has; absent ones have their defaults
     repeats_hidden_size: tuple[str, ...] = ()  # settings of its config that must be equal to the hidden size
     unread: tuple[str, ...] = ()  # weights that its pre-training leaves in a file under names of their own

@@ -93,15 +93,12 @@ class DisentangledGraph(PostNormGraph):
     def _number(self, number: int) -> str:
         return self.constant(f"number.{number}", [number])
 
-    def _scores(self, name: str, layer: LayerWeights, query: str, key: str, mask: str) -> str:
+    def _scores(self, name: str, layer: LayerWeights, products: str, query: str, key: str, mask: str) -> str:
         first = layer is self._weights.layers[-1]
-        queries = self.op("Transpose", query, name=f"{name}.query.transposed", perm=(1, 2, 0, 3))
-        keys = self.op("Transpose", key, name=f"{name}.key.transposed", perm=(1, 2, 3, 0))
-        total = self.op("MatMul", queries, keys, name=f"{name}.products")
-        added = self._of_first(name, layer, queries, key) if first else self._of_all(name, layer, queries, key)
+        added = self._of_first(name, layer, query, key) if first else self._of_all(name, layer, query, key)
         for value in added:
-            total = self.op("Add", total, value, name=f"{value}.added")
-        return self.op("Min", total, self._first_mask if first else mask, name=f"{name}.scores")
+            products = self.op("Add", products, value, name=f"{value}.added")
+        return self.op("Min", products, self._first_mask if first else mask, name=f"{name}.scores")
 
     def _of_all(self, name: str, layer: LayerWeights, queries: str, key: str) -> list[str]:
         """What distances add to the scores of all tokens, ``[batch, heads, sequence, sequence]`` each."""
@@ -163,11 +160,9 @@ def read_weights(model: nn.Module) -> tuple[EncoderWeights, Rows]:
         parts: dict[str, Array] = {}
         if positions is not None and own.heads:
             # By matrices of their own, those that the model has, or by the key and the query of all tokens.
-            projections = own.position_projections or (own.key, own.query)[:: 1 if "c2p" in kinds else -1]
-            parts = {
-                kind: plain.array_of(projection(positions)).reshape(len(positions), 1, own.heads, own.head_size)
-                for kind, projection in zip(kinds, projections, strict=False)
-            }
+            sources = dict(zip(kinds, own.position_projections, strict=False)) or {"c2p": own.key, "p2c": own.query}
+            shape = len(positions), 1, own.heads, own.head_size
+            parts = {kind: plain.array_of(sources[kind](positions)).reshape(shape) for kind in kinds}
         keys, queries = parts.get("c2p"), parts.get("p2c")
         queries = None if queries is None else queries * np.float32(scale * own.head_size**-0.5)
         layers.append(replace(layer, query=query, position_keys=keys, position_queries=queries))

@@ -10,8 +10,8 @@ from onnx import TensorProto
 
 from compress.families.family import ACTIVATIONS
 from compress.graph.encoder import EncoderGraph
-from compress.graph.modernbert_weights import LayerWeights, ModernBertWeights
-from compress.graph.weights import APART_FROM, Linear, pack
+from compress.graph.modernbert_weights import ModernBertWeights
+from compress.graph.weights import APART_FROM, LayerWeights, Linear, pack
 from compress.graph.writer import HIDES, MASKED, MEAN, SHOWN, SHOWS, WORDS
 from compress.runtime.graph_file import OUTPUT, REQUIRED_INPUTS
 
@@ -75,15 +75,17 @@ class ModernBertGraph(EncoderGraph[ModernBertWeights]):
 
     def _layer(self, name: str, layer: LayerWeights, hidden: str, *, first_only: bool) -> str:
         """One layer, of all tokens or of the first one alone, which attends to all."""
-        read = hidden
-        if layer.attention_norm is not None and layer.heads:
-            read = self._norm(f"{name}.attention.norm", layer.attention_norm, hidden)
+        mask = self._masks[layer.kind]
+        read = self._norm(f"{name}.attention.norm", layer.attention_norm, hidden) if layer.heads else hidden
         queries = read
         if first_only:
             queries = self.op("Gather", read, self._zero, name="first_token.read", axis=0)
             hidden = queries if read == hidden else self.op("Gather", hidden, self._zero, name="first_token", axis=0)
+            if layer.kind == "sliding_attention" and layer.heads:
+                ends = self._zero, self.constant("one.axis", [1]), self.constant("two.axis", [2])
+                mask = self.op("Slice", mask, *ends, name=f"{name}.attention.mask")
         if layer.heads:
-            attended = self._attention(f"{name}.attention", layer, read, queries)
+            attended = self._attention(f"{name}.attention", layer, read, queries, mask)
             hidden = self.op("Add", attended, hidden, name=f"{name}.attention.residual")
         else:
             hidden = self._shifted(f"{name}.attention", layer.attention_output, hidden)
@@ -98,50 +100,26 @@ class ModernBertGraph(EncoderGraph[ModernBertWeights]):
             return hidden
         return self.op("Add", hidden, self.constant(f"{name}.bias", output.bias), name=f"{name}.residual")
 
-    def _attention(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> str:
-        """Of the tokens ``queries`` to all of ``hidden``; where these are not the same, to the first one's."""
-        mask = self._masks[layer.kind]
-        if queries != hidden and layer.kind == "sliding_attention":
-            ends = self._zero, self.constant("one.axis", [1]), self.constant("two.axis", [2])
-            mask = self.op("Slice", mask, *ends, name=f"{name}.mask")
-        query, key, value = self._projections(name, layer, hidden, queries)
-        query = self.op("Transpose", query, name=f"{name}.query.transposed", perm=(1, 2, 0, 3))
-        key = self.op("Transpose", key, name=f"{name}.key.transposed", perm=(1, 2, 3, 0))
-        value = self.op("Transpose", value, name=f"{name}.value.transposed", perm=(1, 2, 0, 3))
-        scores = self.op("MatMul", query, key, name=f"{name}.products")
-        scores = self.op("Min", scores, mask, name=f"{name}.scores")
-        context = self._context(name, scores, value, layer.heads)
-        return self._linear(f"{name}.output", layer.attention_output, context)
+    def _scores(self, name: str, layer: LayerWeights, products: str, query: str, key: str, mask: str) -> str:  # noqa: ARG002
+        return self.op("Min", products, mask, name=f"{name}.scores")
 
-    def _projections(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> tuple[str, str, str]:
+    def _projections(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> tuple[str, ...]:
         """Query, key and value, ``[sequence, batch, heads, head_size]``, the former two turned by their positions.
 
         Packed where that is faster and they read the same values. The first token's angles are 0.
         """
-        query, key, value = layer.query_key_value
         heads, packed = layer.heads, layer.attention_output.weight.shape[1] < APART_FROM
         if packed and queries == hidden:
-            both, values = self._packed(f"{name}.qkv", (query, key, value), hidden, (2 * heads, heads))
+            parts = layer.query, layer.key, layer.value
+            together = self._by_head(f"{name}.qkv", pack(*parts), hidden, 3 * heads)
+            sizes = self.constant(f"heads.{2 * heads}.{heads}", [2 * heads, heads])
+            both, value = self.ops("Split", together, sizes, name=f"{name}.qkv.split", outputs=2, axis=2)
             turned = self._turned(f"{name}.qk", both, layer.kind)
-            first, second = self.ops("Split", turned, name=f"{name}.qk.split", outputs=2, axis=2, num_outputs=2)
-            return first, second, values
-        first = self._by_head(f"{name}.query", query, queries, heads)
+            return *self.ops("Split", turned, name=f"{name}.qk.split", outputs=2, axis=2, num_outputs=2), value
+        query, key, value = super()._projections(name, layer, hidden, queries)
         if queries == hidden:
-            first = self._turned(f"{name}.query", first, layer.kind)
-        if packed:
-            second, values = self._packed(f"{name}.kv", (key, value), hidden, (heads, heads))
-        else:
-            second, values = (
-                self._by_head(f"{name}.{what}", part, hidden, heads) for what, part in (("key", key), ("value", value))
-            )
-        return first, self._turned(f"{name}.key", second, layer.kind), values
-
-    def _packed(self, name: str, parts: tuple[Linear, ...], value: str, heads: tuple[int, int]) -> tuple[str, str]:
-        """Several projections of ``value`` by one product, in two pieces of so many heads."""
-        together = self._by_head(name, pack(*parts), value, sum(heads))
-        sizes = self.constant(f"heads.{heads[0]}.{heads[1]}", heads)
-        first, second = self.ops("Split", together, sizes, name=f"{name}.split", outputs=2, axis=2)
-        return first, second
+            query = self._turned(f"{name}.query", query, layer.kind)
+        return query, self._turned(f"{name}.key", key, layer.kind), value
 
     def _turned(self, name: str, value: str, kind: str) -> str:
         """Heads turned by the angles of their positions: each value goes with that half a head apart."""
