@@ -136,6 +136,11 @@ class EncoderView:
         return [cast(nn.Embedding, table) for table in found if table is not None]
 
     @property
+    def segments(self) -> nn.Embedding | None:
+        """The table of first and second texts, where the family has one."""
+        return cast(nn.Embedding | None, _find(self.module, self.paths.segments))
+
+    @property
     def has_positions(self) -> bool:
         """Whether there is a table of positions."""
         return _find(self.module, self.paths.positions) is not None
