@@ -169,9 +169,7 @@ def _require_berts(tokenizer: Tokenizer) -> None:
     if not (
         isinstance(model, WordPiece)
         and isinstance(tokenizer.pre_tokenizer, BertPreTokenizer)
-        and isinstance(
-            tokenizer.normalizer, BertNormalizer | Lowercase | None
-        )  # others may change a character by its neighbours
+        and isinstance(tokenizer.normalizer, BertNormalizer | Lowercase | None)  # others may look at neighbours
         and lines == "\n".join(lines or ()).split()
         and (model.unk_token, model.continuing_subword_prefix, model.max_input_chars_per_word) == ("[UNK]", "##", 100)
         and (text.tokens, pair.tokens) == (["[CLS]", "[SEP]"], ["[CLS]", "[SEP]", "[SEP]"])
