@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer, Lowercase
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from compress.data.dataset import some
@@ -168,15 +169,16 @@ def _require_berts(tokenizer: Tokenizer) -> None:
     if not (
         isinstance(model, WordPiece)
         and isinstance(tokenizer.pre_tokenizer, BertPreTokenizer)
+        and isinstance(tokenizer.normalizer, BertNormalizer | Lowercase | None)  # others may look at neighbours
         and lines == "\n".join(lines or ()).split()
         and (model.unk_token, model.continuing_subword_prefix, model.max_input_chars_per_word) == ("[UNK]", "##", 100)
         and (text.tokens, pair.tokens) == (["[CLS]", "[SEP]"], ["[CLS]", "[SEP]", "[SEP]"])
         and pair.type_ids == [0, 0, 1]
     ):
         raise CompressError(
-            f"export --single-file: the tokenizer ({type(model).__name__}) is neither a BERT's (WordPiece, words split "
-            "as BERT splits them, [CLS] and [SEP] around a text) nor RoBERTa's, which the operators for graphs can "
-            "run; leave --single-file out"
+            f"export --single-file: the tokenizer ({type(model).__name__}) is neither a BERT's (WordPiece, texts "
+            "normalized and split as BERT's, [CLS] and [SEP] around them) nor RoBERTa's, which the operators for "
+            "graphs can run; leave --single-file out"
         )
     added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
     if own := [token for token in added if token not in _BERTS_OWN]:
