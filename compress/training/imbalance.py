@@ -1,7 +1,6 @@
 """What rare labels weigh in fine-tuning: weights by label, and the focal loss."""
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from compress.paths import local_path
 
 Weights = npt.NDArray[np.float32]
 
+_LEAST, _MOST = 1e-6, 1e6  # of a weight: float32 makes 0 or infinity of others
+
 
 def class_weights(choice: str, targets: npt.NDArray[Any], labels: Sequence[str]) -> Weights:
     """A weight for each label, float32 ``[labels]``: of its texts, or in multi-label tasks of the texts that have it.
@@ -31,7 +32,7 @@ def class_weights(choice: str, targets: npt.NDArray[Any], labels: Sequence[str])
         labels: in the order of the targets.
 
     Raises:
-        CompressError: the file cannot be read, or a weight is no number above 0, or of a label that is not there.
+        CompressError: the file cannot be read, or a weight is not from 1e-6 to 1e6, or of a label that is not there.
     """
     if choice != BALANCED:
         return _read(local_path(choice), labels)
@@ -83,6 +84,7 @@ def _read(path: Path, labels: Sequence[str]) -> Weights:
                 f'{path}: has the label "{label}", which the data does not have; give weights for its labels'
             )
         number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not (number and math.isfinite(weight) and weight > 0):
-            raise CompressError(f'{path}: the weight of "{label}" must be a number above 0, got {json.dumps(weight)}')
+        if not (number and _LEAST <= weight <= _MOST):
+            got = f"{json.dumps(weight):.60}"
+            raise CompressError(f'{path}: the weight of "{label}" must be a number from 1e-6 to 1e6, got {got}')
     return np.array([given.get(label, 1.0) for label in labels], dtype=np.float32)

@@ -76,9 +76,12 @@ def test_the_focal_loss_takes_from_sure_answers_most(targets: torch.Tensor) -> N
     ("content", "message"),
     [
         ({"biling": 2}, 'has the label "biling", which the data does not have'),
-        ({"spam": 0}, 'weight of "spam" must be a number above 0, got 0'),
-        ({"spam": True}, "above 0, got true"),
-        ({"spam": float("nan")}, "above 0, got NaN"),
+        ({"spam": 0}, 'weight of "spam" must be a number from 1e-6 to 1e6, got 0'),
+        ({"spam": True}, "to 1e6, got true"),
+        ({"spam": float("nan")}, "to 1e6, got NaN"),
+        ({"spam": 1e300}, r"to 1e6, got 1e\+300"),  # infinity in float32
+        ({"spam": 1e-300}, "to 1e6, got 1e-300"),  # and 0
+        ({"spam": 10**400}, "to 1e6, got 1000"),
         ([1, 2, 3], r'must be an object of weights by label, such as \{"billing": 2.0\}'),
         (None, "must be balanced or a file; .*: No such file"),
     ],
