@@ -27,7 +27,8 @@ from compress.tuning.ground import Ground
 from compress.tuning.judge import judged, make_teacher
 from compress.tuning.memory import check_folder
 from compress.tuning.planner import Planner
-from compress.tuning.search import Costs, Plan, next_try
+from compress.tuning.plans import Costs, Plan
+from compress.tuning.search import next_try
 from compress.tuning.tries import Try, best
 
 _SAID_FROM_S = 60.0  # a try that takes longer is announced

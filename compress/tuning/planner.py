@@ -12,7 +12,7 @@ from compress.progress import say
 from compress.tuning.candidates import SPEEDUPS, Candidate, Whole, candidates_of
 from compress.tuning.cascades import most_pairs
 from compress.tuning.ground import Ground
-from compress.tuning.search import Costs, Lengths, Plan, larger_plan, plan, smallest_plan
+from compress.tuning.plans import Costs, Lengths, Plan, larger_plan, plan, smallest_plan
 from compress.tuning.teacher import (
     TEACHER_BATCH,
     cuts_of,

@@ -25,7 +25,7 @@ from compress.training.batches import Examples, LengthBatches, split_by_tokens
 from compress.training.finetune import HardLabels, encode_to_train
 from compress.training.loop import PART_TOKENS, TrainedModel
 from compress.tuning.candidates import SPEEDUPS
-from compress.tuning.search import ETA
+from compress.tuning.plans import ETA
 
 # Passes over the train split such that this many texts are read, from the students of benchmarks/distillation.py.
 _TEACHER_TEXTS, _TEACHER_EPOCHS = 120_000, (2, 12)

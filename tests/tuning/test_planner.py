@@ -18,7 +18,7 @@ from compress.tuning.cascades import most_pairs
 from compress.tuning.ground import Ground
 from compress.tuning.memory import Memory, WholeTimes
 from compress.tuning.planner import Planner
-from compress.tuning.search import Costs
+from compress.tuning.plans import Costs
 from compress.tuning.teacher import teacher_settings
 from compress.tuning.tries import Try
 
