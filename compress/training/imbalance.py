@@ -1,4 +1,4 @@
-"""What rare labels weigh in fine-tuning: weights by label, and the focal loss."""
+"""What rare labels weigh in fine-tuning."""
 
 import json
 from collections.abc import Sequence
@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn import functional
 
 from compress.config.training import BALANCED
 from compress.errors import CompressError
@@ -44,30 +42,6 @@ def class_weights(choice: str, targets: npt.NDArray[Any], labels: Sequence[str])
         found = len(targets) / (len(labels) * np.maximum(having, 1))
     usable = (having > 0) & (having < len(targets))
     return np.where(usable, found, 1.0).astype(np.float32)
-
-
-def weighted_loss(
-    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None, focus: float
-) -> torch.Tensor:
-    """Cross-entropy with a weight for each label and text, a mean over the batch.
-
-    With ``focus`` above 0 each term is multiplied by the probability that was missing to that power, so that what is
-    answered well counts less (the focal loss: Lin et al. 2017).
-
-    Args:
-        logits: ``[batch, labels]``.
-        targets: as in :func:`compress.training.optimization.hard_labels`.
-        weights: ``[labels]``, as :func:`class_weights` gives them; None weighs all alike.
-        focus: at least 0.
-    """
-    if targets.dtype.is_floating_point:
-        terms = functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none")
-        missing = (targets - logits.sigmoid()).abs()
-    else:
-        terms = functional.cross_entropy(logits, targets, reduction="none")
-        missing = -torch.expm1(-terms)
-        terms = terms if weights is None else terms * weights[targets]
-    return (terms * missing.clamp(min=1e-6) ** focus).mean() if focus else terms.mean()
 
 
 def _read(path: Path, labels: Sequence[str]) -> Weights:
