@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.benchmark.findings import Measured, average_of
+from compress.benchmark.findings import Measured, choose_average
 from compress.benchmark.interleave import WorkerPool
 from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.protocol import answer, time_answers, timed_texts
@@ -22,7 +22,6 @@ from compress.errors import CompressError
 from compress.evaluation.balance import measure_balance
 from compress.evaluation.comparison import compare_logits
 from compress.evaluation.metrics import measure_accuracy, positive_column, predictions, truth
-from compress.folder import is_cascade
 from compress.progress import quietly, say
 from compress.runtime.predictor import Logits
 from compress.tuning.candidates import ITSELF
@@ -108,7 +107,7 @@ def judged(ground: Ground, folder: Path, about: Try) -> Try:
     both = {"reference": ground.tries / ITSELF, "model": folder}
     seen = look(both, ground.choosing, ground.threads, ground.watch, only_timed=["reference"])
     first, other = seen["reference"], seen["model"]
-    scale = (ground.times.int8_mean_ms if is_cascade(folder) else ground.times.int8_ms) / first.ms
+    scale = (ground.times.int8_mean_ms if about.is_cascade else ground.times.int8_ms) / first.ms
     labels, task = ground.checkpoint.labels, ground.data.task
     targets, (teacher, _) = ground.choosing.targets(labels, task), ground.teacher_logits()
     change = compare_logits(ground.metric, task, labels, teacher, other.logits, targets)
@@ -148,7 +147,7 @@ def look(
         for name, reason in pool.failed.items():
             raise CompressError(f"{folders[name]}: could not be measured ({reason})")
 
-    average = average_of(measured)
+    average = choose_average(measured)
 
     def seen(model: Measured) -> Seen:
         times = average_ms(model.answer_ms, average), average_interval(model.answer_ms, average)

@@ -29,9 +29,9 @@ def ground_of(split: Split, labels: tuple[str, ...], metric: str, logits: np.nda
     )
 
 
-@pytest.mark.parametrize(("is_cascade", "expected_ms"), [(False, 2.0), (True, 2.5)])
+@pytest.mark.parametrize(("small", "expected_ms"), [("", 2.0), ("layers-1", 2.5)])
 def test_a_cascade_is_scaled_mean_by_mean_and_others_median_by_median(
-    is_cascade: bool, expected_ms: float, monkeypatch: pytest.MonkeyPatch
+    small: str, expected_ms: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split, logits = Split(["a text", "another"], [("no",), ("yes",)]), np.eye(2, dtype=np.float32)
     seen = {
@@ -39,8 +39,8 @@ def test_a_cascade_is_scaled_mean_by_mean_and_others_median_by_median(
         "model": Seen(logits, 4.0, (3.2, 4.8), 4.0, 1.0),
     }
     monkeypatch.setattr(judge, "look", lambda *_, **__: seen)
-    monkeypatch.setattr(judge, "is_cascade", lambda _: is_cascade)
-    found = judged(ground_of(split, ("no", "yes"), "accuracy", logits), Path("model"), Try("x", 0))
+    ground = ground_of(split, ("no", "yes"), "accuracy", logits)
+    found = judged(ground, Path("model"), Try("x", 0, small=small))
     assert found.ms == expected_ms
     assert found.ms_ci95 == pytest.approx((0.8 * expected_ms, 1.2 * expected_ms))
 
@@ -55,7 +55,6 @@ def test_f1_and_its_interval_are_of_the_same_label_whatever_the_order(monkeypatc
         logits = np.eye(2, dtype=np.float32)[answers if labels[0] == "yes" else 1 - answers]
         seen = {name: Seen(logits, 8.0, (8.0, 8.0), 8.0, 1.0) for name in ("reference", "model")}
         monkeypatch.setattr(judge, "look", lambda *_, **__: seen)
-        monkeypatch.setattr(judge, "is_cascade", lambda _: False)
         return judged(ground_of(split, labels, "f1", logits), Path("model"), Try("x", 0))
 
     one, other = found(("yes", "no")), found(("no", "yes"))
