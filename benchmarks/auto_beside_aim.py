@@ -65,7 +65,7 @@ def aimed(search: Search, way: str) -> Trainings:
 
 def pruned(search: Search) -> Settings:
     """The smallest speed-up, by prune's own latency table, whose model is as fast as the winner, or nearly so."""
-    wanted, seen = search.ground.memory.facts["whole"]["int8_ms"] / search.won["latency_ms"], {}
+    wanted, seen = search.ground.times.int8_ms / search.won["latency_ms"], {}
     for _ in range(_AIMS_AT_MOST):
         speedup = round(max(_ALIKE, wanted), 3)
         try:

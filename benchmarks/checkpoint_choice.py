@@ -59,12 +59,12 @@ def kept_logits() -> Iterator[list[Logits]]:
         kept.append(logits)
         return 0.0
 
-    own = vars(room)["judge"]
-    vars(room)["judge"] = lambda *_: keep
+    own = vars(room)["divergence_from"]
+    vars(room)["divergence_from"] = lambda *_: keep
     try:
         yield kept
     finally:
-        vars(room)["judge"] = own
+        vars(room)["divergence_from"] = own
 
 
 def criteria(student: Logits, teacher: Logits, targets: npt.NDArray[Any]) -> dict[str, Scores]:

@@ -146,7 +146,7 @@ def _checked(cell: Any, place: str, labels: Sequence[str], multi_label: bool) ->
 def _probability(value: Any, place: str, label: str) -> float:
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # an integer of 400 digits
         number = math.nan
     if not 0 <= number <= 1:
         raise CompressError(f'{place}: the probability of "{label}" is {shown(value)}; give a number from 0 to 1')

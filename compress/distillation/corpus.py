@@ -1,7 +1,7 @@
 """The texts that a student learns from, as the student and each of its teachers read them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from compress.config import DistillationConfig
 from compress.data import Dataset
 from compress.distillation.answers import Answers
 from compress.distillation.students import same_tokens, split_alike
-from compress.distillation.teacher_cache.cache import teacher_digest
 from compress.distillation.texts import augmented, build_corpus, read_unlabeled
 from compress.errors import CompressError
 from compress.families.tokenizers.smaller import ids_in
@@ -36,13 +35,6 @@ class Corpus:
     answers: Answers | None
     folder: Path
     name: str = "texts"
-    _digests: dict[int, str] = field(default_factory=dict)
-
-    def digest(self, teacher: Checkpoint, number: int) -> str:
-        """That of teacher ``number``; its weights are read once for this corpus and all that are made of it."""
-        if number not in self._digests:
-            self._digests[number] = teacher_digest(teacher)
-        return self._digests[number]
 
     def texts(self) -> Iterator[Text]:
         """All of them, as the student reads them; a text in windows comes once for each window."""

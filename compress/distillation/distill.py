@@ -11,13 +11,13 @@ import torch
 
 from compress.config import DistillationConfig
 from compress.data import Dataset
-from compress.distillation.answers import Answers
+from compress.distillation.answers import Answers, Probabilities
 from compress.distillation.corpus import Corpus
 from compress.distillation.losses import soft_labels
 from compress.distillation.objective import Distillation
 from compress.distillation.soft_targets import AnswerOutputs, MeanOutputs
 from compress.distillation.students import check_tokenizers, has_table_of, require_same_positions
-from compress.distillation.teacher_cache.cache import Cache
+from compress.distillation.teacher_cache.cache import Cache, teacher_digest
 from compress.distillation.teacher_cache.outputs import (
     CachedOutputs,
     LiveOutputs,
@@ -38,7 +38,10 @@ from compress.training.finetune import EncodedSplits, start_from_the_prior
 from compress.training.loop import train
 from compress.training.optimization import TEACHER
 from compress.training.run_files import RunFiles
-from compress.training.validator import Judge, TrainingResult
+from compress.training.validator import Distance, TrainingResult
+
+Digested = tuple[Checkpoint, str]
+"""A teacher and its digest."""
 
 _TEXTS_AT_ONCE = 256
 
@@ -82,19 +85,20 @@ def distill(
         if config.metric is None:
             metric = reported_metric(student.history, student.task, len(student.labels))
             config = config.model_copy(update={"metric": metric})
-        # The judge asks first: once it has its answers the teacher leaves the GPU, where the student may need it.
-        chosen_by = judge([teacher, *others], corpus, encoded.validation) if by_teacher else None
+        teachers = [(each, teacher_digest(each)) for each in [teacher, *others]]
+        # This asks first: once it has its answers the teacher leaves the GPU, where the student may need it.
+        distance = divergence_from(teachers, corpus, encoded.validation) if by_teacher else None
         read = BatchSchedule(own.lengths, config, processes()).rows
-        outputs, digest = _outputs([teacher, *others], corpus, own, objective.teacher_wanted, read)
+        outputs, digest = _outputs(teachers, corpus, own, objective.teacher_wanted, read)
         run_files = replace(run_files, inputs=digest)
         train_set = Examples(own, encoded.train.targets, outputs)
-        result = train(student, train_set, encoded.validation, objective, config, run_files, chosen_by)
+        result = train(student, train_set, encoded.validation, objective, config, run_files, distance)
     result.trained_with["temperature"] = config.temperature
     teacher.model.cpu()  # it may have run on a GPU beside the student, and the caller may use it again
     return result
 
 
-def judge(teachers: Sequence[Checkpoint], corpus: Corpus, validation: Examples) -> Judge:
+def divergence_from(teachers: Sequence[Digested], corpus: Corpus, validation: Examples) -> Distance:
     """The divergence of a student's answers from the teachers' on the validation texts: their soft labels' loss.
 
     It changes with every answer, where a metric moves only when one crosses the line to another label: a few hundred
@@ -115,34 +119,47 @@ def judge(teachers: Sequence[Checkpoint], corpus: Corpus, validation: Examples) 
 
 
 def _outputs(
-    teachers: Sequence[Checkpoint], corpus: Corpus, own: Encodings, wanted: frozenset[str], rows: Rows
+    teachers: Sequence[Digested], corpus: Corpus, own: Encodings, wanted: frozenset[str], rows: Rows
 ) -> tuple[TeacherOutputs | None, str]:
     """What teaches: the ``wanted`` states of the texts ``rows``, if any are, and a digest of who gives them.
 
     ``own`` is the corpus as the student reads it. The logits are those of all teachers, or answers made elsewhere; the
     other states are the first teacher's.
     """
-    student, config, answers = corpus.student, corpus.config, corpus.answers
-    multi_label, digests, found = is_multi_label(student.task), [], []
-    for number, teacher in enumerate(teachers):
-        asked = (wanted if number == 0 else wanted & {LOGITS}) - ({LOGITS} if answers else set())
-        if asked:
-            its = corpus.read_by(teacher, own, number)
-            require_same_positions(teacher, its, student, own, asked, config.command)
-            digests.append(corpus.digest(teacher, number))
-            found.append(teacher_outputs(teacher, digests[-1], its, student.labels, asked, config, corpus.name, rows))
-    outputs = MeanOutputs(found, multi_label) if len(found) > 1 else next(iter(found), None)
-    if answers is None or LOGITS not in wanted:
-        return outputs, "+".join(digests)
-    order = [corpus.data.labels.index(label) for label in student.labels]  # the answers are in the data's order
+    answers, multi_label = corpus.answers, is_multi_label(corpus.student.task)
+    of_first = wanted - {LOGITS} if answers else wanted
+    asked = [of_first, *(of_first & {LOGITS} for _ in teachers[1:])]
+    digests = [digest for (_, digest), some in zip(teachers, asked, strict=True) if some]
+    states = [_states_of(teachers, number, corpus, own, some, rows) for number, some in enumerate(asked) if some]
+    outputs = MeanOutputs(states, multi_label) if len(states) > 1 else next(iter(states), None)
+    if answers and LOGITS in wanted:
+        answered = _answered(answers, corpus, rows)
+        outputs = AnswerOutputs(answered, multi_label, outputs)
+        digests.append(hashlib.sha256(answered.tobytes()).hexdigest())
+    return outputs, "+".join(digests)
+
+
+def _states_of(
+    teachers: Sequence[Digested], number: int, corpus: Corpus, own: Encodings, asked: frozenset[str], rows: Rows
+) -> TeacherOutputs:
+    """Those that are ``asked`` of teacher ``number``."""
+    (teacher, digest), student, config = teachers[number], corpus.student, corpus.config
+    its = corpus.read_by(teacher, own, number)
+    require_same_positions(teacher, its, student, own, asked, config.command)
+    return teacher_outputs(teacher, digest, its, student.labels, asked, config, corpus.name, rows)
+
+
+def _answered(answers: Answers, corpus: Corpus, rows: Rows) -> Probabilities:
+    """The answers made elsewhere to all texts, in the order of the student's labels; the data have another."""
+    config = corpus.config
+    order = [corpus.data.labels.index(label) for label in corpus.student.labels]
     answered = answers.probabilities(corpus.texts())[:, order]
     if config.loss is not None and np.isnan(answered[rows]).any():
         raise CompressError(
             f"{config.command}.loss reads the teacher's logits of every text, but some texts have no answer in the "
             "teacher_answers; answer them all, or leave out the loss"
         )
-    digests.append(hashlib.sha256(answered.tobytes()).hexdigest())
-    return AnswerOutputs(answered, multi_label, outputs), "+".join(digests)
+    return answered
 
 
 def teacher_outputs(

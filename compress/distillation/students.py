@@ -17,14 +17,6 @@ from compress.modeling.widths import Widths
 from compress.task import reads_pairs
 from compress.training.batches import Encodings
 
-_IN_WORDS = {
-    "normalizer": "normalizer",
-    "pre_tokenizer": "pre-tokenizer",
-    "model": "splitting of words",
-    "added_tokens": "treatment of special tokens",
-    "post_processor": "post-processor",
-}
-
 
 def make_student(teacher: Checkpoint, config: DistillConfig) -> Checkpoint:
     """A smaller copy of the teacher, with its own weights: the chosen layers, and as much of each as ``config`` says.
@@ -55,17 +47,21 @@ def check_tokenizers(teacher: Checkpoint, student: Checkpoint, states: frozenset
 
     The student may know fewer of the same tokens.
     """
-    if states - {LOGITS} and (difference := _difference(teacher, student)):
+    if states - {LOGITS} and not split_alike(teacher, student):
         raise CompressError(
-            f"{student.source}: its tokenizer is not that of {teacher.source}: {difference}; so "
-            f"{min(states - {LOGITS})} cannot be compared token by token: choose a student with the teacher's "
-            "tokenizer, or only soft_weight, hard_weight and a loss of your own that reads logits"
+            f"{student.source}: its tokenizer is not that of {teacher.source}, so {min(states - {LOGITS})} cannot be "
+            "compared token by token; choose a student with the teacher's tokenizer, or only soft_weight, hard_weight "
+            "and a loss of your own that reads logits"
         )
 
 
 def split_alike(teacher: Checkpoint, student: Checkpoint) -> bool:
     """Whether both have the same tokenizer, except that the student's may know fewer tokens."""
-    return _difference(teacher, student) is None
+    whole, own = teacher.tokenizer, student.tokenizer
+    if whole.truncation_side != own.truncation_side:
+        return False
+    same = same_tokens(teacher, student) and components(whole) == components(own)
+    return same or knows_fewer_tokens(own, whole)
 
 
 def same_tokens(teacher: Checkpoint, student: Checkpoint) -> bool:
@@ -117,31 +113,3 @@ def _check_widths(teacher: Checkpoint, config: DistillConfig) -> None:
                 f"distill.{name} must be from 1 to {most}, the teacher's, got {given}; "
                 "a student is cut out of its teacher"
             )
-
-
-def _difference(teacher: Checkpoint, student: Checkpoint) -> str | None:
-    """In words, the first thing in which the tokenizers differ, from the coarsest to the finest."""
-    side, its_side = teacher.tokenizer.truncation_side, student.tokenizer.truncation_side
-    if side != its_side:
-        return f"it cuts long texts on the {its_side}, the teacher's on the {side}"
-    if knows_fewer_tokens(student.tokenizer, teacher.tokenizer):
-        return None
-    ids, its_ids = teacher.tokenizer.get_vocab(), student.tokenizer.get_vocab()
-    if len(ids) != len(its_ids):
-        return f"it has {len(its_ids):,} tokens, the teacher's {len(ids):,}"
-    for token in sorted(ids, key=lambda token: ids[token]):
-        if its_ids.get(token) != ids[token]:
-            return f"{token!r} has {_id(its_ids.get(token))} in it, {_id(ids[token])} in the teacher's"
-    parts, its_parts = components(teacher.tokenizer), components(student.tokenizer)
-    lower, its_lower = ((found["normalizer"] or {}).get("lowercase") for found in (parts, its_parts))
-    if {lower, its_lower} == {True, False}:
-        return f"it {_case(its_lower)}, the teacher's {_case(lower)}"
-    return next((f"its {_IN_WORDS[name]} differs" for name in parts if parts[name] != its_parts[name]), None)
-
-
-def _id(token_id: int | None) -> str:
-    return "no id" if token_id is None else f"id {token_id}"
-
-
-def _case(lower: bool | None) -> str:
-    return "lower-cases" if lower else "keeps upper case"

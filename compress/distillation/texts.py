@@ -27,14 +27,15 @@ _ALLOWED = "give JSONL, Parquet, or a plain file of one text a line"
 def read_unlabeled(path: str, text_columns: Sequence[str], pairs: bool) -> Iterator[Text]:
     """The texts of a JSONL or Parquet file, or the lines of any other file, where a tab separates the texts of a pair.
 
-    Empty lines, and rows with empty texts, are left out. Without ``text_columns``, columns with a usual name are read.
+    Empty lines, and rows whose texts are all empty, are left out. Without ``text_columns``, columns with a usual name
+    are read.
 
     Raises:
         CompressError: the file cannot be opened; or, while it is read, it is malformed or has no texts.
     """
     file = local_path(path)
     suffix = file.suffix.lower()
-    if suffix in {".csv", ".tsv", ".json"}:
+    if suffix in {".csv", ".tsv", ".tab", ".json"}:
         raise CompressError(f"--unlabeled {path}: {suffix} files are not read; {_ALLOWED}")
     try:
         opened = file.open("rb")  # once: it may be a pipe
@@ -42,7 +43,7 @@ def read_unlabeled(path: str, text_columns: Sequence[str], pairs: bool) -> Itera
         raise CompressError(f"--unlabeled {path}: {error.strerror}; {_ALLOWED}") from None
     if suffix == ".parquet":
         return _texts(opened, _parquet_rows(opened, text_columns, pairs))
-    if suffix == ".jsonl":
+    if suffix in {".jsonl", ".ndjson"}:
         return _texts(opened, _jsonl_rows(opened, text_columns, pairs))
     return _texts(opened, _plain_rows(opened, pairs))
 

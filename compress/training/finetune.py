@@ -13,7 +13,7 @@ from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.states import Batch, States
 from compress.progress import say
 from compress.training.batches import Encodings, Examples, Targets
-from compress.training.imbalance import class_weights, weighted_loss
+from compress.training.imbalance import class_weights
 from compress.training.long_texts import with_long_texts
 from compress.training.loop import train
 from compress.training.optimization import Losses, hard_labels
@@ -39,7 +39,7 @@ def finetune(
 
 
 class HardLabels:
-    """The objective of fine-tuning: the data's labels alone; see :func:`weighted_loss` for weights and focus."""
+    """The objective of fine-tuning: the data's labels alone; see :func:`hard_labels` for weights and focus."""
 
     wanted: frozenset[str] = frozenset()
     by_text: bool = True
@@ -49,11 +49,9 @@ class HardLabels:
 
     def __call__(self, states: States, batch: Batch) -> Losses:
         """Cross-entropy of the logits, under ``loss``."""
-        logits, targets = states["logits"], batch["targets"]
-        if self._weights is None and not self._focus:
-            return {"loss": hard_labels(logits, targets)}
-        weights = self._weights if self._weights is None else self._weights.to(logits.device)
-        return {"loss": weighted_loss(logits, targets, weights, self._focus)}
+        logits = states["logits"]
+        weights = None if self._weights is None else self._weights.to(logits.device)
+        return {"loss": hard_labels(logits, batch["targets"], weights, self._focus)}
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,20 @@
-"""What rare labels weigh in fine-tuning: weights by label, and the focal loss."""
+"""What rare labels weigh in fine-tuning."""
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn import functional
 
 from compress.config.training import BALANCED
 from compress.errors import CompressError
 from compress.paths import local_path
 
 Weights = npt.NDArray[np.float32]
+
+_LEAST, _MOST = 1e-6, 1e6  # of a weight: float32 makes 0 or infinity of others
 
 
 def class_weights(choice: str, targets: npt.NDArray[Any], labels: Sequence[str]) -> Weights:
@@ -31,7 +30,7 @@ def class_weights(choice: str, targets: npt.NDArray[Any], labels: Sequence[str])
         labels: in the order of the targets.
 
     Raises:
-        CompressError: the file cannot be read, or a weight is no number above 0, or of a label that is not there.
+        CompressError: the file cannot be read, or a weight is not from 1e-6 to 1e6, or of a label that is not there.
     """
     if choice != BALANCED:
         return _read(local_path(choice), labels)
@@ -43,30 +42,6 @@ def class_weights(choice: str, targets: npt.NDArray[Any], labels: Sequence[str])
         found = len(targets) / (len(labels) * np.maximum(having, 1))
     usable = (having > 0) & (having < len(targets))
     return np.where(usable, found, 1.0).astype(np.float32)
-
-
-def weighted_loss(
-    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None, focus: float
-) -> torch.Tensor:
-    """Cross-entropy with a weight for each label and text, a mean over the batch.
-
-    With ``focus`` above 0 each term is multiplied by the probability that was missing to that power, so that what is
-    answered well counts less (the focal loss: Lin et al. 2017).
-
-    Args:
-        logits: ``[batch, labels]``.
-        targets: as in :func:`compress.training.optimization.hard_labels`.
-        weights: ``[labels]``, as :func:`class_weights` gives them; None weighs all alike.
-        focus: at least 0.
-    """
-    if targets.dtype.is_floating_point:
-        terms = functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none")
-        missing = (targets - logits.sigmoid()).abs()
-    else:
-        terms = functional.cross_entropy(logits, targets, reduction="none")
-        missing = -torch.expm1(-terms)
-        terms = terms if weights is None else terms * weights[targets]
-    return (terms * missing.clamp(min=1e-6) ** focus).mean() if focus else terms.mean()
 
 
 def _read(path: Path, labels: Sequence[str]) -> Weights:
@@ -83,6 +58,7 @@ def _read(path: Path, labels: Sequence[str]) -> Weights:
                 f'{path}: has the label "{label}", which the data does not have; give weights for its labels'
             )
         number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not (number and math.isfinite(weight) and weight > 0):
-            raise CompressError(f'{path}: the weight of "{label}" must be a number above 0, got {json.dumps(weight)}')
+        if not (number and _LEAST <= weight <= _MOST):
+            got = f"{json.dumps(weight):.60}"
+            raise CompressError(f'{path}: the weight of "{label}" must be a number from 1e-6 to 1e6, got {got}')
     return np.array([given.get(label, 1.0) for label in labels], dtype=np.float32)

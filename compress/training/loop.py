@@ -21,7 +21,7 @@ from compress.progress import progress, say
 from compress.training.batches import BatchSchedule, Examples, Rows, split_by_tokens
 from compress.training.optimization import Losses, Objective, Optimizer, usual_rate
 from compress.training.run_files import Checkpoints, MetricsLog, RunFiles, State, identity_of
-from compress.training.validator import Judge, TrainingResult, Validator
+from compress.training.validator import Distance, TrainingResult, Validator
 
 # Tokens, padding included, whose activations are held at once; a larger batch is computed in parts, one by one. On a
 # CPU so few also keep tensors below the 32 MB from which glibc gives memory back at once, only to fetch it again: parts
@@ -38,11 +38,11 @@ def train(
     objective: Objective,
     config: TrainingConfig,
     run_files: RunFiles,
-    judge: Judge | None = None,
+    distance: Distance | None = None,
 ) -> TrainingResult:
     """Train ``checkpoint.model`` in place and leave it with the weights that did best on ``validation_set``.
 
-    The best are those that ``judge`` puts first or, without one, those with the highest metric; of equal ones the
+    The best are those at the least ``distance`` or, without one, those with the highest metric; of equal ones the
     latest.
 
     Killed and called again with the same arguments, it goes on from its newest checkpoint and ends with the same
@@ -51,7 +51,7 @@ def train(
     Raises:
         CompressError: the loss is not a number.
     """
-    run = _Run(checkpoint, train_set, validation_set, objective, config, run_files, judge)
+    run = _Run(checkpoint, train_set, validation_set, objective, config, run_files, distance)
     done = run.resume()
     with closing(run.metrics_log), progress("training", run.schedule.steps, done) as advance:
         for step, batches in enumerate(run.schedule.after(done), start=done + 1):
@@ -110,7 +110,7 @@ class _Run:
         objective: Objective,
         config: TrainingConfig,
         run_files: RunFiles,
-        judge: Judge | None,
+        distance: Distance | None,
     ) -> None:
         self.accelerator = accelerator = _accelerator(config, run_files)
         self._train_set = train_set
@@ -128,7 +128,7 @@ class _Run:
         self.model.train()
         rate = config.learning_rate or usual_rate(EncoderView(checkpoint.model).hidden_size)
         self.optimizer = Optimizer(self._plain_model, config, rate, self.schedule.steps)
-        self.validator = Validator(checkpoint, validation_set, config, accelerator, precision, judge)
+        self.validator = Validator(checkpoint, validation_set, config, accelerator, precision, distance)
         frozen = bool(config.freeze_embeddings)
         taken = {"learning_rate": rate, "precision": precision, "freeze_embeddings": frozen}
         self.validator.result.trained_with |= taken

@@ -29,17 +29,33 @@ class Objective(Protocol):
     def __call__(self, states: States, batch: Batch) -> Losses: ...
 
 
-def hard_labels(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def hard_labels(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None, focus: float = 0.0
+) -> torch.Tensor:
     """Cross-entropy against the data's labels, a mean over the batch.
+
+    With ``focus`` above 0 each term is multiplied by the probability that was missing to that power, so that what is
+    answered well counts less (the focal loss: Lin et al. 2017).
 
     Args:
         logits: ``[batch, labels]``.
         targets: int64 ``[batch]``, or float ``[batch, labels]`` of zeros and ones for multi-label tasks, whose
             cross-entropy is computed for each label and averaged over labels.
+        weights: of the labels, ``[labels]``; None weighs all alike.
+        focus: at least 0.
     """
-    if targets.dtype.is_floating_point:
-        return functional.binary_cross_entropy_with_logits(logits, targets)
-    return functional.cross_entropy(logits, targets)
+    several, plain = targets.dtype.is_floating_point, weights is None and not focus
+    reduction = "mean" if plain else "none"  # by PyTorch, which sums in another order than a mean of the terms
+    if several:
+        terms = functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction=reduction)
+    else:
+        terms = functional.cross_entropy(logits, targets, reduction=reduction)
+    if plain:
+        return terms
+    missing = (targets - logits.sigmoid()).abs() if several else -torch.expm1(-terms)
+    if weights is not None and not several:
+        terms = terms * weights[targets]
+    return (terms * missing.clamp(min=1e-6) ** focus).mean() if focus else terms.mean()
 
 
 def usual_rate(hidden_size: int) -> float:

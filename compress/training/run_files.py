@@ -25,7 +25,6 @@ from compress.training.batches import Examples
 from compress.version import __version__
 
 _STATE, _ABOUT = "state.pt", "checkpoint.json"
-_ABOUT_BEFORE = "identity"  # what earlier versions wrote instead
 _LAYOUT = 4  # of these files; checkpoints of another layout are thrown away
 
 State = dict[str, Any]
@@ -114,12 +113,9 @@ class Checkpoints:
         go back to where they were.
         """
         for folder in sorted(self._folder.glob("step-*[0-9]"), reverse=True):
-            if (folder / _ABOUT_BEFORE).is_file() and not (folder / _ABOUT).exists():
-                self._forget_all("of an earlier version")
-                return None
             try:
                 if _sound_identity(folder) != self._identity:
-                    self._forget_all("with other settings or data")
+                    self._forget_all()
                     return None
                 generators, state = (
                     torch.load(folder / one, "cpu", weights_only=True) for one in (self._random, _STATE)
@@ -168,9 +164,9 @@ class Checkpoints:
                 if old != complete:
                     remove(old)
 
-    def _forget_all(self, why: str) -> None:
+    def _forget_all(self) -> None:
         self._accelerator.wait_for_everyone()  # all processes have read it
-        self._say(f"{self._folder}: an unfinished training {why}; starting anew")
+        self._say(f"{self._folder}: an unfinished training with other settings or data; starting anew")
         if self._accelerator.is_main_process:
             remove(self._folder)
 

@@ -18,11 +18,11 @@ from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import Logits, encoded_logits
 from compress.training.batches import Examples
 
-Judge = Callable[[Logits], float]
+Distance = Callable[[Logits], float]
 """How far logits of the validation texts, ``[n, labels]``, are from what they should be; the less, the better."""
 
 DIVERGENCE = "divergence"
-"""The name of a judge's figure in metrics, which in distillation is the divergence from the teacher."""
+"""The name of a distance in metrics, which in distillation is the divergence from the teacher."""
 
 
 @dataclass
@@ -64,11 +64,11 @@ class Validator:
         config: TrainingConfig,
         accelerator: Accelerator,
         precision: str,
-        judge: Judge | None,
+        distance: Distance | None,
     ) -> None:
         metric = choose_metric(config.metric, checkpoint.task, len(checkpoint.labels))
-        self.result = TrainingResult(metric, DIVERGENCE if judge else metric)
-        self._judge = judge
+        self.result = TrainingResult(metric, DIVERGENCE if distance else metric)
+        self._distance = distance
         self._model = checkpoint.model
         self._examples = validation_set
         self._positive = positive_column(checkpoint.labels)
@@ -80,7 +80,7 @@ class Validator:
         self._waited = 0
 
     def validate(self, step: int, mean_loss: float) -> dict[str, float]:
-        """The metric after ``step`` steps, and the judge's figure; the weights are kept if they are the best so far."""
+        """The metric after ``step`` steps, and the distance if that decides; the best weights so far are kept."""
         logits = self._logits()
         if not np.isfinite(logits).all():  # the loss is computed before the step, so it cannot show what that broke
             raise CompressError(
@@ -90,11 +90,11 @@ class Validator:
         self._model.train()
         result = self.result
         found = {result.metric: score(result.metric, logits, self._examples.targets, positive=self._positive)}
-        if self._judge is not None:
-            found[DIVERGENCE] = self._judge(logits)
+        if self._distance is not None:
+            found[DIVERGENCE] = self._distance(logits)
         result.steps = step
         result.curve.append({"step": step, "loss": mean_loss, **found})
-        rank = found[result.judged_by] * (1 if self._judge is None else -1)
+        rank = found[result.judged_by] * (1 if self._distance is None else -1)
         # Of equal ones the later is kept, as lower rates have led to it; but only a gain is worth waiting on for.
         self._waited = 0 if rank > self._best_rank else self._waited + 1
         if rank >= self._best_rank:

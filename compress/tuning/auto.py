@@ -1,32 +1,34 @@
 """auto: from what a model may cost to the best one that keeps to it."""
 
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from compress.clock import Stopwatch, in_words
 from compress.config import AutoConfig
+from compress.decisions.cascade import DoesNotPayError
+from compress.decisions.hand_on import NotShownError
+from compress.durable import remove
 from compress.errors import CompressError
 from compress.folder import SEARCH
 from compress.formatting import metric_name, times
 from compress.machine import processes, torch_threads
 from compress.new_folder import growing_folder
 from compress.paths import local_path
-from compress.progress import say
+from compress.progress import quietly, say
 from compress.steps.step import StepResult, split_settings
 from compress.tuning.candidates import Candidate
-from compress.tuning.cascades import most_pairs, pairs
+from compress.tuning.cascades import Pair, join, most_pairs, pairs
 from compress.tuning.ending import Ending
-from compress.tuning.goals import Goals
+from compress.tuning.goals import Goals, points
 from compress.tuning.ground import Ground
-from compress.tuning.judge import Judge
+from compress.tuning.judge import judged, make_teacher
 from compress.tuning.memory import check_folder
 from compress.tuning.planner import Planner
-from compress.tuning.search import Costs, Plan, next_try
-from compress.tuning.tried import join_and_judge, make_and_judge
+from compress.tuning.plans import Costs, Plan
+from compress.tuning.search import next_try
 from compress.tuning.tries import Try, best
 
 _SAID_FROM_S = 60.0  # a try that takes longer is announced
@@ -67,8 +69,8 @@ def _auto(ground: Ground) -> StepResult:
     watch, planner = Stopwatch(), Planner(ground)
     planner.tell()
     ground.begin()
-    ground.make_teacher()
-    search = _Search(ground, planner, ground.judge(), ground.goals(), planner.plan())
+    make_teacher(ground)
+    search = _Search(ground, planner, ground.goals(), planner.plan())
     say(f"auto: looking for {search.goals}")
     partial = False
     try:
@@ -78,7 +80,7 @@ def _auto(ground: Ground) -> StepResult:
             raise
         partial = True
         say("auto: interrupted; the best so far is written now")
-    return Ending(ground, planner, search.judge, search.goals).finish(watch, partial=partial)
+    return Ending(ground, planner, search.goals).finish(watch, partial=partial)
 
 
 @dataclass
@@ -87,7 +89,6 @@ class _Search:
 
     ground: Ground
     planner: Planner
-    judge: Judge
     goals: Goals
     plan: Plan
 
@@ -105,12 +106,11 @@ class _Search:
         for found in chain(self._single_tries(), self._cascade_tries()):
             self.ground.memory.add(found)
             say(self._line(found))
-            if self.judge.watch.busy() and not told_of_others:
+            if self.ground.watch.busy() and not told_of_others:
                 told_of_others = True
                 say("auto: other programs use this machine's CPUs, so latencies are less sure; stop them if you can")
         if not self.ground.memory.made:
-            reason = self.tries[-1].failed if self.tries else "there was no time for one, give more --hours"
-            raise CompressError(f"auto: no model could be made; {reason}")
+            raise CompressError(f"auto: no model could be made; {self.tries[-1].failed}")
 
     def _single_tries(self) -> Iterator[Try]:
         """Those of the plan, and of a larger one where there is time, each made when it is asked for."""
@@ -118,10 +118,10 @@ class _Search:
             while (chosen := self._next(self.plan)) is not None:
                 candidate, epochs = chosen
                 _say_what_is_made(candidate.label(epochs), self.costs.seconds(candidate, epochs))
-                yield make_and_judge(self.ground, self.judge, candidate, epochs)
+                yield self._made(candidate, epochs)
                 if candidate in self.plan.candidates and self._may_be_longer(candidate, epochs):
                     # Variants are made of a longer training; a look is not worth its room on the disk.
-                    shutil.rmtree(self.ground.tries / candidate.trained(epochs), ignore_errors=True)
+                    remove(self.ground.tries / candidate.trained(epochs))
             larger = self.planner.larger(self.plan, self.costs, lambda plan: self._next(plan) is not None)
             if larger is None:
                 return
@@ -145,7 +145,41 @@ class _Search:
             left_s, expected_s = self.planner.left_s, self.costs.cascade_s
             if pair.about.candidate not in known and (left_s is None or expected_s <= left_s):
                 _say_what_is_made(pair.about.label, expected_s)
-                yield join_and_judge(ground, self.judge, pair)
+                yield self._joined(pair)
+
+    def _made(self, candidate: Candidate, epochs: float) -> Try:
+        """A candidate after so many epochs."""
+
+        def make() -> float:
+            done = self.ground.run(self.ground.steps_of(candidate, epochs))
+            return sum(result.seconds for result in done.values() if result.step == candidate.command)
+
+        return self._tried(Try(candidate.title, epochs), make)
+
+    def _joined(self, pair: Pair) -> Try:
+        """Two models that were tried before, as a cascade; one that is refused is refused for good."""
+
+        def make() -> float:
+            join(self.ground, pair)
+            return 0.0
+
+        return self._tried(pair.about, make)
+
+    def _tried(self, about: Try, make: Callable[[], float]) -> Try:
+        """A model is made, which gives the seconds that training took, then judged; what fails is a try too."""
+        watch, train_s = Stopwatch(), 0.0
+        try:
+            with quietly():
+                train_s = make()
+                found = judged(self.ground, self.ground.tries / about.label, about)
+        except DoesNotPayError:
+            found = replace(about, failed="it does not pay", final=True)
+        except NotShownError:
+            few = f"too few texts to show that it keeps to {points(about.max_drop)}"
+            found = replace(about, failed=few, final=True)
+        except CompressError as error:
+            found = replace(about, failed=str(error))
+        return replace(found, seconds=watch.seconds, train_s=train_s)
 
     def _next(self, plan: Plan) -> tuple[Candidate, float] | None:
         def is_trained(candidate: Candidate, epochs: float) -> bool:

@@ -1,23 +1,43 @@
 """The end of a search: the best model, what it loses on the texts that were held back, and all that is written."""
 
-from dataclasses import dataclass
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from compress.benchmark.measure import bench
+from compress.benchmark.report.page import write_report
+from compress.benchmark.report.recommend import gains
 from compress.clock import Stopwatch, in_words
+from compress.config import BenchConfig
+from compress.durable import remove, write_whole
 from compress.errors import CompressError
-from compress.folder import BEST
+from compress.folder import BEST, read_manifest, write_manifest
+from compress.new_folder import new_folder
+from compress.packaging.layout import finish_onnx_folder
 from compress.progress import say
 from compress.runtime.classifier import load
 from compress.runtime.predictor import NotFiniteError
 from compress.steps.step import StepResult, history_entry
-from compress.tuning import outcome
+from compress.tuning.candidates import Steps
 from compress.tuning.cascades import steps_of
 from compress.tuning.goals import Figures, Goals
 from compress.tuning.ground import Ground
-from compress.tuning.judge import Judge
+from compress.tuning.memory import GONE
 from compress.tuning.planner import Planner
 from compress.tuning.promise import Promise, promise_of
 from compress.tuning.tries import Try, best, figures, front
+
+RECIPE = "recipe.yaml"
+_SECONDS, _PARTIAL_SECONDS = 3.0, 0.5
+_MOST_MEASURED = 6  # models in the report beside the teacher
+_RECIPE_HEAD = """# What `compress auto` chose, for {goals}.
+# `compress run recipe.yaml --out DIR` makes DIR/best again. The data are beside this file, as the search used them: its
+# validation texts are those to choose by; the others were held back.
+"""
 
 
 @dataclass(frozen=True)
@@ -26,7 +46,6 @@ class Ending:
 
     ground: Ground
     planner: Planner
-    judge: Judge
     goals: Goals
 
     def finish(self, watch: Stopwatch, *, partial: bool) -> StepResult:
@@ -36,11 +55,12 @@ class Ending:
         missed = promise.missed_words(self.goals.max_drop) if promise else broken
         found = " ".join(filter(None, [missed, self._found_words(chosen, promise, partial=partial)]))
         metrics = self._metrics(chosen, promise, missed=bool(missed), partial=partial)
-        outcome.write_front(ground.tries, ground.folder / "front", [each.label for each in self._front])
+        write_front(ground.tries, ground.folder / "front", [each.label for each in self._front])
         if chosen:
             self._write_winner(chosen, found, metrics, watch)
-        else:
-            outcome.remove_winner(ground.folder)
+        else:  # nor is one of an earlier search left
+            (ground.folder / RECIPE).unlink(missing_ok=True)
+            remove(ground.folder / BEST)
         self._report(chosen, found, missed if chosen else found, partial=partial)
         if missed:
             say(f"auto: {missed}")
@@ -64,31 +84,43 @@ class Ending:
         return dict(zip((each.label for each in made), figures(made), strict=True))
 
     def _found_words(self, chosen: Try | None, promise: Promise | None, *, partial: bool) -> str:
+        """What came of it, for the card and the report."""
         if chosen is None:
             return f"No model meets the goals: {self.goals.nearest(self._figures)}."
         memory = self.ground.memory
-        held = len(self.ground.held)
-        why = "it does not answer every held-back text" if held else "too few validation texts to hold some back"
-        sure = str(promise or f"{why}, so no interval can be promised")
-        return outcome.found_words(
-            str(self.goals), len(memory.made), in_words(memory.seconds), chosen.label, sure, partial=partial
+        why = (
+            "it does not answer every held-back text"
+            if len(self.ground.held)
+            else "too few validation texts to hold some back"
         )
+        sure = str(promise or f"{why}, so no interval can be promised")
+        models = f"{len(memory.made)} model{'s' * (len(memory.made) != 1)}"
+        took = f"{in_words(memory.seconds)} {'before it was interrupted' if partial else 'in all'}"
+        return f"compress auto looked for {self.goals}. It made {models} in {took} and took {chosen.label}; {sure}."
 
     def _report(self, chosen: Try | None, found: str, warning: str, *, partial: bool) -> None:
-        """The winner and the front beside the teacher, on the test texts; and all tries."""
-        ground, shown = self.ground, self._front
-        models = [ground.teacher, *([ground.folder / BEST] if chosen else [])]
+        """The winner and the front beside the teacher, on the test texts, below the ``warning``; and all tries."""
+        ground, shown, winner = self.ground, self._front, self.ground.folder / BEST
+        models = [ground.teacher, *([winner] if chosen else [])]
         models += [ground.folder / "front" / each.label for each in shown if each != chosen]
-        search = {
-            "found": found,
-            "tries": outcome.as_points(ground.memory.made, {each.label for each in shown}, ground.metric),
-            "chosen": chosen.label if chosen else "",
-            "stages": outcome.stages(ground.memory.seconds_of, ground.memory.tries),
-        }
         settings = {"threads": ground.config.threads, "metric": ground.metric}
-        outcome.write_search_report(
-            ground.folder / "report", models, ground.data, settings, search, warning=warning, partial=partial
-        )
+        config = BenchConfig.parse({**settings, "seconds": _PARTIAL_SECONDS if partial else _SECONDS})
+        results = bench(models[: _MOST_MEASURED + 1], ground.data.test, ground.data.task, config)
+        entry = next((each for each in results["models"] if each["path"] == str(winner)), None)
+        if entry is not None:
+            headline = f"{entry['name']}: {gains(entry)}"
+            results["recommendation"] = {"name": entry["name"], "headline": headline, "why": found}
+        results["warnings"] = [*filter(None, [warning]), *results["warnings"]]
+        results["partial"] = results["partial"] or partial
+        results["search"] = {
+            "found": found,
+            "tries": as_points(ground.memory.made, {each.label for each in shown}, ground.metric),
+            "chosen": chosen.label if chosen else "",
+            "stages": _stages(ground.memory.seconds_of, ground.memory.tries),
+        }
+        with new_folder(ground.folder / "report", overwrite=True) as folder:
+            write_report(results, folder)
+            (folder / "report.html").rename(folder / "index.html")
 
     def _promise(self, chosen: Try) -> tuple[Promise | None, str]:
         """What the held-back texts say of the winner, which they did not help to choose; or that it fails on one."""
@@ -100,33 +132,98 @@ class Ending:
                 logits = model.logits(ground.held.texts)
         except NotFiniteError as error:  # all else that was found is still written
             return None, str(NotFiniteError.of_text(f"{chosen.label}, held-back text {error.row + 1}", error.row))
-        judge, tests = self.judge, len(ground.data.test)
-        before = ground.held_logits()
-        return promise_of(ground.metric, judge.task, judge.labels, before, logits, ground.held, tests), ""
+        data, (_, teacher) = ground.data, ground.teacher_logits()
+        labels = ground.checkpoint.labels
+        return promise_of(ground.metric, data.task, labels, teacher, logits, ground.held, len(data.test)), ""
 
     def _write_winner(self, chosen: Try, found: str, metrics: dict[str, Any], watch: Stopwatch) -> None:
         ground = self.ground
         steps = steps_of(ground, self.planner.candidate, chosen, ground.memory.made)
-        outcome.write_recipe(ground.folder, steps, str(self.goals), ground.config.seed)
+        _write_recipe(ground.folder, steps, str(self.goals), ground.config.seed)
         made = ground.tries / chosen.label
         entry = history_entry(ground.config, watch.seconds, metrics, str(ground.teacher), ground.checkpoint.digest)
-        outcome.write_best(made, ground.folder / BEST, found, entry)
+        _write_best(made, ground.folder / BEST, found, entry)
 
     def _metrics(self, chosen: Try | None, promise: Promise | None, *, missed: bool, partial: bool) -> dict[str, Any]:
         if chosen is None:
             return {}
-        ms = self._figures[chosen.label].ms  # what it was chosen by
+        memory, ms = self.ground.memory, self._figures[chosen.label].ms  # by which it was chosen
         own = {
             "model": chosen.label,
-            "tries": len(self.ground.memory.tries),
+            "tries": len(memory.tries),
             "speedup": round(self.goals.whole_ms / ms, 2),
             "latency_ms": ms,
             "megabytes": chosen.megabytes,
-            "int8_ms": self.ground.memory.facts["whole"]["int8_ms"],
-            "search_s": round(self.ground.memory.seconds, 1),
-            "estimated_s": round(self.ground.memory.facts["estimated_s"], 1),
+            "int8_ms": self.ground.times.int8_ms,
+            "search_s": round(memory.seconds, 1),
+            "estimated_s": round(memory.facts.estimated_s or 0.0, 1),
             "partial": partial,
         }
         if missed:
             own["goal_met_on_held_back"] = False
         return own | (promise.as_metrics() if promise else {})
+
+
+def _write_recipe(folder: Path, steps: Steps, goals: str, seed: int) -> None:
+    """``recipe.yaml``: the winner's own steps, the last of which is called ``best``."""
+    *_, last = steps
+    named = {BEST if name == last else name: dict(step) for name, step in steps.items()}
+    recipe = {"data": "data", "seed": seed, "steps": named}
+    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
+    write_whole(folder / RECIPE, _RECIPE_HEAD.format(goals=goals) + text)
+
+
+def write_front(source: Path, out: Path, names: Sequence[str]) -> None:
+    """The models ``names`` of the folder ``source``, in ``out``; what is there of an earlier search goes."""
+    for name in names:
+        with new_folder(out / name, overwrite=True) as folder:
+            shutil.copytree(source / name, folder, dirs_exist_ok=True)
+    for path in list(out.glob("*")):  # only now: what fails before takes no model away
+        if path.is_dir() and path.name not in names:
+            remove(path)
+
+
+def _write_best(made: Path, out: Path, found: str, entry: Mapping[str, Any]) -> None:
+    """The winner under the name ``best``; card and history say how it was ``found``."""
+    manifest = read_manifest(made)
+    with new_folder(out, overwrite=True) as folder:
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+        manifest = replace(manifest, history=(*manifest.history, dict(entry)), files=())
+        finish_onnx_folder(folder, out.name, manifest)
+        card = folder / "README.md"
+        card.write_text(card.read_text(encoding="utf-8") + f"\n## How it was found\n\n{found}\n", encoding="utf-8")
+        write_manifest(folder, manifest)
+
+
+def as_points(tries: Sequence[Try], shown: set[str], metric: str) -> list[dict[str, Any]]:
+    """The tries for the report's chart and table; ``shown`` are the names to write beside their points."""
+    return [
+        asdict(each)
+        | {
+            "name": each.label,
+            "shown": each.label if each.label in shown else "",
+            "accuracy": {"metric": metric, "value": each.value, "ci95": each.value_ci95},
+            "answer_average": average,
+            f"answer_{average}_ms": each.ms,
+            f"answer_{average}_ci95": each.ms_ci95,
+            "versus_first": {"speedup_p50": 1.0},
+        }
+        for each in tries
+        for average in ["mean" if each.is_cascade else "p50"]
+    ]
+
+
+def _stages(known_s: Mapping[str, float], tries: Sequence[Try]) -> list[dict[str, Any]]:
+    """What each stage of a search took, in seconds; ``known_s`` is what its facts took, by their names."""
+    names = {"teacher": "training the teacher", "whole": "the teacher in int8", "cuts": "importance and latencies"}
+    names |= {GONE: "tries that failed or were deleted"}
+    rows = [
+        {"stage": shown, "tries": None, "seconds": known_s[name]} for name, shown in names.items() if name in known_s
+    ]
+    by_stage: dict[str, list[Try]] = {}
+    for each in sorted(tries, key=lambda each: (each.is_cascade, each.epochs)):
+        length = f"{each.epochs:g} epoch{'s' * (each.epochs != 1)}" if each.epochs else "not trained"
+        by_stage.setdefault("cascades" if each.is_cascade else length, []).append(each)
+    for stage, own in by_stage.items():
+        rows.append({"stage": stage, "tries": len(own), "seconds": sum(each.seconds for each in own)})
+    return rows

@@ -1,7 +1,7 @@
-"""What stands before the first try: the data divided, a teacher that is a classifier, and its figures."""
+"""What all tries of a search have in common: its folder, the data divided, the teacher and the goals."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,40 +9,27 @@ from typing import Any
 import numpy as np
 
 from compress.benchmark.warnings import CpuWatch
-from compress.clock import Stopwatch
 from compress.config import AutoConfig, DataConfig
 from compress.data import Dataset, Split, read_dataset, write_dataset
-from compress.evaluation.balance import measure_balance
-from compress.evaluation.metrics import (
-    choose_metric,
-    measure_accuracy,
-    positive_column,
-    predictions,
-    training_metric,
-    truth,
-)
+from compress.evaluation.metrics import choose_metric, positive_column, training_metric, truth
 from compress.machine import usable_cpus
 from compress.modeling.checkpoint import Checkpoint, load_classifier, load_for_finetuning, load_model
 from compress.modeling.widths import Architecture, Widths
 from compress.new_folder import new_folder
 from compress.paths import local_path
-from compress.progress import quietly, say
 from compress.recipes.recipe import Recipe
 from compress.recipes.run import digest_source, run
 from compress.runtime.predictor import Logits
 from compress.steps.step import StepResult, check_labels
 from compress.tuning.candidates import ITSELF, Candidate, Steps, Whole
 from compress.tuning.goals import Goals
-from compress.tuning.judge import Judge, look
-from compress.tuning.memory import Memory
+from compress.tuning.memory import Memory, WholeTimes
 from compress.tuning.promise import divided
-from compress.tuning.teacher import check_better_than_a_constant, student_settings, teacher_settings
+from compress.tuning.teacher import student_settings, teacher_settings
 from compress.tuning.tries import Try
 from compress.version import __version__
 
 TEACHER = "teacher"
-_FEW_TEXTS = 50
-_LOOK_S = 5.0  # for judging a try, a guess
 
 
 @dataclass(frozen=True)
@@ -58,6 +45,7 @@ class Ground:
     start: Checkpoint  # the user's model, perhaps without a head
     bare: bool  # whether it has none
     memory: Memory
+    watch: CpuWatch = field(default_factory=CpuWatch)  # for other programs, while models are timed
 
     @classmethod
     def of(cls, model: str, source: DataConfig, config: AutoConfig, folder: Path, *, forget: bool = False) -> "Ground":
@@ -89,9 +77,11 @@ class Ground:
 
         self.memory.keep_tries(is_there)
         if self.bare and not self.teacher.is_dir():
-            self.memory.forget(TEACHER)
-        if not ((self.tries / ITSELF).is_dir() and self._answers.is_file()):
-            self.memory.forget("whole")
+            self.memory.facts.teacher = False
+            self.memory.lose("teacher")
+        if not ((self.tries / ITSELF).is_dir() and self.answers.is_file()):
+            self.memory.facts.whole = None
+            self.memory.lose("whole")
 
     def begin(self) -> None:
         """Write from now on: what is remembered, and the data for the tries."""
@@ -171,56 +161,30 @@ class Ground:
         whole = {"data": str(self.folder / "data"), "seed": self.config.seed, "steps": steps}
         return run(Recipe.parse(whole), self.tries)
 
-    def make_teacher(self) -> None:
-        """Train the model where it is no classifier yet, and look at it beside its int8 model."""
-        if self.bare:
-            say(f"{self.model} is no classifier yet, so it is trained first")
-            self.memory.fact(TEACHER, lambda: str(self.run(self.recipe({}))))
-        self.memory.fact("whole", self._look_at_the_teacher)
+    @property
+    def answers(self) -> Path:
+        """The file of the teacher's logits, written when it is looked at: those of :attr:`validation`."""
+        return self.folder / "teacher.npy"
 
-    def judge(self) -> Judge:
-        """Who compares the tries with the teacher.
+    @property
+    def validation(self) -> Split:
+        """All validation texts, those to choose by first."""
+        return Split(self.choosing.texts + self.held.texts, self.choosing.labels + self.held.labels)
 
-        Raises:
-            CompressError: the teacher is no better than a constant answer.
-        """
-        whole = self.memory.facts["whole"]
-        labels, task = self.checkpoint.labels, self.data.task
-        logits = np.load(self._answers)
-        both = self._both
-        right = truth(both.targets(labels, task), len(labels))
-        balance = measure_balance(self.metric, labels, right)
-        positive = positive_column(labels)
-        found = measure_accuracy(self.metric, predictions(task, logits), right, seed=0, positive=positive)
-        answer = ", ".join(balance.most_frequent) or "no label"
-        check_better_than_a_constant(self.model, self.metric, found.value, balance.always, answer)
-        if len(both) < _FEW_TEXTS:
-            low, high = (100 * bound for bound in found.ci95)
-            say(
-                f"auto: there are only {len(both)} validation texts: the teacher's {self.metric.replace('_', '-')} of "
-                f"{found.value:.1%} has the 95% interval {low:.1f} to {high:.1f}%, and losses are known no better"
-            )
-        return Judge(
-            self.choosing,
-            task,
-            labels,
-            self.metric,
-            logits[: len(self.choosing)],
-            whole["teacher_ms"],
-            self.tries / ITSELF,
-            whole["int8_ms"],
-            whole["int8_mean_ms"],
-            self.threads,
-            CpuWatch(),
-        )
+    def teacher_logits(self) -> tuple[Logits, Logits]:
+        """The teacher's answers to the texts to choose by, and to those that are held back."""
+        found = np.load(self.answers)
+        return found[: len(self.choosing)], found[len(self.choosing) :]
 
-    def held_logits(self) -> Logits:
-        """The teacher's answers to the texts that are held back."""
-        return np.asarray(np.load(self._answers)[len(self.choosing) :], dtype=np.float32)
+    @property
+    def times(self) -> WholeTimes:
+        """How fast the teacher is, which has been looked at."""
+        assert self.memory.facts.whole is not None
+        return self.memory.facts.whole
 
     def goals(self) -> Goals:
         """The goals in milliseconds and megabytes."""
-        config, whole_ms = self.config, float(self.memory.facts["whole"]["teacher_ms"])
+        config, whole_ms = self.config, self.times.teacher_ms
         latency_ms = whole_ms / config.speedup if config.speedup else config.target_latency_ms
         return Goals(config.max_drop, latency_ms, config.max_megabytes, whole_ms)
 
@@ -228,24 +192,3 @@ class Ground:
     def shape(self) -> Whole:
         """The teacher's."""
         return Whole(Architecture.of(self.start.model), Widths.of(self.start.model))
-
-    def _look_at_the_teacher(self) -> dict[str, float]:
-        watch, itself = Stopwatch(), self.shape.candidate(ITSELF, "", {})
-        with quietly():
-            self.run(self.steps_of(itself, 0))
-        int8_s = watch.seconds
-        both = {TEACHER: self.teacher, ITSELF: self.tries / ITSELF}
-        seen = look(both, self._both, self.threads, CpuWatch(), only_timed=[ITSELF])
-        np.save(self._answers, seen[TEACHER].logits)
-        say(f"auto: the teacher takes {seen[TEACHER].ms:.3g} ms a text, in int8 {seen[ITSELF].ms:.3g} ms")
-        int8 = {"int8_ms": seen[ITSELF].ms, "int8_mean_ms": seen[ITSELF].mean_ms}
-        return {"teacher_ms": seen[TEACHER].ms, **int8, "try_s": int8_s + _LOOK_S}
-
-    @property
-    def _both(self) -> Split:
-        """All validation texts, those to choose by first."""
-        return Split(self.choosing.texts + self.held.texts, self.choosing.labels + self.held.labels)
-
-    @property
-    def _answers(self) -> Path:
-        return self.folder / "teacher.npy"

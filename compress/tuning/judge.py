@@ -1,4 +1,4 @@
-"""How a try is judged: its answers on the texts to choose by, and its time from a text to an answer, beside another's.
+"""The teacher and the tries measured: answers on validation texts, and the time from a text to its answer.
 
 The processes, the clock and the comparison are bench's and quantize's own.
 """
@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from compress.benchmark.findings import Measured, choose_average
 from compress.benchmark.interleave import WorkerPool
@@ -17,15 +16,23 @@ from compress.benchmark.protocol import answer, time_answers, timed_texts
 from compress.benchmark.rows import Row
 from compress.benchmark.warnings import CpuWatch
 from compress.benchmark.workload import average_interval, average_ms
+from compress.clock import Stopwatch
 from compress.data import Split
 from compress.errors import CompressError
+from compress.evaluation.balance import measure_balance
 from compress.evaluation.comparison import compare_logits
 from compress.evaluation.metrics import measure_accuracy, positive_column, predictions, truth
-from compress.folder import peek
+from compress.progress import quietly, say
 from compress.runtime.predictor import Logits
+from compress.tuning.candidates import ITSELF
+from compress.tuning.ground import TEACHER, Ground
+from compress.tuning.memory import WholeTimes
+from compress.tuning.teacher import check_better_than_a_constant
 from compress.tuning.tries import Try
 
 _BUDGET_S = 2.0
+_FEW_TEXTS = 50
+_LOOK_S = 5.0  # for judging a try, a guess
 _SEED = 0
 
 
@@ -44,56 +51,81 @@ class Seen:
     megabytes: float
 
 
-@dataclass(frozen=True)
-class Judge:
-    """The texts to choose by, what the teacher answers to them, and how fast it is in int8.
+def make_teacher(ground: Ground) -> None:
+    """Train the model where it is no classifier yet, and look at it beside its int8 model.
 
-    ``logits`` are the teacher's own, in PyTorch; ``whole_ms`` is its own latency. ``reference_ms`` is the median of
-    ``reference``, its int8 folder, and ``reference_mean_ms`` the mean. All others are timed beside it, and only ratios
-    are kept, as a machine drifts: of means for a cascade, of medians for all others.
+    Raises:
+        CompressError: the teacher is no better than a constant answer.
     """
+    memory = ground.memory
+    if ground.bare and not memory.facts.teacher:
+        say(f"{ground.model} is no classifier yet, so it is trained first")
+        with memory.finding("teacher"):
+            ground.run(ground.recipe({}))
+            memory.facts.teacher = True
+    if memory.facts.whole is None:
+        with memory.finding("whole"):
+            memory.facts.whole = _look_at_the_teacher(ground)
+    _check_teacher(ground)
 
-    split: Split
-    task: str
-    labels: tuple[str, ...]
-    metric: str
-    logits: Logits
-    whole_ms: float
-    reference: Path
-    reference_ms: float
-    reference_mean_ms: float
-    threads: int
-    watch: CpuWatch
 
-    @property
-    def targets(self) -> npt.NDArray[np.generic]:
-        """The right answers, as :meth:`compress.data.Split.targets` gives them."""
-        return self.split.targets(self.labels, self.task)
+def _look_at_the_teacher(ground: Ground) -> WholeTimes:
+    watch, itself = Stopwatch(), ground.shape.candidate(ITSELF, "", {})
+    with quietly():
+        ground.run(ground.steps_of(itself, 0))
+    int8_s = watch.seconds
+    both = {TEACHER: ground.teacher, ITSELF: ground.tries / ITSELF}
+    seen = look(both, ground.validation, ground.threads, ground.watch, only_timed=[ITSELF])
+    teacher, int8 = seen[TEACHER], seen[ITSELF]
+    np.save(ground.answers, teacher.logits)
+    say(f"auto: the teacher takes {teacher.ms:.3g} ms a text, in int8 {int8.ms:.3g} ms")
+    return WholeTimes(teacher.ms, int8.ms, int8.mean_ms, int8_s + _LOOK_S)
 
-    def judged(self, folder: Path, about: Try) -> Try:
-        """``about`` with everything that was measured of the int8 model in ``folder``."""
-        both = {"reference": self.reference, "model": folder}
-        seen = look(both, self.split, self.threads, self.watch, only_timed=["reference"])
-        first, other = seen["reference"], seen["model"]
-        manifest = peek(folder)
-        is_cascade = manifest is not None and manifest.hand_on_below is not None
-        scale = (self.reference_mean_ms if is_cascade else self.reference_ms) / first.ms
-        change = compare_logits(self.metric, self.task, self.labels, self.logits, other.logits, self.targets)
-        right = truth(self.targets, len(self.labels))
-        answers, positive = predictions(self.task, other.logits), positive_column(self.labels)
-        accuracy = measure_accuracy(self.metric, answers, right, seed=0, positive=positive)
-        low, high = change.ci95
-        return replace(
-            about,
-            value=change.quantized,
-            value_ci95=accuracy.ci95,
-            loss=change.drop_points,
-            loss_ci95=(0.0 - 100 * high, 0.0 - 100 * low),
-            agreement=change.agreement,
-            ms=other.ms * scale,
-            ms_ci95=(other.ms_ci95[0] * scale, other.ms_ci95[1] * scale),
-            megabytes=other.megabytes,
+
+def _check_teacher(ground: Ground) -> None:
+    labels, task, texts = ground.checkpoint.labels, ground.data.task, ground.validation
+    right, logits = truth(texts.targets(labels, task), len(labels)), np.concatenate(ground.teacher_logits())
+    balance = measure_balance(ground.metric, labels, right)
+    positive = positive_column(labels)
+    found = measure_accuracy(ground.metric, predictions(task, logits), right, seed=0, positive=positive)
+    answer = ", ".join(balance.most_frequent) or "no label"
+    check_better_than_a_constant(ground.model, ground.metric, found.value, balance.always, answer)
+    if len(texts) < _FEW_TEXTS:
+        low, high = (100 * bound for bound in found.ci95)
+        say(
+            f"auto: there are only {len(texts)} validation texts: the teacher's {ground.metric.replace('_', '-')} of "
+            f"{found.value:.1%} has the 95% interval {low:.1f} to {high:.1f}%, and losses are known no better"
         )
+
+
+def judged(ground: Ground, folder: Path, about: Try) -> Try:
+    """``about`` with everything that was measured of the int8 model in ``folder``.
+
+    It is timed beside the teacher's int8 model, and only the ratio is kept, as a machine drifts: of means for a
+    cascade, of medians for all others.
+    """
+    both = {"reference": ground.tries / ITSELF, "model": folder}
+    seen = look(both, ground.choosing, ground.threads, ground.watch, only_timed=["reference"])
+    first, other = seen["reference"], seen["model"]
+    scale = (ground.times.int8_mean_ms if about.is_cascade else ground.times.int8_ms) / first.ms
+    labels, task = ground.checkpoint.labels, ground.data.task
+    targets, (teacher, _) = ground.choosing.targets(labels, task), ground.teacher_logits()
+    change = compare_logits(ground.metric, task, labels, teacher, other.logits, targets)
+    answers, positive = predictions(task, other.logits), positive_column(labels)
+    right = truth(targets, len(labels))
+    accuracy = measure_accuracy(ground.metric, answers, right, seed=0, positive=positive)
+    low, high = change.ci95
+    return replace(
+        about,
+        value=change.quantized,
+        value_ci95=accuracy.ci95,
+        loss=change.drop_points,
+        loss_ci95=(0.0 - 100 * high, 0.0 - 100 * low),
+        agreement=change.agreement,
+        ms=other.ms * scale,
+        ms_ci95=(other.ms_ci95[0] * scale, other.ms_ci95[1] * scale),
+        megabytes=other.megabytes,
+    )
 
 
 def look(

@@ -2,24 +2,23 @@
 
 import json
 import os
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from compress.clock import Stopwatch
-from compress.durable import write_whole
+from compress.durable import remove, write_whole
 from compress.errors import CompressError
 from compress.folder import SEARCH
+from compress.modeling.widths import Cut
 from compress.new_folder import LOCK, check_place, is_ours
 from compress.tuning.tries import Try
 
 GONE = "gone"  # tries that failed, or whose folder was deleted
-
-Fact = TypeVar("Fact")
 
 
 def check_folder(out: Path, inputs: tuple[Path, ...]) -> None:
@@ -39,9 +38,43 @@ def _empty(out: Path) -> None:
     write_whole(out / SEARCH, json.dumps(asdict(_State())))
     for path in out.iterdir():
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            remove(path)
         elif path.name not in (LOCK, SEARCH):
             path.unlink()
+
+
+@dataclass(frozen=True)
+class WholeTimes:
+    """From a text to its answer: what the teacher itself takes, and its int8 model in the median and the mean.
+
+    ``try_s`` is about what a try takes but for its training.
+    """
+
+    teacher_ms: float
+    int8_ms: float
+    int8_mean_ms: float
+    try_s: float
+
+
+@dataclass
+class Facts:
+    """What is found before the tries.
+
+    Attributes:
+        teacher: whether it was trained.
+        epoch_s: what an epoch of the whole teacher takes, by the texts in a batch.
+        words: the tokens that a smaller vocabulary would keep.
+        whole: how fast the teacher is.
+        cuts: of the teacher, by their speed-up.
+        estimated_s: what all of it was first thought to take for what is asked now.
+    """
+
+    teacher: bool = False
+    epoch_s: dict[int, float] = field(default_factory=dict)
+    words: int | None = None
+    whole: WholeTimes | None = None
+    cuts: dict[float, Cut] | None = None
+    estimated_s: float | None = None
 
 
 @dataclass
@@ -52,7 +85,7 @@ class _State:
     asked: dict[str, Any] = field(default_factory=dict)
     before_s: float = 0.0  # spent until this was asked, and what of it was no try
     no_tries_before_s: float = 0.0
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
     seconds: dict[str, float] = field(default_factory=dict)  # what finding each fact took, and what is gone
     tries: list[Try] = field(default_factory=list)
 
@@ -82,6 +115,8 @@ class Memory:
         self._is_asked_anew = self._state.asked != asked
         self._state.asked = dict(asked)
         self.facts = self._state.facts
+        if self._is_asked_anew:
+            self.facts.estimated_s = None
         self.keep_tries(lambda each: each.final or not each.failed)  # others are tried again
 
     def keep_tries(self, wanted: Callable[[Try], bool]) -> None:
@@ -92,9 +127,8 @@ class Memory:
         if self._is_asked_anew:
             self._state.before_s, self._state.no_tries_before_s = self.seconds, sum(self.seconds_of.values())
 
-    def forget(self, name: str) -> None:
-        """Forget a fact, but not that finding it took time."""
-        self.facts.pop(name, None)
+    def lose(self, name: str) -> None:
+        """A fact is gone, but not that finding it took time."""
         self._lose(self._state.seconds.pop(name, 0.0))
 
     def _lose(self, seconds: float) -> None:
@@ -138,15 +172,13 @@ class Memory:
         self.tries.append(found)
         self._write()
 
-    def fact(self, name: str, find: Callable[[], Fact]) -> Fact:
-        """What is known under this name, which JSON can hold; else it is found, and what that took is counted."""
-        if name not in self.facts:
-            watch = Stopwatch()
-            self.facts[name] = find()
-            self._state.seconds[name] = watch.seconds
-            self._write()
-        known: Fact = self.facts[name]
-        return known
+    @contextmanager
+    def finding(self, name: str) -> Iterator[None]:
+        """What the body takes is counted under this name, and what it found is written down."""
+        watch = Stopwatch()
+        yield
+        self._state.seconds[name] = watch.seconds
+        self._write()
 
     def _write(self) -> None:
         if self._begun:
@@ -156,4 +188,6 @@ class Memory:
         try:
             return TypeAdapter(_State).validate_json(self._path.read_bytes())
         except ValueError:
-            raise CompressError(f"{self._path}: damaged; add --overwrite to begin anew") from None
+            raise CompressError(
+                f"{self._path}: damaged, or of an earlier version; add --overwrite to begin anew"
+            ) from None

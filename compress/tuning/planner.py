@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
 from compress.clock import in_words
 from compress.errors import CompressError
@@ -12,8 +11,8 @@ from compress.modeling.widths import Cut, Widths
 from compress.progress import say
 from compress.tuning.candidates import SPEEDUPS, Candidate, Whole, candidates_of
 from compress.tuning.cascades import most_pairs
-from compress.tuning.ground import TEACHER, Ground
-from compress.tuning.search import Costs, Lengths, Plan, larger_plan, plan, smallest_plan
+from compress.tuning.ground import Ground
+from compress.tuning.plans import Costs, Lengths, Plan, larger_plan, plan, smallest_plan
 from compress.tuning.teacher import (
     TEACHER_BATCH,
     cuts_of,
@@ -58,7 +57,8 @@ class Planner:
         assert wanted is not None  # there is time for the smallest
         memory = self.ground.memory
         left_s = wanted.seconds(costs, memory.tries) + END_S + before_s
-        memory.facts["estimated_s"] = memory.seconds + left_s
+        if memory.facts.estimated_s is None:
+            memory.facts.estimated_s = memory.seconds + left_s
         say(f"auto: {_summary(wanted)}; about {in_words(left_s)} {'more' if memory.tries else 'in all'}")
 
     def plan(self) -> Plan:
@@ -66,10 +66,11 @@ class Planner:
         memory = self.ground.memory
         candidates = self._candidates
         if self._finds_cuts(candidates, self._spent_before_s):
-            memory.fact("cuts", self._find_cuts)
+            with memory.finding("cuts"):
+                memory.facts.cuts = self._find_cuts()
             candidates = self._candidates
         chosen = self._plan(candidates, self._spent_before_s)
-        if "cuts" not in memory.facts and (chosen or not self._may_measure_cuts):
+        if memory.facts.cuts is None and (chosen or not self._may_measure_cuts):
             say(f"auto: measuring cuts would take about {in_words(self._cuts_s())} of your hours, so none is tried")
         if chosen:
             return chosen
@@ -96,47 +97,50 @@ class Planner:
 
     def candidate(self, title: str) -> Candidate:
         """The one of that title, whatever goals it was tried for."""
-        kinds = product(candidates_of(self.ground.shape, self._cuts()), (False, True), ("dynamic", "static"))
+        known = candidates_of(self.ground.shape, self.ground.memory.facts.cuts or {})
+        kinds = product(known, (False, True), ("dynamic", "static"))
         every = (replace(each, cuts_words=words, activations=kind) for each, words, kind in kinds)
         return next(each for each in every if each.title == title)
 
     def costs(self) -> Costs:
         """What a try takes, as far as it is known before the first one."""
-        ground, whole = self.ground, self.ground.memory.facts.get("whole")
-        alone_s, texts, validated = (
-            self._epoch_s(student_batch(ground.data)),
-            len(ground.data.train),
-            len(ground.choosing),
-        )
+        ground, whole = self.ground, self.ground.memory.facts.whole
+        alone_s, texts = self._epoch_s(student_batch(ground.data)), len(ground.data.train)
+        validated = len(ground.choosing)
         answers_s = alone_s * _ANSWERED_TO_TRAINED * (texts + validated) / texts
         epoch_s = alone_s * (1 + _VALIDATIONS * _ANSWERED_TO_TRAINED * validated / texts)
-        return Costs(epoch_s, _TRY_S if whole is None else whole["try_s"], answers_s)
+        return Costs(epoch_s, _TRY_S if whole is None else whole.try_s, answers_s)
 
     def _epoch_s(self, batch_size: int = TEACHER_BATCH) -> float:
         """About what an epoch of the whole teacher takes, in batches of so many texts."""
-        ground = self.ground
-        return ground.memory.fact(f"epoch_{batch_size}_s", lambda: epoch_seconds(ground.start, ground.data, batch_size))
+        ground, known = self.ground, self.ground.memory.facts.epoch_s
+        if batch_size not in known:
+            with ground.memory.finding(f"epoch_{batch_size}_s"):
+                known[batch_size] = epoch_seconds(ground.start, ground.data, batch_size)
+        return known[batch_size]
 
     def _whole(self) -> Whole:
         """The teacher's shape, with the tokens that the texts need where the size is limited."""
-        most_mb, whole = self.ground.config.max_megabytes, self.ground.shape
-        if most_mb is None:
-            return whole
-        words = self.ground.memory.fact("words", lambda: words_left(self.ground.start, self.ground.data))
-        return replace(whole, words=words, most_mb=most_mb)
+        ground, memory = self.ground, self.ground.memory
+        if ground.config.max_megabytes is None:
+            return ground.shape
+        if memory.facts.words is None:
+            with memory.finding("words"):
+                memory.facts.words = words_left(ground.start, ground.data)
+        return replace(ground.shape, words=memory.facts.words, most_mb=ground.config.max_megabytes)
 
     @property
     def _candidates(self) -> list[Candidate]:
         """All that are known and may keep to the limits."""
-        return self._hopeful(candidates_of(self._whole(), self._cuts()))
+        return self._hopeful(candidates_of(self._whole(), self.ground.memory.facts.cuts or {}))
 
     def _hopeful(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Those that may keep to the limits of latency and size, or the cheapest where none may; the teacher first.
 
         Nothing is known of latencies before the teacher was looked at.
         """
-        whole, most_mb = self.ground.memory.facts.get("whole"), self.ground.config.max_megabytes
-        most_ms, whole_ms = (None, 0.0) if whole is None else (self.ground.goals().latency_ms, whole["int8_ms"])
+        whole, most_mb = self.ground.memory.facts.whole, self.ground.config.max_megabytes
+        most_ms, whole_ms = (None, 0.0) if whole is None else (self.ground.goals().latency_ms, whole.int8_ms)
         itself, *others = candidates
 
         def may_meet(each: Candidate) -> bool:
@@ -161,7 +165,7 @@ class Planner:
     def _expected_before_s(self) -> float:
         """About what is done before the tries takes, but for cuts; what an earlier search found takes nothing."""
         known, ground = self.ground.memory.facts, self.ground
-        epochs = teacher_settings(ground.data)["epochs"] if ground.bare and TEACHER not in known else 0
+        epochs = teacher_settings(ground.data)["epochs"] if ground.bare and not known.teacher else 0
         return float(epochs * self._epoch_s() + END_S) if epochs else END_S
 
     @property
@@ -171,7 +175,7 @@ class Planner:
 
     def _finds_cuts(self, candidates: Sequence[Candidate], before_s: float) -> bool:
         """Whether cuts are looked for: they are not known, and leave most of the hours, and a plan, to the tries."""
-        if "cuts" in self.ground.memory.facts or not self._may_measure_cuts:
+        if self.ground.memory.facts.cuts is not None or not self._may_measure_cuts:
             return False
         return self._plan(_with_cuts(candidates), before_s + self._cuts_s()) is not None
 
@@ -184,20 +188,15 @@ class Planner:
     def _cuts_s(self) -> float:
         """About what finding the cuts takes."""
         epoch_s, texts = self._epoch_s(), len(self.ground.data.train)
-        whole = self.ground.memory.facts.get("whole")
-        ms = whole["int8_ms"] if whole else 1000 * epoch_s / texts / _TRAINED_TO_ANSWERED
+        whole = self.ground.memory.facts.whole
+        ms = whole.int8_ms if whole else 1000 * epoch_s / texts / _TRAINED_TO_ANSWERED
         return cuts_seconds(Widths.of(self.ground.start.model), epoch_s, texts, ms)
 
-    def _cuts(self) -> dict[float, Cut]:
-        """Those that are known, by their speed-up."""
-        return {float(speedup): Cut(**cut) for speedup, cut in self.ground.memory.facts.get("cuts", {}).items()}
-
-    def _find_cuts(self) -> dict[str, Any]:
+    def _find_cuts(self) -> dict[float, Cut]:
         say("auto: measuring what heads and neurons cost and what they are worth")
         ground = self.ground
         data = replace(ground.data, validation=ground.choosing)
-        found = cuts_of(ground.checkpoint, data, ground.threads, ground.config.seed)
-        return {str(speedup): asdict(cut) for speedup, cut in found.items()}
+        return cuts_of(ground.checkpoint, data, ground.threads, ground.config.seed)
 
 
 def _with_cuts(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -6,160 +6,35 @@ in its best-first form, so that no more are trained to the end than it takes. Th
 promises most has been trained to the end, or when the time is up.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
 
-import numpy as np
-
-from compress.tuning.candidates import Candidate, likeliest
+from compress.tuning.candidates import Candidate
 from compress.tuning.goals import Figures, Goals
+from compress.tuning.plans import Costs, Plan
 from compress.tuning.tries import Try, figures, longest
 
-ETA = 3
 _LEFT_AFTER_A_RUNG = 0.6  # of the loss, where no candidate has been trained on two rungs yet
-_LONGER = 1.5  # a rung than the one before, at least
-_FEWEST = 3
 _STATIC_GAIN = 1.1  # at most, of the latency
 _SIZE_NOT_KNOWN = 0.0  # megabytes, which no limit is below
-_SHARES = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1)  # of the candidates and of the full length, in smaller and smaller plans
 
 _Fits = Callable[[Candidate, float], bool]  # whether so many epochs of it fit into the time that is left
 
 
 @dataclass(frozen=True)
-class Costs:
-    """What a try takes: ``epoch_s`` an epoch of a student as large as the teacher, ``other_s`` all but training.
+class _Standing:
+    """A candidate after its longest training.
 
-    ``answers_s`` is what the teacher's answers take, before the first training.
+    ``longer`` are the epochs of its next rung; None after the last, where it ``is_at_the_end``, and where that failed.
     """
 
-    epoch_s: float
-    other_s: float
-    answers_s: float = 0.0
-
-    def seconds(self, candidate: Candidate, epochs: float) -> float:
-        """A try of ``candidate``; frozen tables and the head cost something however few layers there are."""
-        return self.other_s + (epochs * self.epoch_s * (0.1 + 0.9 * candidate.share) if candidate.command else 0.0)
-
-    @property
-    def cascade_s(self) -> float:
-        """A cascade: both models answer and are timed twice, then what they make is judged as any other; a guess."""
-        return 2 * self.other_s
-
-    def learned(self, tries: Iterable[Try], candidates: Iterable[Candidate]) -> "Costs":
-        """Corrected by what the tries took."""
-        by_name = {candidate.title: candidate for candidate in candidates}
-        done = [(by_name[each.candidate], each) for each in tries if each.candidate in by_name and not each.failed]
-        trained = [(each, found) for each, found in done if each.command and found.train_s]
-        answered = min(1.0, max((found.epochs for _, found in trained), default=0.0))  # only what students read
-        expected = answered * self.answers_s
-        expected += sum(self.seconds(each, found.epochs) - self.other_s for each, found in trained)
-        took = sum(found.train_s for _, found in trained)
-        others = [found.seconds - found.train_s for _, found in done]
-        slower = took / expected if took else 1.0
-        return Costs(self.epoch_s * slower, float(np.mean(others)) if others else self.other_s, self.answers_s * slower)
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """The epochs of a training: those of the ``full`` one, and of the ``least`` that tells something."""
-
-    full: float
-    least: float = 1
-
-    def rungs(self, share: float = 1.0) -> list[float]:
-        """The epochs of each rung, up to a share of the full length: a ninth, a third, all of it."""
-        longest, *shorter = (self._rounded(share * self.full / ETA**step) for step in (0, 1, 2))
-        found = [longest]
-        for epochs in shorter:
-            if epochs * _LONGER <= found[0]:
-                found.insert(0, epochs)
-        return found
-
-    def _rounded(self, epochs: float) -> float:
-        """Whole epochs, or a part of one in two digits: it is in the names of models."""
-        epochs = max(self.least, epochs)
-        part = float(f"{epochs:.2g}")
-        return part if part < 1 else round(epochs)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is tried: candidates, the epochs of each rung, the last one the full length, and how many cascades."""
-
-    candidates: Sequence[Candidate]
-    rungs: Sequence[float]
-    cascades: int = 0
-
-    def seconds(self, costs: Costs, tries: Sequence[Try] = ()) -> float:
-        """About what it takes: all first looks, then two of middling cost on each rung, two variants, the cascades.
-
-        What was tried of it takes nothing more.
-        """
-        students = self.candidates[1:]
-        singles = [each for each in tries if not each.is_cascade]
-        tried = {(each.candidate, each.epochs) for each in singles}
-        looked_at = {each.candidate for each in singles if each.epochs >= self.rungs[0] or each.epochs == 0}
-        looks = [each for each in self.candidates if each.title not in looked_at]
-        total = sum(costs.seconds(each, self.rungs[0]) for each in looks)
-        typical = Candidate("", "distill", {}, float(np.mean([each.share for each in students] or [1.0])), 0.0)
-        for rung in self.rungs[1:]:
-            left = min(2, len(students)) - sum(epochs == rung for _, epochs in tried)
-            total += max(0, left) * costs.seconds(typical, rung)
-        variants = len({title for title, _ in tried} - {each.title for each in self.candidates})
-        answers_s = 0.0 if any(each.train_s for each in tries) else costs.answers_s * min(1.0, self.rungs[-1])
-        cascades = max(0, self.cascades - (len(tries) - len(singles)))
-        return total + answers_s + max(0, 2 - variants) * costs.other_s + cascades * costs.cascade_s
-
-    def after(self, done: "Plan", tries: Sequence[Try]) -> "Plan":
-        """What goes on from another plan, after these tries: its candidates and its first looks stay."""
-        itself, *others = [*done.candidates, *(each for each in self.candidates if each not in done.candidates)]
-        every = [itself, *sorted(others, key=lambda each: each.share)]
-        trained = max([done.rungs[0], *(each.epochs for each in tries if each.epochs in done.rungs)])
-        rungs = [rung for rung in done.rungs if rung <= trained] + [rung for rung in self.rungs if rung > trained]
-        return Plan(every, rungs, max(self.cascades, done.cascades))
-
-
-def plan(
-    candidates: Sequence[Candidate], lengths: Lengths, costs: Costs, budget_s: float | None, cascades: int = 0
-) -> Plan | None:
-    """The largest plan within the budget: fewer candidates and shorter trainings together. None where none fits.
-
-    The teacher itself comes first in ``candidates``, then the others, the cheapest first. ``cascades`` are in all
-    plans of several students.
-    """
-    plans = _plans(candidates, lengths, cascades)
-    return next((each for each in plans if budget_s is None or each.seconds(costs) <= budget_s), None)
-
-
-def larger_plan(
-    candidates: Sequence[Candidate],
-    lengths: Lengths,
-    costs: Costs,
-    left_s: float,
-    done: Plan,
-    tries: Sequence[Try],
-    goes_on: Callable[[Plan], bool],
-) -> Plan | None:
-    """The largest that fits into the time left and ``goes_on`` from a plan of which no more is tried; or None."""
-    plans = (each.after(done, tries) for each in _plans(candidates, lengths, done.cascades))
-    return next((each for each in plans if each.seconds(costs, tries) <= left_s and goes_on(each)), None)
-
-
-def _plans(candidates: Sequence[Candidate], lengths: Lengths, cascades: int) -> list[Plan]:
-    """Smaller and smaller ones; the last have a single student, which is trained as long as there is time."""
-    others = len(candidates) - 1
-    counts = {share: max(min(_FEWEST, others), round(share * others)) for share in _SHARES}
-    several = [Plan(likeliest(candidates, counts[share]), lengths.rungs(share), cascades) for share in _SHARES]
-    alone = [Plan(likeliest(candidates, 1), lengths.rungs(share)) for share in _SHARES]
-    return [*several, *alone, smallest_plan(candidates, lengths)]
-
-
-def smallest_plan(candidates: Sequence[Candidate], lengths: Lengths) -> Plan:
-    """The teacher itself and the likeliest of the others, trained as little as tells something."""
-    return Plan(likeliest(candidates, 1), lengths.rungs(0.0))
+    candidate: Candidate
+    epochs: float
+    now: Figures
+    longer: float | None
+    is_at_the_end: bool
 
 
 def next_try(
@@ -181,7 +56,14 @@ def next_try(
         seconds = costs.other_s if is_trained(candidate, epochs) else costs.seconds(candidate, epochs)
         return left_s is None or seconds <= left_s
 
-    return _first_look(wanted, tries, fits) or _longer_or_variant(wanted, tries, goals, fits, is_trained)
+    if look := _first_look(wanted, tries, fits):
+        return look
+    ranked = _by_promise(wanted, tries, goals)
+    if longer := _next_rung(ranked, goals, fits):
+        return longer
+    tried = {(each.candidate, each.epochs) for each in tries}
+    variants = _variants_to_try(ranked, goals, is_trained)
+    return next((one for one in variants if (one[0].title, one[1]) not in tried and fits(*one)), None)
 
 
 def _first_look(wanted: Plan, tries: Sequence[Try], fits: _Fits) -> tuple[Candidate, float] | None:
@@ -196,33 +78,40 @@ def _first_look(wanted: Plan, tries: Sequence[Try], fits: _Fits) -> tuple[Candid
     return None
 
 
-def _longer_or_variant(
-    wanted: Plan, tries: Sequence[Try], goals: Goals, fits: _Fits, is_trained: _Fits
-) -> tuple[Candidate, float] | None:
-    """The next rung of what promises most; once that is trained to the end, or as long as it can be, its variants."""
-    tried = {(each.candidate, each.epochs) for each in tries}
-    finished: list[tuple[Candidate, float]] = []
-    for candidate, epochs, now in _by_promise(wanted, tries, goals):
-        longer = [rung for rung in wanted.rungs if rung > epochs] if candidate.command else []
-        variants = [(each, epochs) for each in candidate.variants()]
-        if longer and (candidate.title, longer[0]) not in tried:
-            if fits(candidate, longer[0]):
-                return candidate, longer[0]
-            if finished:  # the teacher promises more than this student, and the next ones promise less still
-                break
-            if goals.max_drop is not None and goals.met_by(now):  # and the next ones are slower
-                finished = [one for one in variants if is_trained(*one)]
-                break
-        if not longer:
-            finished = finished or variants
+def _next_rung(ranked: Sequence[_Standing], goals: Goals, fits: _Fits) -> tuple[Candidate, float] | None:
+    """The next rung of what promises most, unless that is trained to the end, or is enough as it is."""
+    is_behind_the_teacher = False
+    for each in ranked:
+        if each.is_at_the_end:
             # Where the fastest is wanted a student is trained to the end, though the teacher alone may promise enough.
-            if candidate.command or goals.max_drop is None:
-                break
-    return next((one for one in finished if (one[0].title, one[1]) not in tried and fits(*one)), None)
+            if each.candidate.command or goals.max_drop is None:
+                return None
+            is_behind_the_teacher = True
+        elif each.longer is not None:
+            if fits(each.candidate, each.longer):
+                return each.candidate, each.longer
+            if is_behind_the_teacher or _is_enough(each.now, goals):  # the next ones promise less, or are slower
+                return None
+    return None
 
 
-def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[tuple[Candidate, float, Figures]]:
-    """Each candidate that has a model, with the epochs and figures of its longest training; most promising first.
+def _variants_to_try(ranked: Sequence[_Standing], goals: Goals, is_trained: _Fits) -> list[tuple[Candidate, float]]:
+    """Those of what promises most, once that is trained to the end, or as long as it can be."""
+    for each in ranked:
+        variants = [(variant, each.epochs) for variant in each.candidate.variants()]
+        if each.is_at_the_end:
+            return variants
+        if each.longer is not None and _is_enough(each.now, goals):
+            return [one for one in variants if is_trained(*one)]
+    return []
+
+
+def _is_enough(now: Figures, goals: Goals) -> bool:
+    return goals.max_drop is not None and goals.met_by(now)
+
+
+def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[_Standing]:
+    """Each candidate that has a model, most promising first.
 
     Where one may keep to the limits of latency and size those that cannot are left out: no training changes that. Of a
     latency the lower end of its interval counts, since what is left out is never timed again.
@@ -231,20 +120,22 @@ def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[tuple[
     known = dict(zip(((each.candidate, each.epochs) for each in made), figures(made), strict=True))
     left = _left_by_rung({key: found.loss for key, found in known.items()}, wanted.rungs)
     last = {each.candidate: each.epochs for each in longest(made)}
+    tried = {(each.candidate, each.epochs) for each in tries}
     found = []
     for candidate in wanted.candidates:
         if candidate.title not in last:
             continue
         epochs = last[candidate.title]
         now = known[candidate.title, epochs]
-        to_come = [rung for rung in wanted.rungs[1:] if rung > epochs] if candidate.command and now.loss > 0 else []
-        promised = replace(now, loss=now.loss * prod(left[rung] for rung in to_come))
+        to_come = [rung for rung in wanted.rungs if rung > epochs] if candidate.command else []
+        promised = replace(now, loss=now.loss * prod(left.get(rung, 1.0) for rung in to_come if now.loss > 0))
+        longer = next((rung for rung in to_come[:1] if (candidate.title, rung) not in tried), None)
         lowest_ms = min(each.ms_ci95[0] for each in made if each.candidate == candidate.title)
         may_keep = goals.within_limits(_at_best(candidate, replace(now, ms=lowest_ms)))
-        found.append((goals.rank(promised), candidate, epochs, now, may_keep))
+        found.append((goals.rank(promised), _Standing(candidate, epochs, now, longer, not to_come), may_keep))
     some_may = any(may_keep for *_, may_keep in found)
     ranked = sorted(found, key=lambda one: one[0])
-    return [(candidate, epochs, now) for _, candidate, epochs, now, may_keep in ranked if may_keep or not some_may]
+    return [standing for _, standing, may_keep in ranked if may_keep or not some_may]
 
 
 def _at_best(candidate: Candidate, found: Figures) -> Figures:

@@ -25,7 +25,7 @@ from compress.training.batches import Examples, LengthBatches, split_by_tokens
 from compress.training.finetune import HardLabels, encode_to_train
 from compress.training.loop import PART_TOKENS, TrainedModel
 from compress.tuning.candidates import SPEEDUPS
-from compress.tuning.search import ETA
+from compress.tuning.plans import ETA
 
 # Passes over the train split such that this many texts are read, from the students of benchmarks/distillation.py.
 _TEACHER_TEXTS, _TEACHER_EPOCHS = 120_000, (2, 12)
@@ -133,11 +133,11 @@ def cuts_seconds(whole: Widths, epoch_s: float, texts: int, whole_ms: float) -> 
 
 
 def words_left(teacher: Checkpoint, data: Dataset) -> int:
-    """The tokens that a smaller vocabulary would keep; all of them where the tokenizer cannot lose any."""
+    """How many tokens a smaller vocabulary would have; 0 where the tokenizer cannot lose any."""
     try:
         smaller = cut_vocabulary(teacher, texts_to_read(data, PruneConfig(vocabulary=True), ()))
     except CompressError:
-        return int(teacher.model.config.vocab_size)
+        return 0
     return int(smaller.model.config.vocab_size)
 
 

@@ -20,7 +20,7 @@ from compress.benchmark.workload import REAL, Workload, summarise
 from compress.evaluation.comparison import measure_change
 from compress.evaluation.metrics import Indicators, measure_accuracy
 from compress.machine import describe_machine
-from compress.tuning.outcome import as_points
+from compress.tuning.ending import as_points
 from compress.tuning.tries import Try
 from tests.undrawn import leave_charts_out
 

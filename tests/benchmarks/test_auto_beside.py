@@ -16,7 +16,7 @@ from benchmarks.auto_beside_table import table
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.recipes import recipe
-from compress.tuning import judge, outcome
+from compress.tuning import ending, judge
 from tests.tuning.small import search_little
 
 Cut = dict[str, Any]
@@ -24,8 +24,9 @@ Cut = dict[str, Any]
 
 def search_of(out: Path, *, layers: int = 6, speed: float = 4.0, search_s: float = 100.0) -> Any:
     """What a search says that was won by a model ``speed`` times as fast as the teacher in int8."""
-    memory = SimpleNamespace(facts={"whole": {"int8_ms": speed}})
-    ground = SimpleNamespace(memory=memory, shape=SimpleNamespace(widths=SimpleNamespace(heads=(12,) * layers)))
+    ground = SimpleNamespace(
+        times=SimpleNamespace(int8_ms=speed), shape=SimpleNamespace(widths=SimpleNamespace(heads=(12,) * layers))
+    )
     return SimpleNamespace(ground=ground, won={"latency_ms": 1.0, "search_s": search_s}, out=out)
 
 
@@ -90,7 +91,7 @@ def test_in_miniature(
     """A search that one layer of four wins, then all ways beside it."""
     search_little(monkeypatch, {"teacher-int8", "layers-1"}, full_epochs=1)
     monkeypatch.setattr(judge, "_BUDGET_S", 0.2)  # the ways are made as fast as the winner by these times
-    monkeypatch.setattr(outcome, "_SECONDS", 0.1)
+    monkeypatch.setattr(ending, "_SECONDS", 0.1)
     monkeypatch.setattr(auto_beside, "_MOST_EPOCHS", 2)
     monkeypatch.setattr(auto_beside_aim, "_AIMS_AT_MOST", 1)
     folder, results = tmp_path / "tiny" / "max_drop-100", tmp_path / "kept" / "auto_beside.jsonl"

@@ -88,6 +88,7 @@ def test_coverage_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
         ("text,good,bad\na film,0.9,0.3\n", "line 2: the probabilities sum to 1.2"),
         ("text,good,bad\na film,1.1,-0.1\n", "line 2: the probability of \"bad\" is '-0.1'; give a number from 0 to 1"),
         ("text,good,bad\na film,0.5,nan\n", "probability of \"bad\" is 'nan'"),
+        ([{"text": "a film", "answer": {"good": 10**400, "bad": 0}}], 'line 1: the probability of "good" is 1000'),
         ("text,good\na film,0.5\n", "has no column for bad"),
         ("text,answer\na film,\n", "no row has an answer"),
         ("text,answer\nanother,good\n", "no answer for any of the 3 train texts, such as 'a film'"),

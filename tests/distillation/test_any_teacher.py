@@ -115,7 +115,7 @@ def test_answers_teach_labels_by_name(foreigner: Path, data: Dataset, tmp_path: 
     corpus = Corpus(student, data, config, (), answers, tmp_path)
     own = corpus.read_by_student(Encodings.pack(student.encoder(data.train.texts)))
     rows = np.arange(len(own))
-    outputs, _ = _outputs([student], corpus, own, frozenset({"logits"}), rows)
+    outputs, _ = _outputs([(student, "")], corpus, own, frozenset({"logits"}), rows)
     assert outputs is not None
     states = outputs(rows.tolist(), Examples(own, data.train.targets(student.labels, "single_label"), None).batch(rows))
     assert student.labels == LABELS[::-1]
@@ -143,7 +143,7 @@ def test_in_altered_texts_a_teacher_reads_its_own_mask(
 def test_losses_that_compare_tokens_are_refused_for_another_tokenizer(
     tiny_torch: Path, foreigner: Path, few_data: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(CompressError, match=r"its tokenizer is not that of .*; so key\.\d+ cannot .* only soft_weight"):
+    with pytest.raises(CompressError, match=r"its tokenizer is not that of .*, so key\.\d+ cannot .* only soft_weight"):
         compress.distill(tiny_torch, few_data, tmp_path / "out", student=str(foreigner), relation_weight=1.0, **FAST)
     assert not (tmp_path / "out").exists()
 

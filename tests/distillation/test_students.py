@@ -127,72 +127,53 @@ def rebuilt(checkpoint: Checkpoint, change: Callable[[dict[str, Any]], None]) ->
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(described)))
 
 
-def refusal(teacher: Checkpoint, tokenizer: PreTrainedTokenizerFast) -> str:
-    with pytest.raises(CompressError) as caught:
-        check_tokenizers(teacher, with_tokenizer(teacher, tokenizer), STATES)
-    check_tokenizers(teacher, with_tokenizer(teacher, tokenizer), frozenset({"logits"}))
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.startswith("another: its tokenizer is not that of made here: ")
-    assert "; so hidden.1 cannot be compared token by token: choose a student with the teacher's tokenizer" in message
-    return message
+def is_refused(teacher: Checkpoint, tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Where states are compared; logits are always compared."""
+    student = with_tokenizer(teacher, tokenizer)
+    check_tokenizers(teacher, student, frozenset({"logits"}))
+    try:
+        check_tokenizers(teacher, student, STATES)
+    except CompressError as error:
+        assert str(error).startswith("another: its tokenizer is not that of made here, so hidden.1 cannot be compared ")
+        return True
+    return False
 
 
 def test_the_same_tokenizer_passes_whatever_its_limits_and_decoder(six_layers: Checkpoint) -> None:
-    def change(described: dict[str, Any]) -> None:
-        described["decoder"] = None
-
-    other = rebuilt(six_layers, change)
+    other = rebuilt(six_layers, lambda described: described.update(decoder=None))
     other.backend_tokenizer.enable_truncation(7)
     other.backend_tokenizer.enable_padding(length=9)
-    check_tokenizers(six_layers, with_tokenizer(six_layers, other), STATES)
+    assert not is_refused(six_layers, other)
     check_tokenizers(six_layers, make(six_layers), STATES)
 
 
-def test_vocabularies_of_other_sizes_are_refused_by_their_sizes(six_layers: Checkpoint) -> None:
+def test_other_vocabularies_are_refused(six_layers: Checkpoint) -> None:
     tokens = vocabulary(six_layers)
-    larger = BertTokenizer(vocab=tokens | {"zebra": len(tokens)})
-    assert f"it has {len(tokens) + 1} tokens, the teacher's {len(tokens)}" in refusal(six_layers, larger)
-
-
-def test_the_first_token_with_another_id_is_named(six_layers: Checkpoint) -> None:
-    tokens = vocabulary(six_layers)
+    assert is_refused(six_layers, BertTokenizer(vocab=tokens | {"zebra": len(tokens)}))
     swapped = tokens | {"great": tokens["good"], "good": tokens["great"]}
-    first = min("good", "great", key=lambda token: tokens[token])
-    expected = f"{first!r} has id {swapped[first]} in it, id {tokens[first]} in the teacher's"
-    assert expected in refusal(six_layers, BertTokenizer(vocab=swapped))
+    assert is_refused(six_layers, BertTokenizer(vocab=swapped))
     renamed = {"zebra" if token == "film" else token: index for token, index in tokens.items()}
-    assert f"'film' has no id in it, id {tokens['film']} in" in refusal(six_layers, BertTokenizer(vocab=renamed))
-
-
-def test_other_lower_casing_is_refused(six_layers: Checkpoint) -> None:
-    cased = BertTokenizer(vocab=vocabulary(six_layers), do_lower_case=False)
-    assert "it keeps upper case, the teacher's lower-cases" in refusal(six_layers, cased)
-    teacher = replace(six_layers, tokenizer=cased)
-    assert "it lower-cases, the teacher's keeps upper case" in refusal(teacher, six_layers.tokenizer)
+    assert is_refused(six_layers, BertTokenizer(vocab=renamed))
 
 
 @pytest.mark.parametrize(
-    ("component", "setting", "named"),
+    ("component", "setting"),
     [
-        ("normalizer", {"strip_accents": False}, "normalizer"),
-        ("pre_tokenizer", {"type": "Whitespace"}, "pre-tokenizer"),
-        ("model", {"max_input_chars_per_word": 7}, "splitting of words"),
-        ("post_processor", {"pair": []}, "post-processor"),
+        ("normalizer", {"strip_accents": False}),
+        ("normalizer", {"lowercase": False}),
+        ("pre_tokenizer", {"type": "Whitespace"}),
+        ("model", {"max_input_chars_per_word": 7}),
+        ("post_processor", {"pair": []}),
     ],
 )
-def test_other_components_are_refused_by_name(
-    six_layers: Checkpoint, component: str, setting: dict[str, Any], named: str
-) -> None:
-    other = rebuilt(six_layers, lambda described: described[component].update(setting))
-    assert f"its {named} differs" in refusal(six_layers, other)
+def test_other_components_are_refused(six_layers: Checkpoint, component: str, setting: dict[str, Any]) -> None:
+    assert is_refused(six_layers, rebuilt(six_layers, lambda described: described[component].update(setting)))
 
 
 def test_special_tokens_that_are_read_otherwise_and_another_kind_of_normalizer_are_refused(
     six_layers: Checkpoint,
 ) -> None:
-    other = rebuilt(six_layers, lambda described: described["added_tokens"][0].update(lstrip=True))
-    assert "its treatment of special tokens differs" in refusal(six_layers, other)
+    assert is_refused(six_layers, rebuilt(six_layers, lambda tokens: tokens["added_tokens"][0].update(lstrip=True)))
     other = rebuilt(six_layers, lambda _: None)
     other.backend_tokenizer.normalizer = Lowercase()
-    assert "its normalizer differs" in refusal(six_layers, other)
+    assert is_refused(six_layers, other)

@@ -45,7 +45,7 @@ def refusal(path: Path, named: Sequence[str] = (), *, pairs: bool = False) -> st
     return message.replace(f"{path.parent}/", "")
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.PARQUET", "a.JSONL"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.parquet", "a.PARQUET", "a.JSONL"])
 def test_columns_are_recognised_or_named(tmp_path: Path, name: str) -> None:
     path = write_columns(tmp_path / name.lower(), {"id": ["1"] * 4, "Sentence": TEXTS, "other": TEXTS[::-1]})
     path = path.rename(tmp_path / name)
@@ -116,6 +116,7 @@ def test_files_that_cannot_be_read_are_refused_at_once(tmp_path: Path) -> None:
         ("folder", "Is a directory"),
         ("table.csv", ".csv files are not read"),
         ("table.tsv", ".tsv files are not read"),
+        ("table.tab", ".tab files are not read"),
     ):
         (tmp_path / "folder").mkdir(exist_ok=True)
         with pytest.raises(CompressError) as caught:  # before any text is asked for

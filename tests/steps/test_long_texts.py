@@ -14,7 +14,8 @@ from compress.benchmark.rows import Row, open_row
 from compress.config import DistillConfig
 from compress.data import Dataset
 from compress.distillation.corpus import Corpus
-from compress.distillation.distill import judge
+from compress.distillation.distill import divergence_from
+from compress.distillation.teacher_cache.cache import teacher_digest
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import Checkpoint, load_classifier
@@ -137,12 +138,12 @@ def test_a_teacher_reads_its_students_windows(made: dict[str, Path], documents: 
         corpus.read_by(replace(teacher, max_length=20), own, 0)
 
 
-def test_a_students_judge_compares_pooled_answers(made: dict[str, Path], documents: Dataset, tmp_path: Path) -> None:
+def test_a_students_divergence_is_of_pooled_answers(made: dict[str, Path], documents: Dataset, tmp_path: Path) -> None:
     """It gives 0 to a student that answers whole texts as its teacher does, and more to any other."""
     teacher = load_classifier(str(made["teacher"]))
     corpus = Corpus(teacher, documents, DistillConfig(precision="fp32"), (), None, tmp_path)
     answers = predict_logits(TorchPredictor(teacher), documents.validation.texts)
-    chosen_by = judge([teacher], corpus, encode(teacher, documents.validation))
+    chosen_by = divergence_from([(teacher, teacher_digest(teacher))], corpus, encode(teacher, documents.validation))
     assert chosen_by(answers) == pytest.approx(0, abs=1e-5)
     assert chosen_by(answers[:, ::-1].copy()) > 1e-3
     assert chosen_by(np.roll(answers, 2, axis=0)) > 1e-4  # those of other texts with the same labels

@@ -115,20 +115,6 @@ def test_without_a_sound_one_there_is_a_new_start(
     assert capsys.readouterr().err.count("a damaged checkpoint") == 2
 
 
-def test_checkpoints_of_an_earlier_version_make_room_for_a_new_start(
-    checkpoints: tuple[Path, dict[str, bytes]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def as_before(folder: Path) -> None:
-        (folder / "checkpoint.json").unlink()
-        (folder / "identity").write_text("0" * 64, encoding="utf-8")
-
-    assert newest(checkpoints[0], tmp_path, as_before, 2) is None
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert "of an earlier version; starting anew" in told
-    assert not (tmp_path / "left").exists()
-
-
 def newest(checkpoints: Path, tmp_path: Path, damage: Callable[[Path], None], how_many: int) -> int | None:
     """The step that a training would go on after, with so many of the newest checkpoints damaged."""
     from accelerate import Accelerator

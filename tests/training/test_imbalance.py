@@ -17,7 +17,7 @@ from compress.modeling.checkpoint import load_classifier
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.recipes.recipe import Recipe
 from compress.runtime.predictor import predict_logits
-from compress.training.imbalance import class_weights, weighted_loss
+from compress.training.imbalance import class_weights
 from compress.training.optimization import hard_labels
 
 LABELS = ("billing", "other", "spam")
@@ -40,18 +40,16 @@ def test_in_multi_label_tasks_the_texts_with_a_label_weigh_as_much_as_those_with
 
 
 @pytest.mark.parametrize("targets", [ONE_EACH, SEVERAL], ids=["single", "multi"])
-def test_without_weights_and_focus_it_is_cross_entropy(targets: torch.Tensor) -> None:
+def test_weights_of_one_change_nothing(targets: torch.Tensor) -> None:
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
-    assert weighted_loss(logits, targets, None, 0.0) == pytest.approx(float(hard_labels(logits, targets)))
-    ones = torch.ones(3)
-    assert weighted_loss(logits, targets, ones, 0.0) == pytest.approx(float(hard_labels(logits, targets)))
+    assert hard_labels(logits, targets, torch.ones(3)) == pytest.approx(float(hard_labels(logits, targets)))
 
 
 @pytest.mark.parametrize("targets", [ONE_EACH, SEVERAL], ids=["single", "multi"])
 def test_a_labels_weight_scales_the_gradient_of_its_texts_alone(targets: torch.Tensor) -> None:
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
     plain, weighted = (
-        torch.autograd.grad(weighted_loss(logits, targets, weights, 0.0), logits)[0]
+        torch.autograd.grad(hard_labels(logits, targets, weights), logits)[0]
         for weights in (torch.ones(3), torch.tensor([1.0, 5.0, 1.0]))
     )
     if targets.ndim == 1:
@@ -65,10 +63,10 @@ def test_a_labels_weight_scales_the_gradient_of_its_texts_alone(targets: torch.T
 def test_the_focal_loss_takes_from_sure_answers_most(targets: torch.Tensor) -> None:
     right = torch.nn.functional.one_hot(targets, 3).float() if targets.ndim == 1 else targets
     sure = (8 * (2 * right - 1)).requires_grad_()
-    shares = [float(weighted_loss(scale * sure, targets, None, 2.0) / hard_labels(scale * sure, targets))
+    shares = [float(hard_labels(scale * sure, targets, None, 2.0) / hard_labels(scale * sure, targets))
               for scale in (0.1, 1.0)]  # fmt: skip
     assert shares[1] < 1e-4 < shares[0] < 1
-    gradient = torch.autograd.grad(weighted_loss(20 * sure, targets, None, 0.5), sure)[0]
+    gradient = torch.autograd.grad(hard_labels(20 * sure, targets, None, 0.5), sure)[0]
     assert gradient.isfinite().all()
 
 
@@ -76,9 +74,12 @@ def test_the_focal_loss_takes_from_sure_answers_most(targets: torch.Tensor) -> N
     ("content", "message"),
     [
         ({"biling": 2}, 'has the label "biling", which the data does not have'),
-        ({"spam": 0}, 'weight of "spam" must be a number above 0, got 0'),
-        ({"spam": True}, "above 0, got true"),
-        ({"spam": float("nan")}, "above 0, got NaN"),
+        ({"spam": 0}, 'weight of "spam" must be a number from 1e-6 to 1e6, got 0'),
+        ({"spam": True}, "to 1e6, got true"),
+        ({"spam": float("nan")}, "to 1e6, got NaN"),
+        ({"spam": 1e300}, r"to 1e6, got 1e\+300"),  # infinity in float32
+        ({"spam": 1e-300}, "to 1e6, got 1e-300"),  # and 0
+        ({"spam": 10**400}, "to 1e6, got 1000"),
         ([1, 2, 3], r'must be an object of weights by label, such as \{"billing": 2.0\}'),
         (None, "must be balanced or a file; .*: No such file"),
     ],

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import pytest
 
 from compress.benchmark import interleave
-from compress.tuning import candidates, judge, outcome, planner
+from compress.tuning import candidates, ending, judge, planner
 from compress.workers import timing
 
 
@@ -18,5 +18,5 @@ def search_little(patch: pytest.MonkeyPatch, names: Collection[str], full_epochs
     patch.setattr(timing, "_UNTIMED_S", 0.0)
     patch.setattr(judge, "_BUDGET_S", 0.02)
     patch.setattr(interleave, "_ROUNDS_AT_LEAST", 2)
-    patch.setattr(outcome, "_SECONDS", 0.02)
-    patch.setattr(outcome, "_MOST_MEASURED", 1)
+    patch.setattr(ending, "_SECONDS", 0.02)
+    patch.setattr(ending, "_MOST_MEASURED", 1)

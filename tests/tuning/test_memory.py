@@ -9,6 +9,7 @@ import pytest
 
 from compress.errors import CompressError
 from compress.folder import SEARCH
+from compress.modeling.widths import Cut
 from compress.new_folder import LOCK, growing_folder
 from compress.tuning.memory import Memory, check_folder
 from compress.tuning.tries import Try
@@ -24,19 +25,21 @@ def begun(folder: Path, about: dict[str, Any], asked: dict[str, Any], *, forget:
 
 def test_what_was_found_is_there_again_but_for_what_failed(tmp_path: Path) -> None:
     first = begun(tmp_path, ABOUT, {"max_drop": 1})
-    assert first.fact("epoch_s", lambda: 3.0) == 3.0
+    with first.finding("words"):
+        first.facts.words, first.facts.epoch_s[32], first.facts.cuts = 3, 1.5, {4.5: Cut([[0]], [[1, 2]])}
     first.add(Try("cut", 2, ms_ci95=(1.0, 2.0), seconds=5.0))
     first.add(Try("both", 0, failed="it does not pay", final=True, seconds=7.0))
     first.add(Try("layers-1", 2, failed="no room", seconds=10.0))
     again = begun(tmp_path, ABOUT, {"max_drop": 1})
     assert again.tries == first.tries[:2]  # what is left out for good has no second try, and counts
-    assert again.fact("epoch_s", lambda: 4.0) == 3.0
+    assert again.facts == first.facts
     assert again.spent_s == pytest.approx(22, abs=1)  # with what the failed one took
     assert begun(tmp_path, ABOUT, {"max_drop": 1}).spent_s == again.spent_s
     before = (tmp_path / SEARCH).read_bytes()
     other = Memory(tmp_path, ABOUT, {"max_drop": 2})
     assert other.spent_s == 0
-    other.fact("words", lambda: 5)
+    with other.finding("words"):
+        other.facts.words = 5
     Memory(tmp_path, ABOUT, {}, forget=True)
     assert (tmp_path / SEARCH).read_bytes() == before  # what has not begun changes nothing
 
@@ -45,7 +48,8 @@ def test_what_comes_before_the_tries_is_counted_by_itself_and_anew_where_somethi
     tmp_path: Path,
 ) -> None:
     first = begun(tmp_path, ABOUT, {"max_drop": 1})
-    first.fact("cuts", lambda: sleep(0.02))
+    with first.finding("cuts"):
+        sleep(0.02)
     first.add(Try("cut", 2, seconds=5.0))
     first.add(Try("gone", 2, seconds=7.0))
     assert first.spent_s - 12 == pytest.approx(first.spent_before_tries_s)
@@ -82,7 +86,16 @@ def test_what_a_kill_at_the_beginning_leaves_is_of_a_search_and_other_files_are_
 
 
 @pytest.mark.parametrize(
-    "content", [["about", "tries"], {"about": 1, "tries": []}, {"about": {}, "tries": [{"ms": "fast"}]}, "{"]
+    "content",
+    [
+        ["about", "tries"],
+        {"about": 1, "tries": []},
+        {"about": {}, "tries": [{"ms": "fast"}]},
+        {"about": {}, "tries": [], "facts": {"whole": {"int8_ms": 1.0}}},
+        {"about": {}, "tries": [], "facts": {"cuts": {"2.0": {"heads": 1}}}},
+        {"about": {}, "tries": [], "facts": {"teacher": {}}},
+        "{",
+    ],
 )
 def test_a_file_of_another_shape_is_refused_in_one_line(content: Any, tmp_path: Path) -> None:
     (tmp_path / SEARCH).write_text(content if isinstance(content, str) else json.dumps(content))

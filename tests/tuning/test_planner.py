@@ -16,9 +16,9 @@ from compress.tuning import planner
 from compress.tuning.candidates import Candidate, candidates_of
 from compress.tuning.cascades import most_pairs
 from compress.tuning.ground import Ground
-from compress.tuning.memory import Memory
+from compress.tuning.memory import Memory, WholeTimes
 from compress.tuning.planner import Planner
-from compress.tuning.search import Costs
+from compress.tuning.plans import Costs
 from compress.tuning.teacher import teacher_settings
 from compress.tuning.tries import Try
 
@@ -52,8 +52,8 @@ def test_hours_are_refused_below_the_number_that_is_said_and_at_no_other(
         epochs = int(rng.integers(1, 20))
         monkeypatch.setattr(planner, "cuts_seconds", lambda *_, cuts_s=cuts_s: cuts_s)
         monkeypatch.setattr(planner, "full_epochs", lambda _, epochs=epochs: epochs)
-        facts["epoch_32_s"] = epoch_s
-        facts |= {"whole": {"try_s": try_s, "int8_ms": 1.0, "teacher_ms": 2.0}} if rng.random() < 0.5 else {}
+        facts.epoch_s = {32: epoch_s}
+        facts.whole = WholeTimes(2.0, 1.0, 1.0, try_s) if rng.random() < 0.5 else None
         here = replace(ground, bare=bool(rng.random() < 0.5))
         needed = refused(here, AutoConfig(**limits, hours=1e-9))
         assert needed is not None
@@ -61,7 +61,6 @@ def test_hours_are_refused_below_the_number_that_is_said_and_at_no_other(
         assert refused(here, AutoConfig(**limits, hours=needed * (1 - 1e-9))) == needed
         for hours in needed * 10 ** rng.uniform([-share, 0], [0, share]):
             assert refused(here, AutoConfig(**limits, hours=hours)) == (needed if hours < needed else None)
-        facts.pop("whole", None)
 
 
 def test_students_are_priced_at_their_own_batch_size_and_the_teacher_at_its(
@@ -70,16 +69,36 @@ def test_students_are_priced_at_their_own_batch_size_and_the_teacher_at_its(
     monkeypatch.setattr(planner, "student_batch", lambda _: 128)
     monkeypatch.setattr(planner, "cuts_seconds", lambda *_: 0.0)
     facts = ground.memory.facts
-    facts |= {"epoch_32_s": 100.0, "epoch_128_s": 50.0}
+    facts.epoch_s, facts.whole = {32: 100.0, 128: 50.0}, None
     took = []
     for bare in (False, True):
         here = Planner(replace(ground, bare=bare))
+        facts.estimated_s = None
         here.tell()
-        took.append(facts["estimated_s"])
+        took.append(facts.estimated_s or 0.0)
         costs, texts, validated = here.costs(), len(ground.data.train), len(ground.choosing)
         assert costs.epoch_s == pytest.approx(50 * (1 + 2 / 3 * validated / texts))  # with its two validations
         assert costs.answers_s == pytest.approx(50 / 3 * (texts + validated) / texts)
     assert took[1] - took[0] == pytest.approx(100 * teacher_settings(ground.data)["epochs"])
+
+
+def test_the_estimate_is_the_one_before_anything_was_done_also_of_a_search_that_goes_on(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(planner, "cuts_seconds", lambda *_: 12.0)
+
+    def estimated_s(**asked: Any) -> float:
+        memory = Memory(tmp_path, {}, asked)
+        memory.facts.epoch_s = {32: 60.0}
+        Planner(replace(ground, memory=memory)).tell()
+        memory.begin()
+        memory.add(Try("teacher-int8", 0, seconds=1e5))
+        assert memory.facts.estimated_s is not None
+        return memory.facts.estimated_s
+
+    first = estimated_s(max_drop=1.0)
+    assert estimated_s(max_drop=1.0) == first < 1e5
+    assert estimated_s(max_drop=2.0) > 1e5  # another ask has its own
 
 
 @pytest.mark.parametrize(("cuts_s", "told"), [(12.0, False), (7200.0, True)])
@@ -88,8 +107,8 @@ def test_that_cuts_take_too_long_is_said_where_they_do(
 ) -> None:
     """And not where an epoch takes so long that no student is tried."""
     monkeypatch.setattr(planner, "cuts_seconds", lambda *_: cuts_s)
-    monkeypatch.setitem(ground.memory.facts, "epoch_32_s", 1e5)
-    monkeypatch.setitem(ground.memory.facts, "whole", {"try_s": 1.0, "int8_ms": 1.0, "teacher_ms": 2.0})
+    monkeypatch.setattr(ground.memory.facts, "epoch_s", {32: 1e5})
+    monkeypatch.setattr(ground.memory.facts, "whole", WholeTimes(2.0, 1.0, 1.0, 1.0))
     Planner(replace(ground, config=AutoConfig(max_drop=1.0, hours=1.0))).plan()
     said = capsys.readouterr().err
     assert "there is no time for a student" in said
@@ -102,8 +121,8 @@ def test_that_cuts_leave_no_time_for_a_student_is_said_too(
     """They keep to their part of the hours, but what is left would not do."""
     monkeypatch.setattr(planner, "cuts_seconds", lambda *_: 1199.0)
     monkeypatch.setattr(planner, "full_epochs", lambda _: 20)
-    monkeypatch.setitem(ground.memory.facts, "epoch_32_s", 650.0)
-    monkeypatch.setitem(ground.memory.facts, "whole", {"try_s": 60.0, "int8_ms": 1.0, "teacher_ms": 2.0})
+    monkeypatch.setattr(ground.memory.facts, "epoch_s", {32: 650.0})
+    monkeypatch.setattr(ground.memory.facts, "whole", WholeTimes(2.0, 1.0, 1.0, 60.0))
     wanted = Planner(replace(ground, config=AutoConfig(max_drop=1.0, hours=1.0))).plan()
     assert len(wanted.candidates) > 1
     assert not any(each.command == "prune" for each in wanted.candidates)
@@ -115,8 +134,8 @@ def test_time_that_tries_leave_over_is_for_a_larger_plan_until_there_is_none(
 ) -> None:
     monkeypatch.setattr(planner, "cuts_seconds", lambda *_: 1e9)
     monkeypatch.setattr(planner, "full_epochs", lambda _: 20)
-    monkeypatch.setitem(ground.memory.facts, "epoch_32_s", 60.0)
-    monkeypatch.setitem(ground.memory.facts, "whole", {"try_s": 60.0, "int8_ms": 1.0, "teacher_ms": 2.0})
+    monkeypatch.setattr(ground.memory.facts, "epoch_s", {32: 60.0})
+    monkeypatch.setattr(ground.memory.facts, "whole", WholeTimes(2.0, 1.0, 1.0, 60.0))
     here = Planner(replace(ground, config=AutoConfig(max_drop=1.0, hours=0.5)))
     first, learned = here.plan(), Costs(epoch_s=30.0, other_s=15.0)
     made = [Try(each.title, first.rungs[0] if each.command else 0) for each in first.candidates]

@@ -8,7 +8,8 @@ import pytest
 from compress.modeling.widths import Architecture, Cut, Widths
 from compress.tuning.candidates import Candidate, Whole, candidates_of, depths, likeliest
 from compress.tuning.goals import Goals
-from compress.tuning.search import Costs, Lengths, Plan, larger_plan, next_try, plan, smallest_plan
+from compress.tuning.plans import Costs, Lengths, Plan, larger_plan, plan, smallest_plan
+from compress.tuning.search import next_try
 from compress.tuning.tries import Try, best, figures, front, settled
 
 MINILM = Architecture("bert", 384, 32, 30522, 512, 2, 77, "gelu")

@@ -1,13 +1,19 @@
-"""What an epoch takes is measured once the device has set itself up."""
+"""What is measured of the teacher before the search: an epoch, and the tokens that it could do without."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from compress.modeling.checkpoint import load_classifier
+from compress.modeling.widths import Architecture, Widths
 from compress.tuning import teacher
-from compress.tuning.teacher import epoch_seconds
+from compress.tuning.candidates import Whole, candidates_of
+from compress.tuning.teacher import epoch_seconds, words_left
 from tests.tiny import read
 
 
@@ -39,3 +45,14 @@ def test_what_a_new_shape_of_a_batch_costs_once_is_no_part_of_an_epoch(
     whole.register_forward_pre_hook(run, with_kwargs=True)
     assert epoch_seconds(model, data, 32) == pytest.approx(len(data.train) / 1000)
     assert len(shapes) > 1
+
+
+def test_where_the_tokenizer_cannot_lose_tokens_no_candidate_is_to_lose_any(tiny_torch: Path, tiny_data: Path) -> None:
+    whole = load_classifier(str(tiny_torch))
+    shape = Whole(Architecture.of(whole.model), Widths.of(whole.model), most_mb=1e-6)
+    words = Tokenizer(WordLevel(whole.tokenizer.get_vocab(), unk_token="[UNK]"))
+    other = replace(whole, tokenizer=PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]"))
+    data = read(tiny_data)
+    for model, cut in ((whole, True), (other, False)):
+        found = candidates_of(replace(shape, words=words_left(model, data)), {})
+        assert {each.cuts_words for each in found} == {cut}

@@ -69,15 +69,6 @@ class Cache:
         self.root = root
         self.folder = root / f"{teacher[:16]}-{precision}"
 
-    def other_maker(self, keys: Keys) -> str | None:
-        """Who computed states of any of these texts, if another teacher did, or this one in another precision."""
-        for other in self.root.glob("*-*/"):
-            for shard in find_shards(other, LOGITS) if other != self.folder else ():
-                if is_sound(shard, INDEX) and (find(open_array(shard, INDEX), keys) >= 0).any():
-                    same = other.name.split("-")[0] == self.folder.name.split("-")[0]
-                    return "in another precision" if same else "by another teacher"
-        return None
-
     @contextmanager
     def locked(self) -> Iterator[None]:
         """One process at a time computes and writes; the unfinished shard of a killed process is removed."""

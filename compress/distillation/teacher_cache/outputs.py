@@ -155,10 +155,8 @@ class _Writer:
         remedy = "free some space, or choose another folder with --teacher-cache"
         if len(self.widths) > 1:
             remedy += ", or a smaller --cache-gb"
-        for number, rows in enumerate(rows for rows in chunks if len(rows)):
+        for rows in (rows for rows in chunks if len(rows)):
             keys = text_keys(self.encodings, rows)
-            if number == 0 and (maker := self.cache.other_maker(keys)):
-                say(f"teacher cache: the answers in {self.cache.root} were made {maker}; computing them again")
             with self.cache.room_for(left_bytes, remedy), self.cache.locked():
                 self.look_up(rows, keys)  # another process may have written them meanwhile
                 lacking = self.missing(rows)
