@@ -1,6 +1,7 @@
 """A recipe: the data and the steps of a pipeline, as a YAML or TOML file that editors can check against a schema."""
 
 import json
+import re
 import tomllib
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
@@ -76,17 +77,28 @@ class Recipe(Settings):
     def _names_are_free_and_inputs_come_first(self) -> Self:
         for name in _RESERVED & self.steps.keys():
             raise ValueError(f"cannot have a step named {name}; that name is taken in the output folder")
-        for where, model, earlier in self.models():
-            if model in self.steps and model not in earlier:
-                raise ValueError(f"{where} names {model}, which is not an earlier step; move it up")
+        for name, field, model in self.models():
+            where = f"steps.{name}.{field} names {model}"
+            if model == name and not self.starts_afresh(name):
+                raise ValueError(f"{where}, the step itself; name an earlier step, a folder or a hub id")
+            if model != name and model in self.steps and model not in self.earlier(name):
+                raise ValueError(f"{where}, which is not an earlier step; move it up")
         return self
 
-    def models(self) -> Iterator[tuple[str, str, list[str]]]:
-        """Each model that a step names: where it does so, the model, and the steps before it."""
-        names = list(self.steps)
-        for number, (name, step) in enumerate(self.steps.items()):
+    def models(self) -> Iterator[tuple[str, str, str]]:
+        """Each model that a step names: the step, its setting and the model."""
+        for name, step in self.steps.items():
             for field, models in step.named(Names.MODEL).items():
-                yield from ((f"steps.{name}.{field}", model, names[:number]) for model in models)
+                yield from ((name, field, model) for model in models)
+
+    def earlier(self, name: str) -> list[str]:
+        """The steps before this one: those whose folders it may read, by their names."""
+        names = list(self.steps)
+        return names[: names.index(name)]
+
+    def starts_afresh(self, name: str) -> bool:
+        """Whether the step is made of a model of the hub as a rule, after which it may well be called."""
+        return self.steps[name].command == "finetune"
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -99,7 +111,7 @@ def read_recipe(path: Path) -> Recipe:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         raise CompressError(f"{path}: {_explain(error)}") from None
-    steps = {name: _located(step, path.parent, recipe.steps) for name, step in recipe.steps.items()}
+    steps = {name: _located(step, path.parent, recipe.earlier(name)) for name, step in recipe.steps.items()}
     located = recipe.model_copy(update={"data": _located(recipe.data, path.parent, ()), "steps": steps})
     _refuse_misspelt(located, path)
     return located
@@ -189,7 +201,13 @@ def _located(settings: Settings, folder: Path, steps: Collection[str]) -> Settin
 
 def _refuse_misspelt(recipe: Recipe, path: Path) -> None:
     """A misspelt step's name would be taken for a hub id, which fails only when its turn comes, hours later."""
-    for where, model, earlier in recipe.models():
-        near = get_close_matches(model, earlier, n=1, cutoff=0.8)
-        if near and model not in earlier and not Path(model).exists():
-            raise CompressError(f"{path}: {where}: there is no step {model}; did you mean {near[0]}?")
+    for name, field, model in recipe.models():
+        near = [] if recipe.starts_afresh(name) else get_close_matches(model, recipe.earlier(name), n=1, cutoff=0.8)
+        if near and not _with_words_added(model, near[0]) and not Path(model).exists():
+            raise CompressError(f"{path}: steps.{name}.{field}: there is no step {model}; did you mean {near[0]}?")
+
+
+def _with_words_added(*names: str) -> bool:
+    """Whether one of two names is the other with more before or behind, or both are equal; no slip of a finger."""
+    shorter, longer = sorted(names, key=len)
+    return re.search(rf"\b{re.escape(shorter)}\b", longer) is not None

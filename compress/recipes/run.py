@@ -54,9 +54,9 @@ def run(
 def _run(recipe: Recipe, state: "RunState") -> dict[str, StepResult]:
     watch, done = Stopwatch(), {}
     rows = _prepare_data(recipe.data, state)
-    for number, (name, wanted) in enumerate(recipe.steps.items(), start=1):
+    for number, name in enumerate(recipe.steps, start=1):
         title = f"[{number}/{len(recipe.steps)}] {name}"
-        step = _resolved(wanted, recipe, state.folder)
+        step = _resolved(name, recipe, state.folder)
         takes_data = STEPS[step.command].takes_data
         fingerprint = _fingerprint(step, rows if takes_data else None)
         if state.is_fresh(name, fingerprint):
@@ -80,14 +80,15 @@ def _run(recipe: Recipe, state: "RunState") -> dict[str, StepResult]:
     return done
 
 
-def _resolved(step: Step, recipe: Recipe, folder: Path) -> Step:
+def _resolved(name: str, recipe: Recipe, folder: Path) -> Step:
     """The step with the folders of earlier steps for their names, and with the recipe's seed if it has none."""
+    step, earlier = recipe.steps[name], recipe.earlier(name)
     inherited: dict[str, Any] = {"seed": recipe.seed}
     if (getattr(step, "unlabeled", None) or getattr(step, "teacher_answers", None)) and recipe.data.text:
         inherited["unlabeled_text"] = recipe.data.text
     lacking = set(type(step).model_fields) - step.model_fields_set
     step = step.model_copy(update={name: value for name, value in inherited.items() if name in lacking})
-    return step.renamed(lambda model: str(folder / model) if model in recipe.steps else model, Names.MODEL)
+    return step.renamed(lambda model: str(folder / model) if model in earlier else model, Names.MODEL)
 
 
 def _fingerprint(step: Step, data: list[str] | None) -> str:
