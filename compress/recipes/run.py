@@ -147,12 +147,12 @@ class RunState:
         self._steps: dict[str, dict[str, str]] = {}
         if not (folder / STATE).exists():
             write_whole(folder / STATE, "{}\n")  # marks the folder as a run's
-        if not forget:
-            try:
-                remembered = parse_json((folder / STATE).read_bytes()).get("steps", {})
-                self._steps = {name: dict(entry) for name, entry in remembered.items()}
-            except (ValueError, AttributeError, TypeError):
-                say(f"{folder / STATE}: damaged, every step runs again")
+        try:
+            remembered = parse_json((folder / STATE).read_bytes()).get("steps", {})
+            # What is forgotten is made again; by the names alone it is still known which folders are a run's own.
+            self._steps = {name: {} if forget else dict(entry) for name, entry in remembered.items()}
+        except (ValueError, AttributeError, TypeError):
+            say(f"{folder / STATE}: damaged, every step runs again")
 
     def is_fresh(self, name: str, fingerprint: str) -> bool:
         """Whether the folder ``name`` is whole, unchanged, and was made from inputs with this ``fingerprint``."""
