@@ -87,6 +87,10 @@ class QuantizeConfig(ThreadsConfig):
             raise ValueError(f"activations are static for {self.for_}, got {self.activations}; leave activations out")
         return self
 
+    def without_effect(self) -> set[str]:
+        """As for any step, but what is the faster of two is measured with ``threads``."""
+        return super().without_effect() - ({"threads"} if len(self.kinds) > 1 else set())
+
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of activations to try."""
