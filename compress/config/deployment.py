@@ -146,3 +146,12 @@ class BenchConfig(Settings):
     metric: Metric | None = setting(
         None, "what to report; f1 is of the second of two labels; default: accuracy, or macro_f1 for multi-label"
     )
+
+    @model_validator(mode="after")
+    def _backends_suit_the_device(self) -> Self:
+        for backend in self.backends:
+            if self.device == "cpu" and {"tf32", "fp16", "graphs"} & set(backend.split("-")):
+                raise ValueError(f"cannot run {backend} on a CPU; give device cuda, or backends torch or torch-bf16")
+            if self.device == "cuda" and backend == "openvino":
+                raise ValueError("cannot run openvino on a GPU; leave it out of backends, or give device cpu")
+        return self

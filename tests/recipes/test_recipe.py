@@ -175,6 +175,22 @@ def test_reader_and_schema_refuse_the_same(tmp_path: Path, raw: dict[str, Any]) 
         (recipe_with(step="prune", heads=2), ["steps.teacher", "prune.heads", "at least 0 and below 1", "got 2"]),
         (recipe_with(step="bench", model=..., models=[]), ["steps.teacher", "bench.models", "at least 1"]),
         (recipe_with(step="bench", model=..., models=["a"], batch=[0]), ["steps.teacher", "bench.batch"]),
+        (
+            recipe_with(step="bench", model=..., models=["a"], backends=["torch", "torch-fp16"]),
+            ["steps.teacher: bench cannot run torch-fp16 on a CPU; give device cuda"],
+        ),
+        (
+            recipe_with(step="bench", model=..., models=["a"], backends="torch-varlen-bf16-graphs"),
+            ["bench cannot run torch-varlen-bf16-graphs on a CPU"],
+        ),
+        (
+            recipe_with(step="bench", model=..., models=["a"], backends="openvino", device="cuda"),
+            ["steps.teacher: bench cannot run openvino on a GPU", "device cpu"],
+        ),
+        (
+            recipe_with(step="distill", model=..., teacher="t", soft_weight=0, hard_weight=0),
+            ["steps.teacher: distill has nothing to learn from", "its weights are all 0", "relation_weight"],
+        ),
         (recipe_with() | {"data": {"text": ["a"]}}, ["data.data is required"]),
         (recipe_with() | {"data": {"data": "d", "column": "a"}}, ["data.column is not a setting", "label"]),
         (recipe_with() | {"seed": -1}, ["recipe.seed", "at least 0", "got -1"]),
