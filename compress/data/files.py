@@ -123,7 +123,8 @@ def _decode(path: Path, content: bytes, encoding: str | None) -> str:
             place, reason = f"{path}, line {line}", f"byte 0x{content[error.start]:02x} at offset {error.start}"
         raise CompressError(
             f"{place}: not {'UTF-8' if name.startswith('utf-8') else name} ({reason}); "
-            f"find the encoding that it was saved in and pass it, for example --encoding cp1252"
+            "save it in UTF-8 or, where it holds the data, pass the encoding that it was saved in, for example "
+            "--encoding cp1252"
         ) from None
     if "\0" in text[:1_000].partition("\n")[0]:
         raise CompressError(
