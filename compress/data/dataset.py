@@ -146,17 +146,10 @@ class Dataset:
 
 
 def write_dataset(dataset: Dataset, folder: Path) -> None:
-    """Write ``train.jsonl``, ``validation.jsonl`` and ``test.jsonl``, from which the same data set is read back.
-
-    Raises:
-        CompressError: the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, split in dataset.splits.items():
-            (folder / f"{name}.jsonl").write_text(_jsonl(split, dataset.task), encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise CompressError(f"{folder}: {error.strerror}; choose a folder that can be written") from None
+    """Write ``train.jsonl``, ``validation.jsonl`` and ``test.jsonl``, from which the same data set is read back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, split in dataset.splits.items():
+        (folder / f"{name}.jsonl").write_text(_jsonl(split, dataset.task), encoding="utf-8", newline="\n")
 
 
 def _jsonl(split: Split, task: str) -> str:
