@@ -62,7 +62,7 @@ def find_tables(config: DataConfig) -> Found:
         split: [local_path(name)] for split, name in given.items() if name is not None
     }
     tables: dict[SplitName, list[Table]] = {}
-    path = local_path(config.data)
+    path = local_path(config.data, "--data")
     folder = _list_folder(path)
     contents: dict[str, str] = {}
     if config.data == BBC_NEWS:

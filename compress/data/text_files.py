@@ -144,10 +144,10 @@ def refuse_other_width(place: str, names: Sequence[str], fields: Sequence[str], 
 def _tabulate(path: Path, records: Iterable[Record], remedy: str) -> Table:
     """The column names and the rows below them; unnamed columns are left out."""
     rows = iter(records)
-    _, header = next(rows, (0, []))
+    first, header = next(rows, (0, []))
     if not header:
         raise CompressError(f"{path}: the file is empty; it needs a line of column names, then rows")
-    refuse_duplicates(f"{path}, line 1", [name for name in header if name.strip()])
+    refuse_duplicates(f"{path}, line {first}", [name for name in header if name.strip()])
     numbers: list[int] = []
     values: list[list[str]] = []
     for number, fields in rows:

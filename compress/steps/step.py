@@ -206,7 +206,8 @@ def data_step(
 ) -> Iterator[DataJob[Config]]:
     """A job with data: ``settings`` may hold those of the data too (``text``, ``label``, ...)."""
     source, own = split_settings(settings, data)
-    with step(kind, own, out, overwrite, (*inputs, *chain(*source.sources().values()))) as job:
+    files = [local_path(name, f"--{setting}") for setting, names in source.sources().items() for name in names]
+    with step(kind, own, out, overwrite, (*inputs, *files)) as job:
         yield DataJob(job.config, job.folder, job.out, job.watch, source)
 
 
