@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
-from functools import cache
 from reprlib import Repr
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -115,7 +114,6 @@ class Effect(Enum):
     """What a setting does to the step's result, where that is not the usual. Also a part of its type."""
 
     NONE = "it says how to compute, not what: a finished step stays as it is when it changes"
-    DRY_RUN = "where it is true, the step writes nothing"
 
 
 class Settings(BaseModel):
@@ -138,11 +136,12 @@ class Settings(BaseModel):
     @classmethod
     def marked(cls, *marks: Names | Effect) -> set[str]:
         """The settings with any of these marks, by name."""
-        return set(_marked(cls, marks))
+        fields = cls.model_fields.items()
+        return {name for name, field in fields if any(mark in marks for mark in field.metadata)}
 
     def named(self, *kinds: Names) -> dict[str, list[str]]:
         """What the settings name of these kinds, by setting."""
-        given = {name: getattr(self, name) for name in type(self).model_fields if name in self.marked(*kinds)}
+        given = {name: getattr(self, name) for name in self.marked(*kinds)}
         return {name: one_or_more(value) for name, value in given.items() if value is not None}
 
     def renamed(self, rename: Callable[[str], str], *kinds: Names) -> Self:
@@ -158,17 +157,6 @@ class Settings(BaseModel):
     def without_effect(self) -> set[str]:
         """The settings that the step's result does not depend on, by name."""
         return self.marked(Effect.NONE)
-
-    @property
-    def is_dry_run(self) -> bool:
-        """Whether the step is to write nothing."""
-        return any(getattr(self, name) for name in self.marked(Effect.DRY_RUN))
-
-
-@cache
-def _marked(settings: type[Settings], marks: tuple[Names | Effect, ...]) -> frozenset[str]:
-    fields = settings.model_fields.items()
-    return frozenset(name for name, field in fields if any(mark in marks for mark in field.metadata))
 
 
 class DataConfig(Settings):

@@ -14,7 +14,7 @@ import yaml
 from annotated_types import Len
 from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 
-from compress.config import DataConfig, Effect, Names, Settings, explain
+from compress.config import DataConfig, Names, Settings, explain
 from compress.config.settings import Seed, one_or_more, shown
 from compress.errors import CompressError
 from compress.paths import local_path
@@ -39,8 +39,8 @@ def _step_class(spec: StepSpec) -> type[Settings]:
             if model.many
             else (Annotated[str, Names.MODEL], Field(description=_MODEL))
         )
-    for name in spec.settings.marked(Effect.DRY_RUN):
-        fields[name] = (Literal[False], Field(default=False, description="a recipe's steps write their folders"))
+    if "dry_run" in spec.settings.model_fields:
+        fields["dry_run"] = (Literal[False], Field(default=False, description="a recipe's steps write their folders"))
     name = f"{spec.name.capitalize()}Step"
     return create_model(name, __base__=spec.settings, __doc__=f"{spec.name}, in a recipe.", **fields)
 
@@ -52,7 +52,6 @@ else:
     Step = Annotated[reduce(or_, STEP_CLASSES.values()), Field(discriminator="step")]
 StepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 _RESERVED = {"data", "run.json"}
-_DEEPEST = 50  # tables in tables; a recipe has four
 
 
 def _data_by_name(value: object) -> object:
@@ -125,18 +124,8 @@ def json_schema() -> str:
 class _OnceEach(yaml.SafeLoader):
     """Refuses a key that comes twice, as TOML does; YAML would take the later one and say nothing.
 
-    Also a key that YAML does not read as text, such as ``on`` or ``100``, and nesting that would keep it busy.
+    Also a key that YAML does not read as text, such as ``on`` or ``100``.
     """
-
-    _depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            raise yaml.MarkedYAMLError(problem="too deeply nested", problem_mark=self.get_mark())
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()

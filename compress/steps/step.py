@@ -114,8 +114,7 @@ class Job(Generic[Config]):
 
     def result(self, metrics: Mapping[str, Any]) -> StepResult:
         """What the step returns."""
-        written = not self.config.is_dry_run
-        return StepResult(self.config.command, self.out, self.watch.seconds, metrics, written)
+        return StepResult(self.config.command, self.out, self.watch.seconds, metrics, not _is_dry_run(self.config))
 
     def _about(self) -> dict[str, Any]:
         return {}
@@ -184,8 +183,13 @@ def step(
         _check_tracker(config.track)
     sources = tuple(map(local_path, (*inputs, *chain(*config.sources().values()))))
     threads = torch_threads(config.threads) if isinstance(config, ThreadsConfig) else nullcontext()
-    with _folder(place, overwrite, sources, temporary=config.is_dry_run or not is_main_process()) as folder, threads:
+    with _folder(place, overwrite, sources, temporary=_is_dry_run(config) or not is_main_process()) as folder, threads:
         yield Job(config, folder, place, watch)
+
+
+def _is_dry_run(config: Settings) -> bool:
+    """Whether the step is to write nothing; prune alone can be asked for that."""
+    return bool(getattr(config, "dry_run", False))
 
 
 def split_settings(settings: Mapping[str, Any], data: str | Path) -> tuple[DataConfig, dict[str, Any]]:

@@ -210,7 +210,7 @@ def test_reader_and_schema_refuse_the_same(tmp_path: Path, raw: dict[str, Any]) 
         ("data: a\n? [b, c]\n: d\n", ["a name is a list or a table", "line 2"]),
         ("data: 2026-02-30\n", ["not valid yaml (day is out of range for month)"]),
         ("data: !!bool maybe\n", ["not valid yaml"]),
-        pytest.param("data: " + "[" * 300, ["not valid yaml (too deeply nested", "line 1"], id="deep"),
+        pytest.param("data: " + "[" * 1_000, ["not valid yaml (too deeply nested)"], id="deep"),
         (recipe_with(model="a\0b"), ["'a\\x00b': no file can have this name"]),
         pytest.param(recipe_with(model="x" * 300), ["no file can have this name"], id="a long name"),
         pytest.param(recipe_with(model="a/" * 2040), ["no file can have this name"], id="a long path"),
