@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, model_validator
 
-from compress.config.settings import Counts, Metric, Names, Seed, Settings, ThreadsConfig, as_list, setting
+from compress.config.settings import Counts, Names, Seed, Settings, ThreadsConfig, as_list, setting
+from compress.task import Metric
 
 _Torch = Literal["torch", "torch-bf16", "torch-compiled", "torch-bf16-compiled"]
 _TorchGpu = Literal["torch-tf32", "torch-fp16", "torch-tf32-compiled", "torch-fp16-compiled"]

@@ -7,8 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
-from reprlib import Repr
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import (
@@ -26,6 +25,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from compress.errors import CompressError
+from compress.formatting import shown
 
 
 def _split_commas(value: object) -> object:
@@ -90,7 +90,6 @@ Seed = Annotated[int, Ge(0), Le(2**31 - 1)]
 # Whole ones are shown, and compared with those of earlier runs, as 3 and not as 3.0.
 Epochs = Annotated[float, AfterValidator(_int_if_whole), PlainSerializer(lambda epochs: epochs)]
 LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)], BeforeValidator(_split_commas)]
-Metric = Literal["accuracy", "macro_f1", "f1"]
 OwnFunction = Annotated[
     ImportString[Callable[..., Any]],
     WrapValidator(_imported),
@@ -191,15 +190,6 @@ class ThreadsConfig(Settings):
     )
 
 
-_SHORT = Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
-
-
-def shown(value: object) -> str:
-    """What was given, in short: a few lines of YAML can stand for a billion values."""
-    return _SHORT.repr(value)
-
-
 def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | str, ...]) -> str:
     """One line for a mistake: the setting, what is allowed, what was given, what the setting is for."""
     if not place:  # a rule over several settings
@@ -212,7 +202,7 @@ def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | st
     field = fields[name]
     if error["type"] == "missing":
         return f"{where} is required: {field.description}"
-    given = error["input"] if isinstance(error["input"], str) and error["input"] else shown(error["input"])
+    given = error["input"] if isinstance(error["input"], str) and error["input"] else shown(error["input"], 200)
     return f"{where} {_allowed(field, error['msg'])}, got {given}; {field.description}"
 
 

@@ -9,7 +9,6 @@ from compress.config.settings import (
     Effect,
     Epochs,
     LayerChoice,
-    Metric,
     Names,
     OwnFunction,
     Seed,
@@ -20,6 +19,7 @@ from compress.config.settings import (
     setting,
 )
 from compress.manifest_entries import LongTextMode, Pooling
+from compress.task import Metric
 
 BALANCED = "balanced"
 NOTHING_TO_LEARN = (

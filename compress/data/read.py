@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from compress.config import DataConfig
-from compress.data.dataset import Dataset, DataSource, Split, Task, some
+from compress.data.dataset import Dataset, DataSource, Split
 from compress.data.labels import holds_lists, indicator_width, label_doubts, named_indicators, read_labels
 from compress.data.sources import Found, SplitName, find_tables
 from compress.data.split import hold_out, identical
@@ -22,8 +22,9 @@ from compress.data.tables import (
     usual_label_columns,
 )
 from compress.errors import CompressError
+from compress.formatting import some
 from compress.progress import say, say_before_work
-from compress.task import is_multi_label
+from compress.task import Task, is_multi_label
 
 _HELD_OUT_SHARE = 0.1
 _MOST_VALIDATION_ROWS = 2_000  # more would cost training time and decide little

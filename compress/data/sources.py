@@ -10,11 +10,11 @@ from typing import Literal
 
 from compress.config import DataConfig
 from compress.data.binary_files import arrow_table
-from compress.data.dataset import some
 from compress.data.files import FORMATS, is_readable, read_table
 from compress.data.tables import WITHHELD, Table, label_cells
 from compress.demo_assets import BBC_NEWS, bbc_news
 from compress.errors import CompressError
+from compress.formatting import some
 from compress.paths import local_path
 
 SplitName = Literal["train", "validation", "test"]

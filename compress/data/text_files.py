@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from compress.data.tables import Table, refuse_duplicates, shown
+from compress.data.tables import Table, refuse_duplicates
 from compress.errors import CompressError
+from compress.formatting import shown
 from compress.progress import say_before_work
 
 # The largest field that the csv module can be told to accept; its default, 128 KiB, is less than a long document.

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.data import Dataset
-from compress.data.dataset import some
 from compress.data.files import read_table
 from compress.data.labels import label_name, read_labels
-from compress.data.tables import Table, read_texts, shown, text_columns, usual_label_columns
+from compress.data.tables import Table, read_texts, text_columns, usual_label_columns
 from compress.errors import CompressError
+from compress.formatting import shown, some
 from compress.paths import local_path
 from compress.progress import say
 from compress.runtime.encoding import Text

@@ -12,9 +12,9 @@ import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
-from compress.data.dataset import some
 from compress.errors import CompressError
 from compress.families.tokenizers.vocabulary import vocabulary_lines
+from compress.formatting import some
 from compress.graph.writer import GraphWriter
 from compress.runtime.encoding import side_of
 

@@ -15,8 +15,9 @@ from annotated_types import Len
 from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 
 from compress.config import DataConfig, Names, Settings, explain
-from compress.config.settings import Seed, one_or_more, shown
+from compress.config.settings import Seed, one_or_more
 from compress.errors import CompressError
+from compress.formatting import shown
 from compress.paths import local_path
 from compress.steps.spec import STEPS, StepSpec
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from compress.clock import Stopwatch, in_words
 from compress.config import DataConfig, Names
-from compress.data import read_dataset, write_dataset
+from compress.data import write_dataset
+from compress.data.read import read_dataset
 from compress.durable import parse_json, write_whole
 from compress.errors import CompressError
 from compress.folder import MANIFEST, digest_tree, read_manifest

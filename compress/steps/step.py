@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from compress.clock import Stopwatch
 from compress.config import DataConfig, Settings, ThreadsConfig, TrainingConfig
-from compress.data.dataset import Dataset, some
+from compress.data.dataset import Dataset
 from compress.errors import CompressError
 from compress.folder import Manifest
+from compress.formatting import some
 from compress.machine import (
     is_installed,
     is_main_process,
@@ -150,7 +151,7 @@ class DataJob(Job[Config]):
     @cached_property
     def dataset(self) -> Dataset:
         """The data, read when first needed, and the metric must suit them; the history says what was read."""
-        from compress.data import read_dataset
+        from compress.data.read import read_dataset
         from compress.evaluation.metrics import choose_metric
 
         dataset = read_dataset(self.data)

@@ -11,7 +11,8 @@ import numpy as np
 from compress.benchmark.warnings import CpuWatch
 from compress.clock import Stopwatch
 from compress.config import AutoConfig, DataConfig
-from compress.data import Dataset, Split, read_dataset, write_dataset
+from compress.data import Dataset, Split, write_dataset
+from compress.data.read import read_dataset
 from compress.evaluation.balance import measure_balance
 from compress.evaluation.metrics import (
     choose_metric,

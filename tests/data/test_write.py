@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress.config import DataConfig
-from compress.data import Dataset, Split, read_dataset, write_dataset
+from compress.data import Dataset, Split, write_dataset
 from compress.data.labels import read_labels
+from compress.data.read import read_dataset
 from compress.errors import CompressError
 from compress.new_folder import new_folder
 from compress.runtime.encoding import Text
