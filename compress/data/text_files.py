@@ -70,10 +70,11 @@ def has_quoting(lines: Callable[[], Iterable[str]]) -> bool:
     A writer quotes every field that has a quote in it, doubles those inside, and quotes no other field unless it
     quotes all. Where the lines are of one width without quoting, one line that breaks these rules decides for text.
     """
+    _, header = next(_plain_records(lines()), (0, []))
+    all_quoted = all(_QUOTED.fullmatch(name) for name in header)
     widths: set[int] = set()
-    quoted, all_quoted, written = False, True, True
+    quoted, written = False, True
     for _, fields in _plain_records(lines()):
-        all_quoted = all_quoted if widths else all(_QUOTED.fullmatch(name) for name in fields)
         widths.add(len(fields))
         for field in fields:
             if '"' in field:
