@@ -16,7 +16,7 @@ from benchmarks.latency_table import arguments
 from compress.config import DataConfig, PruneConfig
 from compress.data.read import read_dataset
 from compress.latency.deployment import deployment_of
-from compress.latency.table import take_turns
+from compress.latency.table import time_against
 from compress.machine import describe_machine
 from compress.modeling.checkpoint import load_classifier
 from compress.modeling.widths import Architecture, Widths
@@ -41,7 +41,7 @@ def measure(model: Path, data: str, config: PruneConfig, threads: int) -> dict[s
     ):
         for neurons in NEURONS:
             with deployment.timer(architecture, Widths.even(*shape, neurons)) as timed:
-                ratios[neurons] = take_turns(timed, reference).ratio
+                ratios[neurons] = time_against(timed, reference).ratio
             advance()
     told = {"layers": shape[0], "heads": shape[1], "hidden_size": architecture.hidden_size}
     return {"machine": describe_machine([threads]), "runtime": deployment.runtime, **told, "ratios": ratios}

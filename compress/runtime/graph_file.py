@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from compress.errors import CompressError
-from compress.folder import listed_files
+from compress.folder import peek
 from compress.machine import cpu_flags, int8_flags
 
 FP32_GRAPH = "onnx/model.onnx"
@@ -60,6 +60,12 @@ class Choice(NamedTuple):
     reason: str
 
 
+def graphs_of(folder: Path) -> dict[str, Path]:
+    """The graphs in the folder's manifest by their precision, in order of preference; none without a manifest."""
+    manifest = peek(folder)
+    return {precision: folder / name for name, precision in GRAPHS.items() if manifest and name in manifest.names}
+
+
 def choose_graph(folder: Path, flags: frozenset[str] | None = None) -> Choice:
     """The graph, of those in the folder's manifest, for a CPU with ``flags``, as the kernel names them.
 
@@ -69,8 +75,7 @@ def choose_graph(folder: Path, flags: frozenset[str] | None = None) -> Choice:
     little differently than elsewhere. A CPU that does not tell its flags (macOS, Windows) is taken for a modern one.
     """
     flags = cpu_flags() if flags is None else flags
-    listed = listed_files(folder)
-    found = {precision: folder / name for name, precision in GRAPHS.items() if name in listed}
+    found = graphs_of(folder)
     if not found:
         raise CompressError(f"{folder}: has none of {', '.join(GRAPHS)}; export the model again")
     fast = int8_flags(flags)
