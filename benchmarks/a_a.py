@@ -19,7 +19,8 @@ from typing import Any
 from compress.benchmark.measure import bench
 from compress.clock import Stopwatch
 from compress.config import BenchConfig, DataConfig
-from compress.data import Split, read_test
+from compress.data import Split
+from compress.data.read import read_test
 from compress.progress import be_quiet
 
 RESULTS = Path(__file__).parent / "results" / "a_a.jsonl"

@@ -36,7 +36,7 @@ from benchmarks.pruning import RECOVERY, speeds, uniform_shares
 from benchmarks.side_by_side import Place, Task, keep, only_with, parse, run
 from benchmarks.together import TEACHERS
 from compress.config import DataConfig
-from compress.data import read_dataset
+from compress.data.read import read_dataset
 from compress.demo_assets import MINILM
 from compress.evaluation.metrics import positive_column, score
 from compress.folder import read_manifest, write_manifest

@@ -16,7 +16,7 @@ from typing import Any
 
 import compress
 from compress.config import DataConfig
-from compress.data import read_dataset
+from compress.data.read import read_dataset
 from compress.folder import read_manifest
 from compress.formatting import MINUS
 from tests.kept import Record

@@ -26,7 +26,8 @@ from scipy.special import log_softmax
 import compress.distillation.distill as room
 from benchmarks.training_choices import data_config
 from compress.config import DistillConfig
-from compress.data import Dataset, read_dataset
+from compress.data import Dataset
+from compress.data.read import read_dataset
 from compress.distillation.students import make_student
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.torch_predictor import TorchPredictor

@@ -19,7 +19,8 @@ import numpy as np
 import compress
 from compress.benchmark.rows import Row, open_row
 from compress.config import DataConfig
-from compress.data import Dataset, read_dataset
+from compress.data import Dataset
+from compress.data.read import read_dataset
 from compress.evaluation.metrics import positive_column, score
 from compress.folder import read_manifest
 from compress.machine import usable_cpus

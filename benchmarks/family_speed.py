@@ -29,7 +29,7 @@ from benchmarks.graphs_models import Files, build_ours, build_stock, random_text
 from benchmarks.graphs_worker import token_feeds
 from benchmarks.openvino_setup import ROOT
 from compress.config import DataConfig
-from compress.data import read_dataset
+from compress.data.read import read_dataset
 from compress.families import FAMILIES
 from compress.families.family import Family
 from compress.modeling.checkpoint import quiet_transformers

@@ -21,7 +21,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from compress.config import DataConfig
-from compress.data import read_dataset
+from compress.data.read import read_dataset
 from compress.families.tokenizers.smaller import ids_in, with_tokens
 from compress.pruning.vocabulary import COMMON, chosen_tokens
 from compress.runtime.encoding import Text

@@ -16,7 +16,7 @@ import numpy as np
 
 from compress.clock import Stopwatch
 from compress.config import DataConfig, PruneConfig
-from compress.data import read_dataset
+from compress.data.read import read_dataset
 from compress.latency.deployment import deployment_of, parameters
 from compress.latency.table import latency_table, time_against
 from compress.machine import describe_machine

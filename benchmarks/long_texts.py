@@ -17,7 +17,7 @@ from typing import Any
 
 import compress
 from compress.config import DataConfig
-from compress.data import read_dataset
+from compress.data.read import read_dataset
 from compress.machine import describe_machine, usable_cpus
 from compress.runtime.encoding import TextEncoder
 

@@ -25,7 +25,7 @@ from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.rows import Row
 from compress.benchmark.workload import REAL, Times
 from compress.config import DataConfig
-from compress.data import read_test
+from compress.data.read import read_test
 from compress.folder import read_manifest
 from compress.runtime.graph_file import choose_graph
 from compress.workers.timing import in_turn

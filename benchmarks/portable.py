@@ -26,7 +26,8 @@ import numpy as np
 import onnx
 
 from compress.config import DataConfig
-from compress.data import Split, read_dataset
+from compress.data import Split
+from compress.data.read import read_dataset
 from compress.evaluation.metrics import predictions, score
 from compress.graph.post_norm import PostNormGraph
 from compress.graph.weights import EncoderWeights, LayerWeights, Linear, Norm, read_weights

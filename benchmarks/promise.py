@@ -27,7 +27,8 @@ import compress
 from benchmarks.auto import Row, as_lines, each_once, figures, held, how_many_held, promised, read, with_interval
 from benchmarks.kept import NOT_YET
 from compress.config import DataConfig
-from compress.data import Dataset, Split, Task, read_dataset, write_dataset
+from compress.data import Dataset, Split, Task, write_dataset
+from compress.data.read import read_dataset
 from compress.data.split import hold_out, kindred
 
 RESULTS = Path(__file__).parent / "results" / "promise.jsonl"

@@ -28,7 +28,8 @@ import torch
 import compress
 from benchmarks.distillation import METRICS, TEACHERS, TO_THE_END, row
 from compress.config import DataConfig, PruneConfig
-from compress.data import Dataset, read_dataset
+from compress.data import Dataset
+from compress.data.read import read_dataset
 from compress.latency.deployment import Deployment, deployment_of
 from compress.latency.table import LatencyTable, latency_table
 from compress.machine import describe_machine, int8_flags, usable_cpus

@@ -20,8 +20,9 @@ import numpy as np
 from benchmarks.kept import NOT_YET
 from compress.clock import Stopwatch
 from compress.config import DataConfig
-from compress.data import Dataset, read_dataset
+from compress.data import Dataset
 from compress.data.dataset import write_dataset
+from compress.data.read import read_dataset
 from compress.machine import describe_machine, usable_cpus
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"

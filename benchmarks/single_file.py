@@ -19,7 +19,7 @@ from onnxruntime_extensions import get_library_path
 
 import compress
 from compress.config import DataConfig
-from compress.data import read_dataset
+from compress.data.read import read_dataset
 from compress.runtime.encoding import Text
 
 _SCORES_EQUAL = 1e-5

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import compress
 from benchmarks.throughput_peers import turn
 from compress.config import DataConfig
-from compress.data import read_test
+from compress.data.read import read_test
 from compress.machine import describe_machine
 
 GOAL = 1.4

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.latency_table import arguments
 from compress.config import DataConfig, PruneConfig
-from compress.data import read_dataset
+from compress.data.read import read_dataset
 from compress.latency.deployment import deployment_of
 from compress.latency.table import time_against
 from compress.machine import describe_machine

@@ -17,7 +17,7 @@ import numpy as np
 
 import compress
 from compress.config import DataConfig
-from compress.data import read_test
+from compress.data.read import read_test
 from compress.errors import CompressError
 from compress.evaluation.comparison import measure_change
 from compress.evaluation.metrics import Indicators, from_counts, measure_accuracy, predictions, text_counts, truth

@@ -28,7 +28,8 @@ from benchmarks.distillation import METRICS, STUDENTS
 from benchmarks.side_by_side import Place, Task, keep, only_with, parse, run
 from benchmarks.together_table import COMPARED, kept
 from compress.config import DataConfig, PruneConfig
-from compress.data import Split, read_dataset
+from compress.data import Split
+from compress.data.read import read_dataset
 from compress.demo_assets import MINILM, model_source
 from compress.errors import CompressError
 from compress.evaluation.metrics import positive_column, score

@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from compress.clock import Stopwatch
 from compress.config import DataConfig
-from compress.data import read_dataset
+from compress.data.read import read_dataset
 from compress.evaluation.metrics import positive_column, score
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint, load_for_finetuning

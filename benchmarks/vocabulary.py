@@ -12,7 +12,8 @@ import argparse
 from pathlib import Path
 
 from compress.config import DataConfig
-from compress.data import Dataset, Split, read_dataset
+from compress.data import Dataset, Split
+from compress.data.read import read_dataset
 from compress.evaluation.comparison import measure_change
 from compress.evaluation.metrics import predictions, score, truth
 from compress.modeling.checkpoint import Checkpoint, load_classifier

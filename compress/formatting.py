@@ -1,11 +1,14 @@
 """Numbers and names as people read them: units, signs and decimals in one place."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from reprlib import Repr
 from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 _EVEN = 1.05
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
 
 
 def milliseconds(ms: float) -> str:
@@ -101,3 +104,15 @@ def figures(metrics: Mapping[str, Any]) -> str:
     numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
     shown = {name: f"{value:,}" if isinstance(value, int) else f"{value:.4g}" for name, value in numbers.items()}
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
+
+
+def some(names: Sequence[str], word: str = "and", most: int = 5) -> str:
+    """The first names, and how many more there are."""
+    more = f" {word} {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def shown(value: object, most: int = 60) -> str:
+    """A value as it looks in Python, cut where it is long: a few lines of YAML can stand for a billion values."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= most else text[: most - 1] + "…"

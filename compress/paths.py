@@ -24,7 +24,7 @@ def local_path(name: str | Path, option: str = "") -> Path:
     except ValueError:  # it holds a NUL, or what UTF-8 cannot hold
         possible = False
     except OSError as error:
-        possible = error.errno != errno.ENAMETOOLONG
+        possible = name != "" and error.errno != errno.ENAMETOOLONG  # Path("") would be the working folder
     if not possible:
         raise CompressError(f"{option} {str(name)!a:.200}: no file can have this name; give another".lstrip())
     try:

@@ -1,6 +1,11 @@
-"""The tasks, and what their names say."""
+"""The tasks and what their names say, and the metrics that a model is judged by."""
 
-TASKS = ("single_label", "multi_label", "pair_single_label", "pair_multi_label")
+from typing import Literal, get_args
+
+Task = Literal["single_label", "multi_label", "pair_single_label", "pair_multi_label"]
+TASKS: tuple[str, ...] = get_args(Task)
+Metric = Literal["accuracy", "macro_f1", "f1"]
+METRICS: tuple[str, ...] = get_args(Metric)
 
 
 def is_multi_label(task: str) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 import compress
 from compress.config import DataConfig
-from compress.data import read_dataset
+from compress.data.read import read_dataset
 from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, digest_tree, read_manifest, write_manifest
 from compress.locks import _say_unlocked

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compress.paths import may_be_hub_id
+from compress.errors import CompressError
+from compress.paths import local_path, may_be_hub_id
 
 NAME = st.tuples(st.sampled_from("aZ9_-"), st.text("aZ9._-", max_size=9)).map("".join)
 
@@ -33,3 +34,9 @@ def test_a_hub_id_is_a_name_or_two_of_which_nothing_is_here(
     assert not may_be_hub_id(owner)
     assert not may_be_hub_id(f"{owner}/{name}")
     Path(owner).rmdir()
+
+
+def test_an_empty_name_is_no_path() -> None:
+    """As a variable of the shell that is not set; Python would take it for the folder that it runs in."""
+    with pytest.raises(CompressError, match=r"^--data '': no file can have this name"):
+        local_path("", "--data")

@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from compress.config import DataConfig
-from compress.data import Dataset, read_dataset
+from compress.data import Dataset
+from compress.data.read import read_dataset
 from compress.families.bert import BERT
 from compress.modeling.checkpoint import Checkpoint, quiet_transformers
 from compress.modeling.pruned import pruned_classifier, pruned_config

@@ -13,7 +13,7 @@ from benchmarks.gpu.ways import Padded, Unpadded, Way, load_model
 from compress.benchmark.measure import bench as measure_bench
 from compress.clock import Stopwatch
 from compress.config import BenchConfig, DataConfig
-from compress.data import read_test
+from compress.data.read import read_test
 from compress.latency import table
 
 _BATCH_SIZE = 128

@@ -11,7 +11,8 @@ from typing import Any
 from benchmarks.models.publish import FIGURES, MODELS
 from benchmarks.models.recipe import RECIPE
 from compress.config import DataConfig, Names
-from compress.data import Dataset, Split, read_dataset
+from compress.data import Dataset, Split
+from compress.data.read import read_dataset
 from compress.data.dataset import write_dataset
 from compress.evaluation.metrics import positive_column, score
 from compress.formatting import metric_name, percent, percents

@@ -18,8 +18,8 @@ from benchmarks.peers.figures import figures
 from benchmarks.peers.registry import NOT_TRIED, PEERS, TEACHER, ours
 from benchmarks.peers.rounds import Contender, prepare, rounds
 from compress.config import DataConfig
-from compress.data import read_dataset
 from compress.data.dataset import Dataset, write_dataset
+from compress.data.read import read_dataset
 from compress.folder import read_manifest
 from compress.machine import describe_machine, usable_cpus
 

@@ -21,7 +21,6 @@ from compress.runtime.predictor import MeasuredPredictor
 if TYPE_CHECKING:
     from compress.config import BenchConfig
 
-_ON_GPU_ONLY = ("tf32", "fp16", "graphs")
 _WITH_ARTICLE: Mapping[str, str] = {"torch": "a PyTorch", "onnx": "an ONNX"}
 _GPU_BACKENDS = (
     *("torch", "torch-tf32", "torch-bf16", "torch-fp16"),
@@ -111,8 +110,8 @@ def plan(named: Mapping[str, Path], config: "BenchConfig") -> tuple[dict[str, Ro
         name = path.as_posix()
         if not (path.is_dir() or find_foreign(path) is not None or may_be_hub_id(name) or name == MINILM):
             raise CompressError(f"{path}: no such folder; give folders of models")
-    for backend in config.backends:
-        _check_backend(backend, config.device)
+    if "openvino" in config.backends and not is_installed("openvino"):
+        raise CompressError("bench.backends openvino: the package openvino is not installed; pip install openvino")
     if config.provider is not None:
         _check_provider(config.provider)
     rows: dict[str, Row] = {}
@@ -128,15 +127,6 @@ def plan(named: Mapping[str, Path], config: "BenchConfig") -> tuple[dict[str, Ro
             f"{named[first]}: the first model is the reference and would be left out: {left_out[first]}"
         )
     return rows, left_out
-
-
-def _check_backend(backend: str, device: str) -> None:
-    if device == "cpu" and set(backend.split("-")) & set(_ON_GPU_ONLY):
-        raise CompressError(f"bench.backends {backend} is for GPUs; give --device cuda, or torch or torch-bf16")
-    if device == "cuda" and backend == "openvino":
-        raise CompressError("bench.backends openvino is for CPUs; leave it out or give --device cpu")
-    if backend == "openvino" and not is_installed("openvino"):
-        raise CompressError("bench.backends openvino: the package openvino is not installed; pip install openvino")
 
 
 def _check_provider(name: str) -> None:

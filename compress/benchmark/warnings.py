@@ -11,7 +11,7 @@ import psutil  # type: ignore[import-untyped]
 from compress import formatting
 from compress.benchmark.report.speedup import can_be_stated, of_answers, speedup, speedup_words
 from compress.clock import Stopwatch
-from compress.data.dataset import some
+from compress.formatting import some
 from compress.limits import cpu_numbers
 
 _BUSY_CPUS = 0.1

@@ -17,6 +17,7 @@ from compress.cli.predict import add_predict_flags, run_predict
 from compress.cli.serve import add_serve_flags, run_serve
 from compress.durable import disk_failure, is_full
 from compress.errors import CompressError
+from compress.paths import local_path
 from compress.progress import be_quiet
 from compress.steps.spec import STEPS, ModelInput, StepSpec
 from compress.version import __version__
@@ -88,10 +89,12 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     if arguments.recipe is None or arguments.out is None:
         raise CompressError("run: needs RECIPE and --out DIR; see 'compress run --help'")
+    from compress.recipes.recipe import read_recipe
     from compress.recipes.run import run
 
-    results = run(arguments.recipe, arguments.out, seed=arguments.seed, overwrite=arguments.overwrite)
-    print_run(results, arguments)
+    recipe, out = read_recipe(Path(arguments.recipe)), local_path(arguments.out, "--out")
+    results = run(recipe, out, seed=arguments.seed, overwrite=arguments.overwrite)
+    print_run(results, [out / name for name in recipe.steps], arguments.json)
 
 
 def _demo(arguments: argparse.Namespace) -> None:
@@ -102,7 +105,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     from compress.recipes.run import run
     from compress.tuning.auto import auto
 
-    out, whole = Path(arguments.out), read_recipe(Path(arguments.recipe))
+    out, whole = local_path(arguments.out, "--out"), read_recipe(Path(arguments.recipe))
     training = whole.model_copy(update={"steps": {"teacher": whole.steps["teacher"]}})
     run(training, out, seed=arguments.seed, overwrite=arguments.overwrite)
     seed = {} if arguments.seed is None else {"seed": arguments.seed}

@@ -1,8 +1,7 @@
 """What a command found, on stdout: at a glance, or as JSON."""
 
-import argparse
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +28,11 @@ def print_result(result: "StepResult", as_json: bool) -> None:
     _refuse_failures(result)
 
 
-def print_run(results: "Mapping[str, StepResult]", arguments: argparse.Namespace) -> None:
-    """The results of a recipe's steps, its reports and its last model."""
-    if arguments.json:
+def print_run(results: "Mapping[str, StepResult]", folders: Sequence[Path], as_json: bool) -> None:
+    """The results of the steps that ran; of the ``folders`` of all steps the reports, and the last model."""
+    if as_json:
         print(json.dumps({name: _as_json(result) for name, result in results.items()}, indent=2))
     else:
-        from compress.recipes.recipe import read_recipe
-
-        folders = [Path(arguments.out) / name for name in read_recipe(Path(arguments.recipe)).steps]
         for folder in folders:
             _print_report(folder)
         for folder in [folder for folder in folders if (folder / "onnx").is_dir()][-1:]:

@@ -53,6 +53,8 @@ def run_predict(arguments: argparse.Namespace) -> None:
         raise CompressError("predict: --text, --prefix and --overwrite go with --data FILE; leave them out")
     if arguments.json and arguments.format:
         raise CompressError(f"predict: takes --json or --format {arguments.format}, not both")
+    if arguments.data is None and not arguments.texts and sys.stdin is None:
+        raise CompressError("predict: no TEXT, and stdin is closed; give texts as arguments, or one a line on stdin")
     from compress.runtime.classifier import load
 
     threads = arguments.threads or usable_cpus()

@@ -4,7 +4,8 @@ from typing import ClassVar, Self
 
 from pydantic import model_validator
 
-from compress.config.settings import Metric, Seed, ThreadsConfig, setting
+from compress.config.settings import Seed, ThreadsConfig, setting
+from compress.task import Metric
 
 GOALS = ("max_drop", "target_latency_ms", "speedup", "max_megabytes")
 

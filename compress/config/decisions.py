@@ -4,7 +4,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from compress.config.settings import Metric, Seed, ThreadsConfig, setting
+from compress.config.settings import Seed, ThreadsConfig, setting
+from compress.task import Metric
 
 
 class CheckConfig(ThreadsConfig):
@@ -64,3 +65,7 @@ class CascadeConfig(ThreadsConfig):
     )
     seconds: float = setting(3.0, "time to spend on the speed of each model", gt=0, le=3600)
     seed: Seed = setting(0, "seed of the texts that are timed")
+
+    def without_effect(self) -> set[str]:
+        """As for any step, but the speed that decides is measured with ``threads``."""
+        return super().without_effect() - {"threads"}

@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, model_validator
 
-from compress.config.settings import Counts, Metric, Names, Seed, Settings, ThreadsConfig, as_list, setting
+from compress.config.settings import Counts, Names, Seed, Settings, ThreadsConfig, as_list, setting
+from compress.task import Metric
 
 _Torch = Literal["torch", "torch-bf16", "torch-compiled", "torch-bf16-compiled"]
 _TorchGpu = Literal["torch-tf32", "torch-fp16", "torch-tf32-compiled", "torch-fp16-compiled"]
@@ -87,6 +88,10 @@ class QuantizeConfig(ThreadsConfig):
             raise ValueError(f"activations are static for {self.for_}, got {self.activations}; leave activations out")
         return self
 
+    def without_effect(self) -> set[str]:
+        """As for any step, but what is the faster of two is measured with ``threads``."""
+        return super().without_effect() - ({"threads"} if len(self.kinds) > 1 else set())
+
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of activations to try."""
@@ -142,3 +147,12 @@ class BenchConfig(Settings):
     metric: Metric | None = setting(
         None, "what to report; f1 is of the second of two labels; default: accuracy, or macro_f1 for multi-label"
     )
+
+    @model_validator(mode="after")
+    def _backends_suit_the_device(self) -> Self:
+        for backend in self.backends:
+            if self.device == "cpu" and {"tf32", "fp16", "graphs"} & set(backend.split("-")):
+                raise ValueError(f"cannot run {backend} on a CPU; give device cuda, or backends torch or torch-bf16")
+            if self.device == "cuda" and backend == "openvino":
+                raise ValueError("cannot run openvino on a GPU; leave it out of backends, or give device cpu")
+        return self

@@ -1,13 +1,11 @@
 """Settings of prune."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Discriminator, ModelWrapValidatorHandler, Tag, model_validator
+from pydantic import Discriminator, Tag, model_validator
 
-from compress.config.settings import Effect, Epochs, LayerChoice, Names, OwnFunction, setting
+from compress.config.settings import Epochs, LayerChoice, Names, OwnFunction, setting
 from compress.config.training import DistillationConfig
-
-_MOST_EPOCHS = 1000
 
 
 def _named_or_own(value: object) -> str:
@@ -33,7 +31,7 @@ class PruneConfig(DistillationConfig):
         gt=0,
     )
     speedup: float | None = setting(None, "the same goal, as a multiple of MODEL's own speed", gt=1)
-    dry_run: Annotated[bool, Effect.DRY_RUN] = setting(False, "print the plan for such a goal; nothing is written")
+    dry_run: bool = setting(False, "print the plan for such a goal; nothing is written")
     runtime: Literal["int8", "fp32", "cuda"] = setting(
         "int8", "what will serve the model: ONNX Runtime in int8 or fp32, or PyTorch on a GPU"
     )
@@ -68,7 +66,7 @@ class PruneConfig(DistillationConfig):
         "passes over the train split, or a part of one; 0: no training; default: 2, or one a round if there are more, "
         "or 0 where only the vocabulary is cut",
         ge=0,
-        le=_MOST_EPOCHS,
+        le=1000,
     )
     learning_rate: float = setting(5e-5, "peak learning rate of AdamW", gt=0, lt=1)
 
@@ -86,14 +84,12 @@ class PruneConfig(DistillationConfig):
         """As for any step, but the latency to reach is measured with ``threads``."""
         return super().without_effect() - ({"threads"} if self.has_target else set())
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _epochs_that_suit(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    @model_validator(mode="after")
+    def _epochs_that_suit(self) -> Self:
         """By default two epochs, or one for each round, and none where only the vocabulary is cut."""
-        if not isinstance(values, dict) or "epochs" in values:
-            return handler(values)
-        config = handler({**values, "epochs": _MOST_EPOCHS})  # enough for any number of rounds
-        return handler({**values, "epochs": max(2, config.rounds) if config.narrows else 0})
+        if "epochs" not in self.model_fields_set:
+            object.__setattr__(self, "epochs", max(2, self.rounds) if self.narrows else 0)  # frozen from here on
+        return self
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:

@@ -7,9 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
-from functools import cache
-from reprlib import Repr
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import (
@@ -27,6 +25,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from compress.errors import CompressError
+from compress.formatting import shown
 
 
 def _split_commas(value: object) -> object:
@@ -91,7 +90,6 @@ Seed = Annotated[int, Ge(0), Le(2**31 - 1)]
 # Whole ones are shown, and compared with those of earlier runs, as 3 and not as 3.0.
 Epochs = Annotated[float, AfterValidator(_int_if_whole), PlainSerializer(lambda epochs: epochs)]
 LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)], BeforeValidator(_split_commas)]
-Metric = Literal["accuracy", "macro_f1", "f1"]
 OwnFunction = Annotated[
     ImportString[Callable[..., Any]],
     WrapValidator(_imported),
@@ -115,7 +113,6 @@ class Effect(Enum):
     """What a setting does to the step's result, where that is not the usual. Also a part of its type."""
 
     NONE = "it says how to compute, not what: a finished step stays as it is when it changes"
-    DRY_RUN = "where it is true, the step writes nothing"
 
 
 class Settings(BaseModel):
@@ -138,11 +135,12 @@ class Settings(BaseModel):
     @classmethod
     def marked(cls, *marks: Names | Effect) -> set[str]:
         """The settings with any of these marks, by name."""
-        return set(_marked(cls, marks))
+        fields = cls.model_fields.items()
+        return {name for name, field in fields if any(mark in marks for mark in field.metadata)}
 
     def named(self, *kinds: Names) -> dict[str, list[str]]:
         """What the settings name of these kinds, by setting."""
-        given = {name: getattr(self, name) for name in type(self).model_fields if name in self.marked(*kinds)}
+        given = {name: getattr(self, name) for name in self.marked(*kinds)}
         return {name: one_or_more(value) for name, value in given.items() if value is not None}
 
     def renamed(self, rename: Callable[[str], str], *kinds: Names) -> Self:
@@ -158,17 +156,6 @@ class Settings(BaseModel):
     def without_effect(self) -> set[str]:
         """The settings that the step's result does not depend on, by name."""
         return self.marked(Effect.NONE)
-
-    @property
-    def is_dry_run(self) -> bool:
-        """Whether the step is to write nothing."""
-        return any(getattr(self, name) for name in self.marked(Effect.DRY_RUN))
-
-
-@cache
-def _marked(settings: type[Settings], marks: tuple[Names | Effect, ...]) -> frozenset[str]:
-    fields = settings.model_fields.items()
-    return frozenset(name for name, field in fields if any(mark in marks for mark in field.metadata))
 
 
 class DataConfig(Settings):
@@ -203,15 +190,6 @@ class ThreadsConfig(Settings):
     )
 
 
-_SHORT = Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
-
-
-def shown(value: object) -> str:
-    """What was given, in short: a few lines of YAML can stand for a billion values."""
-    return _SHORT.repr(value)
-
-
 def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | str, ...]) -> str:
     """One line for a mistake: the setting, what is allowed, what was given, what the setting is for."""
     if not place:  # a rule over several settings
@@ -224,7 +202,7 @@ def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | st
     field = fields[name]
     if error["type"] == "missing":
         return f"{where} is required: {field.description}"
-    given = error["input"] if isinstance(error["input"], str) and error["input"] else shown(error["input"])
+    given = error["input"] if isinstance(error["input"], str) and error["input"] else shown(error["input"], 200)
     return f"{where} {_allowed(field, error['msg'])}, got {given}; {field.description}"
 
 

@@ -9,7 +9,6 @@ from compress.config.settings import (
     Effect,
     Epochs,
     LayerChoice,
-    Metric,
     Names,
     OwnFunction,
     Seed,
@@ -20,8 +19,13 @@ from compress.config.settings import (
     setting,
 )
 from compress.manifest_entries import LongTextMode, Pooling
+from compress.task import Metric
 
 BALANCED = "balanced"
+NOTHING_TO_LEARN = (
+    "has nothing to learn from, its weights are all 0; set at least one above 0 of soft_weight, hard_weight, "
+    "embedding_weight, hidden_weight, attention_weight and relation_weight"
+)
 
 
 class TrainingConfig(ThreadsConfig):
@@ -151,6 +155,19 @@ class DistillationConfig(TrainingConfig):
         4.0, "most GB of hidden states to cache; if they take more, each batch is computed anew", ge=0
     )
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """Those of the loss terms, by the terms' names; of weight 0 are the terms that are not computed."""
+        return {
+            "soft": self.soft_weight,
+            "hard": self.hard_weight,
+            "embedding": self.embedding_weight,
+            "hidden": self.hidden_weight,
+            "attention": self.attention_weight,
+            "relation": self.relation_weight,
+            "custom": self.loss_weight if self.loss is not None else 0.0,
+        }
+
 
 class DistillConfig(LongTextsConfig, DistillationConfig):
     """distill: train a student on the teacher's soft labels and the data's hard labels."""
@@ -184,6 +201,8 @@ class DistillConfig(LongTextsConfig, DistillationConfig):
 
     @model_validator(mode="after")
     def _one_student(self) -> Self:
+        if not any(self.weights.values()):
+            raise ValueError(NOTHING_TO_LEARN)
         shaped = [name for name in ("layers", "hidden_size", "ffn_size", "heads") if getattr(self, name) is not None]
         if shaped and self.student is not None:
             raise ValueError(

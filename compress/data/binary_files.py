@@ -90,11 +90,12 @@ def _class_names(feature: Any) -> list[str]:
 def _named_classes(values: list[Any], names: list[str], place: str) -> list[Any]:
     """Class numbers as names, in lists too; -1 stands for a label that is withheld, and is None.
 
-    Lists of one number for each class that hold only 0 and 1 are indicators, not class numbers.
+    Lists are indicators, not class numbers, where each has a 0 or 1 for every class, and one of them has a number
+    twice, as no list of classes has. So [0, 1] and [1, 0] alone, of two classes, are both classes of each row.
     """
     lists = [value for value in values if isinstance(value, list)]
-    wide = lists and len(names) > 1 and all(len(value) == len(names) and set(value) <= {0, 1} for value in lists)
-    if wide and (len(names) > 2 or any(len(set(value)) == 1 for value in lists)):
+    wide = all(len(value) == len(names) and set(value) <= {0, 1} for value in lists)
+    if wide and any(len(set(value)) < len(value) for value in lists):
         return [value and [name for name, one in zip(names, value, strict=True) if one] for value in values]
 
     def name(value: Any) -> Any:

@@ -6,16 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from compress.errors import CompressError
+from compress.formatting import some
 from compress.runtime.encoding import Text
-from compress.task import is_multi_label, reads_pairs
-
-Task = Literal["single_label", "multi_label", "pair_single_label", "pair_multi_label"]
+from compress.task import Task, is_multi_label, reads_pairs
 
 
 @dataclass(frozen=True)
@@ -146,17 +145,10 @@ class Dataset:
 
 
 def write_dataset(dataset: Dataset, folder: Path) -> None:
-    """Write ``train.jsonl``, ``validation.jsonl`` and ``test.jsonl``, from which the same data set is read back.
-
-    Raises:
-        CompressError: the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, split in dataset.splits.items():
-            (folder / f"{name}.jsonl").write_text(_jsonl(split, dataset.task), encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise CompressError(f"{folder}: {error.strerror}; choose a folder that can be written") from None
+    """Write ``train.jsonl``, ``validation.jsonl`` and ``test.jsonl``, from which the same data set is read back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, split in dataset.splits.items():
+        (folder / f"{name}.jsonl").write_text(_jsonl(split, dataset.task), encoding="utf-8", newline="\n")
 
 
 def _jsonl(split: Split, task: str) -> str:
@@ -166,12 +158,6 @@ def _jsonl(split: Split, task: str) -> str:
         answer = {"labels": labels} if is_multi_label(task) else {"label": labels[0]}
         lines.append(json.dumps(row | answer, ensure_ascii=False) + "\n")
     return "".join(lines)
-
-
-def some(names: Sequence[str], word: str = "and", most: int = 5) -> str:
-    """The first names, and how many more there are."""
-    more = f" {word} {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import re
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -29,16 +30,15 @@ _MARKS = (  # the longer ones first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF16_BE, "utf-16"),
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
-_NOT_TEXT = (
-    (b"version https://git-lfs", "is a Git LFS pointer, not the file itself; fetch it with: git lfs pull"),
-    (b"<!doctype html", "is a web page, not the file itself; download the raw file"),
-    (b"<html", "is a web page, not the file itself; download the raw file"),
-    (b"par1", "is a Parquet file; give it a name that ends in .parquet"),
-    (b"\x1f\x8b", "is compressed with gzip; add .gz to its name"),
-    (b"\x28\xb5\x2f\xfd", "is compressed with Zstandard; add .zst to its name"),
-    (b"pk\x03\x04", "is a ZIP archive or an Excel file; unpack it, or give it a name that ends in .xlsx"),
-    (b"\xd0\xcf\x11\xe0", "is an old Excel file; save it as .xlsx or .csv"),
-    (b"arrow1\x00\x00", "is an Arrow file; give it a name that ends in .arrow"),
+_NOT_TEXT = (  # patterns of how a file begins
+    (rb"version https://git-lfs", "is a Git LFS pointer, not the file itself; fetch it with: git lfs pull"),
+    (rb"(?i)<!doctype html|<html", "is a web page, not the file itself; download the raw file"),
+    (rb"PAR1[^ -~\s]", "is a Parquet file; give it a name that ends in .parquet"),  # else a column's name
+    (rb"\x1f\x8b", "is compressed with gzip; add .gz to its name"),
+    (rb"\x28\xb5\x2f\xfd", "is compressed with Zstandard; add .zst to its name"),
+    (rb"PK\x03\x04", "is a ZIP archive or an Excel file; unpack it, or give it a name that ends in .xlsx"),
+    (rb"\xd0\xcf\x11\xe0", "is an old Excel file; save it as .xlsx or .csv"),
+    (rb"ARROW1\x00\x00", "is an Arrow file; give it a name that ends in .arrow"),
 )
 
 
@@ -105,9 +105,8 @@ def _decompress_zstandard(path: Path, content: bytes) -> bytes:
 
 def _decode(path: Path, content: bytes, encoding: str | None) -> str:
     """The text of a file: in the encoding of its byte-order mark, else in ``encoding``, else in UTF-8."""
-    start = content[:32].lower()
-    for magic, reason in _NOT_TEXT:
-        if start.startswith(magic):
+    for beginning, reason in _NOT_TEXT:
+        if re.match(beginning, content):
             raise CompressError(f"{path}: {reason}")
     name = next((name for mark, name in _MARKS if content.startswith(mark)), encoding or "utf-8")
     try:
@@ -123,7 +122,8 @@ def _decode(path: Path, content: bytes, encoding: str | None) -> str:
             place, reason = f"{path}, line {line}", f"byte 0x{content[error.start]:02x} at offset {error.start}"
         raise CompressError(
             f"{place}: not {'UTF-8' if name.startswith('utf-8') else name} ({reason}); "
-            f"find the encoding that it was saved in and pass it, for example --encoding cp1252"
+            "save it in UTF-8 or, where it holds the data, pass the encoding that it was saved in, for example "
+            "--encoding cp1252"
         ) from None
     if "\0" in text[:1_000].partition("\n")[0]:
         raise CompressError(

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from compress.data.tables import shown
 from compress.errors import CompressError
+from compress.formatting import shown
 from compress.progress import say_before_work
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)

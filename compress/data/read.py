@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from compress.config import DataConfig
-from compress.data.dataset import Dataset, DataSource, Split, Task, some
+from compress.data.dataset import Dataset, DataSource, Split
 from compress.data.labels import holds_lists, indicator_width, label_doubts, named_indicators, read_labels
 from compress.data.sources import Found, SplitName, find_tables
 from compress.data.split import hold_out, identical
@@ -22,8 +22,9 @@ from compress.data.tables import (
     usual_label_columns,
 )
 from compress.errors import CompressError
+from compress.formatting import some
 from compress.progress import say, say_before_work
-from compress.task import is_multi_label
+from compress.task import Task, is_multi_label
 
 _HELD_OUT_SHARE = 0.1
 _MOST_VALIDATION_ROWS = 2_000  # more would cost training time and decide little
@@ -43,26 +44,12 @@ def read_dataset(config: DataConfig) -> Dataset:
 
 
 def _read(config: DataConfig, source: Found) -> Dataset:
-    tables = dict(source.tables)
-    first, classes = tables["train"][0], _label_cells(config, source, "train")
-    withheld = frozenset() if classes & WITHHELD else WITHHELD  # -1 is one of these classes
-    if "test" in tables and classes - WITHHELD and not _label_cells(config, source, "test") - withheld:
-        names = ", ".join(table.name for table in tables.pop("test"))
-        say(f"data: {names} has no labels, so it is left out; a test split is held out from the train rows")
-    rows = {split: read_rows(found, config.text, config.label, first) for split, found in tables.items()}
-    usual = [] if config.label else usual_label_columns(first)
-    if len(usual) > 1:
-        say_before_work(f'data: the label is read from column "{usual[0]}"; for "{usual[1]}" give --label {usual[1]}')
+    tables = _without_unlabelled_test(config, source)
+    _say_which_label_column(config, tables["train"][0])
+    rows = {split: read_rows(found, config.text, config.label, tables["train"][0]) for split, found in tables.items()}
     rows, indicated = _read_indicators(rows, config.label)
     task = _task(rows)
-    splits: dict[SplitName, Split] = {}
-    labels: tuple[str, ...] = ()
-    for split, found in rows.items():  # train comes first: the other splits may have only its labels
-        splits[split] = Split(found.texts, read_labels(found.cells, found.places, is_multi_label(task)))
-        labels = labels or _train_labels(splits["train"], found.names, indicated)
-        _refuse_unknown(splits[split], found.places, labels)
-    for doubt in label_doubts(labels):
-        say_before_work(f"data: {doubt}")
+    splits, labels = _read_splits(rows, indicated, is_multi_label(task))
     dataset = Dataset(task, labels, *_complete(splits, config.split_seed, config.data))
     read = _source(config, dataset, tables, rows["train"], source.unused(tables))
     say_before_work(f"data: {read.describe()}")
@@ -85,6 +72,22 @@ def read_test(config: DataConfig) -> tuple[Split, Task]:
     told = DataSource(config.data, read, unused, list(columns), [], {"test": len(texts)})
     say_before_work(f"data: {told.describe()}")
     return Split(texts, []), "pair_single_label" if isinstance(texts[0], tuple) else "single_label"
+
+
+def _without_unlabelled_test(config: DataConfig, source: Found) -> dict[SplitName, list[Table]]:
+    """The source's tables; those of a test split without labels are left out where the train rows have some."""
+    tables, classes = dict(source.tables), _label_cells(config, source, "train")
+    withheld = frozenset() if classes & WITHHELD else WITHHELD  # -1 is one of these classes
+    if "test" in tables and classes - WITHHELD and not _label_cells(config, source, "test") - withheld:
+        names = ", ".join(table.name for table in tables.pop("test"))
+        say(f"data: {names} has no labels, so it is left out; a test split is held out from the train rows")
+    return tables
+
+
+def _say_which_label_column(config: DataConfig, train: Table) -> None:
+    usual = [] if config.label else usual_label_columns(train)
+    if len(usual) > 1:
+        say_before_work(f'data: the label is read from column "{usual[0]}"; for "{usual[1]}" give --label {usual[1]}')
 
 
 def _label_cells(config: DataConfig, source: Found, split: SplitName) -> set[str]:
@@ -120,6 +123,25 @@ def _task(rows: Mapping[SplitName, Rows]) -> Task:
     if pair:
         return "pair_multi_label" if multi_label else "pair_single_label"
     return "multi_label" if multi_label else "single_label"
+
+
+def _read_splits(
+    rows: Mapping[SplitName, Rows], indicated: Sequence[str], multi_label: bool
+) -> tuple[dict[SplitName, Split], tuple[str, ...]]:
+    """The texts and labels of each split, and the labels of the train split, which are all that the others may have."""
+
+    def read(split: SplitName) -> Split:
+        found = rows[split]
+        return Split(found.texts, read_labels(found.cells, found.places, multi_label))
+
+    splits: dict[SplitName, Split] = {"train": read("train")}
+    labels = _train_labels(splits["train"], rows["train"].names, indicated)
+    splits |= {split: read(split) for split in rows if split != "train"}
+    for name, split in splits.items():
+        _refuse_unknown(split, rows[name].places, labels)
+    for doubt in label_doubts(labels):
+        say_before_work(f"data: {doubt}")
+    return splits, labels
 
 
 def _train_labels(train: Split, tables: Sequence[str], indicated: Sequence[str]) -> tuple[str, ...]:

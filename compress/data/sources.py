@@ -10,11 +10,11 @@ from typing import Literal
 
 from compress.config import DataConfig
 from compress.data.binary_files import arrow_table
-from compress.data.dataset import some
 from compress.data.files import FORMATS, is_readable, read_table
 from compress.data.tables import WITHHELD, Table, label_cells
 from compress.demo_assets import BBC_NEWS, bbc_news
 from compress.errors import CompressError
+from compress.formatting import some
 from compress.paths import local_path
 
 SplitName = Literal["train", "validation", "test"]
@@ -37,7 +37,7 @@ class Found:
     """What a source has.
 
     Attributes:
-        tables: those of each split; ``train`` is always there, and first: errors are told in this order.
+        tables: those of each split; in what :func:`find_tables` gives, ``train`` is there and first.
         contents: the names of all files of its folder, or of all splits of its hub data set, by their tables' names.
     """
 
@@ -58,41 +58,43 @@ def find_tables(config: DataConfig) -> Found:
     those of its folder ``data`` are read: so a data set of the hub is laid out, and its clone.
     """
     given: dict[SplitName, str | None] = {"train": config.train, "validation": config.validation, "test": config.test}
-    files: dict[SplitName, list[Path]] = {
-        split: [local_path(name)] for split, name in given.items() if name is not None
-    }
-    tables: dict[SplitName, list[Table]] = {}
-    path = local_path(config.data)
+    named = {split: local_path(name) for split, name in given.items() if name is not None}
+    path = local_path(config.data, "--data")
     folder = _list_folder(path)
-    contents: dict[str, str] = {}
     if config.data == BBC_NEWS:
-        texts, topics = bbc_news()
-        tables = {"train": [Table(BBC_NEWS, {"text": texts, "label": topics}, range(1, len(texts) + 1), "article")]}
-    elif folder is not None and is_readable(path):
-        files.setdefault("train", [path])
-    elif folder is not None:
-        found = _files_by_split(path, folder, files.keys())
-        inner = [] if found else _list_folder(path / "data") or []
-        if in_data := _files_by_split(path / "data", inner, files.keys()):
-            folder, found = inner, in_data
-        contents = {str(file): file.name for file in folder if file.name != "dataset_dict.json"}
-        files = found | files
-    elif path.is_file():
-        files.setdefault("train", [path])
+        found = _demo_texts()
+    elif folder is not None and not is_readable(path):
+        found = _in_folder(path, folder, named.keys(), config.encoding)
+    elif folder is not None or path.is_file():
+        found = Found({} if "train" in named else {"train": [read_table(path, config.encoding)]}, {})
     elif _looks_like_path(config.data):
         raise CompressError(f"{path}: no such file or folder; give one that exists, or a hub id such as glue/sst2")
     else:
-        on_hub = hub_tables(config.data)
-        contents = {table.name: split for split, table in on_hub.items()}
-        tables = _hub_splits(on_hub, config.label)
-    tables |= {split: [read_table(file, config.encoding) for file in found] for split, found in files.items()}
+        found = _on_hub(config.data, config.label)
+    tables = found.tables | {split: [read_table(file, config.encoding)] for split, file in named.items()}
     if "train" not in tables:
-        has = f"it has {some(list(contents.values()), most=10)}" if contents else "nothing is there"
+        has = f"it has {some(list(found.contents.values()), most=10)}" if found.contents else "nothing is there"
         advice = f"name the files train, validation and test, ending in {FORMATS}, or give --train FILE"
         if folder is None:
             advice = "write the split to train on to a file, and give --train FILE"
         raise CompressError(f"{path}: no train split; {has}; {advice}")
-    return Found({split: tables[split] for split in given if split in tables}, contents)
+    return Found({split: tables[split] for split in given if split in tables}, found.contents)
+
+
+def _demo_texts() -> Found:
+    texts, topics = bbc_news()
+    table = Table(BBC_NEWS, {"text": texts, "label": topics}, range(1, len(texts) + 1), "article")
+    return Found({"train": [table]}, {})
+
+
+def _in_folder(path: Path, contents: list[Path], replaced: Collection[SplitName], encoding: str | None) -> Found:
+    """The files of a folder that are named like a split which is not replaced; else those of its folder ``data``."""
+    files = _files_by_split(path, contents, replaced)
+    inner = [] if files else _list_folder(path / "data") or []
+    if in_data := _files_by_split(path / "data", inner, replaced):
+        contents, files = inner, in_data
+    tables = {split: [read_table(file, encoding) for file in found] for split, found in files.items()}
+    return Found(tables, {str(file): file.name for file in contents if file.name != "dataset_dict.json"})
 
 
 def _list_folder(path: Path) -> list[Path] | None:
@@ -172,19 +174,20 @@ def hub_tables(name: str) -> dict[str, Table]:
     )
 
 
-def _hub_splits(found: Mapping[str, Table], label: Sequence[str]) -> dict[SplitName, list[Table]]:
+def _on_hub(name: str, label: Sequence[str]) -> Found:
     """A hub data set's tables by split, of several the first with labels; a validation split without is left out.
 
     MNLI has two validation splits, matched and mismatched: the first is the one that papers use.
     """
+    found = hub_tables(name)
     labelled: dict[SplitName, list[Table]] = {}
     others: dict[SplitName, list[Table]] = {}
-    for name, table in found.items():
-        if split := _split_named(name):
+    for part, table in found.items():
+        if split := _split_named(part):
             has_labels = bool(label_cells(table, label, table) - WITHHELD)
             (labelled if has_labels else others).setdefault(split, [table])
     others.pop("validation", None)
-    return others | labelled
+    return Found(others | labelled, {table.name: part for part, table in found.items()})
 
 
 def _split_named(name: str) -> SplitName | None:

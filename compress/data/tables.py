@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compress.errors import CompressError
+from compress.formatting import shown
 from compress.runtime.encoding import Text
 
 # The first entry whose columns are all there wins, whatever its case; a pair wins over a single text.
@@ -201,9 +202,3 @@ def refuse_duplicates(name: str, header: Sequence[str]) -> None:
     twice = [column for column, count in Counter(header).items() if count > 1]
     if twice:
         raise CompressError(f'{name}: column "{twice[0]}" appears twice; give each column a name of its own')
-
-
-def shown(value: object, most: int = 60) -> str:
-    """A value as it looks in Python, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= most else text[: most - 1] + "…"

@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from compress.data.tables import Table, refuse_duplicates, shown
+from compress.data.tables import Table, refuse_duplicates
 from compress.errors import CompressError
+from compress.formatting import shown
 from compress.progress import say_before_work
 
 # The largest field that the csv module can be told to accept; its default, 128 KiB, is less than a long document.
@@ -69,10 +70,11 @@ def has_quoting(lines: Callable[[], Iterable[str]]) -> bool:
     A writer quotes every field that has a quote in it, doubles those inside, and quotes no other field unless it
     quotes all. Where the lines are of one width without quoting, one line that breaks these rules decides for text.
     """
+    _, header = next(_plain_records(lines()), (0, []))
+    all_quoted = all(_QUOTED.fullmatch(name) for name in header)
     widths: set[int] = set()
-    quoted, all_quoted, written = False, True, True
+    quoted, written = False, True
     for _, fields in _plain_records(lines()):
-        all_quoted = all_quoted if widths else all(_QUOTED.fullmatch(name) for name in fields)
         widths.add(len(fields))
         for field in fields:
             if '"' in field:
@@ -144,10 +146,10 @@ def refuse_other_width(place: str, names: Sequence[str], fields: Sequence[str], 
 def _tabulate(path: Path, records: Iterable[Record], remedy: str) -> Table:
     """The column names and the rows below them; unnamed columns are left out."""
     rows = iter(records)
-    _, header = next(rows, (0, []))
+    first, header = next(rows, (0, []))
     if not header:
         raise CompressError(f"{path}: the file is empty; it needs a line of column names, then rows")
-    refuse_duplicates(f"{path}, line 1", [name for name in header if name.strip()])
+    refuse_duplicates(f"{path}, line {first}", [name for name in header if name.strip()])
     numbers: list[int] = []
     values: list[list[str]] = []
     for number, fields in rows:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.config import CalibrateConfig
-from compress.data.dataset import some
 from compress.decisions.abstention import candidates, choose_abstention, texts_needed
 from compress.decisions.thresholds import LabelThreshold, choose_thresholds
 from compress.errors import CompressError
@@ -21,6 +20,7 @@ from compress.evaluation.metrics import (
     text_counts,
     truth,
 )
+from compress.formatting import some
 from compress.manifest_entries import NEVER
 from compress.progress import say
 from compress.quantization.temperature import FittedTemperature, fit_temperature

@@ -17,11 +17,11 @@ from compress.benchmark.warnings import label_warnings
 from compress.benchmark.workload import Average
 from compress.config import BenchConfig, CheckConfig
 from compress.data import Split
-from compress.data.dataset import some
 from compress.errors import CompressError
 from compress.evaluation.comparison import is_within
 from compress.evaluation.flips import flips_by_label
 from compress.evaluation.metrics import wilson_interval
+from compress.formatting import some
 from compress.machine import describe_machine, usable_cpus
 from compress.progress import progress
 

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.data import Dataset
-from compress.data.dataset import some
 from compress.data.files import read_table
 from compress.data.labels import label_name, read_labels
-from compress.data.tables import Table, read_texts, shown, text_columns, usual_label_columns
+from compress.data.tables import Table, read_texts, text_columns, usual_label_columns
 from compress.errors import CompressError
+from compress.formatting import shown, some
 from compress.paths import local_path
 from compress.progress import say
 from compress.runtime.encoding import Text
@@ -44,9 +44,7 @@ class Answers:
         return np.stack([self.by_text.get(text, none) for text in texts])
 
 
-def read_answers(
-    path: str, data: Dataset, labels: Sequence[str], columns: Sequence[str] = (), encoding: str | None = None
-) -> Answers:
+def read_answers(path: str, data: Dataset, labels: Sequence[str], columns: Sequence[str] = ()) -> Answers:
     """The answers in a file of any format that data may have, with a text and its answer in each row.
 
     The answer is a column for each label, with its probability; or else a column called ``answer`` or like a label's
@@ -58,7 +56,7 @@ def read_answers(
         CompressError: the file cannot be read; an answer is not among ``labels``, or no probability; a text has two
             answers that differ; or no text of the train split has an answer.
     """
-    table = read_table(local_path(path), encoding)
+    table = read_table(local_path(path))
     named = columns if set(columns) <= table.columns.keys() else ()
     texts, cells = read_texts(table, text_columns(table, named, "--unlabeled-text")), _cells(table, labels)
     if data.pairs != isinstance(texts[0], tuple):

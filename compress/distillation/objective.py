@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from compress.config import DistillationConfig
+from compress.config.training import NOTHING_TO_LEARN
 from compress.distillation.losses import attention, dot_products, relation, soft_labels, token_mse
 from compress.distillation.soft_targets import ANSWERED
 from compress.errors import CompressError
@@ -57,7 +58,9 @@ class Distillation(nn.Module):
         self._temperature, self._multi_label = config.temperature, multi_label
         self._heads, self._teacher_heads = Widths.of(student).heads, Widths.of(teacher).heads
         self._layers = _layer_map(config, len(self._heads), len(self._teacher_heads))
-        self.weights = _weights(config)
+        self.weights = {name: weight for name, weight in config.weights.items() if weight > 0}
+        if not self.weights:  # distill says so sooner; prune may have nothing to train
+            raise CompressError(f"{config.command} {NOTHING_TO_LEARN}")
         self.by_text = "custom" not in self.weights
         pairs = _pairs(self._layers, _relation_layer(config, len(self._teacher_heads)))
         self.pairs = {name: pairs[name] for name in self.weights}
@@ -147,25 +150,6 @@ class CustomLoss(nn.Module):
                 f"{list(value.shape)}; a mean over texts makes one"
             )
         return value
-
-
-def _weights(config: DistillationConfig) -> dict[str, float]:
-    """The weights above 0, by loss term."""
-    weights = {
-        "soft": config.soft_weight,
-        "hard": config.hard_weight,
-        "embedding": config.embedding_weight,
-        "hidden": config.hidden_weight,
-        "attention": config.attention_weight,
-        "relation": config.relation_weight,
-        "custom": config.loss_weight if config.loss is not None else 0.0,
-    }
-    if not any(weights.values()):
-        names = ", ".join(f"{name}_weight" for name in weights if name != "custom")
-        raise CompressError(
-            f"{config.command} has nothing to learn from, its weights are all 0; set at least one above 0 of {names}"
-        )
-    return {name: weight for name, weight in weights.items() if weight > 0}
 
 
 def _layer_map(config: DistillationConfig, student_layers: int, teacher_layers: int) -> list[int]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from compress.errors import CompressError
 from compress.runtime.decision import HALF, probabilities
 from compress.runtime.predictor import Logits
-from compress.task import is_multi_label
+from compress.task import METRICS, is_multi_label
 
 Indicators = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -23,7 +23,6 @@ Interval = tuple[float, float]
 
 RESAMPLES = 4000
 DEVIATIONS_95 = 1.959964  # 95% of a normal distribution lie within so many standard deviations
-METRICS = ("accuracy", "macro_f1", "f1")
 _BINS = 15
 
 

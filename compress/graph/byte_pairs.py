@@ -11,8 +11,8 @@ from typing import Any
 from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
-from compress.data.dataset import some
 from compress.errors import CompressError
+from compress.formatting import some
 from compress.graph.tokenizer import Tokens, split_room, text_op
 from compress.graph.writer import GraphWriter
 from compress.runtime.encoding import side_of

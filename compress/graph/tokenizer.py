@@ -13,9 +13,9 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer, Lowercase
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from compress.data.dataset import some
 from compress.errors import CompressError
 from compress.families.tokenizers.vocabulary import vocabulary_lines
+from compress.formatting import some
 from compress.graph.writer import GraphWriter
 from compress.runtime.encoding import side_of
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, PreTrainedModel
 
-from compress.data.dataset import some
 from compress.errors import CompressError
 from compress.families import family_of
 from compress.families.family import Family
+from compress.formatting import some
 from compress.progress import say_before_work
 
 # What pre-training leaves in an encoder's file and a classifier never reads; and buffers that older versions saved.

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from compress.data.dataset import some
 from compress.data.labels import spelled
 from compress.errors import CompressError
+from compress.formatting import some
 
 
 def labels_of(config: Any, source: str) -> tuple[str, ...]:

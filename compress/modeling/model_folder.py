@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from compress.data.dataset import some
 from compress.durable import parse_json
 from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.folder import MANIFEST, model_of_search, refuse_outside
+from compress.formatting import some
 
 # In the order in which transformers looks for them.
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")

@@ -1,6 +1,7 @@
 """A recipe: the data and the steps of a pipeline, as a YAML or TOML file that editors can check against a schema."""
 
 import json
+import re
 import tomllib
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
@@ -13,9 +14,10 @@ import yaml
 from annotated_types import Len
 from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 
-from compress.config import DataConfig, Effect, Names, Settings, explain
-from compress.config.settings import Seed, one_or_more, shown
+from compress.config import DataConfig, Names, Settings, explain
+from compress.config.settings import Seed, one_or_more
 from compress.errors import CompressError
+from compress.formatting import shown
 from compress.paths import local_path
 from compress.steps.spec import STEPS, StepSpec
 
@@ -38,8 +40,8 @@ def _step_class(spec: StepSpec) -> type[Settings]:
             if model.many
             else (Annotated[str, Names.MODEL], Field(description=_MODEL))
         )
-    for name in spec.settings.marked(Effect.DRY_RUN):
-        fields[name] = (Literal[False], Field(default=False, description="a recipe's steps write their folders"))
+    if "dry_run" in spec.settings.model_fields:
+        fields["dry_run"] = (Literal[False], Field(default=False, description="a recipe's steps write their folders"))
     name = f"{spec.name.capitalize()}Step"
     return create_model(name, __base__=spec.settings, __doc__=f"{spec.name}, in a recipe.", **fields)
 
@@ -51,7 +53,6 @@ else:
     Step = Annotated[reduce(or_, STEP_CLASSES.values()), Field(discriminator="step")]
 StepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 _RESERVED = {"data", "run.json"}
-_DEEPEST = 50  # tables in tables; a recipe has four
 
 
 def _data_by_name(value: object) -> object:
@@ -76,17 +77,28 @@ class Recipe(Settings):
     def _names_are_free_and_inputs_come_first(self) -> Self:
         for name in _RESERVED & self.steps.keys():
             raise ValueError(f"cannot have a step named {name}; that name is taken in the output folder")
-        for where, model, earlier in self.models():
-            if model in self.steps and model not in earlier:
-                raise ValueError(f"{where} names {model}, which is not an earlier step; move it up")
+        for name, field, model in self.models():
+            where = f"steps.{name}.{field} names {model}"
+            if model == name and not self.starts_afresh(name):
+                raise ValueError(f"{where}, the step itself; name an earlier step, a folder or a hub id")
+            if model != name and model in self.steps and model not in self.earlier(name):
+                raise ValueError(f"{where}, which is not an earlier step; move it up")
         return self
 
-    def models(self) -> Iterator[tuple[str, str, list[str]]]:
-        """Each model that a step names: where it does so, the model, and the steps before it."""
-        names = list(self.steps)
-        for number, (name, step) in enumerate(self.steps.items()):
+    def models(self) -> Iterator[tuple[str, str, str]]:
+        """Each model that a step names: the step, its setting and the model."""
+        for name, step in self.steps.items():
             for field, models in step.named(Names.MODEL).items():
-                yield from ((f"steps.{name}.{field}", model, names[:number]) for model in models)
+                yield from ((name, field, model) for model in models)
+
+    def earlier(self, name: str) -> list[str]:
+        """The steps before this one: those whose folders it may read, by their names."""
+        names = list(self.steps)
+        return names[: names.index(name)]
+
+    def starts_afresh(self, name: str) -> bool:
+        """Whether the step is made of a model of the hub as a rule, after which it may well be called."""
+        return self.steps[name].command == "finetune"
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -99,7 +111,7 @@ def read_recipe(path: Path) -> Recipe:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         raise CompressError(f"{path}: {_explain(error)}") from None
-    steps = {name: _located(step, path.parent, recipe.steps) for name, step in recipe.steps.items()}
+    steps = {name: _located(step, path.parent, recipe.earlier(name)) for name, step in recipe.steps.items()}
     located = recipe.model_copy(update={"data": _located(recipe.data, path.parent, ()), "steps": steps})
     _refuse_misspelt(located, path)
     return located
@@ -113,18 +125,8 @@ def json_schema() -> str:
 class _OnceEach(yaml.SafeLoader):
     """Refuses a key that comes twice, as TOML does; YAML would take the later one and say nothing.
 
-    Also a key that YAML does not read as text, such as ``on`` or ``100``, and nesting that would keep it busy.
+    Also a key that YAML does not read as text, such as ``on`` or ``100``.
     """
-
-    _depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            raise yaml.MarkedYAMLError(problem="too deeply nested", problem_mark=self.get_mark())
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -189,7 +191,13 @@ def _located(settings: Settings, folder: Path, steps: Collection[str]) -> Settin
 
 def _refuse_misspelt(recipe: Recipe, path: Path) -> None:
     """A misspelt step's name would be taken for a hub id, which fails only when its turn comes, hours later."""
-    for where, model, earlier in recipe.models():
-        near = get_close_matches(model, earlier, n=1, cutoff=0.8)
-        if near and model not in earlier and not Path(model).exists():
-            raise CompressError(f"{path}: {where}: there is no step {model}; did you mean {near[0]}?")
+    for name, field, model in recipe.models():
+        near = [] if recipe.starts_afresh(name) else get_close_matches(model, recipe.earlier(name), n=1, cutoff=0.8)
+        if near and not _with_words_added(model, near[0]) and not Path(model).exists():
+            raise CompressError(f"{path}: steps.{name}.{field}: there is no step {model}; did you mean {near[0]}?")
+
+
+def _with_words_added(*names: str) -> bool:
+    """Whether one of two names is the other with more before or behind, or both are equal; no slip of a finger."""
+    shorter, longer = sorted(names, key=len)
+    return re.search(rf"\b{re.escape(shorter)}\b", longer) is not None

@@ -8,7 +8,8 @@ from typing import Any
 
 from compress.clock import Stopwatch, in_words
 from compress.config import DataConfig, Names
-from compress.data import read_dataset, write_dataset
+from compress.data import write_dataset
+from compress.data.read import read_dataset
 from compress.durable import parse_json, write_whole
 from compress.errors import CompressError
 from compress.folder import MANIFEST, digest_tree, read_manifest
@@ -54,9 +55,9 @@ def run(
 def _run(recipe: Recipe, state: "RunState") -> dict[str, StepResult]:
     watch, done = Stopwatch(), {}
     rows = _prepare_data(recipe.data, state)
-    for number, (name, wanted) in enumerate(recipe.steps.items(), start=1):
+    for number, name in enumerate(recipe.steps, start=1):
         title = f"[{number}/{len(recipe.steps)}] {name}"
-        step = _resolved(wanted, recipe, state.folder)
+        step = _resolved(name, recipe, state.folder)
         takes_data = STEPS[step.command].takes_data
         fingerprint = _fingerprint(step, rows if takes_data else None)
         if state.is_fresh(name, fingerprint):
@@ -80,14 +81,15 @@ def _run(recipe: Recipe, state: "RunState") -> dict[str, StepResult]:
     return done
 
 
-def _resolved(step: Step, recipe: Recipe, folder: Path) -> Step:
+def _resolved(name: str, recipe: Recipe, folder: Path) -> Step:
     """The step with the folders of earlier steps for their names, and with the recipe's seed if it has none."""
+    step, earlier = recipe.steps[name], recipe.earlier(name)
     inherited: dict[str, Any] = {"seed": recipe.seed}
     if (getattr(step, "unlabeled", None) or getattr(step, "teacher_answers", None)) and recipe.data.text:
         inherited["unlabeled_text"] = recipe.data.text
     lacking = set(type(step).model_fields) - step.model_fields_set
     step = step.model_copy(update={name: value for name, value in inherited.items() if name in lacking})
-    return step.renamed(lambda model: str(folder / model) if model in recipe.steps else model, Names.MODEL)
+    return step.renamed(lambda model: str(folder / model) if model in earlier else model, Names.MODEL)
 
 
 def _fingerprint(step: Step, data: list[str] | None) -> str:
@@ -146,12 +148,12 @@ class RunState:
         self._steps: dict[str, dict[str, str]] = {}
         if not (folder / STATE).exists():
             write_whole(folder / STATE, "{}\n")  # marks the folder as a run's
-        if not forget:
-            try:
-                remembered = parse_json((folder / STATE).read_bytes()).get("steps", {})
-                self._steps = {name: dict(entry) for name, entry in remembered.items()}
-            except (ValueError, AttributeError, TypeError):
-                say(f"{folder / STATE}: damaged, every step runs again")
+        try:
+            remembered = parse_json((folder / STATE).read_bytes()).get("steps", {})
+            # What is forgotten is made again; by the names alone it is still known which folders are a run's own.
+            self._steps = {name: {} if forget else dict(entry) for name, entry in remembered.items()}
+        except (ValueError, AttributeError, TypeError):
+            say(f"{folder / STATE}: damaged, every step runs again")
 
     def is_fresh(self, name: str, fingerprint: str) -> bool:
         """Whether the folder ``name`` is whole, unchanged, and was made from inputs with this ``fingerprint``."""

@@ -125,7 +125,7 @@ def check(new: str | Path, against: str | Path, data: str | Path, **settings: An
     """
     source, own = split_settings(settings, data)
     config = CheckConfig.parse(own)
-    from compress.data import read_test
+    from compress.data.read import read_test
     from compress.decisions.check import check as core
 
     test, task = read_test(source)

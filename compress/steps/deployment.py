@@ -171,7 +171,7 @@ def bench(
 
 def _measured_texts(job: DataJob[BenchConfig]) -> tuple[Split, str]:
     """The texts of the split that is asked for, and their task."""
-    from compress.data import read_test
+    from compress.data.read import read_test
 
     split = job.config.split
     test, task = read_test(job.data) if split == "test" else (job.dataset.validation, job.dataset.task)
@@ -183,7 +183,7 @@ def _measured_texts(job: DataJob[BenchConfig]) -> tuple[Split, str]:
 def _baselines(job: DataJob[BenchConfig], test: Split, first: Path, folder: Path) -> list[Path]:
     """The folders of the linear models, trained on the data with the tokens of the ``first`` model."""
     from compress.benchmark.backends.baselines import fit_baselines
-    from compress.data import read_dataset
+    from compress.data.read import read_dataset
 
     if not test.labels:
         raise CompressError("--baselines: the data have no labels to train on; name their column with --label")

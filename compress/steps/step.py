@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from compress.clock import Stopwatch
 from compress.config import DataConfig, Settings, ThreadsConfig, TrainingConfig
-from compress.data.dataset import Dataset, some
+from compress.data.dataset import Dataset
 from compress.errors import CompressError
 from compress.folder import Manifest
+from compress.formatting import some
 from compress.machine import (
     is_installed,
     is_main_process,
@@ -114,8 +115,7 @@ class Job(Generic[Config]):
 
     def result(self, metrics: Mapping[str, Any]) -> StepResult:
         """What the step returns."""
-        written = not self.config.is_dry_run
-        return StepResult(self.config.command, self.out, self.watch.seconds, metrics, written)
+        return StepResult(self.config.command, self.out, self.watch.seconds, metrics, not _is_dry_run(self.config))
 
     def _about(self) -> dict[str, Any]:
         return {}
@@ -151,7 +151,7 @@ class DataJob(Job[Config]):
     @cached_property
     def dataset(self) -> Dataset:
         """The data, read when first needed, and the metric must suit them; the history says what was read."""
-        from compress.data import read_dataset
+        from compress.data.read import read_dataset
         from compress.evaluation.metrics import choose_metric
 
         dataset = read_dataset(self.data)
@@ -184,8 +184,13 @@ def step(
         _check_tracker(config.track)
     sources = tuple(map(local_path, (*inputs, *chain(*config.sources().values()))))
     threads = torch_threads(config.threads) if isinstance(config, ThreadsConfig) else nullcontext()
-    with _folder(place, overwrite, sources, temporary=config.is_dry_run or not is_main_process()) as folder, threads:
+    with _folder(place, overwrite, sources, temporary=_is_dry_run(config) or not is_main_process()) as folder, threads:
         yield Job(config, folder, place, watch)
+
+
+def _is_dry_run(config: Settings) -> bool:
+    """Whether the step is to write nothing; prune alone can be asked for that."""
+    return bool(getattr(config, "dry_run", False))
 
 
 def split_settings(settings: Mapping[str, Any], data: str | Path) -> tuple[DataConfig, dict[str, Any]]:
@@ -206,7 +211,8 @@ def data_step(
 ) -> Iterator[DataJob[Config]]:
     """A job with data: ``settings`` may hold those of the data too (``text``, ``label``, ...)."""
     source, own = split_settings(settings, data)
-    with step(kind, own, out, overwrite, (*inputs, *chain(*source.sources().values()))) as job:
+    files = [local_path(name, f"--{setting}") for setting, names in source.sources().items() for name in names]
+    with step(kind, own, out, overwrite, (*inputs, *files)) as job:
         yield DataJob(job.config, job.folder, job.out, job.watch, source)
 
 

@@ -86,7 +86,7 @@ def _teachers(
             f"distill takes one model with teacher_answers, got {len(sources)}: {config.teacher_answers} answers, "
             "and the model's layers make the student; leave out the others, or the answers"
         )
-    answers = read_answers(config.teacher_answers, data, data.labels, text_columns, job.data.encoding)
+    answers = read_answers(config.teacher_answers, data, data.labels, text_columns)
     return answers, [load_for_finetuning(str(sources[0]), data.task, data.labels, config.seed)]
 
 

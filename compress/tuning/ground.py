@@ -10,7 +10,8 @@ import numpy as np
 
 from compress.benchmark.warnings import CpuWatch
 from compress.config import AutoConfig, DataConfig
-from compress.data import Dataset, Split, read_dataset, write_dataset
+from compress.data import Dataset, Split, write_dataset
+from compress.data.read import read_dataset
 from compress.evaluation.metrics import choose_metric, positive_column, training_metric, truth
 from compress.machine import usable_cpus
 from compress.modeling.checkpoint import Checkpoint, load_classifier, load_for_finetuning, load_model

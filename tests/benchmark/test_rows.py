@@ -216,9 +216,6 @@ def test_onnx_is_left_out_on_a_gpu_that_onnxruntime_cannot_use(tiny_torch: Path,
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"backends": "torch-fp16"}, "torch-fp16 is for GPUs; give --device cuda"),
-        ({"backends": "torch-graphs"}, "is for GPUs"),
-        ({"backends": "openvino", "device": "cuda"}, "is for CPUs"),
         ({"backends": "onnxruntime"}, "the first model is the reference and would be left out: it is a PyTorch"),
         ({"provider": "Abacus"}, "provider Abacus is not in onnxruntime"),
         ({"backends": "tensorrt"}, "bench.backends should be 'torch', 'torch-bf16'"),

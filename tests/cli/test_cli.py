@@ -97,6 +97,11 @@ def test_a_missing_data_file_is_named(
     shell.refuses(command, model, "--data", data, "--out", shell.out, *settings, words=(str(data), "no such file"))
 
 
+def test_an_empty_name_is_not_the_folder_that_the_command_runs_in(shell: Shell, tiny_torch: Path) -> None:
+    shell.refuses("finetune", tiny_torch, "--data", "", "--out", shell.out, words=("--data '': no file",))
+    shell.refuses("check", tiny_torch, "--against", tiny_torch, "--data", "", words=("--data '': no file",))
+
+
 @pytest.mark.parametrize(
     ("files", "flags", "words"),
     [
@@ -744,6 +749,11 @@ def test_an_output_that_takes_nothing_is_told(tiny_int8: Path, tmp_path: Path) -
     process.join()
     assert process.exitcode == 2
     assert told.read_text() == "compress: the output: No space left on device; free some space, then run it again\n"
+
+
+def test_no_text_and_no_stdin_is_one_line(shell: Shell, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it where the shell closed it: <&-
+    shell.refuses("predict", tiny_onnx, words=("predict: no TEXT, and stdin is closed",))
 
 
 @pytest.mark.parametrize("closed", [True, False])

@@ -19,7 +19,7 @@ import pytest
 
 import compress
 from compress.config import DataConfig
-from compress.data import read_dataset
+from compress.data.read import read_dataset
 from compress.demo_assets import MINILM, bbc_news
 from compress.folder import read_manifest
 from compress.graph.build import graph_of

@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from compress.config import BenchConfig, DataConfig, DistillConfig, FinetuneConfig, Names, PruneConfig, QuantizeConfig
+from compress.config import (
+    BenchConfig,
+    CascadeConfig,
+    DataConfig,
+    DistillConfig,
+    FinetuneConfig,
+    Names,
+    PruneConfig,
+    QuantizeConfig,
+)
 from compress.training.run_files import RunFiles, identity_of
 
 TRAINING = {"threads", "checkpoint_seconds", "track"}
@@ -24,6 +33,8 @@ def test_settings_say_how_to_compute_or_what() -> None:
     assert PruneConfig(heads=0.5).without_effect() == TRAINING | {"cache_gb", "teacher_cache"}
     assert PruneConfig(speedup=2).without_effect() == TRAINING - {"threads"} | {"cache_gb", "teacher_cache"}
     assert QuantizeConfig().without_effect() == {"threads"}
+    assert QuantizeConfig(activations="auto").without_effect() == set()  # the faster of two, by their times
+    assert CascadeConfig().without_effect() == set()  # nothing is written where it is no faster
     assert BenchConfig().without_effect() == set()  # its threads are what it measures
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from compress.config import DataConfig
-from compress.data import Dataset, read_dataset
+from compress.data import Dataset
+from compress.data.read import read_dataset
 from compress.errors import CompressError
 from compress.progress import show_held
 

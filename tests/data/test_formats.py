@@ -139,6 +139,9 @@ def test_a_sheet_is_read_whole_whatever_its_dimensions_say(tmp_path: Path) -> No
             "text,label\nok,pos\ncafé,neg\n".encode("latin-1"),
             "a.csv, line 3: not UTF-8 (byte 0xe9 at offset 21);",
         ),
+        ("a.csv", b"\n\r\ntext,label,text\na,b,c\n", 'a.csv, line 3: column "text" appears twice;'),
+        ("a.csv", b"PAR1\x15\x04", "a.csv: is a Parquet file;"),
+        ("a.csv", b"<HTML>", "a.csv: is a web page,"),
         ("a.jsonl", b'{"text": "a"}\n{"text": \n', "a.jsonl, line 2: not JSON ("),
         ("a.jsonl", b'{"text": "a"}\n\n["a"]\n', "a.jsonl, line 3: expected an object"),
         ("a.jsonl", b"[" * 100_000, "a.jsonl, line 1: not JSON ("),
@@ -166,3 +169,9 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.csv", tmp_path / "loop.csv", tmp_path):
         with pytest.raises(CompressError, match=str(path)):
             read_table(path)
+
+
+@pytest.mark.parametrize("name", ["par1", "PAR1", "PK", "pk"])
+def test_a_column_may_be_called_as_other_files_begin(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{name},text,label\n1,so it goes,pos\n", encoding="utf-8")
+    assert list(read_table(tmp_path / "a.csv").columns) == [name, "text", "label"]

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compress.config import DataConfig
-from compress.data import read_dataset
+from compress.data.read import read_dataset
 from compress.errors import CompressError
 
 # A few of each; ``python -m tests.fuzz`` tries them by the hundred thousand.

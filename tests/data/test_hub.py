@@ -9,7 +9,8 @@ import huggingface_hub
 import pytest
 
 from compress.config import DataConfig
-from compress.data import read_dataset, read_test, sources
+from compress.data import sources
+from compress.data.read import read_dataset, read_test
 from compress.data.sources import hub_tables
 from compress.data.tables import Table
 from compress.errors import CompressError

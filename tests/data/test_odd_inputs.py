@@ -21,7 +21,8 @@ import pyarrow.parquet
 import pytest
 
 from compress.config import DataConfig
-from compress.data import Dataset, read_dataset
+from compress.data import Dataset
+from compress.data.read import read_dataset
 from compress.errors import CompressError
 from compress.progress import show_held
 from tests.odd import refusal

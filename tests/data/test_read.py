@@ -10,8 +10,9 @@ import pyarrow.parquet
 import pytest
 
 from compress.config import DataConfig
-from compress.data import Dataset, Split, read_dataset, read_test, sources
+from compress.data import Dataset, Split, sources
 from compress.data.files import read_table
+from compress.data.read import read_dataset, read_test
 from compress.data.tables import Table
 from compress.errors import CompressError
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from compress.config import DataConfig
-from compress.data import Dataset, read_dataset
+from compress.data import Dataset
+from compress.data.read import read_dataset
 from compress.data.split import kindred
 
 pytestmark = pytest.mark.shared

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from compress.data import Dataset
-from compress.data.dataset import some
+from compress.formatting import some
 from compress.progress import be_quiet, progress, say, say_before_work
 
 Read = Callable[..., Dataset]

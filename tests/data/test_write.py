@@ -1,6 +1,7 @@
 """What is written is read back as the same data set."""
 
 import re
+import resource
 import tempfile
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress.config import DataConfig
-from compress.data import Dataset, Split, read_dataset, write_dataset
+from compress.data import Dataset, Split, write_dataset
 from compress.data.labels import read_labels
+from compress.data.read import read_dataset
 from compress.errors import CompressError
+from compress.new_folder import new_folder
 from compress.runtime.encoding import Text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -54,8 +57,16 @@ def test_written_splits_are_read_back_equal(dataset: Dataset) -> None:
     assert again.digest == dataset.digest
 
 
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("a file is in the way")
-    split = Split(["a", "b"], [("x",), ("y",)])
-    with pytest.raises(CompressError, match="choose a folder that can be written"):
-        write_dataset(Dataset("single_label", ("x", "y"), split, split, split), tmp_path / "data")
+def test_a_full_disk_is_said_and_nothing_half_written_is_left(tmp_path: Path) -> None:
+    split = Split(["a" * 100_000, "b"], [("x",), ("y",)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+    try:
+        with (
+            pytest.raises(CompressError, match=r"data: cannot be written \(File too large\); free some space"),
+            new_folder(tmp_path / "data") as folder,
+        ):
+            write_dataset(Dataset("single_label", ("x", "y"), split, split, split), folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not any(path.is_dir() for path in tmp_path.iterdir())

@@ -65,6 +65,13 @@ def test_answers_to_pairs_and_columns_of_the_datas_own_names(tmp_path: Path) -> 
         read_answers(written(tmp_path, "text,answer\na film,good\n"), PAIRS, LABELS, ["one", "two"])
 
 
+def test_answers_are_in_utf_8_whatever_the_data_are_in(tmp_path: Path) -> None:
+    path = tmp_path / "answers.csv"
+    path.write_bytes("text,answer\na café,good\n".encode("cp1252"))
+    with pytest.raises(CompressError, match=r"line 2: not UTF-8 .*; save it in UTF-8"):
+        read_answers(str(path), SINGLE, LABELS)
+
+
 def test_coverage_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = "text,answer\na film,good\na film,good\na story,\nanother,bad\n"
     read_answers(written(tmp_path, content), SINGLE, LABELS)

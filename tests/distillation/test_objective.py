@@ -319,13 +319,14 @@ def test_a_relation_layer_that_the_teacher_has_not_is_refused() -> None:
         Distillation(small_bert(), make_bert(), config, multi_label=False)
 
 
-def test_nothing_to_learn_from_is_refused() -> None:
-    with pytest.raises(
-        CompressError, match=r"^distill has nothing to learn from, its weights are all 0; set .*soft_weight"
-    ):
-        Distillation(small_bert(), make_bert(), weights(), multi_label=False)
-    with pytest.raises(CompressError, match="nothing to learn from"):
-        Distillation(small_bert(), make_bert(), weights(loss=gap, loss_weight=0), multi_label=False)
+def test_nothing_to_learn_from_is_refused_at_once_where_there_is_always_a_training() -> None:
+    message = r"has nothing to learn from, its weights are all 0; set .*soft_weight"
+    for nothing in ({}, {"loss": gap, "loss_weight": 0}):
+        with pytest.raises(CompressError, match=f"^distill {message}"):
+            weights(**nothing)
+    without_training = PruneConfig.parse({**NOTHING, "heads": 0.5, "epochs": 0})
+    with pytest.raises(CompressError, match=f"^prune {message}"):
+        Distillation(small_bert(), make_bert(), without_training, multi_label=False)
 
 
 def test_layers_without_heads_are_refused_before_training_and_only_where_heads_are_compared() -> None:

@@ -14,7 +14,7 @@ import yaml
 import compress
 from compress.bulk.journal import open_journal
 from compress.config import DataConfig
-from compress.data import read_dataset
+from compress.data.read import read_dataset
 from compress.distillation.teacher_cache.shard import is_sound
 from compress.durable import read_sealed, write_sealed
 from compress.errors import CompressError

@@ -14,6 +14,7 @@ import compress
 from compress.config import DistillConfig
 from compress.errors import CompressError
 from compress.recipes.recipe import Recipe, json_schema, read_recipe
+from compress.recipes.run import _resolved
 
 PACKAGE = Path(compress.__file__).parent
 DEMO = PACKAGE / "recipes" / "demo.yaml"
@@ -174,6 +175,22 @@ def test_reader_and_schema_refuse_the_same(tmp_path: Path, raw: dict[str, Any]) 
         (recipe_with(step="prune", heads=2), ["steps.teacher", "prune.heads", "at least 0 and below 1", "got 2"]),
         (recipe_with(step="bench", model=..., models=[]), ["steps.teacher", "bench.models", "at least 1"]),
         (recipe_with(step="bench", model=..., models=["a"], batch=[0]), ["steps.teacher", "bench.batch"]),
+        (
+            recipe_with(step="bench", model=..., models=["a"], backends=["torch", "torch-fp16"]),
+            ["steps.teacher: bench cannot run torch-fp16 on a CPU; give device cuda"],
+        ),
+        (
+            recipe_with(step="bench", model=..., models=["a"], backends="torch-varlen-bf16-graphs"),
+            ["bench cannot run torch-varlen-bf16-graphs on a CPU"],
+        ),
+        (
+            recipe_with(step="bench", model=..., models=["a"], backends="openvino", device="cuda"),
+            ["steps.teacher: bench cannot run openvino on a GPU", "device cpu"],
+        ),
+        (
+            recipe_with(step="distill", model=..., teacher="t", soft_weight=0, hard_weight=0),
+            ["steps.teacher: distill has nothing to learn from", "its weights are all 0", "relation_weight"],
+        ),
         (recipe_with() | {"data": {"text": ["a"]}}, ["data.data is required"]),
         (recipe_with() | {"data": {"data": "d", "column": "a"}}, ["data.column is not a setting", "label"]),
         (recipe_with() | {"seed": -1}, ["recipe.seed", "at least 0", "got -1"]),
@@ -193,7 +210,7 @@ def test_reader_and_schema_refuse_the_same(tmp_path: Path, raw: dict[str, Any]) 
         ("data: a\n? [b, c]\n: d\n", ["a name is a list or a table", "line 2"]),
         ("data: 2026-02-30\n", ["not valid yaml (day is out of range for month)"]),
         ("data: !!bool maybe\n", ["not valid yaml"]),
-        pytest.param("data: " + "[" * 300, ["not valid yaml (too deeply nested", "line 1"], id="deep"),
+        pytest.param("data: " + "[" * 1_000, ["not valid yaml (too deeply nested)"], id="deep"),
         (recipe_with(model="a\0b"), ["'a\\x00b': no file can have this name"]),
         pytest.param(recipe_with(model="x" * 300), ["no file can have this name"], id="a long name"),
         pytest.param(recipe_with(model="a/" * 2040), ["no file can have this name"], id="a long path"),
@@ -274,18 +291,53 @@ def test_a_step_cannot_read_one_that_comes_later(tmp_path: Path) -> None:
     assert "teacher" in message
 
 
-@pytest.mark.parametrize(("name", "near"), [("teacher", False), ("bert-base-uncased-sst2", False), ("teacher", True)])
-def test_a_misspelt_step_is_told_from_a_hub_id(tmp_path: Path, name: str, near: bool) -> None:
-    steps = {
-        name: {"step": "finetune", "model": "bert-base-uncased"},
-        "onnx": {"step": "export", "model": "teachr" if near else name},
-    }
-    write(tmp_path / "r.yaml", yaml.safe_dump({"data": "d.csv", "steps": steps}, sort_keys=False))
-    if near:
-        with pytest.raises(CompressError, match="there is no step teachr; did you mean teacher"):
-            read_recipe(tmp_path / "r.yaml")
+FINETUNE = {"step": "finetune", "model": "bert-base-uncased"}
+
+
+def in_order(path: Path, steps: dict[str, Any]) -> Path:
+    return write(path, yaml.safe_dump({"data": "d.csv", "steps": steps}, sort_keys=False))
+
+
+@pytest.mark.parametrize(
+    ("steps", "misspelt"),
+    [
+        ({"teacher": FINETUNE, "onnx": {"step": "export", "model": "teachr"}}, "teachr"),
+        ({"teacher": FINETUNE, "onnx": {"step": "export", "model": "teacher"}}, None),
+        ({"bert-base-uncased-a": FINETUNE, "bert-base-uncased-b": FINETUNE}, None),
+        ({"bert-base-cased": FINETUNE | {"model": "bert-base-cased"}, "uncased": FINETUNE}, None),
+        ({"teacher": FINETUNE, "onnx": {"step": "export", "model": "me/teacher"}}, None),
+        ({"bert-base-uncased-sst2": FINETUNE, "onnx": {"step": "export", "model": "bert-base-uncased"}}, None),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else value,
+)
+def test_a_misspelt_step_is_told_from_a_hub_id(tmp_path: Path, steps: dict[str, Any], misspelt: str | None) -> None:
+    path = in_order(tmp_path / "r.yaml", steps)
+    if misspelt:
+        with pytest.raises(CompressError, match=f"there is no step {misspelt}; did you mean teacher"):
+            read_recipe(path)
     else:
-        assert read_recipe(tmp_path / "r.yaml").steps.keys() == steps.keys()
+        assert read_recipe(path).steps.keys() == steps.keys()
+
+
+def test_a_step_may_have_the_name_of_the_model_that_it_finetunes(tmp_path: Path) -> None:
+    steps = {"bert-base-uncased": FINETUNE, "onnx": {"step": "export", "model": "bert-base-uncased"}}
+    path = in_order(tmp_path / "r.yaml", steps)
+    assert models_read(path, tmp_path) == ["bert-base-uncased", str(tmp_path / "bert-base-uncased")]
+    (beside := tmp_path / "recipes").mkdir()
+    (beside / "bert-base-uncased").mkdir()
+    path = in_order(beside / "r.yaml", steps)
+    assert models_read(path, tmp_path) == [str(beside / "bert-base-uncased"), str(tmp_path / "bert-base-uncased")]
+
+
+def models_read(path: Path, out: Path) -> list[object]:
+    """The model that each step of a run into ``out`` reads."""
+    recipe = read_recipe(path)
+    return [getattr(_resolved(name, recipe, out), "model", None) for name in recipe.steps]
+
+
+def test_a_step_that_is_made_of_itself_is_refused(tmp_path: Path) -> None:
+    message = error_of(tmp_path / "r.yaml", {"data": "d", "steps": {"onnx": {"step": "export", "model": "onnx"}}})
+    assert "steps.onnx.model names onnx, the step itself; name an earlier step, a folder or a hub id" in message
 
 
 def test_paths_are_meant_from_the_recipes_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """``run``: every step of a recipe, and after that only what changed, however the last run ended."""
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -349,6 +350,13 @@ def test_lost_data_are_written_again_and_redo_nothing(lost: str, finished: Bench
     assert (finished.out / "data" / "dataset.json").is_file()
 
 
+def test_overwrite_too_writes_data_again_that_lost_what_marks_them_as_ours(finished: Bench) -> None:
+    (finished.out / "data" / "dataset.json").unlink()
+    steps = {"onnx": finished.recipe["steps"]["onnx"] | {"model": str(finished.out / "pruned")}}
+    assert Bench(finished.recipe | {"steps": steps}, finished.out).run(overwrite=True) == {"onnx"}
+    assert (finished.out / "data" / "dataset.json").is_file()
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"steps": []}', '{"steps": {"teacher": 1}}'])
 def test_a_damaged_memory_of_the_run_costs_time_only(content: str, finished: Bench) -> None:
     (finished.out / "run.json").write_text(content, encoding="utf-8")
@@ -415,6 +423,15 @@ def test_a_run_as_json_names_what_was_done(finished: Bench, tmp_path: Path, caps
     document = json.loads(capsys.readouterr().out)
     assert list(document) == ["int8"]
     assert document["int8"]["folder"] == str(finished.out / "int8")
+
+
+def test_a_recipe_is_read_once_so_it_may_come_from_a_pipe(finished: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    end, start = os.pipe()
+    with os.fdopen(start, "w") as recipe:
+        json.dump(finished.recipe, recipe)
+    assert main(["run", f"/dev/fd/{end}", "--out", str(finished.out)]) == 0
+    os.close(end)
+    assert capsys.readouterr().out == f"model:  {finished.out / 'int8'}\n"
 
 
 def test_a_folder_that_is_not_a_runs_is_left_alone(finished: Bench, tmp_path: Path) -> None:

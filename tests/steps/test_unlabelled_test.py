@@ -9,7 +9,7 @@ import pytest
 
 import compress
 from compress.config import DataConfig
-from compress.data import read_dataset
+from compress.data.read import read_dataset
 from compress.recipes.recipe import Recipe
 
 # What bench does with rows is the same in workers that start as users' do, which tests/benchmark looks at.

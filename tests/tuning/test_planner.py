@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from compress.config import AutoConfig, DataConfig
-from compress.config.settings import Metric
 from compress.data import Split
 from compress.errors import CompressError
+from compress.task import Metric
 from compress.tuning import planner
 from compress.tuning.candidates import Candidate, candidates_of
 from compress.tuning.cascades import most_pairs

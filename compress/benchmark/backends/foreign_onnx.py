@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compress.data.dataset import some
 from compress.durable import parse_json
 from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.folder import MANIFEST
+from compress.formatting import some
 from compress.modeling.label_names import labels_of, task_of
 from compress.runtime.encoding import Feeds, TextEncoder
 from compress.runtime.graph_file import INPUTS, OUTPUT, activations_of
