@@ -1,4 +1,4 @@
-"""A cascade against its two models on test: python -m benchmarks.cascade SMALL LARGE --data D [--validation FILE].
+"""A cascade against its two models on test: python -m benchmarks.cascade SMALL LARGE --data D [--keep FILE].
 
 SMALL and LARGE are classifiers in PyTorch or ONNX. ``compress cascade`` chooses the threshold on the validation split;
 the test split is read once, by ``compress bench``, which has the three take turns. The JSON has the accuracy of each on
@@ -19,7 +19,7 @@ from compress.config import DataConfig
 from compress.data import read_dataset
 from compress.folder import read_manifest
 from compress.formatting import MINUS
-from tests.kept import Record
+from tests.kept import Record, add_keep
 
 GOAL_RATIO, GOAL_DROP_POINTS = 0.6, 0.3
 
@@ -34,12 +34,13 @@ def main() -> None:
     parser.add_argument("--max-drop", type=float, default=GOAL_DROP_POINTS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=10.0)
+    add_keep(parser)
     asked = parser.parse_args()
     shared = {"threads": asked.threads, "seconds": asked.seconds}
     source = DataConfig(data=asked.data, validation=asked.validation)
     record = Record(asked.threads)
     with TemporaryDirectory() as place:
-        record.tell(measure(asked.small, asked.large, source, asked.max_drop, Path(place), **shared), None)
+        record.tell(measure(asked.small, asked.large, source, asked.max_drop, Path(place), **shared), asked.keep)
 
 
 def measure(

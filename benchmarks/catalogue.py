@@ -52,7 +52,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         "how cost grows with texts, units and cores",
-        f"python -m benchmarks.scaling {TEACHER} {INT8} --data {SHARED}/sst2",
+        f"python -m benchmarks.scaling runs/sst2/teacher runs/sst2/int8 --data {SHARED}/sst2",
         "scaling.json",
         quick=f"python -m benchmarks.scaling {TEACHER} {INT8} --data {DEMO} --minutes 3 --out {{out}}",
     ),
@@ -105,8 +105,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         "a smaller vocabulary, without training",
-        f"python -m benchmarks.vocabulary banking77 {TEACHER}",
-        elsewhere=True,
+        "python -m benchmarks.vocabulary banking77 runs/distillation/banking77/teacher",
     ),
     Benchmark(
         "a vocabulary of XLM-R's size, cut for English data",
@@ -165,6 +164,7 @@ BENCHMARKS = (
         f"python -m benchmarks.thresholds runs/together/goemotions/teacher-0 --data {SHARED}/goemotions",
         "thresholds.json",
         printed=True,
+        elsewhere=True,
     ),
     Benchmark(
         "how often a single file answers otherwise than its folder",
@@ -173,7 +173,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         "texts read in part: the same tokens, and how much sooner an answer",
-        f"python -m benchmarks.partial_tokenizing {DEMO} {INT8}",
+        f"python -m benchmarks.partial_tokenizing {SHARED} {INT8}",
         "partial_tokenizing.json",
     ),
     Benchmark(
@@ -228,9 +228,12 @@ BENCHMARKS = (
     ),
     Benchmark(
         "a cascade against its two models: accuracy on test, mean time, share handed on",
-        f"python -m benchmarks.cascade SMALL_INT8 TEACHER_INT8 --data {SHARED}/sst2 --max-drop 0.3",
+        " && ".join(
+            f"python -m benchmarks.cascade runs/pruning/{name}/ours-5x-0/int8 runs/pruning/{name}/teacher-1x-0/int8 "
+            f"--data {SHARED}/{name} --max-drop {points} --keep benchmarks/results/cascade/{name}.json"
+            for name, points in (("sst2", 0.3), ("banking77", 0.4))  # the least that validation texts can show
+        ),
         "cascade/*.json",
-        printed=True,
     ),
     Benchmark(
         "long documents: their head, both ends, windows, against 512 tokens; accuracy and text to answer",

@@ -22,6 +22,7 @@ from compress.clock import Stopwatch
 from compress.config import DataConfig
 from compress.data import Dataset, read_dataset
 from compress.data.dataset import write_dataset
+from compress.folder import read_manifest
 from compress.machine import describe_machine, usable_cpus
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
@@ -48,6 +49,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     dataset = read_dataset(DataConfig(data=asked.data))
+    if {*read_manifest(asked.teacher).labels} != {*dataset.labels}:  # distillation would refuse it, and comes last
+        parser.error(f"{asked.data}: has other labels than {asked.teacher}; give a teacher that was trained on it")
     results = {
         "machine": describe_machine([asked.threads]),
         "data": {"name": Path(asked.data).name, "digest": dataset.digest},

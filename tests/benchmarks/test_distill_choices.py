@@ -10,7 +10,11 @@ from compress.folder import read_manifest
 
 
 def test_a_student_is_trained_once_and_told_beside_its_teacher(
-    tiny_torch: Path, few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny_torch: Path,
+    few_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     ways = {"little": {"epochs": 1, "batch_size": 16}, "more": {"epochs": 2, "batch_size": 16}}
     monkeypatch.setattr(distill_choices, "WAYS", ways)
