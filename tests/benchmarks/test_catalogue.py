@@ -1,8 +1,20 @@
 """The list of benchmarks says of each kept result what the result says of itself."""
 
-from benchmarks.catalogue import RESULTS, conditions
+import json
+from pathlib import Path
+
+from benchmarks.catalogue import conditions
+from compress.machine import describe_machine
 
 
-def test_conditions_that_a_result_gives_in_words_are_shown() -> None:
-    assert "AMD EPYC" in conditions(RESULTS / "load_time.json")
-    assert conditions(RESULTS / "thresholds.json") == "not recorded"
+def test_conditions_are_those_that_a_result_gives(tmp_path: Path) -> None:
+    about = {"created": "2020-02-03T04:05:06+00:00", "machine": describe_machine([3]) | {"cpu": "Abacus", "gpu": None}}
+    documents = {"silent": {"rows": []}, "words": {"about": "on an abacus"}, "whole": about | {"beside": "a training"}}
+    for name, document in documents.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+    (tmp_path / "lines.jsonl").write_text(f"{json.dumps(about)}\n{json.dumps({'row': 1})}\n", encoding="utf-8")
+    assert conditions(tmp_path / "silent.json") == "not recorded"
+    assert conditions(tmp_path / "words.json") == "on an abacus"
+    for told in (conditions(tmp_path / "whole.json"), conditions(tmp_path / "lines.jsonl")):
+        assert all(part in told for part in ("Abacus", "threads 3", "torch 2", "2020-02-03"))
+    assert "beside a training" in conditions(tmp_path / "whole.json")
