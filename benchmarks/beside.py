@@ -37,7 +37,8 @@ def bulk(results: Results) -> str:
     """Texts a second from one int8 folder, and how many labels differ from those of one text at a time."""
     told = {name: found for name, found in results["contenders"].items() if "other_labels" in found}
     rows = [[name, f"{found['texts_per_s']:,}", str(found["other_labels"])] for name, found in told.items()]
-    return _table([f"{results['texts']:,} texts, {results['threads']} threads", "texts/s", "other labels"], rows)
+    run = f"{results['texts']:,} texts, {results['threads']} threads, {_rounds(next(iter(told.values()))['seconds'])}"
+    return _table([run, "texts/s", "other labels"], rows)
 
 
 def distillation(results: Results) -> str:
@@ -51,7 +52,11 @@ def distillation(results: Results) -> str:
         ]
         for row in results["rows"]
     ]
-    return _table(["", "training", "whole run", "accuracy"], rows)
+    return _table([_rounds(results["rounds"]), "training", "whole run", "accuracy"], rows)
+
+
+def _rounds(found: Sequence[object]) -> str:
+    return "one round" if len(found) == 1 else f"{len(found)} rounds"
 
 
 def _mean(values: Sequence[float]) -> float:

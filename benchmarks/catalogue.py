@@ -24,6 +24,7 @@ class Benchmark:
         printed: what it prints is what is kept.
         quick: the part of it that ``make bench-quick`` runs, ``{out}`` being a file for its results.
         elsewhere: it needs a machine or models that ``make bench`` does not have.
+        instead: what the run that is kept had in the place of what the command says; to be removed once it is run so.
     """
 
     what: str
@@ -32,6 +33,7 @@ class Benchmark:
     printed: bool = False
     quick: str | None = None
     elsewhere: bool = False
+    instead: str | None = None
 
 
 DEMO, SHARED = "runs/demo/data", "../shared/data"
@@ -79,6 +81,7 @@ BENCHMARKS = (
         "training against TextBrewer's `GeneralDistiller`",
         "python -m benchmarks.textbrewer_speed runs/sst2/teacher",
         "textbrewer.json",
+        instead="512 texts, in one round",
     ),
     Benchmark(
         "the int8 graph against the stock export's and OpenVINO's",
@@ -90,12 +93,14 @@ BENCHMARKS = (
         f"python -m benchmarks.throughput_peers {INT8}",
         "throughput_peers.json",
         printed=True,
+        instead="one round",
     ),
     Benchmark(
         "int8 answers on an emulated CPU without VNNI",
         f"python -m benchmarks.portable runs/sst2/student {SHARED}/sst2",
         "portable.jsonl",
         elsewhere=True,
+        instead="`runs/distillation/sst2/3-layers-distilled-0`",
     ),
     Benchmark("memory with 10,000 to 1,000,000 more texts", "python -m benchmarks.memory", "memory.jsonl"),
     Benchmark(
@@ -117,6 +122,7 @@ BENCHMARKS = (
         f"python -m benchmarks.load_time {PRUNED} {INT8}",
         "load_time.json",
         printed=True,
+        instead="the fp32 export too, in 5 rounds",
         quick=f"python -m benchmarks.load_time {PRUNED} {INT8} 3",
     ),
     Benchmark(
@@ -124,6 +130,7 @@ BENCHMARKS = (
         f"python -m benchmarks.cold_start {PRUNED} {INT8}",
         "cold_start.json",
         quick=f"python -m benchmarks.cold_start {PRUNED} {INT8} --rounds 2 --out {{out}}",
+        instead="a 6-layer MiniLM, in 4 rounds",
     ),
     Benchmark(
         "`predict`'s memory over a million lines",
@@ -136,6 +143,7 @@ BENCHMARKS = (
         f"python -m benchmarks.resident {BANKING77}",
         "resident.json",
         quick=f"python -m benchmarks.resident {BANKING77} --texts 5000 --out {{out}}",
+        instead="the first of its three ways alone",
     ),
     Benchmark(
         "MB and ms with 0.5, 1 and 2 CPUs",
@@ -181,11 +189,13 @@ BENCHMARKS = (
         f"python -m benchmarks.a_a {INT8} --data {DEMO} && "
         f"python -m benchmarks.a_a {INT8} --data {DEMO} --neighbours 1",
         "a_a.jsonl",
+        instead="18 runs of `sst2-int8` and 10 of `demo int8`",
     ),
     Benchmark(
         "bench's latency against other clocks",
         f"python -m benchmarks.outside_clock {ONNX} {INT8} --data {DEMO}",
         "outside_clock.jsonl",
+        instead="14 rounds of `sst2/int8`, `sst2/onnx` and `demo/int8`",
     ),
     Benchmark("how often its intervals hold the truth", "python -m benchmarks.coverage", "coverage.jsonl"),
     Benchmark(
@@ -210,6 +220,7 @@ BENCHMARKS = (
         "python -m benchmarks.auto_beside runs/auto/mrpc/max_drop-1-seed-0 runs/auto/mrpc/teacher "
         f"--data {SHARED}/mrpc",
         "auto_beside.jsonl",
+        instead="Banking77, of which 12 labels and 900 texts",
     ),
     Benchmark(
         "teachers, students of two layers and searches on four data sets, side by side on one GPU",
@@ -234,6 +245,7 @@ BENCHMARKS = (
             for name, points in (("sst2", 0.3), ("banking77", 0.4))  # the least that validation texts can show
         ),
         "cascade/*.json",
+        instead="small models that `auto` cut",
     ),
     Benchmark(
         "long documents: their head, both ends, windows, against 512 tokens; accuracy and text to answer",
@@ -315,7 +327,8 @@ def _cells(benchmark: Benchmark) -> tuple[str, str, str, str]:
     if not files:
         return benchmark.what, command, f"`results/{benchmark.keeps}`", "not yet measured"
     digests = ", ".join(hashlib.sha256(path.read_bytes()).hexdigest()[:8] for path in files)
-    where = "; ".join(dict.fromkeys(map(conditions, files)))
+    instead = [f"by the command, but with {benchmark.instead}"] if benchmark.instead else []
+    where = "; ".join([*instead, *dict.fromkeys(map(conditions, files))])
     return benchmark.what, command, f"`results/{benchmark.keeps}` ({digests})", where
 
 
