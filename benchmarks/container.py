@@ -130,7 +130,7 @@ def table(document: Mapping[str, Any] | None) -> str:
     lines = [["CPUs", "threads", *_COLUMNS.values()]]
     for cpus, row in document["cpus"].items():
         lines.append([cpus, f"{row['threads']:.0f}", *(_shown(row[name]) for name in _COLUMNS)])
-    return kept.rows(lines)
+    return kept.rows(lines) + kept.conditions(document)
 
 
 def _shown(value: float) -> str:

@@ -42,6 +42,6 @@ def conditions(document: Mapping[str, Any]) -> str:
     """The line below a table."""
     machine = document["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
-    beside = f", beside {document['beside']}" if document["beside"] else ""
+    beside = f", beside {document['beside']}" if document.get("beside") else ""
     cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
     return f"\n{machine['cpu']}, {cores}{beside}; {versions}.\n"

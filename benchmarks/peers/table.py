@@ -118,8 +118,8 @@ def _cells(row: Row) -> list[str]:
 def _conditions(results: Mapping[str, Any]) -> str:
     machine = results["machine"]
     return (
-        f"{results['texts']} test texts of {results['data']}, one at a time, from text to label, {results['threads']} "
-        f"threads, medians of {results['rounds']} rounds in turns; each tool by its documented best settings. "
+        f"{results['texts']} test texts, one at a time, from text to label, {results['threads']} threads, "
+        f"medians of {results['rounds']} rounds in turns; each tool by its documented best settings. "
         f"{machine['cpu']} ({', '.join(machine['cpu_flags'])}).{_other_runtimes(results)}"
     )
 
