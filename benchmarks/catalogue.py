@@ -118,15 +118,7 @@ BENCHMARKS = (
         "large_vocabulary.json",
     ),
     Benchmark(
-        "loading against `transformers.pipeline`, each from start to first answer",
-        f"python -m benchmarks.load_time {PRUNED} {INT8}",
-        "load_time.json",
-        printed=True,
-        instead="the fp32 export too, in 5 rounds",
-        quick=f"python -m benchmarks.load_time {PRUNED} {INT8} 3",
-    ),
-    Benchmark(
-        "the same, page cache warm and empty",
+        "loading against `transformers.pipeline`, from start to first answer, page cache warm and empty",
         f"python -m benchmarks.cold_start {PRUNED} {INT8}",
         "cold_start.json",
         quick=f"python -m benchmarks.cold_start {PRUNED} {INT8} --rounds 2 --out {{out}}",
