@@ -68,11 +68,6 @@ BENCHMARKS = (
         quick=f"python -m benchmarks.latency_table {TEACHER} --data {DEMO} --out {{out}}",
     ),
     Benchmark(
-        "which steps of FFN width the kernels like",
-        f"python -m benchmarks.steps {TEACHER} --data {DEMO}",
-        "steps.json",
-    ),
-    Benchmark(
         "pruning to a latency, against uniform pruning and fewer layers",
         "python -m benchmarks.pruning make && python -m benchmarks.pruning measure",
         "pruning/*/*.json",
@@ -102,7 +97,6 @@ BENCHMARKS = (
         elsewhere=True,
         instead="`runs/distillation/sst2/3-layers-distilled-0`",
     ),
-    Benchmark("memory with 10,000 to 1,000,000 more texts", "python -m benchmarks.memory", "memory.jsonl"),
     Benchmark(
         "one BERT's weights in other families' forms, through the pipeline",
         "python -m benchmarks.families",
@@ -165,11 +159,6 @@ BENCHMARKS = (
         "thresholds.json",
         printed=True,
         elsewhere=True,
-    ),
-    Benchmark(
-        "how often a single file answers otherwise than its folder",
-        f"python -m benchmarks.single_file --model {INT8}={DEMO}",
-        quick=f"python -m benchmarks.single_file --model {INT8}={DEMO}",
     ),
     Benchmark(
         "texts read in part: the same tokens, and how much sooner an answer",

@@ -83,23 +83,17 @@ def as_table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def arguments(description: str | None, out: Path) -> argparse.Namespace:
-    """The command line of what is timed as ``prune`` would: a model, texts, a runtime; ``config`` holds the last."""
-    parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
+def main() -> None:
+    """Measure, write and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", required=True)
     parser.add_argument("--runtime", default="int8", choices=("int8", "fp32", "cuda"))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=out)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
-    given.config = PruneConfig.parse({"speedup": 2.0, "runtime": given.runtime})
-    return given
-
-
-def main() -> None:
-    """Measure, write and print."""
-    given = arguments(__doc__, RESULTS)
-    results = measure(given.model, given.data, given.config, given.threads)
+    config = PruneConfig.parse({"speedup": 2.0, "runtime": given.runtime})
+    results = measure(given.model, given.data, config, given.threads)
     given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(as_table(results))
 
