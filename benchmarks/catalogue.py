@@ -1,15 +1,10 @@
 """Every benchmark: what it shows, how to run it, what it leaves, what of it is quick. README.md is made from this."""
 
 import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("compress", "onnxruntime", "torch", "transformers")
-_UNKNOWN = "not recorded"
+from benchmarks.kept import RESULTS, conditions, markdown, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +287,7 @@ BENCHMARKS = (
 def table() -> str:
     """A line a benchmark, with the machine, versions, threads and digest of what is kept."""
     heads = ("what", "command", "kept", "measured on")
-    lines = [heads, ("---",) * len(heads), *map(_cells, BENCHMARKS)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown([heads, *map(_cells, BENCHMARKS)], words=len(heads))
 
 
 def kept_files(benchmark: Benchmark) -> list[Path]:
@@ -309,29 +303,11 @@ def _cells(benchmark: Benchmark) -> tuple[str, str, str, str]:
         return benchmark.what, command, f"`results/{benchmark.keeps}`", "not yet measured"
     digests = ", ".join(hashlib.sha256(path.read_bytes()).hexdigest()[:8] for path in files)
     instead = [f"by the command, but with {benchmark.instead}"] if benchmark.instead else []
-    where = "; ".join([*instead, *dict.fromkeys(map(conditions, files))])
+    where = "; ".join([*instead, *dict.fromkeys(map(conditions_of, files))])
     return benchmark.what, command, f"`results/{benchmark.keeps}` ({digests})", where
 
 
-def conditions(path: Path) -> str:
-    """Machine, threads, versions and day of a result, as far as it says."""
-    text = path.read_text(encoding="utf-8")
-    document = json.loads(text.splitlines()[0] if path.suffix == ".jsonl" else text)
-    machine = document.get("machine")
-    if not machine:
-        return str(document.get("about", _UNKNOWN))  # in the words of whoever measured it
-    day = document.get("created", "")[:10]
-    beside = (f"beside {one}" for one in [document.get("beside")] if one)
-    return ", ".join((*_machine(machine), *beside, day or f"day {_UNKNOWN}"))
-
-
-def _machine(machine: Mapping[str, Any]) -> tuple[str, str, str]:
-    name = machine.get("gpu") or machine["cpu"]
-    vnni = any("vnni" in flag for flag in machine["cpu_flags"])
-    versions = " ".join(f"{one} {machine['versions'][one]}" for one in _PACKAGES if machine["versions"].get(one))
-    threads = " and ".join(map(str, machine["threads"]))
-    return (
-        f"{name} ({'VNNI' if vnni else 'no VNNI'}, {machine['cores']} core{'s' * (machine['cores'] != 1)})",
-        f"threads {threads}",
-        versions,
-    )
+def conditions_of(path: Path) -> str:
+    """Those that a result tells, or its first line."""
+    found = read(path)
+    return conditions(found[0] if isinstance(found, list) else found)

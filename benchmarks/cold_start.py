@@ -13,7 +13,6 @@ result says which.
 """
 
 import argparse
-import json
 import os
 import resource
 import subprocess
@@ -75,9 +74,9 @@ def main() -> None:
         states["all"] = in_turns(folders, given.rounds, lambda _: drop_all())
     elif hasattr(os, "posix_fadvise"):
         states["model"] = in_turns(folders, given.rounds, forget)
-    about = kept.about(given.onnx, [1], given.beside)
+    about = kept.about([1], model=given.onnx, beside=given.beside)
     document = about | {"rounds": given.rounds, "page_cache": states}
-    given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    kept.write(given.out, document)
     print(table(document), end="")
 
 
@@ -153,16 +152,14 @@ def forget(folder: Path) -> None:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def table(document: Mapping[str, Any] | None) -> str:
+def table(document: Mapping[str, Any]) -> str:
     """A row for each state of the page cache."""
-    if document is None:
-        return kept.NOT_YET
     lines = [["page cache", "`transformers.pipeline`, s", "`compress.load`, s", "ratio", "of CPU time", "of memory"]]
     for state, row in document["page_cache"].items():
         seconds = (f"{row['transformers_s']:.2f}", f"{row['compress_s']:.2f}")
         ratios = (f"{row[name]:.3f}" for name in ("time_ratio", "cpu_ratio", "memory_ratio"))
         lines.append([_STATES[state], *seconds, *ratios])
-    return kept.rows(lines) + kept.conditions(document)
+    return kept.markdown(lines) + kept.below(document)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks.catalogue import conditions
+from benchmarks.catalogue import conditions_of
 from compress.machine import describe_machine
 
 
@@ -13,8 +13,8 @@ def test_conditions_are_those_that_a_result_gives(tmp_path: Path) -> None:
     for name, document in documents.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
     (tmp_path / "lines.jsonl").write_text(f"{json.dumps(about)}\n{json.dumps({'row': 1})}\n", encoding="utf-8")
-    assert conditions(tmp_path / "silent.json") == "not recorded"
-    assert conditions(tmp_path / "words.json") == "on an abacus"
-    for told in (conditions(tmp_path / "whole.json"), conditions(tmp_path / "lines.jsonl")):
+    assert conditions_of(tmp_path / "silent.json") == "not recorded"
+    assert conditions_of(tmp_path / "words.json") == "on an abacus"
+    for told in (conditions_of(tmp_path / "whole.json"), conditions_of(tmp_path / "lines.jsonl")):
         assert all(part in told for part in ("Abacus", "threads 3", "torch 2", "2020-02-03"))
-    assert "beside a training" in conditions(tmp_path / "whole.json")
+    assert "beside a training" in conditions_of(tmp_path / "whole.json")

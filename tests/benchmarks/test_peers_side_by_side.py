@@ -12,8 +12,9 @@ import pytest
 import compress
 from benchmarks import all as every
 from benchmarks import catalogue, scaling
+from benchmarks.kept import RESULTS, read_lines
 from benchmarks.peers import __main__ as program
-from benchmarks.peers import processes, rounds, table
+from benchmarks.peers import processes, table
 from benchmarks.peers.registry import PEERS, Peer
 from tests.tiny import STORED_RUN, read, write_rows
 
@@ -43,13 +44,13 @@ def test_a_comparison_goes_on_where_it_stopped(
     ours, theirs, failed = results["peers"]
     texts = [str(text) for text in read(tiny_data).test.texts][:20]
     expected = [one.label for one in compress.load(tiny_int8, threads=1)(texts)]
-    (turn,) = rounds.read_turns(work / "compress-int8" / "turns.jsonl")
+    (turn,) = read_lines(work / "compress-int8" / "turns.jsonl")
     assert turn["labels"] == expected
     assert failed["failed"] == "no such kernel"
     assert theirs["points"] == 0
     for row in (ours, theirs):
         assert 0 < row["p50_ms"] <= row["p95_ms"]
-        (own,) = rounds.read_turns(work / row["name"].replace(" ", "-") / "turns.jsonl")
+        (own,) = read_lines(work / row["name"].replace(" ", "-") / "turns.jsonl")
         assert row["times_ours"] == row["p50_ms"] / own["reference_ms"]
         assert row["size_bytes"] > 100_000
         assert row["peak_bytes"] > 20e6
@@ -95,14 +96,14 @@ def test_scaling_in_miniature(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(row["texts"], row["cached"]) for row in results["distillation"]] == [
         (16, False), (16, True), (32, False), (32, True),
     ]  # fmt: skip
-    assert scaling.table(results).count("\n| ") == 6
+    assert scaling.table(results).count("\n| ") == 7
     assert "A billion texts, estimated" in scaling.table(results)
     assert scaling.plot(results).startswith("<svg")
 
 
 def test_every_kept_result_is_in_the_catalogue() -> None:
     kept = {path for benchmark in catalogue.BENCHMARKS for path in catalogue.kept_files(benchmark)}
-    assert {path for path in catalogue.RESULTS.rglob("*") if path.is_file()} == kept
+    assert {path for path in RESULTS.rglob("*") if path.is_file()} == kept
 
 
 def test_every_command_exists_with_arguments_that_are_there_and_belong_together() -> None:
@@ -133,7 +134,9 @@ def test_a_teacher_of_other_labels_is_refused_before_anything_is_timed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(scaling, "serving", pytest.fail)
-    rows = [{"text": f"a {topic} {number}", "label": topic} for number in range(20) for topic in ("film", "match")]
+    rows: list[dict[str, object]] = [
+        {"text": f"a {topic} {number}", "label": topic} for number in range(20) for topic in ("film", "match")
+    ]
     write_rows(tmp_path / "train.jsonl", rows)
     monkeypatch.setattr(
         "sys.argv", ["scaling", *map(str, (STORED_RUN / "teacher", STORED_RUN / "int8", "--data", tmp_path))]
