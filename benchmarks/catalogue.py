@@ -32,9 +32,7 @@ class Benchmark:
 
 
 DEMO, SHARED = "runs/demo/data", "../shared/data"
-TEACHER, STUDENT, PRUNED, ONNX, INT8 = (
-    f"runs/demo/{name}" for name in ("teacher", "student", "pruned", "onnx", "int8")
-)
+TEACHER, PRUNED, ONNX, INT8 = (f"runs/demo/{name}" for name in ("teacher", "pruned", "onnx", "int8"))
 BANKING77 = "models/banking77/balanced"  # what the figures of serving are of: every clone has it
 BENCHMARKS = (
     Benchmark("the demo's table", "compress demo --out runs/demo", "demo.json"),

@@ -166,7 +166,7 @@ def conditions(document: Mapping[str, Any]) -> str:
     """Machine, threads, versions, what ran beside and the day of a result, as far as it says."""
     machine = document.get("machine")
     if not machine:
-        return str(document.get("about", _UNKNOWN))  # in the words of whoever measured it
+        return _UNKNOWN
     vnni = any("vnni" in flag for flag in machine["cpu_flags"])
     cores = f"{machine['cores']} core{'s' * (machine['cores'] != 1)}"
     versions = (f"{name} {version}" for name, version in machine["versions"].items() if version)
