@@ -37,7 +37,10 @@ def main() -> int:
     parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("--texts", type=int, default=1_000_000)
     arguments = parser.parse_args()
-    rows = (arguments.data / "sst2" / "train.tsv").read_text(encoding="utf-8").splitlines()[1:2_000]
+    trained_on = arguments.data / "sst2" / "train.tsv"
+    if not trained_on.is_file():
+        parser.error(f"{trained_on}: no such file; DATA is the folder that holds the data set sst2")
+    rows = trained_on.read_text(encoding="utf-8").splitlines()[1:2_000]
     lines = [row.split("\t")[0][:80] for row in rows]
     each = -(-arguments.texts // (len(KINDS) * len(SIDES) * len(LENGTHS)))
     fuzzed = [row for kind in KINDS for row in fuzz(kind, lines, each)]
