@@ -18,7 +18,7 @@ from compress.clock import Stopwatch
 from compress.config import DataConfig, PruneConfig
 from compress.data import read_dataset
 from compress.latency.deployment import deployment_of, parameters
-from compress.latency.table import latency_table, take_turns
+from compress.latency.table import latency_table, time_against
 from compress.modeling.checkpoint import load_classifier
 from compress.modeling.widths import Architecture, Widths
 
@@ -51,7 +51,7 @@ def measure(model: Path, data: str, config: PruneConfig, threads: int) -> dict[s
     with deployment.timer(architecture, whole) as reference:
         for widths in uneven_models(whole):
             with deployment.timer(architecture, widths) as timed:
-                measured_ms = take_turns(timed, reference).ratio * whole_ms
+                measured_ms = time_against(timed, reference).ratio * whole_ms
             predicted_ms = table.latency_ms(widths)
             rows.append(
                 asdict(widths)

@@ -57,8 +57,8 @@ def compared(whole: Checkpoint, smaller: Checkpoint, split: Split) -> tuple[str,
     change = measure_change("accuracy", answered, answers, truth(targets, len(whole.labels)), seed=0)
     low, high = (100 * bound for bound in change.ci95)
     return (
-        f"{reading.tokens_changed:.2%}",
-        f"{reading.texts_changed:.1%}",
+        f"{reading['tokens_changed']:.2%}",
+        f"{reading['texts_changed']:.1%}",
         " to ".join(f"{accuracy:.2%}" for accuracy in accuracies),
         f"{100 * change.accuracy_delta:+.2f} ({low:+.2f} to {high:+.2f})",
         f"{change.agreement:.2%}",

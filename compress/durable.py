@@ -104,7 +104,7 @@ def read_sealed(path: Path, *, required: bool = True) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("no JSON object")
     if _SEAL in found or required:
-        del found[_SEAL]
+        found.pop(_SEAL, None)
         head = content[: content.rfind(_BEFORE_SEAL) + len(_BEFORE_SEAL)]
         if content != head + _end(head):
             raise ValueError("changed since it was written")

@@ -114,22 +114,10 @@ def refuse_cascade(folder: Path, manifest: Manifest) -> None:
         )
 
 
-def listed_files(folder: Path) -> frozenset[str]:
-    """The names in the folder's manifest, the files unread; none without a manifest."""
+def peek(folder: Path) -> Manifest | None:
+    """What the folder's manifest says, the files that it lists unread; None for a folder without a manifest."""
     path = folder / MANIFEST
-    return _parse(path).names if path.is_file() else frozenset()
-
-
-def manifest_kind(folder: Path) -> Kind | None:
-    """What the manifest says that the folder is, its files unread; None for a folder without a manifest."""
-    path = folder / MANIFEST
-    return _parse(path).kind if path.is_file() else None
-
-
-def is_cascade(folder: Path) -> bool:
-    """Whether the folder holds two models of which the small one hands on to the large, its files unread."""
-    path = folder / MANIFEST
-    return path.is_file() and _parse(path).hand_on_below is not None
+    return _parse(path) if path.is_file() else None
 
 
 def refuse_unlisted(folder: Path, manifest: Manifest) -> None:

@@ -8,7 +8,6 @@ what lies beside ``m`` would else have the name of what lies beside ``m.old``, u
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,7 +17,7 @@ from compress.durable import partial_of, put_in_place, remove, sync, told_in_one
 from compress.errors import CompressError
 from compress.folder import MANIFEST
 from compress.locks import LockedError, locked
-from compress.replacement import set_aside
+from compress.replacement import between_renames, set_aside
 
 # What tells our folders from others: a file, and keys that it must have, for the names are common.
 OUR_MARKS = {
@@ -74,15 +73,16 @@ def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] =
     """A temporary sibling of ``out`` to write into; it takes the name ``out`` at the end, or vanishes on any error."""
     partial = _beside(out, "partial")
     with ExitStack() as at_the_end:
-        try:
+        with _can_be_written(out):
             _make_parents(out, at_the_end)
-            _lock(out, at_the_end)
+            lock = _beside(out, "lock")
+            held = f"--out {out}: another process is writing it and holds {lock}; wait for it, or choose another"
+            _lock(lock, held, at_the_end)
+            at_the_end.callback(_remove_file, lock)  # while it is held: a lock on a removed file is none
             _restore(out)
             check_out(out, overwrite, inputs)  # what a killed process set aside is there again
             _sweep(out)  # not sooner: what is refused takes nothing away
             partial.mkdir()
-        except OSError as error:
-            raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
         at_the_end.callback(shutil.rmtree, partial, ignore_errors=True)
         with told_in_one_line(f"--out {out}", below=partial):
             yield partial
@@ -104,27 +104,27 @@ def growing_folder(out: Path, work: str, state: str, *, state_is_worth_keeping: 
         raise CompressError(f"--out {out}: exists and is not the folder of a {work}; choose another")
     users_own = out.exists() and not _names(out)
     with ExitStack() as at_the_end:
-        try:
+        with _can_be_written(out):
             _make_parents(out / state, at_the_end)
-        except OSError as error:
-            raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
         at_the_end.enter_context(told_in_one_line(f"--out {out}", below=out))
         if os.access(out, os.W_OK):  # else what is finished, on a volume mounted to be read, is so all the same
-            try:
-                at_the_end.enter_context(locked(out / LOCK))
-            except LockedError:
-                raise CompressError(
-                    f"--out {out}: another {work} is writing there; wait for it or choose another"
-                ) from None
+            _lock(
+                out / LOCK, f"--out {out}: another {work} is writing there; wait for it or choose another", at_the_end
+            )
         try:
             yield
         finally:
-            with suppress(OSError):  # somebody has taken the folder away meanwhile
-                if _names(out) <= (nothing if state_is_worth_keeping else {*nothing, state}):
-                    for path in out.iterdir():
-                        path.unlink()
-                    if not users_own:
-                        out.rmdir()
+            _take_away(out, nothing if state_is_worth_keeping else {*nothing, state}, users_own=users_own)
+
+
+def _take_away(folder: Path, nothing: set[str], *, users_own: bool) -> None:
+    """Remove a folder that holds no more than ``nothing``; one that was the user's own is only emptied."""
+    with suppress(OSError):  # somebody has taken the folder away meanwhile
+        if _names(folder) <= nothing:
+            for path in folder.iterdir():
+                path.unlink()
+            if not users_own:
+                folder.rmdir()
 
 
 def _names(folder: Path) -> set[str]:
@@ -146,15 +146,19 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _lock(out: Path, at_the_end: ExitStack) -> None:
-    path = _beside(out, "lock")
+@contextmanager
+def _can_be_written(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CompressError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def _lock(path: Path, held: str, at_the_end: ExitStack) -> None:
     try:
         at_the_end.enter_context(locked(path))
     except LockedError:
-        raise CompressError(
-            f"--out {out}: another process is writing it and holds {path}; wait for it, or choose another"
-        ) from None
-    at_the_end.callback(_remove_file, path)  # while it is held: a lock on a removed file is none
+        raise CompressError(held) from None
 
 
 def _remove_file(path: Path) -> None:
@@ -179,22 +183,11 @@ def _swap(partial: Path, out: Path) -> None:
 
 def _restore(out: Path) -> None:
     """Give the old folder its name back where a process was killed between the two renames of a swap."""
-    set_aside_ones = [old for old in (set_aside(out), *_of_earlier_versions(out, ".old")) if old.exists()]
-    if set_aside_ones and not out.exists():
-        set_aside_ones[0].rename(out)
+    if between_renames(out):
+        set_aside(out).rename(out)
 
 
 def _sweep(out: Path) -> None:
     """Remove what a killed process left half-written; the lock says that no living one is at work."""
-    half = [_beside(out, what) for what in ("partial", "old.removed", "unfinished.removed")]
-    for left in (set_aside(out), *half, *_of_earlier_versions(out), *_of_earlier_versions(out, ".old")):
+    for left in (set_aside(out), *(_beside(out, what) for what in ("partial", "old.removed", "unfinished.removed"))):
         shutil.rmtree(left, ignore_errors=True)
-
-
-def _of_earlier_versions(out: Path, old: str = "") -> list[Path]:
-    """What they left, the newest first: their names held the process, its number and start."""
-    name = re.compile(rf"\.{re.escape(out.name)}\.\d+-\d+{re.escape(old)}\.partial")
-    left = [path for path in out.parent.glob(".*.partial") if name.fullmatch(path.name)]
-    # They knew no locks: beside one lies the folder of an --out whose name looks like that.
-    left = [path for path in left if not path.with_suffix(".lock").exists()]
-    return sorted(left, key=lambda path: path.stat().st_mtime, reverse=True)

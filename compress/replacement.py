@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from compress.errors import CompressError
-from compress.folder import MANIFEST, Manifest, listed_files, read_manifest
+from compress.folder import MANIFEST, Manifest, peek, read_manifest
 
 # It is read again, for two seconds at least.
 _TRIES, _PAUSE_S = 100, 0.02
@@ -50,12 +50,13 @@ def _stamps(folder: Path) -> list[tuple[int, ...] | None]:
 
     Other files may come and go in the folder meanwhile, and no inode numbers are in it, which some mounts make up anew.
     """
-    names: frozenset[str] = frozenset()
+    manifest = None
     with suppress(CompressError, OSError):
-        names = listed_files(folder)
+        manifest = peek(folder)
     way = (folder.absolute(), *folder.absolute().parents)
+    names = sorted(manifest.names) if manifest else []
     links = [_stamp(part, follow_symlinks=False) for part in way if part.is_symlink()]
-    return [*links, _renamed(folder), *(_stamp(folder / name) for name in (MANIFEST, *sorted(names)))]
+    return [*links, _renamed(folder), *(_stamp(folder / name) for name in (MANIFEST, *names))]
 
 
 def _stamp(path: Path, *, follow_symlinks: bool = True) -> tuple[int, ...] | None:

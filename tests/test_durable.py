@@ -203,6 +203,13 @@ def test_what_is_sealed_reads_back(content: dict[str, object], tmp_path: Path) -
     json.loads((tmp_path / "file.json").read_bytes())
 
 
+def test_without_its_seal_it_is_refused_where_one_is_required(tmp_path: Path) -> None:
+    (tmp_path / "file.json").write_text('{"a": 1}')
+    assert read_sealed(tmp_path / "file.json", required=False) == {"a": 1}
+    with pytest.raises(ValueError, match="changed since it was written"):
+        read_sealed(tmp_path / "file.json")
+
+
 def test_many_write_one_latency_table_and_none_fails(tmp_path: Path) -> None:
     place, failed = tmp_path / "latency" / "table.json", []
 

@@ -8,6 +8,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from compress.runtime.graph_file import graphs_of
+
 _ATTENTION = re.compile(r"layer\.(\d+)\.attention\.output\.weight")
 _FFN = re.compile(r"layer\.(\d+)\.ffn\.input\.weight")
 _DISTANCES = re.compile(r"layer\.\d+\.attention\.(position_(?:keys|queries))\.table")
@@ -46,18 +48,16 @@ class ProductSizes:
     distance_projections: int = 0  # products that compute these vectors again for each text
 
 
-def product_sizes(predictor: Any, graph: Path | None) -> ProductSizes | None:
-    """Those of a predictor, or of its ONNX file ``graph``.
-
-    None for a model that is not laid out as ours are.
-    """
-    if graph is not None:
-        import onnx
-
-        return sizes_of_graph({each.name: tuple(each.dims) for each in onnx.load(graph).graph.initializer})
-    if not predictor.backend.startswith("torch"):
+def product_sizes(predictor: Any, folder: Path) -> ProductSizes | None:
+    """Those of the opened model of ``folder``; None for one that is not laid out as ours are."""
+    if predictor.backend.startswith("torch"):
+        return sizes_of_model(predictor.model)
+    graph = next(iter(graphs_of(folder).values()), None)
+    if graph is None:
         return None
-    return sizes_of_model(predictor.model)
+    import onnx
+
+    return sizes_of_graph({each.name: tuple(each.dims) for each in onnx.load(graph).graph.initializer})
 
 
 def sizes_of_model(model: Any) -> ProductSizes:

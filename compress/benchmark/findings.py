@@ -82,7 +82,7 @@ class Findings:
         return [{"name": name, **about, "rounds_ms": _rounded(rounds)} for name, rounds in timed.items()] + self.samples
 
 
-def average_of(measured: Mapping[str, Measured]) -> Average:
+def choose_average(measured: Mapping[str, Measured]) -> Average:
     """By what all are compared: the median; the mean as soon as one is a cascade, whose median is its small model's."""
     return "mean" if any(model.info.hand_on_below is not None for model in measured.values()) else "p50"
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from compress.benchmark.findings import Findings, Measured, average_of, check_reference
+from compress.benchmark.findings import Findings, Measured, check_reference, choose_average
 from compress.benchmark.judge import balance_of, judge
 from compress.benchmark.protocol import measure
 from compress.benchmark.report.recommend import recommend
 from compress.benchmark.rows import Row, plan, unique_names
 from compress.benchmark.throughput import cpu_splits
-from compress.benchmark.warnings import doubts_of, warnings_of
+from compress.benchmark.warnings import label_warnings, timing_warnings
 from compress.benchmark.workload import Average, Times, average_interval, average_ms, speedup_interval
 from compress.config import BenchConfig
 from compress.data import Split
@@ -45,11 +45,12 @@ def bench(models: Sequence[Path], test: Split, task: str, config: BenchConfig) -
 def measure_models(models: Sequence[Path], test: Split, task: str, config: BenchConfig) -> Measurement:
     """Measure ``models`` on the ``test`` split of a ``task``; the first is the reference of every comparison.
 
-    A later model that fails to load or whose process dies is listed under ``failed`` with its reason; the others are
-    measured all the same. Once a model's real texts are timed, a load under which it fails, as for lack of memory, is
-    ``skipped`` and no more. A model that none of the requested backends can run is ``left_out``, and ``warnings`` are
-    reasons to doubt the figures, such as a busy machine. Test texts without labels leave accuracies out. Ctrl-C ends
-    the measuring and returns what is known so far, ``partial``, if every model has been timed at least once.
+    A later model that fails to load, or whose process dies before all is measured that each has once (real texts on the
+    first thread count, costs, throughput, answers), is listed under ``failed`` with its reason; the others are measured
+    all the same. From then on a load under which it fails, as for lack of memory, is ``skipped`` and no more. A model
+    that none of the requested backends can run is ``left_out``, and ``warnings`` are reasons to doubt the figures, such
+    as a busy machine. Test texts without labels leave accuracies out. Ctrl-C ends the measuring and returns what is
+    known so far, ``partial``, if every model has been timed at least once.
 
     Raises:
         CompressError: there are no test texts; a model has another task, lacks a test label or cannot take a length; a
@@ -93,7 +94,7 @@ def results_of(measured: Measurement, test: Split, config: BenchConfig) -> dict[
         "models": entries,
         "recommendation": asdict(recommendation),
         "busy": asdict(contention) if contention else None,
-        "warnings": warnings_of(entries, recommendation.name, contention) + doubts_of(balance),
+        "warnings": timing_warnings(entries, recommendation.name, contention) + label_warnings(balance),
         "failed": [{"name": name, "path": str(rows[name].path), "reason": reason} for name, reason in failed.items()],
         "left_out": [
             {"name": name, "path": str(measured.named[name]), "reason": why} for name, why in left_out.items()
@@ -105,7 +106,7 @@ def results_of(measured: Measurement, test: Split, config: BenchConfig) -> dict[
 
 def compare(measured: dict[str, Measured], test: Split, config: BenchConfig) -> list[dict[str, Any]]:
     """One entry of results.json for each model, compared with the first; without test labels accuracies are None."""
-    first, average = next(iter(measured.values())), average_of(measured)
+    first, average = next(iter(measured.values())), choose_average(measured)
     entries = []
     for name, judged in judge(measured, test, config.metric, config.seed).items():
         model = measured[name]

@@ -21,7 +21,6 @@ from compress.clock import CudaStopwatch, Stopwatch
 from compress.evaluation.metrics import predictions
 from compress.runtime.decision import Decision
 from compress.runtime.encoding import Encoding, Feeds, Text, pad
-from compress.runtime.graph_file import GRAPHS
 from compress.runtime.predictor import (
     Logits,
     MeasuredPredictor,
@@ -49,7 +48,7 @@ class ModelServer:
         watch = Stopwatch()
         self._predictor = open_row(Row(Path(path), **row), threads)
         self._load_ms = watch.milliseconds
-        self._graph = next((file for name in GRAPHS if (file := Path(path, name)).is_file()), None)
+        self._folder = Path(path)
         self._on_gpu = row["device"] == "cuda" and self._predictor.backend.startswith("torch")
         self._first_answer_ms = self._tokenizer_p50_ms = self._mean_tokens = 0.0
         self._rows_per_text = 1.0
@@ -71,7 +70,6 @@ class ModelServer:
             "max_length": self._predictor.encoder.max_length,
             "decision": asdict(getattr(self._predictor, "decision", Decision())),  # folders of ours may have one
             "hand_on_below": getattr(self._predictor, "hand_on_below", None),  # of a cascade
-            "notes": getattr(self._predictor, "notes", []),
         }
 
     def first_answer(self, text: Any) -> dict[str, Any]:
@@ -153,7 +151,7 @@ class ModelServer:
         """What the model has cost so far; to be requested after the real texts and before any other workload."""
         peak = peak_memory_bytes()  # before the weights are looked at
         joules = self._energy.joules
-        sizes, rows = product_sizes(self._predictor, self._graph), self._rows_per_text
+        sizes, rows = product_sizes(self._predictor, self._folder), self._rows_per_text
         return {
             "macs": round(rows * macs_per_text(sizes, self._mean_tokens / rows)) if sizes else None,
             "mean_tokens": self._mean_tokens,

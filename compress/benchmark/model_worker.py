@@ -30,7 +30,6 @@ class ModelInfo:
     parameters: int
     decision: Decision = field(default_factory=Decision)
     hand_on_below: float | None = None  # of a cascade: the score of its small model below which the large one answers
-    notes: Sequence[str] = ()  # on how it was loaded, for the person who watches
 
 
 class ModelWorker(Worker):

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from compress.benchmark.findings import Findings, Measured, average_of, check_models, check_reference
+from compress.benchmark.findings import Findings, Measured, check_models, check_reference, choose_average
 from compress.benchmark.interleave import WorkerPool, take_turns
 from compress.benchmark.model_worker import ModelInfo, ModelWorker
 from compress.benchmark.rows import Row
@@ -27,31 +27,43 @@ def measure(
     rows: Mapping[str, Row], test: Split, task: str, threads: list[int], config: BenchConfig, findings: Findings
 ) -> None:
     """Measure all ``rows``, one thread count after the other, into ``findings``, which Ctrl-C leaves whole."""
-    workloads = workloads_of(config)
+    first, *others = threads
     steps = max(1, round(config.seconds * len(rows)))
-    total = len(threads) * (len(rows) + len(workloads) * steps) + len(rows) * (1 + len(config.instances))
+    total = len(threads) * (len(rows) + len(workloads_of(config)) * steps) + len(rows) * (1 + len(config.instances))
     with progress("bench", total=total) as advance:
-        for count in threads:
-            living = {name: row for name, row in rows.items() if name not in findings.failed}
-            with WorkerPool(living, count, findings.failed, findings.timed) as pool:
-                info = pool.each(ModelWorker.open, done=lambda name: advance(note=f"opened {name}"))
-                if not findings.measured:
-                    check_reference(rows, findings.failed)
-                    workloads = workloads_of(config, min(model.max_length for model in info.values()))
-                    check_models(info, test, task, config.metric, workloads)
-                    findings.measured = answer(pool, rows, info, test.texts, advance)
-                    check_reference(rows, findings.failed)
-                texts = timed_texts(test, findings.measured, config.seed)
-                for number, workload in enumerate(workloads):
-                    with _shares(advance, steps, f"{workload}, threads {count}") as share:
-                        if number == 0 and count == threads[0]:
-                            _time_first(pool, workload, texts, config, findings, share, test.texts)
-                            check_reference(rows, findings.failed)
-                        else:
-                            _time(pool, workload, texts, config, findings, share)
+
+        def time_each(pool: WorkerPool, workloads: Sequence[Workload]) -> None:
+            for workload in workloads:
+                with _shares(advance, steps, f"{workload}, threads {pool.threads}") as share:
+                    _time(pool, workload, texts, config, findings, share)
+
+        with _opened(rows, first, findings, advance) as (pool, info):
+            check_reference(rows, findings.failed)
+            workloads = workloads_of(config, min(model.max_length for model in info.values()))
+            check_models(info, test, task, config.metric, workloads)
+            findings.measured = answer(pool, rows, info, test.texts, advance)
+            check_reference(rows, findings.failed)
+            texts = timed_texts(test, findings.measured, config.seed)
+            with _shares(advance, steps, f"{REAL}, threads {first}") as share:
+                _time_first(pool, texts, config, findings, share, test.texts)
+            check_reference(rows, findings.failed)
+            time_each(pool, workloads[1:])
+        for count in others:
+            with _opened(rows, count, findings, advance) as (pool, _):
+                time_each(pool, workloads)
         if config.device == "cpu" and 1 not in threads and findings.watch.busy():
             _one_thread(rows, texts, config, findings)
         _side_by_side(texts, config, findings, advance)
+
+
+@contextmanager
+def _opened(
+    rows: Mapping[str, Row], threads: int, findings: Findings, advance: Advance
+) -> Iterator[tuple[WorkerPool, dict[str, ModelInfo]]]:
+    """The models that have not failed, opened on this many threads."""
+    living = {name: row for name, row in rows.items() if name not in findings.failed}
+    with WorkerPool(living, threads, findings.failed, findings.timed) as pool:
+        yield pool, pool.each(ModelWorker.open, done=lambda name: advance(note=f"opened {name}"))
 
 
 def timed_texts(test: Split, measured: Mapping[str, Measured], seed: int) -> list[Text]:
@@ -76,10 +88,8 @@ def other_half(texts: Sequence[Text]) -> list[Text]:
 def _one_thread(rows: Mapping[str, Row], texts: Sequence[Text], config: BenchConfig, findings: Findings) -> None:
     """Time real texts with one thread too: threads wait for one that a neighbour holds up, some models more."""
     say("bench: the machine is busy, so every model is timed with one thread as well")
-    living = {name: row for name, row in rows.items() if name not in findings.failed}
     findings.one_thread_beside = True
-    with WorkerPool(living, 1, findings.failed, findings.timed) as pool:
-        pool.each(ModelWorker.open)
+    with _opened(rows, 1, findings, lambda *_, **__: None) as (pool, _):
         _time(pool, REAL, texts, config, findings, lambda _: None)
 
 
@@ -96,8 +106,6 @@ def answer(
 
     Those that are ``only_timed`` answer that one.
     """
-    for note in (note for model in info.values() for note in model.notes):
-        say(note)
     pool.each(lambda worker: worker.first_answer(texts[0]))
     logits = pool.each(
         lambda worker: worker.logits(texts[:1] if worker.name in only_timed else texts),
@@ -118,7 +126,7 @@ def _time(
     share: Callable[[float], None],
 ) -> None:
     """Time one workload."""
-    average = average_of(findings.measured)
+    average = choose_average(findings.measured)
     with findings.recorded(workload, pool.threads) as rounds_ms, findings.watch.timing(pool.sessions):
         take_turns(pool, workload, texts, config.seconds, share, rounds_ms, average)
     findings.skip(str(workload), pool.threads, pool.rested())
@@ -126,31 +134,30 @@ def _time(
 
 def _time_first(
     pool: WorkerPool,
-    workload: Workload,
     texts: Sequence[Text],
     config: BenchConfig,
     findings: Findings,
     share: Callable[[float], None],
     test_texts: Sequence[Text],
 ) -> None:
-    """Time the first workload, and what has one figure a model, between two halves of the time.
+    """Time real texts, and what has one figure a model, between two halves of the time.
 
     One process alone can be faster or slower by 2% all its life, so half the time goes to a second one.
     """
-    measured, average = findings.measured, average_of(findings.measured)
-    with findings.recorded(workload, pool.threads) as rounds_ms:
+    measured, average = findings.measured, choose_average(findings.measured)
+    with findings.recorded(REAL, pool.threads) as rounds_ms:
         with findings.watch.timing(pool.sessions):
             half = config.seconds / 2
-            take_turns(pool, workload, texts, half, lambda spent: share(spent / 2), rounds_ms, average)
+            take_turns(pool, REAL, texts, half, lambda spent: share(spent / 2), rounds_ms, average)
         _measure_once(pool, measured, test_texts, config)
         with findings.watch.timing(pool.sessions):
             time_answers(pool, measured, texts, config.seconds / 4)
         pool.restart()
         texts = other_half(texts)
         with findings.watch.timing(pool.sessions):
-            take_turns(pool, workload, texts, config.seconds, share, rounds_ms, average)
+            take_turns(pool, REAL, texts, config.seconds, share, rounds_ms, average)
             time_answers(pool, measured, texts, config.seconds / 4)
-    findings.skip(str(workload), pool.threads, pool.rested())
+    findings.skip(str(REAL), pool.threads, pool.rested())
 
 
 def _measure_once(
@@ -170,7 +177,7 @@ def _measure_once(
 def time_answers(pool: WorkerPool, measured: Mapping[str, Measured], texts: Sequence[Text], seconds: float) -> None:
     """From a text to its label, in turns: a part of what each process of a model gives."""
     rounds_ms: dict[str, list[Times]] = {}
-    take_turns(pool, ANSWERS, texts, seconds, lambda _: None, rounds_ms, average_of(measured))
+    take_turns(pool, ANSWERS, texts, seconds, lambda _: None, rounds_ms, choose_average(measured))
     for name, rounds in rounds_ms.items():
         measured[name].answer_ms += rounds
 

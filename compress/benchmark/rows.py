@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,10 @@ from compress.durable import parse_json
 from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.families.family import PRUNED
-from compress.folder import is_cascade, listed_files, manifest_kind, read_manifest
+from compress.folder import Manifest, peek, read_manifest
+from compress.machine import is_installed
 from compress.paths import may_be_hub_id
-from compress.runtime.graph_file import GRAPHS
+from compress.runtime.graph_file import graphs_of
 from compress.runtime.predictor import MeasuredPredictor
 
 if TYPE_CHECKING:
@@ -45,14 +45,15 @@ def open_row(row: Row, threads: int) -> MeasuredPredictor:
         return BaselinePredictor(row.path)
     if (foreign := find_foreign(row.path)) is not None:
         return ForeignOnnx(foreign, threads, row.provider)
-    own = "onnxruntime" if manifest_kind(row.path) == "onnx" else "torch"
+    manifest = peek(row.path)
+    own = "onnxruntime" if manifest and manifest.kind == "onnx" else "torch"
     engine, *options = (row.backend or own).split("-")
     if engine == "openvino":
         from compress.benchmark.backends.openvino import OpenVinoPredictor
 
         return OpenVinoPredictor(row.path, threads)
     if engine == "onnxruntime":
-        return _open_onnx(row, threads)
+        return _open_onnx(row, threads, cascade=_is_cascade(manifest))
     if "varlen" in options:
         from compress.benchmark.backends.varlen_backend import open_varlen
 
@@ -63,10 +64,10 @@ def open_row(row: Row, threads: int) -> MeasuredPredictor:
     return open_torch(row.path, threads, row.device, options)
 
 
-def _open_onnx(row: Row, threads: int) -> MeasuredPredictor:
+def _open_onnx(row: Row, threads: int, *, cascade: bool) -> MeasuredPredictor:
     from compress.runtime.session import OnnxPredictor
 
-    if is_cascade(row.path):
+    if cascade:
         from compress.benchmark.backends.cascade import CascadePredictor
 
         return CascadePredictor(row.path, threads, row.provider)
@@ -80,9 +81,11 @@ def _open_onnx(row: Row, threads: int) -> MeasuredPredictor:
 
 def gpu_graph(folder: Path) -> Path | None:
     """The ONNX folder's graph for a GPU, which is any but int8; None where it has none."""
-    listed = listed_files(folder)
-    graphs = (folder / name for name, precision in GRAPHS.items() if precision != "int8" and name in listed)
-    return next(graphs, None)
+    return next((graph for precision, graph in graphs_of(folder).items() if precision != "int8"), None)
+
+
+def _is_cascade(manifest: Manifest | None) -> bool:
+    return manifest is not None and manifest.hand_on_below is not None
 
 
 def unique_names(models: Sequence[Path]) -> dict[str, Path]:
@@ -132,7 +135,7 @@ def _check_backend(backend: str, device: str) -> None:
         raise CompressError(f"bench.backends {backend} is for GPUs; give --device cuda, or torch or torch-bf16")
     if device == "cuda" and backend == "openvino":
         raise CompressError("bench.backends openvino is for CPUs; leave it out or give --device cpu")
-    if backend == "openvino" and find_spec("openvino") is None:
+    if backend == "openvino" and not is_installed("openvino"):
         raise CompressError("bench.backends openvino: the package openvino is not installed; pip install openvino")
 
 
@@ -148,13 +151,15 @@ def _rows_of(path: Path, config: "BenchConfig") -> list[Row] | str:
         return [Row(path)]
     try:
         foreign = find_foreign(path) is not None
-        kind = "onnx" if foreign else manifest_kind(path) or "torch"
+        manifest = None if foreign else peek(path)
     except CompressError:  # opening it says what is wrong with it
         return [Row(path)]
+    kind = "onnx" if foreign else manifest.kind if manifest else "torch"
     if kind not in _WITH_ARTICLE:
         return f"it is laid out for others ({kind}); give the ONNX folder that it was made from"
-    one_engine = foreign or is_cascade(path)
-    engines = ("torch",) if kind == "torch" else ("onnxruntime",) if one_engine else ("onnxruntime", "openvino")
+    cascade = _is_cascade(manifest)
+    of_onnx = ("onnxruntime",) if foreign or cascade else ("onnxruntime", "openvino")
+    engines = ("torch",) if kind == "torch" else of_onnx
     if config.device == "cuda":
         wanted: Sequence[str | None] = config.backends or (*_gpu_backends(path), "onnxruntime")
     else:
@@ -163,7 +168,7 @@ def _rows_of(path: Path, config: "BenchConfig") -> list[Row] | str:
     if not fitting:
         return f"it is {_WITH_ARTICLE[kind]} model, and bench.backends has only {', '.join(config.backends)}"
     provider = config.provider or ("CUDA" if config.device == "cuda" else "CPU")
-    if kind == "onnx" and (reason := _unfit(path, provider, foreign, config)):
+    if kind == "onnx" and (reason := _unfit(path, provider, config, foreign=foreign, cascade=cascade)):
         return reason
     return [Row(path, backend, config.device, provider) for backend in fitting]
 
@@ -178,9 +183,9 @@ def _gpu_backends(path: Path) -> Sequence[str]:
     return [name for name in _GPU_BACKENDS if unpadded or "varlen" not in name]
 
 
-def _unfit(path: Path, provider: str, foreign: bool, config: "BenchConfig") -> str | None:
+def _unfit(path: Path, provider: str, config: "BenchConfig", *, foreign: bool, cascade: bool) -> str | None:
     """Why an ONNX model cannot be measured as the settings ask; None where it can."""
-    if not foreign and is_cascade(path):
+    if cascade:
         asked = {"--device cuda": config.device == "cuda", "--batch": config.batch, "--length": config.length}
         if given := [name for name, value in asked.items() if value]:
             return f"it is a cascade, which runs on a CPU and reads texts, not tokens; leave out {', '.join(given)}"

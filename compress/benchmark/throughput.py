@@ -150,7 +150,8 @@ def measure_split(
     name: str, row: Row, instances: int, threads: int, texts: Sequence[Text], budget_s: float
 ) -> CpuSplit:
     """One split of one model, while nothing else of ours runs; WorkerError where a process refused it or died."""
-    with ExitStack() as ends, ThreadPoolExecutor(instances) as all_at_once:
+    # After Ctrl-C the pool waits for its threads, and these for the processes, which therefore end first.
+    with ThreadPoolExecutor(instances) as all_at_once, ExitStack() as ends:
         workers = [ends.enter_context(ModelWorker(name, row, threads)) for _ in range(instances)]
         list(all_at_once.map(ModelWorker.open, workers))
         slowest_ms = max(all_at_once.map(lambda worker: worker.prepare(REAL, texts), workers))

@@ -71,7 +71,7 @@ class CpuWatch:
         return float(all_s - own_s)
 
 
-def warnings_of(entries: Sequence[Mapping[str, Any]], chosen: str, contention: Contention | None) -> list[str]:
+def timing_warnings(entries: Sequence[Mapping[str, Any]], chosen: str, contention: Contention | None) -> list[str]:
     """Warnings for the top of the report; ``chosen`` is the recommended model, whose speed-up is the headline."""
     found = []
     if contention is not None and contention.other_cpus > _BUSY_CPUS:
@@ -91,7 +91,7 @@ def warnings_of(entries: Sequence[Mapping[str, Any]], chosen: str, contention: C
     return found
 
 
-def doubts_of(balance: Mapping[str, Any] | None) -> list[str]:
+def label_warnings(balance: Mapping[str, Any] | None) -> list[str]:
     """What the labels of the test texts keep the accuracy from saying; ``balance`` is theirs, None without labels."""
     found = []
     if balance is not None and balance["lopsided"]:

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from compress.bulk.lines import LONGEST_ROW, MARK, LinesFile, Row, lines_of, refuse_clash, refuse_longer
+from compress.bulk.lines import LONGEST_ROW, MARK, LinesFile, Row, numbered_lines, refuse_clash, refuse_longer
 from compress.data.tables import refuse_duplicates
 from compress.data.text_files import (
     SEPARATOR_LINE,
@@ -30,7 +30,7 @@ class Delimited(LinesFile[list[str]]):
     def __init__(self, path: Path, added: Sequence[str], usual: str) -> None:
         csv.field_size_limit(LONGEST_ROW)
         self.path = path
-        first = next((line for _, line in lines_of(path)), "")
+        first = next((line for _, line in numbered_lines(path)), "")
         if "\r" in first and "\n" not in first:  # the line ends of an old Macintosh
             raise CompressError(
                 f"{path}: its lines end in carriage returns alone; convert it, for example with: "
@@ -88,7 +88,7 @@ class Delimited(LinesFile[list[str]]):
 
     def _lines(self) -> Iterator[str]:
         """All lines from that of the names on."""
-        for number, line in islice(lines_of(self.path), self._skipped, None):
+        for number, line in islice(numbered_lines(self.path), self._skipped, None):
             yield line.removeprefix(MARK) if number == 1 else line
 
     def _records(self) -> Iterator[Row[list[str]]]:

@@ -71,7 +71,7 @@ class JsonLines(LinesFile[dict[str, Any]]):
 
     def rows(self) -> Iterator[Row[dict[str, Any]]]:
         """Every line that is not blank."""
-        for number, line in lines_of(self.path):
+        for number, line in numbered_lines(self.path):
             if not line.strip():
                 continue
             place = f"{self.path}, line {number}"
@@ -90,7 +90,7 @@ class JsonLines(LinesFile[dict[str, Any]]):
         return f"{whole[:-1].rstrip()}, {more[1:]}{line[len(whole) :]}"
 
 
-def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Each line with its number and its line end."""
     with path.open("rb") as file:
         yield from lines_in(file)

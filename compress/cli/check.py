@@ -2,11 +2,11 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from compress.cli.arguments import add_settings, given
 from compress.durable import partial_of, told_in_one_line, write_whole
 from compress.errors import CompressError
+from compress.paths import local_path
 
 
 def add_check_flags(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,8 @@ def run_check(arguments: argparse.Namespace) -> int:
     from compress.decisions.shown import as_markdown, as_text
     from compress.steps.decisions import check
 
-    files = {name: Path(file) for name in ("json", "markdown") if isinstance(file := getattr(arguments, name), str)}
+    given_files = {name: getattr(arguments, name) for name in ("json", "markdown")}
+    files = {name: local_path(file, f"--{name}") for name, file in given_files.items() if isinstance(file, str)}
     for name, file in files.items():
         if file.is_dir() or not file.absolute().parent.is_dir():
             raise CompressError(f"--{name} {file}: cannot be written there; name a file in a folder that exists")

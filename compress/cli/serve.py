@@ -7,6 +7,7 @@ from compress.cli.arguments import whole_number
 from compress.errors import CompressError
 from compress.machine import lacking, usable_cpus
 from compress.progress import say
+from compress.serving.request_limits import RequestLimits
 
 
 def add_serve_flags(parser: argparse.ArgumentParser) -> None:
@@ -21,11 +22,12 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", metavar="N", type=whole_number, help="for each model; default: all CPUs but the one of the service"
     )
+    usual = RequestLimits()
     for flag, default, about in (
-        ("--queue", 1024, "texts that may wait for a model"),
-        ("--max-texts", 256, "texts of one request"),
-        ("--max-characters", 100_000, "of one text"),
-        ("--max-body-bytes", 4_000_000, "of a request"),
+        ("--queue", usual.queue, "texts that may wait for a model"),
+        ("--max-texts", usual.texts, "texts of one request"),
+        ("--max-characters", usual.characters, "of one text"),
+        ("--max-body-bytes", usual.body_bytes, "of a request"),
         ("--drain-seconds", 20, "the most that the end takes"),
     ):
         parser.add_argument(flag, metavar="N", type=whole_number, default=default, help=f"{about} (default: {default})")
@@ -40,7 +42,6 @@ def run_serve(arguments: argparse.Namespace) -> None:
             f"serve: --max-texts {arguments.max_texts} could never wait together in --queue {arguments.queue}; "
             "give a longer queue or fewer texts"
         )
-    from compress.serving.app import Limits
     from compress.serving.server import serve
 
     def say_ready(address: str, models: list[str]) -> None:
@@ -53,7 +54,7 @@ def run_serve(arguments: argparse.Namespace) -> None:
         host=arguments.host,
         port=arguments.port,
         threads=arguments.threads or max(1, usable_cpus() - 1),
-        limits=Limits(arguments.queue, arguments.max_texts, arguments.max_characters, arguments.max_body_bytes),
+        limits=RequestLimits(arguments.queue, arguments.max_texts, arguments.max_characters, arguments.max_body_bytes),
         drain_s=arguments.drain_seconds,
         say_ready=say_ready,
     )

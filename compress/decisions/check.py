@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from compress.benchmark.findings import Measured, all_labels, average_of, check_models
+from compress.benchmark.findings import Measured, all_labels, check_models, choose_average
 from compress.benchmark.interleave import WorkerPool
 from compress.benchmark.judge import answers_of, balance_of, judge, right_answers
 from compress.benchmark.measure import answer_speedup, answer_times
 from compress.benchmark.model_worker import ModelInfo, ModelWorker
 from compress.benchmark.protocol import answer, other_half, time_answers, timed_texts
 from compress.benchmark.rows import plan, unique_names
-from compress.benchmark.warnings import doubts_of
+from compress.benchmark.warnings import label_warnings
 from compress.benchmark.workload import Average
 from compress.config import BenchConfig, CheckConfig
 from compress.data import Split
@@ -43,7 +43,7 @@ def check(new: Path, old: Path, test: Split, task: str, config: CheckConfig) -> 
         raise CompressError("check needs test texts with labels; name a file of them with --test")
     measured = _measure(new, old, test, task, config)
     (first, other), names = measured.values(), list(measured)
-    average = average_of(measured)
+    average = choose_average(measured)
     before, after = judge(measured, test, config.metric, config.seed).values()
     change = after["versus_first"] | {
         "ece_delta": after["accuracy"]["ece"] - before["accuracy"]["ece"],
@@ -63,7 +63,7 @@ def check(new: Path, old: Path, test: Split, task: str, config: CheckConfig) -> 
         "new": _described(names[1], other, after, average),
         "change": change,
         "flips": flips,
-        "warnings": _warnings(change, config) + doubts_of(balance_of(measured, test, config.metric)),
+        "warnings": _warnings(change, config) + label_warnings(balance_of(measured, test, config.metric)),
         "machine": describe_machine([config.threads or usable_cpus()]),
         "settings": config.model_dump(),
     }

@@ -47,15 +47,9 @@ def explain_speed(graph: Path, precision: str, max_length: int) -> Iterator[Find
 
 def _kernels(nodes: Sequence[NodeTime], precision: str) -> Finding:
     products = [node for node in nodes if node.product]
-    by_part = [(part, _counted(group)) for part, group in groupby(products, key=_part)]
-    runs = [[part for part, _ in same] for _, same in groupby(by_part, key=lambda each: each[1])]
-    kernels = dict(by_part)
-    shown = "; ".join(
-        f"{run[0].replace(' ', 's ')} to {run[-1].split()[-1]}: {kernels[run[0]]}"
-        if len(run) > 1
-        else f"{run[0]}: {kernels[run[0]]}"
-        for run in runs
-    )
+    counted = [(part, _counted(group)) for part, group in groupby(products, key=_part)]
+    runs = [(kernels, [part for part, _ in run]) for kernels, run in groupby(counted, key=lambda each: each[1])]
+    shown = "; ".join(f"{_span(parts)}: {kernels}" for kernels, parts in runs)
     whole = precision != "int8" or any(node.kernel in INT8_KERNELS for node in products)
     return Finding(
         "kernels",
@@ -69,6 +63,11 @@ def _kernels(nodes: Sequence[NodeTime], precision: str) -> Finding:
 def _part(node: NodeTime) -> str:
     found = re.match(r"layer\.(\d+)\.", node.name)
     return f"layer {found[1]}" if found else "classifier"
+
+
+def _span(parts: Sequence[str]) -> str:
+    """``layer 3``, or of neighbours ``layers 0 to 5``."""
+    return parts[0] if len(parts) == 1 else f"{parts[0].replace(' ', 's ')} to {parts[-1].split()[-1]}"
 
 
 def _counted(nodes: Iterator[NodeTime]) -> str:

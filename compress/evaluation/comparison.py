@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from compress.evaluation.flips import count_flips
 from compress.evaluation.metrics import (
     Floats,
     Indicators,
@@ -46,7 +45,6 @@ class Agreement(Change):
     metric: str
     parent: float
     quantized: float
-    flips: dict[str, int]  # see count_flips
     texts: int
 
     @property
@@ -60,12 +58,11 @@ class Agreement(Change):
 
     def __str__(self) -> str:
         low, high = (100 * bound for bound in self.ci95)
-        changed = ", ".join(f"{flip}: {texts}" for flip, texts in self.flips.items())
         return (
             f"{self.metric} {100 * self.parent:.2f} to {100 * self.quantized:.2f} "
             f"({100 * self.accuracy_delta:+.2f} points, 95% interval {low:+.2f} to {high:+.2f}, "
             f"McNemar p {self.mcnemar_p:.2g}), "
-            f"{100 * self.agreement:.2f}% of {self.texts} answers as before" + (f" ({changed})" if changed else "")
+            f"{100 * self.agreement:.2f}% of {self.texts} answers as before"
         )
 
 
@@ -77,14 +74,12 @@ def compare_logits(
     ``labels`` are those of the columns; ``targets`` are int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks.
     """
     positive = positive_column(labels)
-    answered_before, answered_after = predictions(task, before), predictions(task, after)
-    true = truth(targets, len(labels))
+    answers, true = (predictions(task, before), predictions(task, after)), truth(targets, len(labels))
     return Agreement(
-        **asdict(measure_change(metric, answered_before, answered_after, true, seed=0, positive=positive)),
+        **asdict(measure_change(metric, *answers, true, seed=0, positive=positive)),
         metric=metric,
         parent=score(metric, before, targets, positive=positive),
         quantized=score(metric, after, targets, positive=positive),
-        flips=count_flips(task, labels, answered_before, answered_after),
         texts=len(before),
     )
 

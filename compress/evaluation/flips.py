@@ -1,6 +1,5 @@
 """Which answers changed from one model to another, for the better or for the worse: by text, and by label."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,21 +41,6 @@ class LabelFlips:
     n: int  # texts that have it
     became_wrong: int
     became_right: int
-
-
-def count_flips(task: str, labels: Sequence[str], before: Indicators, after: Indicators) -> dict[str, int]:
-    """How often each label gave way to each other, the most frequent first.
-
-    Keys are ``"from -> to"``, or in multi-label tasks ``"label -> not label"`` and ``"not label -> label"``.
-    """
-    if is_multi_label(task):
-        lost, won = (before & ~after).sum(axis=0).tolist(), (~before & after).sum(axis=0).tolist()
-        counts = {f"{label} -> not {label}": count for label, count in zip(labels, lost, strict=True)}
-        counts |= {f"not {label} -> {label}": count for label, count in zip(labels, won, strict=True)}
-        return dict((+Counter(counts)).most_common())
-    rows = np.flatnonzero((before != after).any(axis=1))
-    pairs = zip(before[rows].argmax(axis=1).tolist(), after[rows].argmax(axis=1).tolist(), strict=True)
-    return dict(Counter(f"{labels[one]} -> {labels[other]}" for one, other in pairs).most_common())
 
 
 def find_flips(

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.errors import CompressError
+from compress.runtime.decision import HALF, probabilities
 from compress.runtime.predictor import Logits
 from compress.task import is_multi_label
 
@@ -86,20 +87,14 @@ def positive_column(labels: Sequence[str]) -> int:
 
 
 def predictions(task: str, logits: npt.NDArray[np.floating], thresholds: Sequence[float] | None = None) -> Indicators:
-    """The predicted labels, ``[n, labels]``: the largest logit, or in multi-label tasks each sigmoid above 0.5.
+    """The predicted labels, ``[n, labels]``: the largest logit, or in multi-label tasks each score from 0.5 on.
 
-    ``thresholds`` of a multi-label task are by label, in the place of 0.5.
+    ``thresholds`` of a multi-label task are by label, in the place of 0.5. Scores are those by which an app decides.
     """
     if is_multi_label(task):
-        return np.asarray(logits > (0 if thresholds is None else logits_at(thresholds)))
+        scores = probabilities(logits.astype(np.float32, copy=False), multi_label=True)
+        return np.asarray(scores.astype(np.float64) >= (HALF if thresholds is None else np.asarray(thresholds)))
     return np.asarray(np.arange(logits.shape[1]) == logits.argmax(axis=1)[:, None])
-
-
-def logits_at(scores: Sequence[float]) -> Floats:
-    """The logits with these sigmoids, ``[labels]``; infinite for scores of 0 or less, and of 1 or more."""
-    from scipy.special import logit
-
-    return np.asarray(logit(np.clip(np.asarray(scores, dtype=np.float64), 0, 1)))
 
 
 def truth(targets: npt.NDArray[np.generic], labels: int) -> Indicators:

@@ -33,7 +33,6 @@ BERT = Family(
         ffn_input="intermediate.dense",
         ffn_output="output.dense",
         ffn_norm="output.LayerNorm",
-        width_name="all_head_size",
     ),
     embeddings=tables_of("bert"),
     head=(Dense("bert.pooler.dense", "tanh"), Dense("classifier")),

@@ -23,7 +23,6 @@ DISTILBERT = Family(
         ffn_input="ffn.lin1",
         ffn_output="ffn.lin2",
         ffn_norm="output_layer_norm",
-        heads_name="n_heads",
     ),
     embeddings=replace(tables_of("distilbert"), segments=None),
     head=(Dense("pre_classifier", "relu"), Dense("classifier")),

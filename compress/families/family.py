@@ -33,8 +33,7 @@ class Parts:
     """The modules of one layer, as paths from the layer.
 
     ``attention`` is the module that splits projections into heads, and that something else replaces in a layer without
-    heads. Its attributes that hold numbers of heads or widths are in ``heads_name``, ``head_size_name`` and, where it
-    has one for the width of all heads together, ``width_name``.
+    heads. Its attribute that holds the width of a head is ``head_size_name``.
 
     With ``fused`` query, key and value are one module, whose outputs stand in that order; so do, in ``ffn_input``, the
     FFN's inputs and the gates that they are multiplied with after the activation.
@@ -49,9 +48,7 @@ class Parts:
     ffn_input: str
     ffn_output: str
     ffn_norm: str
-    heads_name: str = "num_attention_heads"
     head_size_name: str = "attention_head_size"
-    width_name: str | None = None
     fused: bool = False
     norms_first: bool = False  # each block begins with its norm, where else its sum is followed by one
     # Projections of relative positions to keys and queries; a model that does it by its own key and query has none.
@@ -96,6 +93,7 @@ class Family:
     builder: str = "post-norm"
     final_norm: str | None = None  # of the last layer's output, where layers begin with their norms and not end
     relative_positions: RelativePositions | None = None
+    rotary_positions: str | None = None  # path of what turns queries and keys by their positions
     own_settings: tuple[str, ...] = ()  # of its config, that say which weights it has; absent ones have their defaults
     repeats_hidden_size: tuple[str, ...] = ()  # settings of its config that must be equal to the hidden size
     unread: tuple[str, ...] = ()  # weights that its pre-training leaves in a file under names of their own

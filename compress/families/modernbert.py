@@ -54,6 +54,7 @@ MODERNBERT = Family(
     ),
     unread=("decoder.weight", "decoder.bias"),
     refusal=_refusal,
+    rotary_positions="model.rotary_emb",
     final_norm="model.final_norm",
     head_norm="head.norm",
 )

@@ -61,6 +61,11 @@ class LayerView:
         return self.ffn_output.in_features
 
     @property
+    def kind(self) -> str:
+        """Of its attention: ``sliding_attention``, which reads a window of tokens, or ``full_attention``."""
+        return str(getattr(self.module, "attention_type", "full_attention"))
+
+    @property
     def projections(self) -> tuple[nn.Linear, ...]:
         """Query, key and value, or the one module that is all three; a layer without heads has none."""
         return tuple(dict.fromkeys((self.query, self.key, self.value))) if self.heads else ()
@@ -129,6 +134,11 @@ class EncoderView:
         """Words and, where the model has them, positions and segments."""
         found = (_find(self.module, path) for path in (self.paths.words, self.paths.positions, self.paths.segments))
         return [cast(nn.Embedding, table) for table in found if table is not None]
+
+    @property
+    def segments(self) -> nn.Embedding | None:
+        """The table of first and second texts, where the family has one."""
+        return cast(nn.Embedding | None, _find(self.module, self.paths.segments))
 
     @property
     def has_positions(self) -> bool:
@@ -211,6 +221,17 @@ class EncoderView:
     def reads_mean(self) -> bool:
         """Whether the head reads the mean of all tokens, and not the first one."""
         return "classifier_pooling" in self.family.own_settings and self.config.classifier_pooling == "mean"
+
+    @property
+    def window(self) -> int:
+        """Tokens to each side that ``sliding_attention`` reads."""
+        return int(self.config.sliding_window)
+
+    @property
+    def frequencies(self) -> dict[str, torch.Tensor]:
+        """How fast the rotary positions of each kind of attention turn, ``[head_size / 2]``, in radians a token."""
+        rotary = self.module.get_submodule(cast(str, self.family.rotary_positions))
+        return {kind: getattr(rotary, f"{kind}_inv_freq") for kind in set(self.config.layer_types)}
 
     @property
     def hidden_size(self) -> int:

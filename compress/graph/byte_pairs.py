@@ -55,7 +55,7 @@ def _words(graph: GraphWriter, text: str, options: dict[str, Any]) -> str:
     one, minus_one = graph.constant("one.1", [1]), graph.constant("minus_one.1", [-1])
     rows = text_op(graph, "RobertaTokenizer", text, name=f"{text}.rows", **options)
     row = graph.op("Squeeze", rows, graph.constant("zero.1", [0]), name=f"{text}.row")
-    return str(graph.op("Slice", row, one, minus_one, name=f"{text}.words"))
+    return graph.op("Slice", row, one, minus_one, name=f"{text}.words")
 
 
 def _options(tokenizer: Tokenizer) -> dict[str, Any]:
@@ -81,16 +81,18 @@ def _options(tokenizer: Tokenizer) -> dict[str, Any]:
 
 def _difference(tokenizer: Tokenizer, described: dict[str, Any], merges: Sequence[str]) -> str | None:
     """What the tokenizer does and the operator does not; None where there is nothing."""
-    model, words, normalizer = described["model"], described["pre_tokenizer"] or {}, described["normalizer"] or {}
+    model, added = described["model"], described["added_tokens"]
+    words, normalizer = described["pre_tokenizer"] or {}, described["normalizer"] or {}
     text, pair = tokenizer.encode("").tokens, tokenizer.encode("", "")
     around = [*text, *pair.tokens[:1], *pair.tokens[-1:]]
     splits = words.get("type"), words.get("add_prefix_space"), words.get("use_regex", True)
     rules = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges", "byte_fallback")
     bound = [
         token["content"]
-        for token in described["added_tokens"]
+        for token in added
         if token["content"] != _MASK and (token["single_word"] or token["lstrip"] or token["rstrip"])
     ]
+    unread = any(token["content"].startswith(" ") or {"\n", "\r"} & {*token["content"]} for token in added)
     differences = {
         f"it normalizes texts ({normalizer.get('type')})": bool(normalizer),
         "it splits texts in another way, or puts a space before them": splits != ("ByteLevel", False, True),
@@ -99,6 +101,7 @@ def _difference(tokenizer: Tokenizer, described: dict[str, Any], merges: Sequenc
         # The operator takes a first line that begins with # for a comment.
         "it merges by other rules": not merges or merges[0].startswith("#") or any(map(model.get, rules)),
         "it lacks <unk>, <pad> or a byte": not {"<unk>", "<pad>", *ByteLevel.alphabet()} <= model["vocab"].keys(),
+        "an added token has a line break, or begins with a space": unread,
         f"{some(bound)} are found as whole words only, or with the spaces beside them": bool(bound),
     }
     return next((reason for reason, differs in differences.items() if differs), None)

@@ -54,7 +54,7 @@ class DisentangledGraph(PostNormGraph):
         kept = self.op("Cast", "attention_mask", name="embeddings.kept", to=TensorProto.FLOAT)
         kept = self.op("Transpose", kept, name="embeddings.kept.first", perm=(1, 0))
         kept = self.op("Unsqueeze", kept, self.constant("axes.2", [2]), name="embeddings.kept.columns")
-        return str(self.op("Mul", hidden, kept, name="embeddings"))
+        return self.op("Mul", hidden, kept, name="embeddings")
 
     def _mask(self) -> str:
         """The largest score of each pair of tokens, ``[batch, 1, sequence, sequence]``: tiny with padding in it.
@@ -73,7 +73,7 @@ class DisentangledGraph(PostNormGraph):
         columns = self.op("Unsqueeze", kept, self.constant("axes.1_2", [1, 2]), name=f"{name}.columns")
         pairs = self.op("And", rows, columns, name=f"{name}.pairs")
         most, least = (np.array(number, np.float32) for number in (SHOWS, HIDES))
-        return str(self.op("Where", pairs, self.constant(SHOWN, most), self.constant(MASKED, least), name=name))
+        return self.op("Where", pairs, self.constant(SHOWN, most), self.constant(MASKED, least), name=name)
 
     def _look_up_distances(self) -> None:
         """The rows of the distances in a text, for all layers; and the shape of the windows into what they give."""
@@ -91,17 +91,14 @@ class DisentangledGraph(PostNormGraph):
         )
 
     def _number(self, number: int) -> str:
-        return str(self.constant(f"number.{number}", [number]))
+        return self.constant(f"number.{number}", [number])
 
-    def _scores(self, name: str, layer: LayerWeights, query: str, key: str, mask: str) -> str:
+    def _scores(self, name: str, layer: LayerWeights, products: str, query: str, key: str, mask: str) -> str:
         first = layer is self._weights.layers[-1]
-        queries = self.op("Transpose", query, name=f"{name}.query.transposed", perm=(1, 2, 0, 3))
-        keys = self.op("Transpose", key, name=f"{name}.key.transposed", perm=(1, 2, 3, 0))
-        total = self.op("MatMul", queries, keys, name=f"{name}.products")
-        added = self._of_first(name, layer, queries, key) if first else self._of_all(name, layer, queries, key)
+        added = self._of_first(name, layer, query, key) if first else self._of_all(name, layer, query, key)
         for value in added:
-            total = self.op("Add", total, value, name=f"{value}.added")
-        return str(self.op("Min", total, self._first_mask if first else mask, name=f"{name}.scores"))
+            products = self.op("Add", products, value, name=f"{value}.added")
+        return self.op("Min", products, self._first_mask if first else mask, name=f"{name}.scores")
 
     def _of_all(self, name: str, layer: LayerWeights, queries: str, key: str) -> list[str]:
         """What distances add to the scores of all tokens, ``[batch, heads, sequence, sequence]`` each."""
@@ -125,7 +122,7 @@ class DisentangledGraph(PostNormGraph):
         end, axis = self._number(np.iinfo(np.int64).max), self._number(2)
         flat = self.op("Slice", flat, "length", end, axis, name=f"{name}.flat.rest")
         shifted = self.op("Reshape", flat, self._shifted, name=f"{name}.shifted")  # rows of 2 L - 1
-        return str(self.op("Slice", shifted, self._number(0), "length", self._number(3), name=name))
+        return self.op("Slice", shifted, self._number(0), "length", self._number(3), name=name)
 
     def _of_first(self, name: str, layer: LayerWeights, queries: str, key: str) -> list[str]:
         """What distances add to the scores of the first token, ``[batch, heads, 1, sequence]`` each."""
@@ -146,7 +143,7 @@ class DisentangledGraph(PostNormGraph):
     def _positions_of(self, name: str, table: Array, rows: str) -> str:
         """The ``rows`` of ``table``, ``[1, heads, head_size, rows]``."""
         found = self.op("Gather", self.constant(f"{name}{TABLE}", table), rows, name=f"{name}.rows", axis=0)
-        return str(self.op("Transpose", found, name=f"{name}.transposed", perm=(1, 2, 3, 0)))
+        return self.op("Transpose", found, name=f"{name}.transposed", perm=(1, 2, 3, 0))
 
 
 @torch.no_grad()
@@ -163,11 +160,9 @@ def read_weights(model: nn.Module) -> tuple[EncoderWeights, Rows]:
         parts: dict[str, Array] = {}
         if positions is not None and own.heads:
             # By matrices of their own, those that the model has, or by the key and the query of all tokens.
-            projections = own.position_projections or (own.key, own.query)[:: 1 if "c2p" in kinds else -1]
-            parts = {
-                kind: plain.array_of(projection(positions)).reshape(len(positions), 1, own.heads, own.head_size)
-                for kind, projection in zip(kinds, projections, strict=False)
-            }
+            sources = dict(zip(kinds, own.position_projections, strict=False)) or {"c2p": own.key, "p2c": own.query}
+            shape = len(positions), 1, own.heads, own.head_size
+            parts = {kind: plain.array_of(sources[kind](positions)).reshape(shape) for kind in kinds}
         keys, queries = parts.get("c2p"), parts.get("p2c")
         queries = None if queries is None else queries * np.float32(scale * own.head_size**-0.5)
         layers.append(replace(layer, query=query, position_keys=keys, position_queries=queries))

@@ -10,8 +10,8 @@ from onnx import TensorProto
 
 from compress.families.family import ACTIVATIONS
 from compress.graph.encoder import EncoderGraph
-from compress.graph.modernbert_weights import LayerWeights, ModernBertWeights
-from compress.graph.weights import APART_FROM, Linear, pack
+from compress.graph.modernbert_weights import ModernBertWeights
+from compress.graph.weights import APART_FROM, LayerWeights, Linear, pack
 from compress.graph.writer import HIDES, MASKED, MEAN, SHOWN, SHOWS, WORDS
 from compress.runtime.graph_file import OUTPUT, REQUIRED_INPUTS
 
@@ -57,7 +57,7 @@ class ModernBertGraph(EncoderGraph[ModernBertWeights]):
             beyond = self.op("Greater", apart, window, name=f"{kind}.beyond")
             hidden = self.op("Or", hidden, beyond, name=f"{kind}.hidden")
         masked, shown = (self.constant(n, np.array(v, np.float32)) for n, v in ((MASKED, HIDES), (SHOWN, SHOWS)))
-        return str(self.op("Where", hidden, masked, shown, name=f"{kind}.mask"))
+        return self.op("Where", hidden, masked, shown, name=f"{kind}.mask")
 
     def _angles(self, kind: str) -> tuple[str, str]:
         """Cosines and sines of both halves of a head, ``[sequence, 1, 1, head_size]``; the first sines are negated."""
@@ -69,88 +69,66 @@ class ModernBertGraph(EncoderGraph[ModernBertWeights]):
         )  # fmt: skip
         negated = self.op("Neg", sines, name=f"{kind}.sines.negated")
         return (
-            str(self.op("Concat", cosines, cosines, name=f"{kind}.cosines", axis=-1)),
-            str(self.op("Concat", negated, sines, name=f"{kind}.sines", axis=-1)),
+            self.op("Concat", cosines, cosines, name=f"{kind}.cosines", axis=-1),
+            self.op("Concat", negated, sines, name=f"{kind}.sines", axis=-1),
         )
 
     def _layer(self, name: str, layer: LayerWeights, hidden: str, *, first_only: bool) -> str:
         """One layer, of all tokens or of the first one alone, which attends to all."""
-        read = hidden
-        if layer.attention_norm is not None and layer.heads:
-            read = self._norm(f"{name}.attention.norm", layer.attention_norm, hidden)
+        mask = self._masks[layer.kind]
+        read = self._norm(f"{name}.attention.norm", layer.attention_norm, hidden) if layer.heads else hidden
         queries = read
         if first_only:
             queries = self.op("Gather", read, self._zero, name="first_token.read", axis=0)
             hidden = queries if read == hidden else self.op("Gather", hidden, self._zero, name="first_token", axis=0)
+            if layer.kind == "sliding_attention" and layer.heads:
+                ends = self._zero, self.constant("one.axis", [1]), self.constant("two.axis", [2])
+                mask = self.op("Slice", mask, *ends, name=f"{name}.attention.mask")
         if layer.heads:
-            attended = self._attention(f"{name}.attention", layer, read, queries)
+            attended = self._attention(f"{name}.attention", layer, read, queries, mask)
             hidden = self.op("Add", attended, hidden, name=f"{name}.attention.residual")
         else:
             hidden = self._shifted(f"{name}.attention", layer.attention_output, hidden)
         if layer.ffn_output.weight.size == 0:
             return self._shifted(f"{name}.ffn", layer.ffn_output, hidden)
         expanded = self._ffn(f"{name}.ffn", layer, self._norm(f"{name}.ffn.norm", layer.ffn_norm, hidden))
-        return str(self.op("Add", expanded, hidden, name=f"{name}.ffn.residual"))
+        return self.op("Add", expanded, hidden, name=f"{name}.ffn.residual")
 
     def _shifted(self, name: str, output: Linear, hidden: str) -> str:
         """What a block without heads or neurons leaves: its bias, where it has one."""
         if output.bias.size == 0:
             return hidden
-        return str(self.op("Add", hidden, self.constant(f"{name}.bias", output.bias), name=f"{name}.residual"))
+        return self.op("Add", hidden, self.constant(f"{name}.bias", output.bias), name=f"{name}.residual")
 
-    def _attention(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> str:
-        """Of the tokens ``queries`` to all of ``hidden``; where these are not the same, to the first one's."""
-        mask = self._masks[layer.kind]
-        if queries != hidden and layer.kind == "sliding_attention":
-            ends = self._zero, self.constant("one.axis", [1]), self.constant("two.axis", [2])
-            mask = self.op("Slice", mask, *ends, name=f"{name}.mask")
-        query, key, value = self._projections(name, layer, hidden, queries)
-        query = self.op("Transpose", query, name=f"{name}.query.transposed", perm=(1, 2, 0, 3))
-        key = self.op("Transpose", key, name=f"{name}.key.transposed", perm=(1, 2, 3, 0))
-        value = self.op("Transpose", value, name=f"{name}.value.transposed", perm=(1, 2, 0, 3))
-        scores = self.op("MatMul", query, key, name=f"{name}.products")
-        scores = self.op("Min", scores, mask, name=f"{name}.scores")
-        context = self._context(name, scores, value, layer.heads)
-        return self._linear(f"{name}.output", layer.attention_output, context)
+    def _scores(self, name: str, layer: LayerWeights, products: str, query: str, key: str, mask: str) -> str:  # noqa: ARG002
+        return self.op("Min", products, mask, name=f"{name}.scores")
 
-    def _projections(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> tuple[str, str, str]:
+    def _projections(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> tuple[str, ...]:
         """Query, key and value, ``[sequence, batch, heads, head_size]``, the former two turned by their positions.
 
         Packed where that is faster and they read the same values. The first token's angles are 0.
         """
-        query, key, value = layer.query_key_value
         heads, packed = layer.heads, layer.attention_output.weight.shape[1] < APART_FROM
         if packed and queries == hidden:
-            both, values = self._packed(f"{name}.qkv", (query, key, value), hidden, (2 * heads, heads))
+            parts = layer.query, layer.key, layer.value
+            together = self._by_head(f"{name}.qkv", pack(*parts), hidden, 3 * heads)
+            sizes = self.constant(f"heads.{2 * heads}.{heads}", [2 * heads, heads])
+            both, value = self.ops("Split", together, sizes, name=f"{name}.qkv.split", outputs=2, axis=2)
             turned = self._turned(f"{name}.qk", both, layer.kind)
-            first, second = self.op("Split", turned, name=f"{name}.qk.split", outputs=2, axis=2, num_outputs=2)
-            return first, second, values
-        first = self._by_head(f"{name}.query", query, queries, heads)
+            return *self.ops("Split", turned, name=f"{name}.qk.split", outputs=2, axis=2, num_outputs=2), value
+        query, key, value = super()._projections(name, layer, hidden, queries)
         if queries == hidden:
-            first = self._turned(f"{name}.query", first, layer.kind)
-        if packed:
-            second, values = self._packed(f"{name}.kv", (key, value), hidden, (heads, heads))
-        else:
-            second, values = (
-                self._by_head(f"{name}.{what}", part, hidden, heads) for what, part in (("key", key), ("value", value))
-            )
-        return first, self._turned(f"{name}.key", second, layer.kind), values
-
-    def _packed(self, name: str, parts: tuple[Linear, ...], value: str, heads: tuple[int, int]) -> tuple[str, str]:
-        """Several projections of ``value`` by one product, in two pieces of so many heads."""
-        together = self._by_head(name, pack(*parts), value, sum(heads))
-        sizes = self.constant(f"heads.{heads[0]}.{heads[1]}", heads)
-        first, second = self.op("Split", together, sizes, name=f"{name}.split", outputs=2, axis=2)
-        return first, second
+            query = self._turned(f"{name}.query", query, layer.kind)
+        return query, self._turned(f"{name}.key", key, layer.kind), value
 
     def _turned(self, name: str, value: str, kind: str) -> str:
         """Heads turned by the angles of their positions: each value goes with that half a head apart."""
         cosines, sines = self._turns[kind]
-        halves = self.op("Split", value, name=f"{name}.halves", outputs=2, axis=-1, num_outputs=2)
+        halves = self.ops("Split", value, name=f"{name}.halves", outputs=2, axis=-1, num_outputs=2)
         swapped = self.op("Concat", halves[1], halves[0], name=f"{name}.swapped", axis=-1)
         along = self.op("Mul", value, cosines, name=f"{name}.along")
         across = self.op("Mul", swapped, sines, name=f"{name}.across")
-        return str(self.op("Add", along, across, name=f"{name}.turned"))
+        return self.op("Add", along, across, name=f"{name}.turned")
 
     def _ffn(self, name: str, layer: LayerWeights, hidden: str) -> str:
         kind, attributes = ACTIVATIONS[self._weights.activation]
@@ -177,4 +155,4 @@ class ModernBertGraph(EncoderGraph[ModernBertWeights]):
         shares = self.op("Transpose", self.op("Div", kept, count, name="mean.rows"), name="mean.shares", perm=(1, 0))
         shares = self.op("Unsqueeze", shares, self.constant("two.axis", [2]), name="mean.columns")
         shared = self.op("Mul", hidden, shares, name="mean.shared")
-        return str(self.op("ReduceSum", shared, self.constant(MEAN, [0]), name="mean", keepdims=0))
+        return self.op("ReduceSum", shared, self.constant(MEAN, [0]), name="mean", keepdims=0)

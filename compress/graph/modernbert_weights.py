@@ -5,23 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from compress.families.view import EncoderView, LayerView
-from compress.graph.weights import Array, Linear, Norm, array_of, linear_of, norm_of
-
-
-@dataclass(frozen=True)
-class LayerWeights:
-    """One layer; ``query`` is scaled by ``1/sqrt(head_size)``. ``heads`` and the FFN's width may be 0."""
-
-    heads: int
-    kind: str  # of attention: full_attention or sliding_attention
-    attention_norm: Norm | None  # the first layer has none
-    query_key_value: tuple[Linear, ...]  # none without heads
-    attention_output: Linear
-    ffn_norm: Norm
-    ffn_input: Linear
-    ffn_gate: Linear
-    ffn_output: Linear
+from compress.families.view import EncoderView
+from compress.graph.weights import Array, LayerWeights, Linear, Norm, array_of, layer_of, linear_of, norm_of
 
 
 @dataclass(frozen=True)
@@ -48,14 +33,13 @@ def read_weights(model: nn.Module) -> ModernBertWeights:
     """The weights of ``model``, even or uneven, as fp32 arrays."""
     view = EncoderView(model)
     pooler, classifier = map(linear_of, view.head)
-    rotary = model.get_submodule("model.rotary_emb")
     final_norm, head_norm = view.final_norm, view.head_norm
     assert final_norm is not None and head_norm is not None  # the family's table has both
     places = np.arange(view.longest, dtype=np.float32)
     return ModernBertWeights(
         words=array_of(view.words.weight),
         embedding_norm=norm_of(view.norm),
-        layers=tuple(map(_layer, view.layers)),
+        layers=tuple(map(layer_of, view.layers)),
         final_norm=norm_of(final_norm),
         pooler=pooler,
         pooler_norm=norm_of(head_norm),
@@ -64,33 +48,7 @@ def read_weights(model: nn.Module) -> ModernBertWeights:
         norm_epsilon=view.norm.eps,
         activation=view.read("hidden_act"),
         pooler_activation=view.read("classifier_activation"),
-        window=view.config.sliding_window,
+        window=view.window,
         reads_mean=view.reads_mean,
-        angles={
-            kind: np.outer(places, array_of(getattr(rotary, f"{kind}_inv_freq")))
-            for kind in set(view.config.layer_types)
-        },
+        angles={kind: np.outer(places, array_of(each)) for kind, each in view.frequencies.items()},
     )
-
-
-def _layer(layer: LayerView) -> LayerWeights:
-    scale = np.float32(layer.head_size**-0.5)
-    parts = _parts(linear_of(layer.query), 3) if layer.heads else ()
-    ffn_input, ffn_gate = _parts(linear_of(layer.ffn_input), 2)
-    return LayerWeights(
-        heads=layer.heads,
-        kind=str(layer.module.attention_type),
-        attention_norm=norm_of(layer.attention_norm) if isinstance(layer.attention_norm, nn.LayerNorm) else None,
-        query_key_value=(Linear(parts[0].weight * scale, parts[0].bias * scale), *parts[1:]) if parts else (),
-        attention_output=linear_of(layer.attention_output),
-        ffn_norm=norm_of(layer.ffn_norm),
-        ffn_input=ffn_input,
-        ffn_gate=ffn_gate,
-        ffn_output=linear_of(layer.ffn_output),
-    )
-
-
-def _parts(fused: Linear, count: int) -> tuple[Linear, ...]:
-    """The linear layers whose outputs stand side by side in ``fused``."""
-    weights, biases = np.split(fused.weight, count, axis=1), np.split(fused.bias, count)
-    return tuple(Linear(*part) for part in zip(weights, biases, strict=True))

@@ -6,7 +6,7 @@ from onnx import TensorProto
 
 from compress.families.family import ACTIVATIONS
 from compress.graph.encoder import EncoderGraph
-from compress.graph.weights import APART_FROM, HEAD_ACTIVATIONS, EncoderWeights, LayerWeights, Linear, pack
+from compress.graph.weights import HEAD_ACTIVATIONS, EncoderWeights, LayerWeights
 from compress.graph.writer import HIDES, MASKED, WORDS
 from compress.runtime.graph_file import INPUTS, OUTPUT, REQUIRED_INPUTS
 
@@ -49,7 +49,7 @@ class PostNormGraph(EncoderGraph[EncoderWeights]):
         length = self.op("Shape", "input_ids", name="length", start=1, end=2)
         if weights.pad_id is None:
             table = self.constant("positions", weights.positions[:, None, :])
-            return str(self.op("Slice", table, zero, length, zero, name="embeddings.positions"))
+            return self.op("Slice", table, zero, length, zero, name="embeddings.positions")
         padding = self.op("Equal", ids, self.constant("pad_id", [weights.pad_id]), name="positions.padding")
         counted = self.op("Where", padding, zero, self.constant("one.token", [1]), name="positions.counted")
         count = self.op("CumSum", counted, zero, name="positions.count")
@@ -57,14 +57,14 @@ class PostNormGraph(EncoderGraph[EncoderWeights]):
         # Cuts nothing off. But for it ONNX Runtime would know that all sums are of equal shapes, and fuse Add and
         # LayerNormalization, which is slower.
         rows = self.op("Slice", rows, zero, length, zero, name="positions.rows")
-        return str(self.op("Gather", self.constant("positions", weights.positions), rows, name="embeddings.positions"))
+        return self.op("Gather", self.constant("positions", weights.positions), rows, name="embeddings.positions")
 
     def _mask(self) -> str:
         """0 for tokens and a large negative number for padding, ``[batch, 1, 1, sequence]``."""
         kept = self.op("Cast", "attention_mask", name="mask.kept", to=TensorProto.FLOAT)
         padding = self.op("Sub", self.constant("one", np.array(1, np.float32)), kept, name="mask.padding")
         scores = self.op("Mul", padding, self.constant(MASKED, np.array(HIDES, np.float32)), name="mask.scores")
-        return str(self.op("Unsqueeze", scores, self.constant("axes.1_2", [1, 2]), name="mask"))
+        return self.op("Unsqueeze", scores, self.constant("axes.1_2", [1, 2]), name="mask")
 
     def _layer(self, name: str, layer: LayerWeights, hidden: str, queries: str, mask: str) -> str:
         """One layer for the tokens ``queries``, which attend to all of ``hidden``, ``[sequence, batch, hidden]``."""
@@ -74,41 +74,6 @@ class PostNormGraph(EncoderGraph[EncoderWeights]):
         expanded = self._ffn(f"{name}.ffn", layer, middle)
         residual = self.op("Add", expanded, middle, name=f"{name}.ffn.residual")
         return self._norm(f"{name}.ffn.norm", layer.ffn_norm, residual)
-
-    def _attention(self, name: str, layer: LayerWeights, hidden: str, queries: str, mask: str) -> str:
-        if layer.heads == 0:
-            return self.constant(f"{name}.bias", layer.attention_output.bias)
-        query, key, value = self._projections(name, layer, hidden, queries)
-        value = self.op("Transpose", value, name=f"{name}.value.transposed", perm=(1, 2, 0, 3))
-        scores = self._scores(name, layer, query, key, mask)
-        context = self._context(name, scores, value, layer.heads)
-        return self._linear(f"{name}.output", layer.attention_output, context)
-
-    def _scores(self, name: str, layer: LayerWeights, query: str, key: str, mask: str) -> str:  # noqa: ARG002
-        """How much each token attends to each, ``[batch, heads, sequence, sequence]``, with padding hidden."""
-        query = self.op("Transpose", query, name=f"{name}.query.transposed", perm=(1, 2, 0, 3))
-        key = self.op("Transpose", key, name=f"{name}.key.transposed", perm=(1, 2, 3, 0))
-        scores = self.op("MatMul", query, key, name=f"{name}.products")
-        return str(self.op("Add", scores, mask, name=f"{name}.scores"))
-
-    def _projections(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> tuple[str, ...]:
-        """Query, key and value, ``[sequence, batch, heads, head_size]``; packed where they read the same values."""
-        parts = {"query": layer.query, "key": layer.key, "value": layer.value}
-        if layer.attention_output.weight.shape[1] >= APART_FROM:
-            return tuple(
-                self._by_head(f"{name}.{what}", part, queries if what == "query" else hidden, layer.heads)
-                for what, part in parts.items()
-            )
-        if queries == hidden:
-            return self._packed(f"{name}.qkv", tuple(parts.values()), hidden, layer.heads)
-        query = self._by_head(f"{name}.query", layer.query, queries, layer.heads)
-        return query, *self._packed(f"{name}.kv", (layer.key, layer.value), hidden, layer.heads)
-
-    def _packed(self, name: str, parts: tuple[Linear, ...], value: str, heads: int) -> tuple[str, ...]:
-        """Several projections of ``value`` by one product."""
-        together = self._by_head(name, pack(*parts), value, len(parts) * heads)
-        count = len(parts)
-        return tuple(self.op("Split", together, name=f"{name}.split", outputs=count, axis=2, num_outputs=count))
 
     def _ffn(self, name: str, layer: LayerWeights, hidden: str) -> str:
         if layer.ffn_input.bias.size == 0:

@@ -4,13 +4,13 @@ The words are split by the ``BertTokenizer`` operator of onnxruntime-extensions.
 accents and the punctuation of all scripts, because the operator knows Western European letters only.
 """
 
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from compress.data.dataset import some
 from compress.errors import CompressError
@@ -55,7 +55,7 @@ def write_tokens(graph: GraphWriter, tokenizer: Tokenizer, text: str, max_length
 def write_pair_tokens(graph: GraphWriter, tokenizer: Tokenizer, texts: str, max_length: int) -> Tokens:
     """Tokens of the value ``texts``, two strings ``[2]``; the longer one is cut first."""
     pieces, rows = _pieces(graph, tokenizer, texts)
-    zero, border, end = graph.op("Split", rows, name="bounds", outputs=3, num_outputs=3)
+    zero, border, end = graph.ops("Split", rows, name="bounds", outputs=3, num_outputs=3)
     parts = {"first": (zero, border), "second": (border, end)}
     joined = [
         _join(graph, graph.op("Slice", pieces, *bounds, name=f"{part}.pieces"), f"{part}.joined")
@@ -73,20 +73,22 @@ def _pieces(graph: GraphWriter, tokenizer: Tokenizer, texts: str) -> tuple[str, 
         private, nothing = _string(graph, r"\p{Co}"), _string(graph, "")
         texts = text_op(graph, "StringRegexReplace", texts, private, nothing, name="kept")
     piece = _string(graph, _PIECE)
-    pieces, _, _, rows = text_op(graph, "StringRegexSplitWithOffsets", texts, piece, piece, name="pieces", outputs=4)
+    pieces, _, _, rows = graph.ops(
+        "StringRegexSplitWithOffsets", texts, piece, piece, name="pieces", outputs=4, domain=DOMAIN
+    )
     table = "\n".join(f"{character}\t{replacement}" for character, replacement in character_table(tokenizer).items())
     return text_op(graph, "StringMapping", pieces, name="treated", map=table), rows
 
 
 def _join(graph: GraphWriter, pieces: str, name: str) -> str:
-    return str(text_op(graph, "StringJoin", pieces, _string(graph, ""), graph.constant("zero.1", [0]), name=name))
+    return text_op(graph, "StringJoin", pieces, _string(graph, ""), graph.constant("zero.1", [0]), name=name)
 
 
 def _split_words(graph: GraphWriter, tokenizer: Tokenizer, texts: str, max_length: int) -> list[str]:
     vocabulary = "\n".join(vocabulary_lines(tokenizer) or ())
-    options = {"vocab_file": vocabulary, "do_lower_case": 0, "strip_accents": 0, "max_length": max_length}
-    found: list[str] = text_op(graph, "BertTokenizer", texts, name="tokens", outputs=3, **options)
-    return found
+    chinese = int(next(treated(tokenizer, ["中"])) == " 中 ")  # whether they are split off
+    options = {"do_lower_case": 0, "strip_accents": 0, "tokenize_chinese_chars": chinese, "max_length": max_length}
+    return graph.ops("BertTokenizer", texts, name="tokens", outputs=3, domain=DOMAIN, vocab_file=vocabulary, **options)
 
 
 def _cut_beginning(graph: GraphWriter, tokens: Tokens, max_length: int) -> Tokens:
@@ -98,7 +100,7 @@ def _cut_beginning(graph: GraphWriter, tokens: Tokens, max_length: int) -> Token
         first = graph.op("Slice", value, zero, one, name=f"{value}.first")
         rest = graph.op("Slice", value, one, end, name=f"{value}.rest")
         last = graph.op("Slice", rest, start, end, name=f"{value}.last")
-        return str(graph.op("Concat", first, last, name=f"{value}.cut", axis=0))
+        return graph.op("Concat", first, last, name=f"{value}.cut", axis=0)
 
     return Tokens(*map(cut, tokens))
 
@@ -150,7 +152,7 @@ def split_room(graph: GraphWriter, first: str, second: str, room: int) -> tuple[
     return keep_first, graph.op("Sub", whole, keep_first, name="pair.second.keep")
 
 
-def text_op(graph: GraphWriter, kind: str, *inputs: str, name: str, **attributes: Any) -> Any:
+def text_op(graph: GraphWriter, kind: str, *inputs: str, name: str, **attributes: Any) -> str:
     """Add one of the operators for texts; as :meth:`GraphWriter.op`."""
     return graph.op(kind, *inputs, name=name, domain=DOMAIN, **attributes)
 
@@ -165,14 +167,16 @@ def _require_berts(tokenizer: Tokenizer) -> None:
     text, pair = tokenizer.encode(""), tokenizer.encode("", "")
     if not (
         isinstance(model, WordPiece)
+        and isinstance(tokenizer.pre_tokenizer, BertPreTokenizer)
         and lines == "\n".join(lines or ()).split()
         and (model.unk_token, model.continuing_subword_prefix, model.max_input_chars_per_word) == ("[UNK]", "##", 100)
         and (text.tokens, pair.tokens) == (["[CLS]", "[SEP]"], ["[CLS]", "[SEP]", "[SEP]"])
         and pair.type_ids == [0, 0, 1]
     ):
         raise CompressError(
-            f"export --single-file: the tokenizer ({type(model).__name__}) is neither a BERT's (WordPiece, with [CLS] "
-            "and [SEP] around a text) nor RoBERTa's, which the operators for graphs can run; leave --single-file out"
+            f"export --single-file: the tokenizer ({type(model).__name__}) is neither a BERT's (WordPiece, words split "
+            "as BERT splits them, [CLS] and [SEP] around a text) nor RoBERTa's, which the operators for graphs can "
+            "run; leave --single-file out"
         )
     added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
     if own := [token for token in added if token not in _BERTS_OWN]:
@@ -182,19 +186,12 @@ def _require_berts(tokenizer: Tokenizer) -> None:
         )
 
 
-def character_table(tokenizer: Tokenizer) -> Mapping[str, str]:
+def character_table(tokenizer: Tokenizer) -> dict[str, str]:
     """Characters and their replacements: lower-cased, without accents, with spaces around what is split off.
 
     The entries are the tokenizer's own output, so they follow all its options. Characters that do not change have none.
     """
-    alone = Tokenizer(WordPiece())
-    alone.normalizer, alone.pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
-    return _table_of(alone.to_str())
-
-
-@lru_cache(maxsize=4)  # it takes half a second, and most models' tokenizers have the same options
-def _table_of(options: str) -> Mapping[str, str]:
-    tokenizer, table = Tokenizer.from_str(options), dict[str, str]()
+    table = dict[str, str]()
     for codes in _CODES:
         for start in codes[::_AT_ONCE]:
             characters = [chr(code) for code in range(start, min(start + _AT_ONCE, codes.stop))]

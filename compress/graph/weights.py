@@ -7,7 +7,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from compress.errors import CompressError
 from compress.families.family import ACTIVATIONS
 from compress.families.view import EncoderView, LayerView
 
@@ -35,6 +34,10 @@ class Norm:
     shift: Array
 
 
+NO_LINEAR = Linear(np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
+NO_NORM = Norm(np.zeros(0, np.float32), np.zeros(0, np.float32))
+
+
 @dataclass(frozen=True)
 class LayerWeights:
     """One encoder layer; ``query`` is scaled by ``1/sqrt(head_size)``. ``heads`` and the FFN's width may be 0."""
@@ -51,6 +54,8 @@ class LayerWeights:
     # Of relative positions, by row of their table, [rows, 1, heads, head_size]; the queries are scaled as ``query``.
     position_keys: Array | None = None
     position_queries: Array | None = None
+    ffn_gate: Linear = NO_LINEAR  # what the FFN's inputs are multiplied with
+    kind: str = "full_attention"  # or sliding_attention, which reads a window
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,6 @@ def read_weights(model: nn.Module) -> EncoderWeights:
     positions, *segments = tables or [words[:0]]
     if segments and "token_type_ids" not in view.family.inputs:  # all texts are of the first segment
         positions = positions + segments.pop()[0]
-    activation = view.read("hidden_act")
-    if activation not in ACTIVATIONS:
-        raise CompressError(f"export: activation {activation!r} is not supported; {', '.join(ACTIVATIONS)} are")
     pooler, classifier = map(linear_of, view.head)
     return EncoderWeights(
         words=words,
@@ -91,20 +93,24 @@ def read_weights(model: nn.Module) -> EncoderWeights:
         pad_id=view.pad_id if view.family.counts_tokens else None,
         embedding_norm=norm_of(view.norm),
         projection=linear_of(view.projection) if view.projection else None,
-        layers=tuple(map(_layer, view.layers)),
+        layers=tuple(map(layer_of, view.layers)),
         pooler=pooler,
         pooler_activation=str(view.family.head[0].activation),
         classifier=classifier,
         head_size=view.head_size,
         norm_epsilon=view.norm.eps,
-        activation=activation,
+        activation=view.read("hidden_act"),
     )
 
 
-def _layer(layer: LayerView) -> LayerWeights:
+def layer_of(layer: LayerView) -> LayerWeights:
+    """Of a layer, even or uneven, its fused projections apart."""
+    queries, inputs = (3, 2) if layer.paths.fused else (1, 1)
+    parts = [part for one in layer.projections for part in _parts(linear_of(one), queries)]
     hidden_size = layer.attention_output.out_features
     nothing = Linear(np.zeros((hidden_size, 0), np.float32), np.zeros(0, np.float32))
-    query, key, value = map(linear_of, layer.projections) if layer.heads else (nothing, nothing, nothing)
+    query, key, value = parts or [nothing] * 3
+    ffn_input, *gates = _parts(linear_of(layer.ffn_input), inputs)
     scale = np.float32(layer.head_size**-0.5)
     return LayerWeights(
         heads=layer.heads,
@@ -112,11 +118,19 @@ def _layer(layer: LayerView) -> LayerWeights:
         key=key,
         value=value,
         attention_output=linear_of(layer.attention_output),
-        attention_norm=norm_of(layer.attention_norm),
-        ffn_input=linear_of(layer.ffn_input),
+        attention_norm=norm_of(layer.attention_norm) if isinstance(layer.attention_norm, nn.LayerNorm) else NO_NORM,
+        ffn_input=ffn_input,
         ffn_output=linear_of(layer.ffn_output),
         ffn_norm=norm_of(layer.ffn_norm),
+        ffn_gate=gates[0] if gates else NO_LINEAR,
+        kind=layer.kind,
     )
+
+
+def _parts(fused: Linear, count: int) -> list[Linear]:
+    """The linear layers whose outputs stand side by side in ``fused``."""
+    weights, biases = np.split(fused.weight, count, axis=1), np.split(fused.bias, count)
+    return [Linear(*part) for part in zip(weights, biases, strict=True)]
 
 
 def array_of(weight: torch.Tensor) -> Array:

@@ -45,11 +45,16 @@ class GraphWriter:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 
-    def op(self, kind: str, *inputs: str, name: str, outputs: int = 1, **attributes: Any) -> Any:
-        """Add a node; returns the name of its output, or a list of them where there are several."""
-        results = [name] if outputs == 1 else [f"{name}.{index}" for index in range(outputs)]
+    def op(self, kind: str, *inputs: str, name: str, **attributes: Any) -> str:
+        """Add a node; returns the name of its output."""
+        self._nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        return name
+
+    def ops(self, kind: str, *inputs: str, name: str, outputs: int, **attributes: Any) -> list[str]:
+        """Add a node with several outputs; returns their names."""
+        results = [f"{name}.{index}" for index in range(outputs)]
         self._nodes.append(helper.make_node(kind, inputs, results, name=name, **attributes))
-        return results[0] if outputs == 1 else results
+        return results
 
     def constant(self, name: str, value: npt.NDArray[Any] | Sequence[int]) -> str:
         """Add a constant (a sequence of ints becomes int64) unless one of that name is there."""

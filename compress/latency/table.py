@@ -94,7 +94,7 @@ def latency_table(architecture: Architecture, whole: Widths, deployment: Deploym
         ):
             for widths in missing:
                 with deployment.timer(architecture, widths) as model:
-                    timings[widths] = take_turns(model, reference)
+                    timings[widths] = time_against(model, reference)
                 write_timings(place, timings)
                 advance()
     whole_ms = float(np.median([timing.whole_ms for timing in timings.values()]))
@@ -171,7 +171,7 @@ def _filled(grid: list[int], steps: Iterator[float]) -> Floats:
     return filled
 
 
-def take_turns(model: Timer, reference: Timer) -> Timing:
+def time_against(model: Timer, reference: Timer) -> Timing:
     """Time both in turns; medians over the rounds."""
     model.turn(_CALLS_AT_LEAST)
     call_ms = reference.turn(_CALLS_AT_LEAST)
@@ -193,7 +193,7 @@ def settle(model: StartTimer, reference: StartTimer) -> Timing:
     found = []
     for _ in range(_PROCESSES):
         with model() as one, reference() as other:
-            found.append(take_turns(one, other))
+            found.append(time_against(one, other))
     ratio, whole_ms = np.mean([(timing.ratio, timing.whole_ms) for timing in found], axis=0).tolist()
     return Timing(ratio, whole_ms)
 

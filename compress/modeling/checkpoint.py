@@ -1,6 +1,6 @@
 """A classifier with all that must travel with it: tokenizer, labels, task, length. Loads and saves it.
 
-The one place that knows how Hugging Face names and stores things.
+What transformers reads is checked in ``reading.py``; here it becomes a checkpoint, and a folder in Hugging Face layout.
 """
 
 import json
@@ -79,23 +79,22 @@ def load_classifier(source: str, *, pairs: bool = False) -> Checkpoint:
 
     ``pairs`` says whether it reads pairs of texts where the model is not ours and does not say so itself.
     """
-    checkpoint = _load(source)
+    checkpoint = load_model(source, pairs=pairs)
     if not checkpoint.labels:
         raise CompressError(f"{source}: has no classification head; train one first with 'compress finetune {source}'")
-    if checkpoint.digest is None and pairs:
-        return replace(checkpoint, task=f"pair_{checkpoint.task}")
     return checkpoint
 
 
-def is_classifier(source: str) -> bool:
-    """Whether the model in a folder or under a hub id has a classification head, and not only an encoder."""
-    return bool(_load(source).labels)
+def load_model(source: str, *, pairs: bool = False) -> Checkpoint:
+    """The same, or a bare encoder, which has no labels."""
+    checkpoint = _load(source)
+    return replace(checkpoint, task=f"pair_{checkpoint.task}") if checkpoint.digest is None and pairs else checkpoint
 
 
 def load_for_finetuning(source: str, task: str, labels: tuple[str, ...], seed: int) -> Checkpoint:
     """A checkpoint or bare encoder with a head for ``labels``: its own where it has one, else a fresh one."""
     torch.manual_seed(seed)
-    checkpoint = _load(source)
+    checkpoint = load_model(source)
     own, kept = checkpoint.labels, set(checkpoint.labels) == set(labels)
     if kept:
         head = f"kept, for {len(own)} labels"

@@ -105,10 +105,8 @@ def set_heads(layer: LayerView, heads: int) -> None:
     attention: Any = layer.attention
     paths = layer.paths
     if heads:
-        setattr(attention, paths.heads_name, heads)
+        attention.num_attention_heads = heads  # DeBERTa's pass reads it, the others' the width of a head
         setattr(attention, paths.head_size_name, layer.head_size)
-        if paths.width_name:
-            setattr(attention, paths.width_name, heads * layer.head_size)
         attention.scaling = layer.head_size**-0.5
     elif (inside := paths.attention_output.removeprefix(f"{paths.attention}.")) != paths.attention_output:
         layer.attention = NoHeads(inside, layer.attention_output)

@@ -14,17 +14,13 @@ from compress.runtime.predictor import BATCH_TOKENS, Logits
 class TorchPredictor:
     """Runs a checkpoint in PyTorch eager mode, on ``cpu`` or ``cuda``; ``bf16`` is by autocast."""
 
-    backend = "torch"
-    provider: str | None = None
     batch_tokens = BATCH_TOKENS
 
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu", precision: str = "fp32") -> None:
         self.task = checkpoint.task
         self.labels = checkpoint.labels
         self.encoder = checkpoint.encoder
-        self.parameters = checkpoint.parameters
         self.precision = precision
-        self.size_bytes = 4 * checkpoint.parameters
         self._device = device
         self._inputs = family_of(checkpoint.model.config).inputs
         self.model: nn.Module = nn.Module.to(checkpoint.model, device)

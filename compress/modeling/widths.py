@@ -31,21 +31,25 @@ class Architecture:
     def of(cls, model: nn.Module) -> "Architecture":
         """That of ``model``, even or uneven; a family without segments has 0 of them."""
         view = EncoderView(model)
-        rows = [table.num_embeddings for table in view.tables]
-        own = {name: getattr(view.config, name) for name in view.family.own_settings if hasattr(view.config, name)}
         return cls(
             family=view.family.model_type,
             hidden_size=view.hidden_size,
             head_size=view.head_size,
-            vocabulary=rows[0],
+            vocabulary=view.words.num_embeddings,
             positions=view.read("max_position_embeddings"),
-            segments=sum(rows[1 + view.has_positions :]),
+            segments=view.segments.num_embeddings if view.segments else 0,
             labels=view.head[-1].out_features,
             activation=view.read("hidden_act"),
             pad_id=view.pad_id,
             embedding_size=view.projection.in_features if view.projection else None,
-            own_settings=tuple((name, tuple(v) if isinstance(v, list) else v) for name, v in own.items()),
+            own_settings=_own_settings(view),
         )
+
+
+def _own_settings(view: EncoderView) -> tuple[tuple[str, Any], ...]:
+    """Those of its config that its family has beside BERT's, with tuples for lists."""
+    found = {name: getattr(view.config, name) for name in view.family.own_settings if hasattr(view.config, name)}
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in found.items())
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tokenizers.models import BPE
 
 from compress.errors import CompressError
 from compress.families import family_of
-from compress.folder import LARGE, SMALL, Manifest, listed_files, read_part, write_manifest
+from compress.folder import LARGE, SMALL, Manifest, peek, read_part, write_manifest
 from compress.graph import byte_pairs
 from compress.graph.cascade import join
 from compress.graph.tokenizer import DOMAIN, write_pair_tokens, write_tokens
@@ -29,7 +29,7 @@ from compress.modeling.pruned import PRUNED_SETTINGS
 from compress.packaging.card import model_card
 from compress.packaging.cascade import cascade_card
 from compress.runtime.encoding import side_of
-from compress.runtime.graph_file import FP32_GRAPH, INPUTS, INT8_GRAPH, OUTPUT, activations_of, graph_inputs, operators
+from compress.runtime.graph_file import FP32_GRAPH, INPUTS, OUTPUT, activations_of, graph_inputs, graphs_of, operators
 from compress.task import is_multi_label, reads_pairs
 from compress.templates import fill
 
@@ -57,9 +57,9 @@ def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
 
 def copy_side_files(parent: Path, folder: Path) -> None:
     """The same files, from another ONNX folder; not all tokenizers have a ``vocab.txt``."""
-    listed = listed_files(parent)
+    manifest = peek(parent)
     for name in _SIDE_FILES:
-        if name != "vocab.txt" or name in listed:  # WordPiece alone has one
+        if name != "vocab.txt" or (manifest and name in manifest.names):  # WordPiece alone has one
             shutil.copyfile(parent / name, folder / name)
 
 
@@ -156,10 +156,9 @@ def joined_network(parent: Path, manifest: Manifest) -> onnx.ModelProto:
 
 def graph_to_lay_out(parent: Path) -> Path:
     """The int8 graph of a folder that has one, else the fp32 one."""
-    listed = listed_files(parent)
-    for name in (INT8_GRAPH, FP32_GRAPH):
-        if name in listed:
-            return parent / name
+    graphs = graphs_of(parent)
+    if graph := graphs.get("int8") or graphs.get("fp32"):
+        return graph
     raise CompressError(f"{parent}: has no fp32 or int8 graph to lay out; give the fp32 ONNX folder, int8 or PyTorch")
 
 

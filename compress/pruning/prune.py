@@ -1,7 +1,7 @@
 """prune: remove tokens, layers, heads, neurons and hidden dimensions from a model, then train it to recover."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -97,14 +97,17 @@ def prune(
     A ``target`` has a plan, whose layers, heads and neurons are removed at once.
     """
     plan = target.plan if target else None
-    config = _imitating(config, plan.cut.layers if plan else _kept_layers(start.model, config), start.model, teacher)
-    pruned = _cut(start.model, plan.cut, start.sample, config) if plan else _without_layers(start, config)
+    cut = plan.cut if plan else Cut.whole_layers(_kept_layers(start.model, config), Widths.of(start.model.model))
+    config = _imitating(config, cut.layers, start.model, teacher)
+    pruned = _cut(start.model, cut, start.sample, config) if plan or config.layers else start.model
+    hidden_size = plan.hidden_size if plan else config.hidden_size
     widths = Widths.of(pruned.model)
     result: TrainingResult | None = None
     for part in plan_rounds(sum(widths.heads), sum(widths.neurons), config):
         pruned = _with_fewer_units(pruned, part.budget, start.sample, config)
-        if part.number == 1:
-            pruned = _with_hidden_size(pruned, plan.hidden_size if plan else config.hidden_size)
+        if part.number == 1 and hidden_size not in (None, EncoderView(pruned.model).hidden_size):
+            pairs = reads_pairs(pruned.task)
+            pruned = pruned.with_model(narrow(pruned.model, None, None, hidden_size, pairs=pairs))
         say(f"pruned: {part}{start.given.parameters:,} parameters become {pruned.parameters:,}")
         if part.epochs:
             share = config.model_copy(update={"epochs": part.epochs})
@@ -130,7 +133,7 @@ def _metrics(
         tokens_before, tokens = (model.model.config.vocab_size for model in (start.given, pruned))
         metrics["vocabulary"] = {"tokens_before": tokens_before, "tokens": tokens}
         for name, split in {"validation": data.validation, "test": data.test}.items():
-            shares = asdict(compare_reading(start.given, pruned, split.texts))
+            shares = compare_reading(start.given, pruned, split.texts)
             metrics["vocabulary"] |= {f"{name}_{share}": value for share, value in shares.items()}
     if target:
         metrics |= target.plan.as_metrics() | measured(pruned, start.given, target.deployment)
@@ -161,23 +164,10 @@ def _check(whole: Checkpoint, config: PruneConfig) -> None:
         )
 
 
-def _without_layers(start: Start, config: PruneConfig) -> Checkpoint:
-    if config.layers is None:
-        return start.model
-    cut = Cut.whole_layers(_kept_layers(start.model, config), Widths.of(start.model.model))
-    return _cut(start.model, cut, start.sample, config)
-
-
 def _with_fewer_units(model: Checkpoint, budget: Budget, sample: Examples, config: PruneConfig) -> Checkpoint:
     if not (config.heads or config.ffn):
         return model
     return _cut(model, choose(rank(model, sample, config), budget), sample, config)
-
-
-def _with_hidden_size(model: Checkpoint, hidden_size: int | None) -> Checkpoint:
-    if hidden_size in (None, EncoderView(model.model).hidden_size):
-        return model
-    return model.with_model(narrow(model.model, None, None, hidden_size, pairs=reads_pairs(model.task)))
 
 
 def _cut(model: Checkpoint, cut: Cut, sample: Examples, config: PruneConfig) -> Checkpoint:

@@ -1,6 +1,7 @@
 """The widths that keep most importance within a latency: exact, by dynamic programming over layers and latency."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,14 @@ class _Options:
     neurons: npt.NDArray[np.int64]
 
 
+class _End(NamedTuple):
+    """A last layer that stays, its option, and the importance kept with the best options of the layers before it."""
+
+    kept: float
+    layer: int
+    option: int
+
+
 def search(importance: Importance, table: LatencyTable, budget_ms: float) -> Cut:
     """The cut that keeps the largest sum of importance in at most ``budget_ms``, by the table.
 
@@ -46,18 +55,10 @@ def search(importance: Importance, table: LatencyTable, budget_ms: float) -> Cut
     budget = max(0, int(np.floor((budget_ms - table.base_ms) / part_ms + 1e-9)))
     layers = list(zip(importance.heads, importance.neurons, strict=True))
     inner, last = ([_options(*units, table, part_ms, last=end) for units in layers] for end in (False, True))
-    best, taken = np.zeros(budget + 1), []  # the importance kept by the layers so far within 0, 1, 2, ... parts
-    found = [(-np.inf, 0, 0)]  # importance kept, the layer that stays last, its option
-    for index, (inside, final) in enumerate(zip(inner, last, strict=True)):
-        fits = final.parts <= budget
-        kept = best[budget - final.parts[fits]] + final.kept[fits]
-        found += [(float(kept.max()), index, int(kept.argmax()))] if fits.any() else []
-        best, choice = _with_layer(best, inside)
-        taken.append(choice)
-    if budget_ms < table.base_ms or len(found) == 1:
+    ends, taken = _ends(inner, last, budget)
+    if budget_ms < table.base_ms or not ends:
         raise OutOfReachError(table.base_ms + part_ms * min(int(each.parts[0]) for each in last if len(each.parts)))
-    _, index, option = max(found, key=lambda one: one[0])
-    chosen = _trace(taken, inner, last[index], index, option, budget)
+    chosen = _trace(taken, inner, last, max(ends, key=lambda end: end.kept), budget)
     return Cut(
         heads=[_top(scores, heads) for scores, (heads, _) in zip(importance.heads, chosen, strict=True)],
         neurons=[_top(scores, neurons) for scores, (_, neurons) in zip(importance.neurons, chosen, strict=True)],
@@ -83,6 +84,19 @@ def _options(
     return _Options(parts[order], kept[order], every_heads[order], every_neurons[order])
 
 
+def _ends(inner: list[_Options], last: list[_Options], budget: int) -> tuple[list[_End], list[npt.NDArray[np.int16]]]:
+    """The best end with each layer that can be the last, and for each layer the option taken at each budget."""
+    best, ends, taken = np.zeros(budget + 1), [], []  # kept by the layers so far within 0, 1, 2, ... parts
+    for index, (inside, final) in enumerate(zip(inner, last, strict=True)):
+        fits = final.parts <= budget
+        if fits.any():
+            kept = best[budget - final.parts[fits]] + final.kept[fits]
+            ends.append(_End(float(kept.max()), index, int(kept.argmax())))
+        best, choice = _with_layer(best, inside)
+        taken.append(choice)
+    return ends, taken
+
+
 def _with_layer(best: Floats, options: _Options) -> tuple[Floats, npt.NDArray[np.int16]]:
     """The importance kept by the layers so far and one more, and the option of that layer, for each budget."""
     now, choice = best.copy(), np.zeros(len(best), np.int16)  # the first option is to remove the layer
@@ -96,13 +110,14 @@ def _with_layer(best: Floats, options: _Options) -> tuple[Floats, npt.NDArray[np
 
 
 def _trace(
-    taken: list[npt.NDArray[np.int16]], inner: list[_Options], last: _Options, index: int, option: int, budget: int
+    taken: list[npt.NDArray[np.int16]], inner: list[_Options], last: list[_Options], end: _End, budget: int
 ) -> list[tuple[int, int]]:
-    """Heads and neurons of every layer, from ``index``, the last that stays, back to the first."""
+    """Heads and neurons of every layer, from the last that stays back to the first."""
     chosen = [(0, 0)] * len(inner)
-    chosen[index] = int(last.heads[option]), int(last.neurons[option])
-    left = budget - int(last.parts[option])
-    for before in range(index - 1, -1, -1):
+    final = last[end.layer]
+    chosen[end.layer] = int(final.heads[end.option]), int(final.neurons[end.option])
+    left = budget - int(final.parts[end.option])
+    for before in range(end.layer - 1, -1, -1):
         options, option = inner[before], int(taken[before][left])
         chosen[before] = int(options.heads[option]), int(options.neurons[option])
         left -= int(options.parts[option])

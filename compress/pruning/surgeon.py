@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from compress.modeling.checkpoint import Checkpoint
+from compress.modeling.surgery import head_columns
 from compress.pruning.importance import Importance, Site, measure
 from compress.training.batches import Examples
 
@@ -80,29 +81,37 @@ def removal(gram: torch.Tensor, weight: torch.Tensor, unit: int, step: int) -> t
         unit: columns of a unit.
         step: units.
     """
-    inverse = torch.linalg.inv(gram)
-    left = torch.arange(len(gram) // unit)
-    scores = torch.zeros(len(left), dtype=torch.float64)
+    inverse, left = torch.linalg.inv(gram), torch.arange(len(gram) // unit)
     groups: list[torch.Tensor] = []
     errors: list[float] = []
     while len(left):
-        alone = _alone(inverse, weight, unit)
-        going = torch.argsort(alone, stable=True)[:step].sort().values
-        columns = (going[:, None] * unit + torch.arange(unit)).flatten()
-        solved = torch.linalg.solve(
-            inverse[columns][:, columns], torch.cat([inverse[columns], weight[:, columns].T], 1)
-        )
-        error = float((weight[:, columns] * solved[:, len(inverse) :].T).sum())
+        going = torch.argsort(_alone(inverse, weight, unit), stable=True)[:step].sort().values
+        error, inverse, weight = _without(inverse, weight, head_columns(going, unit))
         groups.append(left[going])
         errors.append(error / len(going))
-        stays = torch.ones(len(inverse), dtype=torch.bool)
-        stays[columns] = False
-        change = solved[:, : len(inverse)][:, stays]
-        weight = weight[:, stays] - weight[:, columns] @ change
-        inverse = inverse[stays][:, stays] - inverse[stays][:, columns] @ change
         left = left[torch.isin(torch.arange(len(left)), going, invert=True)]
-    # Scores rise in the order in which units go: whoever keeps the largest keeps what was left at that point.
-    # Where an error is below those before it, they share what they add up to.
+    return _rising(groups, errors)
+
+
+def _without(
+    inverse: torch.Tensor, weight: torch.Tensor, columns: torch.Tensor
+) -> tuple[float, torch.Tensor, torch.Tensor]:
+    """What the going of ``columns`` adds to the squared error, the inverse of those that stay, and their new weight."""
+    solved = torch.linalg.solve(inverse[columns][:, columns], torch.cat([inverse[columns], weight[:, columns].T], 1))
+    error = float((weight[:, columns] * solved[:, len(inverse) :].T).sum())
+    stays = torch.ones(len(inverse), dtype=torch.bool)
+    stays[columns] = False
+    change = solved[:, : len(inverse)][:, stays]
+    weight = weight[:, stays] - weight[:, columns] @ change
+    return error, inverse[stays][:, stays] - inverse[stays][:, columns] @ change, weight
+
+
+def _rising(groups: list[torch.Tensor], errors: list[float]) -> torch.Tensor:
+    """Scores that rise in the order in which units go: whoever keeps the largest keeps what was left at that point.
+
+    Where an error is below those before it, they share what they add up to.
+    """
+    scores = torch.zeros(sum(map(len, groups)), dtype=torch.float64)
     rising = isotonic_regression(errors, weights=[len(group) for group in groups]).x.tolist() if errors else []
     for rank, (group, score) in enumerate(zip(groups, rising, strict=True)):
         scores[group] = score * (1 + 1e-9 * rank)

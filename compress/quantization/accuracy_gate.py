@@ -23,7 +23,7 @@ from compress.errors import CompressError
 from compress.evaluation.comparison import Agreement
 from compress.evaluation.metrics import predictions
 from compress.progress import progress, say
-from compress.quantization.activations import Activations, activations, texts_per_s
+from compress.quantization.activations import Way, texts_per_s, way_of
 from compress.quantization.dynamic import QuantizationPlan, Rewrite, quantizable
 from compress.quantization.reference import Candidate, ReferenceOutputs
 from compress.quantization.saturation import SaturationRisk, count_risk
@@ -44,10 +44,10 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way to quantize: its name, its activations and plan, and the ranking that it follows, if it follows one."""
+    """One try to quantize: its name, way and plan, and the ranking that it follows, if it follows one."""
 
     name: str
-    activations: Activations
+    way: Way
     plan: QuantizationPlan
     sensitivity: tuple[Sensitivity, ...] = ()
 
@@ -76,8 +76,8 @@ class Quantized:
         """For the manifest."""
         return asdict(self.agreement) | {
             "quantized_as": self.accepted.name,
-            "activations": self.accepted.activations.kind,
-            "ranges": self.accepted.activations.ranges,
+            "activations": self.accepted.way.kind,
+            "ranges": self.accepted.way.range_method,
             "texts_per_s": dict(self.texts_per_s),
             "failed_tries": [f"{name}: {found}" for name, found in self.failed.items()],
             "kept_fp32": self.accepted.kept_fp32,
@@ -98,11 +98,11 @@ def quantize(
     ``calibration`` are the texts that static activations take their ranges from.
     """
     sample = reference.sample(SAMPLED_TEXTS)
-    ways = [activations(kind, model, sample, calibration, config, threads) for kind in config.kinds]
+    ways = [way_of(kind, model, sample, calibration, config, threads) for kind in config.kinds]
     failed: dict[str, Agreement] = {}
     for attempts in (_whole, partial(_mixed, model, sample, threads)):
         tried = (_first_within(model, attempts(way), reference, config.max_drop, threads, failed) for way in ways)
-        if passed := {found.accepted.activations.kind: found for found in tried if found}:
+        if passed := {found.accepted.way.kind: found for found in tried if found}:
             return _fastest(passed, sample, threads)
     best = min(failed, key=lambda name: failed[name].drop_points)
     raise CompressError(
@@ -122,7 +122,7 @@ def _first_within(
 ) -> Quantized | None:
     """The first of ``attempts`` that loses at most ``max_drop`` points; those before it are added to ``failed``."""
     for attempt in attempts:
-        way = attempt.activations
+        way = attempt.way
         quantized = way.rewrite(model, attempt.plan)
         logits = reference.answers(Candidate(quantized, reference.parent, threads))
         agreement = reference.agreement(logits)
@@ -146,13 +146,13 @@ def _fastest(passed: Mapping[str, Quantized], sample: ReferenceOutputs, threads:
     return replace(passed[best], texts_per_s=speeds)
 
 
-def _whole(way: Activations) -> Iterator[Attempt]:
+def _whole(way: Way) -> Iterator[Attempt]:
     """All weights in int8."""
     for name, plan in way.plans.items():
         yield Attempt(f"{name}, {way.kind} activations", way, plan)
 
 
-def _mixed(model: onnx.ModelProto, sample: ReferenceOutputs, threads: int, way: Activations) -> Iterator[Attempt]:
+def _mixed(model: onnx.ModelProto, sample: ReferenceOutputs, threads: int, way: Way) -> Iterator[Attempt]:
     """The first of the way's plans with more and more of the most sensitive weights in fp32."""
     first = next(iter(way.plans.values()))
     ranked = tuple(sweep(model, sample, first, way.rewrite, threads))
@@ -172,13 +172,12 @@ def _doubling(most: int) -> list[int]:
 def sweep(
     model: onnx.ModelProto, reference: ReferenceOutputs, plan: QuantizationPlan, rewrite: Rewrite, threads: int
 ) -> list[Sensitivity]:
-    """Every weight of the fp32 ``model`` that ``plan`` would quantize, the most sensitive first."""
-    everything = frozenset(quantizable(model))
-    names = everything - plan.kept_fp32
+    """Every weight of the fp32 ``model`` that can be quantized, the most sensitive first."""
+    names = frozenset(quantizable(model))
     found = []
     with progress("sensitivity", len(names)) as advance:
         for name in sorted(names):
-            alone = rewrite(model, replace(plan, kept_fp32=everything - {name}))
+            alone = rewrite(model, replace(plan, kept_fp32=names - {name}))
             logits = encoded_logits(Candidate(alone, reference.parent, threads), reference.encodings)
             before, after = (predictions(reference.parent.task, each) for each in (reference.logits, logits))
             changed = int((before != after).any(axis=1).sum())

@@ -11,11 +11,11 @@ import onnx
 from compress.clock import Stopwatch
 from compress.config import QuantizeConfig
 from compress.progress import say
-from compress.quantization.dynamic import QuantizationPlan, Rewrite, quantize_weights
+from compress.quantization.dynamic import QuantizationPlan, Rewrite, products, quantize_weights
 from compress.quantization.ranges import RANGES
 from compress.quantization.reference import Candidate, ReferenceOutputs
 from compress.quantization.saturation import Reach, observe, observed_plan, portable_plan
-from compress.quantization.static import collect, products, quantize_qdq, quantize_static
+from compress.quantization.static import collect, quantize_qdq, quantize_static
 from compress.runtime.encoding import Encoding
 from compress.runtime.predictor import encoded_logits
 
@@ -23,28 +23,28 @@ _ROUNDS = 3
 
 
 @dataclass(frozen=True)
-class Activations:
+class Way:
     """One way: ``dynamic`` or ``static``, the rewrite, and the uint8 activations that each weight meets on the sample.
 
-    ``plans`` are the ranges of integers to try for the weights, by name; ``ranges`` is how those of static activations
-    were chosen.
+    ``plans`` are the ranges of integers to try for the weights, by name; ``range_method`` is the name of how those of
+    static activations were chosen.
     """
 
     kind: str
     rewrite: Rewrite
     reaches: Mapping[str, Reach]
     plans: Mapping[str, QuantizationPlan]
-    ranges: str | None = None
+    range_method: str | None = None
 
 
-def activations(
+def way_of(
     kind: str,
     model: onnx.ModelProto,
     sample: ReferenceOutputs,
     calibration: Sequence[Encoding],
     config: QuantizeConfig,
     threads: int,
-) -> Activations:
+) -> Way:
     """``kind`` for the fp32 ``model``: static ranges are of the texts ``calibration``, reaches of the ``sample``."""
     portable, method = portable_plan(model), None
     rewrite: Rewrite = quantize_weights
@@ -53,7 +53,7 @@ def activations(
     else:  # observed with the portable plan because it answers alike on every CPU
         reaches = observe(model, portable, sample, threads)
     plans = {} if config.portable else {"all int8": observed_plan(model, reaches)}
-    return Activations(kind, rewrite, reaches, plans | {"all int8, in the portable range": portable}, method)
+    return Way(kind, rewrite, reaches, plans | {"all int8, in the portable range": portable}, method)
 
 
 def _static(

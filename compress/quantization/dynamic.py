@@ -52,6 +52,13 @@ def quantizable(model: onnx.ModelProto) -> dict[str, npt.NDArray[np.float32]]:
     }
 
 
+def products(model: onnx.ModelProto) -> dict[str, str]:
+    """The value that each weight of an fp32 model of ours is multiplied with, by the weight's name."""
+    weights = quantizable(model)
+    nodes = (node for node in model.graph.node if node.op_type == "MatMul")
+    return {node.input[1]: node.input[0] for node in nodes if node.input[1] in weights}
+
+
 def quantize_weights(model: onnx.ModelProto, plan: QuantizationPlan = QuantizationPlan()) -> onnx.ModelProto:
     """A copy of an fp32 model of ours in dynamic int8; stock operators only."""
     return replace_products(model, plan, _quantize, _multiply)

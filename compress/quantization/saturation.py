@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper
 
-from compress.graph.writer import constants_of, is_table, rewrite
+from compress.graph.writer import is_table
 from compress.quantization.dynamic import (
     FULL_RANGE,
     Integers,
     QuantizationPlan,
+    products,
     quantizable,
     quantize_columns,
     quantize_weights,
+    uint8_names,
 )
 from compress.quantization.reference import Candidate, ReferenceOutputs
 from compress.runtime.predictor import encoded_logits
@@ -110,17 +111,20 @@ def observe(
 
     They are read from the int8 graph of the ``portable`` plan, so they are the same on every CPU.
     """
-    graph, ends = _with_ends(quantize_weights(model, portable))
+    met = products(model)
+    values = list(dict.fromkeys(met.values()))
     seen: dict[str, Reach] = {}
 
     def add(arrays: Sequence[npt.NDArray[Any]]) -> None:
-        for weight, low, high in zip(ends, arrays[::2], arrays[1::2], strict=True):
-            reach = Reach(low.astype(np.int64), high.astype(np.int64))
-            seen[weight] = seen.get(weight, reach) | reach
+        for value, array in zip(values, arrays, strict=True):
+            rows = array.reshape(-1, array.shape[-1])
+            reach = Reach(rows.min(axis=0).astype(np.int64), rows.max(axis=0).astype(np.int64))
+            seen[value] = seen.get(value, reach) | reach
 
-    outputs = [name for pair in ends.values() for name in pair]
-    encoded_logits(Candidate(graph, reference.parent, threads, outputs, add), reference.encodings)
-    return seen
+    integers = [uint8_names(value)[0] for value in values]
+    int8 = Candidate(quantize_weights(model, portable), reference.parent, threads, integers, add)
+    encoded_logits(int8, reference.encodings)
+    return {weight: seen[value] for weight, value in met.items()}
 
 
 def count_risk(
@@ -148,17 +152,3 @@ def count_risk(
 def _matrices(model: onnx.ModelProto) -> list[tuple[str, npt.NDArray[np.float32]]]:
     """The weights that are multiplied with uint8 activations; tables are only looked up."""
     return [(name, weight) for name, weight in quantizable(model).items() if not is_table(name)]
-
-
-def _with_ends(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, tuple[str, str]]]:
-    """The int8 model that also computes the smallest and largest activation of each row, and their names by weight."""
-    nodes, ends = list(model.graph.node), {}
-    for node in model.graph.node:
-        if node.op_type != "MatMulInteger":
-            continue
-        flat, low, high = (f"{node.name}.{what}" for what in ("rows", "lowest", "highest"))
-        nodes.append(helper.make_node("Flatten", [node.input[0]], [flat], name=flat, axis=-1))
-        for kind, name in {"ReduceMin": low, "ReduceMax": high}.items():
-            nodes.append(helper.make_node(kind, [flat, "rows.axis"], [name], name=name, keepdims=0))
-        ends[node.input[1].removesuffix(".int8")] = (low, high)
-    return rewrite(model, nodes, constants_of(model) | {"rows.axis": np.array([0])}), ends

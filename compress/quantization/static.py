@@ -22,7 +22,7 @@ from onnx import helper
 
 from compress.graph.writer import Constants, constants_of, rewrite
 from compress.progress import progress
-from compress.quantization.dynamic import QuantizationPlan, quantizable, replace_products, uint8_names
+from compress.quantization.dynamic import QuantizationPlan, products, replace_products, uint8_names
 from compress.quantization.ranges import Histogram, Range
 from compress.quantization.reference import Candidate
 from compress.quantization.saturation import Reach
@@ -34,7 +34,7 @@ Ranges = Mapping[str, Range]
 
 
 @dataclass(frozen=True)
-class Activation:
+class SeenValue:
     """One value that products read, over all texts: its numbers, and the smallest and largest in each column."""
 
     histogram: Histogram
@@ -48,26 +48,19 @@ class Activation:
         return Reach(low, high)
 
 
-def products(model: onnx.ModelProto) -> dict[str, str]:
-    """The value that each weight of an fp32 model of ours is multiplied with, by the weight's name."""
-    weights = quantizable(model)
-    nodes = (node for node in model.graph.node if node.op_type == "MatMul")
-    return {node.input[1]: node.input[0] for node in nodes if node.input[1] in weights}
-
-
 def collect(
     model: onnx.ModelProto, parent: Predictor, encodings: Sequence[Encoding], threads: int
-) -> dict[str, Activation]:
+) -> dict[str, SeenValue]:
     """Run the fp32 ``model`` on each text alone; returns what its products read, by the value's name."""
     names = list(dict.fromkeys(products(model).values()))
-    seen: dict[str, Activation] = {}
+    seen: dict[str, SeenValue] = {}
 
     def add(arrays: Sequence[npt.NDArray[Any]]) -> None:
         for name, array in zip(names, arrays, strict=True):
             rows = array.reshape(-1, array.shape[-1])
             low, high = rows.min(axis=0), rows.max(axis=0)
-            before = seen.get(name, Activation(Histogram(), low, high))
-            seen[name] = Activation(
+            before = seen.get(name, SeenValue(Histogram(), low, high))
+            seen[name] = SeenValue(
                 before.histogram.add(array), np.minimum(before.low, low), np.maximum(before.high, high)
             )
 

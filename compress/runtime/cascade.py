@@ -4,7 +4,6 @@ Cascades of classifiers are of Viola and Jones (2001); here the score of the lik
 is, and ``compress cascade`` has chosen from which score on its answer stands.
 """
 
-from collections.abc import Iterable, Iterator
 from copy import copy
 from pathlib import Path
 
@@ -15,10 +14,10 @@ from compress.errors import CompressError
 from compress.folder import LARGE, SMALL, Manifest, read_part
 from compress.runtime.classifier import Classifier
 from compress.runtime.decision import Decision, probabilities
-from compress.runtime.encoding import Text, checked
+from compress.runtime.encoding import Text
 from compress.runtime.predictor import Logits, NotFiniteError
 from compress.runtime.session import OnnxPredictor
-from compress.task import is_multi_label, reads_pairs
+from compress.task import is_multi_label
 
 
 def open_cascade(
@@ -53,6 +52,9 @@ class Cascade(Classifier):
     The small one reads every text. Of a thousand texts at a time, those whose likeliest label has too low a score with
     it are handed on to the large one together. Each has a tokenizer and a longest text of its own.
 
+    It has no predictor of its own, so what a classifier does with one is overridden: to say what it is, to open, to
+    answer, to close and to be copied. How texts are checked, read a thousand at a time and decided on is inherited.
+
     Args:
         small: answers first. It stays open as long as this, and is closed with it; so is the other.
         large: has the same task and labels, in the order that the cascade then has.
@@ -85,26 +87,16 @@ class Cascade(Classifier):
         """The rows of the small model's logits, ``[n, labels]``, whose texts the large one answers."""
         return np.flatnonzero(highest_scores(small_logits) < self.hand_on_below)
 
-    def cut(self, text: Text) -> Text:
-        """What either of the two reads of a long text; all of it where one reads its beginning and one its end.
-
-        Of a pair too: which of its texts is the longer one, and loses tokens first, a part of it does not say.
-        """
-        small, large = (each.encoder for each in self.predictors)
-        if not isinstance(text, str) or small.truncation_side != large.truncation_side:
-            return text
-        return max(small.cut(text), large.cut(text), key=len)
-
-    def _checked(self, texts: Iterable[Text]) -> Iterator[Text]:
-        _ = self.predictors  # says so where one is closed
-        return checked(texts, self, pairs=reads_pairs(self.task))
+    def _open(self) -> OnnxPredictor:
+        """The large one's, where both are open."""
+        return self.predictors[1]
 
     def _answers(self, texts: list[Text]) -> Logits:
-        small = self.small.logits(texts)
+        small = self.small._answers(texts)
         logits, hard = small[:, self._columns], self.handed_on(small)
         if len(hard):
             try:
-                logits[hard] = self.large.logits([texts[row] for row in hard])
+                logits[hard] = self.large._answers([texts[row] for row in hard])
             except NotFiniteError as error:
                 error.row = int(hard[error.row])
                 raise

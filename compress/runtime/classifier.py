@@ -155,7 +155,8 @@ class Classifier:
         return Classifier, (self._open(), self._batch_tokens)
 
     def _windows(self, texts: Iterable[Text]) -> Iterator[Logits]:
-        remaining = self._checked(texts)
+        self._open()  # says so where it is closed, of no texts too
+        remaining = checked(texts, pairs=reads_pairs(self.task))
         answered = 0
         while window := list(islice(remaining, _TEXTS_AT_ONCE)):
             try:
@@ -165,9 +166,6 @@ class Classifier:
                 raise NotFiniteError.of_text(f"texts[{row}]", row) from None
             answered += len(window)
             yield logits
-
-    def _checked(self, texts: Iterable[Text]) -> Iterator[Text]:
-        return checked(texts, self._open().encoder, pairs=reads_pairs(self.task))
 
     def _answers(self, texts: list[Text]) -> Logits:
         """Logits ``[n, labels]`` of checked texts; a NotFiniteError has the row of the first that is not finite."""

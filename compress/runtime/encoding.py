@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 Text = str | tuple[str, str]
 Feeds = dict[str, npt.NDArray[np.int64]]
-
-# From here on a text is not kept whole until its turn comes.
-_LONG_TEXT = 10_000
 
 # What tokenizers holds of a text, all of which is read where it has windows, takes many times the room of its ids.
 _TEXTS_AT_ONCE = 256
@@ -81,8 +78,7 @@ class TextEncoder:
         if long_texts.mode == "head-tail":
             self._tail = TextEncoder(tokenizer, max_length, "left")
             truncation_side = "right"
-        self.max_length, self.truncation_side = max_length, truncation_side
-        self.long_texts = long_texts
+        self.max_length, self.long_texts = max_length, long_texts
         self._width = max_length if windows else None
         self._tokenizer = deepcopy(tokenizer) if shared else tokenizer
         self._tokenizer.no_padding()
@@ -120,14 +116,6 @@ class TextEncoder:
         if self._tail is None:
             return found
         return [self._both_ends(*ends) for ends in zip(found, self._tail(texts), strict=True)]
-
-    def cut(self, text: Text) -> Text:
-        """A text with the same encoding; of a long one the part that has it, where the tokenizer lets it be cut."""
-        sides = _sides(text)
-        if self._tail or sum(map(len, sides)) <= _LONG_TEXT or self._partial.first_parts(sides) == sides:
-            return text
-        ((part, _),) = self._read([sides])
-        return (part[0], part[1]) if len(part) == 2 else part[0]
 
     def _encoding(self, tokens: "Tokens") -> Encoding:
         rows = [tokens, *tokens.overflowing] if self._width else [tokens]
@@ -192,19 +180,8 @@ def is_pair(item: object) -> bool:
     return isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(text, str) for text in item)
 
 
-class Cutter(Protocol):
-    """What knows how much of a long text is read: an encoder, or several that read the same text."""
-
-    def cut(self, text: Text) -> Text:
-        """The part of it that has the same encoding."""
-        ...
-
-
-def checked(texts: Iterable[Text], encoder: Cutter, *, pairs: bool) -> Iterator[Text]:
-    """Each item, once it is known to be a text or a pair; a long one is cut where the model sees no more of it.
-
-    A wrong one is refused by its position and none is dropped.
-    """
+def checked(texts: Iterable[Text], *, pairs: bool) -> Iterator[Text]:
+    """Each item, once it is known to be a text or a pair; a wrong one is refused by its position."""
     wanted = "a pair of texts" if pairs else "a text"
     if isinstance(texts, Mapping) or hasattr(texts, "columns") or hasattr(texts, "column_names"):
         column = "zip(data['one'], data['other'])" if pairs else "data['text']"
@@ -217,7 +194,7 @@ def checked(texts: Iterable[Text], encoder: Cutter, *, pairs: bool) -> Iterator[
         text = (item[0], item[1]) if pairs else item
         for part in (text,) if isinstance(text, str) else text:
             _check_unicode(part, position)
-        yield encoder.cut(text)
+        yield text
 
 
 def _check_unicode(text: str, position: int) -> None:

@@ -1,21 +1,18 @@
 """The graphs of an ONNX folder: their names, which one to run here, and whether a file is one of ours, and whole.
 
-They are read without the onnx package, which apps do not have. An ONNX file is a protobuf message: fields, each with a
-number and a value or a length to skip (onnx.proto names them). Only the few fields that matter are read, so a large
-file costs a millisecond.
+They are read without the onnx package, which apps do not have: an ONNX file is a protobuf message, and onnx.proto names
+its fields. Only the few that matter are read, so a large file costs a millisecond.
 """
 
-import mmap
-from collections import Counter
 from collections.abc import Collection, Iterator
 from itertools import count
-from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
 from compress.errors import CompressError
-from compress.folder import listed_files
+from compress.folder import peek
 from compress.machine import cpu_flags, int8_flags
+from compress.runtime.protobuf import MOST_FIELDS, Field, by_number, content_of, fields, messages
 
 FP32_GRAPH = "onnx/model.onnx"
 FP16_GRAPH = "onnx/model_fp16.onnx"
@@ -31,26 +28,12 @@ OUTPUT = "logits"  # float32 [batch, labels]
 PRODUCER = "compress"
 NEWEST_IR = 10
 
-_IR_VERSION, _PRODUCER_NAME, GRAPH = 1, 2, 7  # of ModelProto
+_IR_VERSION, _PRODUCER_NAME, GRAPH_FIELD = 1, 2, 7  # of ModelProto
 _NODE, INITIALIZER, _INPUT = 1, 5, 11  # of GraphProto
 _OP_TYPE = 4  # of NodeProto
 _NAME = 1  # of ValueInfoProto
-_DIMS, _DATA_TYPE = 1, 2  # of TensorProto; of the first, a number for each axis
 RAW_DATA, EXTERNAL_DATA, DATA_LOCATION = 9, 13, 14  # of TensorProto
 KEY, VALUE = 1, 2  # of an entry of EXTERNAL_DATA
-_VARINT, _FIXED64, BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
-_LAST_SHIFT = 63  # protobuf's numbers have 64 bits
-_MOST_FIELDS = 200_000  # a graph of ours with 24 layers has some 10,000; more would keep us busy for minutes
-
-
-class Field(NamedTuple):
-    """A field of a message; it begins at ``start`` with its number, its bytes at ``at``, and it ends at ``end``."""
-
-    number: int
-    value: int | memoryview
-    start: int
-    at: int
-    end: int
 
 
 class Choice(NamedTuple):
@@ -58,6 +41,12 @@ class Choice(NamedTuple):
 
     graph: Path
     reason: str
+
+
+def graphs_of(folder: Path) -> dict[str, Path]:
+    """The graphs in the folder's manifest by their precision, in order of preference; none without a manifest."""
+    manifest = peek(folder)
+    return {precision: folder / name for name, precision in GRAPHS.items() if manifest and name in manifest.names}
 
 
 def choose_graph(folder: Path, flags: frozenset[str] | None = None) -> Choice:
@@ -69,8 +58,7 @@ def choose_graph(folder: Path, flags: frozenset[str] | None = None) -> Choice:
     little differently than elsewhere. A CPU that does not tell its flags (macOS, Windows) is taken for a modern one.
     """
     flags = cpu_flags() if flags is None else flags
-    listed = listed_files(folder)
-    found = {precision: folder / name for name, precision in GRAPHS.items() if name in listed}
+    found = graphs_of(folder)
     if not found:
         raise CompressError(f"{folder}: has none of {', '.join(GRAPHS)}; export the model again")
     fast = int8_flags(flags)
@@ -126,46 +114,20 @@ def activations_of(operators: Collection[str]) -> str | None:
     return "static" if "QuantizeLinear" in operators else None
 
 
-def numbers_by_type(path: Path) -> Counter[int]:
-    """How many numbers the weights of any ONNX file have, in files beside it too, by TensorProto.DataType."""
-    found: Counter[int] = Counter()
-    for graph in _messages(content_of(path), GRAPH):
-        for weight in _messages(graph, INITIALIZER):
-            kind = _by_number(weight).get(_DATA_TYPE, 0)
-            if isinstance(kind, int):
-                found[kind] += prod(
-                    one.value for one in fields(weight) if one.number == _DIMS and isinstance(one.value, int)
-                )
-    return found
-
-
 def _strings(path: Path, part: int, name: int) -> Iterator[str]:
     """The strings with the field number ``name`` in all parts of a graph with the field number ``part``.
 
     What is no UTF-8 is none that is known here.
     """
-    for graph in _messages(content_of(path), GRAPH):
-        for one in _messages(graph, part):
-            yield from (bytes(value).decode(errors="replace") for value in _messages(one, name))
-
-
-def content_of(path: Path) -> memoryview:
-    """The bytes of a file, read from the disk as they are looked at."""
-    with path.open("rb") as file:
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-
-def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    """The fields with the number ``wanted`` that hold bytes."""
-    for field in fields(message):
-        if field.number == wanted and isinstance(field.value, memoryview):
-            yield field.value
+    for graph in messages(content_of(path), GRAPH_FIELD):
+        for one in messages(graph, part):
+            yield from (bytes(value).decode(errors="replace") for value in messages(one, name))
 
 
 def _check_model(path: Path, view: memoryview) -> set[str]:
-    told = _by_number(view)
+    told = by_number(view)
     version, producer = told.get(_IR_VERSION), told.get(_PRODUCER_NAME, b"")
-    graphs = list(_messages(view, GRAPH))
+    graphs = list(messages(view, GRAPH_FIELD))
     if not isinstance(version, int) or len(graphs) != 1 or isinstance(producer, int):
         raise ValueError
     used = set()
@@ -191,64 +153,17 @@ def _entries(graph: memoryview) -> Iterator[tuple[int, Field]]:
         if part.number not in (_NODE, INITIALIZER) or isinstance(part.value, int):
             continue
         for entry in fields(part.value):
-            if next(walked) > _MOST_FIELDS:
+            if next(walked) > MOST_FIELDS:
                 raise ValueError
             yield part.number, entry
 
 
 def _refuse_location(path: Path, entry: memoryview) -> None:
     """Refuse a graph in ``path`` of which this is where weights lie that are not in the graph itself."""
-    pair = _by_number(entry)
+    pair = by_number(entry)
     key, value = pair.get(KEY), pair.get(VALUE)
     if isinstance(key, memoryview) and isinstance(value, memoryview) and bytes(key) == b"location":
         location = bytes(value).decode()
         outside = not (path.parent / location).resolve().is_relative_to(path.parent.resolve())
         where = "outside its folder; do not use it" if outside else "beside it, ours keep them inside; export it again"
         raise CompressError(f"{path}: its weights are in {location!r}, {where}")
-
-
-def _by_number(message: memoryview) -> dict[int, int | memoryview]:
-    """The values of a message's fields; of a field that is there more than once, the last."""
-    return {field.number: field.value for field in fields(message)}
-
-
-def fields(message: memoryview) -> Iterator[Field]:
-    """The fields of a message, and where they lie in it; ValueError or IndexError where the bytes are none of ours."""
-    at = 0
-    for walked in count():
-        if at == len(message):
-            return
-        if walked > _MOST_FIELDS:
-            raise ValueError
-        start = at
-        tag, at = _varint(message, at)
-        kind = tag & 7
-        if kind == _VARINT:
-            value, at = _varint(message, at)
-            yield Field(tag >> 3, value, start, at, at)
-            continue
-        if kind == BYTES:
-            length, at = _varint(message, at)
-        elif kind in (_FIXED64, _FIXED32):
-            length = 8 if kind == _FIXED64 else 4
-        else:
-            raise ValueError
-        if at + length > len(message):
-            raise ValueError
-        yield Field(tag >> 3, message[at : at + length], start, at, at + length)
-        at += length
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number of 7 bits a byte, the lowest first, and where it ends."""
-    if (byte := message[at]) < 128:  # nearly all of them
-        return byte, at + 1
-    value = shift = 0
-    while True:
-        byte = message[at]
-        value |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            return value, at
-        if shift > _LAST_SHIFT:
-            raise ValueError

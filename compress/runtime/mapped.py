@@ -10,20 +10,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from compress.errors import CompressError
-from compress.runtime.graph_file import (
-    BYTES,
-    DATA_LOCATION,
-    EXTERNAL_DATA,
-    GRAPH,
-    INITIALIZER,
-    KEY,
-    RAW_DATA,
-    VALUE,
-    Field,
-    content_of,
-    fields,
-)
+from compress.runtime.graph_file import DATA_LOCATION, EXTERNAL_DATA, GRAPH_FIELD, INITIALIZER, KEY, RAW_DATA, VALUE
+from compress.runtime.protobuf import BYTES, Field, content_of, fields
 
 FOLDER_OPTION = "session.model_external_initializers_file_folder_path"
 # Smaller tensors stay inside: shapes and axes are read while the graph is checked, and a page is 4096 bytes.
@@ -34,18 +22,14 @@ CAN_MAP = sys.platform != "win32"
 
 
 def without_weights(path: Path) -> bytes:
-    """The graph in a file, its large tensors left there; CompressError where it is no ONNX file, or not a whole one."""
-    name = path.resolve().name
-    try:
-        content = content_of(path)
-        return b"".join(
-            _message(GRAPH, b"".join(_graph(content, field, name)))
-            if field.number == GRAPH
-            else content[field.start : field.end]
-            for field in fields(content)
-        )
-    except (IndexError, ValueError):  # of another program: check_graph has read ours
-        raise CompressError(f"{path}: not a whole ONNX file, truncated or a Git LFS pointer; get it again") from None
+    """The graph in a file of ours, which is whole; its large tensors are left there."""
+    content, name = content_of(path), path.resolve().name
+    return b"".join(
+        _message(GRAPH_FIELD, b"".join(_graph(content, field, name)))
+        if field.number == GRAPH_FIELD
+        else content[field.start : field.end]
+        for field in fields(content)
+    )
 
 
 def _graph(content: memoryview, graph: Field, name: str) -> Iterator[bytes | memoryview]:

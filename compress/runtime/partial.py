@@ -1,6 +1,7 @@
 """Tokenizing only as much of a long text as its first (or last) ``max_length`` tokens need."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from compress.runtime.boundaries import Boundaries
@@ -32,15 +33,16 @@ class PartialTokenizer:
 
     def read(self, texts: Sequence[Sides]) -> list[Read]:
         """For each text or pair the parts that were read, and the encoding, which is that of the whole."""
-        found = self._encode([self.first_parts(text) for text in texts])
-        rows = range(len(texts))
-        while rows := [row for row in rows if any(self._lacking(texts[row], *found[row]))]:  # type: ignore[assignment]
-            longer = [self._longer(texts[row], *found[row]) for row in rows]
-            for row, read in zip(rows, self._encode(longer), strict=True):
-                found[row] = read
-        return found
+        longer_side = cache(self._longer_side)
+        found: dict[int, Read] = {}
+        parts = {row: self._first_parts(text) for row, text in enumerate(texts)}
+        while parts:
+            found |= zip(parts, self._encode(list(parts.values())), strict=True)
+            lacking = {row: self._lacking(texts[row], *found[row], longer_side) for row in parts}
+            parts = {row: self._longer(texts[row], parts[row], sides) for row, sides in lacking.items() if any(sides)}
+        return list(found.values())
 
-    def first_parts(self, text: Sides) -> Sides:
+    def _first_parts(self, text: Sides) -> Sides:
         """What is read at first; all of a text that is short or cannot be cut."""
         return tuple(self._part(side, self._max_length * _CHARACTERS_A_TOKEN) for side in text)
 
@@ -51,41 +53,34 @@ class PartialTokenizer:
     def _part(self, text: str, characters: int) -> str:
         return text if self._boundaries is None else self._boundaries.part(text, characters)
 
-    def _longer(self, text: Sides, part: Sides, encoding: "tokenizers.Encoding") -> Sides:
+    def _longer(self, text: Sides, part: Sides, lacking: Sequence[bool]) -> Sides:
         """The parts to read next: those that lack tokens twice as long."""
-        lacking = self._lacking(text, part, encoding)
         return tuple(
             self._part(whole, 2 * len(read)) if lacks else read
             for whole, read, lacks in zip(text, part, lacking, strict=True)
         )
 
-    def _lacking(self, text: Sides, part: Sides, encoding: "tokenizers.Encoding") -> Iterable[bool]:
-        """Of each side, whether more of it would change the tokens."""
+    def _lacking(
+        self, text: Sides, part: Sides, encoding: "tokenizers.Encoding", longer_side: Callable[[Sides], int]
+    ) -> list[bool]:
+        """Of each side, whether more of it would change the tokens.
+
+        Of a pair the side with more tokens loses them first, until both are equal. Of two that both lose some, the
+        longer one keeps one more where their number is odd.
+        """
         cut = [len(read) < len(whole) for read, whole in zip(part, text, strict=True)]
-        if not any(cut):
-            return cut
-        if len(encoding.ids) < self._max_length:
+        if len(encoding.ids) < self._max_length or not any(cut):
             return cut
         if len(text) == 1:
-            return (False,)
-        return (cut[0] and self._loses(0, text, cut, encoding), cut[1] and self._loses(1, text, cut, encoding))
+            return [False]
+        kept = [encoding.sequence_ids.count(side) for side in (0, 1)]
+        fewer = [cut[0] and kept[0] < kept[1], cut[1] and kept[1] < kept[0]]
+        if all(cut) and abs(kept[0] - kept[1]) == 1:
+            fewer[1 - longer_side(text)] = False
+        return fewer
 
-    def _loses(self, side: int, text: Sides, cut: list[bool], encoding: "tokenizers.Encoding") -> bool:
-        """Whether this side, which was cut, might keep more tokens if all of it was read.
-
-        The side with more tokens loses them first, until both are equal; of two long sides, the longer one has one more
-        where their number is odd, the second if they are equally long.
-        """
-        own, other = (encoding.sequence_ids.count(number) for number in (side, 1 - side))
-        if own + 1 < other or not cut[1 - side]:
-            return own < other
-        if own >= other:
-            return False
-        counts = [self._count(each) for each in text]
-        return counts[0] > counts[1] if side == 0 else counts[0] <= counts[1]
-
-    def _count(self, text: str) -> int:
-        """Tokens of all of ``text``."""
-        first = self._tokenizer.encode_batch_fast([text])[0]
-        special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
-        return sum(len(each.ids) - special for each in (first, *first.overflowing))
+    def _longer_side(self, text: Sides) -> int:
+        """Which of a pair has more tokens, the second of two equally long ones: both are read whole to know it."""
+        read = self._tokenizer.encode_batch_fast(list(text), add_special_tokens=False)
+        first, second = (sum(len(each.ids) for each in (one, *one.overflowing)) for one in read)
+        return 0 if first > second else 1

@@ -1,6 +1,5 @@
 """An exported model in ONNX Runtime, behind the predictor seam."""
 
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -173,26 +172,21 @@ def open_session(
     threads: int,
     provider: str = "CPU",
     profile_prefix: str | None = None,
-    if_whole: Callable[[str], object] | None = None,
+    *,
+    mapped: bool = True,
 ) -> ort.InferenceSession:
     """A session for a graph in a file or in memory; a provider that onnxruntime lacks or leaves is an error.
 
-    With a ``profile_prefix``, onnxruntime writes a profile whose name begins so. With ``if_whole``, another program's
-    graph that cannot be loaded with its weights left in the file is loaded whole, and ``if_whole`` is told so.
+    With a ``profile_prefix``, onnxruntime writes a profile whose name begins so. With ``mapped``, the weights stay in
+    their file, which every graph of ours allows and not every other.
     """
     wanted, name = find_provider(provider), graph if isinstance(graph, Path) else "the graph"
     options, content = _options(threads, wanted, profile_prefix), graph
-    if isinstance(graph, Path) and wanted == _CPU and CAN_MAP:
+    if mapped and isinstance(graph, Path) and wanted == _CPU and CAN_MAP:
         content = without_weights(graph)
-        graph = graph.resolve()  # through links, which onnxruntime follows no further than the folder
-        options.add_session_config_entry(FOLDER_OPTION, str(graph.parent))
-    try:
-        session = _load(content, options, wanted, name)
-    except CompressError as error:
-        if if_whole is None or content is graph:
-            raise
-        session = _load(graph, options, wanted, name)
-        if_whole(f"{error} with its weights left in the file; it is loaded whole, which takes more memory")
+        folder = graph.resolve().parent  # through links, which onnxruntime follows no further than the folder
+        options.add_session_config_entry(FOLDER_OPTION, str(folder))
+    session = _load(content, options, wanted, name)
     if (ran := session.get_providers()[0]) != wanted:  # onnxruntime goes on without one that cannot start
         raise CompressError(f"provider {provider} was asked for, but onnxruntime would run the graph on {ran}")
     if threads > 1:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,28 +18,11 @@ from compress.runtime.encoding import Text
 from compress.serving.batching import Batcher, BusyError
 from compress.serving.guard import Guard, Traffic
 from compress.serving.metrics import Metrics
+from compress.serving.request_limits import RequestLimits
 from compress.task import reads_pairs
 from compress.version import __version__
 
 _RETRY_AFTER_S = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the service takes.
-
-    Attributes:
-        queue: texts that may wait, of each model.
-        texts: of one request; no more than the queue holds.
-        characters: of one text. A model reads the first few thousand at most, but one that was trained with
-            ``--long-texts windows`` reads them all, in dozens of rows.
-        body_bytes: of one request.
-    """
-
-    queue: int = 1024
-    texts: int = 256
-    characters: int = 100_000
-    body_bytes: int = 4_000_000
 
 
 class Question(BaseModel):
@@ -52,16 +34,6 @@ class Question(BaseModel):
     texts: list[str | tuple[str, str]] | None = Field(
         default=None, description="in place of text: many; for models of pairs, lists of two"
     )
-
-
-class Answer(BaseModel):
-    """The likeliest label with its probability, those of all labels, the labels that apply, whether it abstains."""
-
-    label: str
-    score: float
-    scores: dict[str, float]
-    labels: tuple[str, ...]
-    abstained: bool
 
 
 class Refusal(BaseModel):
@@ -82,14 +54,16 @@ class Model(BaseModel):
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Refusal, "description": "not JSON"},
     404: {"model": Refusal, "description": "no such model"},
+    408: {"model": Refusal, "description": "the body did not come in time"},
     413: {"model": Refusal, "description": "too many texts, or a text or the body too long"},
     415: {"model": Refusal, "description": "the content type is not JSON"},
     422: {"model": Refusal, "description": "not a question for this model"},
+    500: {"model": Refusal, "description": "the model failed; the service's log says why"},
     503: {"model": Refusal, "description": "the queue is full; Retry-After says when to ask again"},
 }
 
 
-def create_app(classifiers: Mapping[str, Classifier], limits: Limits, traffic: Traffic) -> FastAPI:
+def create_app(classifiers: Mapping[str, Classifier], limits: RequestLimits, traffic: Traffic) -> FastAPI:
     """The app that serves these models by name; ``/classify`` asks the first."""
     metrics = Metrics()
     batchers = {
@@ -110,7 +84,7 @@ def create_app(classifiers: Mapping[str, Classifier], limits: Limits, traffic: T
     app.add_middleware(Guard, traffic=traffic, metrics=metrics, most_bytes=limits.body_bytes)
     app.add_exception_handler(RequestValidationError, _refused)
 
-    async def answers(name: str, question: Question) -> Answer | list[Answer]:
+    async def answers(name: str, question: Question) -> Prediction | list[Prediction]:
         texts = _texts(question, limits, pairs=reads_pairs(classifiers[name].task))
         try:
             found = await batchers[name](texts)
@@ -123,17 +97,17 @@ def create_app(classifiers: Mapping[str, Classifier], limits: Limits, traffic: T
         for one in found:
             for label in one.labels or ("-",):
                 metrics.answers.labels(name, label).inc()
-        return [_answer(one) for one in found] if question.texts is not None else _answer(found[0])
+        return found if question.texts is not None else found[0]
 
     first = next(iter(classifiers))
 
     @app.post("/classify", responses=_REFUSALS)
-    async def classify(question: Question) -> Answer | list[Answer]:
+    async def classify(question: Question) -> Prediction | list[Prediction]:
         """Ask the first model."""
         return await answers(first, question)
 
     @app.post("/models/{name}/classify", responses=_REFUSALS)
-    async def classify_by(name: str, question: Question) -> Answer | list[Answer]:
+    async def classify_by(name: str, question: Question) -> Prediction | list[Prediction]:
         """Ask a model by its name."""
         if name not in classifiers:
             raise HTTPException(404, f"there is no model {name:.80}; there are {', '.join(classifiers)}")
@@ -183,11 +157,7 @@ def _add_state(
         return HTMLResponse(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 
 
-def _answer(found: Prediction) -> Answer:
-    return Answer(**{name: getattr(found, name) for name in Answer.model_fields})
-
-
-def _texts(question: Question, limits: Limits, *, pairs: bool) -> Sequence[Text]:
+def _texts(question: Question, limits: RequestLimits, *, pairs: bool) -> Sequence[Text]:
     """The texts or pairs that are asked about."""
     if (question.text is None) == (question.texts is None):
         raise HTTPException(422, "give text or texts, one of them")

@@ -23,8 +23,9 @@ from compress.clock import Stopwatch
 from compress.errors import CompressError
 from compress.paths import local_path
 from compress.runtime.classifier import Classifier, load
-from compress.serving.app import Limits, create_app
+from compress.serving.app import create_app
 from compress.serving.guard import Traffic
+from compress.serving.request_limits import RequestLimits
 
 _QUIET_S = 1.0  # without a request, before the service takes no more connections
 _LAST_HANDSHAKES_S = 0.2  # for those to be accepted whose connection is being made
@@ -43,7 +44,7 @@ def serve(
     host: str,
     port: int,
     threads: int,
-    limits: Limits,
+    limits: RequestLimits,
     drain_s: float,
     say_ready: Callable[[str, list[str]], None],
 ) -> None:

@@ -10,7 +10,7 @@ from compress.folder import LARGE, SMALL, Manifest
 from compress.paths import local_path
 from compress.progress import say
 from compress.runtime.graph_file import GRAPHS
-from compress.steps.deployment import exported
+from compress.steps.deployment import exported, own_decision
 from compress.steps.step import StepResult, check_labels, data_step, split_settings
 from compress.task import is_multi_label
 
@@ -54,11 +54,10 @@ def calibrate(
             layout.copy_side_files(parent, job.folder)
             layout.set_decision(job.folder, found.decision)
         if manifest.decision is not None and found.decision is None:
-            chosen_by = "--thresholds f1" if is_multi_label(manifest.task) else "--max-error"
-            say(
-                f"calibrate: leaves out the thresholds of {model}, which hold for its own scores; {chosen_by} chooses "
-                "new ones"
+            again = (
+                "--thresholds f1 chooses new ones" if is_multi_label(manifest.task) else "--max-error chooses a new one"
             )
+            say(f"calibrate: leaves out {own_decision(manifest, model)}; {again}")
         manifest = replace(manifest, decision=found.decision)
         return job.save_onnx(manifest, found.metrics, manifest.digest, str(model))
 

@@ -18,6 +18,7 @@ from compress.progress import say
 from compress.runtime.graph_file import FP16_GRAPH, FP32_GRAPH, INT8_GRAPH
 from compress.runtime.long_texts import LongTexts
 from compress.steps.step import DataJob, DoneInterrupt, Job, StepResult, check_labels, data_step, step
+from compress.task import is_multi_label
 
 # fp16 keeps 11 bits of each number. Two trained MiniLMs moved by 0.0013 on a CPU, where weights alone are rounded; on a
 # GPU every operation rounds. 0.05 in a logit is 1.25 points of probability at most.
@@ -191,10 +192,16 @@ def _baselines(job: DataJob[BenchConfig], test: Split, first: Path, folder: Path
 
 
 def _without_decision(manifest: Manifest, model: str) -> Manifest:
-    """Thresholds are chosen on a model's own scores, and another model's are others."""
     if manifest.decision is not None:
-        say(f"quantize: leaves out the thresholds of {model}, which hold for its own scores; calibrate the int8 model")
+        say(f"quantize: leaves out {own_decision(manifest, model)}; calibrate the int8 model")
     return replace(manifest, decision=None)
+
+
+def own_decision(manifest: Manifest, model: str | Path) -> str:
+    """In words: what was chosen on a model's own scores, and holds for no other's."""
+    if is_multi_label(manifest.task):
+        return f"the thresholds of {model}, which hold for its own scores"
+    return f"the score below which {model} abstains, which holds for its own scores"
 
 
 def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:

@@ -22,7 +22,7 @@ from compress.evaluation.metrics import (
     truth,
 )
 from compress.machine import usable_cpus
-from compress.modeling.checkpoint import Checkpoint, is_classifier, load_classifier, load_for_finetuning
+from compress.modeling.checkpoint import Checkpoint, load_classifier, load_for_finetuning, load_model
 from compress.modeling.widths import Architecture, Widths
 from compress.new_folder import new_folder
 from compress.paths import local_path
@@ -68,12 +68,10 @@ class Ground:
         """
         data = read_dataset(source)
         choose_metric(config.metric, data.task, len(data.labels))
-        bare = not is_classifier(model)
-        start = (
-            load_for_finetuning(model, data.task, data.labels, config.seed)
-            if bare
-            else load_classifier(model, pairs=data.pairs)
-        )
+        start = load_model(model, pairs=data.pairs)
+        bare = not start.labels
+        if bare:
+            start = load_for_finetuning(model, data.task, data.labels, config.seed)
         check_labels(start, data, model)
         about: dict[str, Any] = {"model": digest_source(model), "data": data.digest, "version": __version__}
         about |= {"seed": config.seed, "metric": config.metric, "threads": config.threads or usable_cpus()}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from compress.benchmark.findings import Measured, average_of
+from compress.benchmark.findings import Measured, choose_average
 from compress.benchmark.interleave import WorkerPool
 from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.protocol import answer, time_answers, timed_texts
@@ -21,7 +21,7 @@ from compress.data import Split
 from compress.errors import CompressError
 from compress.evaluation.comparison import compare_logits
 from compress.evaluation.metrics import measure_accuracy, positive_column, predictions, truth
-from compress.folder import is_cascade
+from compress.folder import peek
 from compress.runtime.predictor import Logits
 from compress.tuning.tries import Try
 
@@ -75,7 +75,9 @@ class Judge:
         both = {"reference": self.reference, "model": folder}
         seen = look(both, self.split, self.threads, self.watch, only_timed=["reference"])
         first, other = seen["reference"], seen["model"]
-        scale = (self.reference_mean_ms if is_cascade(folder) else self.reference_ms) / first.ms
+        manifest = peek(folder)
+        is_cascade = manifest is not None and manifest.hand_on_below is not None
+        scale = (self.reference_mean_ms if is_cascade else self.reference_ms) / first.ms
         change = compare_logits(self.metric, self.task, self.labels, self.logits, other.logits, self.targets)
         right = truth(self.targets, len(self.labels))
         answers, positive = predictions(self.task, other.logits), positive_column(self.labels)
@@ -113,7 +115,7 @@ def look(
         for name, reason in pool.failed.items():
             raise CompressError(f"{folders[name]}: could not be measured ({reason})")
 
-    average = average_of(measured)
+    average = choose_average(measured)
 
     def seen(model: Measured) -> Seen:
         times = average_ms(model.answer_ms, average), average_interval(model.answer_ms, average)

@@ -26,10 +26,6 @@ _OUT_OF_MEMORY = ("can't allocate memory", "failed to allocate memory", "bad_all
 class WorkerError(CompressError):
     """A worker refused a request or died, perhaps for lack of memory; the message is its reason in one line."""
 
-    def __init__(self, reason: str, *, out_of_memory: bool = False) -> None:
-        super().__init__(reason)
-        self.out_of_memory = out_of_memory
-
 
 class Worker:
     """A process that runs ``module``, which calls :func:`serve`, with ``threads`` CPU threads for its libraries.
@@ -68,7 +64,7 @@ class Worker:
             raise self._death()
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
-            raise WorkerError(reply["error"], out_of_memory=reply["out_of_memory"])
+            raise WorkerError(reply["error"])
         return reply
 
     def close(self) -> None:
@@ -97,7 +93,7 @@ class Worker:
         ending = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
         reason = f"{written[-1]} ({ending})" if written else f"its process ended without a message ({ending})"
         if status == -signal.SIGKILL:  # which Linux sends when memory runs out
-            return WorkerError(f"probably out of memory: {reason}", out_of_memory=True)
+            reason = f"probably out of memory: {reason}"
         return WorkerError(reason)
 
 
@@ -137,9 +133,9 @@ def serve(open_server: Callable[..., Any]) -> None:
         except Exception as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             if is_out_of_memory(error):
-                reply = {"error": f"out of memory ({reason})", "out_of_memory": True}
+                reply = {"error": f"out of memory ({reason})"}
             elif isinstance(error, CompressError):
-                reply = {"error": str(error), "out_of_memory": False}
+                reply = {"error": str(error)}
             else:
                 raise
         replies.write(json.dumps(reply) + "\n")

@@ -15,11 +15,12 @@ if (library.origin === location.origin) {
   env.backends.onnx.wasm.wasmPaths = new URL('../../../onnxruntime-web/dist/', library).href;
 }
 
-// What `compress calibrate` chose for the model, if it did.
-const { decision } = await (await fetch('model/config.json')).json();
+// What `compress calibrate` chose for the model, if it did, and whether several labels may apply to a text.
+const { decision, problem_type: problem } = await (await fetch('model/config.json')).json();
+const several = problem === 'multi_label_classification';
 
 function applies({ label, score }, place) {
-  if (decision?.thresholds) return score >= decision.thresholds[label];
+  if (several) return score >= (decision?.thresholds[label] ?? 0.5);
   return place === 0 && !(score < decision?.abstain_below); // no number is below undefined
 }
 
@@ -36,7 +37,7 @@ function show(scores, ms) {
     row.append(name, share);
     return row;
   }));
-  const answered = scores.some(applies) ? 'Answered' : decision?.thresholds ? 'No label applies; read' : 'Not sure enough to answer; read';
+  const answered = scores.some(applies) ? 'Answered' : several ? 'No label applies; read' : 'Not sure enough to answer; read';
   status.textContent = scores.length ? `${answered} in ${ms.toFixed(0)} ms.` : 'Ready.';
 }
 

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,12 +17,15 @@ from compress.benchmark.cost import (
     gpu_counters,
     macs_per_text,
     peak_memory_bytes,
+    product_sizes,
     sizes_of_graph,
     sizes_of_model,
 )
+from compress.benchmark.rows import Row, open_row
 from compress.families import FAMILIES
 from compress.graph.build import graph_of
 from compress.quantization.dynamic import quantize_weights
+from compress.runtime.graph_file import GRAPHS
 from tests.families.models import make_model
 from tests.tiny import HIDDEN, make_bert, make_feeds, parts
 
@@ -75,6 +79,21 @@ def test_a_graph_multiplies_with_the_distances_of_its_text_alone() -> None:
     assert found.projection == 24 * HIDDEN
     without = macs_per_text(replace(found, distances=0), 20)
     assert macs_per_text(found, 20) - without == 2 * HIDDEN * (3 * 20 * 40 + 20)
+
+
+@pytest.mark.parametrize("fixture", ["shallow_torch", "tiny_onnx"])
+def test_a_file_that_lies_beside_a_model_is_not_taken_for_it(
+    fixture: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    model = request.getfixturevalue(fixture)
+    found = product_sizes(open_row(Row(model), threads=1), model)
+    with_more = tmp_path / "model"
+    shutil.copytree(model, with_more)
+    (with_more / "onnx").mkdir(exist_ok=True)
+    stray = with_more / next(name for name in GRAPHS if not (model / name).exists())
+    stray.write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert found is not None
+    assert product_sizes(open_row(Row(with_more), threads=1), with_more) == found
 
 
 def test_weights_of_another_model_are_not_guessed_at() -> None:

@@ -7,8 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from compress.benchmark.backends.foreign_onnx import files_beside, precision_of_weights
-from compress.runtime.graph_file import numbers_by_type, operators
+from compress.benchmark.backends.foreign_onnx import read_foreign
 
 FLOAT, FLOAT16, BFLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
 
@@ -35,16 +34,16 @@ def test_the_precision_is_that_of_the_weights(
     ]
     graph = helper.make_graph([helper.make_node(operator, [], ["y"])], "g", [], [], tensors)
     (tmp_path / "m.onnx").write_bytes(helper.make_model(graph).SerializeToString())
-    found = numbers_by_type(tmp_path / "m.onnx")
-    assert found == weights
-    assert precision_of_weights(operators(tmp_path / "m.onnx"), found) == precision
+    found = read_foreign(tmp_path / "m.onnx")
+    assert (found.operators, found.numbers, found.precision) == ({operator}, weights, precision)
 
 
 def test_the_files_of_a_graph_are_those_that_it_names(tmp_path: Path) -> None:
     weights = [onnx.numpy_helper.from_array(np.ones(300, dtype=np.float32), name) for name in ("a", "b")]
     model = helper.make_model(helper.make_graph([], "g", [], [], weights))
     onnx.save(model, graph := tmp_path / "model[int8].onnx")
-    assert files_beside(graph) == []
+    assert read_foreign(graph).files_beside == []
     onnx.save(model, graph, save_as_external_data=True, location="weights.bin", size_threshold=0)
     (tmp_path / "model[int8].onnx.bak").write_bytes(b"other")
-    assert files_beside(graph) == [tmp_path / "weights.bin"]
+    found = read_foreign(graph)
+    assert (found.files_beside, found.numbers) == ([tmp_path / "weights.bin"], {FLOAT: 600})

@@ -1,14 +1,22 @@
 """Several processes of one model side by side."""
 
+import os
+import signal
+from itertools import count
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
 
 from compress.benchmark.measure import bench
+from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.report.page import as_html, as_markdown
 from compress.benchmark.report.sentences import split_words
-from compress.benchmark.throughput import cpu_splits, summarise_split
+from compress.benchmark.rows import Row
+from compress.benchmark.throughput import cpu_splits, measure_split, summarise_split
+from compress.benchmark.workload import Times
+from compress.clock import Stopwatch
 from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.machine import usable_cpus
@@ -55,3 +63,25 @@ def test_instances_are_measured_and_shown(tiny_onnx: Path) -> None:
     assert "Sharing out the CPUs" in as_html(results)
     with pytest.raises(CompressError, match=r"bench\.instances 1000000"):
         bench([tiny_onnx], TEST, "single_label", BenchConfig(instances=[1000000]))
+
+
+def test_ctrl_c_does_not_wait_until_the_processes_have_worked_to_the_end(
+    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stretch_s, turns, watch, turn = 20.0, count(1), Stopwatch(), ModelWorker.turn
+
+    def turn_and_ctrl_c(worker: ModelWorker, calls: int, at_least_s: float) -> Times:
+        if next(turns) == 2:  # both processes are at work a moment later
+            nonlocal watch
+            watch = Stopwatch()
+            Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return turn(worker, calls, at_least_s)
+
+    monkeypatch.setattr(ModelWorker, "turn", turn_and_ctrl_c)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            measure_split("model", Row(tiny_onnx), 2, 1, TEST.texts, 3 * stretch_s)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert watch.seconds < stretch_s / 2

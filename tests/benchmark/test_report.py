@@ -11,11 +11,11 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from compress.benchmark.report.charts import latency_bars, stage_bars
+from compress.benchmark.report.charts import latency_bars
 from compress.benchmark.report.page import as_html, as_markdown, steps, write_report
 from compress.benchmark.report.recommend import recommend
 from compress.benchmark.report.scatter import box_of, log_ticks, pareto_front, place_labels
-from compress.benchmark.warnings import doubts_of, warnings_of
+from compress.benchmark.warnings import label_warnings, timing_warnings
 from compress.benchmark.workload import REAL, Workload, summarise
 from compress.evaluation.comparison import measure_change
 from compress.evaluation.metrics import Indicators, measure_accuracy
@@ -309,9 +309,13 @@ def test_a_report_with_a_cascade_shows_means_and_says_what_cannot_be_compared() 
     assert "median latency, ms a text" not in page
     assert "7.20 to 7.60" in page
     assert "| Answer ms (mean) |" in markdown
-    student, pruned = stage_bars([entry | {"cost": {"tokenizer_p50_ms": 0.5}} for entry in results["models"][1:]], "")
-    assert (student.quiet, pruned.quiet) == (0.5, 0.0)
-    assert pruned.value == results["models"][2]["latency"][0]["p50_ms"]
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, " 1 thread, "), (2, " 2 threads, ")])
+def test_threads_are_counted_in_words_that_fit(count: int, said: str) -> None:
+    results = document(1)
+    results["models"][0]["latency"][0]["threads"] = count
+    assert said in as_markdown(results)
 
 
 def test_recommends_the_first_when_all_faster_ones_lose() -> None:
@@ -351,7 +355,7 @@ def test_a_wider_one_is_nowhere_a_number(interval: tuple[float, float]) -> None:
     assert markdown.startswith(f"**{chosen['headline']}**")
     for text in (page, markdown):
         assert "2.0\N{MULTIPLICATION SIGN}" not in re.sub(re.escape(shown), "", text)
-    (warning,) = warnings_of(results["models"], "student", None)
+    (warning,) = timing_warnings(results["models"], "student", None)
     assert shown in warning
 
 
@@ -381,7 +385,7 @@ def test_the_method_says_how_a_neighbour_is_kept_from_costing_one_model_more() -
     assert "with one thread as well" not in page
     results["models"][1]["versus_first"]["one_thread"] = {"speedup_p50": 1.7, "speedup_ci95": (1.6, 1.8)}
     assert "with one thread as well" in as_html(results)
-    said = warnings_of(results["models"], "student", None)
+    said = timing_warnings(results["models"], "student", None)
     assert said == ["With one thread each, which waits for no other, student is 1.7\N{MULTIPLICATION SIGN} faster."]
 
 
@@ -390,10 +394,10 @@ def test_what_one_answer_for_all_would_score_stands_beside_the_accuracy() -> Non
     entries = document(1)["models"]
     assert recommend(entries, balance).headline.endswith("MB (always the same answer: 99.0%)")
     assert recommend(entries, balance | {"lopsided": False}) == recommend(entries)
-    lopsided, absent = doubts_of(balance)
+    lopsided, absent = label_warnings(balance)
     assert "99.0% of the texts are neg" in lopsided
     assert absent.endswith("no text has: a, b, c, d, e and 2 more.")
-    assert doubts_of(balance | {"lopsided": False, "absent": []}) == doubts_of(None) == []
+    assert label_warnings(balance | {"lopsided": False, "absent": []}) == label_warnings(None) == []
 
 
 def test_the_table_names_what_the_times_are_of() -> None:

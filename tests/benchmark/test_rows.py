@@ -26,6 +26,7 @@ from compress.config import BenchConfig
 from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.families.family import Family
+from compress.machine import is_installed
 from compress.modeling.checkpoint import save_checkpoint
 from compress.runtime.encoding import Feeds, pad
 from compress.runtime.predictor import BATCH_TOKENS, Predictor
@@ -226,6 +227,17 @@ def test_onnx_is_left_out_on_a_gpu_that_onnxruntime_cannot_use(tiny_torch: Path,
 def test_what_cannot_be_run_is_refused_at_once(tiny_torch: Path, settings: dict[str, object], said: str) -> None:
     with pytest.raises(CompressError, match=said):
         rows({"teacher": tiny_torch}, **settings)
+
+
+def test_a_folder_named_openvino_is_not_taken_for_the_package(
+    tiny_torch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_installed("openvino"):
+        pytest.skip("openvino is installed here")
+    (tmp_path / "openvino").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(CompressError, match="pip install openvino"):
+        rows({"teacher": tiny_torch}, backends="openvino")
 
 
 def test_bf16_holds_its_weights_in_bf16_and_answers_nearly_the_same(tiny_torch: Path) -> None:

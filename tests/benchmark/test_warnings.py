@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.benchmark.warnings import Contention, CpuWatch, warnings_of
+from compress.benchmark.warnings import Contention, CpuWatch, timing_warnings
 
 
 def test_what_is_not_ours_is_another_processs_work() -> None:
@@ -48,9 +48,9 @@ def entry(name: str, interval: tuple[float, float] | None) -> dict[str, object]:
 
 def test_a_busy_machine_and_a_vague_headline_are_named() -> None:
     sure, vague = ([entry("a", None), entry("b", interval)] for interval in ((2.9, 3.1), (2.0, 4.0)))
-    assert warnings_of(sure, "b", Contention(0.05, 2, 10.0)) == []
-    (busy,) = warnings_of(sure, "b", Contention(0.8, 2, 10.0))
+    assert timing_warnings(sure, "b", Contention(0.05, 2, 10.0)) == []
+    (busy,) = timing_warnings(sure, "b", Contention(0.8, 2, 10.0))
     assert "0.8 of its 2 CPUs" in busy
-    (wide,) = warnings_of(vague, "b", None)
+    (wide,) = timing_warnings(vague, "b", None)
     assert "2.0\N{MULTIPLICATION SIGN} to 4.0\N{MULTIPLICATION SIGN}" in wide
-    assert warnings_of(vague, "a", None) == []  # the reference has no speed-up
+    assert timing_warnings(vague, "a", None) == []  # the reference has no speed-up

@@ -156,11 +156,13 @@ def test_other_scores_have_no_use_for_the_decision(
     abstaining: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     compress.quantize(abstaining, tiny_data, tmp_path / "int8", threads=1, max_drop=100)
-    assert "leaves out the thresholds" in capsys.readouterr().err
+    assert f"leaves out the score below which {abstaining} abstains" in capsys.readouterr().err
     assert read_manifest(tmp_path / "int8").decision is None
     assert "decision" not in json.loads((tmp_path / "int8" / "config.json").read_text())
     compress.calibrate(abstaining, tiny_data, tmp_path / "again", threads=1)
-    assert "--max-error chooses new ones" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "abstains, which holds for its own scores; --max-error chooses a new one" in told
+    assert "thresholds" not in told
     assert read_manifest(tmp_path / "again").decision is None
 
 

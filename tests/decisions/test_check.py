@@ -63,11 +63,17 @@ def foreign(onnx_folder: Path, out: Path, labels: tuple[str, ...] = LABELS[::-1]
 
 
 def test_the_same_model_of_another_kind_may_take_its_place(
-    tiny_torch: Path, tiny_onnx: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_torch: Path,
+    tiny_onnx: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Another program's file, its labels in another order: matched by name, no answer differs."""
     new = foreign(tiny_onnx, tmp_path / "foreign")
-    files = ("--json", str(tmp_path / "check.json"), "--markdown", str(tmp_path / "check.md"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    files = ("--json=~/check.json", "--markdown=~/check.md")  # which the shell leaves as it is
     for path, speed in ((new / "model.onnx", ["--no-speed"]), (new, ["--seconds", "0.05"])):
         command = ["check", str(path), "--against", str(tiny_torch), "--data", str(tiny_data), "--threads", "1"]
         status = main([*command, *speed, "--max-negative-flips", "0", "--quiet", *files])

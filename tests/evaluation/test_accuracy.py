@@ -18,6 +18,8 @@ from compress.evaluation.metrics import (
     truth,
     wilson_interval,
 )
+from compress.manifest_entries import NEVER
+from compress.runtime.decision import Decision, probabilities
 
 RNG = np.random.default_rng(0)
 
@@ -103,6 +105,18 @@ def test_task_decides_metric_and_predictions(task: str) -> None:
     found = predictions(task, np.array([[1.0, 2.0, -1.0]]))
     assert found.tolist() == [[multi, True, False]]
     assert choose_metric(None, task, 3) == ("macro_f1" if multi else "accuracy")
+
+
+@pytest.mark.parametrize("thresholds", [None, (0.25, 0.5, 0.0, NEVER)])
+def test_a_label_is_counted_where_it_is_given(thresholds: tuple[float, ...] | None) -> None:
+    """From its threshold on, also at and around the threshold itself, and where a score is rounded to it."""
+    edges = [0.0, -1e-9, 1e-9, -1e-3, 1e-3, float(np.log(1 / 3)), -40.0, 200.0]
+    logits = np.array([[edge] * 4 for edge in edges], dtype=np.float32)
+    names = ("a", "b", "c", "d")
+    scores = [dict(zip(names, row, strict=True)) for row in probabilities(logits, multi_label=True).tolist()]
+    given = [Decision(thresholds).applies("a", row, "multi_label")[0] for row in scores]
+    counted = predictions("multi_label", logits, thresholds)
+    assert [[name in labels for name in names] for labels in given] == counted.tolist()
 
 
 @pytest.mark.parametrize(("texts", "share"), [(100, 0.8), (445, 0.97), (872, 0.9), (3080, 0.93)])

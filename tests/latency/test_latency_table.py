@@ -22,7 +22,7 @@ from compress.latency.table import (
     latency_table,
     models_to_time,
     read_timings,
-    take_turns,
+    time_against,
     write_timings,
 )
 from compress.latency.timer import GraphTimer
@@ -158,7 +158,7 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_a_model_against_itself_takes_as_long_and_a_deep_one_longer() -> None:
     shallow, deep = Widths.even(1, 4, 128), Widths.even(10, 4, 128)
     with SERVED.timer(TINY, shallow) as one, SERVED.timer(TINY, deep) as other:
-        assert take_turns(other, one).ratio > 1.5
+        assert time_against(other, one).ratio > 1.5
 
 
 def test_a_process_that_dies_is_told() -> None:

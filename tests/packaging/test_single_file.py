@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnxruntime_extensions import get_library_path
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 import compress
 from compress.errors import CompressError
@@ -229,12 +229,17 @@ def test_a_roberta_answers_pairs_as_its_folder_does(roberta: Any, tmp_path: Path
     check_answers(tmp_path / "onnx", tmp_path / "single", [(one, other) for one in TEXTS[:5] for other in TEXTS[:5]])
 
 
+ADDED = {"id": 400, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"normalizer": {"type": "NFC"}}, r"it normalizes texts \(NFC\)"),
         ({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True}}, "a space before"),
         ({"post_processor": None}, "other tokens than <s> and </s>"),
+        ({"added_tokens": [ADDED | {"content": "two\nlines"}]}, "an added token has a line break"),
+        ({"added_tokens": [ADDED | {"content": " spaced"}]}, "begins with a space"),
     ],
 )  # fmt: skip
 def test_byte_pairs_that_the_operator_would_read_otherwise_are_refused(
@@ -247,8 +252,10 @@ def test_byte_pairs_that_the_operator_would_read_otherwise_are_refused(
 
 def test_other_tokenizers_are_refused(tiny_onnx: Path) -> None:
     plain = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-    unframed = Tokenizer.from_file(str(tiny_onnx / "tokenizer.json"))
+    unframed, spaced, digits = (Tokenizer.from_file(str(tiny_onnx / "tokenizer.json")) for _ in range(3))
     unframed.post_processor = None
-    for tokenizer in (plain, unframed):
+    spaced.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # a-b is one word
+    digits.pre_tokenizer = pre_tokenizers.Sequence([digits.pre_tokenizer, pre_tokenizers.Digits(True)])  # 12 are two
+    for tokenizer in (plain, unframed, spaced, digits):
         with pytest.raises(CompressError, match="neither a BERT's"):
             write_tokens(GraphWriter(), tokenizer, "text", 8)

@@ -81,8 +81,8 @@ def test_texts_whose_tokens_all_stay_get_the_same_logits_bit_for_bit(
         assert (logits[0] == logits[1]).all(axis=1).tolist() == stay
     reading = compare_reading(whole, smaller, texts)
     words = " ".join(texts).split()
-    assert reading.texts_changed == 1 - np.mean(stay)
-    assert reading.tokens_changed == pytest.approx(np.mean([word in GONE for word in words]))
+    assert reading["texts_changed"] == 1 - np.mean(stay)
+    assert reading["tokens_changed"] == pytest.approx(np.mean([word in GONE for word in words]))
 
 
 def test_the_table_shrinks_to_the_rows_that_stay_and_the_whole_model_is_left_alone(whole: Checkpoint) -> None:

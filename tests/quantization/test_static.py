@@ -16,12 +16,12 @@ from compress.folder import read_manifest
 from compress.graph.build import graph_of
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.quantization.accuracy_gate import quantize
-from compress.quantization.activations import activations
-from compress.quantization.dynamic import QuantizationPlan, quantizable
+from compress.quantization.activations import way_of
+from compress.quantization.dynamic import QuantizationPlan, products, quantizable
 from compress.quantization.ranges import RANGES, Range
 from compress.quantization.reference import ReferenceOutputs, reference_outputs
 from compress.quantization.saturation import Reach, saturating
-from compress.quantization.static import collect, products, quantize_qdq, quantize_static
+from compress.quantization.static import collect, quantize_qdq, quantize_static
 from compress.runtime.encoding import Encoding, pad
 from compress.runtime.graph_file import activations_of, operators
 from compress.runtime.session import OnnxPredictor
@@ -125,7 +125,7 @@ def test_the_reach_of_static_activations_is_that_of_their_integers(
 ) -> None:
     fp32 = onnx.load(two_layers_onnx / "onnx" / "model.onnx")
     config = QuantizeConfig(activations="static")
-    way = activations("static", fp32, reference, reference.encodings, config, threads=1)
+    way = way_of("static", fp32, reference, reference.encodings, config, threads=1)
     rewrite, reaches = way.rewrite, way.reaches
     assert reaches.keys() == products(fp32).keys()
     int8 = rewrite(
@@ -193,7 +193,7 @@ def test_the_gate_refuses_bad_static_ranges_and_auto_takes_the_other_kind(
     fp32 = onnx.load(two_layers_onnx / "onnx" / "model.onnx")
     config = QuantizeConfig(activations="auto", max_drop=1)
     found = quantize(fp32, reference, [Encoding([0, 0], [0, 0])], config, threads=1)
-    assert found.accepted.activations.kind == "dynamic"
+    assert found.accepted.way.kind == "dynamic"
     assert found.texts_per_s == {}
     assert any("static activations" in name for name in found.failed)
     with pytest.raises(CompressError, match=r"each of \d+ tries loses more on validation than --max-drop 1 allows"):

@@ -144,7 +144,7 @@ def test_a_graph_without_its_weights_answers_bit_for_bit(tiny_onnx: Path, tiny_i
         assert np.array_equal(whole.run(None, read)[0], mapped.run(None, read)[0])
 
 
-def test_another_programs_graph_whose_fusions_need_the_weights_inside_is_loaded_whole_and_ours_never(
+def test_another_programs_graph_whose_fusions_need_the_weights_inside_is_loaded_whole(
     tmp_path: Path,
 ) -> None:
     """As onnxruntime's own quantization writes it: a product and a bias, here one of more than 4096 bytes."""
@@ -162,8 +162,6 @@ def test_another_programs_graph_whose_fusions_need_the_weights_inside_is_loaded_
     quantize_dynamic(fp32, int8)
     read = {"x": rng.normal(size=(3, 8)).astype(np.float32)}
     whole = ort.InferenceSession(int8, providers=["CPUExecutionProvider"])
-    told: list[str] = []
-    assert np.array_equal(whole.run(None, read)[0], open_session(int8, 1, if_whole=told.append).run(None, read)[0])
-    assert [line.partition(": ")[0] for line in told] == [str(int8)]
+    assert np.array_equal(whole.run(None, read)[0], open_session(int8, 1, mapped=False).run(None, read)[0])
     with pytest.raises(CompressError, match="cannot load it"):
         open_session(int8, 1)

@@ -3,6 +3,7 @@
 from copy import deepcopy
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import AddedToken, Tokenizer
@@ -78,6 +79,36 @@ def test_a_pair_of_long_texts_gives_the_odd_token_to_the_longer_one(lines: list[
         parts, different = parts_and_differences(tokenizer, pairs, length, "right")
         assert different == []
         assert all(len(part[0]) < len(words) for part in parts)
+
+
+class Noted:
+    """A tokenizer that keeps what it was given to read."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.read: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def encode_batch_fast(self, texts: list[Any], **settings: Any) -> list[Any]:
+        self.read += [side for text in texts for side in ((text,) if isinstance(text, str) else text)]
+        return self._tokenizer.encode_batch_fast(texts, **settings)
+
+
+@pytest.mark.parametrize(("length", "whole"), [(63, 0), (64, 1)])  # 3 of them are special tokens
+def test_of_two_long_texts_that_share_an_odd_number_of_tokens_each_is_read_whole_once(
+    lines: list[str], length: int, whole: int
+) -> None:
+    first, second = "the good film " * 200, "and the bad one " * 150
+    pairs: list[Sides] = [(first, second), (second, first), (second + "a film", first), (first, "a film")]
+    for pair in pairs:
+        tokenizer = make_tokenizer("bert", lines, added=False)
+        tokenizer.enable_truncation(length)
+        noted = Noted(tokenizer)
+        ((_, found),) = PartialTokenizer(noted, length, keeps_start=True).read([pair])  # type: ignore[arg-type]
+        assert (found.ids, found.type_ids) == ((expected := tokenizer.encode(pair[0], pair[1])).ids, expected.type_ids)
+        assert [noted.read.count(text) for text in pair] == ([0, 1] if pair[1] == "a film" else [whole] * 2)
 
 
 def test_an_added_token_that_must_be_a_whole_word(lines: list[str]) -> None:

@@ -51,6 +51,7 @@ def test_each_request_gets_the_answer_to_its_own_text(service: Service, texts: l
         assert found["scores"] == pytest.approx(answer.scores, abs=1e-6)
         assert (found["score"], found["labels"]) == (pytest.approx(answer.score), list(answer.labels))
         assert found["abstained"] is answer.abstained is False
+        assert list(found) == ["label", "score", "scores", "labels", "abstained"]
     batches = service.metric("classify_batch_texts_count{.*}") - before[0]
     assert service.metric("classify_batch_texts_sum{.*}") - before[1] == len(texts)
     assert batches < len(texts)  # some were answered together
@@ -173,7 +174,9 @@ def test_a_healthy_service_says_so_and_describes_itself(service: Service) -> Non
     assert service.ask("GET", "/healthz")[:2] == (200, {"alive": True})
     assert service.ask("GET", "/readyz")[:2] == (200, {"ready": True, "waiting": {"int8": 0, "other": 0}})
     described = service.ask("GET", "/openapi.json")[1]
-    assert {"400", "413", "422", "503"} <= described["paths"]["/classify"]["post"]["responses"].keys()
+    responses = {"200", "400", "404", "408", "413", "415", "422", "500", "503"}
+    assert described["paths"]["/models/{name}/classify"]["post"]["responses"].keys() == responses
+    assert described["paths"]["/classify"]["post"]["responses"].keys() == responses
     assert {"/models/{name}/classify", "/healthz", "/readyz", "/metrics"} <= described["paths"].keys()
     status, page, _ = service.ask("GET", "/")
     assert (status, "<textarea" in page, "http:" in page, "https:" in page) == (200, True, False, False)

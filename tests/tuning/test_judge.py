@@ -1,6 +1,7 @@
 """What is kept of the times of a model: its ratio to the reference, of medians or of means."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from compress.tuning.judge import Judge, Seen
 from compress.tuning.tries import Try
 
 
-@pytest.mark.parametrize(("is_cascade", "expected_ms"), [(False, 2.0), (True, 2.5)])
+@pytest.mark.parametrize(("hand_on_below", "expected_ms"), [(None, 2.0), (0.9, 2.5)])
 def test_a_cascade_is_scaled_mean_by_mean_and_others_median_by_median(
-    is_cascade: bool, expected_ms: float, monkeypatch: pytest.MonkeyPatch
+    hand_on_below: float | None, expected_ms: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split, logits = Split(["a text", "another"], [("no",), ("yes",)]), np.eye(2, dtype=np.float32)
     seen = {
@@ -22,7 +23,7 @@ def test_a_cascade_is_scaled_mean_by_mean_and_others_median_by_median(
         "model": Seen(logits, 4.0, (3.2, 4.8), 4.0, 1.0),
     }
     monkeypatch.setattr(judge, "look", lambda *_, **__: seen)
-    monkeypatch.setattr(judge, "is_cascade", lambda _: is_cascade)
+    monkeypatch.setattr(judge, "peek", lambda _: SimpleNamespace(hand_on_below=hand_on_below))
     about = ("single_label", ("no", "yes"), "accuracy", logits)
     found = Judge(split, *about, 20.0, Path("reference"), 4.0, 5.0, 1, CpuWatch()).judged(Path("model"), Try("x", 0))
     assert found.ms == expected_ms
@@ -39,7 +40,6 @@ def test_f1_and_its_interval_are_of_the_same_label_whatever_the_order(monkeypatc
         logits = np.eye(2, dtype=np.float32)[answers if labels[0] == "yes" else 1 - answers]
         seen = {name: Seen(logits, 8.0, (8.0, 8.0), 8.0, 1.0) for name in ("reference", "model")}
         monkeypatch.setattr(judge, "look", lambda *_, **__: seen)
-        monkeypatch.setattr(judge, "is_cascade", lambda _: False)
         about = ("single_label", labels, "f1", logits)
         return Judge(split, *about, 20.0, Path("a"), 4.0, 5.0, 1, CpuWatch()).judged(Path("b"), Try("x", 0))
 

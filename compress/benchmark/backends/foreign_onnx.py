@@ -4,10 +4,10 @@ So optimum and the Hub lay them out: the file in the folder of the other two, or
 """
 
 from collections import Counter
-from collections.abc import Collection
+from math import prod
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from compress.families import FAMILIES
 from compress.folder import MANIFEST
 from compress.modeling.label_names import labels_of, task_of
 from compress.runtime.encoding import Feeds, TextEncoder
-from compress.runtime.graph_file import INPUTS, OUTPUT, activations_of, numbers_by_type, operators
+from compress.runtime.graph_file import INPUTS, OUTPUT, activations_of
 from compress.runtime.predictor import Logits, batch_tokens_of
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*")
@@ -59,17 +59,16 @@ class ForeignOnnx:
             raise CompressError(f"{graph}: has no config.json beside it or above, which names its labels; put it there")
         config = _read_json(home / "config.json")
         self.labels, self.task = _labels_and_task(config, str(home))
-        self.notes: list[str] = []
-        # Some of onnxruntime's fusions need weights inside the graph: it cannot load what quantize_dynamic writes where
-        # a bias is left in the file.
-        self._session = open_session(graph, threads, provider, if_whole=self.notes.append)
+        about = read_foreign(graph)
+        # Whole, as its users load it. Some of onnxruntime's fusions need weights inside the graph: it cannot load what
+        # quantize_dynamic writes where a bias is left in the file.
+        self._session = open_session(graph, threads, provider, mapped=False)
         self._types, self._output = self._check_signature()
         self.encoder = TextEncoder.from_file(home / "tokenizer.json", _max_length(home, config))
-        used, numbers = operators(graph), numbers_by_type(graph)
-        self.precision = precision_of_weights(used, numbers)
-        self.batch_tokens = batch_tokens_of(used)
-        self.parameters = numbers.total()
-        self.size_bytes = sum(file.stat().st_size for file in (graph, *files_beside(graph)))
+        self.precision = about.precision
+        self.batch_tokens = batch_tokens_of(about.operators)
+        self.parameters = about.numbers.total()
+        self.size_bytes = sum(file.stat().st_size for file in (graph, *about.files_beside))
         self.provider: str | None = self._session.get_providers()[0]
 
     def run(self, feeds: Feeds) -> Logits:
@@ -97,23 +96,44 @@ class ForeignOnnx:
         return types, OUTPUT if OUTPUT in answers else answers[0]
 
 
-def files_beside(graph: Path) -> list[Path]:
-    """The files in which the graph's weights lie that are not in the graph itself."""
+class Foreign(NamedTuple):
+    """What another program's graph says of itself.
+
+    Attributes:
+        operators: by their ONNX names.
+        numbers: how many numbers its weights have, in files beside it too, by TensorProto.DataType.
+        files_beside: those in which weights lie that are not in the graph itself.
+    """
+
+    operators: set[str]
+    numbers: Counter[int]
+    files_beside: list[Path]
+
+    @property
+    def precision(self) -> str:
+        """By the operators and how many weights there are of each type; ``unknown`` where they are packed."""
+        if activations_of(self.operators) is not None:
+            return "int8"
+        if whole := {_WHOLE[kind] for kind in self.numbers if kind in _WHOLE}:
+            return whole.pop() if len(whole) == 1 and "DequantizeLinear" in self.operators else "unknown"
+        most = max((kind for kind in self.numbers if kind in _FLOATS), key=self.numbers.__getitem__, default=None)
+        return "unknown" if most is None else _FLOATS[most]
+
+
+def read_foreign(path: Path) -> Foreign:
+    """What is said of an ONNX file of any program; CompressError where it is none, or not a whole one."""
     import onnx
+    from google.protobuf.message import DecodeError
 
-    weights = onnx.load(graph, load_external_data=False).graph.initializer
-    names = {entry.value for weight in weights for entry in weight.external_data if entry.key == "location"}
-    return [graph.parent / name for name in sorted(names)]
-
-
-def precision_of_weights(used: Collection[str], numbers: Counter[int]) -> str:
-    """By the operators and how many weights there are of each type; ``unknown`` where they are packed."""
-    if activations_of(used) is not None:
-        return "int8"
-    if whole := {_WHOLE[kind] for kind in numbers if kind in _WHOLE}:
-        return whole.pop() if len(whole) == 1 and "DequantizeLinear" in used else "unknown"
-    most = max((kind for kind in numbers if kind in _FLOATS), key=numbers.__getitem__, default=None)
-    return "unknown" if most is None else _FLOATS[most]
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except DecodeError:
+        raise CompressError(f"{path}: not a whole ONNX file, truncated or a Git LFS pointer; get it again") from None
+    numbers: Counter[int] = Counter()
+    for weight in graph.initializer:
+        numbers[weight.data_type] += prod(weight.dims)
+    names = {entry.value for one in graph.initializer for entry in one.external_data if entry.key == "location"}
+    return Foreign({node.op_type for node in graph.node}, numbers, [path.parent / name for name in sorted(names)])
 
 
 def _labels_and_task(config: dict[str, Any], source: str) -> tuple[tuple[str, ...], str]:

@@ -1,4 +1,4 @@
-"""How all charts look, bar charts of latency, its stages, size and throughput, and learning curves.
+"""How all charts look, bar charts of latency, size and throughput, and learning curves.
 
 SVG takes its colours from the page, so that a chart follows dark mode and print. Charts are described in Vega-Lite, as
 plain dictionaries: a layer is a mark with an encoding, whose channels take a field of the data or a value. What all
@@ -77,14 +77,13 @@ def _own_ids(svg: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One row of a bar chart: a thin line leads from its end to ``until``, and as far as ``quiet`` it is paler."""
+    """One row of a bar chart: a thin line leads from its end to ``until``."""
 
     name: str
     value: float
     text: str
     accent: bool
     until: float | None = None
-    quiet: float = 0.0
 
 
 def bars(rows: Sequence[Bar], width: int) -> str:
@@ -92,7 +91,7 @@ def bars(rows: Sequence[Bar], width: int) -> str:
     largest = max(row.until or row.value for row in rows)
     data = [
         {"row": number, "name": row.name, "value": row.value, "text": row.text, "accent": row.accent}
-        | {"until": row.until or row.value, "most": largest, "quiet": row.quiet}
+        | {"until": row.until or row.value, "most": largest}
         for number, row in enumerate(rows)
     ]
     scale = {"domain": [0, largest], "nice": False}
@@ -101,7 +100,6 @@ def bars(rows: Sequence[Bar], width: int) -> str:
     layers = [
         layer(thick, x=number("most", scale=scale, axis=None), color={"value": TRACK}),
         layer(thick, x=number("value", scale=scale, axis=None)),
-        layer(thick, x=number("quiet"), color={"value": QUIET}),
         layer(thin, x=number("value"), x2={"field": "until"}),
         layer({"type": "text", "align": "left", "fontWeight": 600, "dy": -12}, text=words("name"), x={"value": 0}),
         layer({"type": "text", "align": "right", "dy": -12}, text=words("text"), x={"value": width},
@@ -125,16 +123,6 @@ def latency_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
         p50, p95 = p50_ms(entry), entry["latency"][0]["p95_ms"]
         text = f"{formatting.milliseconds(p50)}, p95 {formatting.bare_ms(p95)}"
         rows.append(Bar(entry["name"], p50, text, entry["name"] == chosen, until=p95))
-    return rows
-
-
-def stage_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
-    """The time of a text from string to answer: the tokenizer's median, paler, and the model's; a cascade's in one."""
-    rows = []
-    for entry in entries:
-        tokenizer, model = 0.0 if entry.get("cascade") else float(entry["cost"]["tokenizer_p50_ms"]), p50_ms(entry)
-        text = f"{formatting.bare_ms(tokenizer)} + " * bool(tokenizer) + formatting.milliseconds(model)
-        rows.append(Bar(entry["name"], tokenizer + model, text, entry["name"] == chosen, quiet=tokenizer))
     return rows
 
 

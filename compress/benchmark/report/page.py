@@ -137,7 +137,6 @@ def _charts(entries: Sequence[Entry], chosen: Entry) -> dict[str, dict[str, str]
     bars = {
         "latency": charts.latency_bars(entries, name),
         "size": charts.size_bars(entries, name),
-        "stages": charts.stage_bars(entries, name) if all(entry.get("cost") for entry in entries) else [],
         "instances": charts.split_bars(chosen) if chosen.get("instances") else [],
     }
     return {"scatter": plots, "risks": risks} | {
