@@ -14,16 +14,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from benchmarks.kept import RESULTS, about
 from compress.benchmark.measure import bench
 from compress.clock import Stopwatch
 from compress.config import BenchConfig, DataConfig
 from compress.data import Split
 from compress.data.read import read_test
+from compress.machine import usable_cpus
 from compress.progress import be_quiet
 
-RESULTS = Path(__file__).parent / "results" / "a_a.jsonl"
+KEPT = RESULTS / "a_a.jsonl"
 TEXTS = 200
 _WITHIN = 0.03
 
@@ -34,10 +35,11 @@ def main() -> None:
     be_quiet(True)
     whole, task = read_test(DataConfig(data=str(given.data)))
     test = Split(whole.texts[:TEXTS], whole.labels[:TEXTS])
-    with busy_neighbours(given.neighbours), RESULTS.open("a", encoding="utf-8") as file:
+    with busy_neighbours(given.neighbours), KEPT.open("a", encoding="utf-8") as file:
         for number in range(given.runs):
-            row: dict[str, Any] = {"model": given.name or given.model.resolve().name, "neighbours": given.neighbours}
-            row |= run(given.model, test, task, BenchConfig(seconds=given.seconds, seed=number))
+            config = BenchConfig(seconds=given.seconds, seed=number)
+            row = about([usable_cpus()]) | {"model": given.name or given.model.resolve().name}
+            row |= {"neighbours": given.neighbours} | run(given.model, test, task, config)
             file.write(json.dumps(row) + "\n")
             file.flush()
             verdict = "" if abs(row["ratio"] - 1) <= _WITHIN else "  outside 1.00 +- 0.03"

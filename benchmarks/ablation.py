@@ -30,24 +30,22 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 import compress
 from benchmarks.ablation_table import WHOLE, kept
 from benchmarks.ablation_variants import TEACHERS_COUNT, VARIANTS, Settings, Stage, Variant, makers, place_of, slug
-from benchmarks.distillation import METRICS, STUDENTS
+from benchmarks.distillation import METRICS, STUDENTS, on_test
 from benchmarks.graphs_models import export_stock
+from benchmarks.kept import RESULTS
 from benchmarks.pruning import RECOVERY, speeds, uniform_shares
 from benchmarks.side_by_side import Place, Task, keep, only_with, parse, run
 from benchmarks.together import TEACHERS
 from compress.config import DataConfig
 from compress.data.read import read_dataset
 from compress.demo_assets import MINILM
-from compress.evaluation.metrics import positive_column, score
 from compress.folder import read_manifest, write_manifest
 from compress.machine import cpu_flags, int8_flags
 from compress.modeling.checkpoint import load_classifier, save_checkpoint
 from compress.new_folder import new_folder
 from compress.runtime.graph_file import INT8_GRAPH, PRODUCER
-from compress.runtime.predictor import predict_logits
 from compress.runtime.session import OnnxPredictor
 
-RESULTS = Path(__file__).parent / "results" / "ablation.jsonl"
 LAYERS, SPEEDUP = 3, 3.0
 _THREADS = 1
 
@@ -200,10 +198,7 @@ def put_stock_graph(source: Path, out: Path) -> None:
 
 def judged(folder: Path, data: Path, metric: str) -> dict[str, Any]:
     """The metric on the test texts, and the size of the graph."""
-    dataset, model = read_dataset(DataConfig(data=str(data))), OnnxPredictor.open(folder, _THREADS)
-    logits = predict_logits(model, dataset.test.texts)
-    targets = dataset.test.targets(model.labels, dataset.task)
-    found = score(metric, logits, targets, positive=positive_column(model.labels))
+    found = on_test(OnnxPredictor.open(folder, _THREADS), read_dataset(DataConfig(data=str(data))), metric)
     graph = next(folder.rglob("*.onnx"))
     return {"metric": metric, "test": found, "bytes": graph.stat().st_size}
 
@@ -221,7 +216,7 @@ def times(place: Place, name: str) -> Mapping[str, Any]:
 
 def main() -> int:
     """Run what is not done yet, and keep what was found; returns 1 where not all is done."""
-    given = parse(__doc__, list(COPIES), RESULTS, cpus=1, minutes=math.inf, device="auto")
+    given = parse(__doc__, list(COPIES), RESULTS / "ablation.jsonl", cpus=1, minutes=math.inf, device="auto")
     place = Place.of(given)
     preload = ["torch", "transformers", "benchmarks.ablation"]
     way = Way(given.device)

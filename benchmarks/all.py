@@ -13,7 +13,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.catalogue import BENCHMARKS, INT8, RESULTS, Benchmark
+from benchmarks.catalogue import BENCHMARKS, INT8, Benchmark
+from benchmarks.kept import RESULTS
 from compress.clock import Stopwatch, in_words
 
 ROOT = Path(__file__).parents[1]

@@ -1,10 +1,9 @@
 """The table of docs/promises.md: how often each long attack was tried, and how often it did harm, by its results."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.catalogue import RESULTS
+from benchmarks.kept import RESULTS, markdown, read
 from compress.clock import in_words
 
 Row = tuple[str, str, int, dict[str, Any]]
@@ -13,19 +12,16 @@ Row = tuple[str, str, int, dict[str, Any]]
 
 def table() -> str:
     """A line for each result that is kept, and how memory behaved where that was looked at."""
-    rows = [*_fuzzed(), *_disturbed(), *_soaked()]
-    if not rows:
+    found = [*_fuzzed(), *_disturbed(), *_soaked()]
+    if not found:
         return "Not yet run.\n"
-    lines = ["| attacked | tried | harm done | took | code |", "|---|--:|--:|--:|---|"]
-    for what, tried, wrong, found in rows:
-        cells = (what, tried, str(wrong), in_words(found["seconds"]), found["commit"])
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *_memory()]) + "\n"
+    lines = [(what, tried, wrong, in_words(one["seconds"]), one["commit"]) for what, tried, wrong, one in found]
+    return "\n".join([markdown([("attacked", "tried", "harm done", "took", "code"), *lines]), *_memory()]) + "\n"
 
 
 def _read(name: str) -> Iterator[dict[str, Any]]:
     for path in sorted(RESULTS.glob(name)):
-        yield json.loads(path.read_text(encoding="utf-8"))
+        yield read(path)
 
 
 def _fuzzed() -> Iterator[Row]:

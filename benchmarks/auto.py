@@ -1,6 +1,6 @@
 """What `compress auto` finds on four data sets, and whether the test's loss lies in the interval that it promised.
 
-    python -m benchmarks.auto [SET...] [--drops 1,0.3] [--seeds 0] [--hours 0.25] [--data ../shared/data]
+    python -m benchmarks.auto [--sets SET...] [--drops 1,0.3] [--seeds 0] [--hours 0.25] [--data ../shared/data]
                               [--out runs/auto] [--results benchmarks/results/auto.jsonl] [--threads N]
 
 For each data set a teacher is fine-tuned once (the settings of benchmarks/distillation.py). Then every search runs, one
@@ -12,7 +12,7 @@ is not done again, and a search that was interrupted goes on. One that fails get
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,8 @@ import numpy as np
 
 import compress
 from benchmarks.distillation import METRICS, TEACHERS
+from benchmarks.kept import RESULTS, Row, add_choice, each_once, markdown, read_last
 from compress.benchmark.report.speedup import answer_ms, average_of
-from compress.clock import Stopwatch, in_words
-from compress.errors import CompressError
-from compress.progress import say
-
-RESULTS = Path(__file__).parent / "results" / "auto.jsonl"
-
-Row = dict[str, Any]
 
 
 def search(asked: Row, given: argparse.Namespace) -> Row:
@@ -74,40 +68,6 @@ def figures(teacher: Path, data: Path, folder: Path, **settings: Any) -> Row:
     }
 
 
-def each_once(results: Path, wanted: Iterable[Row], find: Callable[[Row], Row]) -> bool:
-    """Add a line for each search that has none, as soon as it is done; returns whether none failed.
-
-    A line says first what was asked. One that failed has the reason, and is tried again the next time.
-    """
-    left = [asked for asked in wanted if not _is_there(asked, results)]
-    failed, watch = False, Stopwatch()
-    for done, asked in enumerate(left, start=1):
-        say(", ".join(f"{key} {value}" for key, value in asked.items()))
-        try:
-            row = asked | find(asked)
-        except CompressError as error:
-            say(str(error))
-            failed = True
-            row = asked | {"failed": str(error)}
-        results.parent.mkdir(parents=True, exist_ok=True)
-        with results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        left_s = watch.seconds / done * (len(left) - done)
-        say(f"{done} of {len(left)} searches done; about {in_words(left_s)} left")
-    return not failed
-
-
-def _is_there(asked: Row, results: Path) -> bool:
-    return any(asked.items() <= row.items() and "failed" not in row for row in read(results, asked))
-
-
-def read(results: Path, keys: Iterable[str]) -> list[Row]:
-    """The lines that are there; of a search, known by the values of ``keys``, that has several, the last one."""
-    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
-    keys = tuple(keys)
-    return list({tuple(row[key] for key in keys): row for row in map(json.loads, lines)}.values())
-
-
 def with_interval(loss: float, ci95: Sequence[float]) -> str:
     """``0.5 (-0.3 to 1.4)``."""
     return f"{loss:.1f} ({_interval(ci95)})"
@@ -135,12 +95,6 @@ def how_many_held(rows: Iterable[Row]) -> str:
     return f"The promise held for {sum(map(held, those))} of {len(those)} winners."
 
 
-def as_lines(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """A Markdown table; what is missing at the end of a row stays empty."""
-    lines = [heads, ["---"] * len(heads), *([*map(str, row), *[""] * (len(heads) - len(row))] for row in rows)]
-    return [f"| {' | '.join(line)} |" for line in lines]
-
-
 def table(rows: list[Row]) -> str:
     """The lines as Markdown, and how many promises held."""
     heads = ["data", "drop", "hours", "seed", "model", "test loss (95%)", "promised", "over PyTorch", "over int8", "MB"]
@@ -158,13 +112,13 @@ def table(rows: list[Row]) -> str:
         ]
         for row in rows
     ]
-    lines = as_lines([*heads, "minutes"], [*cells, *([*_asked(row), f"failed: {row['failed']}"] for row in failed)])
+    cells += [[*_asked(row), f"failed: {row['failed']}"] for row in failed]
     summary = how_many_held(rows)
     for drop in sorted({row["max_drop"] for row in rows}):
         own = [row for row in rows if row["max_drop"] == drop]
         loss, fast, over = (np.mean([row[key] for row in own]) for key in ("test_loss", "speedup", "speedup_over_int8"))
         summary += f" Mean at --max-drop {drop:g}: {loss:.2f} points lost, {fast:.1f}x PyTorch, {over:.1f}x int8."
-    return "\n".join([*lines, "", summary])
+    return f"{markdown([[*heads, 'minutes'], *cells], words=len(heads) + 1)}\n{summary}"
 
 
 def _asked(row: Row) -> list[object]:
@@ -179,23 +133,21 @@ def numbers(text: str) -> list[float]:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(METRICS)}; default: all")
+    add_choice(parser, "--sets", METRICS)
     parser.add_argument("--drops", type=numbers, default=[1.0, 0.3])
     parser.add_argument("--seeds", type=numbers, default=[0])
     parser.add_argument("--hours", type=numbers, default=[None], help="default: as long as auto finds right")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/auto"))
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=RESULTS / "auto.jsonl")
     parser.add_argument("--threads", type=int)
     given = parser.parse_args(arguments)
-    if unknown := set(given.sets) - set(METRICS):
-        parser.error(f"no data set {', '.join(sorted(unknown))}; there are {', '.join(METRICS)}")
     wanted = [
         {"set": name, "max_drop": drop, "hours": hours, "seed": int(seed)}
-        for name, drop, hours, seed in product(given.sets or METRICS, given.drops, given.hours, given.seeds)
+        for name, drop, hours, seed in product(given.sets, given.drops, given.hours, given.seeds)
     ]
     whole = each_once(given.results, wanted, lambda asked: search(asked, given))
-    print(table(read(given.results, wanted[0])))
+    print(table(read_last(given.results, wanted[0])))
     return int(not whole)
 
 

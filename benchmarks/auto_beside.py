@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import compress
-from benchmarks.auto import read
 from benchmarks.auto_beside_aim import WAYS, Search, Settings, Trainings, aimed, quantized
 from benchmarks.auto_beside_table import table
+from benchmarks.kept import RESULTS, read_last
 from compress.benchmark.report.speedup import answer_ms
 from compress.errors import CompressError
 from compress.folder import read_manifest
@@ -28,7 +28,6 @@ from compress.progress import quietly, say
 from compress.tuning.candidates import ITSELF
 from compress.tuning.teacher import student_settings
 
-RESULTS = Path(__file__).parent / "results" / "auto_beside.jsonl"
 _KEYS = ("search", "seed", "way")
 _MOST_EPOCHS = 1000  # that a training may have
 
@@ -118,20 +117,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, help="for the models; default: beside SEARCH_FOLDER")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=RESULTS / "auto_beside.jsonl")
     given = parser.parse_args(arguments)
     out = given.out or given.search.with_name(f"{given.search.name}-beside")
     try:
         search = Search.of(given.search, given.teacher, given.data, out)
         for seed in given.seeds:
-            if not any((row["search"], row["seed"]) == (search.name, seed) for row in read(given.results, _KEYS)):
+            if not any((row["search"], row["seed"]) == (search.name, seed) for row in read_last(given.results, _KEYS)):
                 lines = [json.dumps(line) + "\n" for line in compare(search, seed)]
                 given.results.parent.mkdir(parents=True, exist_ok=True)
                 with given.results.open("a", encoding="utf-8") as file:
                     file.writelines(lines)
     except CompressError as error:
         parser.error(str(error))
-    print(table(read(given.results, _KEYS)))
+    print(table(read_last(given.results, _KEYS)))
 
 
 if __name__ == "__main__":

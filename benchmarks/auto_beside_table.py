@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.auto import as_lines, with_interval
+from benchmarks.auto import with_interval
 from benchmarks.auto_beside_aim import WAYS
+from benchmarks.kept import markdown
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -22,11 +23,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             about += [row["how"], row["epochs"] or "", loss, f"{row['answer_ms']:.3g}", f"{row['speedup']:.1f}x"]
             about += [f"{row['speedup_over_int8']:.1f}x", f"{row['megabytes']:.1f}", f"{row['minutes']:.1f}"]
         cells.append(about)
-    lines = as_lines([*heads, "minutes"], cells)
     broken = [(row["search"], row["seed"]) for row in rows if "failed" in row]
     means = []
     for way in ("auto", *WAYS):
         if own := [row for row in rows if row["way"] == way and (row["search"], row["seed"]) not in broken]:
             loss, fast = (np.mean([row[key] for row in own]) for key in ("test_loss", "speedup_over_int8"))
             means.append(f"{way} {loss:.2f} points lost at {fast:.1f}x int8")
-    return "\n".join([*lines, "", f"Mean: {'; '.join(means) or 'of none'}."])
+    return f"{markdown([[*heads, 'minutes'], *cells], words=len(heads) + 1)}\nMean: {'; '.join(means) or 'of none'}."

@@ -1,7 +1,10 @@
 """Tables of ``compress`` beside other tools, in Markdown, from the kept results."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
+
+from benchmarks.kept import markdown
 
 Results = Mapping[str, Any]
 
@@ -13,8 +16,8 @@ def graphs(results: Results) -> str:
     for row in results["rows"]:
         times = [row["p50_ms"][name] for name in contenders]
         shown = [f"**{ms:.2f}**" if ms == min(times) else f"{ms:.2f}" for ms in times]
-        rows.append([row["model"], row["load"], str(row["threads"]), *shown])
-    return _table(["model", "texts x tokens", "threads", *(f"{name}, ms" for name in contenders)], rows)
+        rows.append([row["model"], row["load"], row["threads"], *shown])
+    return markdown([["model", "texts x tokens", "threads", *(f"{name}, ms" for name in contenders)], *rows])
 
 
 def families(results: Results) -> str:
@@ -25,7 +28,7 @@ def families(results: Results) -> str:
         own = [row for row in results["rows"] if row["model"] == name]
         by_load = ([row for row in own if row["load"] == load] for load in loads)
         rows.append([name, *(", ".join(map(_against_goal, found)) for found in by_load)])
-    return _table(["family", *(f"{load} (goal {goal:g})" for load, goal in loads.items())], rows)
+    return markdown([["family", *(f"{load} (goal {goal:g})" for load, goal in loads.items())], *rows])
 
 
 def _against_goal(row: Mapping[str, Any]) -> str:
@@ -36,8 +39,9 @@ def _against_goal(row: Mapping[str, Any]) -> str:
 def bulk(results: Results) -> str:
     """Texts a second from one int8 folder, and how many labels differ from those of one text at a time."""
     told = {name: found for name, found in results["contenders"].items() if "other_labels" in found}
-    rows = [[name, f"{found['texts_per_s']:,}", str(found["other_labels"])] for name, found in told.items()]
-    return _table([f"{results['texts']:,} texts, {results['threads']} threads", "texts/s", "other labels"], rows)
+    rows = [[name, f"{found['texts_per_s']:,}", found["other_labels"]] for name, found in told.items()]
+    run = f"{results['texts']:,} texts, {results['threads']} threads, {_rounds(next(iter(told.values()))['seconds'])}"
+    return markdown([[run, "texts/s", "other labels"], *rows])
 
 
 def distillation(results: Results) -> str:
@@ -45,19 +49,14 @@ def distillation(results: Results) -> str:
     rows = [
         [
             row["contender"],
-            f"{_mean(row['training_ratios']):.1f}x",
-            f"{_mean(row['run_ratios']):.1f}x",
+            f"{fmean(row['training_ratios']):.1f}x",
+            f"{fmean(row['run_ratios']):.1f}x",
             f"{row['accuracy']:.1%}",
         ]
         for row in results["rows"]
     ]
-    return _table(["", "training", "whole run", "accuracy"], rows)
+    return markdown([[_rounds(results["rounds"]), "training", "whole run", "accuracy"], *rows])
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def _rounds(found: Sequence[object]) -> str:
+    return "one round" if len(found) == 1 else f"{len(found)} rounds"

@@ -1,4 +1,4 @@
-"""A cascade against its two models on test: python -m benchmarks.cascade SMALL LARGE --data D [--validation FILE].
+"""A cascade against its two models on test: python -m benchmarks.cascade SMALL LARGE --data D [--keep FILE].
 
 SMALL and LARGE are classifiers in PyTorch or ONNX. ``compress cascade`` chooses the threshold on the validation split;
 the test split is read once, by ``compress bench``, which has the three take turns. The JSON has the accuracy of each on
@@ -15,11 +15,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import compress
+from benchmarks.kept import Record, add_keep, markdown, program
 from compress.config import DataConfig
 from compress.data.read import read_dataset
 from compress.folder import read_manifest
 from compress.formatting import MINUS
-from tests.kept import Record
 
 GOAL_RATIO, GOAL_DROP_POINTS = 0.6, 0.3
 
@@ -34,12 +34,13 @@ def main() -> None:
     parser.add_argument("--max-drop", type=float, default=GOAL_DROP_POINTS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=10.0)
+    add_keep(parser)
     asked = parser.parse_args()
     shared = {"threads": asked.threads, "seconds": asked.seconds}
     source = DataConfig(data=asked.data, validation=asked.validation)
     record = Record(asked.threads)
     with TemporaryDirectory() as place:
-        record.tell(measure(asked.small, asked.large, source, asked.max_drop, Path(place), **shared), None)
+        record.tell(measure(asked.small, asked.large, source, asked.max_drop, Path(place), **shared), asked.keep)
 
 
 def measure(
@@ -77,19 +78,17 @@ def figures(large: dict[str, Any], small: dict[str, Any], both: dict[str, Any]) 
 
 def table(results: Mapping[Path, Mapping[str, Any]]) -> str:
     """The figures of each data set, by the file that holds them."""
-    lines = [
-        "| data, test texts | small | large | cascade | points lost (95%) | handed on | mean time: small | cascade |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
+    heads = ["data, test texts", "small", "large", "cascade", "points lost (95%)", "handed on"]
+    lines = [[*heads, "mean time: small", "cascade"]]
     for path, found in results.items():
         right = [f"{found['accuracy'][name]:.1%}" for name in ("small", "large", "cascade")]
         low, high = found["drop_ci95_points"]
         lost = f"{found['drop_points']['cascade']:.1f} ({low:.1f} to {high:.1f})".replace("-", MINUS)
         cells = [f"{path.stem}, {found['test_texts']:,}", *right, lost, f"{found['handed_on']:.1%}"]
         means = [found["answer_ms"][name]["mean"] for name in ("small", "large")]
-        lines.append(f"| {' | '.join(cells)} | {means[0] / means[1]:.2f} | {found['mean_ratio']:.2f} |")
-    return "\n".join(lines)
+        lines.append([*cells, f"{means[0] / means[1]:.2f}", f"{found['mean_ratio']:.2f}"])
+    return markdown(lines)
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -1,15 +1,10 @@
 """Every benchmark: what it shows, how to run it, what it leaves, what of it is quick. README.md is made from this."""
 
 import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("compress", "onnxruntime", "torch", "transformers")
-_UNKNOWN = "not recorded"
+from benchmarks.kept import RESULTS, conditions, markdown, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +19,7 @@ class Benchmark:
         printed: what it prints is what is kept.
         quick: the part of it that ``make bench-quick`` runs, ``{out}`` being a file for its results.
         elsewhere: it needs a machine or models that ``make bench`` does not have.
+        instead: what the run that is kept had in the place of what the command says; to be removed once it is run so.
     """
 
     what: str
@@ -32,12 +28,11 @@ class Benchmark:
     printed: bool = False
     quick: str | None = None
     elsewhere: bool = False
+    instead: str | None = None
 
 
 DEMO, SHARED = "runs/demo/data", "../shared/data"
-TEACHER, STUDENT, PRUNED, ONNX, INT8 = (
-    f"runs/demo/{name}" for name in ("teacher", "student", "pruned", "onnx", "int8")
-)
+TEACHER, PRUNED, ONNX, INT8 = (f"runs/demo/{name}" for name in ("teacher", "pruned", "onnx", "int8"))
 BANKING77 = "models/banking77/balanced"  # what the figures of serving are of: every clone has it
 BENCHMARKS = (
     Benchmark("the demo's table", "compress demo --out runs/demo", "demo.json"),
@@ -52,7 +47,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         "how cost grows with texts, units and cores",
-        f"python -m benchmarks.scaling {TEACHER} {INT8} --data {SHARED}/sst2",
+        f"python -m benchmarks.scaling runs/sst2/teacher runs/sst2/int8 --data {SHARED}/sst2",
         "scaling.json",
         quick=f"python -m benchmarks.scaling {TEACHER} {INT8} --data {DEMO} --minutes 3 --out {{out}}",
     ),
@@ -66,11 +61,6 @@ BENCHMARKS = (
         quick=f"python -m benchmarks.latency_table {TEACHER} --data {DEMO} --out {{out}}",
     ),
     Benchmark(
-        "which steps of FFN width the kernels like",
-        f"python -m benchmarks.steps {TEACHER} --data {DEMO}",
-        "steps.json",
-    ),
-    Benchmark(
         "pruning to a latency, against uniform pruning and fewer layers",
         "python -m benchmarks.pruning make && python -m benchmarks.pruning measure",
         "pruning/*/*.json",
@@ -79,6 +69,7 @@ BENCHMARKS = (
         "training against TextBrewer's `GeneralDistiller`",
         "python -m benchmarks.textbrewer_speed runs/sst2/teacher",
         "textbrewer.json",
+        instead="512 texts, in one round",
     ),
     Benchmark(
         "the int8 graph against the stock export's and OpenVINO's",
@@ -90,14 +81,15 @@ BENCHMARKS = (
         f"python -m benchmarks.throughput_peers {INT8}",
         "throughput_peers.json",
         printed=True,
+        instead="one round",
     ),
     Benchmark(
         "int8 answers on an emulated CPU without VNNI",
         f"python -m benchmarks.portable runs/sst2/student {SHARED}/sst2",
         "portable.jsonl",
         elsewhere=True,
+        instead="`runs/distillation/sst2/3-layers-distilled-0`",
     ),
-    Benchmark("memory with 10,000 to 1,000,000 more texts", "python -m benchmarks.memory", "memory.jsonl"),
     Benchmark(
         "one BERT's weights in other families' forms, through the pipeline",
         "python -m benchmarks.families",
@@ -105,8 +97,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         "a smaller vocabulary, without training",
-        f"python -m benchmarks.vocabulary banking77 {TEACHER}",
-        elsewhere=True,
+        "python -m benchmarks.vocabulary banking77 runs/distillation/banking77/teacher",
     ),
     Benchmark(
         "a vocabulary of XLM-R's size, cut for English data",
@@ -114,17 +105,11 @@ BENCHMARKS = (
         "large_vocabulary.json",
     ),
     Benchmark(
-        "loading against `transformers.pipeline`, each from start to first answer",
-        f"python -m benchmarks.load_time {PRUNED} {INT8}",
-        "load_time.json",
-        printed=True,
-        quick=f"python -m benchmarks.load_time {PRUNED} {INT8} 3",
-    ),
-    Benchmark(
-        "the same, page cache warm and empty",
+        "loading against `transformers.pipeline`, from start to first answer, page cache warm and empty",
         f"python -m benchmarks.cold_start {PRUNED} {INT8}",
         "cold_start.json",
         quick=f"python -m benchmarks.cold_start {PRUNED} {INT8} --rounds 2 --out {{out}}",
+        instead="a 6-layer MiniLM, in 4 rounds",
     ),
     Benchmark(
         "`predict`'s memory over a million lines",
@@ -137,6 +122,7 @@ BENCHMARKS = (
         f"python -m benchmarks.resident {BANKING77}",
         "resident.json",
         quick=f"python -m benchmarks.resident {BANKING77} --texts 5000 --out {{out}}",
+        instead="the first of its three ways alone",
     ),
     Benchmark(
         "MB and ms with 0.5, 1 and 2 CPUs",
@@ -165,15 +151,11 @@ BENCHMARKS = (
         f"python -m benchmarks.thresholds runs/together/goemotions/teacher-0 --data {SHARED}/goemotions",
         "thresholds.json",
         printed=True,
-    ),
-    Benchmark(
-        "how often a single file answers otherwise than its folder",
-        f"python -m benchmarks.single_file --model {INT8}={DEMO}",
-        quick=f"python -m benchmarks.single_file --model {INT8}={DEMO}",
+        elsewhere=True,
     ),
     Benchmark(
         "texts read in part: the same tokens, and how much sooner an answer",
-        f"python -m benchmarks.partial_tokenizing {DEMO} {INT8}",
+        f"python -m benchmarks.partial_tokenizing {SHARED} {INT8}",
         "partial_tokenizing.json",
     ),
     Benchmark(
@@ -181,11 +163,13 @@ BENCHMARKS = (
         f"python -m benchmarks.a_a {INT8} --data {DEMO} && "
         f"python -m benchmarks.a_a {INT8} --data {DEMO} --neighbours 1",
         "a_a.jsonl",
+        instead="18 runs of `sst2-int8` and 10 of `demo int8`",
     ),
     Benchmark(
         "bench's latency against other clocks",
         f"python -m benchmarks.outside_clock {ONNX} {INT8} --data {DEMO}",
         "outside_clock.jsonl",
+        instead="14 rounds of `sst2/int8`, `sst2/onnx` and `demo/int8`",
     ),
     Benchmark("how often its intervals hold the truth", "python -m benchmarks.coverage", "coverage.jsonl"),
     Benchmark(
@@ -210,6 +194,7 @@ BENCHMARKS = (
         "python -m benchmarks.auto_beside runs/auto/mrpc/max_drop-1-seed-0 runs/auto/mrpc/teacher "
         f"--data {SHARED}/mrpc",
         "auto_beside.jsonl",
+        instead="Banking77, of which 12 labels and 900 texts",
     ),
     Benchmark(
         "teachers, students of two layers and searches on four data sets, side by side on one GPU",
@@ -228,9 +213,13 @@ BENCHMARKS = (
     ),
     Benchmark(
         "a cascade against its two models: accuracy on test, mean time, share handed on",
-        f"python -m benchmarks.cascade SMALL_INT8 TEACHER_INT8 --data {SHARED}/sst2 --max-drop 0.3",
+        " && ".join(
+            f"python -m benchmarks.cascade runs/pruning/{name}/ours-5x-0/int8 runs/pruning/{name}/teacher-1x-0/int8 "
+            f"--data {SHARED}/{name} --max-drop {points} --keep benchmarks/results/cascade/{name}.json"
+            for name, points in (("sst2", 0.3), ("banking77", 0.4))  # the least that validation texts can show
+        ),
         "cascade/*.json",
-        printed=True,
+        instead="small models that `auto` cut",
     ),
     Benchmark(
         "long documents: their head, both ends, windows, against 512 tokens; accuracy and text to answer",
@@ -296,8 +285,7 @@ BENCHMARKS = (
 def table() -> str:
     """A line a benchmark, with the machine, versions, threads and digest of what is kept."""
     heads = ("what", "command", "kept", "measured on")
-    lines = [heads, ("---",) * len(heads), *map(_cells, BENCHMARKS)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown([heads, *map(_cells, BENCHMARKS)], words=len(heads))
 
 
 def kept_files(benchmark: Benchmark) -> list[Path]:
@@ -312,29 +300,12 @@ def _cells(benchmark: Benchmark) -> tuple[str, str, str, str]:
     if not files:
         return benchmark.what, command, f"`results/{benchmark.keeps}`", "not yet measured"
     digests = ", ".join(hashlib.sha256(path.read_bytes()).hexdigest()[:8] for path in files)
-    where = "; ".join(dict.fromkeys(map(conditions, files)))
+    instead = [f"by the command, but with {benchmark.instead}"] if benchmark.instead else []
+    where = "; ".join([*instead, *dict.fromkeys(map(conditions_of, files))])
     return benchmark.what, command, f"`results/{benchmark.keeps}` ({digests})", where
 
 
-def conditions(path: Path) -> str:
-    """Machine, threads, versions and day of a result, as far as it says."""
-    text = path.read_text(encoding="utf-8")
-    document = json.loads(text.splitlines()[0] if path.suffix == ".jsonl" else text)
-    machine = document.get("machine")
-    if not machine:
-        return str(document.get("about", _UNKNOWN))  # in the words of whoever measured it
-    day = document.get("created", "")[:10]
-    beside = (f"beside {one}" for one in [document.get("beside")] if one)
-    return ", ".join((*_machine(machine), *beside, day or f"day {_UNKNOWN}"))
-
-
-def _machine(machine: Mapping[str, Any]) -> tuple[str, str, str]:
-    name = machine.get("gpu") or machine["cpu"]
-    vnni = any("vnni" in flag for flag in machine["cpu_flags"])
-    versions = " ".join(f"{one} {machine['versions'][one]}" for one in _PACKAGES if machine["versions"].get(one))
-    threads = " and ".join(map(str, machine["threads"]))
-    return (
-        f"{name} ({'VNNI' if vnni else 'no VNNI'}, {machine['cores']} core{'s' * (machine['cores'] != 1)})",
-        f"threads {threads}",
-        versions,
-    )
+def conditions_of(path: Path) -> str:
+    """Those that a result tells, or its first line."""
+    found = read(path)
+    return conditions(found[0] if isinstance(found, list) else found)

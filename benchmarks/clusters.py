@@ -8,9 +8,7 @@ It needs the engines (``pip install pyspark pandas 'ray[data]'``, Java 17 or new
 """
 
 import argparse
-import json
 import os
-import random
 import socket
 import subprocess
 import sys
@@ -26,6 +24,7 @@ import pyarrow.parquet
 
 import compress
 from benchmarks import kept
+from benchmarks.predict_lines import texts
 from compress.clock import Stopwatch
 from compress.errors import CompressError
 from compress.folder import read_manifest
@@ -40,13 +39,6 @@ _RAY_PORTS = (
     *("metrics-export-port", "runtime-env-agent-port"),
 )
 _FILES, _FEW, _TOLERANCE = 8, 1_000, 1e-5
-_WORDS = ("a", "the", "film", "story", "is", "was", "very", "and", "with", "good", "bad", "awful", "great", "dull")
-
-
-def texts(count: int) -> list[str]:
-    """Random texts of up to 20 words, each with its number, so that no two are equal."""
-    rng = random.Random(0)
-    return [" ".join([str(number), *rng.choices(_WORDS, k=rng.randint(1, 20))]) for number in range(count)]
 
 
 def write_rows(folder: Path, rows: Sequence[str]) -> None:
@@ -148,10 +140,8 @@ def measure(engine: str, model: Path, rows: Sequence[str], expected: Sequence[Pr
     return figures
 
 
-def table(document: Mapping[str, Any] | None) -> str:
+def table(document: Mapping[str, Any]) -> str:
     """A row for each engine and number of workers."""
-    if document is None:
-        return kept.NOT_YET
     lines = [
         [
             f"{document['rows']:,} rows",
@@ -167,7 +157,7 @@ def table(document: Mapping[str, Any] | None) -> str:
         for workers, row in figures.items():
             shown = (f"{row['rows_per_s']:,.0f}", f"{row['rows_per_s'] / one:.2f}", f"{row['start_s']:.0f}")
             lines.append([engine.capitalize(), workers, *shown, str(row["wrong"])])
-    return kept.rows(lines) + kept.conditions(document)
+    return kept.markdown(lines) + kept.below(document)
 
 
 def main() -> int:
@@ -185,9 +175,9 @@ def main() -> int:
             parser.error(
                 f"{engine} is not installed here; pip install pyspark pandas 'ray[data]', or name one --engine"
             )
-    rows = texts(given.rows)
+    rows = list(texts(given.rows))
     expected = expected_rows(given.model, rows)
-    about = kept.about(given.model, [1], given.beside, _PACKAGES.values())
+    about = kept.about([1], model=given.model, beside=given.beside, packages=_PACKAGES.values())
     earlier = earlier_engines(given.out, about, given.rows) if given.engine else {}
     document = about | {"rows": given.rows, "engines": earlier}
     wrong = 0
@@ -195,7 +185,7 @@ def main() -> int:
         figures = measure(engine, given.model, rows, expected)
         wrong += sum(one["wrong"] for one in figures.values())
         document["engines"][engine] = figures
-        given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        kept.write(given.out, document)
     print(table(document), end="")
     return int(wrong > 0)
 
@@ -204,7 +194,7 @@ def earlier_engines(path: Path, about: Mapping[str, Any], rows: int) -> dict[str
     """What an earlier run found of each engine, where all that the figures are said to be of is as it is now."""
     if not path.is_file():
         return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = kept.read(path)
     now = {**about, "rows": rows, "created": found["created"]}
     if other := [name for name, value in now.items() if found[name] != value]:
         raise CompressError(f"{path}: is of another run, with other {', '.join(other)}; give another --out")
@@ -212,7 +202,4 @@ def earlier_engines(path: Path, about: Mapping[str, Any], rows: int) -> dict[str
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except CompressError as error:
-        sys.exit(str(error))
+    kept.program(main)

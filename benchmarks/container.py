@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,9 +24,9 @@ import numpy as np
 
 import compress
 from benchmarks import kept
+from compress.benchmark.cost import peak_memory_bytes
 from compress.clock import Stopwatch
 from compress.demo_assets import bbc_news
-from compress.errors import CompressError
 from compress.limits import find_limits
 
 CPUS = (0.5, 1.0, 2.0)
@@ -101,15 +100,9 @@ def answer(model: Path, texts: Sequence[str]) -> None:
     watch = Stopwatch()
     classifier(texts)
     figures = {"p50_ms": p50, "p99_ms": p99, "mean_ms": fmean(times_ms[_UNTIMED:])}
-    figures |= {"texts_per_s": len(texts) / watch.seconds, "peak_mb": _peak_mb()}
+    figures |= {"texts_per_s": len(texts) / watch.seconds, "peak_mb": (peak_memory_bytes() or 0) / 1e6}
     limits = find_limits()
     print(json.dumps({"quota_cpus": limits.quota_cpus, "threads": limits.cpus, **figures}))
-
-
-def _peak_mb() -> float:
-    """Of this process alone: ``ru_maxrss`` would begin with that of the process that started it."""
-    (peak_kb,) = re.findall(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    return int(peak_kb) * 1024 / 1e6
 
 
 def measure(model: Path, texts: Sequence[str], rounds: int, cpus: Sequence[float] = CPUS) -> dict[str, Any]:
@@ -123,14 +116,12 @@ def measure(model: Path, texts: Sequence[str], rounds: int, cpus: Sequence[float
     }
 
 
-def table(document: Mapping[str, Any] | None) -> str:
+def table(document: Mapping[str, Any]) -> str:
     """A row for each number of CPUs."""
-    if document is None:
-        return kept.NOT_YET
     lines = [["CPUs", "threads", *_COLUMNS.values()]]
     for cpus, row in document["cpus"].items():
         lines.append([cpus, f"{row['threads']:.0f}", *(_shown(row[name]) for name in _COLUMNS)])
-    return kept.rows(lines)
+    return kept.markdown(lines) + kept.below(document)
 
 
 def _shown(value: float) -> str:
@@ -152,18 +143,15 @@ def main() -> None:
         answer(given.model, json.load(sys.stdin))
         return
     texts = random.Random(0).sample(bbc_news()[0], given.texts)
-    about = kept.about(given.model, [1, 2], given.beside) | {
+    about = kept.about([1, 2], model=given.model, beside=given.beside) | {
         "quota": f"control groups, CPU time in each {PERIOD_US / 1000:g} ms",
         "texts": given.texts,
         "rounds": given.rounds,
     }
     document = about | {"cpus": measure(given.model, texts, given.rounds)}
-    given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    kept.write(given.out, document)
     print(table(document), end="")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except CompressError as error:
-        sys.exit(str(error))
+    kept.program(main)

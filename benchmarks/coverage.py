@@ -10,14 +10,14 @@ two or more every third time. One line a case on stdout and in ``results/coverag
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from benchmarks.kept import RESULTS
 from compress.evaluation.comparison import measure_change
 from compress.evaluation.metrics import Indicators, Interval, from_counts, measure_accuracy, text_counts, truth
 
-RESULTS = Path(__file__).parent / "results" / "coverage.jsonl"
+KEPT = RESULTS / "coverage.jsonl"
 SETS = 2_000
 POPULATION = 1_000_000
 LABELS = 3
@@ -42,7 +42,7 @@ CASES = (
 
 def main() -> None:
     """Print and write how many intervals hold the truth."""
-    partial = RESULTS.with_suffix(".partial")  # an earlier run's results stay until there are others
+    partial = KEPT.with_suffix(".partial")  # an earlier run's results stay until there are others
     with partial.open("w", encoding="utf-8") as file:
         for case in CASES:
             held = np.fromiter(holds(case), dtype=np.bool_, count=SETS)
@@ -50,7 +50,7 @@ def main() -> None:
             row |= {"held_of_100": round(100 * float(held.mean()), 1)}
             file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
-    partial.replace(RESULTS)
+    partial.replace(KEPT)
 
 
 def holds(case: Case) -> Iterator[bool]:

@@ -1,6 +1,6 @@
 """What students of half and of a third of the teacher's layers keep on four data sets, with the teacher and without.
 
-    python -m benchmarks.distillation SET... [--data ../shared/data] [--out runs/distillation] [--threads N]
+    python -m benchmarks.distillation [--sets SET...] [--data ../shared/data] [--out runs/distillation] [--threads N]
 
 For each data set: a teacher (MiniLM, fine-tuned), then for three seeds a student of 3 layers, a student of 2, and the
 same 2 layers from the same weights trained on the labels alone, with the same settings otherwise. Settings were chosen
@@ -10,13 +10,12 @@ run that was interrupted goes on. Writes ``benchmarks/results/distillation/SET.j
 """
 
 import argparse
-import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-import numpy as np
-
 import compress
+from benchmarks.kept import RESULTS, about, add_choice, markdown, read, spread, write
 from compress.benchmark.rows import Row, open_row
 from compress.config import DataConfig
 from compress.data import Dataset
@@ -25,9 +24,9 @@ from compress.evaluation.metrics import positive_column, score
 from compress.folder import read_manifest
 from compress.machine import usable_cpus
 from compress.progress import say
-from compress.runtime.predictor import predict_logits
+from compress.runtime.predictor import Predictor, predict_logits
 
-RESULTS = Path(__file__).parent / "results" / "distillation"
+KEPT = RESULTS / "distillation"
 SEEDS = (0, 1, 2)
 METRICS = {"sst2": "accuracy", "banking77": "accuracy", "mrpc": "f1", "goemotions": "macro_f1"}
 
@@ -71,31 +70,33 @@ def measure(name: str, data: Path, out: Path, threads: int | None) -> None:
                 settings = STUDENTS[name] | (TWO_LAYERS.get(name, {}) if shape["layers"] == 2 else {}) | shape
                 compress.distill(teacher, data, folder, seed=seed, **settings, **common)
             rows.append(row(model, seed, folder, dataset, metric))
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(
-        json.dumps({"metric": metric, "models": rows}, indent=1) + "\n", encoding="utf-8"
-    )
+    write(KEPT / f"{name}.json", about([threads or usable_cpus()]) | {"metric": metric, "models": rows})
 
 
 def row(model: str, seed: int, folder: Path, dataset: Dataset, metric: str) -> dict[str, Any]:
     """One model's metric on the test texts, with how it was made."""
     predictor = open_row(Row(folder), usable_cpus())
-    logits = predict_logits(predictor, dataset.test.texts)
-    targets = dataset.test.targets(predictor.labels, dataset.task)
-    found = score(metric, logits, targets, positive=positive_column(predictor.labels))
+    found = on_test(predictor, dataset, metric)
     made, validation = next(  # the training that it comes from; what follows only wrote it in another form
         (step, value)
         for step in reversed(read_manifest(folder).history)
         for name, value in step["metrics"].items()
         if name.startswith("validation_")
     )
-    return {"model": model, "seed": seed, "test": found, "validation": validation, "texts": len(targets),
+    return {"model": model, "seed": seed, "test": found, "validation": validation, "texts": len(dataset.test),
             "seconds": made["seconds"], "config": made["config"]}  # fmt: skip
+
+
+def on_test(model: Predictor, dataset: Dataset, metric: str) -> float:
+    """The metric on the test texts."""
+    logits = predict_logits(model, dataset.test.texts)
+    targets = dataset.test.targets(model.labels, dataset.task)
+    return score(metric, logits, targets, positive=positive_column(model.labels))
 
 
 def table(results: dict[Path, dict[str, Any]]) -> str:
     """Mean and spread (standard deviation over seeds) of each model, and its distance to the teacher, in points."""
-    lines = ["| data | metric | teacher | " + " | ".join(MODELS) + " |", "|---|---|---:|" + "---:|" * len(MODELS)]
+    lines = [["data", "metric", "teacher", *MODELS]]
     for path, result in results.items():
         points = {
             model: [100 * row["test"] for row in result["models"] if row["model"] == model]
@@ -103,34 +104,28 @@ def table(results: dict[Path, dict[str, Any]]) -> str:
         }
         teacher = points["teacher"][0]
         cells = [_cell(points[model], teacher) for model in MODELS]
-        metric = result["metric"].replace("_", "-")
-        lines.append(f"| {path.stem} | {metric} | {teacher:.1f} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append([path.stem, result["metric"].replace("_", "-"), f"{teacher:.1f}", *cells])
+    return markdown(lines, words=2)
 
 
 def _cell(points: list[float], teacher: float) -> str:
-    if not points:
-        return ""
-    spread = f" ± {np.std(points, ddof=1):.1f}" if len(points) > 1 else ""
-    return f"{np.mean(points):.1f}{spread} ({np.mean(points) - teacher:+.1f})"
+    return f"{spread(points)} ({fmean(points) - teacher:+.1f})" if points else ""
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(METRICS)}; default: all")
+    add_choice(parser, "--sets", METRICS)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/distillation"))
     parser.add_argument("--threads", type=int)
     given = parser.parse_args()
-    if unknown := set(given.sets) - set(METRICS):
-        parser.error(f"no data set {', '.join(sorted(unknown))}; there are {', '.join(METRICS)}")
-    for name in given.sets or METRICS:
+    for name in given.sets:
         if not (given.data / name).is_dir():
             parser.error(f"--data {given.data}: has no folder {name}")
-    for name in given.sets or METRICS:
+    for name in given.sets:
         measure(name, given.data / name, given.out / name, given.threads)
-    print(table({path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}))
+    print(table({path: read(path) for path in sorted(KEPT.glob("*.json"))}), end="")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """One BERT's weights in the forms of other families, through the whole pipeline.
 
-    python -m benchmarks.families [bert distilbert roberta electra] [--model demo:minilm] [--data DIR]
+    python -m benchmarks.families [--families FAMILY...] [--model demo:minilm] [--data DIR]
                                   [--out runs/families] [--epochs N] [--threads N] [--results FILE]
 
 The encoder is the same function in every form; only the heads differ, and they are trained. Each form is fine-tuned,
@@ -10,7 +10,6 @@ the first one's model of the same step. The results say so for each, and a table
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import transformers
 from transformers import AutoTokenizer, PreTrainedModel
 
 import compress
+from benchmarks.kept import RESULTS, add_choice, markdown, write
 from compress.demo_assets import MINILM, model_source
 from compress.families import FAMILIES
 from compress.families.family import Family
@@ -31,7 +31,6 @@ _COLUMNS = ("family", "`model_type`", "tokenizer", "every step", "`prune --vocab
 _NORMALIZING = ("modernbert",)  # its tokenizer composes characters (NFC), which no operator for graphs does
 _VERDICT = ("family", "step", "accuracy", "to the first, points", "p50, ms", "to the first, times", "within")
 MOST_POINTS, MOST_TIMES = 0.5, 1.1
-RESULTS = Path(__file__).parent / "results" / "families.json"
 FORMS = ("bert", "distilbert", "roberta", "electra")
 SETTINGS = (
     *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act"),
@@ -76,12 +75,12 @@ def carried(bert: PreTrainedModel, family: Family) -> PreTrainedModel:
 
 def table() -> str:
     """What works for which family, in Markdown, for the documents."""
-    lines = [_COLUMNS, ("---",) * len(_COLUMNS)]
+    lines = [_COLUMNS]
     for family in FAMILIES.values():
         vocabulary = "yes" if family.tokenizer in KINDS else "no"
         single_file = "no" if family.tokenizer == "Unigram" or family.model_type in _NORMALIZING else "yes"
         lines.append((family.name, f"`{family.model_type}`", family.tokenizer, _steps(family), vocabulary, single_file))
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown(lines, words=len(_COLUMNS))
 
 
 def _steps(family: Family) -> str:
@@ -94,23 +93,21 @@ def _steps(family: Family) -> str:
 def main() -> None:
     """Makes what is missing, the report and the verdict."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"of {', '.join(FORMS)}; default: all")
+    add_choice(parser, "--families", FORMS)
     parser.add_argument("--model", default=MINILM, help="a BERT encoder or classifier")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/banking77"))
     parser.add_argument("--out", type=Path, default=Path("runs/families"))
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=RESULTS / "families.json")
     given = parser.parse_args()
-    if unknown := set(given.families) - set(FORMS):
-        parser.error(f"no family {', '.join(sorted(unknown))}; there are {', '.join(FORMS)}")
-    made = [make(FAMILIES[name], model_source(given.model), given) for name in given.families or FORMS]
+    made = [make(FAMILIES[name], model_source(given.model), given) for name in given.families]
     folders = [folder / step for folder in made for step in ("int8", "fast-int8")]
     found = compress.bench(folders, given.data, given.out / "report", overwrite=True, threads=[1]).metrics
     rows = verdict(found["models"])
     about = {name: found[name] for name in ("created", "machine")}
-    given.results.write_text(json.dumps(about | {"rows": rows}, indent=2) + "\n", encoding="utf-8")
-    print(told(rows))
+    write(given.results, about | {"rows": rows})
+    print(told(rows), end="")
 
 
 def verdict(models: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -130,11 +127,11 @@ def verdict(models: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def told(rows: Sequence[dict[str, Any]]) -> str:
     """The verdict in Markdown."""
-    lines = [_VERDICT, ("---",) * len(_VERDICT)]
+    lines = [_VERDICT]
     for row in rows:
         numbers = f"{row['accuracy']:.1%}", f"{row['points']:+.1f}", f"{row['p50_ms']:.2f}", f"{row['times']:.2f}"
         lines.append((row["family"], row["step"], *numbers, "yes" if row["within"] else "no"))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(lines, words=2)
 
 
 def make(family: Family, source: str, given: argparse.Namespace) -> Path:

@@ -1,6 +1,6 @@
 """Every family's int8 graph against the stock export's of the same weights, quantized by ONNX Runtime.
 
-    python -m benchmarks.family_speed [FAMILY ...] [--threads 1 2] [--seconds 10] [--data ../shared/data]
+    python -m benchmarks.family_speed [--families FAMILY...] [--threads 1 2] [--seconds 10] [--data ../shared/data]
 
 Models have the shape of MiniLM and random weights: speed does not depend on their values. They are timed as graphs.py
 times, each in a process of its own, in turns. DeBERTa and ModernBERT also get real texts, one at a time: lines of the
@@ -11,8 +11,7 @@ refused.
 """
 
 import argparse
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,17 +23,18 @@ import transformers
 from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer
 from transformers import PreTrainedModel
 
-from benchmarks.graphs import OURS, Row, as_table, earlier, measure, pool, summarise, with_row
-from benchmarks.graphs_models import Files, build_ours, build_stock, random_texts
+from benchmarks import beside
+from benchmarks.graphs import OURS, Row, earlier, measure, pool, summarise, with_row
+from benchmarks.graphs_models import ROOT, Files, build_ours, build_stock, random_texts
 from benchmarks.graphs_worker import token_feeds
-from benchmarks.openvino_setup import ROOT
+from benchmarks.kept import RESULTS, add_choice, write
 from compress.config import DataConfig
 from compress.data.read import read_dataset
 from compress.families import FAMILIES
 from compress.families.family import Family
 from compress.modeling.checkpoint import quiet_transformers
 
-RESULTS = ROOT / "benchmarks" / "results" / "family_speed.json"
+KEPT = RESULTS / "family_speed.json"
 WORK = ROOT / "runs" / "family_speed"
 STOCK = "stock quantize_dynamic"
 # Texts x tokens, and the ratio that is wanted there; of real texts too, whose sets are named.
@@ -134,46 +134,32 @@ def measure_family(
             yield summarise(family.name, load, threads, times_ms, [], {}), goal
 
 
-def save(row: Row, goal: float, path: Path) -> list[dict[str, Any]]:
-    """Put a row into the results, at once, so that a run that is cut off keeps what it has; all rows."""
+def save(row: Row, goal: float, path: Path) -> dict[str, Any]:
+    """Put a row into the results, at once, so that a run that is cut off keeps what it has; the whole document."""
     document = with_row(earlier(path), row, goal=goal, met=row.ratio[STOCK] >= goal) | {"shape": MINILM}
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    rows: list[dict[str, Any]] = document["rows"]
-    return rows
-
-
-def told(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as a table, and those that miss their goal."""
-    missed = [
-        f"missed: {row['model']}, {row['load']}, {row['threads']} threads: {row['ratio'][STOCK]:.2f}x of {row['goal']}x"
-        for row in rows
-        if not row["met"]
-    ]
-    return "\n".join([as_table(rows), *missed])
+    write(path, document)
+    return document
 
 
 def main() -> None:
     """Prepares what is missing, measures, prints the table and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"of {', '.join(FAMILIES)}; default: all")
+    add_choice(parser, "--families", FAMILIES)
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--seconds", type=float, default=10.0, help="for each load")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     given = parser.parse_args()
-    if unknown := set(given.families) - set(FAMILIES):
-        parser.error(f"no family {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
-    earlier(RESULTS)  # says so where it is of another CPU
+    earlier(KEPT)  # says so where it is of another CPU
     torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = []
-    chosen = [FAMILIES[name] for name in given.families or FAMILIES]
+    chosen = [FAMILIES[name] for name in given.families]
     for family in chosen:  # before anything is timed
         prepare(family, WORK / family.model_type, MINILM)
     for family in chosen:
         for threads in given.threads:
             folder = WORK / family.model_type
             for row, goal in measure_family(family, folder, given.data, threads, given.seconds):
-                rows = save(row, goal, RESULTS)
-    print(told(rows))
+                document = save(row, goal, KEPT)
+    print(beside.families(document), end="")
 
 
 if __name__ == "__main__":

@@ -21,17 +21,17 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.graphs_models import SHAPES, STUDENT, Files, prepare, random_texts
-from benchmarks.openvino_setup import ROOT, make_peer
+from benchmarks import beside
+from benchmarks.graphs_models import ROOT, SHAPES, STUDENT, Files, openvino_python, prepare, random_texts
+from benchmarks.kept import RESULTS, about, write
 from compress.clock import Stopwatch
 from compress.machine import describe_machine
 
-RESULTS = ROOT / "benchmarks" / "results" / "graphs.json"
+KEPT = RESULTS / "graphs.json"
 WORK = ROOT / "runs" / "graphs"
 FIXED = ((8, 128), (1, 128), (1, 32))
 OURS = "compress int8"
@@ -67,7 +67,7 @@ class Process:
     """A worker with one contender's graph."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        python = make_peer() if path.suffix == ".xml" else Path(sys.executable)
+        python = openvino_python() if path.suffix == ".xml" else Path(sys.executable)
         command = [str(python), "-m", "benchmarks.graphs_worker", str(path), str(threads)]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._path = path
@@ -159,18 +159,6 @@ def measure_model(model: str, threads: int, seconds: float) -> Iterator[Row]:
             yield row
 
 
-def as_table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as Markdown: our time, and how many times it each peer takes."""
-    names = list(dict.fromkeys(name for row in rows for name in row["p50_ms"] if name != OURS))
-    heads = ("model", "load", "threads", f"{OURS}, p50", *names)
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for row in rows:
-        cells = [f"{row['ratio'][name]:.2f}x" if name in row["ratio"] else "" for name in names]
-        given = (row["model"], row["load"], str(row["threads"]), f"{row['p50_ms'][OURS]:.2f} ms", *cells)
-        lines.append(f"| {' | '.join(given)} |")
-    return "\n".join(lines)
-
-
 def merge(old: list[dict[str, Any]], new: Row, **more: Any) -> list[dict[str, Any]]:
     """``old`` with ``new`` and what ``more`` is known of it for a row of the same model, load and threads, sorted."""
 
@@ -199,21 +187,21 @@ def main() -> None:
     if given.command == "prepare":
         prepare(WORK, given.model, given.student, given.data, given.openvino)
         return
-    earlier(RESULTS)  # says so where it is of another CPU
+    earlier(KEPT)  # says so where it is of another CPU
     for model in given.model:
         for threads in given.threads:
             for row in measure_model(model, threads, given.seconds):
                 document = save(row)
-    print(as_table(document["rows"]))
+    print(beside.graphs(document), end="")
 
 
 def save(row: Row) -> dict[str, Any]:
     """Put a row into the results, at once, so that a run that is cut off keeps what it has; the whole document."""
-    old = earlier(RESULTS)
+    old = earlier(KEPT)
     found = {model: sizes(Files(WORK / model.replace(" ", "-"))) for model in [*SHAPES, STUDENT]}
     known = {model: old.get("size_bytes", {}).get(model, {}) | found[model] for model in found}
     document = with_row(old, row) | {"size_bytes": known}
-    RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write(KEPT, document)
     return document
 
 
@@ -232,16 +220,16 @@ def earlier(path: Path) -> dict[str, Any]:
             f"{path}: is of another CPU, {of_run['cpu']} with {of_run['cores']} cores, not {here['cpu']} with "
             f"{here['cores']}; move it away first"
         )
-    about = {"created": found["created"], "versions": of_run["versions"]}
-    return found | {"rows": [about | row for row in found["rows"]]}
+    its = {"created": found["created"], "versions": of_run["versions"]}
+    return found | {"rows": [its | row for row in found["rows"]]}
 
 
 def with_row(old: dict[str, Any], row: Row, **more: Any) -> dict[str, Any]:
     """The document of an :func:`earlier` run with a row that was measured now."""
     threads = sorted({row.threads, *(each["threads"] for each in old["rows"])})
-    created, machine = datetime.now(UTC).isoformat(timespec="seconds"), describe_machine(threads)
-    rows = merge(old["rows"], row, created=created, versions=machine["versions"], **more)
-    return {"created": created, "machine": machine, "rows": rows}
+    told = about(threads)
+    rows = merge(old["rows"], row, created=told["created"], versions=told["machine"]["versions"], **more)
+    return told | {"rows": rows}
 
 
 def sizes(files: Files) -> dict[str, int]:

@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,13 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
 from benchmarks.graphs_worker import token_feeds
-from benchmarks.openvino_setup import quantize as quantize_openvino
+from benchmarks.peers.environments import python_of
 from compress.families.view import EncoderView
 from compress.graph.build import graph_of
 from compress.graph.writer import IR_VERSION, OPSET
 from compress.quantization.dynamic import quantize_weights
 
+ROOT = Path(__file__).parents[1]
 # Layers, hidden size, heads, neurons.
 SHAPES = {"BERT-base 12x768": (12, 768, 12, 3072), "MiniLM 6x384": (6, 384, 12, 1536)}
 STUDENT = "student"
@@ -180,3 +182,20 @@ def read_tsv(path: Path) -> tuple[list[str], list[int]]:
     with path.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
     return [row["sentence"] for row in rows], [int(row["label"]) for row in rows]
+
+
+def openvino_python() -> Path:
+    """Of OpenVINO and NNCF, the best int8 peer on x86, in an environment of their own."""
+    return python_of("nncf", ROOT / ".peers")
+
+
+def quantize_openvino(fp32: Path, calibration: Path, out: Path) -> None:
+    """NNCF's static int8 of an ONNX file, as its guide has it for transformers, in the peer's environment.
+
+    Args:
+        fp32: a stock export.
+        calibration: JSON, a list of texts' token ids.
+        out: the OpenVINO model (``.xml``) to write.
+    """
+    python = openvino_python()
+    subprocess.run([python, "-m", "benchmarks.openvino_quantize", fp32, calibration, out], check=True, cwd=ROOT)

@@ -1,16 +1,38 @@
-"""What each kept result says of itself: when, where, on which model, and what else the machine did meanwhile."""
+"""What the benchmarks share: what a kept result says of itself, how it is written, read and gone on with, and tables.
+
+Also for the attacks in ``tests``.
+"""
 
 import argparse
-from collections.abc import Iterable, Mapping
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from statistics import fmean, stdev
+from typing import Any, NoReturn
 
+from compress.clock import Stopwatch, in_words
+from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.machine import describe_machine, package_versions
+from compress.progress import say
 
 RESULTS = Path(__file__).parent / "results"
 NOT_YET = "Not yet measured: its command is in `benchmarks/README.md`.\n"
+_UNKNOWN = "not recorded"
+
+Row = dict[str, Any]
+
+
+def program(main: Callable[[], int | None]) -> NoReturn:
+    """Run it as a command: what can be foreseen to fail is told in one line."""
+    try:
+        sys.exit(main())
+    except CompressError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
 
 
 def add_arguments(parser: argparse.ArgumentParser, file: str) -> None:
@@ -19,29 +41,141 @@ def add_arguments(parser: argparse.ArgumentParser, file: str) -> None:
     parser.add_argument("--beside", help="what else runs on the machine, kept with the figures")
 
 
-def about(model: Path, threads: list[int], beside: str | None, packages: Iterable[str] = ()) -> dict[str, Any]:
+def add_keep(parser: argparse.ArgumentParser) -> None:
+    """``--keep``, of a command that keeps nothing unasked."""
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the result there, as JSON")
+
+
+def add_choice(parser: argparse.ArgumentParser, flag: str, known: Iterable[str]) -> None:
+    """A flag that takes some of the names that are known; all without it."""
+    names = list(known)
+    parser.add_argument(flag, nargs="+", choices=names, default=names, metavar="NAME", help="; ".join(names))
+
+
+def about(
+    threads: list[int], *, model: Path | None = None, beside: str | None = None, packages: Iterable[str] = ()
+) -> Row:
     """The first fields of a result; ``packages`` are those that count beside the usual ones."""
     machine = describe_machine(threads)
     machine["versions"] |= package_versions(packages)
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine,
-        "beside": beside,
-        "model": read_manifest(model).digest,
-    }
+    told = {"created": now(), "machine": machine, "beside": beside}
+    return told | ({"model": read_manifest(model).digest} if model else {})
 
 
-def rows(lines: Iterable[Iterable[str]]) -> str:
-    """A table in Markdown; the first line has the heads, and all columns but the first are numbers."""
-    heads, *others = ([*line] for line in lines)
-    ruled = [heads, ["---", *["--:"] * (len(heads) - 1)], *others]
-    return "".join(f"| {' | '.join(line)} |\n" for line in ruled)
+def now() -> str:
+    """The time, as results have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def commit() -> str | None:
+    """The commit of this checkout, with ``-dirty`` after it where files were changed since; None outside of git."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*", "--abbrev=12"]
+    try:
+        return subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+class Record:
+    """A result that says of which code it is, and how long it took: counts from its creation."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self._about = about([threads]) | {"commit": commit()}
+        self._watch = Stopwatch()
+
+    def tell(self, found: Mapping[str, Any], keep: Path | None) -> None:
+        """Print what was found as JSON, and write it to ``keep``."""
+        document = {**self._about, "seconds": round(self._watch.seconds, 1), **found}
+        print(as_json(document), end="")
+        if keep:
+            write(keep, document)
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    """As results are kept."""
+    return json.dumps(document, indent=1) + "\n"
+
+
+def write(path: Path, document: Mapping[str, Any]) -> None:
+    """Keep a result."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(as_json(document), encoding="utf-8")
+
+
+def read(path: Path) -> Any:
+    """The document in a JSON file; of JSON Lines the list of all."""
+    return read_lines(path) if path.suffix == ".jsonl" else json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_lines(path: Path) -> list[Row]:
+    """All documents of JSON Lines; none where there is no file yet."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def read_last(path: Path, keys: Iterable[str]) -> list[Row]:
+    """The lines that are there; of what is known by the values of ``keys`` and has several, the last one."""
+    keys = tuple(keys)
+    return list({tuple(row[key] for key in keys): row for row in read_lines(path)}.values())
+
+
+def each_once(results: Path, wanted: Iterable[Row], find: Callable[[Row], Row]) -> bool:
+    """Add a line for all that is wanted and has none, as soon as it is done; returns whether none failed.
+
+    A line says first what was asked. One that failed has the reason, and is tried again the next time.
+    """
+    left = [asked for asked in wanted if not _is_there(asked, results)]
+    failed, watch = False, Stopwatch()
+    for done, asked in enumerate(left, start=1):
+        say(", ".join(f"{key} {value}" for key, value in asked.items()))
+        try:
+            row = asked | find(asked)
+        except CompressError as error:
+            say(str(error))
+            failed = True
+            row = asked | {"failed": str(error)}
+        results.parent.mkdir(parents=True, exist_ok=True)
+        with results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        left_s = watch.seconds / done * (len(left) - done)
+        say(f"{done} of {len(left)} done; about {in_words(left_s)} left")
+    return not failed
+
+
+def _is_there(asked: Row, results: Path) -> bool:
+    return any(asked.items() <= row.items() and "failed" not in row for row in read_last(results, asked))
+
+
+def markdown(lines: Iterable[Iterable[object]], words: int = 1) -> str:
+    """A table in Markdown; the first line has the heads.
+
+    The first ``words`` columns hold words, the others numbers. What is missing at the end of a line stays empty.
+    """
+    heads, *others = ([*map(str, line)] for line in lines)
+    ruled = [heads, ["---" if column < words else "--:" for column in range(len(heads))], *others]
+    return "".join(f"| {' | '.join([*line, *[''] * (len(heads) - len(line))])} |\n" for line in ruled)
+
+
+def spread(values: Sequence[float], form: str = ".1f") -> str:
+    """Mean and standard deviation, ``84.0 ± 7.1``; of one value, that."""
+    return f"{fmean(values):{form}}" + (f" ± {stdev(values):{form.lstrip('+')}}" if len(values) > 1 else "")
 
 
 def conditions(document: Mapping[str, Any]) -> str:
+    """Machine, threads, versions, what ran beside and the day of a result, as far as it says."""
+    machine = document.get("machine")
+    if not machine:
+        return _UNKNOWN
+    vnni = any("vnni" in flag for flag in machine["cpu_flags"])
+    cores = f"{machine['cores']} core{'s' * (machine['cores'] != 1)}"
+    versions = (f"{name} {version}" for name, version in machine["versions"].items() if version)
+    told = [f"{machine.get('gpu') or machine['cpu']} ({'VNNI' if vnni else 'no VNNI'}, {cores})"]
+    told += [f"threads {' and '.join(map(str, machine['threads']))}", ", ".join(versions)]
+    told += [f"beside {document['beside']}"] if document.get("beside") else []
+    return ", ".join([*told, document.get("created", "")[:10] or f"day {_UNKNOWN}"])
+
+
+def below(document: Mapping[str, Any]) -> str:
     """The line below a table."""
-    machine = document["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
-    beside = f", beside {document['beside']}" if document["beside"] else ""
-    cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
-    return f"\n{machine['cpu']}, {cores}{beside}; {versions}.\n"
+    return f"\n{conditions(document)}.\n"

@@ -10,7 +10,6 @@ none; and how many tokens a test text has, before and after.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.resources import files
@@ -20,9 +19,11 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
+from benchmarks.kept import RESULTS, about, write
 from compress.config import DataConfig
 from compress.data.read import read_dataset
 from compress.families.tokenizers.smaller import ids_in, with_tokens
+from compress.machine import usable_cpus
 from compress.pruning.vocabulary import COMMON, chosen_tokens
 from compress.runtime.encoding import Text
 
@@ -80,14 +81,14 @@ def main() -> None:
     """Writes the results, and says them in short."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/large_vocabulary.json"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "large_vocabulary.json")
     given = parser.parse_args()
     whole, found = large_tokenizer(), {}
     for name in SETS:
         found[name] = shrunk(whole, given.data / name)
         print(f"{name}: {found[name]['rows']} rows, {found[name]['shrinks_by']:.1%} fewer", flush=True)
-    about = {"tokenizer": f"{PACKAGE} {version(PACKAGE)}, Unigram", "common_tokens_kept": COMMON}
-    given.out.write_text(json.dumps(about | {"data_sets": found}, indent=2) + "\n", encoding="utf-8")
+    told = {"tokenizer": f"{PACKAGE} {version(PACKAGE)}, Unigram", "common_tokens_kept": COMMON}
+    write(given.out, about([usable_cpus()]) | told | {"data_sets": found})
 
 
 if __name__ == "__main__":

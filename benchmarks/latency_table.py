@@ -7,23 +7,21 @@ Each takes turns with MODEL's own shape. Writes ``benchmarks/results/latency_tab
 """
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.kept import RESULTS, about, markdown, write
 from compress.clock import Stopwatch
 from compress.config import DataConfig, PruneConfig
 from compress.data.read import read_dataset
 from compress.latency.deployment import deployment_of, parameters
 from compress.latency.table import latency_table, time_against
-from compress.machine import describe_machine
 from compress.modeling.checkpoint import load_classifier
 from compress.modeling.widths import Architecture, Widths
 
-RESULTS = Path(__file__).parent / "results" / "latency_table.json"
 MODELS = 12
 
 
@@ -60,8 +58,7 @@ def measure(model: Path, data: str, config: PruneConfig, threads: int) -> dict[s
                 | {"parameters": parameters(architecture, widths), "predicted_ms": predicted_ms}
                 | {"measured_ms": measured_ms, "error": predicted_ms / measured_ms - 1}
             )
-    return {
-        "machine": describe_machine([threads]),
+    return about([threads]) | {
         "model": asdict(whole),
         "lengths": sorted(deployment.lengths),
         "runtime": deployment.runtime,
@@ -73,34 +70,27 @@ def measure(model: Path, data: str, config: PruneConfig, threads: int) -> dict[s
 
 def as_table(results: dict[str, Any]) -> str:
     """A row a model."""
-    lines = ["| layers | heads | neurons | predicted ms | measured ms | error |", "|--:|---|---|--:|--:|--:|"]
+    lines = [["layers", "heads", "neurons", "predicted ms", "measured ms", "error"]]
     for row in results["models"]:
-        widths = " | ".join(" ".join(map(str, row[name])) for name in ("heads", "neurons"))
-        times = f"{row['predicted_ms']:.3f} | {row['measured_ms']:.3f} | {100 * row['error']:+.1f}%"
-        lines.append(f"| {len(row['heads'])} | {widths} | {times} |")
+        widths = (" ".join(map(str, row[name])) for name in ("heads", "neurons"))
+        times = (f"{row['predicted_ms']:.3f}", f"{row['measured_ms']:.3f}", f"{100 * row['error']:+.1f}%")
+        lines.append([str(len(row["heads"])), *widths, *times])
     errors = np.abs([row["error"] for row in results["models"]])
-    lines.append(f"\nmean error {100 * errors.mean():.1f}%, largest {100 * errors.max():.1f}%")
-    return "\n".join(lines)
-
-
-def arguments(description: str | None, out: Path) -> argparse.Namespace:
-    """The command line of what is timed as ``prune`` would: a model, texts, a runtime; ``config`` holds the last."""
-    parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--runtime", default="int8", choices=("int8", "fp32", "cuda"))
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=out)
-    given = parser.parse_args()
-    given.config = PruneConfig.parse({"speedup": 2.0, "runtime": given.runtime})
-    return given
+    return f"{markdown(lines)}\nmean error {100 * errors.mean():.1f}%, largest {100 * errors.max():.1f}%"
 
 
 def main() -> None:
     """Measure, write and print."""
-    given = arguments(__doc__, RESULTS)
-    results = measure(given.model, given.data, given.config, given.threads)
-    given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--runtime", default="int8", choices=("int8", "fp32", "cuda"))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS / "latency_table.json")
+    given = parser.parse_args()
+    config = PruneConfig.parse({"speedup": 2.0, "runtime": given.runtime})
+    results = measure(given.model, given.data, config, given.threads)
+    write(given.out, results)
     print(as_table(results))
 
 

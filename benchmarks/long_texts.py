@@ -16,9 +16,10 @@ from statistics import fmean
 from typing import Any
 
 import compress
+from benchmarks.kept import RESULTS, about, markdown, write
 from compress.config import DataConfig
 from compress.data.read import read_dataset
-from compress.machine import describe_machine, usable_cpus
+from compress.machine import usable_cpus
 from compress.runtime.encoding import TextEncoder
 
 TOKENS = (100, 500, 1_000, 5_000)
@@ -99,23 +100,20 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         file.write_text("".join(lines), encoding="utf-8")
         for way, entry in bench(given, models, f"report-{tokens}-tokens", str(file)).items():
             rows[way]["answer_ms"][str(tokens)] = entry["answer_p50_ms"]
-    about = {"short": given.short, "long": given.long, "seeds": given.seeds, "epochs": given.epochs}
-    return about | {"data": given.data, "machine": describe_machine([usable_cpus()]), "rows": rows}
+    asked = {name: getattr(given, name) for name in ("data", "short", "long", "seeds", "epochs")}
+    return about([usable_cpus()]) | asked | {"rows": rows}
 
 
-def table(document: Mapping[str, Any] | None) -> str:
+def table(document: Mapping[str, Any]) -> str:
     """Accuracy, a mean over the seeds, and the times of the first seed's models as multiples of the head's."""
-    if document is None:
-        return "not yet measured\n"
     rows: Mapping[str, Any] = document["rows"]
     head = rows["head"]["answer_ms"]
     lines = [["read", "tokens in a row", "validation", "test", *(_shown(name) for name in head)]]
-    lines.append(["---", *["--:"] * (len(lines[0]) - 1)])
     for way, row in rows.items():
         times = [f"{row['answer_ms'][name] / ms:.2f}x" for name, ms in head.items()]
         figures = [f"{100 * fmean(row[split]):.1f}" for split in ("validation", "test")]
         lines.append([way, str(document["long" if way == _WHOLE else "short"]), *figures, *times])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown(lines)
 
 
 def _shown(name: str) -> str:
@@ -133,11 +131,11 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=512)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--work", type=Path, default=Path("runs/long_texts"))
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "long_texts.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "long_texts.json")
     given = parser.parse_args()
     settle(given)
     document = measure(given)
-    given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write(given.out, document)
     print(table(document), end="")
 
 

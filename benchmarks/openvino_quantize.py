@@ -1,6 +1,6 @@
 """NNCF static int8 of a stock ONNX export: ``python -m benchmarks.openvino_quantize FP32 IDS.json OUT.xml``.
 
-Run by openvino_setup.py in the peer's own environment.
+Run by graphs_models.py in the peer's own environment.
 """
 
 import json

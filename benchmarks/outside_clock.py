@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.kept import RESULTS, about
 from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.rows import Row
 from compress.benchmark.workload import REAL, Times
@@ -30,7 +31,7 @@ from compress.folder import read_manifest
 from compress.runtime.graph_file import choose_graph
 from compress.workers.timing import in_turn
 
-RESULTS = Path(__file__).parent / "results" / "outside_clock.jsonl"
+KEPT = RESULTS / "outside_clock.jsonl"
 TEXTS = 200
 
 LOOP = """
@@ -96,14 +97,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     given = parser.parse_args()
     texts = read_test(DataConfig(data=given.data))[0].texts[:TEXTS]
-    partial = RESULTS.with_suffix(".partial")  # an earlier run's results stay until there are others
+    partial = KEPT.with_suffix(".partial")  # an earlier run's results stay until there are others
     with partial.open("w", encoding="utf-8") as file:
         for model in given.models:
-            row = {"model": "/".join(model.resolve().parts[-2:]), "threads": given.threads, "rounds": given.rounds}
-            row |= measure(model, texts, given.threads, given.rounds)
+            row = about([given.threads]) | {"model": "/".join(model.resolve().parts[-2:]), "threads": given.threads}
+            row |= {"rounds": given.rounds} | measure(model, texts, given.threads, given.rounds)
             file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
-    partial.replace(RESULTS)
+    partial.replace(KEPT)
 
 
 def measure(model: Path, texts: Sequence[Any], threads: int, rounds: int) -> dict[str, float]:

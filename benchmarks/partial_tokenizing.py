@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 import compress
+from benchmarks.kept import RESULTS, about, write
 from compress.clock import Stopwatch
 from compress.demo_assets import bbc_news
 from compress.runtime.boundaries import Boundaries
 from compress.runtime.partial import Sides
 from tests.runtime.long_texts import KINDS, long_pairs, long_texts, make_tokenizer, parts_and_differences
 
-RESULTS = Path(__file__).parent / "results" / "partial_tokenizing.json"
 SIDES, LENGTHS, AT_ONCE = ("right", "left"), (9, 32, 33), 500
 ROUNDS = 3
 
@@ -37,15 +37,18 @@ def main() -> int:
     parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("--texts", type=int, default=1_000_000)
     arguments = parser.parse_args()
-    rows = (arguments.data / "sst2" / "train.tsv").read_text(encoding="utf-8").splitlines()[1:2_000]
+    trained_on = arguments.data / "sst2" / "train.tsv"
+    if not trained_on.is_file():
+        parser.error(f"{trained_on}: no such file; DATA is the folder that holds the data set sst2")
+    rows = trained_on.read_text(encoding="utf-8").splitlines()[1:2_000]
     lines = [row.split("\t")[0][:80] for row in rows]
     each = -(-arguments.texts // (len(KINDS) * len(SIDES) * len(LENGTHS)))
     fuzzed = [row for kind in KINDS for row in fuzz(kind, lines, each)]
-    results: dict[str, Any] = {"texts": sum(row["texts"] for row in fuzzed), "fuzzed": fuzzed}
+    results: dict[str, Any] = about([1]) | {"texts": sum(row["texts"] for row in fuzzed), "fuzzed": fuzzed}
     if arguments.model:
         results["answer"] = time_answers(arguments.model)
         print(json.dumps(results["answer"]))
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write(RESULTS / "partial_tokenizing.json", results)
     return int(any(row["different"] for row in fuzzed))
 
 

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from benchmarks.kept import about
 from compress.config import DataConfig
 from compress.data import Split
 from compress.data.read import read_dataset
@@ -69,9 +70,9 @@ def main() -> None:
     weights = read_weights(checkpoint.model)
     graphs = int8_graphs(saturating(weights) if arguments.saturate else weights, checkpoint, data.validation)
     test = Split(data.test.texts[: arguments.texts], data.test.labels[: arguments.texts])
-    about = {"model": arguments.model, "made_to_saturate": arguments.saturate, "texts": len(test.texts)}
+    told = about([1]) | {"model": arguments.model, "made_to_saturate": arguments.saturate, "texts": len(test.texts)}
     for row in compare(graphs, checkpoint, test):
-        print(json.dumps(about | row), flush=True)
+        print(json.dumps(told | row), flush=True)
 
 
 def saturating(weights: EncoderWeights) -> EncoderWeights:

@@ -24,14 +24,13 @@ from typing import Any
 import numpy as np
 
 import compress
-from benchmarks.auto import Row, as_lines, each_once, figures, held, how_many_held, promised, read, with_interval
-from benchmarks.kept import NOT_YET
+from benchmarks.auto import figures, held, how_many_held, promised, with_interval
+from benchmarks.kept import RESULTS, Row, add_choice, each_once, markdown, read_last
 from compress.config import DataConfig
 from compress.data import Dataset, Split, Task, write_dataset
 from compress.data.read import read_dataset
 from compress.data.split import hold_out, kindred
 
-RESULTS = Path(__file__).parent / "results" / "promise.jsonl"
 ENCODER = "demo:minilm"
 SIZES = (300, 600, 1500)  # validation texts of the draws, by turns; fewer where the set has no more
 GOALS: tuple[Row, ...] = ({"speedup": 4.0}, {"max_drop": 2.0})
@@ -131,10 +130,8 @@ def search(asked: Row, given: argparse.Namespace) -> Row:
     return {"goal": goal} | about | figures(teacher, place / f"data-{draw}", folder, **settings, **common)
 
 
-def table(rows: Sequence[Row] | None) -> str:
+def table(rows: Sequence[Row]) -> str:
     """A winner a line, how many promises held, and what the texts that the winners were picked by would have said."""
-    if not rows:
-        return NOT_YET
     heads = ["data", "validation texts", "goal", "winner", "tries", "loss when picked", "promised (95%)"]
     found = [row for row in rows if "failed" not in row]
     cells = [
@@ -152,8 +149,8 @@ def table(rows: Sequence[Row] | None) -> str:
         for row in found
     ]
     cells += [[row["set"], "", "", f"failed: {row['failed']}"] for row in rows if "failed" in row]
-    lines = as_lines([*heads, "test loss (95%)", "held"], cells)
-    return "\n".join([*lines, "", " ".join([how_many_held(found), *_bias(found)])]) + "\n"
+    heads += ["test loss (95%)", "held"]
+    return f"{markdown([heads, *cells], words=len(heads))}\n{' '.join([how_many_held(found), *_bias(found)])}\n"
 
 
 def _bias(rows: Sequence[Row]) -> list[str]:
@@ -173,19 +170,19 @@ def _bias(rows: Sequence[Row]) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="SET", help=", ".join(SETS))
+    add_choice(parser, "--sets", SETS)
     parser.add_argument("--draws", type=int, default=3, help="for each set")
     parser.add_argument("--hours", type=float, default=0.15, help="of each search")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/promise"))
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=RESULTS / "promise.jsonl")
     given = parser.parse_args(arguments)
     wanted = [
         {"set": name, "draw": draw, "hours": given.hours} for draw, name in product(range(given.draws), given.sets)
     ]
     whole = each_once(given.results, wanted, lambda asked: search(asked, given))
-    print(table(read(given.results, ("set", "draw", "hours"))), end="")
+    print(table(read_last(given.results, ("set", "draw", "hours"))), end="")
     return int(not whole)
 
 

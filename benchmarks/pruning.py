@@ -1,9 +1,9 @@
 """What pruning to a latency keeps, against uniform magnitude pruning and against fewer layers at that latency.
 
-    python -m benchmarks.pruning make    [SET...] [--methods ours,uniform,layers] [--speedups 1.5,2,3,5] [--seeds 0,1,2]
-    python -m benchmarks.pruning measure [SET...]
-                                 both: [--data ../shared/data] [--out runs/pruning] [--teachers runs/distillation]
-                                       [--threads N]
+    python -m benchmarks.pruning make    [--methods ours,uniform,layers] [--speedups 1.5,2,3,5] [--seeds 0,1,2]
+    python -m benchmarks.pruning measure
+                                 both: [--sets SET...] [--data ../shared/data] [--out runs/pruning]
+                                       [--teachers runs/distillation] [--threads N]
 
 For each data set and speed-up over the 6-layer teacher, in int8 at batch 1 on texts as they come: the search's model,
 one whose layers all keep the same shares of heads and neurons by magnitude, and one of as many of the teacher's own
@@ -16,10 +16,10 @@ wants the machine for itself: every model answers the test texts, and is timed i
 import argparse
 import json
 import re
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,13 @@ import torch
 
 import compress
 from benchmarks.distillation import METRICS, TEACHERS, TO_THE_END, row
+from benchmarks.kept import RESULTS, about, add_choice, markdown, now, read, spread, write
 from compress.config import DataConfig, PruneConfig
 from compress.data import Dataset
 from compress.data.read import read_dataset
 from compress.latency.deployment import Deployment, deployment_of
 from compress.latency.table import LatencyTable, latency_table
-from compress.machine import describe_machine, int8_flags, usable_cpus
+from compress.machine import int8_flags, usable_cpus
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.widths import Architecture, Widths
 from compress.pruning.importance import Importance
@@ -40,7 +41,7 @@ from compress.pruning.planning import measured
 from compress.pruning.ranking import magnitude_importance
 from compress.training.batches import Examples
 
-RESULTS = Path(__file__).parent / "results" / "pruning"
+KEPT = RESULTS / "pruning"
 SETS = ("sst2", "banking77")
 METHODS = ("ours", "uniform", "layers")
 SPEEDUPS = (1.5, 2.0, 3.0, 5.0)
@@ -134,7 +135,8 @@ def make_all(name: str, data: Path, given: argparse.Namespace) -> None:
 
 def measure(name: str, data: Path, given: argparse.Namespace) -> None:
     """Write a row for each model that is there."""
-    dataset, machine = read_dataset(DataConfig(data=str(data))), describe_machine([given.threads])
+    dataset, its = read_dataset(DataConfig(data=str(data))), about([given.threads])
+    machine = its["machine"]
     teacher, out = given.teachers / name / "teacher", given.out / name
     _, _, deployment = speeds(teacher, data, given.threads)
     rows = [row("teacher", 0, out / "teacher-1x-0" / "int8", dataset, METRICS[name])]
@@ -146,9 +148,8 @@ def measure(name: str, data: Path, given: argparse.Namespace) -> None:
     for each in rows:
         each.pop("config")
     told = {"metric": METRICS[name], "threads": given.threads, "recovery": RECOVERY[name]}
-    place = RESULTS / re.sub(r"\W+", "-", _cpu(machine)).strip("-").lower() / f"{name}.json"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(json.dumps(told | {"machine": machine, "models": rows}, indent=1) + "\n", encoding="utf-8")
+    place = KEPT / re.sub(r"\W+", "-", _cpu(machine)).strip("-").lower() / f"{name}.json"
+    write(place, its | told | {"models": rows})
 
 
 def kept_result(folder: Path, machine: dict[str, Any], find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -156,8 +157,7 @@ def kept_result(folder: Path, machine: dict[str, Any], find: Callable[[], dict[s
     path, cpu = folder / "result.json", _cpu(machine)
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if found.get("cpu") != cpu:  # those that were kept earlier do not say
-        about = {"cpu": cpu, "created": datetime.now(UTC).isoformat(timespec="seconds")}
-        found = about | {"versions": machine["versions"]} | find()
+        found = {"cpu": cpu, "created": now(), "versions": machine["versions"]} | find()
         path.write_text(json.dumps(found), encoding="utf-8")
     return found
 
@@ -178,7 +178,7 @@ def table(results: dict[Path, dict[str, Any]]) -> str:
     """
     ahead = [f"ahead of {method}" for method in METHODS[1:]]
     columns = ("CPU", "data", "teacher", "asked", *METHODS, *ahead)
-    lines = [f"| {' | '.join(columns)} |", "|---|---|--:|--:|" + "---|" * len(METHODS) + "--:|" * len(ahead)]
+    lines: list[Sequence[str]] = [columns]
     leads: dict[float, list[list[float | None]]] = {speedup: [] for speedup in SPEEDUPS}
     for path, found in results.items():
         curves = {method: _curve(found["models"], method) for method in METHODS}
@@ -189,13 +189,13 @@ def table(results: dict[Path, dict[str, Any]]) -> str:
             leads[speedup].append(lead)
             if any(cells):
                 named = (_cpu(found["machine"]), path.stem, f"{teacher:.1f}", f"{speedup:g}x")
-                lines.append(f"| {' | '.join((*named, *cells, *map(_told, lead)))} |")
+                lines.append([*named, *cells, *map(_told, lead)])
     for speedup, each in leads.items():
         known = [[lead for lead in column if lead is not None] for column in zip(*each, strict=True)]
         if any(len(column) > 1 for column in known):
             means = (float(np.mean(column)) if len(column) > 1 else None for column in known)
-            lines.append(f"| mean | | | {speedup:g}x | {' | '.join((*[''] * len(METHODS), *map(_told, means)))} |")
-    return "\n".join(lines)
+            lines.append(["mean", "", "", f"{speedup:g}x", *[""] * len(METHODS), *map(_told, means)])
+    return markdown(lines, words=2)
 
 
 def _told(lead: float | None) -> str:
@@ -209,10 +209,7 @@ def _points(rows: list[dict[str, Any]], model: str, wanted: float | None) -> tup
 
 
 def _cell(points: list[float], faster: list[float], teacher: float) -> str:
-    if not points:
-        return ""
-    spread = f" ± {np.std(points, ddof=1):.1f}" if len(points) > 1 else ""
-    return f"{np.mean(points):.1f}{spread} ({np.mean(points) - teacher:+.1f}) at {np.mean(faster):.2f}x"
+    return f"{spread(points)} ({fmean(points) - teacher:+.1f}) at {fmean(faster):.2f}x" if points else ""
 
 
 def _curve(rows: list[dict[str, Any]], method: str) -> dict[float, tuple[float, float]]:
@@ -240,7 +237,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("action", choices=("make", "measure"))
-    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; default: both")
+    add_choice(parser, "--sets", SETS)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/pruning"))
     parser.add_argument("--teachers", type=Path, default=Path("runs/distillation"), help="SET/teacher lie there")
@@ -249,12 +246,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=lambda value: [int(one) for one in value.split(",")], default=SEEDS)
     parser.add_argument("--threads", type=int, default=usable_cpus())
     given = parser.parse_args()
-    if unknown := set(given.sets) - set(SETS):
-        parser.error(f"no data set {', '.join(sorted(unknown))}; there are {', '.join(SETS)}")
-    for name in given.sets or SETS:
+    for name in given.sets:
         {"make": make_all, "measure": measure}[given.action](name, given.data / name, given)
     if given.action == "measure":
-        print(table({path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*/*.json"))}))
+        print(table({path: read(path) for path in sorted(KEPT.glob("*/*.json"))}), end="")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from typing import Any
 import compress
 from benchmarks import kept
 from compress.clock import Stopwatch
-from compress.errors import CompressError
 from compress.folder import read_manifest
 
 WAYS: dict[str, dict[str, int]] = {
@@ -77,15 +76,13 @@ def growth(rows: Sequence[dict[str, float]]) -> float:
     return rows[-1]["resident_mb"] / rows[0]["resident_mb"]
 
 
-def table(document: Mapping[str, Any] | None) -> str:
+def table(document: Mapping[str, Any]) -> str:
     """A row for each way: what is held after the first texts and after all of them."""
-    if document is None:
-        return kept.NOT_YET
     heads = [f"MB after {row['texts']:,.0f} texts" for row in next(iter(document["ways"].values()))["rows"]]
     lines = [["loaded with", *heads, "growth"]]
     for way, found in document["ways"].items():
         lines.append([way, *(f"{row['resident_mb']:.0f}" for row in found["rows"]), f"{found['growth']:.3f}"])
-    return kept.rows(lines) + kept.conditions(document)
+    return kept.markdown(lines) + kept.below(document)
 
 
 def main() -> None:
@@ -99,17 +96,14 @@ def main() -> None:
     if given.way:
         print(json.dumps(measure(given.model, given.way, given.texts)))
         return
-    about = kept.about(given.model, [1, 2], given.beside)
+    about = kept.about([1, 2], model=given.model, beside=given.beside)
     ways: dict[str, Any] = {}
     for way in WAYS:
         rows = in_a_process(given.model, way, given.texts)
         ways[way] = {"growth": growth(rows), "rows": rows}
         print(f"{way}: {growth(rows):.3f} times the memory after the first 1,000 texts", file=sys.stderr)
-    given.out.write_text(json.dumps({**about, "texts": given.texts, "ways": ways}, indent=1) + "\n", encoding="utf-8")
+    kept.write(given.out, {**about, "texts": given.texts, "ways": ways})
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except CompressError as error:
-        sys.exit(str(error))
+    kept.program(main)

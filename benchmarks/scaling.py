@@ -7,7 +7,6 @@ exponent: the slope of a straight line through the logarithms. Sizes stop before
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.kept import NOT_YET
+from benchmarks import kept
 from compress.clock import Stopwatch
 from compress.config import DataConfig
 from compress.data import Dataset
 from compress.data.dataset import write_dataset
 from compress.data.read import read_dataset
-from compress.machine import describe_machine, usable_cpus
+from compress.folder import read_manifest
+from compress.machine import usable_cpus
 
-RESULTS = Path(__file__).parent / "results" / "scaling.json"
 TEXTS = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
 LAYERS, HEADS, NEURONS_A_HEAD = (2, 4, 8, 16), (4, 8, 16), 64
 REPEATS = 3
@@ -46,18 +45,19 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--threads", type=int, default=usable_cpus())
     parser.add_argument("--minutes", type=float, default=15.0, help="for distillation, which takes longest")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=kept.RESULTS / "scaling.json")
     asked = parser.parse_args()
     dataset = read_dataset(DataConfig(data=asked.data))
-    results = {
-        "machine": describe_machine([asked.threads]),
+    if {*read_manifest(asked.teacher).labels} != {*dataset.labels}:  # distillation would refuse it, and comes last
+        parser.error(f"{asked.data}: has other labels than {asked.teacher}; give a teacher that was trained on it")
+    results = kept.about([asked.threads]) | {
         "data": {"name": Path(asked.data).name, "digest": dataset.digest},
         "serving": serving(asked.model, [str(text) for text in dataset.test.texts], asked.threads),
         "search": searching(LAYERS, HEADS),
         "distillation": distillation(asked.teacher, dataset, TEXTS, asked.threads, 60 * asked.minutes),
     }
-    asked.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(table(results))
+    kept.write(asked.out, results)
+    print(table(results), end="")
 
 
 def distillation(teacher: Path, dataset: Dataset, sizes: Sequence[int], threads: int, budget_s: float) -> Rows:
@@ -164,16 +164,14 @@ def series(results: Mapping[str, Any]) -> dict[str, Line]:
     }
 
 
-def table(results: Mapping[str, Any] | None) -> str:
+def table(results: Mapping[str, Any]) -> str:
     """The plot, for a page beside it, a row a line, and the estimate."""
-    if results is None:
-        return NOT_YET
-    lines = ["| what | from | to | exponent |", "|---|--:|--:|--:|"]
+    lines = [["what", "from", "to", "exponent"]]
     for name, (x, y, xs, ys) in series(results).items():
         fit = power_law(xs, ys)
         ends = (f"{xs[end]:,.0f} {_words(x)}: {ys[end]:,.4g} {_words(y)}" for end in (0, -1))
-        lines.append(f"| {name} | {' | '.join(ends)} | {f'{fit[0]:.2f}' if fit else '-'} |")
-    return "\n".join(["![The same as plots](scaling.svg)", "", *lines, "", billion(results), ""])
+        lines.append([name, *ends, f"{fit[0]:.2f}" if fit else "-"])
+    return "\n".join(["![The same as plots](scaling.svg)", "", kept.markdown(lines), billion(results), ""])
 
 
 def billion(results: Mapping[str, Any]) -> str:
@@ -235,4 +233,4 @@ def _words(field: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    kept.program(main)

@@ -225,10 +225,8 @@ def measure(model: Path, texts: Sequence[Text], asked: argparse.Namespace) -> di
     }
 
 
-def table(document: Mapping[str, Any] | None) -> str:
+def table(document: Mapping[str, Any]) -> str:
     """Each figure beside its goal."""
-    if document is None:
-        return kept.NOT_YET
     alone, half = document["alone"], document["half"]
     lines = [
         ["", "measured", "goal"],
@@ -243,7 +241,7 @@ def table(document: Mapping[str, Any] | None) -> str:
         ["`compress.load` on the same CPUs, texts/s", f"{document['bulk_texts_per_s']:,.0f}", ""],
         ["capacity to that", f"{document['capacity_to_bulk']:.2f}", "at least 0.8"],
     ]
-    return kept.rows(lines) + kept.conditions(document)
+    return kept.markdown(lines) + kept.below(document)
 
 
 def _told(figure: float | None) -> str:
@@ -252,9 +250,9 @@ def _told(figure: float | None) -> str:
 
 def keep(figures: dict[str, Any], asked: argparse.Namespace) -> None:
     """Write them, with the machine."""
-    about = kept.about(asked.model, [figures["threads"]], asked.beside, PACKAGES)
+    about = kept.about([figures["threads"]], model=asked.model, beside=asked.beside, packages=PACKAGES)
     document = about | {"texts": hashlib.sha256(asked.texts.read_bytes()).hexdigest()} | figures
-    asked.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    kept.write(asked.out, document)
 
 
 def main() -> int:
@@ -281,7 +279,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except CompressError as error:
-        sys.exit(str(error))
+    kept.program(main)

@@ -14,21 +14,18 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from benchmarks.kept import Row, about, add_choice, read_lines
 from compress.clock import Stopwatch
 from compress.formatting import metric_name, percent
-from compress.machine import describe_machine
 
 ROWS = "rows.jsonl"
 _SETTINGS = "settings.sha256"
 _WARNED_S = 25.0  # before the end: what can be interrupted is interrupted, and the rest stopped
 _LOOK_S = 0.2
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -37,18 +34,19 @@ class Place:
 
     out: Path
     data: Path
-    ends: float  # by time.time(); infinite where there is no hurry
+    seconds: float  # infinite where there is no hurry
+    watch: Stopwatch = field(default_factory=Stopwatch)  # its clock is the machine's: it goes on in other processes
 
     @classmethod
     def of(cls, given: argparse.Namespace) -> "Place":
         """What the command line says, from now on."""
-        return cls(given.out.resolve(), given.data.resolve(), time.time() + 60 * given.minutes)
+        return cls(given.out.resolve(), given.data.resolve(), 60 * given.minutes)
 
     def folder(self, name: str) -> Path:
         return self.out / name
 
     def left_s(self) -> float:
-        return self.ends - time.time()
+        return self.seconds - self.watch.seconds
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def parse(
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--data", type=Path, required=True, help=f"the folder that holds {', '.join(sets)}")
-    parser.add_argument("--sets", nargs="+", default=list(sets), choices=list(sets))
+    add_choice(parser, "--sets", sets)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cpus", type=int, default=cpus)
     parser.add_argument("--minutes", type=float, default=minutes)
@@ -115,7 +113,7 @@ def run(place: Place, tasks: Sequence[Task], cpus: int, preload: Sequence[str] =
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
     (place.out / "rows").mkdir(parents=True, exist_ok=True)
-    done = {row["task"] for row in read_rows(place.out / ROWS)}
+    done = {row["task"] for row in read_lines(place.out / ROWS)}
     wanted = [task for task in tasks if task.name not in done]
     running: list[_Running] = []
     warned = False
@@ -142,12 +140,6 @@ def run(place: Place, tasks: Sequence[Task], cpus: int, preload: Sequence[str] =
     return done.issuperset(task.name for task in tasks)
 
 
-def read_rows(path: Path) -> list[Row]:
-    """The rows of all tasks that are done, in the order in which they ended."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [json.loads(line) for line in lines]
-
-
 def only_with(place: Place, *settings: object) -> None:
     """Note the digest of the settings and of where the data are, so that no run goes on with others.
 
@@ -156,7 +148,7 @@ def only_with(place: Place, *settings: object) -> None:
     """
     digest, path = hashlib.sha256(repr((place.data, settings)).encode()).hexdigest(), place.out / _SETTINGS
     noted = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if noted != digest and read_rows(place.out / ROWS):
+    if noted != digest and read_lines(place.out / ROWS):
         raise SystemExit(f"{place.out}: holds rows of other settings or data; give another folder, or remove this one")
     place.out.mkdir(parents=True, exist_ok=True)
     path.write_text(digest, encoding="utf-8")
@@ -169,13 +161,13 @@ def keep(
 
     Where not all is done it goes to OUT instead, marked as partial, so that a whole result stays; the exit status.
     """
-    about: Row = {"machine": describe_machine([threads]), "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    told = about([threads])
     if not whole:
-        about["partial"] = True
+        told["partial"] = True
         path = place.out / path.name
         print(f"not all is done: {path} has what is; {place.out} goes on by the same command", flush=True)
-    rows = kept(read_rows(place.out / ROWS))
-    path.write_text("".join(json.dumps(row) + "\n" for row in (about, *rows)), encoding="utf-8")
+    rows = kept(read_lines(place.out / ROWS))
+    path.write_text("".join(json.dumps(row) + "\n" for row in (told, *rows)), encoding="utf-8")
     return int(not whole)
 
 

@@ -8,7 +8,6 @@ which neither can pass.
 """
 
 import argparse
-import json
 import sys
 from itertools import cycle, islice
 from pathlib import Path
@@ -16,10 +15,10 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import compress
+from benchmarks.kept import about, as_json
 from benchmarks.throughput_peers import turn
 from compress.config import DataConfig
 from compress.data.read import read_test
-from compress.machine import describe_machine
 
 GOAL = 1.4
 KINDS = ("dynamic", "static")
@@ -40,7 +39,7 @@ def main() -> None:
         lost = {kind: quantized(asked.model, asked.data, Path(temporary), kind) for kind in KINDS}
         figures = compare(Path(temporary), texts, asked.rounds)
     shown = {"texts": len(texts), "goal": GOAL} | figures | {"lost_points": lost}
-    print(json.dumps({"machine": describe_machine([1])} | shown, indent=2))
+    print(as_json(about([1]) | shown), end="")
 
 
 def quantized(model: str, data: str, parent: Path, kind: str) -> float:

@@ -14,15 +14,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import compress
-from benchmarks.auto import Row, as_lines, each_once, read
-from benchmarks.kept import NOT_YET
+from benchmarks.kept import RESULTS, Row, add_choice, each_once, markdown, read_last, spread
 from compress.steps.step import StepResult
 
-RESULTS = Path(__file__).parent / "results" / "student_choices.jsonl"
 TO_THE_END = {"patience": 100}
 MODELS: dict[str, tuple[Callable[..., StepResult], dict[str, Any]]] = {
     "3 layers": (compress.distill, {"layers": 3}),
@@ -56,26 +54,23 @@ def train(asked: Row, run: Path, threads: int) -> Row:
     return kept | {"seconds": done.seconds}
 
 
-def table(rows: Sequence[Row] | None) -> str:
+def table(rows: Sequence[Row]) -> str:
     """Mean and standard deviation over the seeds of each way, a line for each set and model."""
-    rows = [row for row in rows or () if "failed" not in row]
-    if not rows:
-        return NOT_YET
+    rows = [row for row in rows if "failed" not in row]
     ways = [way for way in WAYS if any(row["way"] == way for row in rows)]
-    lines = []
+    lines: list[list[object]] = [["data", "model", "seeds", *ways]]
     for name, model in sorted({(row["set"], row["model"]) for row in rows}):
         those = [row for row in rows if (row["set"], row["model"]) == (name, model)]
         cells = [_cell([row for row in those if row["way"] == way]) for way in ways]
         lines.append([name, model, len({row["seed"] for row in those}), *cells])
-    return "\n".join(as_lines(["data", "model", "seeds", *ways], lines)) + "\n"
+    return markdown(lines, words=2)
 
 
 def _cell(rows: Sequence[Row]) -> str:
     if not rows:
         return ""
     points, divergences = [100 * row["validation"] for row in rows], [row["divergence"] for row in rows]
-    spread = f" ± {stdev(points):.1f}" if len(points) > 1 else ""
-    return f"{fmean(points):.1f}{spread}, {fmean(divergences):.3f}"
+    return f"{spread(points)}, {fmean(divergences):.3f}"
 
 
 def wanted(runs: Iterable[Path], models: Iterable[str], ways: Iterable[str], seeds: int) -> list[Row]:
@@ -91,16 +86,16 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), metavar="MODEL")
+    add_choice(parser, "--models", MODELS)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY", help="; ".join(WAYS))
+    add_choice(parser, "--ways", WAYS)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=RESULTS / "student_choices.jsonl")
     given = parser.parse_args(arguments)
     folders = {run.name: run for run in given.runs}
     asked = wanted(given.runs, given.models, given.ways, given.seeds)
     whole = each_once(given.results, asked, lambda one: train(one, folders[one["set"]], given.threads))
-    print(table(read(given.results, _KEYS)), end="")
+    print(table(read_last(given.results, _KEYS)), end="")
     return int(not whole)
 
 

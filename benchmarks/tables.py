@@ -5,7 +5,6 @@ python -m benchmarks.tables [--check]
 """
 
 import hashlib
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from benchmarks import (
     together_table,
 )
 from benchmarks.gpu.table import table as gpu_table
+from benchmarks.kept import NOT_YET, RESULTS, read
 from benchmarks.models.table import README as MODELS_README
 from benchmarks.models.table import data_sets
 from benchmarks.models.table import table as models
@@ -44,15 +44,8 @@ README = ROOT / "README.md"
 DOCUMENTS = (README, *sorted((ROOT / "docs").rglob("*.md")))
 # Not pages of the site: the lists of all benchmarks and of all models are made like the pages' tables.
 GENERATED = (*DOCUMENTS, ROOT / "benchmarks" / "README.md", MODELS_README)
-RESULTS = ROOT / "benchmarks" / "results"
 # What is measured data set by data set has a file for each in a folder of its own.
 _BY_DATA_SET = {"cascade": cascade.table, "distillation": distillation.table, "pruning": pruning.table}
-_BESIDE = {
-    "graphs": beside.graphs,
-    "family_speed": beside.families,
-    "throughput_peers": beside.bulk,
-    "textbrewer": beside.distillation,
-}
 _FROM_CODE: dict[str, Callable[[], str]] = {
     "attacks": attacks.table,
     "catalogue": catalogue.table,
@@ -62,8 +55,12 @@ _FROM_CODE: dict[str, Callable[[], str]] = {
     "data-sets": data_sets,
     "python": reference.python,
 }
-# Of these not every checkout has results: they say so themselves.
-_MAYBE: dict[str, Callable[[Any], str]] = {
+# From a result of that name; where a checkout has none, that stands in its place.
+_OF_RESULT: dict[str, Callable[[Any], str]] = {
+    "graphs": beside.graphs,
+    "family_speed": beside.families,
+    "throughput_peers": beside.bulk,
+    "textbrewer": beside.distillation,
     "gpu": gpu_table,
     "peers": peers.table,
     "scaling": scaling.table,
@@ -90,16 +87,14 @@ def with_tables(text: str) -> str:
 def table(name: str) -> str:
     """A bench's results ``NAME.json``, those of the data sets in and below the folder ``NAME``, or from the code."""
     if name in _BY_DATA_SET:
-        found = {path: _read(path) for path in sorted((RESULTS / name).rglob("*.json"))}
-        return _BY_DATA_SET[name](found) + "\n"
-    if name in _BESIDE:
-        return _BESIDE[name](_read(RESULTS / f"{name}.json"))
+        found = {path: read(path) for path in sorted((RESULTS / name).rglob("*.json"))}
+        return _BY_DATA_SET[name](found)
     if name in _FROM_CODE:
         return _FROM_CODE[name]()
-    if name in _MAYBE:
-        path = next(RESULTS.glob(f"{name}.json*"), None)
-        return _MAYBE[name](_read(path) if path else None)
-    return as_markdown(_read(RESULTS / f"{name}.json"))
+    path = next(RESULTS.glob(f"{name}.json*"), None)
+    if path is None:
+        return NOT_YET
+    return _OF_RESULT[name](read(path)) if name in _OF_RESULT else as_markdown(read(path))
 
 
 def headline_plot(results: Any) -> str:
@@ -131,7 +126,7 @@ def plots() -> dict[Path, str]:
     for name, (results, draw) in PLOTS.items():
         path, kept = ROOT / "docs" / name, RESULTS / results
         if kept.is_file() and not (path.is_file() and source_of_plot(kept) in path.read_text(encoding="utf-8")):
-            found[path] = f"{_on_white(draw(_read(kept)))}\n{source_of_plot(kept)}\n"
+            found[path] = f"{_on_white(draw(read(kept)))}\n{source_of_plot(kept)}\n"
     return found
 
 
@@ -151,12 +146,6 @@ def stale() -> dict[Path, str]:
     """The documents that no longer say what their results and the code say, with what they should hold."""
     found = {path: with_tables(path.read_text(encoding="utf-8")) for path in GENERATED}
     return {path: text for path, text in found.items() if text != path.read_text(encoding="utf-8")} | plots()
-
-
-def _read(path: Path) -> Any:
-    """The document in a JSON file; of JSON Lines the list of all."""
-    text = path.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text)
 
 
 def main() -> int:

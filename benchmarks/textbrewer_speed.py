@@ -19,24 +19,29 @@ tells what asking the teacher took. Imports and a warm-up on 256 texts come firs
 """
 
 import argparse
+import csv
 import json
+import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, Self
 
-from benchmarks.textbrewer_setup import PEER, ROOT, make_peer, write_data
+from benchmarks import beside
+from benchmarks.kept import RESULTS, about, as_json
+from benchmarks.peers.environments import python_of
 from compress.clock import Stopwatch, in_words
-from compress.machine import describe_machine, usable_cpus
+from compress.machine import usable_cpus
 
-RESULTS = ROOT / "benchmarks" / "results" / "textbrewer.json"
+ROOT = Path(__file__).parents[1]
+ENVIRONMENTS = ROOT / ".peers"
 EPOCHS = 3
 LAYERS = [0, 2, 4]
+_WARM_UP_TEXTS, _VALIDATION_TEXTS = 256, 500
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,9 @@ class Process:
     def __init__(self, contender: Contender, job: dict[str, Any], scratch: Path) -> None:
         self._name = contender.name
         self._scratch = scratch
-        python = PEER / "bin" / "python" if contender.toolkit == "textbrewer" else Path(sys.executable)
+        python = Path(sys.executable)
+        if contender.toolkit == "textbrewer":
+            python = python_of("textbrewer", ENVIRONMENTS)
         worker = Path(__file__).with_name("textbrewer_worker.py")
         job = job | {"toolkit": contender.toolkit, "settings": contender.settings}
         self._log = (scratch / "log.txt").open("w", encoding="utf-8")
@@ -163,21 +170,19 @@ def summarise(rounds: Sequence[Sequence[Turn]]) -> list[dict[str, Any]]:
     return rows
 
 
-def as_table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The rows as Markdown; ratios are against TextBrewer's usual distiller, with every round in brackets."""
-    heads = ("", "training", "against TextBrewer", f"{EPOCHS} epochs, all in", "against TextBrewer", "accuracy")
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for row in rows:
-        teacher = "" if row["teacher_s"] is None else f", {row['teacher_s']:.1f} s of it the teacher"
-        lines.append(
-            f"| {row['contender']} | {row['texts_per_s']:,.0f} texts/s | {_times(row['training_ratios'])} | "
-            f"{row['run_s']:.1f} s{teacher} | {_times(row['run_ratios'])} | {100 * row['accuracy']:.1f}% |"
-        )
-    return "\n".join(lines)
-
-
-def _times(ratios: Sequence[float]) -> str:
-    return f"{median(ratios):.2f}x ({', '.join(f'{ratio:.2f}' for ratio in ratios)})"
+def write_data(source: Path, texts: int, folder: Path) -> None:
+    """Folders ``all``, with ``texts`` random train phrases, and ``warm-up`` with fewer; others are for validation."""
+    with (source / "train.tsv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    if len(rows) < texts + _VALIDATION_TEXTS:
+        raise SystemExit(f"--texts must be at most {len(rows) - _VALIDATION_TEXTS} of {source}, got {texts}")
+    random.Random(0).shuffle(rows)
+    held_out = rows[-_VALIDATION_TEXTS:]
+    for name, count in {"all": texts, "warm-up": _WARM_UP_TEXTS}.items():
+        (folder / name).mkdir()
+        for split, some in {"train": rows[:count], "validation": held_out, "test": held_out}.items():
+            found = (json.dumps({"text": row["sentence"], "label": row["label"]}) + "\n" for row in some)
+            (folder / name / f"{split}.jsonl").write_text("".join(found), encoding="utf-8")
 
 
 def main() -> None:
@@ -188,10 +193,10 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=2048, help="train phrases")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=RESULTS / "textbrewer.json")
     given = parser.parse_args()
 
-    make_peer()
+    python_of("textbrewer", ENVIRONMENTS)  # made before anything is timed
     threads = usable_cpus()
     job = {
         "teacher": str(given.teacher.resolve()),
@@ -209,17 +214,15 @@ def main() -> None:
             order = CONTENDERS if number % 2 == 0 else CONTENDERS[::-1]
             turns = {each.name: take_turn(each, job, data, given.texts) for each in order}
             rounds.append([turns[each.name] for each in CONTENDERS])
-            document = {
-                "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                "machine": describe_machine([threads]),
+            document = about([threads]) | {
                 "settings": job | {"data": given.data.name, "texts": given.texts, "epochs": EPOCHS},
                 "rows": summarise(rounds),
                 "rounds": [[asdict(turn) for turn in turns] for turns in rounds],
             }
-            partial.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            partial.write_text(as_json(document), encoding="utf-8")
             print(f"round {number + 1} of {given.rounds}, {in_words(watch.seconds)}", file=sys.stderr)
-    print(as_table(summarise(rounds)))
     partial.replace(given.out)
+    print(beside.distillation(document), end="")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ no label, and both F1s of each label.
 """
 
 import argparse
-import json
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,13 +14,14 @@ from typing import Any
 import numpy as np
 
 import compress
+from benchmarks.kept import about, as_json, program
 from compress.config import DataConfig
 from compress.data.read import read_test
 from compress.errors import CompressError
 from compress.evaluation.comparison import measure_change
 from compress.evaluation.metrics import Indicators, from_counts, measure_accuracy, predictions, text_counts, truth
 from compress.folder import read_manifest
-from compress.machine import describe_machine, usable_cpus
+from compress.machine import usable_cpus
 from compress.runtime.decision import Decision
 from compress.task import is_multi_label
 
@@ -39,13 +38,8 @@ def main() -> None:
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) / "calibrated"
         compress.calibrate(asked.model, asked.data, folder, min_precision=asked.min_precision)
-        about = {
-            "machine": describe_machine([usable_cpus()]),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "model_digest": read_manifest(folder).history[-1]["parent"]["digest"],
-            "goal_points": GOAL_POINTS,
-        }
-        print(json.dumps(about | measure(folder, asked.data), indent=2))
+        told = {"model": read_manifest(folder).history[-1]["parent"]["digest"], "goal_points": GOAL_POINTS}
+        print(as_json(about([usable_cpus()]) | told | measure(folder, asked.data)), end="")
 
 
 def measure(folder: Path, data: str) -> dict[str, Any]:
@@ -82,4 +76,4 @@ def _f1_by_label(said: Indicators, true: Indicators) -> list[float]:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -19,9 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
+from benchmarks.kept import about, as_json
 from compress.clock import Stopwatch
 from compress.demo_assets import bbc_news
-from compress.machine import describe_machine, usable_cpus
+from compress.machine import usable_cpus
 from tests.clients.setup import PEERS
 
 WORKER = Path(__file__).with_name("throughput_worker.py")
@@ -65,7 +66,7 @@ def main() -> None:
         "threads": asked.threads,
         "contenders": contenders,
     }
-    print(json.dumps({"machine": describe_machine([asked.threads]), **figures}, indent=2))
+    print(as_json(about([asked.threads]) | figures), end="")
 
 
 def turn(name: str, folder: str, threads: int, texts: list[str]) -> tuple[float, list[object]]:

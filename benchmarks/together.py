@@ -24,7 +24,8 @@ from typing import Any
 
 import compress
 from benchmarks import families
-from benchmarks.distillation import METRICS, STUDENTS
+from benchmarks.distillation import LABELS_ALONE, METRICS, STUDENTS, on_test
+from benchmarks.kept import RESULTS
 from benchmarks.side_by_side import Place, Task, keep, only_with, parse, run
 from benchmarks.together_table import COMPARED, kept
 from compress.config import DataConfig, PruneConfig
@@ -32,7 +33,6 @@ from compress.data import Split
 from compress.data.read import read_dataset
 from compress.demo_assets import MINILM, model_source
 from compress.errors import CompressError
-from compress.evaluation.metrics import positive_column, score
 from compress.families import FAMILIES
 from compress.folder import SEARCH, read_manifest
 from compress.latency.deployment import deployment_of
@@ -41,11 +41,9 @@ from compress.machine import torch_device, torch_threads
 from compress.modeling.checkpoint import load_classifier, load_for_finetuning
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.modeling.widths import Architecture, Widths
-from compress.runtime.predictor import predict_logits
 from compress.tuning.candidates import SPEEDUPS
 from compress.tuning.promise import divided
 
-RESULTS = Path(__file__).parent / "results" / "together.jsonl"
 # By LOG.md; the rate is finetune's own where none is named.
 TEACHERS: dict[str, dict[str, Any]] = {
     "sst2": {"epochs": 2, "batch_size": 128, "max_length": 64},
@@ -53,7 +51,6 @@ TEACHERS: dict[str, dict[str, Any]] = {
     "mrpc": {"epochs": 4, "batch_size": 32, "max_length": 128},
     "goemotions": {"epochs": 4, "batch_size": 64, "max_length": 64, "learning_rate": 3.2e-4, "patience": 100},
 }
-LABELS_ALONE = {"soft_weight": 0.0, "hard_weight": 1.0, "hidden_weight": 0.0}
 GOALS = {"max_drop": 1.0, "max_megabytes": 10.0}
 _SEARCH_THREADS = 2
 _LEFT_S = 40.0  # before the end: when a search should be done
@@ -101,10 +98,7 @@ def judged(place: Place, name: str, folder: Path) -> Mapping[str, Any]:
     """The metric on validation, as the training had it, and on test."""
     data = read_dataset(DataConfig(data=str(place.data / name)))
     model = load_classifier(str(folder), pairs=data.pairs)
-    logits = predict_logits(TorchPredictor(model, torch_device("auto")), data.test.texts)
-    found = score(
-        METRICS[name], logits, data.test.targets(model.labels, data.task), positive=positive_column(model.labels)
-    )
+    found = on_test(TorchPredictor(model, torch_device("auto")), data, METRICS[name])
     made = read_manifest(folder).history[-1]
     validation = {key: value for key, value in made["metrics"].items() if key.startswith("validation_")}
     return {"metric": METRICS[name], "test": found, "validation": validation, "training_s": made["seconds"]}
@@ -147,7 +141,7 @@ def one_form(place: Place, form: str) -> Mapping[str, Any]:
 
 def main() -> int:
     """Run everything, and keep what was found; returns 1 where not all is done."""
-    given = parse(__doc__, list(TEACHERS), RESULTS, cpus=15, minutes=9.0)
+    given = parse(__doc__, list(TEACHERS), RESULTS / "together.jsonl", cpus=15, minutes=9.0)
     place = Place.of(given)
     preload = ["torch", "transformers", "benchmarks.families", "compress.tuning.auto"]
     only_with(place, TEACHERS, STUDENTS, LABELS_ALONE, GOALS)

@@ -17,13 +17,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from benchmarks.kept import add_choice, markdown, read_lines, spread
 from compress.clock import Stopwatch
 from compress.config import DataConfig
 from compress.data.read import read_dataset
@@ -298,20 +298,12 @@ def data_config(folder: Path) -> DataConfig:
 def table(rows: list[dict[str, Any]]) -> str:
     """A line for each data set, change and way to choose weights: mean, spread and gain over the first way."""
     ways = ("last", "best epoch", *(f"EMA {decay}" for decay in _EMA_DECAYS), "mean of the last 30%")
-    lines = [f"| data | change | seeds | {' | '.join(ways)} |", "|---|---|--:|" + "--:|" * len(ways)]
+    lines = [["data", "change", "seeds", *ways]]
     for data, change in dict.fromkeys((row["data"], row["change"]) for row in rows):
         own = [row for row in rows if (row["data"], row["change"]) == (data, change)]
-        cells = []
-        for way in ways:
-            values = [100 * row[way]["metric"] for row in own]
-            cells.append(f"{fmean(values):.2f} ± {stdev(values) if len(values) > 1 else 0:.2f}")
-        lines.append(f"| {data} | {change} | {len(own)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The runs that are already done."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        cells = (spread([100 * row[way]["metric"] for row in own], ".2f") for way in ways)
+        lines.append([data, change, str(len(own)), *cells])
+    return markdown(lines, words=2)
 
 
 _material: Material
@@ -340,9 +332,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training_choices", description="finetune's choices")
     parser.add_argument("out", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds sst2, banking77, ...")
-    sets = [recipe.data for recipe in RECIPES]
-    parser.add_argument("--sets", nargs="+", default=sets, choices=sets)
-    parser.add_argument("--changes", nargs="+", default=list(CHANGES), choices=list(CHANGES))
+    add_choice(parser, "--sets", [recipe.data for recipe in RECIPES])
+    add_choice(parser, "--changes", CHANGES)
     parser.add_argument("--model", default="demo:minilm")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=3)
@@ -353,7 +344,7 @@ def main() -> int:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "transformers", "benchmarks.training_choices"])
     material = read_material(given.data, given.model, given.device, given.sets)
-    done = [[row["data"], row["change"], row["seed"]] for row in read_rows(given.out) if "failure" not in row]
+    done = [[row["data"], row["change"], row["seed"]] for row in read_lines(given.out) if "failure" not in row]
     tasks = [Task(change, data, seed) for seed in range(given.seeds) for change in given.changes for data in given.sets]
     tasks = [task for task in tasks if task.key not in done]
     print(f"{len(tasks)} runs, read in {watch.seconds:.0f} s", flush=True)
@@ -375,7 +366,7 @@ def main() -> int:
                 failed += "failure" in row
                 told = row.get("failure") or f"{100 * row['last']['metric']:.2f}, {row['seconds']:.0f} s"
                 print(f"{row['data']}, {row['change']}, seed {row['seed']}: {told}", flush=True)
-    print(table([row for row in read_rows(given.out) if "failure" not in row]))
+    print(table([row for row in read_lines(given.out) if "failure" not in row]), end="")
     return int(failed > 0)
 
 

@@ -9,7 +9,6 @@ round. Memory is the process's ``ru_maxrss``, with its libraries.
 """
 
 import argparse
-import json
 import resource
 import tempfile
 from collections.abc import Sequence
@@ -25,10 +24,10 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
+from benchmarks.kept import about, write
 from compress.clock import Stopwatch
 from compress.config import DistillConfig
 from compress.distillation.objective import Distillation
-from compress.machine import describe_machine
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.states import Batch, States
 from compress.runtime.encoding import Encoding
@@ -158,8 +157,7 @@ def main() -> None:
             print(
                 f"| {name} | {row['variant']} | {row['texts_per_s']:.1f} | {row['ratio']:.2f} | {row['peak_mb']:.0f} |"
             )
-    document = {"machine": describe_machine([given.threads]), "rounds": given.rounds, "rows": rows}
-    given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write(given.out, about([given.threads]) | {"rounds": given.rounds, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import compress
+from benchmarks.kept import Record, add_keep
 from compress.distillation.teacher_cache.shard import INDEX, LOGITS, is_sound
 from compress.errors import CompressError
 from compress.folder import LARGE, SMALL, read_manifest, write_manifest
 from compress.packaging.cascade import copy_part, joined
-from tests.kept import Record, add_keep
 from tests.tiny import STORED_RUN
 
 

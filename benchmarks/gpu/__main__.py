@@ -8,7 +8,6 @@ The results are written after every part. See README.md beside this file for a m
 import argparse
 import json
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,8 @@ from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.runner import run_parts
 from benchmarks.gpu.setting import setting_for
 from benchmarks.gpu.table import goals, table
-from compress.machine import describe_machine, usable_cpus
-
-RESULTS = Path(__file__).parents[1] / "results" / "gpu.json"
+from benchmarks.kept import RESULTS, about, as_json
+from compress.machine import usable_cpus
 
 
 def main() -> None:
@@ -33,10 +31,8 @@ def main() -> None:
     parts = [part for part in PARTS if not given.parts or part.name in (*given.parts, "make", "rates")]
     with tempfile.TemporaryDirectory() as folder:
         setting = setting_for(Path(folder))
-        out = given.out or (RESULTS if setting.on_gpu else Path("gpu-miniature.json"))
-        document: dict[str, Any] = {
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": describe_machine([usable_cpus()]),
+        out = given.out or (RESULTS / "gpu.json" if setting.on_gpu else Path("gpu-miniature.json"))
+        document: dict[str, Any] = about([usable_cpus()]) | {
             "miniature": not setting.on_gpu,
             "minutes": given.minutes,
             "parts": {},
@@ -70,7 +66,7 @@ def write_whole(path: Path, document: dict[str, Any]) -> None:
     """Write ``document`` so that the file is never half there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(as_json(document), encoding="utf-8")
     partial.replace(path)
 
 

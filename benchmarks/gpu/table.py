@@ -1,10 +1,11 @@
 """The README's table and the goals, both made from the results."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.gpu.arithmetic import least_ms
 from benchmarks.gpu.setting import STUDENT, TEACHER
+from benchmarks.kept import markdown
 
 Row = dict[str, Any]
 _BASE = "eager fp32"
@@ -19,15 +20,13 @@ _HEADS = (
 )
 
 
-def table(document: Mapping[str, Any] | None) -> str:
+def table(document: Mapping[str, Any]) -> str:
     """Every model and way on texts as long as SST-2's, one at a time and in the largest batch; the goals below."""
-    if document is None:
-        return "not yet measured\n"
     found = figures(document)
     one, many = sst2_loads_of(found)
     base = found.get((TEACHER, _BASE, many))
     card = card_of(document)
-    lines = [f"| {' | '.join(_HEADS)} |", "|---|---|" + "--:|" * (len(_HEADS) - 2)]
+    lines: list[Sequence[str]] = [_HEADS]
     for model, way in dict.fromkeys((model, way) for model, way, _ in found):
         alone, batch = found.get((model, way, one)), found.get((model, way, many))
         if not batch:
@@ -36,11 +35,11 @@ def table(document: Mapping[str, Any] | None) -> str:
         least = least_ms(batch, rates_of(document)["known"]) if "flops" in batch else None
         cells = [f"{alone['whole_ms']:.2f}" if alone else "", f"{batch['whole_texts_per_s']:,.0f}", times]
         cells += [f"{least:.2f}" if least else "not known", f"{batch['ms']:.2f}" if "ms" in batch else ""]
-        lines.append(f"| {model} | {way} | {' | '.join(cells)} |")
+        lines.append([model, way, *cells])
     where = card or "a CPU, in miniature (these figures mean nothing)"
     title = f"On {where}, {many}, from token ids to logits; the last two columns on the card alone:"
     reached = [f"- {goal['goal']}: {_said(goal)}" for goal in document.get("goals", [])]
-    return "\n".join([title, "", *lines, "", *reached]) + "\n"
+    return "\n".join([title, "", markdown(lines, words=2), *reached]) + "\n"
 
 
 def goals(document: Mapping[str, Any]) -> list[Row]:

@@ -12,13 +12,12 @@ metric inside the published interval; exit status 1 where one differs, or there 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from benchmarks.kept import program
 from benchmarks.models.check import check
 from benchmarks.models.publish import publish
 from benchmarks.models.table import README, published_models
-from compress.errors import CompressError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,7 +56,4 @@ def write_table() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except CompressError as error:
-        sys.exit(str(error))
+    program(main)

@@ -8,19 +8,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.distillation import on_test
 from benchmarks.models.publish import FIGURES, MODELS
 from benchmarks.models.recipe import RECIPE
 from compress.config import DataConfig, Names
-from compress.data import Dataset, Split
+from compress.data import Dataset
 from compress.data.read import read_dataset
 from compress.data.dataset import write_dataset
-from compress.evaluation.metrics import positive_column, score
 from compress.formatting import metric_name, percent, percents
 from compress.machine import describe_machine, package_versions, usable_cpus
 from compress.recipes.recipe import Recipe, read_recipe
 from compress.recipes.run import run
 from compress.runtime.graph_file import INT8_GRAPH
-from compress.runtime.predictor import predict_logits
 from compress.runtime.session import OnnxPredictor
 from compress.tuning.promise import divided
 
@@ -84,7 +83,7 @@ def compare(made: Path, figures: Mapping[str, Any], dataset: Dataset) -> tuple[b
         found = f"{model.parameters:,} parameters and {model.size_bytes:,} bytes"
         return False, f"{found}, published {parameters:,} and {size:,}, {elsewhere}"
     metric, (low, high) = published["accuracy"]["metric"], published["accuracy"]["ci95"]
-    value = _on_test(model, metric, dataset.test, dataset.task)
+    value = on_test(model, dataset, metric)
     same = bool(low <= value <= high)
     said = f"{'the same within' if same else 'outside'} the interval of the test texts"
     words = f"{metric_name(metric)} {percent(value)}, published {percent(published['accuracy']['value'])}"
@@ -100,8 +99,3 @@ def as_it_was(figures: Mapping[str, Any]) -> bool:
 
 def _rows(dataset: Dataset) -> dict[str, int]:
     return {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)}
-
-
-def _on_test(model: OnnxPredictor, metric: str, test: Split, task: str) -> float:
-    logits = predict_logits(model, test.texts)
-    return float(score(metric, logits, test.targets(model.labels, task), positive=positive_column(model.labels)))

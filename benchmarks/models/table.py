@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from benchmarks.kept import markdown
 from benchmarks.models.publish import FIGURES, MODELS
 from benchmarks.models.recipe import DATA_SETS
 from compress.formatting import milliseconds, percent, percents, points, points_range, times
@@ -24,8 +25,7 @@ def table() -> str:
         return "None is published yet.\n"
     order = sorted(found, key=lambda name: (name.partition("/")[0], -found[name]["model"]["answer_p50_ms"]))
     heads = [*_HEADS, *_MORE]
-    lines = [f"| {' | '.join(heads)} |", "|---|" + "--:|" * (len(heads) - 1)]
-    return "\n".join([*lines, *(_line(name, found[name]) for name in order)]) + "\n"
+    return markdown([heads, *(_cells(name, found[name]) for name in order)])
 
 
 def data_sets() -> str:
@@ -33,9 +33,9 @@ def data_sets() -> str:
     return "".join(f"- `{name}`: {what}\n" for name, what in DATA_SETS.items())
 
 
-def _line(name: str, figures: Any) -> str:
+def _cells(name: str, figures: Any) -> list[str]:
     model, change, int8 = figures["model"], figures["versus_teacher"], figures["teacher_int8"]
-    cells = [
+    return [
         f"[{name}]({name}/README.md)",
         f"{percent(model['accuracy']['value'])} ({percents(model['accuracy']['ci95'])})",
         f"{points(change['accuracy_delta'])} ({points_range(change['ci95'])})",
@@ -45,4 +45,3 @@ def _line(name: str, figures: Any) -> str:
         f"{model['size_bytes'] / 1e6:.1f} MB",
         "yes" if figures["kept"] else "its recipe",
     ]
-    return f"| {' | '.join(cells)} |"

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from benchmarks.kept import RESULTS, about, write
 from benchmarks.peers.figures import figures
 from benchmarks.peers.registry import NOT_TRIED, PEERS, TEACHER, ours
 from benchmarks.peers.rounds import Contender, prepare, rounds
@@ -21,10 +22,9 @@ from compress.config import DataConfig
 from compress.data.dataset import Dataset, write_dataset
 from compress.data.read import read_dataset
 from compress.folder import read_manifest
-from compress.machine import describe_machine, usable_cpus
+from compress.machine import usable_cpus
 
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "peers.json"
 
 
 def main() -> None:
@@ -45,9 +45,9 @@ def main() -> None:
     ]
     turns = rounds(contenders, texts, asked.work, asked.environments, asked.threads, asked.rounds)
     truth = [labels[0] for labels in dataset.test.labels[: asked.texts]]
-    results = {"machine": describe_machine([asked.threads]), **settings}
+    results = about([asked.threads]) | settings
     results |= {"rounds": asked.rounds, "peers": figures(contenders, turns, truth), "not_tried": NOT_TRIED}
-    asked.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write(asked.out, results)
     print(asked.out)
 
 
@@ -63,7 +63,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=usable_cpus())
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--texts", type=int, help="of the test split (default: all)")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=RESULTS / "peers.json")
     return parser.parse_args()
 
 

@@ -20,6 +20,9 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "model2vec": (_TORCH, ("model2vec[distill,inference,quantization,train]==0.10.0",)),
     "olive": (_TORCH, ("olive-ai==0.13.0", "requests", _TRANSFORMERS, *_ONNX)),
     "neural-compressor": (_TORCH, (_TRANSFORMERS, *_ONNX, "onnx-neural-compressor==1.0", *_UNDECLARED)),
+    # Of benchmarks.graphs and of benchmarks.textbrewer_speed.
+    "nncf": (("openvino==2026.4.1", "nncf==3.4.0", "onnx==1.23.2"),),
+    "textbrewer": (_TORCH, (_TRANSFORMERS, "textbrewer==0.2.1.post1")),
     "modelopt": (_TORCH, (_TRANSFORMERS, "nvidia-modelopt[onnx]==0.47.0")),
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.kept import read_lines
 from benchmarks.peers import processes
 from benchmarks.peers.environments import CannotInstallError
 from benchmarks.peers.processes import PeerFailedError
@@ -65,14 +66,14 @@ def rounds(
     for number in range(count):
         for one in reversed(able) if number % 2 else able:
             kept = _kept(work, one.peer)
-            if len(read_turns(kept)) > number:
+            if len(read_lines(kept)) > number:
                 continue
             print(f"round {number + 1}: {one.peer.name}", file=sys.stderr)
             reference = processes.answer(first.peer, first.folder, texts, environments, threads)
             turn = _turn(one, texts, environments, threads) | {"reference_ms": median(reference.ms)}
             with kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(turn) + "\n")
-    return {one.peer.name: read_turns(_kept(work, one.peer))[:count] for one in able}
+    return {one.peer.name: read_lines(_kept(work, one.peer))[:count] for one in able}
 
 
 def _turn(one: Contender, texts: Path, environments: Path, threads: int) -> dict[str, Any]:
@@ -86,9 +87,3 @@ def _kept(work: Path, peer: Peer) -> Path:
     folder = work / (peer.module if peer.environment else peer.name.replace(" ", "-"))
     folder.mkdir(exist_ok=True)
     return folder / "turns.jsonl"
-
-
-def read_turns(path: Path) -> list[dict[str, Any]]:
-    """The turns that are kept there."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [json.loads(line) for line in lines]

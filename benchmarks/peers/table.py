@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks.kept import NOT_YET
+from benchmarks.kept import markdown
 from benchmarks.peers.registry import TEACHER
 from compress.formatting import megabytes
 
@@ -12,10 +12,8 @@ _OURS = "compress "
 _FRONT_POINTS, _CLOSE_POINTS = 2.0, 1.0
 
 
-def table(results: Mapping[str, Any] | None) -> str:
+def table(results: Mapping[str, Any]) -> str:
     """The plot, for a page beside it; all that ran, the fastest first; who is beyond our front; who did not run."""
-    if results is None:
-        return NOT_YET
     ran = sorted((row for row in results["peers"] if "failed" not in row), key=lambda row: float(row["p50_ms"]))
     heads = [
         "tool",
@@ -28,12 +26,11 @@ def table(results: Mapping[str, Any] | None) -> str:
         "memory",
         "cold start",
     ]
-    lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *map(_cells, ran)]
     failed = [f"{_with_versions(row)}: {row['failed']}" for row in results["peers"] if "failed" in row]
     untried = [f"{name}: {why}" for name, why in results["not_tried"].items()]
     return (
         "![Accuracy against latency of all tools](peers.svg)\n\n"
-        + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        + markdown([heads, *map(_cells, ran)])
         + f"\n{_conditions(results)}\n\n{verdict(ran)}\n"
         + "".join(f"\n- Failed with our script: {one}" for one in failed)
         + "".join(f"\n- Not tried: {one}" for one in untried)
@@ -118,8 +115,8 @@ def _cells(row: Row) -> list[str]:
 def _conditions(results: Mapping[str, Any]) -> str:
     machine = results["machine"]
     return (
-        f"{results['texts']} test texts of {results['data']}, one at a time, from text to label, {results['threads']} "
-        f"threads, medians of {results['rounds']} rounds in turns; each tool by its documented best settings. "
+        f"{results['texts']} test texts, one at a time, from text to label, {results['threads']} threads, "
+        f"medians of {results['rounds']} rounds in turns; each tool by its documented best settings. "
         f"{machine['cpu']} ({', '.join(machine['cpu_flags'])}).{_other_runtimes(results)}"
     )
 

@@ -1,6 +1,5 @@
 """The ablation: every model differs from the whole way in one part, and is made of the same things otherwise."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -80,7 +79,7 @@ def test_ablation_in_miniature(
     for module in (ablation, ablation_variants):
         monkeypatch.setattr(module, "VARIANTS", few)
     monkeypatch.setattr(ablation, "SPEEDUP", 1.2)
-    place = Place(tmp_path / "out", tmp_path / "data", time.time() + 600)
+    place = Place(tmp_path / "out", tmp_path / "data", 600.0)
     way = Way(model=str(tiny_encoder), trial={"epochs": 1, "batch_size": 32})
     found = list(kept([dict(task.work(place, *task.arguments)) for task in tasks(["sst2"], 1, 1, way)]))
     assert [row["left_out"] for row in found[:-1]] == list(few)

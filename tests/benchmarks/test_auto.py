@@ -38,8 +38,8 @@ def test_each_search_is_done_once_and_kept(
 
     monkeypatch.setattr(benchmark, "search", search)
     results = tmp_path / "kept" / "auto.jsonl"
-    benchmark.main(["mrpc", "--drops", "1", "--results", str(results)])
-    benchmark.main(["mrpc", "sst2", "--drops", "1,0.3", "--results", str(results)])
+    benchmark.main(["--sets", "mrpc", "--drops", "1", "--results", str(results)])
+    benchmark.main(["--sets", "mrpc", "sst2", "--drops", "1,0.3", "--results", str(results)])
     assert done == [("mrpc", 1.0), ("mrpc", 0.3), ("sst2", 1.0), ("sst2", 0.3)]
     assert len([json.loads(line) for line in results.read_text().splitlines()]) == 4
     said = capsys.readouterr().out
@@ -74,7 +74,7 @@ def test_a_search_that_fails_is_told_and_tried_again(
         return LINE | asked
 
     monkeypatch.setattr(benchmark, "search", search)
-    given = ["mrpc", "--drops", "1", "--results", str(tmp_path / "auto.jsonl")]
+    given = ["--sets", "mrpc", "--drops", "1", "--results", str(tmp_path / "auto.jsonl")]
     assert benchmark.main(given) == 1
     said = capsys.readouterr().out
     assert "| mrpc | 1 | as needed | 0 | failed: no model meets the goals |" in said
@@ -86,5 +86,6 @@ def test_a_search_that_fails_is_told_and_tried_again(
 
 def test_a_set_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        benchmark.main(["imdb"])
-    assert "no data set imdb; there are sst2, banking77, mrpc, goemotions" in capsys.readouterr().err
+        benchmark.main(["--sets", "imdb"])
+    said = capsys.readouterr().err
+    assert all(f"'{name}'" in said for name in ("imdb", "sst2", "banking77", "mrpc", "goemotions"))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import family_speed
-from benchmarks.family_speed import MINILM, STOCK, measure_family, prepare, random_model, save, told
+from benchmarks import beside, family_speed
+from benchmarks.family_speed import MINILM, STOCK, measure_family, prepare, random_model, save
 from benchmarks.graphs import OURS
 from compress.families import FAMILIES
 from compress.families.view import EncoderView
@@ -26,6 +26,11 @@ def test_a_family_is_timed_in_turns_and_judged(tmp_path: Path, monkeypatch: pyte
     prepare(family, tmp_path, TINY)
     for row, _ in measure_family(family, tmp_path, tmp_path, threads=1, seconds=0):
         assert row.ratio.keys() == {OURS, STOCK}
-        rows = save(row, 1e-3 if row.load == "1 x 32" else 1e3, file)
-    assert {row["load"]: row["met"] for row in rows} == {"1 x 32": True, "8 x 128": False, "real lines": False}
-    assert told(rows).count("missed: ModernBERT, ") == 2
+        document = save(row, 1e-3 if row.load == "1 x 32" else 1e3, file)
+    met = {row["load"]: row["met"] for row in document["rows"]}
+    assert met == {
+        "1 x 32": True,
+        "8 x 128": False,
+        "real lines": False,
+    }
+    assert beside.families(document).count("(missed)") == 2

@@ -53,7 +53,7 @@ def test_a_round_that_fails_leaves_those_before_it(tmp_path: Path, monkeypatch: 
         return turn(contender.name, 2.0, 9.0)
 
     monkeypatch.setattr(textbrewer_speed, "take_turn", take_turn)
-    monkeypatch.setattr(textbrewer_speed, "make_peer", lambda: None)
+    monkeypatch.setattr(textbrewer_speed, "python_of", lambda *_: None)
     monkeypatch.setattr(textbrewer_speed, "write_data", lambda *_: None)
     (out := tmp_path / "kept.json").write_text("earlier")
     monkeypatch.setattr(sys, "argv", ["textbrewer_speed", "teacher", "--rounds", "3", "--out", str(out)])
@@ -69,7 +69,7 @@ def test_results_of_before_stay_until_there_are_others(tmp_path: Path, monkeypat
             raise KeyboardInterrupt
         yield from [True] * coverage.SETS
 
-    monkeypatch.setattr(coverage, "RESULTS", tmp_path / "coverage.jsonl")
+    monkeypatch.setattr(coverage, "KEPT", tmp_path / "coverage.jsonl")
     monkeypatch.setattr(coverage, "holds", holds)
     (tmp_path / "coverage.jsonl").write_text("earlier")
     with pytest.raises(KeyboardInterrupt):

@@ -61,7 +61,6 @@ def check_that_the_table_and_the_goals_come_from_the_results(measured: Document)
         assert f"| {name} | eager fp32 |" in shown
     assert f"| {STUDENT} | unpadded nested bf16 |" in shown
     assert all(goal["found"] > 0 for goal in measured["goals"])
-    assert table(None) == "not yet measured\n"
 
 
 def test_goals_without_their_parts_are_not_measured() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import onnx
 import pytest
 
-from benchmarks import graphs
-from benchmarks.graphs import OURS, Row, as_table, merge, summarise
+from benchmarks import beside, graphs
+from benchmarks.graphs import OURS, Row, merge, summarise
 from benchmarks.graphs_models import floor_graph
 from compress.graph.build import graph_of
 from compress.graph.writer import KEPT_FP32, WORDS
@@ -34,9 +34,9 @@ def test_ratios_are_within_a_round_and_accuracy_is_of_all_texts() -> None:
 def test_a_row_replaces_the_one_of_the_same_load_alone() -> None:
     rows = merge(merge(merge([], row("b", 1, 5.0)), row("a", 1, 1.0)), row("b", 1, 6.0))
     assert [(each["model"], each["p50_ms"][OURS]) for each in rows] == [("a", 1.0), ("b", 6.0)]
-    assert as_table(rows).splitlines()[2:] == [
-        "| a | 1 x 32 | 1 | 1.00 ms | 2.00x |",
-        "| b | 1 x 32 | 1 | 6.00 ms | 2.00x |",
+    assert beside.graphs({"rows": rows}).splitlines()[2:] == [
+        "| a | 1 x 32 | 1 | **1.00** | 2.00 |",
+        "| b | 1 x 32 | 1 | **6.00** | 12.00 |",
     ]
 
 
@@ -47,7 +47,7 @@ def test_a_part_that_is_measured_anew_leaves_the_others_as_they_were(
     before: dict[str, Any] = {"created": "2020-01-01", "machine": machine | {"versions": {"onnxruntime": "1.0"}}}
     before |= {"size_bytes": {"student": {"int8": 5}}, "rows": merge([], row("a", 2, 1.0))}
     (tmp_path / "graphs.json").write_text(json.dumps(before))
-    monkeypatch.setattr(graphs, "RESULTS", tmp_path / "graphs.json")
+    monkeypatch.setattr(graphs, "KEPT", tmp_path / "graphs.json")
     monkeypatch.setattr(graphs, "WORK", tmp_path)
     for _ in range(2):
         found = graphs.save(row("b", 1, 1.0))

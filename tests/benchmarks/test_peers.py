@@ -9,7 +9,7 @@ import pytest
 
 import compress
 from benchmarks import throughput_worker
-from benchmarks.load_time import TEXT, Run, figures, run
+from benchmarks.cold_start import TEXT, Run, figures, run
 from benchmarks.static_batches import compare
 from benchmarks.throughput_peers import OURS, PLAIN, mixed_texts, turn
 from tests.tiny import read

@@ -1,6 +1,8 @@
 """The comparison with other tools, with peers that need no environment: same texts for all, failures are told."""
 
 import json
+import re
+import shlex
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,11 @@ import pytest
 import compress
 from benchmarks import all as every
 from benchmarks import catalogue, scaling
+from benchmarks.kept import RESULTS, read_lines
 from benchmarks.peers import __main__ as program
-from benchmarks.peers import processes, rounds, table
+from benchmarks.peers import processes, table
 from benchmarks.peers.registry import PEERS, Peer
-from tests.tiny import STORED_RUN, read
+from tests.tiny import STORED_RUN, read, write_rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,13 +44,13 @@ def test_a_comparison_goes_on_where_it_stopped(
     ours, theirs, failed = results["peers"]
     texts = [str(text) for text in read(tiny_data).test.texts][:20]
     expected = [one.label for one in compress.load(tiny_int8, threads=1)(texts)]
-    (turn,) = rounds.read_turns(work / "compress-int8" / "turns.jsonl")
+    (turn,) = read_lines(work / "compress-int8" / "turns.jsonl")
     assert turn["labels"] == expected
     assert failed["failed"] == "no such kernel"
     assert theirs["points"] == 0
     for row in (ours, theirs):
         assert 0 < row["p50_ms"] <= row["p95_ms"]
-        (own,) = rounds.read_turns(work / row["name"].replace(" ", "-") / "turns.jsonl")
+        (own,) = read_lines(work / row["name"].replace(" ", "-") / "turns.jsonl")
         assert row["times_ours"] == row["p50_ms"] / own["reference_ms"]
         assert row["size_bytes"] > 100_000
         assert row["peak_bytes"] > 20e6
@@ -93,22 +96,54 @@ def test_scaling_in_miniature(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(row["texts"], row["cached"]) for row in results["distillation"]] == [
         (16, False), (16, True), (32, False), (32, True),
     ]  # fmt: skip
-    assert scaling.table(results).count("\n| ") == 6
+    assert scaling.table(results).count("\n| ") == 7
     assert "A billion texts, estimated" in scaling.table(results)
     assert scaling.plot(results).startswith("<svg")
 
 
-def test_every_kept_result_is_in_the_catalogue_and_every_command_exists() -> None:
+def test_every_kept_result_is_in_the_catalogue() -> None:
     kept = {path for benchmark in catalogue.BENCHMARKS for path in catalogue.kept_files(benchmark)}
-    assert {path for path in catalogue.RESULTS.rglob("*") if path.is_file()} == kept
+    assert {path for path in RESULTS.rglob("*") if path.is_file()} == kept
+
+
+def test_every_command_exists_with_arguments_that_are_there_and_belong_together() -> None:
+    made: set[str] = set()  # what of runs/ earlier commands leave where `make bench` runs them
     for benchmark in catalogue.BENCHMARKS:
-        for command in (benchmark.command, benchmark.quick or ""):
-            for part in filter(None, command.split(" && ")):
-                module = (
-                    ROOT.joinpath(*part.split()[2].split(".")) if part.startswith("python -m") else ROOT / "compress"
-                )
-                assert module.with_suffix(".py").exists() or (module / "__main__.py").exists(), part
+        for part in f"{benchmark.command} && {benchmark.quick or benchmark.command}".split(" && "):
+            of_ours = part.startswith("python -m")
+            module = ROOT.joinpath(*part.split()[2].split(".")) if of_ours else ROOT / "compress"
+            assert module.with_suffix(".py").exists() or (module / "__main__.py").exists(), part
+            assert not any(re.fullmatch("[A-Z][A-Z0-9_]+", word) for word in shlex.split(part)), (
+                f"a placeholder: {part}"
+            )
+            assert len(set(re.findall(r"\b(demo|sst2|banking77|mrpc|goemotions)\b", part))) <= 1, (
+                f"two data sets: {part}"
+            )
+            assert all((ROOT / place).exists() for place in re.findall(r"\bmodels/\S+", part)), part
+            used = set(re.findall(r"\bruns/(\w+)", part))
+            if not benchmark.elsewhere:
+                made.add(module.name if of_ours else part.rpartition("/")[2])
+                assert used <= made, f"nothing before it makes runs/{used - made}: {part}"
+        assert not (benchmark.printed and "*" in str(benchmark.keeps)), (
+            f"printed, but kept in files: {benchmark.command}"
+        )
     assert {"latency_table", "peers", "scaling"} <= {every.name_of(command) for _, command in every.chosen(quick=True)}
+
+
+def test_a_teacher_of_other_labels_is_refused_before_anything_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(scaling, "serving", pytest.fail)
+    rows: list[dict[str, object]] = [
+        {"text": f"a {topic} {number}", "label": topic} for number in range(20) for topic in ("film", "match")
+    ]
+    write_rows(tmp_path / "train.jsonl", rows)
+    monkeypatch.setattr(
+        "sys.argv", ["scaling", *map(str, (STORED_RUN / "teacher", STORED_RUN / "int8", "--data", tmp_path))]
+    )
+    with pytest.raises(SystemExit):
+        scaling.main()
+    assert f"{tmp_path}: has other labels than {STORED_RUN / 'teacher'}" in capsys.readouterr().err
 
 
 def test_every_peer_has_a_file_that_makes_and_loads() -> None:

@@ -61,7 +61,7 @@ def test_a_winner_is_found_once_and_kept_with_what_was_promised(
     assert row["machine"]["threads"] == [1]
     said = capsys.readouterr()
     assert "of 1 winners" in said.out
-    assert "1 of 1 searches done; about 0 s left" in said.err
+    assert "1 of 1 done; about 0 s left" in said.err
     assert promise.main(given) == 0
     assert (tmp_path / "kept" / "promise.jsonl").read_text() == kept
 
@@ -118,4 +118,3 @@ def test_the_table_counts_what_held_and_shows_what_failed() -> None:
     assert "The promise held for 1 of 2 winners." in said
     assert "was +3.50 points from that of the texts that a winner was picked by, and +2.50 from" in said
     assert "| mrpc |  |  | failed: no model meets the goals |" in said
-    assert table(None).startswith("Not yet measured")

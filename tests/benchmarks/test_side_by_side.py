@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.side_by_side import ROWS, Place, Task, keep, only_with, read_rows, run
+from benchmarks.kept import read_lines
+from benchmarks.side_by_side import ROWS, Place, Task, keep, only_with, run
 
 
 def note(place: Place, name: str) -> Mapping[str, Any]:
@@ -36,18 +37,18 @@ def test_what_is_done_is_not_done_again_and_a_failure_stops_only_what_needs_it(t
         Task("a", note, ("a",), cpus=2),
     ]
     assert not run(place, tasks, 2)
-    assert [row["task"] for row in read_rows(tmp_path / ROWS)] == ["a", "b/first"]
+    assert [row["task"] for row in read_lines(tmp_path / ROWS)] == ["a", "b/first"]
     assert "No such file" in (tmp_path / "rows" / "reads.log").read_text(encoding="utf-8")
     (tmp_path / "given").write_text("something", encoding="utf-8")
     assert run(place, tasks, 2)
     assert (tmp_path / "notes").read_text(encoding="utf-8") == "a first last "
-    assert read_rows(tmp_path / ROWS)[-2]["read"] == "something"
+    assert read_lines(tmp_path / ROWS)[-2]["read"] == "something"
 
 
 def test_at_the_end_of_the_time_the_rest_is_stopped(tmp_path: Path) -> None:
-    place = Place(tmp_path, tmp_path, time.time() + 3)
+    place = Place(tmp_path, tmp_path, 3.0)
     assert not run(place, [Task("waits", wait, ())], 1)
-    assert read_rows(tmp_path / ROWS) == []
+    assert read_lines(tmp_path / ROWS) == []
 
 
 def test_half_a_run_replaces_no_result_and_does_not_go_on_with_other_settings(tmp_path: Path) -> None:

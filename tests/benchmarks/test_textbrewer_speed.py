@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.textbrewer_setup import write_data
-from benchmarks.textbrewer_speed import LAYERS, Turn, summarise
+from benchmarks.textbrewer_speed import LAYERS, Turn, summarise, write_data
 from benchmarks.textbrewer_worker import keep_layers, read_split
 from compress.config import DistillConfig
 from compress.distillation.students import make_student

@@ -8,6 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from benchmarks import clusters
+from benchmarks.predict_lines import texts
 
 ROWS = 2_000
 
@@ -18,7 +19,7 @@ def test_all_rows_have_the_models_answers(engine: str, package: str, tiny_int8: 
         pytest.skip(f"needs {package}: pip install {package}")
     if engine == "spark" and shutil.which("java") is None:
         pytest.skip("Spark needs Java 17 or newer")
-    rows, out = clusters.texts(ROWS), tmp_path / "out"
+    rows, out = list(texts(ROWS)), tmp_path / "out"
     clusters.write_rows(tmp_path / "in", rows)
     clusters.run(engine, tiny_int8, 2, tmp_path / "in", out)
     assert pyarrow.parquet.read_table(out).num_rows == ROWS

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.kept import Record, add_keep
 from tests.faults.library import build, compiler
-from tests.kept import Record, add_keep
 from tests.processes import memory_folder
 
 # Threads would not outlive the forks.

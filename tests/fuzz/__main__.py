@@ -11,9 +11,9 @@ import math
 import sys
 from pathlib import Path
 
+from benchmarks.kept import Record
 from tests.fuzz.kinds import KINDS
 from tests.fuzz.tried import tried
-from tests.kept import Record
 
 # Of kinds that take long, one case is tried where of the others so many are.
 _LONG = {"load": 5}

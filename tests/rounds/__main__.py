@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tests.kept import Record, add_keep
+from benchmarks.kept import Record, add_keep
 from tests.processes import memory_folder
 
 # Threads would not outlive the forks.

@@ -6,12 +6,10 @@ Prints what it found; the exit status is 1 if an answer was wrong or missing.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from compress.errors import CompressError
+from benchmarks.kept import Record, add_keep, program
 from compress.folder import read_manifest
-from tests.kept import Record, add_keep
 from tests.soak.predictions import soak_predictions
 from tests.soak.service import soak_service
 
@@ -34,7 +32,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except CompressError as error:
-        sys.exit(str(error))
+    program(main)
