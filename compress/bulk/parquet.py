@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
-from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from compress.bulk.lines import ROWS_AT_ONCE, refuse_clash
 from compress.data.tables import Table, refuse_duplicates
 from compress.errors import CompressError
+from compress.machine import is_installed
 
 _GROUP_BYTES = 2**25  # of a row group in the copy, in memory
 
@@ -24,7 +24,7 @@ class Parquet:
     """
 
     def __init__(self, path: Path, added: Sequence[str]) -> None:
-        if find_spec("pyarrow") is None:
+        if not is_installed("pyarrow"):
             raise CompressError(f"{path}: Parquet files need the package pyarrow; 'pip install pyarrow'")
         self.path = path
         with self._open() as file:

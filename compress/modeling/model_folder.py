@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.folder import MANIFEST, model_of_search, refuse_outside
 from compress.formatting import some
+from compress.machine import is_installed
 
 # In the order in which transformers looks for them.
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -151,7 +151,7 @@ def _tokenizer_files(folder: Path) -> list[Path]:
     if (folder / "tokenizer.json").is_file():
         return [folder / "tokenizer.json"]
     found = [folder / name for name in _VOCABULARIES if (folder / name).is_file()]
-    if found and all(file.suffix == ".model" for file in found) and find_spec("sentencepiece") is None:
+    if found and all(file.suffix == ".model" for file in found) and not is_installed("sentencepiece"):
         raise CompressError(
             f"{found[0]}: is read with the package sentencepiece, which is not installed; "
             "pip install sentencepiece protobuf, or get the model with its tokenizer.json"

@@ -162,6 +162,9 @@ def _check(whole: Checkpoint, config: PruneConfig) -> None:
         raise CompressError(
             f"prune.hidden_size must be from 1 to {widest}, the model's, got {config.hidden_size}; prune only removes"
         )
+    others = config.heads or config.ffn or config.layers or config.has_target or config.vocabulary
+    if config.hidden_size == widest and not others:
+        raise CompressError(f"prune.hidden_size {widest} is the model's own, so nothing would go; give a smaller one")
 
 
 def _with_fewer_units(model: Checkpoint, budget: Budget, sample: Examples, config: PruneConfig) -> Checkpoint:

@@ -189,6 +189,7 @@ def test_the_train_split_is_tokenized_once(
         ({"layers": 5}, ("prune.layers must be at most 4", "got 5")),
         ({"layers": [2, 1]}, ("prune.layers must be rising", "got 2,1")),
         ({"hidden_size": 65}, ("prune.hidden_size must be from 1 to 64", "got 65")),
+        ({"hidden_size": 64}, ("prune.hidden_size 64 is the model's own", "give a smaller one")),
         (
             {"heads": 0.5, "rounds": 3, "epochs": 2},
             ("prune needs an epoch for each of 3 rounds", "epochs=2", "epochs=3"),
