@@ -185,6 +185,12 @@ BENCHMARKS = (
         "what `auto` finds on four data sets, and whether its promises hold", "python -m benchmarks.auto", "auto.jsonl"
     ),
     Benchmark(
+        "what a rate, epochs and hidden states give students and pruned models, on validation texts",
+        "python -m benchmarks.student_choices runs/demo",
+        "student_choices.jsonl",
+        instead="the sets of benchmarks.promise, one seed, some of the models and ways",
+    ),
+    Benchmark(
         "whether the loss that `auto` promises holds on test: winners over small sets",
         "python -m benchmarks.promise",
         "promise.jsonl",

@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import Any
 
 import compress
-from benchmarks.kept import RESULTS, Row, add_choice, each_once, markdown, read_last, spread
+from benchmarks.kept import RESULTS, Row, about, add_choice, each_once, markdown, read_last, spread
 from compress.steps.step import StepResult
 
 TO_THE_END = {"patience": 100}
@@ -51,7 +51,7 @@ def train(asked: Row, run: Path, threads: int) -> Row:
     metric = next(name for name in metrics if name.startswith("validation_"))
     kept = {"metric": metric.removeprefix("validation_"), "validation": metrics[metric]}
     kept |= {"divergence": best["divergence"], "steps": metrics["steps"], "best_step": metrics["best_step"]}
-    return kept | {"seconds": done.seconds}
+    return about([threads]) | kept | {"seconds": done.seconds}
 
 
 def table(rows: Sequence[Row]) -> str:
