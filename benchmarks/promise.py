@@ -1,6 +1,6 @@
 """Does the loss that `compress auto` promises hold on test? Winners over small sets of texts, drawn from real data.
 
-    python -m benchmarks.promise [--sets SET...] [--draws 3] [--hours 0.15] [--data ../shared/data] [--out runs/promise]
+    python -m benchmarks.promise [--sets SET...] [--draws 3] [--hours 0.25] [--data ../shared/data] [--out runs/promise]
                                  [--results benchmarks/results/promise.jsonl] [--threads 1]
 
 A set's teacher is trained once. Each draw takes other validation texts, 300, 600 or 1,500 of them, of those that the
@@ -172,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_choice(parser, "--sets", SETS)
     parser.add_argument("--draws", type=int, default=3, help="for each set")
-    parser.add_argument("--hours", type=float, default=0.15, help="of each search")
+    parser.add_argument("--hours", type=float, default=0.25, help="of each search")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/promise"))

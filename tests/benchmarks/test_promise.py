@@ -45,6 +45,7 @@ def small(
     search_little(monkeypatch, {"teacher-int8", "layers-1"}, full_epochs=1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_a_winner_is_found_once_and_kept_with_what_was_promised(
     tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
