@@ -78,7 +78,7 @@ def predict_file(
     Raises:
         CompressError: a path, a row or a column is not what is needed, or the disk is full.
     """
-    watch, data, out = Stopwatch(), local_path(data), local_path(out, "--out")
+    watch, data, out = Stopwatch(), local_path(data, "--data"), local_path(out, "--out")
     manifest = read_manifest(local_path(model))
     names = added_columns(manifest)
     columns = tuple(prefix + name for name in names)

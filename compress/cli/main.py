@@ -122,7 +122,7 @@ def _doctor_flags(parser: argparse.ArgumentParser) -> None:
 def _doctor(arguments: argparse.Namespace) -> None:
     from compress.doctor import examine
 
-    print_findings(examine(Path(arguments.model) if arguments.model else None), arguments.json)
+    print_findings(examine(None if arguments.model is None else local_path(arguments.model, "MODEL")), arguments.json)
 
 
 _AUTO = StepSpec(

@@ -140,7 +140,8 @@ class Settings(BaseModel):
 
     def named(self, *kinds: Names) -> dict[str, list[str]]:
         """What the settings name of these kinds, by setting."""
-        given = {name: getattr(self, name) for name in self.marked(*kinds)}
+        marked = self.marked(*kinds)
+        given = {name: getattr(self, name) for name in type(self).model_fields if name in marked}  # always in one order
         return {name: one_or_more(value) for name, value in given.items() if value is not None}
 
     def renamed(self, rename: Callable[[str], str], *kinds: Names) -> Self:

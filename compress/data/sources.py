@@ -58,7 +58,7 @@ def find_tables(config: DataConfig) -> Found:
     those of its folder ``data`` are read: so a data set of the hub is laid out, and its clone.
     """
     given: dict[SplitName, str | None] = {"train": config.train, "validation": config.validation, "test": config.test}
-    named = {split: local_path(name) for split, name in given.items() if name is not None}
+    named = {split: local_path(name, f"--{split}") for split, name in given.items() if name is not None}
     path = local_path(config.data, "--data")
     folder = _list_folder(path)
     if config.data == BBC_NEWS:

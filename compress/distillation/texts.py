@@ -33,9 +33,9 @@ def read_unlabeled(path: str, text_columns: Sequence[str], pairs: bool) -> Itera
     Raises:
         CompressError: the file cannot be opened; or, while it is read, it is malformed or has no texts.
     """
-    file = local_path(path)
+    file = local_path(path, "--unlabeled")
     suffix = file.suffix.lower()
-    if suffix in {".csv", ".tsv", ".tab", ".json"}:
+    if suffix in {".csv", ".tsv", ".json"} or (suffix == ".tab" and not pairs):  # of a pair, tabs are what is meant
         raise CompressError(f"--unlabeled {path}: {suffix} files are not read; {_ALLOWED}")
     try:
         opened = file.open("rb")  # once: it may be a pipe

@@ -111,8 +111,8 @@ def read_recipe(path: Path) -> Recipe:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         raise CompressError(f"{path}: {_explain(error)}") from None
-    steps = {name: _located(step, path.parent, recipe.earlier(name)) for name, step in recipe.steps.items()}
-    located = recipe.model_copy(update={"data": _located(recipe.data, path.parent, ()), "steps": steps})
+    steps = {name: _located(step, path, recipe.earlier(name)) for name, step in recipe.steps.items()}
+    located = recipe.model_copy(update={"data": _located(recipe.data, path, ()), "steps": steps})
     _refuse_misspelt(located, path)
     return located
 
@@ -178,11 +178,11 @@ def _explain(error: ValidationError) -> str:
             return explain(Recipe, first, place)
 
 
-def _located(settings: Settings, folder: Path, steps: Collection[str]) -> Settings:
+def _located(settings: Settings, recipe: Path, steps: Collection[str]) -> Settings:
     """Inputs that exist beside the recipe and folders to write, made independent of the working directory."""
 
     def locate(value: str, *, new: bool = False) -> str:
-        beside = local_path(folder / local_path(value)).resolve()
+        beside = local_path(recipe.parent / local_path(value, f"{recipe}:"), f"{recipe}:").resolve()
         return str(beside) if value not in steps and (new or beside.exists()) else value
 
     located = settings.renamed(locate, Names.DATA, Names.FILE, Names.MODEL)
@@ -192,9 +192,19 @@ def _located(settings: Settings, folder: Path, steps: Collection[str]) -> Settin
 def _refuse_misspelt(recipe: Recipe, path: Path) -> None:
     """A misspelt step's name would be taken for a hub id, which fails only when its turn comes, hours later."""
     for name, field, model in recipe.models():
-        near = [] if recipe.starts_afresh(name) else get_close_matches(model, recipe.earlier(name), n=1, cutoff=0.8)
-        if near and not _with_words_added(model, near[0]) and not Path(model).exists():
+        near = get_close_matches(model, recipe.earlier(name), n=1, cutoff=0.8)
+        if near and not _may_be_meant(recipe, model, near[0]) and not Path(model).exists():
             raise CompressError(f"{path}: steps.{name}.{field}: there is no step {model}; did you mean {near[0]}?")
+
+
+def _may_be_meant(recipe: Recipe, model: str, near: str) -> bool:
+    """Whether a model is known by its name though that is near a step's: steps are called after what they fine-tune."""
+    fine_tuned = {source for name, _, source in recipe.models() if recipe.starts_afresh(name)}
+    return (
+        model == near
+        or near in fine_tuned
+        or ((model in fine_tuned or "/" in model) and _with_words_added(model, near))
+    )
 
 
 def _with_words_added(*names: str) -> bool:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Self, cast, overload
@@ -24,8 +23,9 @@ from compress.task import is_multi_label, reads_pairs
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-# Read at once: enough to fill batches of like length, few enough to hold their tokens.
+# Read at once: enough to fill batches of like length, few enough to hold them and their tokens.
 _TEXTS_AT_ONCE = 1024
+_CHARACTERS_AT_ONCE = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,9 @@ class Classifier:
         return list(self.stream(texts))
 
     def stream(self, texts: Iterable[Text]) -> Iterator[Prediction]:
-        """As for many texts, lazily: a thousand are read at a time, so the memory needed is the same for any number.
+        """As for many texts, lazily: the memory needed is the same for any number.
+
+        A thousand are read at a time, fewer where they are very long.
 
         Raises:
             TextError: as for a call; what comes before is answered if it was read earlier.
@@ -158,7 +160,7 @@ class Classifier:
         self._open()  # says so where it is closed, of no texts too
         remaining = checked(texts, pairs=reads_pairs(self.task))
         answered = 0
-        while window := list(islice(remaining, _TEXTS_AT_ONCE)):
+        while window := _next_of(remaining):
             try:
                 logits = self._answers(window)
             except NotFiniteError as error:
@@ -242,3 +244,15 @@ def _executor_of(predictor: OnnxPredictor) -> "ThreadPoolExecutor | None":
     from concurrent.futures import ThreadPoolExecutor  # here, since importing it takes as long as loading a small model
 
     return ThreadPoolExecutor(predictor.instances)
+
+
+def _next_of(texts: Iterator[Text]) -> list[Text]:
+    """The texts to answer next; none when all are."""
+    found: list[Text] = []
+    characters = 0
+    for text in texts:
+        found.append(text)
+        characters += len(text) if isinstance(text, str) else sum(map(len, text))
+        if len(found) == _TEXTS_AT_ONCE or characters >= _CHARACTERS_AT_ONCE:
+            break
+    return found

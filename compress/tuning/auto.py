@@ -58,7 +58,8 @@ def auto(
     if processes() > 1:
         raise CompressError("auto: runs in one process; start it without torchrun or accelerate launch")
     folder = local_path(out, "--out")
-    inputs = [local_path(model), *(local_path(name) for names in source.sources().values() for name in names)]
+    inputs = [local_path(model, "MODEL")]
+    inputs += [local_path(name, f"--{option}") for option, names in source.sources().items() for name in names]
     check_folder(folder, tuple(inputs))
     growing = growing_folder(folder, "search", SEARCH, state_is_worth_keeping=True)
     with growing, torch_threads(config.threads):

@@ -13,7 +13,7 @@ from compress.benchmark.report.page import write_report
 from compress.benchmark.report.recommend import gains
 from compress.clock import Stopwatch, in_words
 from compress.config import BenchConfig
-from compress.durable import remove, write_whole
+from compress.durable import write_whole
 from compress.errors import CompressError
 from compress.folder import BEST, read_manifest, write_manifest
 from compress.new_folder import new_folder
@@ -26,7 +26,7 @@ from compress.tuning.candidates import Steps
 from compress.tuning.cascades import steps_of
 from compress.tuning.goals import Figures, Goals
 from compress.tuning.ground import Ground
-from compress.tuning.memory import GONE
+from compress.tuning.memory import GONE, take_away
 from compress.tuning.planner import Planner
 from compress.tuning.promise import Promise, promise_of
 from compress.tuning.tries import Try, best, figures, front
@@ -60,7 +60,7 @@ class Ending:
             self._write_winner(chosen, found, metrics, watch)
         else:  # nor is one of an earlier search left
             (ground.folder / RECIPE).unlink(missing_ok=True)
-            remove(ground.folder / BEST)
+            take_away(ground.folder / BEST)
         self._report(chosen, found, missed if chosen else found, partial=partial)
         if missed:
             say(f"auto: {missed}")
@@ -180,7 +180,7 @@ def write_front(source: Path, out: Path, names: Sequence[str]) -> None:
             shutil.copytree(source / name, folder, dirs_exist_ok=True)
     for path in list(out.glob("*")):  # only now: what fails before takes no model away
         if path.is_dir() and path.name not in names:
-            remove(path)
+            take_away(path)
 
 
 def _write_best(made: Path, out: Path, found: str, entry: Mapping[str, Any]) -> None:

@@ -38,9 +38,16 @@ def _empty(out: Path) -> None:
     write_whole(out / SEARCH, json.dumps(asdict(_State())))
     for path in out.iterdir():
         if path.is_dir() and not path.is_symlink():
-            remove(path)
+            take_away(path)
         elif path.name not in (LOCK, SEARCH):
             path.unlink()
+
+
+def take_away(folder: Path) -> None:
+    """Delete it, or refuse to go on beside what is left of it."""
+    remove(folder)
+    if folder.exists():
+        raise CompressError(f"{folder}: cannot be deleted; delete it, or choose another --out")
 
 
 @dataclass(frozen=True)

@@ -53,5 +53,5 @@ def test_sources_are_what_the_settings_name() -> None:
         "unlabeled": ["u.txt"],
     }
     data = DataConfig(data="d.csv", test="t.csv", label=["topic"], text=["body"])
-    assert data.sources() == {"data": ["d.csv"], "test": ["t.csv"]}
+    assert list(data.sources().items()) == [("data", ["d.csv"]), ("test", ["t.csv"])]  # a run knows its data by them
     assert data.named(Names.COLUMN) == {"text": ["body"], "label": ["topic"]}

@@ -277,6 +277,18 @@ def test_a_stream_reads_no_more_than_it_needs(classifier: Classifier) -> None:
         assert answer.score == pytest.approx(expected[number % len(TEXTS)].score, abs=1e-4)
 
 
+def test_of_very_long_texts_a_stream_reads_few_ahead(classifier: Classifier) -> None:
+    read: list[int] = []
+
+    def endless() -> Iterator[str]:
+        for number in itertools.count():
+            read.append(number)
+            yield "good film " * 300_000
+
+    assert next(classifier.stream(endless())).label == classifier("good film " * 1_000).label
+    assert len(read) <= 4
+
+
 def test_positions_count_over_all_that_was_read(classifier: Classifier) -> None:
     with pytest.raises(TypeError, match=r"texts\[2500\] must be a str, got None"):
         classifier([*["good"] * 2500, None])  # type: ignore[list-item]
