@@ -62,7 +62,7 @@ def test_tables_of_distances_are_int8_in_int8_files_and_answers_stay_near() -> N
 
 def test_a_folder_with_spm_model_alone_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As microsoft/deberta-v3-base is published."""
-    monkeypatch.setattr("compress.modeling.model_folder.find_spec", lambda _: None)  # also where it is installed
+    monkeypatch.setattr("compress.modeling.model_folder.is_installed", lambda _: False)  # also where it is installed
     make_model(DEBERTA).save_pretrained(tmp_path)
     (tmp_path / "spm.model").write_bytes(b"pieces")
     with pytest.raises(
