@@ -34,7 +34,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts of values from ``-reach`` to ``reach`` in bins of equal width.
+    """Counts of values from ``-reach`` to below ``reach`` in bins of equal width.
 
     ``reach`` is a power of two and doubles when a larger value comes: two bins become one, and no count is lost.
     """
@@ -48,7 +48,7 @@ class Histogram:
         """This one and ``values``, of any shape."""
         low, high = min(self.low, float(values.min())), max(self.high, float(values.max()))
         counts, reach = self.counts, self.reach
-        while reach < max(-low, high):
+        while reach < -low or reach <= high:
             counts, reach = np.pad(counts.reshape(-1, 2).sum(axis=1), BINS // 4), 2 * reach
         places = np.floor(values.ravel() * np.float32(BINS // 2 / reach)).astype(np.int64) + BINS // 2
         return Histogram(counts + np.bincount(places.clip(0, BINS - 1), minlength=BINS), reach, low, high)
