@@ -19,7 +19,7 @@ def gathered(*parts: np.ndarray) -> Histogram:
 
 
 @given(parts=st.lists(VALUES, min_size=1, max_size=5))
-@example(parts=[np.float32([8192]), np.float32([8200])])  # a power of two, as the ends are
+@example(parts=[np.full(1, 8192.0, np.float32), np.full(1, 8200.0, np.float32)])  # a power of two, as the ends are
 @settings(max_examples=50, deadline=None)
 def test_a_histogram_counts_every_value_whatever_came_first(parts: list[np.ndarray]) -> None:
     histogram, values = gathered(*parts), np.concatenate(parts)
