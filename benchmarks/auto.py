@@ -21,7 +21,7 @@ import numpy as np
 
 import compress
 from benchmarks.distillation import METRICS, TEACHERS
-from benchmarks.kept import RESULTS, Row, add_choice, each_once, markdown, read_last
+from benchmarks.kept import RESULTS, Row, add_choice, each_once, markdown, need_folders, read_last
 from compress.benchmark.report.speedup import answer_ms, average_of
 
 
@@ -142,6 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS / "auto.jsonl")
     parser.add_argument("--threads", type=int)
     given = parser.parse_args(arguments)
+    need_folders(parser, (given.data / name for name in given.sets))
     wanted = [
         {"set": name, "max_drop": drop, "hours": hours, "seed": int(seed)}
         for name, drop, hours, seed in product(given.sets, given.drops, given.hours, given.seeds)

@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import Any
 
 import compress
-from benchmarks.kept import RESULTS, about, add_choice, markdown, read, spread, write
+from benchmarks.kept import RESULTS, about, add_choice, markdown, need_folders, read, spread, write
 from compress.benchmark.rows import Row, open_row
 from compress.config import DataConfig
 from compress.data import Dataset
@@ -120,9 +120,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/distillation"))
     parser.add_argument("--threads", type=int)
     given = parser.parse_args()
-    for name in given.sets:
-        if not (given.data / name).is_dir():
-            parser.error(f"--data {given.data}: has no folder {name}")
+    need_folders(parser, (given.data / name for name in given.sets))
     for name in given.sets:
         measure(name, given.data / name, given.out / name, given.threads)
     print(table({path: read(path) for path in sorted(KEPT.glob("*.json"))}), end="")

@@ -52,6 +52,12 @@ def add_choice(parser: argparse.ArgumentParser, flag: str, known: Iterable[str])
     parser.add_argument(flag, nargs="+", choices=names, default=names, metavar="NAME", help="; ".join(names))
 
 
+def need_folders(parser: argparse.ArgumentParser, folders: Iterable[Path]) -> None:
+    """Refuse what is not there before anything is done, and no line about it is kept."""
+    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
+        parser.error(f"{', '.join(missing)}: no such folder; give others")
+
+
 def about(
     threads: list[int], *, model: Path | None = None, beside: str | None = None, packages: Iterable[str] = ()
 ) -> Row:

@@ -25,7 +25,7 @@ import numpy as np
 
 import compress
 from benchmarks.auto import figures, held, how_many_held, promised, with_interval
-from benchmarks.kept import RESULTS, Row, add_choice, each_once, markdown, read_last
+from benchmarks.kept import RESULTS, Row, add_choice, each_once, markdown, need_folders, read_last
 from compress.config import DataConfig
 from compress.data import Dataset, Split, Task, write_dataset
 from compress.data.read import read_dataset
@@ -175,6 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/promise"))
     parser.add_argument("--results", type=Path, default=RESULTS / "promise.jsonl")
     given = parser.parse_args(arguments)
+    need_folders(parser, (given.data / name for name in given.sets))
     wanted = [
         {"set": name, "draw": draw, "hours": given.hours} for draw, name in product(range(given.draws), given.sets)
     ]

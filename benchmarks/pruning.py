@@ -27,7 +27,7 @@ import torch
 
 import compress
 from benchmarks.distillation import METRICS, TEACHERS, TO_THE_END, row
-from benchmarks.kept import RESULTS, about, add_choice, markdown, now, read, spread, write
+from benchmarks.kept import RESULTS, about, add_choice, markdown, need_folders, now, read, spread, write
 from compress.config import DataConfig, PruneConfig
 from compress.data import Dataset
 from compress.data.read import read_dataset
@@ -246,6 +246,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=lambda value: [int(one) for one in value.split(",")], default=SEEDS)
     parser.add_argument("--threads", type=int, default=usable_cpus())
     given = parser.parse_args()
+    need_folders(parser, (given.data / name for name in given.sets))
     for name in given.sets:
         {"make": make_all, "measure": measure}[given.action](name, given.data / name, given)
     if given.action == "measure":

@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kept import Row, about, add_choice, read_lines
+from benchmarks.kept import Row, about, add_choice, need_folders, read_lines
 from compress.clock import Stopwatch
 from compress.formatting import metric_name, percent
 
@@ -94,8 +94,7 @@ def parse(
     if device is not None:
         parser.add_argument("--device", default=device, help="that trains: auto, cpu, cuda")
     given = parser.parse_args()
-    if missing := [name for name in given.sets if not (given.data / name).is_dir()]:
-        parser.error(f"--data {given.data}: has no folder {', '.join(missing)}; name others with --sets")
+    need_folders(parser, (given.data / name for name in given.sets))
     return given
 
 

@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import Any
 
 import compress
-from benchmarks.kept import RESULTS, Row, about, add_choice, each_once, markdown, read_last, spread
+from benchmarks.kept import RESULTS, Row, about, add_choice, each_once, markdown, need_folders, read_last, spread
 from compress.steps.step import StepResult
 
 TO_THE_END = {"patience": 100}
@@ -92,6 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS / "student_choices.jsonl")
     given = parser.parse_args(arguments)
+    need_folders(parser, (run / part for run in given.runs for part in ("teacher", "data")))
     folders = {run.name: run for run in given.runs}
     asked = wanted(given.runs, given.models, given.ways, given.seeds)
     whole = each_once(given.results, asked, lambda one: train(one, folders[one["set"]], given.threads))

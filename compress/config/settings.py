@@ -133,15 +133,14 @@ class Settings(BaseModel):
             raise CompressError(explain(cls, first, first["loc"])) from None
 
     @classmethod
-    def marked(cls, *marks: Names | Effect) -> set[str]:
-        """The settings with any of these marks, by name."""
+    def marked(cls, *marks: Names | Effect) -> list[str]:
+        """The settings with any of these marks, by name, in their order: a run knows its data by what they name."""
         fields = cls.model_fields.items()
-        return {name for name, field in fields if any(mark in marks for mark in field.metadata)}
+        return [name for name, field in fields if any(mark in marks for mark in field.metadata)]
 
     def named(self, *kinds: Names) -> dict[str, list[str]]:
         """What the settings name of these kinds, by setting."""
-        marked = self.marked(*kinds)
-        given = {name: getattr(self, name) for name in type(self).model_fields if name in marked}  # always in one order
+        given = {name: getattr(self, name) for name in self.marked(*kinds)}
         return {name: one_or_more(value) for name, value in given.items() if value is not None}
 
     def renamed(self, rename: Callable[[str], str], *kinds: Names) -> Self:
@@ -156,7 +155,7 @@ class Settings(BaseModel):
 
     def without_effect(self) -> set[str]:
         """The settings that the step's result does not depend on, by name."""
-        return self.marked(Effect.NONE)
+        return set(self.marked(Effect.NONE))
 
 
 class DataConfig(Settings):

@@ -41,3 +41,15 @@ def test_a_cell_is_the_mean_over_seeds_in_points_with_the_divergence() -> None:
     row = {"set": "one", "model": "3 layers", "way": way, "validation": 0.9, "divergence": 0.1, "seed": 0}
     *_, line = student_choices.table([row, row | {"validation": 0.92, "divergence": 0.3, "seed": 1}]).splitlines()
     assert line == "| one | 3 layers | 2 | 91.0 ± 1.4, 0.200 |"
+
+
+def test_a_folder_without_a_teacher_is_refused_and_nothing_is_kept(
+    few_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, kept = tmp_path / "run", tmp_path / "kept.jsonl"
+    run.mkdir()
+    (run / "data").symlink_to(few_data)
+    with pytest.raises(SystemExit):
+        student_choices.main([str(run), "--results", str(kept)])
+    assert f"{run / 'teacher'}: no such folder; give others" in capsys.readouterr().err
+    assert not kept.exists()
