@@ -14,6 +14,7 @@ from statistics import fmean, stdev
 from typing import Any, NoReturn
 
 from compress.clock import Stopwatch, in_words
+from compress.durable import write_whole
 from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.machine import describe_machine, package_versions
@@ -107,7 +108,7 @@ def as_json(document: Mapping[str, Any]) -> str:
 def write(path: Path, document: Mapping[str, Any]) -> None:
     """Keep a result."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(as_json(document), encoding="utf-8")
+    write_whole(path, as_json(document))
 
 
 def read(path: Path) -> Any:
@@ -131,7 +132,8 @@ def each_once(results: Path, wanted: Iterable[Row], find: Callable[[Row], Row]) 
 
     A line says first what was asked. One that failed has the reason, and is tried again the next time.
     """
-    left = [asked for asked in wanted if not _is_there(asked, results)]
+    there = [row for row in read_lines(results) if "failed" not in row]
+    left = [asked for asked in wanted if not any(asked.items() <= row.items() for row in there)]
     failed, watch = False, Stopwatch()
     for done, asked in enumerate(left, start=1):
         say(", ".join(f"{key} {value}" for key, value in asked.items()))
@@ -147,10 +149,6 @@ def each_once(results: Path, wanted: Iterable[Row], find: Callable[[Row], Row]) 
         left_s = watch.seconds / done * (len(left) - done)
         say(f"{done} of {len(left)} done; about {in_words(left_s)} left")
     return not failed
-
-
-def _is_there(asked: Row, results: Path) -> bool:
-    return any(asked.items() <= row.items() and "failed" not in row for row in read_last(results, asked))
 
 
 def markdown(lines: Iterable[Iterable[object]], words: int = 1) -> str:

@@ -18,10 +18,10 @@ from statistics import fmean
 from typing import Any
 
 import compress
+from benchmarks.distillation import TO_THE_END
 from benchmarks.kept import RESULTS, Row, about, add_choice, each_once, markdown, need_folders, read_last, spread
 from compress.steps.step import StepResult
 
-TO_THE_END = {"patience": 100}
 MODELS: dict[str, tuple[Callable[..., StepResult], dict[str, Any]]] = {
     "3 layers": (compress.distill, {"layers": 3}),
     "2 layers": (compress.distill, {"layers": 2}),

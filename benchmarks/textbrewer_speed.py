@@ -32,7 +32,7 @@ from statistics import median
 from typing import Any, Self
 
 from benchmarks import beside
-from benchmarks.kept import RESULTS, about, as_json
+from benchmarks.kept import RESULTS, about, write
 from benchmarks.peers.environments import python_of
 from compress.clock import Stopwatch, in_words
 from compress.machine import usable_cpus
@@ -219,7 +219,7 @@ def main() -> None:
                 "rows": summarise(rounds),
                 "rounds": [[asdict(turn) for turn in turns] for turns in rounds],
             }
-            partial.write_text(as_json(document), encoding="utf-8")
+            write(partial, document)
             print(f"round {number + 1} of {given.rounds}, {in_words(watch.seconds)}", file=sys.stderr)
     partial.replace(given.out)
     print(beside.distillation(document), end="")

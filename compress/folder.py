@@ -63,6 +63,11 @@ class Manifest:
         return (self.decision or {}).get("hand_on_below")
 
     @property
+    def is_cascade(self) -> bool:
+        """Whether the folder holds two models, of which the large one answers what the small one is unsure of."""
+        return self.hand_on_below is not None
+
+    @property
     def names(self) -> frozenset[str]:
         """Of the files that are part of the model, the only ones that may be opened."""
         return frozenset(file.name for file in self.files)
@@ -108,7 +113,7 @@ def read_part(folder: Path, whole: Manifest, name: str) -> Manifest:
 
 def refuse_cascade(folder: Path, manifest: Manifest) -> None:
     """Refuse the folder of a cascade where one model is needed."""
-    if manifest.hand_on_below is not None:
+    if manifest.is_cascade:
         raise CompressError(
             f"{folder}: is a cascade, two models in one; give one of them: {folder / SMALL} or {folder / LARGE}"
         )

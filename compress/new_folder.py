@@ -15,7 +15,7 @@ from pathlib import Path
 
 from compress.durable import partial_of, put_in_place, remove, sync, told_in_one_line
 from compress.errors import CompressError
-from compress.folder import MANIFEST
+from compress.folder import MANIFEST, SEARCH
 from compress.locks import LockedError, locked
 from compress.replacement import between_renames, set_aside
 
@@ -24,7 +24,7 @@ OUR_MARKS = {
     MANIFEST: {"format_version", "files"},
     "dataset.json": {"task", "rows"},
     "results.json": {"machine", "models"},
-    "search.json": {"about", "tries"},
+    SEARCH: {"about", "tries"},
 }
 LOCK = ".lock"  # in a folder that grows
 

@@ -15,7 +15,7 @@ from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.runner import run_parts
 from benchmarks.gpu.setting import setting_for
 from benchmarks.gpu.table import goals, table
-from benchmarks.kept import RESULTS, about, as_json
+from benchmarks.kept import RESULTS, about, write
 from compress.machine import usable_cpus
 
 
@@ -43,7 +43,7 @@ def main() -> None:
         def report(name: str, outcome: dict[str, Any]) -> None:
             document["parts"][name] = outcome
             document["goals"] = goals(document)
-            write_whole(out, document)
+            write(out, document)
             reason = f": {outcome['reason']}" if "reason" in outcome else ""
             print(f"{name}: {outcome['status']}, {len(outcome['rows'])} rows, {outcome.get('seconds', 0)} s{reason}")
 
@@ -60,14 +60,6 @@ def earlier_parts(path: Path, card: str | None) -> dict[str, Any]:
     if earlier["machine"]["gpu"] != card:
         raise SystemExit(f"{path}: is of another card, {earlier['machine']['gpu']}, not {card}; give another --out")
     return {name: {"created": earlier["created"]} | part for name, part in earlier["parts"].items()}
-
-
-def write_whole(path: Path, document: dict[str, Any]) -> None:
-    """Write ``document`` so that the file is never half there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(as_json(document), encoding="utf-8")
-    partial.replace(path)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from compress.durable import parse_json
 from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.families.family import PRUNED
-from compress.folder import Manifest, peek, read_manifest
+from compress.folder import peek, read_manifest
 from compress.machine import is_installed
 from compress.paths import may_be_hub_id
 from compress.runtime.graph_file import graphs_of
@@ -52,7 +52,7 @@ def open_row(row: Row, threads: int) -> MeasuredPredictor:
 
         return OpenVinoPredictor(row.path, threads)
     if engine == "onnxruntime":
-        return _open_onnx(row, threads, cascade=_is_cascade(manifest))
+        return _open_onnx(row, threads, cascade=manifest is not None and manifest.is_cascade)
     if "varlen" in options:
         from compress.benchmark.backends.varlen_backend import open_varlen
 
@@ -81,10 +81,6 @@ def _open_onnx(row: Row, threads: int, *, cascade: bool) -> MeasuredPredictor:
 def gpu_graph(folder: Path) -> Path | None:
     """The ONNX folder's graph for a GPU, which is any but int8; None where it has none."""
     return next((graph for precision, graph in graphs_of(folder).items() if precision != "int8"), None)
-
-
-def _is_cascade(manifest: Manifest | None) -> bool:
-    return manifest is not None and manifest.hand_on_below is not None
 
 
 def unique_names(models: Sequence[Path]) -> dict[str, Path]:
@@ -147,7 +143,7 @@ def _rows_of(path: Path, config: "BenchConfig") -> list[Row] | str:
     kind = "onnx" if foreign else manifest.kind if manifest else "torch"
     if kind not in _WITH_ARTICLE:
         return f"it is laid out for others ({kind}); give the ONNX folder that it was made from"
-    cascade = _is_cascade(manifest)
+    cascade = manifest is not None and manifest.is_cascade
     of_onnx = ("onnxruntime",) if foreign or cascade else ("onnxruntime", "openvino")
     engines = ("torch",) if kind == "torch" else of_onnx
     if config.device == "cuda":

@@ -43,11 +43,11 @@ class Delimited(LinesFile[list[str]]):
         self._separator = told[1] if told else separator_of(named, usual)
         self._quoted = self._separator != "\t" or has_quoting(self._lines)
         self._spaced = self._quoted and has_blanks_before_quotes(self._lines, self._separator)
-        _, self._head, names = next(self._records(), (0, "", []))
+        number, self._head, names = next(self._records(), (0, "", []))
         if not names:
             raise CompressError(f"{path}: the file is empty; it needs a line of column names, then rows")
-        refuse_duplicates(f"{path}, line 1", [name for name in names if name.strip()])
-        refuse_clash(f"{path}, line 1", names, added)
+        refuse_duplicates(f"{path}, line {number}", [name for name in names if name.strip()])
+        refuse_clash(f"{path}, line {number}", names, added)
         self.names = tuple(names)
         self._quotes_all = _without_end(self._head) == self._joined(names, csv.QUOTE_ALL)
 

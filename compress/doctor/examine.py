@@ -90,7 +90,7 @@ def _speed(folder: Path, manifest: Manifest) -> list[Finding]:
                 "serving", f"a PyTorch model; make one to serve with: compress quantize {folder} --data D --out DIR"
             )
         ]
-    if manifest.hand_on_below is not None:
+    if manifest.is_cascade:
         return [_cascade(folder)]
     from compress.runtime.graph_file import choose_graph
     from compress.runtime.session import OnnxPredictor

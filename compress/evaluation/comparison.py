@@ -52,6 +52,12 @@ class Agreement(Change):
         """Points lost against the parent; below 0 where it gained."""
         return 100 * (self.parent - self.quantized)
 
+    @property
+    def drop_points_ci95(self) -> Interval:
+        """Their 95% interval."""
+        low, high = self.ci95
+        return 0.0 - 100 * high, 0.0 - 100 * low  # never -0.0
+
     def is_within(self, max_drop: float) -> bool:
         """Whether it lost no more than ``max_drop`` points."""
         return is_within(self.drop_points, max_drop)

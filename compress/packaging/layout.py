@@ -73,7 +73,7 @@ def set_decision(folder: Path, decision: Mapping[str, Any] | None) -> None:
 
 def finish_onnx_folder(folder: Path, name: str, manifest: Manifest) -> Manifest:
     """The model card under the folder's final ``name``, then the manifest, last."""
-    card = cascade_card(name, manifest) if manifest.hand_on_below is not None else _card(folder, name, manifest)
+    card = cascade_card(name, manifest) if manifest.is_cascade else _card(folder, name, manifest)
     (folder / "README.md").write_text(card, encoding="utf-8")
     return write_manifest(folder, manifest)
 
@@ -95,7 +95,7 @@ def _truncation_side(folder: Path) -> str:
 
 def single_file(parent: Path, manifest: Manifest, folder: Path) -> Path:
     """One ONNX file, the tokenizer inside; of a cascade, both networks."""
-    if manifest.hand_on_below is None:
+    if not manifest.is_cascade:
         network, home = onnx.load(graph_to_lay_out(parent)), parent
     else:
         network, home = joined_network(parent, manifest), parent / LARGE
@@ -191,7 +191,7 @@ def with_tokenizer(network: onnx.ModelProto, tokenizer: Tokenizer, manifest: Man
     model = model_of(outer.graph("bert-classifier-of-texts", reads, answers), DOMAIN, *others)
     about = {"task": manifest.task, "labels": json.dumps(manifest.labels, ensure_ascii=False)}
     limits = {"max_length": str(manifest.max_length), "truncation_side": side_of(tokenizer)}
-    left_to_the_client = manifest.decision is not None and manifest.hand_on_below is None  # the graph hands on itself
+    left_to_the_client = manifest.decision is not None and not manifest.is_cascade  # the graph hands on itself
     decision = {DECISION: json.dumps(manifest.decision, ensure_ascii=False)} if left_to_the_client else {}
     helper.set_model_props(model, about | limits | decision)
     return model

@@ -229,7 +229,7 @@ def load(
     place = local_path(folder)
 
     def opened(manifest: Manifest) -> Classifier:
-        if manifest.hand_on_below is None:
+        if not manifest.is_cascade:
             return Classifier(OnnxPredictor.of(place, manifest, threads, instances), batch_tokens)
         from compress.runtime.cascade import open_cascade  # here, since it is made of two classifiers
 

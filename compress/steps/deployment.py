@@ -217,11 +217,11 @@ def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
                 f"{model}: reads long texts by {reads.mode}, and as {layout} only their beginning would be read; serve "
                 "its ONNX folder, or train with --long-texts head"
             )
-        if manifest.hand_on_below is None:  # a cascade's models have answered validation texts
+        if not manifest.is_cascade:  # a cascade's models have answered validation texts
             predictor = OnnxPredictor.of_graph(parent, manifest, graph_to_lay_out(parent), job.threads)
             check_answers(predictor, f"export: {model}")
         graph = PACKAGES[layout](parent, manifest, job.folder)
-    if manifest.hand_on_below is not None:
+    if manifest.is_cascade:
         manifest = replace(manifest, decision=None)  # the file decides by itself
     return job.save_onnx(manifest, {"bytes": graph.stat().st_size}, manifest.digest, str(model), kind=layout)
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -182,7 +181,7 @@ def step(
         raise CompressError(f"{config.command}: runs in one process; start it without torchrun or accelerate launch")
     if isinstance(config, TrainingConfig):
         _check_tracker(config.track)
-    sources = tuple(map(local_path, (*inputs, *chain(*config.sources().values()))))
+    sources = (*map(local_path, inputs), *source_paths(config))
     threads = torch_threads(config.threads) if isinstance(config, ThreadsConfig) else nullcontext()
     with _folder(place, overwrite, sources, temporary=_is_dry_run(config) or not is_main_process()) as folder, threads:
         yield Job(config, folder, place, watch)
@@ -200,6 +199,12 @@ def split_settings(settings: Mapping[str, Any], data: str | Path) -> tuple[DataC
     return source, {name: value for name, value in settings.items() if name not in of_data}
 
 
+def source_paths(config: Settings) -> list[Path]:
+    """All that the settings name to read, as paths; a name that no path can have is refused by its flag."""
+    flags = {name: f"--{name.replace('_', '-')}" for name in config.sources()}
+    return [local_path(value, flags[name]) for name, values in config.sources().items() for value in values]
+
+
 @contextmanager
 def data_step(
     kind: type[Config],
@@ -211,8 +216,7 @@ def data_step(
 ) -> Iterator[DataJob[Config]]:
     """A job with data: ``settings`` may hold those of the data too (``text``, ``label``, ...)."""
     source, own = split_settings(settings, data)
-    files = [local_path(name, f"--{setting}") for setting, names in source.sources().items() for name in names]
-    with step(kind, own, out, overwrite, (*inputs, *files)) as job:
+    with step(kind, own, out, overwrite, (*inputs, *source_paths(source))) as job:
         yield DataJob(job.config, job.folder, job.out, job.watch, source)
 
 

@@ -18,7 +18,7 @@ from compress.machine import processes, torch_threads
 from compress.new_folder import growing_folder
 from compress.paths import local_path
 from compress.progress import quietly, say
-from compress.steps.step import StepResult, split_settings
+from compress.steps.step import StepResult, source_paths, split_settings
 from compress.tuning.candidates import Candidate
 from compress.tuning.cascades import Pair, join, most_pairs, pairs
 from compress.tuning.ending import Ending
@@ -58,9 +58,7 @@ def auto(
     if processes() > 1:
         raise CompressError("auto: runs in one process; start it without torchrun or accelerate launch")
     folder = local_path(out, "--out")
-    inputs = [local_path(model, "MODEL")]
-    inputs += [local_path(name, f"--{option}") for option, names in source.sources().items() for name in names]
-    check_folder(folder, tuple(inputs))
+    check_folder(folder, (local_path(model, "MODEL"), *source_paths(source)))
     growing = growing_folder(folder, "search", SEARCH, state_is_worth_keeping=True)
     with growing, torch_threads(config.threads):
         return _auto(Ground.of(str(model), source, config, folder, forget=overwrite))

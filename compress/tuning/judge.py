@@ -22,6 +22,7 @@ from compress.errors import CompressError
 from compress.evaluation.balance import measure_balance
 from compress.evaluation.comparison import compare_logits
 from compress.evaluation.metrics import measure_accuracy, positive_column, predictions, truth
+from compress.formatting import metric_name
 from compress.progress import quietly, say
 from compress.runtime.predictor import Logits
 from compress.tuning.candidates import ITSELF
@@ -93,7 +94,7 @@ def _check_teacher(ground: Ground) -> None:
     if len(texts) < _FEW_TEXTS:
         low, high = (100 * bound for bound in found.ci95)
         say(
-            f"auto: there are only {len(texts)} validation texts: the teacher's {ground.metric.replace('_', '-')} of "
+            f"auto: there are only {len(texts)} validation texts: the teacher's {metric_name(ground.metric)} of "
             f"{found.value:.1%} has the 95% interval {low:.1f} to {high:.1f}%, and losses are known no better"
         )
 
@@ -114,13 +115,12 @@ def judged(ground: Ground, folder: Path, about: Try) -> Try:
     answers, positive = predictions(task, other.logits), positive_column(labels)
     right = truth(targets, len(labels))
     accuracy = measure_accuracy(ground.metric, answers, right, seed=0, positive=positive)
-    low, high = change.ci95
     return replace(
         about,
         value=change.quantized,
         value_ci95=accuracy.ci95,
         loss=change.drop_points,
-        loss_ci95=(0.0 - 100 * high, 0.0 - 100 * low),
+        loss_ci95=change.drop_points_ci95,
         agreement=change.agreement,
         ms=other.ms * scale,
         ms_ci95=(other.ms_ci95[0] * scale, other.ms_ci95[1] * scale),

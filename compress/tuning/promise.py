@@ -88,8 +88,7 @@ def promise_of(
 ) -> Promise:
     """From the logits of both on the held-back texts, ``[n, labels]``, with columns in the order of ``labels``."""
     change = compare_logits(metric, task, labels, teacher, model, held.targets(labels, task))
-    low, high = change.ci95
-    return Promise(len(held), change.drop_points, (0.0 - 100 * high, 0.0 - 100 * low), change.agreement, test_texts)
+    return Promise(len(held), change.drop_points, change.drop_points_ci95, change.agreement, test_texts)
 
 
 def _shown(points: float) -> str:

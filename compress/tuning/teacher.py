@@ -11,6 +11,7 @@ from compress.config import DistillConfig, PruneConfig
 from compress.data import Dataset, Split
 from compress.errors import CompressError
 from compress.families.view import EncoderView
+from compress.formatting import metric_name
 from compress.latency.deployment import deployment_of
 from compress.latency.table import expected_seconds, latency_table, models_to_time
 from compress.machine import choose_precision, torch_device
@@ -145,7 +146,7 @@ def check_better_than_a_constant(name: str, metric: str, value: float, always: f
     """Refuse a teacher that has learned nothing: a student could only learn that from it."""
     if value <= always:
         raise CompressError(
-            f"{name}: its {metric.replace('_', '-')} of {value:.1%} on validation is no better than that of always "
+            f"{name}: its {metric_name(metric)} of {value:.1%} on validation is no better than that of always "
             f"answering {answer}, which is {always:.1%}; train it longer, or look at the data"
         )
 

@@ -354,6 +354,7 @@ def test_a_file_that_changes_meanwhile_is_refused(classifier: Classifier, tiny_i
     ("name", "content", "flags", "words"),
     [
         ("d.csv", "text,label\na,x\n", (), ('"label"', "--prefix predicted_")),
+        ("d.csv", "\n\ntext,label\na,x\n", (), ("line 3", '"label"')),
         ("d.jsonl", '{"text": "a"}\n{"text": "a", "score": 1}\n', (), ("line 2", '"score"', "--prefix")),
         ("d.csv", "a,b\na,x\n", (), ("no column has a usual name", "--text")),
         ("d.csv", "a,b\na,x\n", ("--text", "c"), ('no column "c"', '"a"')),
