@@ -62,7 +62,8 @@ def workplace(tmp_path: Path, tiny_encoder: Path, tiny_data: Path, monkeypatch: 
     (tmp_path / "more.txt").write_text("\n".join(more) + "\n", encoding="utf-8")
     answers = (json.dumps({"text": row["text"], "answer": row["label"]}) for row in rows)
     (tmp_path / "answers.jsonl").write_text("\n".join(answers) + "\n", encoding="utf-8")
-    (tmp_path / "bert-base-uncased").symlink_to(tiny_encoder)
+    for model in ("bert-base-uncased", "small-bert"):
+        (tmp_path / model).symlink_to(tiny_encoder)
     (recipe,) = RECIPE.findall("".join(path.read_text(encoding="utf-8") for path in DOCUMENTS))
     for words, quicker in QUICKER_RECIPE.items():
         assert words in recipe

@@ -27,7 +27,7 @@ class AutoConfig(ThreadsConfig):
     )
     max_megabytes: float | None = setting(None, "size of the int8 model in MB (a million bytes)", gt=0)
     hours: float | None = setting(
-        None, "time that the search may take; default: what it needs, which is told at the start", gt=0, le=1000
+        None, "time that the search may take; default: what it needs, which it prints at the start", gt=0, le=1000
     )
     metric: Metric | None = setting(
         None,

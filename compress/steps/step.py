@@ -257,5 +257,6 @@ def check_labels(model: "Checkpoint | Manifest", dataset: Dataset, name: str) ->
         raise CompressError(
             f"{name}: its labels are not the data's; only the model has {some(lacking) or 'none'}, "
             f"only the data has {some(unknown) or 'none'}; "
-            "give the data it was trained on, or name the columns with --text and --label"
+            "give the data it was trained on, name the columns with --text and --label, or write the data's names into "
+            "id2label and label2id of the model's config.json"
         )
