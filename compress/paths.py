@@ -16,21 +16,23 @@ def local_path(name: str | Path, option: str = "") -> Path:
     What is refused is called by the ``option`` that gave it, such as ``--out``.
 
     Raises:
-        CompressError: there is no such user, or no file can have this name.
+        CompressError: there is no such user, no file can have this name, or this user may not enter the folder.
     """
     try:
-        os.lstat(name)
-        possible = True
-    except ValueError:  # it holds a NUL, or what UTF-8 cannot hold
-        possible = False
-    except OSError as error:
-        possible = name != "" and error.errno != errno.ENAMETOOLONG  # Path("") would be the working folder
-    if not possible:
-        raise CompressError(f"{option} {str(name)!a:.200}: no file can have this name; give another".lstrip())
-    try:
-        return Path(name).expanduser()
+        path = Path(name).expanduser()
+        os.lstat(path / "_")  # which needs the right to search the folder
     except RuntimeError:
         raise CompressError(f"{name}: there is no such user's home folder here; give the whole path") from None
+    except PermissionError as error:
+        advice = "give this user the right to enter this folder and those above it"
+        raise CompressError(f"{option} {name}: {error.strerror}; {advice}".lstrip()) from None
+    except (ValueError, OSError) as error:  # ValueError: it holds a NUL, or what UTF-8 cannot hold
+        possible = isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG
+    else:
+        possible = True
+    if not possible or name == "":  # Path("") would be the working folder
+        raise CompressError(f"{option} {str(name)!a:.200}: no file can have this name; give another".lstrip())
+    return path
 
 
 def may_be_hub_id(name: str) -> bool:

@@ -1,5 +1,6 @@
 """What is taken for an id of the hub, and what for a path."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,23 @@ def test_an_empty_name_is_no_path() -> None:
     """As a variable of the shell that is not set; Python would take it for the folder that it runs in."""
     with pytest.raises(CompressError, match=r"^--data '': no file can have this name"):
         local_path("", "--data")
+
+
+@pytest.mark.parametrize("inner", [".", "model", "model/config.json"])
+def test_a_folder_that_may_not_be_entered_is_refused(inner: str, tmp_path: Path) -> None:
+    """In a process that is not root's, which may enter any."""
+    tmp_path.chmod(0o711)
+    for name, mode in (("private", 0o600), ("public", 0o711)):
+        (tmp_path / name).mkdir(mode=mode)
+    if (child := os.fork()) == 0:
+        os.chdir(tmp_path)  # whose own parents may be root's alone
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        try:
+            local_path(Path("public") / inner, "--out")
+            local_path(Path("private") / inner, "--out")
+        except CompressError as error:
+            said = str(error)
+            os._exit(0 if said.startswith("--out private") and "Permission denied; give this user" in said else 1)
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0

@@ -192,12 +192,14 @@ def answer_of(predictor: MeasuredPredictor) -> Callable[[Text], object]:
 def serve_arrivals(arrivals_s: Times, answer: Callable[[int], None]) -> tuple[Times, float]:
     """Answer each arrival in order, none before its time, until all are answered or twice their time has passed.
 
+    The first is answered in any case.
+
     Returns milliseconds from arrival to answer of each that was answered, and the seconds that all took.
     """
     times_ms = []
     watch = Stopwatch()
     for number, arrival_s in enumerate(arrivals_s.tolist()):
-        if watch.seconds > _SERVED_AT_MOST * arrivals_s[-1]:
+        if times_ms and watch.seconds > _SERVED_AT_MOST * arrivals_s[-1]:
             break
         while (left_s := arrival_s - watch.seconds) > 0:
             if left_s > _SPUN_S:  # the last millisecond is spun, since sleep would overshoot it

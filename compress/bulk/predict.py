@@ -114,6 +114,8 @@ def _check_paths(data: Path, out: Path, overwrite: bool) -> None:
         raise CompressError(f"{data}: predict reads {', '.join(_FORMATS)}; convert or unpack it")
     if _FORMATS.get(out.suffix.lower()) != kind:
         raise CompressError(f"--out {out}: the copy of {data} is {kind} too; give it a name that ends in {data.suffix}")
+    if data.exists() and not data.is_file():
+        raise CompressError(f"{data}: is no plain file, and is read more than once; write its rows to one")
     try:
         data.open("rb").close()
     except OSError as error:

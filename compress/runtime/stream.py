@@ -17,9 +17,12 @@ _LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
 
 
 def lines_of(stream: TextIO) -> Iterator[str]:
-    """The lines of ``stream`` as ``wc -l`` counts them, read as UTF-8 whatever the locale says."""
+    """The lines of ``stream`` as ``wc -l`` counts them, read as UTF-8 whatever the locale says.
+
+    A byte-order mark, as Windows writes, is no part of the first.
+    """
     if isinstance(stream, TextIOWrapper):
-        stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+        stream.reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline="\n")
     return (line.removesuffix("\n").removesuffix("\r") for line in stream)
 
 

@@ -137,7 +137,7 @@ def _named(models: Sequence[str]) -> dict[str, Path]:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """A socket that has the address; connections are taken once the models are there."""
+    """A socket that has the address, so that no other service can: who connects waits until the models are there."""
     if not 0 <= port <= 65535:
         raise CompressError(f"serve: --port must be from 0 to 65535, got {port}")
     try:
@@ -146,6 +146,7 @@ def _listening(host: str, port: int) -> socket.socket:
             listener = unless_bound.enter_context(socket.socket(family, socket.SOCK_STREAM))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
+            listener.listen()
             unless_bound.pop_all()
     except UnicodeError:  # an empty part between dots, or one that is too long
         raise CompressError(f"serve: --host {host} is no name of a machine; choose another") from None

@@ -55,6 +55,14 @@ def test_more_than_a_server_can_answer_ends_and_is_called_overloaded() -> None:
     assert summarise_served(1000, 1, [(times_ms, seconds, arrivals_s)]).overloaded
 
 
+def test_the_first_text_is_always_answered() -> None:
+    """However short the stretch is, there are times to tell of."""
+    arrivals_s = np.array([1e-9, 2e-9])
+    times_ms, seconds = serve_arrivals(arrivals_s, lambda _: time.sleep(0.001))
+    assert len(times_ms) == 1
+    assert summarise_served(1e9, 1, [(times_ms, seconds, arrivals_s)]).overloaded
+
+
 def served_in_turn(arrivals_s: list[float], each_s: float) -> Stretch:
     """What a server that takes so long for a text tells of these arrivals, where nothing holds it up."""
     ends_s: list[float] = []

@@ -411,6 +411,7 @@ def test_what_cannot_be_answered_is_refused_before_any_work(
         (("--data", "d.csv", "--out", "there.csv"), ("there.csv", "exists", "--overwrite")),
         (("--data", "d.csv", "--out", "folder.csv", "--overwrite"), ("folder.csv", "exists")),
         (("--data", "d.csv", "--out", "no/o.csv"), ("no folder no",)),
+        (("--data", "pipe.csv", "--out", "o.csv"), ("pipe.csv", "no plain file")),
     ],
 )
 def test_paths_that_do_not_fit_are_refused(
@@ -425,6 +426,7 @@ def test_paths_that_do_not_fit_are_refused(
     write_csv(tmp_path / "d.csv", TEXTS)
     write_csv(tmp_path / "there.csv", TEXTS)
     (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     assert main(["predict", str(tiny_int8), *arguments]) == 2
     said = capsys.readouterr().err

@@ -14,13 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import compress
 from compress.cli.main import main
+from compress.errors import CompressError
 from compress.folder import read_manifest, write_manifest
 from compress.manifest_entries import NEVER
+from compress.serving import server
+from compress.serving.request_limits import RequestLimits
 from tests.processes import wait_until
 from tests.serving.service import AT_ONCE, Service, serving
 from tests.tiny import read
@@ -352,6 +356,29 @@ def test_what_a_service_lacks_is_said_without_the_code_of_doctor(tmp_path: Path)
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout == "2 False\n"
     assert "serve: needs not_there; install it with pip install 'compress-bert[serve]'" in done.stderr
+
+
+def test_a_second_service_is_refused_while_the_first_loads_its_models(
+    tiny_int8: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": port,
+        "threads": 1,
+        "limits": RequestLimits(),
+        "drain_s": 1.0,
+    }
+
+    def loading(*_: object, **__: object) -> None:
+        with pytest.raises(CompressError, match="choose another --port"):
+            server.serve([str(tiny_int8)], say_ready=print, **settings)
+        raise CompressError("the first was loading")
+
+    monkeypatch.setattr(server, "load", loading)
+    with pytest.raises(CompressError, match="the first was loading"):
+        server.serve([str(tiny_int8)], say_ready=print, **settings)
 
 
 def test_what_cannot_be_served_is_refused_in_one_line(
