@@ -104,7 +104,8 @@ def _data(made: Sequence[Made], data: str) -> str | Entry:
 def _step(entry: Entry) -> Entry:
     spec = STEPS[entry["step"]]
     usual = spec.settings.model_construct().model_dump(mode="json")
-    config = entry["config"].items()
+    taken = entry["metrics"].get("trained_with", {})  # where the settings left it open
+    config = [(key, taken.get(key) if value is None else value) for key, value in entry["config"].items()]
     settings = {key: value for key, value in config if key in _ALWAYS or key not in usual or usual[key] != value}
     return {"step": spec.name, spec.inputs[0].name: entry["parent"]["source"], **settings}
 

@@ -190,3 +190,13 @@ def test_the_recipe_reads_the_data_as_the_teacher_did(search: Path) -> None:
     entry = entry | {"parent": {"source": "hub/encoder"}, "data": {"data": "x", "text": ["question"], "train": "x.csv"}}
     text = recipe_text(NAME, list(published([entry], "../x")), "../x")
     assert yaml.safe_load(text)["data"] == {"data": "../x", "text": ["question"]}
+
+
+def test_the_recipe_names_the_rate_that_was_taken(search: Path) -> None:
+    """A later version may choose another where the settings leave it open."""
+    entry = read_manifest(search / "best").history[0]
+    left_open = entry["config"] | {"learning_rate": None}
+    entry = entry | {"parent": {"source": "hub/encoder"}, "config": left_open}
+    entry["metrics"] = entry["metrics"] | {"trained_with": {"learning_rate": 3e-5}}
+    (step,) = yaml.safe_load(recipe_text(NAME, list(published([entry], "../x")), "../x"))["steps"].values()
+    assert step["learning_rate"] == 3e-5
