@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import compress
-from compress.benchmark.warnings import CpuWatch
+from compress.benchmark.contention import CpuWatch
 from compress.config import AutoConfig, DataConfig
 from compress.errors import CompressError
 from compress.folder import BEST, SEARCH, read_manifest

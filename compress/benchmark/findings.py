@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from compress.benchmark.contention import CpuWatch
 from compress.benchmark.cost import Cost
 from compress.benchmark.model_worker import ModelInfo
 from compress.benchmark.rows import Row
 from compress.benchmark.throughput import CpuSplit, Served, Throughput
-from compress.benchmark.warnings import CpuWatch
 from compress.benchmark.workload import ANSWERS, Average, Latency, Times, Workload, summarise
 from compress.data import Split
 from compress.errors import CompressError

@@ -17,21 +17,13 @@ from compress.distillation.losses import soft_labels
 from compress.distillation.objective import Distillation
 from compress.distillation.soft_targets import AnswerOutputs, MeanOutputs
 from compress.distillation.students import check_tokenizers, has_table_of, require_same_positions
-from compress.distillation.teacher_cache.cache import Cache, teacher_digest
-from compress.distillation.teacher_cache.outputs import (
-    CachedOutputs,
-    LiveOutputs,
-    TeacherForward,
-    precompute,
-    tokens_of,
-    widths_of,
-)
-from compress.distillation.teacher_cache.shard import LOGITS, size_bytes
+from compress.distillation.teacher_cache.cache import teacher_digest
+from compress.distillation.teacher_cache.outputs import teacher_outputs
+from compress.distillation.teacher_cache.shard import LOGITS
 from compress.errors import CompressError
 from compress.evaluation.metrics import reported_metric
-from compress.machine import cache_root, processes
+from compress.machine import processes
 from compress.modeling.checkpoint import Checkpoint
-from compress.progress import say
 from compress.task import is_multi_label
 from compress.training.batches import BatchSchedule, Encodings, Examples, Rows, TeacherOutputs
 from compress.training.finetune import EncodedSplits, start_from_the_prior
@@ -160,40 +152,3 @@ def _answered(answers: Answers, corpus: Corpus, rows: Rows) -> Probabilities:
             "teacher_answers; answer them all, or leave out the loss"
         )
     return answered
-
-
-def teacher_outputs(
-    teacher: Checkpoint,
-    digest: str,
-    encodings: Encodings,
-    labels: tuple[str, ...],
-    wanted: frozenset[str],
-    config: DistillationConfig,
-    name: str = "texts",
-    rows: Rows | None = None,
-) -> TeacherOutputs:
-    """The teacher's logits and its ``wanted`` states for each text, or for those of ``rows``.
-
-    States of up to ``config.cache_gb`` are computed once for each text, by the first run that needs them, and read from
-    disk after that. If they take more, the teacher reads each batch during the training.
-
-    ``digest`` is that of the teacher; ``encodings`` are the texts as the teacher's tokenizer reads them; ``labels`` are
-    the student's, the same set as the teacher's, in the order of the logits' columns; ``name`` says what texts they
-    are.
-
-    Raises:
-        CompressError: the teacher has no such state, its states are not finite, or the cache cannot be written.
-    """
-    forward = TeacherForward.of(teacher.model, config)
-    order = [teacher.labels.index(label) for label in labels]
-    rows = np.arange(len(encodings)) if rows is None else rows
-    widths = widths_of(teacher.model, {LOGITS, *wanted})
-    hidden_gb = size_bytes(widths, 0, tokens_of(encodings, rows)) / 1e9
-    if hidden_gb > config.cache_gb:
-        say(
-            f"teacher: answers each batch as it comes; its hidden states would take {hidden_gb:.2g} GB, "
-            f"which is above --cache-gb {config.cache_gb:g}"
-        )
-        return LiveOutputs(forward.ready(), frozenset(widths), order, encodings)
-    cache = Cache(cache_root(config.teacher_cache), digest, forward.precision)
-    return CachedOutputs(precompute(forward, encodings, rows, widths, cache, name), order)

@@ -224,13 +224,15 @@ class EncoderView:
 
     @property
     def window(self) -> int:
-        """Tokens to each side that ``sliding_attention`` reads."""
-        return int(self.config.sliding_window)
+        """Tokens to each side that ``sliding_attention`` reads; 0 without it."""
+        return int(self.config.sliding_window) if "local_attention" in self.family.own_settings else 0
 
     @property
     def frequencies(self) -> dict[str, torch.Tensor]:
         """How fast the rotary positions of each kind of attention turn, ``[head_size / 2]``, in radians a token."""
-        rotary = self.module.get_submodule(cast(str, self.family.rotary_positions))
+        rotary = _find(self.module, self.family.rotary_positions)
+        if rotary is None:
+            return {}
         return {kind: getattr(rotary, f"{kind}_inv_freq") for kind in set(self.config.layer_types)}
 
     @property

@@ -12,14 +12,14 @@ import onnx
 from torch import nn
 
 from compress.families.view import EncoderView
-from compress.graph import disentangled, modernbert_weights, weights
+from compress.graph import disentangled, weights
 from compress.graph.modernbert import ModernBertGraph
 from compress.graph.post_norm import PostNormGraph
 
 # By the name that a family's table gives.
 BUILDERS: dict[str, Callable[[nn.Module], onnx.ModelProto]] = {
     "post-norm": lambda model: PostNormGraph(weights.read_weights(model)).build(),
-    "modernbert": lambda model: ModernBertGraph(modernbert_weights.read_weights(model)).build(),
+    "modernbert": lambda model: ModernBertGraph(weights.read_weights(model)).build(),
     "disentangled": lambda model: disentangled.DisentangledGraph(*disentangled.read_weights(model)).build(),
 }
 

@@ -1,25 +1,21 @@
 """What the graphs of all encoders are made of."""
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
 
 import onnx
 from onnx import TensorProto
 
-from compress.graph.modernbert_weights import ModernBertWeights
 from compress.graph.weights import APART_FROM, EncoderWeights, LayerWeights, Linear, Norm, pack
 from compress.graph.writer import GraphWriter, Shape, model_of
 from compress.runtime.graph_file import OUTPUT
 
-Weights = TypeVar("Weights", EncoderWeights, ModernBertWeights)
 
-
-class EncoderGraph(GraphWriter, Generic[Weights]):
+class EncoderGraph(GraphWriter):
     """Writes a classifier's graph from its weights; values are ``[sequence, batch, ...]``."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: EncoderWeights) -> None:
         super().__init__()
-        self._weights: Weights = weights
+        self._weights = weights
 
     def _model(self, inputs: Sequence[str]) -> onnx.ModelProto:
         """All that was written, from token ids to float32 logits ``[batch, labels]``."""

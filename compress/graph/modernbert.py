@@ -10,16 +10,15 @@ from onnx import TensorProto
 
 from compress.families.family import ACTIVATIONS
 from compress.graph.encoder import EncoderGraph
-from compress.graph.modernbert_weights import ModernBertWeights
-from compress.graph.weights import APART_FROM, LayerWeights, Linear, pack
+from compress.graph.weights import APART_FROM, EncoderWeights, LayerWeights, Linear, pack
 from compress.graph.writer import HIDES, MASKED, MEAN, SHOWN, SHOWS, WORDS
 from compress.runtime.graph_file import OUTPUT, REQUIRED_INPUTS
 
 
-class ModernBertGraph(EncoderGraph[ModernBertWeights]):
+class ModernBertGraph(EncoderGraph):
     """Writes the graph; values are ``[sequence, batch, ...]``."""
 
-    def __init__(self, weights: ModernBertWeights) -> None:
+    def __init__(self, weights: EncoderWeights) -> None:
         super().__init__(weights)
         self._zero = self.constant("zero", [0])
 

@@ -6,12 +6,12 @@ from onnx import TensorProto
 
 from compress.families.family import ACTIVATIONS
 from compress.graph.encoder import EncoderGraph
-from compress.graph.weights import HEAD_ACTIVATIONS, EncoderWeights, LayerWeights
+from compress.graph.weights import HEAD_ACTIVATIONS, LayerWeights
 from compress.graph.writer import HIDES, MASKED, WORDS
 from compress.runtime.graph_file import INPUTS, OUTPUT, REQUIRED_INPUTS
 
 
-class PostNormGraph(EncoderGraph[EncoderWeights]):
+class PostNormGraph(EncoderGraph):
     """As BERT computes: each block's sum with its input is followed by a layer norm."""
 
     def build(self) -> onnx.ModelProto:

@@ -1,6 +1,7 @@
 """A classifier's weights as plain arrays, laid out for the graph: ``[in, out]`` matrices, packed, scaled."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +77,12 @@ class EncoderWeights:
     activation: str
     pad_id: int | None = None  # of the padding that positions leave out; None where every place has a position
     projection: Linear | None = None  # from the width of the tables to that of a token
+    final_norm: Norm = NO_NORM  # of the last layer's output, where layers begin with their norms
+    pooler_norm: Norm = NO_NORM  # after the head's activation
+    reads_mean: bool = False  # whether the head reads the mean of all tokens; else the first one
+    window: int = 0  # tokens to each side that sliding_attention reads
+    # By which query and key are turned, by the kind of attention, [positions, head_size / 2].
+    angles: Mapping[str, Array] = field(default_factory=dict)
 
 
 def read_weights(model: nn.Module) -> EncoderWeights:
@@ -86,6 +93,7 @@ def read_weights(model: nn.Module) -> EncoderWeights:
     if segments and "token_type_ids" not in view.family.inputs:  # all texts are of the first segment
         positions = positions + segments.pop()[0]
     pooler, classifier = map(linear_of, view.head)
+    places = np.arange(view.longest, dtype=np.float32)
     return EncoderWeights(
         words=words,
         positions=positions[view.pad_id :] if view.family.counts_tokens else positions,
@@ -95,11 +103,16 @@ def read_weights(model: nn.Module) -> EncoderWeights:
         projection=linear_of(view.projection) if view.projection else None,
         layers=tuple(map(layer_of, view.layers)),
         pooler=pooler,
-        pooler_activation=str(view.family.head[0].activation),
+        pooler_activation=view.family.head[0].activation or view.read("classifier_activation"),
         classifier=classifier,
         head_size=view.head_size,
         norm_epsilon=view.norm.eps,
         activation=view.read("hidden_act"),
+        final_norm=norm_of(view.final_norm),
+        pooler_norm=norm_of(view.head_norm),
+        reads_mean=view.reads_mean,
+        window=view.window,
+        angles={kind: np.outer(places, array_of(each)) for kind, each in view.frequencies.items()},
     )
 
 
@@ -118,7 +131,7 @@ def layer_of(layer: LayerView) -> LayerWeights:
         key=key,
         value=value,
         attention_output=linear_of(layer.attention_output),
-        attention_norm=norm_of(layer.attention_norm) if isinstance(layer.attention_norm, nn.LayerNorm) else NO_NORM,
+        attention_norm=norm_of(layer.attention_norm),
         ffn_input=ffn_input,
         ffn_output=linear_of(layer.ffn_output),
         ffn_norm=norm_of(layer.ffn_norm),
@@ -145,8 +158,10 @@ def linear_of(linear: nn.Linear) -> Linear:
     return Linear(np.ascontiguousarray(array_of(linear.weight).T), bias)
 
 
-def norm_of(norm: nn.LayerNorm) -> Norm:
-    """Of PyTorch's; a shift of zeros where it has none."""
+def norm_of(norm: nn.Module | None) -> Norm:
+    """Of PyTorch's; a shift of zeros where it has none, ``NO_NORM`` where it is another module or there is none."""
+    if not isinstance(norm, nn.LayerNorm):
+        return NO_NORM
     scale = array_of(norm.weight)
     return Norm(scale, np.zeros_like(scale) if norm.bias is None else array_of(norm.bias))
 

@@ -1,39 +1,28 @@
-"""An exported folder: the files around the graph, and the folder laid out for others, as one file or for a server.
-
-A single file has the tokenizer inside. The operators for text are those of onnxruntime-extensions, which an app
-registers once (it has builds for C#, Java, mobile and Python). Each text is answered alone, in a loop: nothing is
-padded, and no text shifts another's int8 scores.
-"""
+"""An exported folder: the files around the graph, and the folder laid out for others, as one file or for a server."""
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 from tokenizers import Tokenizer
-from tokenizers.models import BPE
 
 from compress.errors import CompressError
 from compress.families import family_of
 from compress.folder import LARGE, SMALL, Manifest, peek, read_part, write_manifest
-from compress.graph import byte_pairs
 from compress.graph.cascade import join
-from compress.graph.tokenizer import DOMAIN, write_pair_tokens, write_tokens
-from compress.graph.writer import GraphWriter, Shape, model_of
+from compress.graph.with_tokenizer import with_tokenizer
 from compress.modeling.checkpoint import Checkpoint, save_tokenizer, set_label_config
 from compress.modeling.pruned import PRUNED_SETTINGS
 from compress.packaging.card import model_card
 from compress.packaging.cascade import cascade_card
 from compress.runtime.encoding import side_of
-from compress.runtime.graph_file import FP32_GRAPH, INPUTS, OUTPUT, activations_of, graph_inputs, graphs_of, operators
-from compress.task import is_multi_label, reads_pairs
+from compress.runtime.graph_file import FP32_GRAPH, OUTPUT, activations_of, graph_inputs, graphs_of, operators
 from compress.templates import fill
 
-TEXTS = ("text", "text_pair")
 DECISION = "decision"  # a key of config.json, and of a single file's metadata
 _SIDE_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 
@@ -94,14 +83,24 @@ def _truncation_side(folder: Path) -> str:
 
 
 def single_file(parent: Path, manifest: Manifest, folder: Path) -> Path:
-    """One ONNX file, the tokenizer inside; of a cascade, both networks."""
+    """One ONNX file, the tokenizer inside; of a cascade, both networks.
+
+    Where calibrate chose thresholds, or a score to abstain below, the metadata's ``decision`` has them for the client;
+    the graph itself always answers.
+    """
     if not manifest.is_cascade:
         network, home = onnx.load(graph_to_lay_out(parent)), parent
     else:
         network, home = joined_network(parent, manifest), parent / LARGE
     tokenizer = Tokenizer.from_file(str(home / "tokenizer.json"))
+    model = with_tokenizer(network, tokenizer, manifest)
+    about = {"task": manifest.task, "labels": json.dumps(manifest.labels, ensure_ascii=False)}
+    limits = {"max_length": str(manifest.max_length), "truncation_side": side_of(tokenizer)}
+    left_to_the_client = manifest.decision is not None and not manifest.is_cascade  # the graph hands on itself
+    decision = {DECISION: json.dumps(manifest.decision, ensure_ascii=False)} if left_to_the_client else {}
+    helper.set_model_props(model, about | limits | decision)
     graph = folder / "model.onnx"
-    onnx.save(with_tokenizer(network, tokenizer, manifest), graph)
+    onnx.save(model, graph)
     return graph
 
 
@@ -160,67 +159,6 @@ def graph_to_lay_out(parent: Path) -> Path:
     if graph := graphs.get("int8") or graphs.get("fp32"):
         return graph
     raise CompressError(f"{parent}: has no fp32 or int8 graph to lay out; give the fp32 ONNX folder, int8 or PyTorch")
-
-
-def with_tokenizer(network: onnx.ModelProto, tokenizer: Tokenizer, manifest: Manifest) -> onnx.ModelProto:
-    """``network``, a graph of ours from token ids to logits, with ``tokenizer`` before it and labels after it.
-
-    Inputs: ``text``, strings ``[batch]``; for tasks on pairs ``text_pair`` too. Outputs: ``label``, the likeliest,
-    strings ``[batch]``; ``score``, its probability, float32 ``[batch]``; ``scores``, float32 ``[batch, labels]``, in
-    the order of the metadata's ``labels``. For multi-label tasks the labels that apply are those with a score of at
-    least 0.5. Where calibrate chose other thresholds, or a score to abstain below, the metadata's ``decision`` has them
-    for the client; the graph itself always answers. The tokenizer must be a BERT's or RoBERTa's.
-    """
-    texts = TEXTS if reads_pairs(manifest.task) else TEXTS[:1]
-    outer = GraphWriter()
-    count = outer.op("Squeeze", outer.op("Shape", texts[0], name="count.shape"), name="count")
-    body = _answer_one(network, tokenizer, texts, manifest)
-    logits = outer.op("Loop", count, "", name=OUTPUT, body=body)
-    squash = "Sigmoid" if is_multi_label(manifest.task) else "Softmax"
-    scores = outer.op(squash, logits, name="scores")
-    best = outer.op("ArgMax", scores, name="best", axis=1, keepdims=0)
-    outer.op("ReduceMax", scores, outer.constant("axis", [1]), name="score", keepdims=0)
-    outer.op("Gather", outer.constant("labels", np.array(manifest.labels, dtype=object)), best, name="label")
-    answers: dict[str, Shape] = {
-        "label": (TensorProto.STRING, ["batch"]),
-        "score": (TensorProto.FLOAT, ["batch"]),
-        "scores": (TensorProto.FLOAT, ["batch", len(manifest.labels)]),
-    }
-    reads: dict[str, Shape] = {name: (TensorProto.STRING, ["batch"]) for name in texts}
-    others = [opset.domain for opset in network.opset_import if opset.domain]
-    model = model_of(outer.graph("bert-classifier-of-texts", reads, answers), DOMAIN, *others)
-    about = {"task": manifest.task, "labels": json.dumps(manifest.labels, ensure_ascii=False)}
-    limits = {"max_length": str(manifest.max_length), "truncation_side": side_of(tokenizer)}
-    left_to_the_client = manifest.decision is not None and not manifest.is_cascade  # the graph hands on itself
-    decision = {DECISION: json.dumps(manifest.decision, ensure_ascii=False)} if left_to_the_client else {}
-    helper.set_model_props(model, about | limits | decision)
-    return model
-
-
-def _answer_one(network: onnx.ModelProto, tokenizer: Tokenizer, texts: Sequence[str], manifest: Manifest) -> Any:
-    """The loop's body: tokens of one text or pair, then the network's own nodes and weights; gives a row of logits."""
-    graph = GraphWriter()
-    axis = graph.constant("axis.0", [0])
-    at = graph.op("Unsqueeze", "number", axis, name="at")
-    chosen = [graph.op("Gather", text, at, name=f"{text}.one") for text in texts]
-    if isinstance(tokenizer.model, BPE):
-        tokens = byte_pairs.write_tokens(graph, tokenizer, chosen, manifest.max_length)
-    elif len(chosen) == 1:
-        tokens = write_tokens(graph, tokenizer, chosen[0], manifest.max_length)
-    else:
-        pair = graph.op("Concat", *chosen, name="pair", axis=0)
-        tokens = write_pair_tokens(graph, tokenizer, pair, manifest.max_length)
-    found = dict(zip(INPUTS, tokens, strict=True))
-    for value in network.graph.input:
-        graph.op("Unsqueeze", found[value.name], axis, name=value.name)
-    graph.extend(network.graph)
-    graph.op("Squeeze", network.graph.output[0].name, axis, name="row")
-    graph.op("Identity", "going", name="going.on")
-    return graph.graph(
-        "answer-one",
-        {"number": (TensorProto.INT64, []), "going": (TensorProto.BOOL, [])},
-        {"going.on": (TensorProto.BOOL, []), "row": (TensorProto.FLOAT, [len(manifest.labels)])},
-    )
 
 
 # (ONNX folder of ours, its manifest, folder to write into) -> the graph that was written.

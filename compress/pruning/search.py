@@ -1,7 +1,6 @@
 """The widths that keep most importance within a latency: exact, by dynamic programming over layers and latency."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,14 +32,6 @@ class _Options:
     neurons: npt.NDArray[np.int64]
 
 
-class _End(NamedTuple):
-    """A last layer that stays, its option, and the importance kept with the best options of the layers before it."""
-
-    kept: float
-    layer: int
-    option: int
-
-
 def search(importance: Importance, table: LatencyTable, budget_ms: float) -> Cut:
     """The cut that keeps the largest sum of importance in at most ``budget_ms``, by the table.
 
@@ -55,10 +46,13 @@ def search(importance: Importance, table: LatencyTable, budget_ms: float) -> Cut
     budget = max(0, int(np.floor((budget_ms - table.base_ms) / part_ms + 1e-9)))
     layers = list(zip(importance.heads, importance.neurons, strict=True))
     inner, last = ([_options(*units, table, part_ms, last=end) for units in layers] for end in (False, True))
-    ends, taken = _ends(inner, last, budget)
-    if budget_ms < table.base_ms or not ends:
+    best, taken = np.full(budget + 1, -np.inf), []  # kept by the layers from this one up within 0, 1, 2, ... parts
+    for inside, final in zip(reversed(inner), reversed(last), strict=True):
+        best, choice = _with_layer(best, inside, final)
+        taken.append(choice)
+    if budget_ms < table.base_ms or not np.isfinite(best[-1]):
         raise OutOfReachError(table.base_ms + part_ms * min(int(each.parts[0]) for each in last if len(each.parts)))
-    chosen = _trace(taken, inner, last, max(ends, key=lambda end: end.kept), budget)
+    chosen = _trace(taken[::-1], inner, last, budget)
     return Cut(
         heads=[_top(scores, heads) for scores, (heads, _) in zip(importance.heads, chosen, strict=True)],
         neurons=[_top(scores, neurons) for scores, (_, neurons) in zip(importance.neurons, chosen, strict=True)],
@@ -84,25 +78,18 @@ def _options(
     return _Options(parts[order], kept[order], every_heads[order], every_neurons[order])
 
 
-def _ends(inner: list[_Options], last: list[_Options], budget: int) -> tuple[list[_End], list[npt.NDArray[np.int16]]]:
-    """The best end with each layer that can be the last, and for each layer the option taken at each budget."""
-    best, ends, taken = np.zeros(budget + 1), [], []  # kept by the layers so far within 0, 1, 2, ... parts
-    for index, (inside, final) in enumerate(zip(inner, last, strict=True)):
-        fits = final.parts <= budget
-        if fits.any():
-            kept = best[budget - final.parts[fits]] + final.kept[fits]
-            ends.append(_End(float(kept.max()), index, int(kept.argmax())))
-        best, choice = _with_layer(best, inside)
-        taken.append(choice)
-    return ends, taken
+def _with_layer(best: Floats, inside: _Options, final: _Options) -> tuple[Floats, npt.NDArray[np.int16]]:
+    """The importance kept by this layer and those above it, and the option of this one, for each budget.
 
-
-def _with_layer(best: Floats, options: _Options) -> tuple[Floats, npt.NDArray[np.int16]]:
-    """The importance kept by the layers so far and one more, and the option of that layer, for each budget."""
-    now, choice = best.copy(), np.zeros(len(best), np.int16)  # the first option is to remove the layer
-    for option in range(1, len(options.parts)):
-        parts = int(options.parts[option])
-        kept = best[: max(0, len(best) - parts)] + options.kept[option]
+    Options from 0 on are of ``inside``, of which the first removes the layer; below 0 the layer is the last that stays.
+    """
+    fitting = np.searchsorted(final.parts, np.arange(len(best)), side="right")  # of which the last keeps most
+    ends = np.concatenate([[-np.inf], final.kept])[fitting]
+    now = np.maximum(best, ends)
+    choice = np.where(ends >= best, fitting - 1 - len(final.parts), 0).astype(np.int16)
+    for option in range(1, len(inside.parts)):
+        parts = int(inside.parts[option])
+        kept = best[: max(0, len(best) - parts)] + inside.kept[option]
         better = kept > now[parts:]
         now[parts:][better] = kept[better]
         choice[parts:][better] = option
@@ -110,17 +97,17 @@ def _with_layer(best: Floats, options: _Options) -> tuple[Floats, npt.NDArray[np
 
 
 def _trace(
-    taken: list[npt.NDArray[np.int16]], inner: list[_Options], last: list[_Options], end: _End, budget: int
+    taken: list[npt.NDArray[np.int16]], inner: list[_Options], last: list[_Options], left: int
 ) -> list[tuple[int, int]]:
-    """Heads and neurons of every layer, from the last that stays back to the first."""
+    """Heads and neurons of every layer, from the first to the last that stays."""
     chosen = [(0, 0)] * len(inner)
-    final = last[end.layer]
-    chosen[end.layer] = int(final.heads[end.option]), int(final.neurons[end.option])
-    left = budget - int(final.parts[end.option])
-    for before in range(end.layer - 1, -1, -1):
-        options, option = inner[before], int(taken[before][left])
-        chosen[before] = int(options.heads[option]), int(options.neurons[option])
+    for layer, (choice, inside, final) in enumerate(zip(taken, inner, last, strict=True)):
+        option = int(choice[left])
+        options = inside if option >= 0 else final
+        chosen[layer] = int(options.heads[option]), int(options.neurons[option])
         left -= int(options.parts[option])
+        if option < 0:
+            break
     return chosen
 
 

@@ -15,6 +15,7 @@ from compress.clock import Stopwatch, in_words
 from compress.config import BenchConfig
 from compress.durable import write_whole
 from compress.errors import CompressError
+from compress.evaluation.comparison import compare_logits
 from compress.folder import BEST, read_manifest, write_manifest
 from compress.new_folder import new_folder
 from compress.packaging.layout import finish_onnx_folder
@@ -28,7 +29,7 @@ from compress.tuning.goals import Figures, Goals
 from compress.tuning.ground import Ground
 from compress.tuning.memory import GONE, take_away
 from compress.tuning.planner import Planner
-from compress.tuning.promise import Promise, promise_of
+from compress.tuning.promise import Promise
 from compress.tuning.tries import Try, best, figures, front
 
 RECIPE = "recipe.yaml"
@@ -134,7 +135,9 @@ class Ending:
             return None, str(NotFiniteError.of_text(f"{chosen.label}, held-back text {error.row + 1}", error.row))
         data, (_, teacher) = ground.data, ground.teacher_logits()
         labels = ground.checkpoint.labels
-        return promise_of(ground.metric, data.task, labels, teacher, logits, ground.held, len(data.test)), ""
+        targets = ground.held.targets(labels, data.task)
+        change = compare_logits(ground.metric, data.task, labels, teacher, logits, targets)
+        return Promise(change, len(data.test)), ""
 
     def _write_winner(self, chosen: Try, found: str, metrics: dict[str, Any], watch: Stopwatch) -> None:
         ground = self.ground

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.benchmark.warnings import CpuWatch
+from compress.benchmark.contention import CpuWatch
 from compress.config import AutoConfig, DataConfig
 from compress.data import Dataset, Split, write_dataset
 from compress.data.read import read_dataset

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from compress.benchmark.contention import CpuWatch
 from compress.benchmark.findings import Measured, choose_average
 from compress.benchmark.interleave import WorkerPool
 from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.protocol import answer, time_answers, timed_texts
 from compress.benchmark.rows import Row
-from compress.benchmark.warnings import CpuWatch
 from compress.benchmark.workload import average_interval, average_ms
 from compress.clock import Stopwatch
 from compress.data import Split

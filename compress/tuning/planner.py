@@ -12,7 +12,7 @@ from compress.progress import say
 from compress.tuning.candidates import SPEEDUPS, Candidate, Whole, candidates_of
 from compress.tuning.cascades import most_pairs
 from compress.tuning.ground import Ground
-from compress.tuning.plans import Costs, Lengths, Plan, larger_plan, plan, smallest_plan
+from compress.tuning.plans import Costs, Lengths, Plan, largest, plans, smallest_plan
 from compress.tuning.teacher import (
     TEACHER_BATCH,
     cuts_of,
@@ -85,7 +85,8 @@ class Planner:
         if self.left_s is None:  # nothing was left out for want of time
             return None
         tries = self.ground.memory.tries
-        found = larger_plan(self._candidates, self._lengths, costs, self.left_s, done, tries, goes_on)
+        every = (each.after(done, tries) for each in plans(self._candidates, self._lengths, done.cascades))
+        found = largest(filter(goes_on, every), costs, self.left_s, tries)
         if found is not None:
             say(f"auto: there is time for more: {_summary(found)}")
         return found
@@ -151,7 +152,8 @@ class Planner:
 
     def _plan(self, candidates: Sequence[Candidate], before_s: float) -> Plan | None:
         """The largest plan that fits into the hours with what is done before the tries and after them."""
-        return plan(candidates, self._lengths, self.costs(), self._left_after_s(before_s), most_pairs(self.ground))
+        every = plans(candidates, self._lengths, most_pairs(self.ground))
+        return largest(every, self.costs(), self._left_after_s(before_s))
 
     def _left_after_s(self, spent_s: float) -> float | None:
         hours = self.ground.config.hours

@@ -1,6 +1,6 @@
 """What is tried of all candidates, how long each is trained, and what that takes: smaller and smaller plans."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,39 +108,22 @@ class Plan:
         return Plan(every, rungs, max(self.cascades, done.cascades))
 
 
-def plan(
-    candidates: Sequence[Candidate], lengths: Lengths, costs: Costs, budget_s: float | None, cascades: int = 0
-) -> Plan | None:
-    """The largest plan within the budget: fewer candidates and shorter trainings together. None where none fits.
+def plans(candidates: Sequence[Candidate], lengths: Lengths, cascades: int) -> list[Plan]:
+    """Smaller and smaller ones, of fewer candidates and shorter trainings together.
 
-    The teacher itself comes first in ``candidates``, then the others, the cheapest first. ``cascades`` are in all
-    plans of several students.
+    The last have a single student, which is trained as long as there is time; ``cascades`` are in all others. The
+    teacher itself comes first in ``candidates``, then the others, the cheapest first.
     """
-    plans = _plans(candidates, lengths, cascades)
-    return next((each for each in plans if budget_s is None or each.seconds(costs) <= budget_s), None)
-
-
-def larger_plan(
-    candidates: Sequence[Candidate],
-    lengths: Lengths,
-    costs: Costs,
-    left_s: float,
-    done: Plan,
-    tries: Sequence[Try],
-    goes_on: Callable[[Plan], bool],
-) -> Plan | None:
-    """The largest that fits into the time left and ``goes_on`` from a plan of which no more is tried; or None."""
-    plans = (each.after(done, tries) for each in _plans(candidates, lengths, done.cascades))
-    return next((each for each in plans if each.seconds(costs, tries) <= left_s and goes_on(each)), None)
-
-
-def _plans(candidates: Sequence[Candidate], lengths: Lengths, cascades: int) -> list[Plan]:
-    """Smaller and smaller ones; the last have a single student, which is trained as long as there is time."""
     others = len(candidates) - 1
     counts = {share: max(min(_FEWEST, others), round(share * others)) for share in _SHARES}
     several = [Plan(likeliest(candidates, counts[share]), lengths.rungs(share), cascades) for share in _SHARES]
     alone = [Plan(likeliest(candidates, 1), lengths.rungs(share)) for share in _SHARES]
     return [*several, *alone, smallest_plan(candidates, lengths)]
+
+
+def largest(plans: Iterable[Plan], costs: Costs, left_s: float | None, tries: Sequence[Try] = ()) -> Plan | None:
+    """The first that fits into the time left after these tries, which None does not limit; None where none fits."""
+    return next((each for each in plans if left_s is None or each.seconds(costs, tries) <= left_s), None)
 
 
 def smallest_plan(candidates: Sequence[Candidate], lengths: Lengths) -> Plan:

@@ -4,7 +4,6 @@ A winner among dozens looks better on the texts that it was picked by than it is
 held back: no checkpoint, no temperature and no model is chosen by them, and the loss is stated from them alone.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,7 @@ import numpy as np
 
 from compress.data import Dataset, Split
 from compress.data.split import hold_out
-from compress.evaluation.comparison import compare_logits, is_within
-from compress.runtime.predictor import Logits
+from compress.evaluation.comparison import Agreement, is_within
 
 _SHARE = 0.5
 _SEED = 0
@@ -31,64 +29,56 @@ def divided(dataset: Dataset) -> tuple[Split, Split]:
 
 @dataclass(frozen=True)
 class Promise:
-    """What a model loses against its teacher on ``texts`` held-back texts, in points; below 0 where it gains.
+    """What a model loses against its teacher on the held-back texts.
 
-    ``ci95`` is the paired 95% interval of the loss itself. On a test of finite size chance comes in once more:
-    ``on_test_ci95`` is where the loss lies on ``test_texts`` other texts, in 95 of 100 cases.
+    Chance comes in once more on a test of finite size: ``on_test_ci95`` is where the loss lies on ``test_texts`` other
+    texts, in 95 of 100 cases.
     """
 
-    texts: int
-    loss: float
-    ci95: tuple[float, float]
-    agreement: float
+    change: Agreement
     test_texts: int
 
     @property
     def on_test_ci95(self) -> tuple[float, float]:
         """The interval widened by the chance in so many other texts (a prediction interval; variances add up)."""
-        wider = np.sqrt(1 + self.texts / max(1, self.test_texts))
-        low, high = (self.loss + wider * (bound - self.loss) for bound in self.ci95)
+        loss = self.change.drop_points
+        wider = np.sqrt(1 + self.change.texts / max(1, self.test_texts))
+        low, high = (loss + wider * (bound - loss) for bound in self.change.drop_points_ci95)
         return float(low), float(high)
 
     def as_metrics(self) -> dict[str, Any]:
         """For the manifest."""
+        low, high = self.change.drop_points_ci95
         return {
-            "held_back_texts": self.texts,
-            "loss_points": round(self.loss, 3),
-            "loss_at_least": round(self.ci95[0], 3),
-            "loss_at_most": round(self.ci95[1], 3),
+            "held_back_texts": self.change.texts,
+            "loss_points": round(self.change.drop_points, 3),
+            "loss_at_least": round(low, 3),
+            "loss_at_most": round(high, 3),
             "loss_on_test_ci95": self.on_test_ci95,
-            "agreement": round(self.agreement, 4),
+            "agreement": round(self.change.agreement, 4),
         }
 
     def __str__(self) -> str:
-        changes = f"gains {_shown(-self.loss)}" if self.loss < 0 else f"loses {_shown(self.loss)}"
+        loss, texts = self.change.drop_points, self.change.texts
+        changes = f"gains {_shown(-loss)}" if loss < 0 else f"loses {_shown(loss)}"
         return (
-            f"on {self.texts:,} validation texts kept out of the search it {changes} points ({self._interval_words}) "
-            f"and answers as the teacher on {self.agreement:.1%}"
+            f"on {texts:,} validation texts kept out of the search it {changes} points ({self._interval_words}) "
+            f"and answers as the teacher on {self.change.agreement:.1%}"
         )
 
     def missed_words(self, max_drop: float | None) -> str:
         """What to say where all of the interval is above the points that were allowed; else nothing."""
-        if max_drop is None or is_within(self.ci95[0], max_drop):
+        if max_drop is None or is_within(self.change.drop_points_ci95[0], max_drop):
             return ""
         return (
-            f"The held-back texts say that it loses more than was asked: {_shown(self.loss)} points "
+            f"The held-back texts say that it loses more than was asked: {_shown(self.change.drop_points)} points "
             f"({self._interval_words}), and at most {max_drop:g} were allowed."
         )
 
     @property
     def _interval_words(self) -> str:
-        low, high = map(_shown, self.ci95)
+        low, high = map(_shown, self.change.drop_points_ci95)
         return f"95% interval of the loss {low} to {high}"
-
-
-def promise_of(
-    metric: str, task: str, labels: Sequence[str], teacher: Logits, model: Logits, held: Split, test_texts: int
-) -> Promise:
-    """From the logits of both on the held-back texts, ``[n, labels]``, with columns in the order of ``labels``."""
-    change = compare_logits(metric, task, labels, teacher, model, held.targets(labels, task))
-    return Promise(len(held), change.drop_points, change.drop_points_ci95, change.agreement, test_texts)
 
 
 def _shown(points: float) -> str:

@@ -14,13 +14,13 @@ from sklearn.metrics import f1_score
 
 import compress
 from compress import load
+from compress.benchmark.contention import CpuWatch
 from compress.benchmark.interleave import WorkerPool, take_turns
 from compress.benchmark.measure import bench
 from compress.benchmark.model_server import fixed_feeds
 from compress.benchmark.model_worker import ModelWorker
 from compress.benchmark.report.page import write_report
 from compress.benchmark.rows import Row, unique_names
-from compress.benchmark.warnings import CpuWatch
 from compress.benchmark.workload import REAL, Times, Workload
 from compress.config import BenchConfig
 from compress.data import Split

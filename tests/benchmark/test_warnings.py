@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from compress.benchmark.warnings import Contention, CpuWatch, timing_warnings
+from compress.benchmark.contention import Contention, CpuWatch
+from compress.benchmark.warnings import timing_warnings
 
 
 def test_what_is_not_ours_is_another_processs_work() -> None:

@@ -17,10 +17,10 @@ from compress.config import DistillConfig
 from compress.data import Dataset
 from compress.distillation.answers import Answers, read_answers
 from compress.distillation.corpus import Corpus
-from compress.distillation.distill import _outputs, teacher_outputs
+from compress.distillation.distill import _outputs
 from compress.distillation.students import split_alike
 from compress.distillation.teacher_cache.cache import teacher_digest
-from compress.distillation.teacher_cache.outputs import TeacherForward
+from compress.distillation.teacher_cache.outputs import TeacherForward, teacher_outputs
 from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.folder import read_manifest

@@ -14,10 +14,9 @@ import torch
 
 import compress
 from compress.config import DistillConfig
-from compress.distillation.distill import teacher_outputs
 from compress.distillation.teacher_cache import outputs as fill
 from compress.distillation.teacher_cache.cache import teacher_digest
-from compress.distillation.teacher_cache.outputs import CachedOutputs, LiveOutputs
+from compress.distillation.teacher_cache.outputs import CachedOutputs, LiveOutputs, teacher_outputs
 from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.states import Batch, recording

@@ -9,9 +9,10 @@ import pytest
 import compress
 from compress.errors import CompressError
 from compress.graph.build import graph_of
+from compress.graph.with_tokenizer import TEXTS
 from compress.graph.writer import constants_of, rewrite
 from compress.modeling.checkpoint import Checkpoint
-from compress.packaging.layout import TEXTS, finish_onnx_folder, single_file, triton, write_side_files
+from compress.packaging.layout import finish_onnx_folder, single_file, triton, write_side_files
 from compress.quantization.dynamic import quantize_weights
 from compress.quantization.reference import Candidate
 from compress.runtime.graph_file import FP32_GRAPH, REQUIRED_INPUTS, graph_inputs

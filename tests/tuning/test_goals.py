@@ -6,6 +6,7 @@ import pytest
 
 from compress.config import AutoConfig
 from compress.errors import CompressError
+from compress.evaluation.comparison import Agreement
 from compress.tuning.goals import Figures, Goals, points
 from compress.tuning.promise import Promise
 
@@ -46,7 +47,9 @@ def test_a_rounding_error_is_not_a_loss() -> None:
     goals, found = Goals(0.3, 0.5, None, 8.0), Figures(0.1 + 0.2, 1.0, 20.0)
     assert replace(goals, latency_ms=None).met_by(found)
     assert "the fastest within 0.3 points is model" in goals.nearest({"model": found})
-    assert Promise(9, 1.0, (0.1 + 0.2, 2.0), 0.9, 9).missed_words(0.3) == ""
+    change = Agreement(-0.08, (-0.09, -0.07), 0.9, 1.0, "accuracy", 0.9, 0.82, 9)
+    assert change.drop_points_ci95[0] > 7.0
+    assert Promise(change, 9).missed_words(7.0) == ""
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from compress.data import Dataset, Split
-from compress.tuning.promise import Promise, divided, promise_of
+from compress.evaluation.comparison import Agreement, compare_logits
+from compress.tuning.promise import Promise, divided
 
 LABELS = ("a", "b")
 MODELS, CHOOSING, TESTS = 30, 300, 1000
@@ -14,6 +15,11 @@ def logits_of(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     """Answers that are ``right`` but where ``wrong`` says."""
     answers = np.where(wrong, 1 - right, right)
     return np.asarray(answers[:, None] == np.arange(2), dtype=np.float32)
+
+
+def promise_of(metric: str, teacher: np.ndarray, model: np.ndarray, held: Split) -> Promise:
+    targets = held.targets(LABELS, "single_label")
+    return Promise(compare_logits(metric, "single_label", LABELS, teacher, model, targets), TESTS)
 
 
 @pytest.mark.parametrize("texts", [30, 100, 300])
@@ -30,7 +36,7 @@ def test_the_interval_holds_the_loss_of_a_winner_picked_among_thirty(texts: int)
         chosen = min(models, key=lambda wrong: wrong[choosing].mean())
         split = Split([str(row) for row in range(texts)], [(LABELS[label],) for label in right[back]])
         before, after = (logits_of(right[back], wrong[back]) for wrong in (teacher, chosen))
-        promise = promise_of("accuracy", "single_label", LABELS, before, after, split, TESTS)
+        promise = promise_of("accuracy", before, after, split)
         loss = 100 * (chosen[test].mean() - teacher[test].mean())
         low, high = promise.on_test_ci95
         held += low <= loss <= high
@@ -43,14 +49,16 @@ def test_where_no_answer_changed_the_interval_has_a_width() -> None:
     same = logits_of(np.zeros(30, dtype=int), np.arange(30) < 3)
     split = Split([str(row) for row in range(30)], [("a",)] * 30)
     for metric in ("accuracy", "macro_f1"):
-        promise = promise_of(metric, "single_label", LABELS, same, same, split, TESTS)
-        assert promise.ci95[0] < -5 < 5 < promise.ci95[1]
+        promise = promise_of(metric, same, same, split)
+        low, high = promise.change.drop_points_ci95
+        assert low < -5 < 5 < high
         assert "it loses 0.0 points" in str(promise)
 
 
 def test_a_gain_is_called_one_and_a_goal_is_missed_where_the_whole_interval_is_above_it() -> None:
-    assert "it gains 0.4 points (95% interval of the loss -1.0 to 0.0)" in str(Promise(9, -0.4, (-1, -0.04), 0.9, 9))
-    lost = Promise(1000, 2.6, (1.4, 3.8), 0.95, 1000)
+    gained = Promise(Agreement(0.004, (0.0004, 0.01), 0.9, 1.0, "accuracy", 0.9, 0.904, 9), 9)
+    assert "it gains 0.4 points (95% interval of the loss -1.0 to 0.0)" in str(gained)
+    lost = Promise(Agreement(-0.026, (-0.038, -0.014), 0.95, 1.0, "accuracy", 0.9, 0.874, 1000), 1000)
     assert [bool(lost.missed_words(most)) for most in (1.0, 1.4, 2.0, None)] == [True, False, False, False]
     assert "2.6 points (95% interval of the loss 1.4 to 3.8), and at most 1 were allowed" in lost.missed_words(1.0)
 

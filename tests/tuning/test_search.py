@@ -8,7 +8,7 @@ import pytest
 from compress.modeling.widths import Architecture, Cut, Widths
 from compress.tuning.candidates import Candidate, Whole, candidates_of, depths, likeliest
 from compress.tuning.goals import Goals
-from compress.tuning.plans import Costs, Lengths, Plan, larger_plan, plan, smallest_plan
+from compress.tuning.plans import Costs, Lengths, Plan, largest, plans, smallest_plan
 from compress.tuning.search import next_try
 from compress.tuning.tries import Try, best, figures, front, settled
 
@@ -118,12 +118,12 @@ def test_hours_that_are_left_are_not_for_students_behind_the_teacher_and_behind_
 
 
 def test_cascades_are_in_the_estimate_but_in_the_smallest_plan() -> None:
-    alone, joined = (plan(candidates(), LENGTHS, COSTS, None, cascades) for cascades in (0, 3))
+    alone, joined = (largest(plans(candidates(), LENGTHS, cascades), COSTS, None) for cascades in (0, 3))
     assert alone is not None
     assert joined is not None
     assert joined.seconds(COSTS) == alone.seconds(COSTS) + 3 * COSTS.cascade_s
     least = smallest_plan(candidates(), LENGTHS)
-    assert plan(candidates(), LENGTHS, COSTS, least.seconds(COSTS), 3) == least
+    assert largest(plans(candidates(), LENGTHS, 3), COSTS, least.seconds(COSTS)) == least
 
 
 def test_a_student_is_trained_to_the_end_before_the_teacher_as_it_is_is_taken() -> None:
@@ -136,7 +136,7 @@ def test_a_student_is_trained_to_the_end_before_the_teacher_as_it_is_is_taken() 
 
 @pytest.mark.parametrize("minutes", [3, 8, 30])
 def test_a_search_keeps_to_its_time_and_its_estimate(minutes: int) -> None:
-    wanted = plan(candidates(), LENGTHS, COSTS, 60.0 * minutes)
+    wanted = largest(plans(candidates(), LENGTHS, 0), COSTS, 60.0 * minutes)
     assert wanted is not None
     took_s = sum(each.seconds for each in searched(wanted, WITHIN_A_POINT, 60.0 * minutes))
     assert took_s <= 60 * minutes + 2 * COSTS.other_s  # the last model's variants
@@ -148,9 +148,9 @@ def test_the_smallest_plan_has_one_student_and_with_less_time_there_is_none() ->
     needed_s = least.seconds(COSTS)
     assert [each.command for each in least.candidates] == ["", "prune"]
     assert least.rungs == [1]
-    assert plan(candidates(), LENGTHS, COSTS, needed_s) == least
-    assert plan(candidates(), LENGTHS, COSTS, needed_s - 1e-6) is None
-    unlimited = plan(candidates(), LENGTHS, COSTS, None)
+    assert largest(plans(candidates(), LENGTHS, 0), COSTS, needed_s) == least
+    assert largest(plans(candidates(), LENGTHS, 0), COSTS, needed_s - 1e-6) is None
+    unlimited = largest(plans(candidates(), LENGTHS, 0), COSTS, None)
     assert unlimited == Plan(candidates(), [2, 7, 20])
     assert LENGTHS.rungs() == [2, 7, 20]
     assert Lengths(2).rungs() == [1, 2]
@@ -175,8 +175,9 @@ def test_where_texts_are_few_a_single_student_is_trained_long_before_several_are
     """Of 900 texts a first look reads 5,000: six epochs."""
     few = Lengths(20, 5000 / 900)
     assert few.rungs() == [7, 20]
-    plans = [plan(candidates(), few, Costs(epoch_s=25.0, other_s=40.0), 60.0 * minutes) for minutes in range(3, 40)]
-    made = [each for each in plans if each is not None]
+    costs = Costs(epoch_s=25.0, other_s=40.0)
+    found = [largest(plans(candidates(), few, 0), costs, 60.0 * minutes) for minutes in range(3, 40)]
+    made = [each for each in found if each is not None]
     assert all(each.rungs[0] >= 6 for each in made)
     alone = [each.rungs[-1] for each in made if len(each.candidates) == 2]
     assert alone == sorted(alone)
@@ -201,7 +202,7 @@ def test_where_texts_are_many_and_time_is_short_parts_of_an_epoch_let_more_candi
     """Of 65,000 texts an epoch of the whole model takes an hour here."""
     costs, more = Costs(epoch_s=3600.0, other_s=20.0), 0
     for hours in (0.4, 0.6, 0.8, 1, 2, 4):
-        whole, parts = (plan(candidates(), Lengths(3, least), costs, 3600 * hours) for least in (1, 0.077))
+        whole, parts = (largest(plans(candidates(), Lengths(3, least), 0), costs, 3600 * hours) for least in (1, 0.077))
         assert parts is not None
         assert parts.seconds(costs) <= 3600 * hours
         assert parts.rungs[0] < 1
@@ -245,10 +246,11 @@ def test_of_a_plan_that_is_partly_done_the_rest_is_left_and_what_was_too_dear_of
     assert left_s[-1] < left_s[0] / 2
     looks = tries[: len(wanted.candidates)]
     affordable = COSTS.seconds(wanted.candidates[-1], 7)
-    found = larger_plan(candidates(), LENGTHS, COSTS, affordable, wanted, looks, lambda _: True)
+    after = [each.after(wanted, looks) for each in plans(candidates(), LENGTHS, 0)]
+    found = largest(after, COSTS, affordable, looks)
     assert found is not None
     assert found.seconds(COSTS, looks) <= affordable
-    assert larger_plan(candidates(), LENGTHS, COSTS, 1e9, wanted, looks, lambda _: False) is None
+    assert largest(after, COSTS, affordable) is None  # nothing is done yet
 
 
 def test_a_model_that_meets_the_goal_and_cannot_be_trained_longer_gets_its_variants_and_no_slower_one_does() -> None:

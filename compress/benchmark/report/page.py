@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from compress.benchmark.report import charts
 from compress.benchmark.report.recommend import split_of, texts_of
+from compress.benchmark.report.risks import risk_chart
+from compress.benchmark.report.scatter import scatter
 from compress.benchmark.report.sentences import cascade_words, selection_words, split_words
 from compress.benchmark.report.speedup import (
     Entry,
@@ -112,8 +115,6 @@ def _search(search: Mapping[str, Any] | None) -> dict[str, Any] | None:
     them all others would fall on one spot; but it reaches to every model of the front. The page says how many are left
     out; its table has them all.
     """
-    from compress.benchmark.report.scatter import scatter
-
     if search is None:
         return None
     tries = search["tries"]
@@ -127,10 +128,6 @@ def _search(search: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _charts(entries: Sequence[Entry], chosen: Entry) -> dict[str, dict[str, str]]:
     """Each chart drawn twice, so that its text is as large on a phone as on a desk."""
-    from compress.benchmark.report import charts
-    from compress.benchmark.report.risks import risk_chart
-    from compress.benchmark.report.scatter import scatter
-
     name, judged = chosen["name"], entries[0]["accuracy"] is not None
     plots = {kind: scatter(entries, name, width - _AXIS_PX, 320) for kind, width in _FULL_PX.items() if judged}
     risks = {kind: drawn for kind, width in _FULL_PX.items() if (drawn := risk_chart(entries, name, width - _AXIS_PX))}
@@ -147,10 +144,8 @@ def _charts(entries: Sequence[Entry], chosen: Entry) -> dict[str, dict[str, str]
 
 def _trained(made: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The steps that trained something, each with its learning curve drawn twice."""
-    from compress.benchmark.report.charts import draw_curve
-
     return [
-        {**row, "chart": {kind: draw_curve(row["curve"], width - _AXIS_PX) for kind, width in _HALF_PX.items()}}
+        {**row, "chart": {kind: charts.draw_curve(row["curve"], width - _AXIS_PX) for kind, width in _HALF_PX.items()}}
         for row in made
         if row["curve"] is not None
     ]
@@ -182,14 +177,12 @@ def grid_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 def steps(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Every step in the models' histories once: the model that it made, time and metrics in words, learning curve."""
-    from compress.benchmark.report.charts import curve_of
-
     found: dict[str, dict[str, Any]] = {}
     for entry in entries:
         for past in entry["history"]:
             key = json.dumps(past, sort_keys=True)
             row = {"model": "", "step": past["step"], "time": in_words(past["seconds"])}
-            found.setdefault(key, row | {"metrics": figures(past.get("metrics", {})), "curve": curve_of(past)})
+            found.setdefault(key, row | {"metrics": figures(past.get("metrics", {})), "curve": charts.curve_of(past)})
         if entry["history"]:
             made = found[key]
             made["model"] = ", ".join(filter(None, (made["model"], entry["name"])))

@@ -14,11 +14,12 @@ from compress.distillation.teacher_cache.cache import Cache, Keys, StateReader, 
 from compress.distillation.teacher_cache.shard import LOGITS, Array, new_shard, size_bytes
 from compress.errors import CompressError
 from compress.families.view import EncoderView
-from compress.machine import choose_precision, torch_device
+from compress.machine import cache_root, choose_precision, torch_device
+from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.states import Batch, States, first_token_alone, recording, state_modules
 from compress.progress import Advance, progress, say
 from compress.runtime.encoding import pad
-from compress.training.batches import Encodings, LengthBatches, Rows
+from compress.training.batches import Encodings, LengthBatches, Rows, TeacherOutputs
 
 
 @dataclass(frozen=True)
@@ -214,3 +215,40 @@ def tokens_of(encodings: Encodings, rows: Rows) -> int:
 
 def _lengths(encodings: Encodings, rows: Rows) -> Rows:
     return encodings.offsets[rows + 1] - encodings.offsets[rows]
+
+
+def teacher_outputs(
+    teacher: Checkpoint,
+    digest: str,
+    encodings: Encodings,
+    labels: tuple[str, ...],
+    wanted: frozenset[str],
+    config: DistillationConfig,
+    name: str = "texts",
+    rows: Rows | None = None,
+) -> TeacherOutputs:
+    """The teacher's logits and its ``wanted`` states for each text, or for those of ``rows``.
+
+    States of up to ``config.cache_gb`` are computed once for each text, by the first run that needs them, and read from
+    disk after that. If they take more, the teacher reads each batch during the training.
+
+    ``digest`` is that of the teacher; ``encodings`` are the texts as the teacher's tokenizer reads them; ``labels`` are
+    the student's, the same set as the teacher's, in the order of the logits' columns; ``name`` says what texts they
+    are.
+
+    Raises:
+        CompressError: the teacher has no such state, its states are not finite, or the cache cannot be written.
+    """
+    forward = TeacherForward.of(teacher.model, config)
+    order = [teacher.labels.index(label) for label in labels]
+    rows = np.arange(len(encodings)) if rows is None else rows
+    widths = widths_of(teacher.model, {LOGITS, *wanted})
+    hidden_gb = size_bytes(widths, 0, tokens_of(encodings, rows)) / 1e9
+    if hidden_gb > config.cache_gb:
+        say(
+            f"teacher: answers each batch as it comes; its hidden states would take {hidden_gb:.2g} GB, "
+            f"which is above --cache-gb {config.cache_gb:g}"
+        )
+        return LiveOutputs(forward.ready(), frozenset(widths), order, encodings)
+    cache = Cache(cache_root(config.teacher_cache), digest, forward.precision)
+    return CachedOutputs(precompute(forward, encodings, rows, widths, cache, name), order)
