@@ -52,7 +52,10 @@ BENCHMARKS = (
         quick=f"python -m benchmarks.scaling {TEACHER} {INT8} --data {DEMO} --minutes 3 --out {{out}}",
     ),
     Benchmark(
-        "what students keep, three seeds on four data sets", "python -m benchmarks.distillation", "distillation/*.json"
+        "what students keep, three seeds on four data sets",
+        "python -m benchmarks.distillation",
+        "distillation/*.json",
+        instead="one seed of GoEmotions' students of two layers",
     ),
     Benchmark(
         "predicted against measured latency of twelve models",
@@ -64,6 +67,7 @@ BENCHMARKS = (
         "pruning to a latency, against uniform pruning and fewer layers",
         "python -m benchmarks.pruning make && python -m benchmarks.pruning measure",
         "pruning/*/*.json",
+        instead="one seed of uniform pruning and of fewer layers; with VNNI one seed at 1.5x, without VNNI 1.5x alone",
     ),
     Benchmark(
         "training against TextBrewer's `GeneralDistiller`",
@@ -188,12 +192,14 @@ BENCHMARKS = (
         "what a rate, epochs and hidden states give students and pruned models, on validation texts",
         "python -m benchmarks.student_choices runs/demo",
         "student_choices.jsonl",
-        instead="the sets of benchmarks.promise, one seed, some of the models and ways",
+        instead="the sets of benchmarks.promise, one seed, some of the models and ways, "
+        "and day, machine and what ran beside were written into it afterwards",
     ),
     Benchmark(
         "whether the loss that `auto` promises holds on test: winners over small sets",
         "python -m benchmarks.promise",
         "promise.jsonl",
+        instead="`--hours 0.15` in the first 7 of 12 searches, earlier code in the first 6",
     ),
     Benchmark(
         "`auto` beside the demo's recipe, `prune --speedup` and fewer layers, each trained as long as it searched",
@@ -250,6 +256,7 @@ BENCHMARKS = (
         "files that users write, fuzzed",
         "python -m tests.fuzz --cases 100000 --keep benchmarks/results/fuzz",
         "fuzz/*.json",
+        instead="20,000 cases of `load`",
     ),
     Benchmark(
         "random changes to finished folders and caches",
@@ -271,12 +278,14 @@ BENCHMARKS = (
         "python -m benchmarks.gpu",
         "gpu.json",
         elsewhere=True,
+        instead="parts of three machines, by `--parts`",
     ),
     Benchmark(
         "the same on an H200",
         "python -m benchmarks.gpu --out benchmarks/results/gpu-h200.json",
         "gpu-h200.json",
         elsewhere=True,
+        instead="two of the timing parts, one of which was cut off",
     ),
     Benchmark(
         "what each change to fine-tuning gives, on validation, see [LOG.md](LOG.md)",
