@@ -100,10 +100,6 @@ BENCHMARKS = (
         "families.json",
     ),
     Benchmark(
-        "a smaller vocabulary, without training",
-        "python -m benchmarks.vocabulary banking77 runs/distillation/banking77/teacher",
-    ),
-    Benchmark(
         "a vocabulary of XLM-R's size, cut for English data",
         "python -m benchmarks.large_vocabulary",
         "large_vocabulary.json",
