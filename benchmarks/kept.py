@@ -117,6 +117,13 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
     write_whole(path, as_json(document))
 
 
+def add_line(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a document to JSON Lines, which are begun where there are none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
 def read(path: Path) -> Any:
     """The document in a JSON file; of JSON Lines the list of all."""
     return read_lines(path) if path.suffix == ".jsonl" else json.loads(path.read_text(encoding="utf-8"))
@@ -149,9 +156,7 @@ def each_once(results: Path, wanted: Iterable[Row], find: Callable[[Row], Row]) 
             say(str(error))
             failed = True
             row = asked | {"failed": str(error)}
-        results.parent.mkdir(parents=True, exist_ok=True)
-        with results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        add_line(results, row)
         left_s = watch.seconds / done * (len(left) - done)
         say(f"{done} of {len(left)} done; about {in_words(left_s)} left")
     return not failed
