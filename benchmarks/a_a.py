@@ -8,14 +8,13 @@ within 1.00 +- 0.03. ``--neighbours 1`` keeps one process busy with arithmetic a
 """
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.kept import RESULTS, about
+from benchmarks.kept import RESULTS, about, add_line
 from compress.benchmark.measure import bench
 from compress.clock import Stopwatch
 from compress.config import BenchConfig, DataConfig
@@ -35,13 +34,12 @@ def main() -> None:
     be_quiet(True)
     whole, task = read_test(DataConfig(data=str(given.data)))
     test = Split(whole.texts[:TEXTS], whole.labels[:TEXTS])
-    with busy_neighbours(given.neighbours), KEPT.open("a", encoding="utf-8") as file:
+    with busy_neighbours(given.neighbours):
         for number in range(given.runs):
             config = BenchConfig(seconds=given.seconds, seed=number)
             row = about([usable_cpus()]) | {"model": given.name or given.model.resolve().name}
             row |= {"neighbours": given.neighbours} | run(given.model, test, task, config)
-            file.write(json.dumps(row) + "\n")
-            file.flush()
+            add_line(KEPT, row)
             verdict = "" if abs(row["ratio"] - 1) <= _WITHIN else "  outside 1.00 +- 0.03"
             print(f"{row['ratio']:.4f}  p50 {row['p50_ms']:.3f} ms  {row['wall_s']:.0f} s{verdict}", flush=True)
 

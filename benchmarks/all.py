@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.catalogue import BENCHMARKS, INT8, Benchmark
-from benchmarks.kept import RESULTS
+from benchmarks.kept import RESULTS, commit, read, write
 from compress.clock import Stopwatch, in_words
 
 ROOT = Path(__file__).parents[1]
-_REPORTS = {"demo.json": "runs/demo/report/results.json", "sst2.json": "runs/sst2/report/results.json"}
+_REPORTS = {f"{name}.json": f"runs/{name}/report/results.json" for name in ("demo", "sst2", "families")}
 
 
 def main() -> int:
@@ -32,15 +32,15 @@ def main() -> int:
     for benchmark, command in chosen(quick):
         name = name_of(command)
         watch = Stopwatch()
-        prints_results = benchmark.printed and benchmark.keeps and not quick
+        kept = RESULTS / benchmark.keeps if benchmark.keeps and not quick else None
         ended = run(command.format(out=out / f"{name}.json"), out / f"{name}.txt")
         print(f"{name}: {'failed' if ended else 'done'} in {in_words(watch.seconds)}", file=sys.stderr)
         if ended:
             failed.append(name)
-        elif prints_results:
-            keep(out / f"{name}.txt", str(benchmark.keeps))
-        elif not quick and benchmark.keeps in _REPORTS:
-            keep(ROOT / _REPORTS[benchmark.keeps], benchmark.keeps)
+        elif kept and benchmark.printed:
+            kept.write_bytes((out / f"{name}.txt").read_bytes())
+        elif kept and kept.name in _REPORTS:  # the test texts that bench quotes are in other files of a report
+            write(kept, {"commit": commit()} | read(ROOT / _REPORTS[kept.name]))
     print(f"failed: {', '.join(failed)}; see {out}" if failed else f"all done, see {out}")
     return int(bool(failed))
 
@@ -66,11 +66,6 @@ def run(command: str, out: Path) -> int:
     with out.open("w", encoding="utf-8") as file:
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         return subprocess.run(line, shell=True, cwd=ROOT, env=environment, stdout=file, check=False).returncode
-
-
-def keep(measured: Path, name: str) -> None:
-    """Put it into ``results/``; the test texts that bench quotes are in other files of a report."""
-    (RESULTS / name).write_bytes(measured.read_bytes())
 
 
 if __name__ == "__main__":

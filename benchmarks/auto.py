@@ -21,7 +21,7 @@ import numpy as np
 
 import compress
 from benchmarks.distillation import METRICS, TEACHERS
-from benchmarks.kept import RESULTS, Row, add_choice, each_once, markdown, need_folders, read_last
+from benchmarks.kept import RESULTS, Row, add_choice, commit, each_once, markdown, need_folders, read_last
 from compress.benchmark.report.speedup import answer_ms, average_of
 
 
@@ -65,6 +65,7 @@ def figures(teacher: Path, data: Path, folder: Path, **settings: Any) -> Row:
         "busy": report["busy"],
         "machine": report["machine"],
         "created": report["created"],
+        "commit": commit(),
     }
 
 

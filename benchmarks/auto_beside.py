@@ -20,7 +20,7 @@ from pathlib import Path
 import compress
 from benchmarks.auto_beside_aim import WAYS, Search, Settings, Trainings, aimed, quantized
 from benchmarks.auto_beside_table import table
-from benchmarks.kept import RESULTS, read_last
+from benchmarks.kept import RESULTS, add_line, commit, read_last
 from compress.benchmark.report.speedup import answer_ms
 from compress.errors import CompressError
 from compress.folder import read_manifest
@@ -99,6 +99,7 @@ def benched(search: Search, made: dict[str, Path], out: Path) -> dict[str, Setti
             "speedup_over_int8": answer_ms(entries[ITSELF]) / answer_ms(entries[way]),
             "megabytes": entries[way]["size_bytes"] / 1e6,
             **{name: report[name] for name in ("test_texts", "busy", "machine", "created")},
+            "commit": commit(),
         }
         for way in made
     }
@@ -124,10 +125,8 @@ def main(arguments: list[str] | None = None) -> None:
         search = Search.of(given.search, given.teacher, given.data, out)
         for seed in given.seeds:
             if not any((row["search"], row["seed"]) == (search.name, seed) for row in read_last(given.results, _KEYS)):
-                lines = [json.dumps(line) + "\n" for line in compare(search, seed)]
-                given.results.parent.mkdir(parents=True, exist_ok=True)
-                with given.results.open("a", encoding="utf-8") as file:
-                    file.writelines(lines)
+                for row in list(compare(search, seed)):  # all at once: a seed that has a line is not done again
+                    add_line(given.results, row)
     except CompressError as error:
         parser.error(str(error))
     print(table(read_last(given.results, _KEYS)))

@@ -33,6 +33,7 @@ class Benchmark:
 
 DEMO, SHARED = "runs/demo/data", "../shared/data"
 TEACHER, PRUNED, ONNX, INT8 = (f"runs/demo/{name}" for name in ("teacher", "pruned", "onnx", "int8"))
+GOEMOTIONS = "runs/together/goemotions/teacher-0"
 BANKING77 = "models/banking77/balanced"  # what the figures of serving are of: every clone has it
 BENCHMARKS = (
     Benchmark("the demo's table", "compress demo --out runs/demo", "demo.json"),
@@ -52,7 +53,10 @@ BENCHMARKS = (
         quick=f"python -m benchmarks.scaling {TEACHER} {INT8} --data {DEMO} --minutes 3 --out {{out}}",
     ),
     Benchmark(
-        "what students keep, three seeds on four data sets", "python -m benchmarks.distillation", "distillation/*.json"
+        "what students keep, three seeds on four data sets",
+        "python -m benchmarks.distillation",
+        "distillation/*.json",
+        instead="one seed of GoEmotions' students of two layers",
     ),
     Benchmark(
         "predicted against measured latency of twelve models",
@@ -64,6 +68,7 @@ BENCHMARKS = (
         "pruning to a latency, against uniform pruning and fewer layers",
         "python -m benchmarks.pruning make && python -m benchmarks.pruning measure",
         "pruning/*/*.json",
+        instead="one seed of uniform pruning and of fewer layers; with VNNI one seed at 1.5x, without VNNI 1.5x alone",
     ),
     Benchmark(
         "training against TextBrewer's `GeneralDistiller`",
@@ -94,10 +99,6 @@ BENCHMARKS = (
         "one BERT's weights in other families' forms, through the pipeline",
         "python -m benchmarks.families",
         "families.json",
-    ),
-    Benchmark(
-        "a smaller vocabulary, without training",
-        "python -m benchmarks.vocabulary banking77 runs/distillation/banking77/teacher",
     ),
     Benchmark(
         "a vocabulary of XLM-R's size, cut for English data",
@@ -148,10 +149,12 @@ BENCHMARKS = (
     ),
     Benchmark(
         "thresholds by label against 0.5 for all, macro-F1 on test",
-        f"python -m benchmarks.thresholds runs/together/goemotions/teacher-0 --data {SHARED}/goemotions",
+        f"compress calibrate {GOEMOTIONS} --data {SHARED}/goemotions --out runs/thresholds/calibrated && "
+        f"compress bench {GOEMOTIONS} runs/thresholds/calibrated --data {SHARED}/goemotions --metric macro_f1 "
+        "--out runs/thresholds/report",
         "thresholds.json",
-        printed=True,
         elsewhere=True,
+        instead="an earlier program in bench's place",
     ),
     Benchmark(
         "texts read in part: the same tokens, and how much sooner an answer",
@@ -188,12 +191,14 @@ BENCHMARKS = (
         "what a rate, epochs and hidden states give students and pruned models, on validation texts",
         "python -m benchmarks.student_choices runs/demo",
         "student_choices.jsonl",
-        instead="the sets of benchmarks.promise, one seed, some of the models and ways",
+        instead="the sets of benchmarks.promise, one seed, some of the models and ways, "
+        "and day, machine and what ran beside were written into it afterwards",
     ),
     Benchmark(
         "whether the loss that `auto` promises holds on test: winners over small sets",
         "python -m benchmarks.promise",
         "promise.jsonl",
+        instead="`--hours 0.15` in the first 7 of 12 searches, earlier code in the first 6",
     ),
     Benchmark(
         "`auto` beside the demo's recipe, `prune --speedup` and fewer layers, each trained as long as it searched",
@@ -250,6 +255,7 @@ BENCHMARKS = (
         "files that users write, fuzzed",
         "python -m tests.fuzz --cases 100000 --keep benchmarks/results/fuzz",
         "fuzz/*.json",
+        instead="20,000 cases of `load`",
     ),
     Benchmark(
         "random changes to finished folders and caches",
@@ -271,19 +277,21 @@ BENCHMARKS = (
         "python -m benchmarks.gpu",
         "gpu.json",
         elsewhere=True,
+        instead="parts of three machines, by `--parts`",
     ),
     Benchmark(
         "the same on an H200",
         "python -m benchmarks.gpu --out benchmarks/results/gpu-h200.json",
         "gpu-h200.json",
         elsewhere=True,
+        instead="two of the timing parts, one of which was cut off",
     ),
     Benchmark(
         "what each change to fine-tuning gives, on validation, see [LOG.md](LOG.md)",
-        "python -m benchmarks.training_choices benchmarks/results/training_choices.jsonl "
-        f"--data {SHARED} --device cuda",
-        "training_choices.jsonl",
+        f"python -m benchmarks.training_choices --data {SHARED} --device cuda",
+        "training_choices*.jsonl",
         elsewhere=True,
+        instead="an earlier program, rates from 8e-5 to 3.2e-4 and other changes",
     ),
 )
 

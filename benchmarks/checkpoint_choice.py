@@ -24,8 +24,7 @@ import numpy.typing as npt
 from scipy.special import log_softmax
 
 import compress.distillation.distill as room
-from benchmarks.training_choices import data_config
-from compress.config import DistillConfig
+from compress.config import DataConfig, DistillConfig
 from compress.data import Dataset
 from compress.data.read import read_dataset
 from compress.distillation.students import make_student
@@ -116,7 +115,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=25, help="steps between validations")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    whole, teacher = read_dataset(data_config(given.data)), load_classifier(str(given.teacher))
+    whole, teacher = read_dataset(DataConfig(data=str(given.data))), load_classifier(str(given.teacher))
     rows = np.random.default_rng(given.seed).permutation(len(whole.train))[: given.train]
     data = replace(whole, train=whole.train.of_rows(rows))
     settings = {"seed": given.seed, "patience": 1000, "layers": given.layers, "epochs": given.epochs}

@@ -1,16 +1,14 @@
 """One BERT's weights in the forms of other families, through the whole pipeline.
 
     python -m benchmarks.families [--families FAMILY...] [--model demo:minilm] [--data DIR]
-                                  [--out runs/families] [--epochs N] [--threads N] [--results FILE]
+                                  [--out runs/families] [--epochs N] [--threads N]
 
 The encoder is the same function in every form; only the heads differ, and they are trained. Each form is fine-tuned,
-pruned to 1.5 times the speed and quantized, and ``OUT/report`` has them all side by side. What is there is left out.
-The first form is what the others are judged by: each should end within 0.5 points of accuracy and 10% of the latency of
-the first one's model of the same step. The results say so for each, and a table is printed.
+pruned to 1.5 times the speed and quantized, and ``OUT/report`` has them all beside the first form's. What is there is
+left out. Each form should be near the first one's model of the same step in accuracy and latency.
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ import transformers
 from transformers import AutoTokenizer, PreTrainedModel
 
 import compress
-from benchmarks.kept import RESULTS, add_choice, markdown, write
+from benchmarks.kept import add_choice, markdown
 from compress.demo_assets import MINILM, model_source
 from compress.families import FAMILIES
 from compress.families.family import Family
@@ -29,8 +27,6 @@ from compress.modeling.checkpoint import quiet_transformers
 
 _COLUMNS = ("family", "`model_type`", "tokenizer", "every step", "`prune --vocabulary`", "`export --single-file`")
 _NORMALIZING = ("modernbert",)  # its tokenizer composes characters (NFC), which no operator for graphs does
-_VERDICT = ("family", "step", "accuracy", "to the first, points", "p50, ms", "to the first, times", "within")
-MOST_POINTS, MOST_TIMES = 0.5, 1.1
 FORMS = ("bert", "distilbert", "roberta", "electra")
 SETTINGS = (
     *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act"),
@@ -91,7 +87,7 @@ def _steps(family: Family) -> str:
 
 
 def main() -> None:
-    """Makes what is missing, the report and the verdict."""
+    """Makes what is missing, and the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_choice(parser, "--families", FORMS)
     parser.add_argument("--model", default=MINILM, help="a BERT encoder or classifier")
@@ -99,39 +95,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/families"))
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--results", type=Path, default=RESULTS / "families.json")
     given = parser.parse_args()
     made = [make(FAMILIES[name], model_source(given.model), given) for name in given.families]
-    folders = [folder / step for folder in made for step in ("int8", "fast-int8")]
-    found = compress.bench(folders, given.data, given.out / "report", overwrite=True, threads=[1]).metrics
-    rows = verdict(found["models"])
-    about = {name: found[name] for name in ("created", "machine")}
-    write(given.results, about | {"rows": rows})
-    print(told(rows), end="")
-
-
-def verdict(models: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each of bench's ``models``, ``OUT/FAMILY/STEP``, how it stands to the first one of its step."""
-    rows: list[dict[str, Any]] = []
-    for model in models:
-        path = Path(model["path"])
-        row = {"family": path.parent.name, "step": path.name, "accuracy": model["accuracy"]["value"]}
-        row["p50_ms"] = model["latency"][0]["p50_ms"]
-        first = next((other for other in rows if other["step"] == row["step"]), row)
-        row["points"] = 100 * (row["accuracy"] - first["accuracy"])
-        row["times"] = row["p50_ms"] / first["p50_ms"]
-        row["within"] = abs(row["points"]) <= MOST_POINTS and 2 - MOST_TIMES <= row["times"] <= MOST_TIMES
-        rows.append(row)
-    return rows
-
-
-def told(rows: Sequence[dict[str, Any]]) -> str:
-    """The verdict in Markdown."""
-    lines = [_VERDICT]
-    for row in rows:
-        numbers = f"{row['accuracy']:.1%}", f"{row['points']:+.1f}", f"{row['p50_ms']:.2f}", f"{row['times']:.2f}"
-        lines.append((row["family"], row["step"], *numbers, "yes" if row["within"] else "no"))
-    return markdown(lines, words=2)
+    folders = [folder / step for step in ("int8", "fast-int8") for folder in made]
+    compress.bench(folders, given.data, given.out / "report", overwrite=True, threads=[1])
 
 
 def make(family: Family, source: str, given: argparse.Namespace) -> Path:

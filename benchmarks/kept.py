@@ -20,7 +20,8 @@ from compress.folder import read_manifest
 from compress.machine import describe_machine, package_versions
 from compress.progress import say
 
-RESULTS = Path(__file__).parent / "results"
+_ROOT = Path(__file__).parents[1]
+RESULTS = _ROOT / "benchmarks" / "results"
 NOT_YET = "Not yet measured: its command is in `benchmarks/README.md`.\n"
 _UNKNOWN = "not recorded"
 
@@ -65,7 +66,7 @@ def about(
     """The first fields of a result; ``packages`` are those that count beside the usual ones."""
     machine = describe_machine(threads)
     machine["versions"] |= package_versions(packages)
-    told = {"created": now(), "machine": machine, "beside": beside}
+    told = {"created": now(), "commit": commit(), "machine": machine, "beside": beside}
     return told | ({"model": read_manifest(model).digest} if model else {})
 
 
@@ -75,21 +76,26 @@ def now() -> str:
 
 
 def commit() -> str | None:
-    """The commit of this checkout, with ``-dirty`` after it where files were changed since; None outside of git."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*", "--abbrev=12"]
+    """The commit of this checkout, with ``-dirty`` after it where files were changed since; None outside of git.
+
+    A benchmark that adds lines to a result changes that result, and not the code.
+    """
+    changed = ["status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){RESULTS.relative_to(_ROOT)}"]
     try:
-        return subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        ).stdout.strip()
+        return _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if _git(*changed) else "")
     except (OSError, subprocess.SubprocessError):
         return None
 
 
+def _git(*command: str) -> str:
+    return subprocess.run(["git", *command], cwd=_ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
 class Record:
-    """A result that says of which code it is, and how long it took: counts from its creation."""
+    """A result that says how long it took: counts from its creation."""
 
     def __init__(self, threads: int = 1) -> None:
-        self._about = about([threads]) | {"commit": commit()}
+        self._about = about([threads])
         self._watch = Stopwatch()
 
     def tell(self, found: Mapping[str, Any], keep: Path | None) -> None:
@@ -109,6 +115,13 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
     """Keep a result."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, as_json(document))
+
+
+def add_line(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a document to JSON Lines, which are begun where there are none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 def read(path: Path) -> Any:
@@ -143,9 +156,7 @@ def each_once(results: Path, wanted: Iterable[Row], find: Callable[[Row], Row]) 
             say(str(error))
             failed = True
             row = asked | {"failed": str(error)}
-        results.parent.mkdir(parents=True, exist_ok=True)
-        with results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        add_line(results, row)
         left_s = watch.seconds / done * (len(left) - done)
         say(f"{done} of {len(left)} done; about {in_words(left_s)} left")
     return not failed
@@ -167,7 +178,7 @@ def spread(values: Sequence[float], form: str = ".1f") -> str:
 
 
 def conditions(document: Mapping[str, Any]) -> str:
-    """Machine, threads, versions, what ran beside and the day of a result, as far as it says."""
+    """Machine, threads, versions, what ran beside, the commit and the day of a result, as far as it says."""
     machine = document.get("machine")
     if not machine:
         return _UNKNOWN
@@ -177,6 +188,7 @@ def conditions(document: Mapping[str, Any]) -> str:
     told = [f"{machine.get('gpu') or machine['cpu']} ({'VNNI' if vnni else 'no VNNI'}, {cores})"]
     told += [f"threads {' and '.join(map(str, machine['threads']))}", ", ".join(versions)]
     told += [f"beside {document['beside']}"] if document.get("beside") else []
+    told += [f"commit {each[:7]}{each[12:]}"] if (each := document.get("commit")) else []
     return ", ".join([*told, document.get("created", "")[:10] or f"day {_UNKNOWN}"])
 
 

@@ -3,11 +3,11 @@
     python -m benchmarks.promise [--sets SET...] [--draws 4] [--hours 0.25] [--data ../shared/data] [--out runs/promise]
                                  [--results benchmarks/results/promise.jsonl] [--threads 1]
 
-A set's teacher is trained once. Each draw takes other validation texts, 300, 600 or 1,500 of them, of those that the
-teacher was not trained on, and another seed for its search. By turns the fastest model that loses at most 2 points is
-wanted, and the most accurate one that is 4 times as fast. Texts that share passages stay together, and of SST-2's
-phrases only whole sentences are drawn, as its test texts are. The promise is made by half of the validation texts,
-which nothing was chosen by; the test texts are read once, after it.
+A set's teacher is trained once. Each draw takes 300, 600 or 1,500 validation texts of those that the teacher was not
+trained on, and another seed for its search. All are drawn anew from that one pool, so they overlap. By turns the
+fastest model that loses at most 2 points is wanted, and the most accurate one that is 4 times as fast. Texts that share
+passages stay together, and of SST-2's phrases only whole sentences are drawn, as its test texts are. The promise is
+made by half of the validation texts, which nothing was chosen by; the test texts are read once, after it.
 
 Every search adds a line to the results as soon as it is done; what has a line is not done again, and one that was
 interrupted goes on. Prints the table; exit status 1 if a search failed.

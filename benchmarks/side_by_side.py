@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kept import Row, about, add_choice, need_folders, read_lines
+from benchmarks.kept import Row, about, add_choice, add_line, need_folders, read_lines
 from compress.clock import Stopwatch
 from compress.formatting import metric_name, percent
 
@@ -195,8 +195,7 @@ def _finished(place: Place, ended: _Running) -> Iterator[str]:
     """Say how it ended; its name where it is done, and its row is kept then."""
     print(f"{ended.task.name}: {ended.watch.seconds:.0f} s, {_told(ended.row)}", flush=True)
     if ended.row.is_file():
-        with (place.out / ROWS).open("a", encoding="utf-8") as file:
-            file.write(ended.row.read_text(encoding="utf-8"))
+        add_line(place.out / ROWS, json.loads(ended.row.read_text(encoding="utf-8")))
         yield ended.task.name
 
 

@@ -8,8 +8,11 @@ import hashlib
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks import (
     ablation_table,
@@ -38,6 +41,8 @@ from benchmarks.models.table import data_sets
 from benchmarks.models.table import table as models
 from benchmarks.peers import table as peers
 from compress.benchmark.report.page import as_markdown
+from compress.benchmark.report.recommend import recommend, split_of
+from compress.evaluation.comparison import paired_interval
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -94,7 +99,29 @@ def table(name: str) -> str:
     path = next(RESULTS.glob(f"{name}.json*"), None)
     if path is None:
         return NOT_YET
-    return _OF_RESULT[name](read(path)) if name in _OF_RESULT else as_markdown(read(path))
+    return _OF_RESULT[name](read(path)) if name in _OF_RESULT else report_of_today(read(path))
+
+
+def report_of_today(results: Any) -> str:
+    """A bench's report in Markdown; where it is from before today's method for intervals, with those of today."""
+    first, *others = results["models"]
+    models = [first, *(_with_interval(entry, first) for entry in others)]
+    if models == results["models"]:
+        return as_markdown(results)
+    chosen = asdict(recommend(models, results.get("balance"), split_of(results)))
+    text = as_markdown({**results, "models": models, "recommendation": chosen})
+    return f"{text}\nThe intervals of points are by today's method, from the counts that the result keeps.\n"
+
+
+def _with_interval(entry: Any, first: Any) -> Any:
+    """With the interval of its change of accuracy made from its flips, where a result keeps these."""
+    if "flips" not in entry or entry["accuracy"]["metric"] != "accuracy":
+        return entry
+    n, lost, won = first["accuracy"]["n"], entry["flips"]["became_wrong"], entry["flips"]["became_right"]
+    both = round(n * first["accuracy"]["value"]) - lost
+    counts = [both, lost, won, n - both - lost - won]
+    right = (np.repeat(answers, counts) for answers in ([True, True, False, False], [True, False, True, False]))
+    return entry | {"versus_first": entry["versus_first"] | {"ci95": [*paired_interval(*right)]}}
 
 
 def headline_plot(results: Any) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tables import DOCUMENTS, README, ROOT, stale
+from benchmarks.kept import RESULTS, read
+from benchmarks.tables import DOCUMENTS, README, ROOT, report_of_today, stale
+from compress.benchmark.report.page import as_markdown
 from compress.cli.main import COMMANDS, main
 from compress.steps.spec import STEPS
 
@@ -23,6 +25,20 @@ _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 def test_tables_plot_and_reference_are_as_results_and_code_say() -> None:
     assert "<!-- results: demo -->" in README.read_text(encoding="utf-8")
     assert [path.relative_to(ROOT).as_posix() for path in stale()] == [], "run make tables"
+
+
+def test_older_reports_are_shown_with_intervals_of_todays_method_where_they_keep_the_flips() -> None:
+    today = read(RESULTS / "demo-avx2.json")
+    assert report_of_today(today) == as_markdown(today)
+    older = read(RESULTS / "demo-avx2.json")
+    for entry in older["models"][1:]:
+        entry["versus_first"]["ci95"] = [-0.001, 0.001]
+    shown = report_of_today(older)
+    assert shown.startswith(as_markdown(today))
+    assert "today's method" in shown
+    for entry in older["models"]:
+        del entry["flips"]
+    assert report_of_today(older) == as_markdown(older)
 
 
 def test_commands_of_the_documents_parse(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.runner import run_parts
 from benchmarks.gpu.setting import setting_for
-from benchmarks.gpu.table import goals, table
+from benchmarks.gpu.table import table
 from benchmarks.kept import RESULTS, about, write
 from compress.machine import usable_cpus
 
@@ -42,7 +42,6 @@ def main() -> None:
 
         def report(name: str, outcome: dict[str, Any]) -> None:
             document["parts"][name] = outcome
-            document["goals"] = goals(document)
             write(out, document)
             reason = f": {outcome['reason']}" if "reason" in outcome else ""
             print(f"{name}: {outcome['status']}, {len(outcome['rows'])} rows, {outcome.get('seconds', 0)} s{reason}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.kept import read_lines
+from benchmarks.kept import add_line, read_lines
 from benchmarks.peers import processes
 from benchmarks.peers.environments import CannotInstallError
 from benchmarks.peers.processes import PeerFailedError
@@ -71,8 +71,7 @@ def rounds(
             print(f"round {number + 1}: {one.peer.name}", file=sys.stderr)
             reference = processes.answer(first.peer, first.folder, texts, environments, threads)
             turn = _turn(one, texts, environments, threads) | {"reference_ms": median(reference.ms)}
-            with kept.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(turn) + "\n")
+            add_line(kept, turn)
     return {one.peer.name: read_lines(_kept(work, one.peer))[:count] for one in able}
 
 

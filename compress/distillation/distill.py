@@ -93,8 +93,7 @@ def distill(
 def divergence_from(teachers: Sequence[Digested], corpus: Corpus, validation: Examples) -> Distance:
     """The divergence of a student's answers from the teachers' on the validation texts: their soft labels' loss.
 
-    It changes with every answer, where a metric moves only when one crosses the line to another label: a few hundred
-    texts, which cannot tell 96% from 97%, can tell which of two students is nearer to the teacher.
+    It changes with every answer, where a metric moves only when one crosses the line to another label.
     """
     settings = corpus.config.model_copy(update={"unlabeled": None, "augment": 0})
     data = replace(corpus.data, train=corpus.data.validation)

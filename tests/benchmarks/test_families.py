@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.families import FORMS, carried, told, verdict
+from benchmarks.families import FORMS, carried
 from compress.families import FAMILIES
 from compress.families.view import EncoderView
 from tests.tiny import make_bert, make_feeds, torch_logits
@@ -30,20 +30,3 @@ def test_a_berts_weights_in_another_form_are_the_same_function(name: str) -> Non
     assert EncoderView(model).longest == EncoderView(bert).longest
     if family.head[0].activation == "tanh":
         assert abs(logits - wanted).max() < 1e-5
-
-
-def test_each_form_is_judged_by_the_first_ones_model_of_its_step() -> None:
-    found = {
-        "bert/int8": (0.9, 2.0),
-        "bert/fast": (0.8, 1.0),
-        "roberta/int8": (0.904, 2.1),
-        "roberta/fast": (0.81, 1.0),
-    }
-    found |= {"electra/int8": (0.9, 2.3)}
-    models = [
-        {"path": f"runs/{name}", "accuracy": {"value": accuracy}, "latency": [{"p50_ms": ms}]}
-        for name, (accuracy, ms) in found.items()
-    ]
-    rows = verdict(models)
-    assert [row["within"] for row in rows] == [True, True, True, False, False]
-    assert told(rows).splitlines()[4] == "| roberta | int8 | 90.4% | +0.4 | 2.10 | 1.05 | yes |"

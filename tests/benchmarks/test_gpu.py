@@ -60,13 +60,24 @@ def check_that_the_table_and_the_goals_come_from_the_results(measured: Document)
     for name in (TEACHER, STUDENT):
         assert f"| {name} | eager fp32 |" in shown
     assert f"| {STUDENT} | unpadded nested bf16 |" in shown
-    assert all(goal["found"] > 0 for goal in measured["goals"])
+    assert all(goal["found"] > 0 for goal in goals(measured))
 
 
 def test_goals_without_their_parts_are_not_measured() -> None:
     document: Document = {"parts": {"make": {"status": "cut off", "rows": []}}}
     assert [goal["found"] for goal in goals(document)] == [None, None, None]
-    assert "not measured" in table(document | {"goals": goals(document)})
+    assert "not measured" in table(document)
+
+
+def test_a_ratio_of_parts_from_two_runs_says_so() -> None:
+    row = {"load": "sst2 x 1", "batch": 1, "whole_texts_per_s": 1.0}
+    parts: Document = {
+        f"serve {TEACHER}": {"rows": [row | {"model": TEACHER, "way": "eager fp32", "whole_ms": 4.0}]},
+        f"serve {STUDENT}": {"rows": [row | {"model": STUDENT, "way": "graphs fp16", "whole_ms": 0.5}]},
+    }
+    assert "8.00x (goal 15x)" in table({"parts": parts})
+    parts[f"serve {TEACHER}"]["created"] = "2026-11-27"
+    assert "8.00x of two runs (goal 15x)" in table({"parts": parts})
 
 
 def test_work_counts_padding_only_where_it_is_computed(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """What the benchmarks share: tables, failures that can be foreseen, results that are not there."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from benchmarks import tables
-from benchmarks.kept import NOT_YET, markdown, program, spread
+from benchmarks.kept import NOT_YET, about, markdown, program, spread
 from compress.errors import CompressError
 
 
@@ -16,6 +17,15 @@ def test_a_table_has_as_many_columns_in_each_line_and_numbers_to_the_right() -> 
         "| mrpc | failed |  |",
         "| sst2 | int8 | 1.5 |",
     ]
+
+
+def test_a_result_says_of_which_code_it_is() -> None:
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tables.ROOT, capture_output=True, text=True, check=False)
+    if head.returncode:
+        pytest.skip("not a clone")
+    commit = about([1])["commit"]
+    assert len(commit.removesuffix("-dirty")) == 12
+    assert head.stdout.startswith(commit.removesuffix("-dirty"))
 
 
 def test_a_spread_is_that_of_a_sample_in_the_form_of_the_mean() -> None:

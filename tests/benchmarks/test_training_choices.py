@@ -1,42 +1,18 @@
-"""The pieces of the comparison of finetune's choices that a mistake would hide in."""
+"""The comparison of changes to fine-tuning: its objectives, its other start, and that what is unchanged is finetune."""
 
-import numpy as np
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
-from benchmarks.training_choices import CHANGES, RECIPES, Average, divergence, groups_of, main, smoothed
+import compress
+from benchmarks import training_choices
+from benchmarks.training_choices import CHANGES, begin_at_labels, divergence, main, smoothed
 from compress.families.view import EncoderView
-from tests.tiny import make_bert
-
-RECIPE = RECIPES[0]
-
-
-def test_every_weight_is_trained_once_and_lower_layers_more_slowly() -> None:
-    model = make_bert()
-    decayed = CHANGES["layer decay 0.85"](RECIPE)
-    groups = list(groups_of(model, decayed))
-    weights = [id(weight) for group in groups for weight in group["params"]]
-    assert sorted(weights) == sorted(map(id, model.parameters()))
-    rates = {id(weight): group["lr"] for group in groups for weight in group["params"]}
-    view = EncoderView(model)
-    steps = [rates[id(view.words.weight)], *(rates[id(layer.query.weight)] for layer in view.layers)]
-    steps.append(rates[id(view.head[-1].weight)])
-    assert steps[-1] == RECIPE.learning_rate
-    assert np.allclose(np.divide(steps[:-1], steps[1:]), 0.85)
-    assert {group["lr"] for group in groups_of(model, RECIPE)} == {RECIPE.learning_rate}
-
-
-def test_averages_are_those_of_the_weights_that_were_added() -> None:
-    model = torch.nn.Linear(1, 1, bias=False)
-    plain, moving = Average(model, None), Average(model, 0.5)
-    for value in (1.0, 2.0, 6.0):
-        torch.nn.init.constant_(model.weight, value)
-        plain.add(model)
-        moving.add(model)
-    plain.give(model)
-    assert model.weight.item() == pytest.approx(3.0)
-    moving.give(model)
-    assert model.weight.item() == pytest.approx((1.5 + 6.0) / 2)
+from compress.modeling.checkpoint import load_for_finetuning
+from compress.training.finetune import encode
+from tests.tiny import read
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -54,11 +30,48 @@ def test_smoothed_labels_punish_certainty(targets: torch.Tensor) -> None:
     assert smoothed(certain, targets, 0.1) > smoothed(sure, targets, 0.1)
 
 
-@pytest.mark.parametrize(("flag", "known"), [("--sets", "sst2"), ("--changes", "R-Drop 1")])
-def test_what_is_not_known_is_refused(
-    flag: str, known: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_head_that_begins_at_the_labels_means_answers_most_texts_rightly(tiny_encoder: Path, tiny_data: Path) -> None:
+    data = read(tiny_data)
+    start = load_for_finetuning(str(tiny_encoder), data.task, data.labels, 0)
+    texts = encode(start, data.train)
+    begin_at_labels(start, texts)
+    batch = texts.batch(list(range(len(texts))), "cpu")
+    with torch.no_grad():
+        logits = start.model(**EncoderView(start.model).inputs(batch)).logits
+    assert logits.std().item() == pytest.approx(1.0, abs=0.05)
+    assert (logits.argmax(dim=1) == batch["targets"]).float().mean() > 0.7
+
+
+def test_as_it_is_is_finetune_and_each_change_is_another_training(
+    tiny_encoder: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["training_choices", "out.jsonl", "--data", "data", flag, "other"])
+    settings = {"epochs": 1, "batch_size": 32}
+    monkeypatch.setitem(training_choices.SETS, "sst2", settings)
+    (tmp_path / "sst2").symlink_to(tiny_data)
+    results = tmp_path / "rows.jsonl"
+    arguments = ["--sets", "sst2", "--seeds", "1", "--device", "cpu", "--data", str(tmp_path)]
+    arguments += ["--model", str(tiny_encoder), "--results", str(results)]
+    losses: list[float] = []
+
+    def kept(*arguments: object) -> object:
+        found = train(*arguments)  # type: ignore[arg-type]
+        losses.append(found.curve[-1]["loss"])
+        return found
+
+    train = training_choices.train
+    monkeypatch.setattr(training_choices, "train", kept)
+    assert main(arguments) == 0
+    rows = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+    assert [row["change"] for row in rows] == list(CHANGES)
+    same = settings | {"device": "cpu", "precision": "fp32", "max_length": 128, "threads": 1}
+    own = compress.finetune(tiny_encoder, tiny_data, tmp_path / "own", **same).metrics
+    assert losses[0] == pytest.approx(own["curve"][-1]["loss"], rel=1e-5)
+    assert rows[0]["last"] == own["curve"][-1]["accuracy"]
+    assert len({round(loss, 6) for loss in losses}) == len(CHANGES)
+
+
+@pytest.mark.parametrize(("flag", "known"), [("--sets", "sst2"), ("--changes", "R-Drop 1")])
+def test_what_is_not_known_is_refused(flag: str, known: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main()
+        main([flag, "other"])
     assert known in capsys.readouterr().err
