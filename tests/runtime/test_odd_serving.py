@@ -26,7 +26,6 @@ import pytest
 
 import compress
 from compress.errors import CompressError, TextError
-from compress.folder import MANIFEST
 from tests.odd import refusal
 from tests.packaging.test_odd_models import Case as Model
 from tests.packaging.test_odd_models import write_model
@@ -114,20 +113,6 @@ def broken_link(folder: Path) -> object:
     return answers(folder)
 
 
-def listed_as(name: str) -> Callable[[Path], object]:
-    """The manifest lists its first file under another name."""
-
-    def ask(folder: Path) -> object:
-        raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        shutil.copyfile(folder / raw["files"][0]["name"], folder.with_name("outside"))
-        raw["files"][0]["name"] = name.format(folder.with_name("outside"))
-        del raw["manifest_sha256"]  # as in folders of earlier versions
-        (folder / MANIFEST).write_text(json.dumps(raw), encoding="utf-8")
-        return answers(folder)
-
-    return ask
-
-
 def printed(*command: str, **environment: str) -> Callable[[Path], object]:
     """What ``compress predict`` prints where the locale is not UTF-8."""
 
@@ -185,7 +170,6 @@ def pickled(folder: Path) -> object:
         return shown(pickle.loads(pickle.dumps(classifier))(TEXTS))
 
 
-OUTSIDE = ("outside the folder", "do not use it")
 COLUMN = ("a table of columns", "data['text']")
 CASES = [
     Case("the layout of the hub's cache, of DVC and of git-annex", hub_cache),
@@ -193,11 +177,6 @@ CASES = [
     Case("a link to the folder", linked_folder),
     Case("a link to a file that was changed", changed_blob, ("model.onnx", "changed")),
     Case("a link that leads nowhere", broken_link, ("tokenizer.json", "missing")),
-    Case("a file above the folder", listed_as("../outside"), OUTSIDE),
-    Case("a file above the folder, by a way through it", listed_as("onnx/../../outside"), OUTSIDE),
-    Case("a file above the folder, as Windows writes it", listed_as("onnx\\..\\..\\outside"), OUTSIDE),
-    Case("a file by its whole path", listed_as("{}"), OUTSIDE),
-    Case("a file by its whole path, as Windows writes it", listed_as("C:\\outside"), OUTSIDE),
     Case("a dict of columns", given(dict), ("dict", *COLUMN)),
     Case("a DataFrame", given(pandas.DataFrame), ("DataFrame", *COLUMN)),
     Case("a column of a DataFrame", given(lambda table: pandas.DataFrame(table)["text"])),
