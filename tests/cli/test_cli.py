@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -749,6 +750,27 @@ def test_an_output_that_takes_nothing_is_told(tiny_int8: Path, tmp_path: Path) -
     process.join()
     assert process.exitcode == 2
     assert told.read_text() == "compress: the output: No space left on device; free some space, then run it again\n"
+
+
+def test_a_reader_that_wants_no_more_is_no_error(tiny_int8: Path) -> None:
+    texts = ["x" * 1_000] * 300  # more than a pipe has room for
+    command = [sys.executable, "-m", "compress", "predict", str(tiny_int8), *texts]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()  # as `head -1` does
+        told = process.stderr.read()
+    assert (process.returncode, told) == (0, "")
+
+
+def test_a_fault_of_ours_ends_with_1_and_a_traceback() -> None:
+    program = (
+        "import runpy, compress.cli.main as cli; cli._parse = None; runpy.run_module('compress', run_name='__main__')"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("Traceback")
 
 
 def test_no_text_and_no_stdin_is_one_line(shell: Shell, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
