@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import openpyxl
 import pyarrow
 import pyarrow.parquet
 import yaml
-import zstandard
 
 import compress
 from compress.bulk.journal import open_journal
@@ -26,6 +24,7 @@ from compress.durable import read_sealed, write_sealed
 from compress.errors import CompressError
 from compress.folder import MANIFEST, SEARCH, read_manifest, write_manifest
 from compress.latency.table import read_timings
+from compress.machine import is_installed
 from compress.recipes.recipe import Recipe, read_recipe
 from compress.recipes.run import RunState
 from compress.tuning.memory import Memory, check_folder
@@ -93,11 +92,19 @@ def _write_arrow(table: pyarrow.Table, file: io.BytesIO) -> None:
 
 
 def _xlsx() -> bytes:
+    import openpyxl
+
     book, file = openpyxl.Workbook(), io.BytesIO()
     for row in [("text", "label"), *ROWS]:
         book.worksheets[0].append(row)
     book.save(file)
     return file.getvalue()
+
+
+def _zst() -> bytes:
+    import zstandard
+
+    return bytes(zstandard.compress(CSV))
 
 
 def _data(suffix: str, content: bytes, write: Callable[[Any], bytes] | None = None) -> Case:
@@ -276,19 +283,21 @@ def _change_outside(model: onnx.ModelProto, rng: random.Random) -> None:
             rng.choice(model.opset_import).version = rng.choice([-1, 1, 9, 13, 99])
 
 
-KINDS: Mapping[str, Case] = {
+KINDS: dict[str, Case] = {
     "csv": _data("csv", CSV),
     "tsv": _data("tsv", TSV),
     "jsonl": _data("jsonl", _jsonl(VALUES), _jsonl),
     "json": _data("json", _json(VALUES), _json),
     "parquet": _data("parquet", _arrow(pyarrow.parquet.write_table)),
     "arrow": _data("arrow", _arrow(_write_arrow)),
-    "xlsx": _data("xlsx", _xlsx()),
     "gz": _data("csv.gz", gzip.compress(CSV, mtime=0)),
-    "zst": _data("csv.zst", zstandard.compress(CSV)),
     "recipe": _recipe,
     "manifest": _manifest,
     "load": _load,
     "search": _search,
     "kept": _kept,
 }
+if is_installed("openpyxl"):
+    KINDS["xlsx"] = _data("xlsx", _xlsx())
+if is_installed("zstandard"):
+    KINDS["zst"] = _data("csv.zst", _zst())

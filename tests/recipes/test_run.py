@@ -187,13 +187,6 @@ def test_what_does_not_change_a_result_redoes_nothing(finished: Bench, tmp_path:
     assert finished.run(**changes) == set()
 
 
-def test_a_latency_to_reach_depends_on_the_threads_that_it_is_measured_with() -> None:
-    by_name = {"step": "prune", "model": "m", "threads": 1}
-    for goal, expected in (({"heads": 0.5}, True), ({"speedup": 2}, False), ({"target_latency_ms": 2}, False)):
-        recipe = Recipe.parse({"data": "d", "steps": {"pruned": by_name | goal}})
-        assert ("threads" in recipe.steps["pruned"].without_effect()) == expected
-
-
 def test_a_bench_is_done_again_when_a_model_is_another(benched: Bench) -> None:
     other = benched.only(*STEPS)
     other.recipe["steps"]["onnx"] |= {"model": "student"}
