@@ -23,6 +23,7 @@ import pytest
 
 import compress
 from compress.errors import CompressError, TextError
+from tests.damage import flip
 from tests.odd import refusal
 from tests.packaging.test_odd_models import Case as Model
 from tests.packaging.test_odd_models import write_model
@@ -97,9 +98,7 @@ def linked_folder(folder: Path) -> object:
 def changed_blob(folder: Path) -> object:
     graph = folder / "onnx" / "model.onnx"
     blob = graph.rename(folder.with_name("blob"))
-    content = bytearray(blob.read_bytes())
-    content[len(content) // 2] ^= 1
-    blob.write_bytes(content)
+    flip(blob)
     graph.symlink_to(blob)
     return answers(folder)
 
