@@ -188,15 +188,18 @@ def sharded(place: Callable[[Path], Path | str]) -> Harm:
     return unmarked(harm)
 
 
-OUTSIDE = "which lies outside the folder"
+OUTSIDE, NETWORK = "which lies outside the folder", "its network cannot be loaded"
 TORCH: dict[str, tuple[Harm, str]] = {
     "an unknown class": (code("config.json", model_type="evil", auto_map={"AutoConfig": "evil.Config"}), "auto_map"),
-    "pickled weights": (pickled("pytorch_model.bin"), "its weights"),
+    "pickled weights": (pickled("pytorch_model.bin"), NETWORK),
     "pickled parts": (pickled("model.safetensors.index.json"), "has no table weight_map"),
     "parts above the folder": (sharded(lambda _: "../secret.safetensors"), OUTSIDE),
     "parts anywhere": (sharded(lambda place: place / "secret.safetensors"), OUTSIDE),
-    "weights that are a pickle": (pickled("model.safetensors"), "its weights"),
-    "a deep config": (unmarked(lambda folder: (folder / "config.json").write_bytes(DEEP)), "config.json"),
+    "weights that are a pickle": (pickled("model.safetensors"), NETWORK),
+    "a deep config": (
+        unmarked(lambda folder: (folder / "config.json").write_bytes(DEEP)),
+        "its config cannot be loaded",
+    ),
 }
 
 
