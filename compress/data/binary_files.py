@@ -51,7 +51,9 @@ def _open_arrow(path: Path, content: bytes) -> Any:
 
     open_table = pyarrow.ipc.open_file if content.startswith(b"ARROW1") else pyarrow.ipc.open_stream
     try:
-        return open_table(pyarrow.BufferReader(content)).read_all()
+        table = open_table(pyarrow.BufferReader(content)).read_all()
+        table.validate(full=True)  # Arrow believes the lengths that a file says, which can lead out of its memory
+        return table
     except (pyarrow.ArrowException, OSError) as error:
         raise CompressError(f"{path}: not an Arrow file ({error}); write it again") from None
 
