@@ -23,7 +23,7 @@ from compress.errors import CompressError
 from compress.latency.table import Timing, read_timings, write_timings
 from compress.modeling.widths import Widths
 from compress.new_folder import new_folder
-from tests.distillation.test_cache import largest_file
+from tests.damage import largest_file
 from tests.training.test_damaged_checkpoints import train
 from tests.training.test_resume import contents
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import torch
 from transformers import (
     AutoTokenizer,
@@ -22,9 +23,13 @@ from compress.config import DataConfig
 from compress.data import Dataset
 from compress.data.read import read_dataset
 from compress.families.bert import BERT
+from compress.folder import Manifest
+from compress.graph.build import graph_of
 from compress.modeling.checkpoint import Checkpoint, quiet_transformers
 from compress.modeling.pruned import pruned_classifier, pruned_config
+from compress.packaging.layout import finish_onnx_folder, write_side_files
 from compress.runtime.encoding import Feeds
+from compress.runtime.graph_file import FP32_GRAPH
 from compress.runtime.session import open_session
 from compress.workers.timing import TimedCalls
 
@@ -81,6 +86,14 @@ def make_checkpoint(
 ) -> Checkpoint:
     found: Any = AutoTokenizer.from_pretrained(tokenizer)
     return Checkpoint(model, found, task, labels, max_length=128, source="made here")
+
+
+def write_onnx(checkpoint: Checkpoint, folder: Path, graph: onnx.ModelProto | None = None) -> Manifest:
+    """The folder that ``export`` writes, without its checks, which take most of its time; or with another graph."""
+    (folder / FP32_GRAPH).parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(graph_of(checkpoint.model) if graph is None else graph, folder / FP32_GRAPH)
+    write_side_files(checkpoint, folder)
+    return finish_onnx_folder(folder, folder.name, checkpoint.manifest("onnx"))
 
 
 def parts(model: PreTrainedModel) -> Any:

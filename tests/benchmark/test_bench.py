@@ -94,8 +94,7 @@ def test_model_against_itself_and_beside_a_broken_one(tiny_onnx: Path, broken: P
     assert first["name"] != second["name"]
     one, certain = 1.0, (1.0, 1.0)
     varies = {"speedup_p50": one, "speedup_ci95": certain, "speedup_answer": one, "speedup_answer_ci95": certain}
-    assert first["versus_first"]["speedup_ci95"] == (1.0, 1.0)
-    assert first["versus_first"] | varies == {
+    assert first["versus_first"] == {
         "accuracy_delta": 0.0,
         "ci95": (0.0, 0.0),
         "agreement": 1.0,

@@ -6,6 +6,7 @@ import torch
 from benchmarks.families import FORMS, carried
 from compress.families import FAMILIES
 from compress.families.view import EncoderView
+from compress.modeling.states import recording
 from tests.tiny import make_bert, make_feeds, torch_logits
 
 
@@ -17,16 +18,12 @@ def test_a_berts_weights_in_another_form_are_the_same_function(name: str) -> Non
     feeds = make_feeds(5, 20, padded=True)
     feeds["token_type_ids"][:] = 0
     kept = torch.from_numpy(feeds["attention_mask"]).bool()
-    assert len(EncoderView(model).layers) == 4
-    found: dict[str, torch.Tensor] = {}
-    for one in (bert, model):
-        view = EncoderView(one)
-        handle = view.layers[-1].module.register_forward_hook(lambda *seen: found.update(states=seen[2]))
-        logits = torch_logits(one, {each: feeds[each] for each in view.family.inputs})
-        handle.remove()
-        if one is bert:
-            expected, wanted = found["states"][kept], logits
-    assert (found["states"][kept] - expected).abs().max() < 1e-5
+    names = ["embeddings", *(f"{kind}.{layer}" for kind in ("hidden", "query", "key", "value") for layer in range(4))]
+    with recording(bert, names) as expected, recording(model, names) as found:
+        wanted = torch_logits(bert, feeds)
+        logits = torch_logits(model, {each: feeds[each] for each in family.inputs})
+    for state in names:
+        assert (found[state][kept] - expected[state][kept]).abs().max() < 1e-5, state
     assert EncoderView(model).longest == EncoderView(bert).longest
     if family.head[0].activation == "tanh":
         assert abs(logits - wanted).max() < 1e-5

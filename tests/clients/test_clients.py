@@ -24,14 +24,13 @@ from compress.demo_assets import MINILM, bbc_news
 from compress.folder import read_manifest
 from compress.graph.build import graph_of
 from compress.modeling.checkpoint import Checkpoint, load_for_finetuning
-from compress.packaging.layout import finish_onnx_folder, write_side_files
 from compress.quantization.dynamic import quantize_weights
 from compress.quantization.temperature import fold_temperature
 from compress.runtime.classifier import Prediction
 from compress.runtime.encoding import Text, TextEncoder
 from compress.runtime.graph_file import FP32_GRAPH, INT8_GRAPH, Choice
 from tests.clients.setup import PEERS, PYTHON_PEERS, is_set_up
-from tests.tiny import parts
+from tests.tiny import parts, write_onnx
 
 HERE = Path(__file__).parent
 # Of each of four sets; fewer where only onnxruntime itself is there, which reads the folder as we do.
@@ -81,12 +80,10 @@ def folder(texts: tuple[Sequence[Text], int], tmp_path_factory: pytest.TempPathF
 
 def write_folder(checkpoint: Checkpoint, folder: Path) -> Path:
     """With the fp32 and the int8 graph."""
-    (folder / "onnx").mkdir(parents=True)
+    (folder / INT8_GRAPH).parent.mkdir(parents=True)
     graph = graph_of(checkpoint.model)
-    onnx.save(graph, folder / FP32_GRAPH)
     onnx.save(fold_temperature(quantize_weights(graph), 1.5), folder / INT8_GRAPH)
-    write_side_files(checkpoint, folder)
-    finish_onnx_folder(folder, "model", checkpoint.manifest("onnx"))
+    write_onnx(checkpoint, folder, graph)
     return folder
 
 

@@ -32,6 +32,7 @@ def test_settings_say_how_to_compute_or_what() -> None:
     assert DistillConfig().without_effect() == TRAINING | {"cache_gb", "teacher_cache"}
     assert PruneConfig(heads=0.5).without_effect() == TRAINING | {"cache_gb", "teacher_cache"}
     assert PruneConfig(speedup=2).without_effect() == TRAINING - {"threads"} | {"cache_gb", "teacher_cache"}
+    assert PruneConfig(target_latency_ms=2).without_effect() == PruneConfig(speedup=2).without_effect()
     assert QuantizeConfig().without_effect() == {"threads"}
     assert QuantizeConfig(activations="auto").without_effect() == set()  # the faster of two, by their times
     assert CascadeConfig().without_effect() == set()  # nothing is written where it is no faster

@@ -53,13 +53,6 @@ def test_parquet_gives_back_any_text(tmp_path: Path, rows: list[tuple[str, str]]
     assert columns(path) == rows
 
 
-@pytest.mark.parametrize("suffix", ["tsv", "txt"])
-def test_quotes_in_tab_separated_text_are_text(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"rows.{suffix}"
-    path.write_bytes(b'\xef\xbb\xbftext\tlabel\r\n"so it goes\tpos\r\nhe said ""no"\tneg\r\n')
-    assert columns(path) == [('"so it goes', "pos"), ('he said ""no"', "neg")]
-
-
 @pytest.mark.parametrize("word", ["NA", "null", "None", "nan", ""])
 def test_words_that_look_missing_are_texts(tmp_path: Path, word: str) -> None:
     path = tmp_path / "rows.csv"

@@ -75,12 +75,6 @@ def test_single_splits_can_be_replaced(read: Read, tmp_path: Path) -> None:
         assert replaced.texts[0] == "elsewhere"
 
 
-def test_naming_a_file_settles_which_of_two_is_meant(read: Read, refusal: Refusal, tmp_path: Path) -> None:
-    files = {**FOLDER, "train.tsv": "text\tlabel\nfrom tsv\tpos\nx\tneg\n"}
-    assert refusal(files).endswith("train.csv, train.tsv could each be the train split; choose one with --train FILE")
-    assert read(files, train=str(tmp_path / "train.tsv")).train.texts[0] == "from tsv"
-
-
 @pytest.mark.parametrize(
     ("header", "text"),
     [
@@ -119,11 +113,6 @@ def test_a_label_has_one_name_in_every_format(read: Read, tmp_path: Path) -> Non
     assert dataset.labels == ("0", "1")
     assert dataset.validation.labels == [("1",), ("0",)]
     assert dataset.test.labels == [("1",), ("0",)]
-
-
-def test_truth_values_and_words_for_nothing_are_label_names(read: Read) -> None:
-    rows = jsonl({"text": "a", "label": True}, {"text": "b", "label": "None"}, {"text": "c", "label": "NA"})
-    assert read({"train.jsonl": rows, "dev.jsonl": rows, "test.jsonl": rows}).labels == ("NA", "None", "true")
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
@@ -375,11 +364,6 @@ def test_a_label_column_that_is_nowhere_is_no_reason_to_drop_the_test_file(
 ) -> None:
     assert 'no column "lable"; give --label one of "text", "label"' in refusal(FOLDER, label="lable")
     assert "left out" not in capsys.readouterr().err
-
-
-def test_a_blank_around_a_label_makes_no_class_of_its_own(read: Read) -> None:
-    dataset = read(FOLDER | {"train.csv": TRAIN + "fine too,pos \nbad too, neg\n"})
-    assert dataset.labels == ("neg", "pos")
 
 
 def test_a_parquet_column_that_nobody_needs_may_be_unreadable(read: Read, tmp_path: Path) -> None:

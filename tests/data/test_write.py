@@ -1,7 +1,6 @@
 """What is written is read back as the same data set."""
 
 import re
-import resource
 import tempfile
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from compress.data.read import read_dataset
 from compress.errors import CompressError
 from compress.new_folder import new_folder
 from compress.runtime.encoding import Text
+from tests.damage import largest_file
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
@@ -59,14 +59,10 @@ def test_written_splits_are_read_back_equal(dataset: Dataset) -> None:
 
 def test_a_full_disk_is_said_and_nothing_half_written_is_left(tmp_path: Path) -> None:
     split = Split(["a" * 100_000, "b"], [("x",), ("y",)])
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
-    try:
-        with (
-            pytest.raises(CompressError, match=r"data: cannot be written \(File too large\); free some space"),
-            new_folder(tmp_path / "data") as folder,
-        ):
-            write_dataset(Dataset("single_label", ("x", "y"), split, split, split), folder)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with (
+        largest_file(1_000),
+        pytest.raises(CompressError, match=r"data: cannot be written \(File too large\); free some space"),
+        new_folder(tmp_path / "data") as folder,
+    ):
+        write_dataset(Dataset("single_label", ("x", "y"), split, split, split), folder)
     assert not any(path.is_dir() for path in tmp_path.iterdir())

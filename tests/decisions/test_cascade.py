@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from transformers import BertTokenizer
@@ -25,15 +24,14 @@ from compress.decisions import cascade as joining
 from compress.doctor import examine
 from compress.errors import CompressError
 from compress.folder import read_manifest, write_manifest
-from compress.graph.build import graph_of
 from compress.modeling.checkpoint import Checkpoint
 from compress.packaging.cascade import copy_part
-from compress.packaging.layout import finish_onnx_folder, write_side_files
+from compress.packaging.layout import finish_onnx_folder
 from compress.runtime.cascade import Cascade
 from compress.runtime.classifier import Classifier
 from tests.conftest import FILLERS, SPECIALS, WORDS
 from tests.packaging.test_single_file import check_answers
-from tests.tiny import make_bert, read, write_rows
+from tests.tiny import make_bert, read, write_onnx, write_rows
 
 TOKENS = [*SPECIALS, *WORDS["positive"], *WORDS["negative"], *FILLERS]
 LABELS = ("no", "yes")
@@ -55,10 +53,7 @@ def written(folder: Path, model: Any, tokens: list[str], labels: tuple[str, ...]
     """The ONNX folder of a model whose vocabulary is ``tokens``."""
     tokenizer: Any = BertTokenizer(vocab={token: number for number, token in enumerate(tokens)}, model_max_length=64)
     checkpoint = Checkpoint(model, tokenizer, "single_label", labels, max_length=64, source="made here")
-    (folder / "onnx").mkdir(parents=True)
-    onnx.save(graph_of(model), folder / "onnx" / "model.onnx")
-    write_side_files(checkpoint, folder)
-    finish_onnx_folder(folder, folder.name, checkpoint.manifest("onnx"))
+    write_onnx(checkpoint, folder)
     return folder
 
 

@@ -2,12 +2,10 @@
 
 import multiprocessing
 import os
-import resource
 import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from compress.machine import cache_root
 from compress.modeling.checkpoint import Checkpoint, load_classifier, save_checkpoint
 from compress.runtime.encoding import Encoding
 from compress.training.batches import Encodings
+from tests.damage import empty, flip, largest_file, truncate
 from tests.distillation.test_teacher import answers, batch_of, logits_of, settings, shown_by, subset, texts_read, unlike
 from tests.tiny import make_bert, make_checkpoint, read
 
@@ -113,22 +112,8 @@ def test_where_the_cache_is(
 # Damage
 
 
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-5])
-
-
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
 @pytest.mark.parametrize("name", ["logits.npy", "index.npy", "shard.json"])
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty, Path.unlink])
+@pytest.mark.parametrize("damage", [truncate, flip, empty, Path.unlink])
 def test_a_damaged_shard_is_computed_again_and_said(
     teacher: Checkpoint,
     encodings: Encodings,
@@ -237,17 +222,6 @@ def test_answers_that_are_all_there_are_read_while_another_process_is_at_work(
 
 
 # A disk without room
-
-
-@contextmanager
-def largest_file(size_bytes: int) -> Iterator[None]:
-    """No file of this process may grow beyond ``size_bytes``: writing fails in the middle, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture

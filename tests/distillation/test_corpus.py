@@ -1,6 +1,5 @@
 """Texts of any number to encodings on disk."""
 
-import resource
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from compress.errors import CompressError
 from compress.runtime.encoding import Encoding, Text, TextEncoder
 from compress.training.batches import Encodings
 from tests.conftest import FILLERS
+from tests.damage import largest_file
 
 
 @pytest.fixture
@@ -91,12 +91,7 @@ def test_texts_that_break_off_leave_nothing(encoder: TextEncoder, tmp_path: Path
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(encoder: TextEncoder, tmp_path: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
-    try:
-        with pytest.raises(CompressError, match=r"cannot be written.*free some space") as caught:
-            build_corpus(Encodings.pack(encoder(some_texts(3))), some_texts(10_000), encoder, tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with largest_file(50_000), pytest.raises(CompressError, match=r"cannot be written.*free some space") as caught:
+        build_corpus(Encodings.pack(encoder(some_texts(3))), some_texts(10_000), encoder, tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert not list(tmp_path.iterdir())

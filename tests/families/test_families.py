@@ -72,6 +72,7 @@ def test_the_graph_answers_as_transformers_does(family: Family, widths: Widths) 
     [
         ("roberta", {"pad_token_id": 5, "max_position_embeddings": LONGEST + 6, "type_vocab_size": 2}),
         ("roberta", {"num_labels": 1, "hidden_act": "relu"}),
+        ("distilbert", {"hidden_act": "relu"}),
         ("electra", {"embedding_size": 64, "num_labels": 150}),
         ("electra", {"embedding_size": 96}),
         ("deberta-v2", {"share_att_key": False, "embedding_size": 64, "position_biased_input": True}),

@@ -1,5 +1,7 @@
 """What is fuzzed: for each kind of file real ones of ours, changed, and what reads them."""
 
+import gzip
+import io
 import json
 import random
 import shutil
@@ -9,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import pyarrow
+import pyarrow.parquet
 import yaml
 
 import compress
@@ -20,6 +24,7 @@ from compress.durable import read_sealed, write_sealed
 from compress.errors import CompressError
 from compress.folder import MANIFEST, SEARCH, read_manifest, write_manifest
 from compress.latency.table import read_timings
+from compress.machine import is_installed
 from compress.recipes.recipe import Recipe, read_recipe
 from compress.recipes.run import RunState
 from compress.tuning.memory import Memory, check_folder
@@ -32,11 +37,12 @@ Case = Callable[[random.Random, Path], None]
 
 TEXTS = ["a superb film", "", "it is a good day " * 20, "\u4eba \u0130 \0"]
 ROWS = [(f"{word} film {number}", ("bad", "good")[number % 2]) for number, word in enumerate(("dull", "fine") * 6)]
-CSV = "text,label,id\n" + "".join(
-    f'"{text}, ""really""",{label},{number}\n' for number, (text, label) in enumerate(ROWS)
+VALUES = [{"text": text, "label": label, "id": None} for text, label in ROWS]
+CSV = b"text,label,id\n" + b"".join(
+    f'"{text}, ""really""",{label},{number}\n'.encode() for number, (text, label) in enumerate(ROWS)
 )
-TSV = "text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in ROWS)
-JSONL = "".join(json.dumps({"text": text, "label": label, "id": None}) + "\n" for text, label in ROWS)
+TSV = b"text\tlabel\n" + b"".join(f"{text}\t{label}\n".encode() for text, label in ROWS)
+ENCODINGS = ("cp1252", "utf-16", "utf-7", "idna", "punycode", "rot13", "big5")
 RECIPE: dict[str, Any] = {
     "data": {"data": "texts.csv", "text": ["question", "answer"], "label": "topic"},
     "seed": 3,
@@ -66,19 +72,61 @@ def refused_in_one_line(act: Callable[[], object]) -> None:
             raise AssertionError(f"a message of several lines: {str(error)!r:.200}") from None
 
 
-def _data(suffix: str, content: str) -> Case:
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _jsonl(value: Any) -> bytes:
+    return b"\n".join(map(_json, value if isinstance(value, list) else [value]))
+
+
+def _arrow(write: Callable[[pyarrow.Table, io.BytesIO], None]) -> bytes:
+    file = io.BytesIO()
+    write(pyarrow.Table.from_pylist(VALUES), file)
+    return file.getvalue()
+
+
+def _write_arrow(table: pyarrow.Table, file: io.BytesIO) -> None:
+    with pyarrow.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _xlsx() -> bytes:
+    import openpyxl
+
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    for row in [("text", "label"), *ROWS]:
+        book.worksheets[0].append(row)
+    book.save(file)
+    return file.getvalue()
+
+
+def _zst() -> bytes:
+    import zstandard
+
+    return bytes(zstandard.compress(CSV))
+
+
+def _data(suffix: str, content: bytes, write: Callable[[Any], bytes] | None = None) -> Case:
+    """A file of texts with changed bytes, or where ``write`` is given what it makes of rows with changed values."""
+
     def case(rng: random.Random, folder: Path) -> None:
         path = folder / f"train.{suffix}"
-        path.write_bytes(mutated_bytes(content.encode(), rng))
+        changed = write is not None and rng.random() < 0.5
+        path.write_bytes(write(mutated_value(VALUES, rng)) if write and changed else mutated_bytes(content, rng))
         columns = rng.choice(
             [{}, {}, {"text": ["text"]}, {"label": ["label"]}, {"text": ["text"], "label": ["id", "label"]}]
         )
-        encoding = rng.choice([None, None, None, "cp1252", "utf-16", "utf-7"])
-        refused_in_one_line(
-            lambda: read_dataset(DataConfig.parse({"data": str(path), "encoding": encoding, **columns}))
-        )
+        encoding = rng.choice(ENCODINGS) if rng.random() < 0.5 else None
+        refused_in_one_line(lambda: _read({"data": str(path), "encoding": encoding, **columns}))
 
     return case
+
+
+def _read(settings: Mapping[str, Any]) -> None:
+    labels = read_dataset(DataConfig.parse(settings)).labels
+    assert len(labels) >= 2
+    assert not any(mark in label for label in labels for mark in "\t\r\n\u2028\u2029")
 
 
 def _recipe(rng: random.Random, folder: Path) -> None:
@@ -235,13 +283,21 @@ def _change_outside(model: onnx.ModelProto, rng: random.Random) -> None:
             rng.choice(model.opset_import).version = rng.choice([-1, 1, 9, 13, 99])
 
 
-KINDS: Mapping[str, Case] = {
+KINDS: dict[str, Case] = {
     "csv": _data("csv", CSV),
     "tsv": _data("tsv", TSV),
-    "jsonl": _data("jsonl", JSONL),
+    "jsonl": _data("jsonl", _jsonl(VALUES), _jsonl),
+    "json": _data("json", _json(VALUES), _json),
+    "parquet": _data("parquet", _arrow(pyarrow.parquet.write_table)),
+    "arrow": _data("arrow", _arrow(_write_arrow)),
+    "gz": _data("csv.gz", gzip.compress(CSV, mtime=0)),
     "recipe": _recipe,
     "manifest": _manifest,
     "load": _load,
     "search": _search,
     "kept": _kept,
 }
+if is_installed("openpyxl"):
+    KINDS["xlsx"] = _data("xlsx", _xlsx())
+if is_installed("zstandard"):
+    KINDS["zst"] = _data("csv.zst", _zst())

@@ -12,13 +12,13 @@ from compress.graph.build import graph_of
 from compress.graph.with_tokenizer import TEXTS
 from compress.graph.writer import constants_of, rewrite
 from compress.modeling.checkpoint import Checkpoint
-from compress.packaging.layout import finish_onnx_folder, single_file, triton, write_side_files
+from compress.packaging.layout import finish_onnx_folder, single_file, triton
 from compress.quantization.dynamic import quantize_weights
 from compress.quantization.reference import Candidate
 from compress.runtime.graph_file import FP32_GRAPH, REQUIRED_INPUTS, graph_inputs
 from compress.runtime.session import OnnxPredictor
 from tests.graph.test_build import onnx_logits, session
-from tests.tiny import make_bert, make_checkpoint, make_feeds
+from tests.tiny import make_bert, make_checkpoint, make_feeds, write_onnx
 
 
 def test_a_rewrite_is_a_copy_with_what_it_was_given() -> None:
@@ -50,12 +50,8 @@ def checkpoint(tiny_encoder: Path) -> Checkpoint:
 @pytest.fixture
 def folder(checkpoint: Checkpoint, tmp_path: Path) -> Path:
     """An ONNX folder whose graph has two inputs."""
-    folder = tmp_path / "two"
-    (folder / FP32_GRAPH).parent.mkdir(parents=True)
-    onnx.save(without_segments(graph_of(checkpoint.model)), folder / FP32_GRAPH)
-    write_side_files(checkpoint, folder)
-    finish_onnx_folder(folder, "two", checkpoint.manifest("onnx"))
-    return folder
+    write_onnx(checkpoint, tmp_path / "two", without_segments(graph_of(checkpoint.model)))
+    return tmp_path / "two"
 
 
 def test_a_graph_of_two_inputs_is_run_judged_and_quantized(folder: Path, checkpoint: Checkpoint) -> None:

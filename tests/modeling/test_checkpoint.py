@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
 import compress
@@ -31,19 +30,10 @@ def test_labels_of_a_plain_checkpoint_come_from_its_config(tmp_path: Path, plain
     assert same_weights(weights_of(checkpoint.model), weights_of(model))
 
 
-def test_placeholder_labels_stand_for_numbers(tmp_path: Path, plain_folder: PlainFolder) -> None:
-    assert load_classifier(str(plain_folder(tmp_path / "plain", make_bert(labels=3), None))).labels == ("0", "1", "2")
-
-
 def test_the_datas_task_makes_a_plain_checkpoint_a_pair_classifier(tmp_path: Path, plain_folder: PlainFolder) -> None:
     folder = str(plain_folder(tmp_path / "plain", make_bert(), ("no", "yes")))
     assert load_classifier(folder, pairs=True).task == "pair_single_label"
     assert load_classifier(folder).task == "single_label"
-
-
-def test_an_encoder_is_no_classifier(tiny_encoder: Path) -> None:
-    with pytest.raises(CompressError, match="no classification head; train one first with 'compress finetune"):
-        load_classifier(str(tiny_encoder))
 
 
 def test_a_fresh_head_depends_on_the_seed_alone_and_the_body_is_the_encoders(tiny_encoder: Path) -> None:
@@ -133,18 +123,6 @@ def test_the_label_order_of_a_checkpoint_changes_no_answer(
     assert np.mean([(answer,) == truth for answer, truth in zip(answers[0], test.labels, strict=True)]) > 0.85
 
 
-def test_half_a_head_is_damage_and_not_an_encoder(tmp_path: Path, plain_folder: PlainFolder) -> None:
-    """Else finetune would replace a trained head without a word."""
-    folder = plain_folder(tmp_path / "plain", make_bert(), ("no", "yes"))
-    weights = load_file(folder / "model.safetensors")
-    del weights["classifier.bias"]
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(CompressError, match=r"weights are missing, classifier\.bias"):
-        load_classifier(str(folder))
-    with pytest.raises(CompressError, match=r"weights are missing, classifier\.bias"):
-        load_for_finetuning(str(folder), "single_label", ("a", "b"), seed=0)
-
-
 def test_a_lone_label_is_there_or_not(tmp_path: Path, plain_folder: PlainFolder) -> None:
     """Rerankers have one output; a softmax over it would be 1 for every text."""
     folder = plain_folder(tmp_path / "plain", make_bert(labels=1), None)
@@ -154,14 +132,6 @@ def test_a_lone_label_is_there_or_not(tmp_path: Path, plain_folder: PlainFolder)
         answers = classifier(["good film", "a bad one"])
     assert [answer.score for answer in answers] == pytest.approx((1 / (1 + np.exp(-logits))).tolist(), abs=1e-6)
     assert [bool(answer.labels) for answer in answers] == (logits >= 0).tolist()
-
-
-def test_a_regression_model_is_refused(tmp_path: Path, plain_folder: PlainFolder) -> None:
-    folder = plain_folder(tmp_path / "plain", make_bert(labels=1), None)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"problem_type": "regression"}))
-    with pytest.raises(CompressError, match="is a regression model; compress works on classifiers"):
-        load_classifier(str(folder))
 
 
 def test_a_tokenizers_settings_are_named_so_that_transformers_4_reads_them_too(

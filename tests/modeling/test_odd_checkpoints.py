@@ -235,6 +235,7 @@ TWO_LAYERS = weights(
         | {"classifier.0.weight": ZEROS(8, 16), "classifier.0.bias": ZEROS(8), "classifier.3.weight": ZEROS(2, 8)}
     )
 )
+HALF_A_HEAD = weights(lambda own: {name: weight for name, weight in own.items() if name != "classifier.bias"})
 NAMES = {"0": "neg", "1": "pos"}
 
 FILES = [
@@ -277,7 +278,7 @@ CONFIG = [
     Case("weights in 8 bits, as bitsandbytes says", settings(quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True}), refused=("quantized (bitsandbytes)", "fp32")),
     Case("weights in 8 bits, of which the config says nothing", changed("bert.encoder.layer.0.output.dense.weight", lambda w: w.to(torch.int8)), refused=("1 weights are stored as I8", "layer.0.output.dense.weight")),
     Case("weights in fp16", weights(lambda own: {name: weight.half() for name, weight in own.items()})),
-    Case("a regression model", settings(problem_type="regression"), refused=("regression",)),
+    Case("a regression model", settings(problem_type="regression"), refused=("is a regression model",)),
     Case("outputs numbered from 1", settings(id2label={"1": "neg", "2": "pos"}), refused=("id2label", "1, 2", "0 to 1")),
     Case("outputs numbered with a gap", settings(id2label={"0": "neg", "2": "pos"}), refused=("id2label", "0, 2")),
     Case("two outputs of one name", settings(id2label={"0": "neg", "1": "neg"}), refused=("twice", "neg")),
@@ -309,7 +310,9 @@ WEIGHTS = [
     Case("distances between tokens", more(bert__encoder__layer__0__attention__self__distance_embedding__weight=ZEROS(63, 8)), refused=("distance_embedding",)),
     Case("a head of two layers", TWO_LAYERS, refused=("classifier.0 (16 to 8), classifier.3 (8 to 2)", "bert.pooler.dense, tanh, classifier")),
     Case("a head of two layers, to be trained", TWO_LAYERS, finetune=NEG_POS, refused=("classifier.0 (16 to 8)", "model.bert.save_pretrained")),
-    Case("half a head", weights(lambda own: {n: w for n, w in own.items() if n != "classifier.bias"}), refused=("missing", "classifier.bias")),
+    Case("half a pooler", weights(lambda own: {n: w for n, w in own.items() if n != "bert.pooler.dense.weight"}), refused=("weights are missing", "pooler.dense.weight")),
+    Case("half a head", HALF_A_HEAD, refused=("weights are missing", "classifier.bias")),
+    Case("half a head, to be trained for other labels", HALF_A_HEAD, finetune=("a", "b"), refused=("weights are missing", "classifier.bias")),
     Case("names that DataParallel left", renamed("module.{}".format), refused=('begin with "module."', "model.module.save_pretrained")),
     Case("names that torch.compile left", renamed("_orig_mod.{}".format), refused=('begin with "_orig_mod."', "model._orig_mod.save_pretrained")),
     Case("names that Lightning left", renamed("model.{}".format), refused=('begin with "model."', "model.model.save_pretrained")),

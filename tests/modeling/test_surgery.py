@@ -3,14 +3,13 @@
 from copy import deepcopy
 from itertools import compress as selected
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch_pruning
 from torch import nn
-from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
+from transformers import BertForSequenceClassification
 
 from compress.errors import CompressError
 from compress.modeling.surgery import cut_model
@@ -65,7 +64,7 @@ def parameters(cut: Cut, labels: int) -> int:
 @pytest.mark.parametrize("widths", [WHOLE, UNEVEN], ids=["whole", "already pruned"])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_cut_model_answers_as_the_masked_one(widths: Widths, seed: int) -> None:
-    model, cut = make_bert(*widths, labels=3), random_cut(widths, seed)
+    model, cut = make_bert(*widths, labels=3, activation="relu"), random_cut(widths, seed)
     before = weights_of(model)
     pruned = cut_model(model, cut)
     for feeds in (make_feeds(4, 17, padded=True), make_feeds(1, 5)):
@@ -103,28 +102,6 @@ def test_a_cut_that_leaves_nothing_is_refused() -> None:
 def test_a_cut_tells_what_it_keeps() -> None:
     assert str(Cut([[0, 1], [0]], [[1, 2], []])) == "heads [2, 1], neurons [2, 0]"
     assert str(Cut([[0, 1], [], []], [[1, 2], [], [3]])) == "layers [0, 2] of 3, heads [2, 0], neurons [2, 1]"
-
-
-@pytest.mark.parametrize("widths", [WHOLE, UNEVEN], ids=["whole", "already pruned"])
-def test_cutting_nothing_changes_nothing(widths: Widths) -> None:
-    model, feeds = make_bert(*widths), make_feeds(3, 11, padded=True)
-    cut = Cut([list(range(heads)) for heads in widths[0]], [list(range(neurons)) for neurons in widths[1]])
-    pruned = cut_model(model, cut)
-    assert same_weights(weights_of(pruned), weights_of(model))
-    assert np.array_equal(torch_logits(pruned, feeds), torch_logits(model, feeds))
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_a_cut_model_saves_and_reloads_bit_for_bit(tmp_path: Path, seed: int) -> None:
-    pruned = cut_model(make_bert(labels=5, activation="relu"), random_cut(WHOLE, seed))
-    pruned.config.id2label = dict(enumerate("vwxyz"))
-    pruned.save_pretrained(tmp_path)
-    again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
-    assert type(again) is type(pruned)
-    assert same_weights(weights_of(again), weights_of(pruned))
-    feeds = make_feeds(2, 9)
-    assert np.array_equal(torch_logits(again, feeds), torch_logits(pruned, feeds))
-    assert (again.config.hidden_act, again.config.num_labels, parts(again).config.id2label[4]) == ("relu", 5, "z")
 
 
 def test_a_cut_is_what_torch_pruning_makes_of_it() -> None:

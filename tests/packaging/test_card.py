@@ -69,14 +69,6 @@ def test_scores_that_a_temperature_of_1_fits_are_calibrated_and_not_divided() ->
     assert not any(word in card for word in ("divided", "not calibrated"))
 
 
-@pytest.mark.parametrize(("share", "texts"), [(0.0, 10), (1.0, 10), (0.5, 1)])
-def test_intervals_stay_between_0_and_1(share: float, texts: int) -> None:
-    low, high = wilson_interval(share, texts)
-    assert 0 <= low <= share + 1e-9
-    assert share - 1e-9 <= high <= 1
-    assert high - low > 0.1
-
-
 def test_each_graph_is_loaded_by_its_own_name() -> None:
     assert all(word in model_card("x", INT8) for word in ("model_quantized.onnx", "'q8'", "softmax"))
     assert all(word in model_card("x", EXPORTED) for word in ("onnx/model.onnx", "'fp32'", "not calibrated"))

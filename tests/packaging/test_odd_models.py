@@ -14,11 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-import onnxruntime as ort
 import pytest
 import torch
-from onnxruntime_extensions import get_library_path
 from tokenizers import Tokenizer
 from transformers import (
     AutoModelForSequenceClassification,
@@ -30,15 +27,15 @@ from transformers import (
 
 import compress
 from compress.errors import CompressError
-from compress.folder import Manifest, read_manifest
-from compress.graph.build import graph_of
-from compress.modeling.checkpoint import Checkpoint, load_classifier, quiet_transformers, save_checkpoint
+from compress.folder import read_manifest
+from compress.modeling.checkpoint import load_classifier, quiet_transformers, save_checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
-from compress.packaging.layout import finish_onnx_folder, single_file, write_side_files
+from compress.packaging.layout import finish_onnx_folder, single_file
 from compress.runtime.encoding import Text, side_of
-from compress.runtime.graph_file import FP32_GRAPH
 from compress.runtime.predictor import predict_logits
 from tests.odd import refusal
+from tests.packaging.test_single_file import ask, open_texts
+from tests.tiny import write_onnx
 
 Logits = npt.NDArray[np.float32]
 Change = Callable[[Path], object]
@@ -180,7 +177,6 @@ def left_out(number: int) -> Change:
 FAST = settings(tokenizer_class="PreTrainedTokenizerFast")
 LEFT = settings(truncation_side="left")
 TWICE = [*VOCABULARY[:8], "film", *VOCABULARY[8:]]
-SWAPPED = {"id2label": {"0": "neg", "1": "pos"}, "label2id": {"neg": 1, "pos": 0}}
 
 TOKENIZERS = [
     Case("nothing odd"),
@@ -219,12 +215,6 @@ CONFIGS = [
     Case("attention shares in the answers", config(output_attentions=True)),
     Case("hidden states in the answers", config(output_hidden_states=True)),
     Case("a feed-forward block in pieces", config(chunk_size_feed_forward=1)),
-    Case("a decoder", config(is_decoder=True), refused=("is_decoder", "give an encoder")),
-    Case("labels from 1 on", config(id2label={"1": "neg", "2": "pos"}, label2id={"neg": 1, "pos": 2}), refused=("1, 2", "0 to 1")),
-    Case("labels with a gap", config(id2label={"0": "neg", "2": "pos"}, label2id={"neg": 0, "pos": 2}), refused=("0, 2", "0 to 1")),
-    Case("labels in two orders", config(**SWAPPED), refused=("disagree", "'neg' is 1")),
-    Case("one name for two labels", config(id2label={"0": "neg", "1": "neg"}, label2id={"neg": 1}), refused=("'neg' twice",)),
-    Case("labels that differ by a line break", config(id2label={"0": "a b", "1": "a\nb"}, label2id=None), refused=("'a b' twice",)),
     Case("labels in falling order", config(id2label={"1": "pos", "0": "neg"})),
     Case("labels one way only", config(label2id=None)),
     Case("numbers as text in label2id", config(label2id={"neg": "0", "pos": "1"})),
@@ -277,39 +267,20 @@ def source_logits(case: Case, folder: Path, texts: Sequence[Text]) -> Logits:
     return np.stack(rows)
 
 
-def single_file_scores(folder: Path, texts: Sequence[Text]) -> Logits:
-    options = ort.SessionOptions()
-    options.register_custom_ops_library(get_library_path())
-    session = ort.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
-    columns = [texts] if isinstance(texts[0], str) else list(zip(*texts, strict=True))
-    names = [value.name for value in session.get_inputs()]
-    feeds = {name: np.array(column, dtype=object) for name, column in zip(names, columns, strict=True)}
-    scores: Logits = session.run(["scores"], feeds)[0]
-    return scores
-
-
-def export(checkpoint: Checkpoint, folder: Path) -> Manifest:
-    """As the step does, without its checks, which take most of its time."""
-    (folder / "onnx").mkdir(parents=True)
-    onnx.save(graph_of(checkpoint.model), folder / FP32_GRAPH)
-    write_side_files(checkpoint, folder)
-    return finish_onnx_folder(folder, "odd", checkpoint.manifest("onnx"))
-
-
 def answers(case: Case, model: Path, work: Path, texts: Sequence[Text]) -> Iterator[tuple[str, Logits]]:
     """The logits of everything that is made of the model, by what answers."""
     checkpoint = load_classifier(str(model), pairs=case.pairs)
     yield "PyTorch", predict_logits(TorchPredictor(checkpoint), texts)
     save_checkpoint(checkpoint, work / "saved")
     yield "the saved copy", source_logits(Case("saved"), work / "saved", texts)
-    manifest = export(checkpoint, work / "onnx")
+    manifest = write_onnx(checkpoint, work / "onnx")
     with compress.load(work / "onnx", threads=1) as classifier:
         yield "the folder", classifier.logits(texts)
     if case.single_file:
         (work / "single").mkdir()
         single_file(work / "onnx", manifest, work / "single")
         finish_onnx_folder(work / "single", "single", replace(manifest, kind="single_file"))
-        yield "the single file", np.log(single_file_scores(work / "single", texts))
+        yield "the single file", np.log(ask(open_texts(work / "single" / "model.onnx"), texts)[2])
 
 
 def disagreements(case: Case, folder: Path) -> Iterator[str]:

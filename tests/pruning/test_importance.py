@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -12,7 +11,7 @@ from compress.modeling.checkpoint import Checkpoint
 from compress.pruning.importance import Importance, fisher_importance
 from compress.training.finetune import encode
 from compress.training.optimization import hard_labels
-from tests.tiny import HEAD_SIZE, make_bert, make_checkpoint, make_feeds, parts, same_weights, torch_logits, weights_of
+from tests.tiny import HEAD_SIZE, make_bert, make_checkpoint, parts
 
 SPLIT = Split(
     ["good", "a very bad film with a dull story and awful fun", "the film", "great", "boring mess of a film is bad"],
@@ -80,17 +79,6 @@ def test_a_faint_head_has_little_importance(tiny_encoder: Path) -> None:
         parts(model.model).bert.encoder.layer[3].attention.output.dense.weight[:, :HEAD_SIZE] *= 0.01
     found = measure(model)
     assert found.heads[3][0] < 1e-2 * found.heads[3][1:].min()
-
-
-def test_nothing_stays_in_the_model(tiny_encoder: Path) -> None:
-    model = checkpoint(tiny_encoder)
-    before, feeds = weights_of(model.model), make_feeds(3, 9)
-    logits = torch_logits(model.model, feeds)
-    measure(model)
-    assert same_weights(weights_of(model.model), before)
-    assert np.array_equal(torch_logits(model.model, feeds), logits)
-    assert all(weight.grad is None for weight in model.model.parameters())
-    assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.model.modules())
 
 
 def test_nothing_stays_in_the_model_after_a_failure_either(tiny_encoder: Path) -> None:

@@ -252,7 +252,8 @@ def test_a_loss_that_is_no_function_is_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     steps = {"student": {"step": "distill", "teacher": "bert-base-uncased", "loss": loss}}
     message = error_of(tmp_path / "r.yaml", {"data": "d.csv", "steps": steps})
-    assert f"steps.student: distill.loss {words}" in message or words in message
+    assert "steps.student: distill.loss" in message
+    assert words in message
 
 
 def test_a_loss_may_be_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from compress.recipes import run as recipes_run
 from compress.recipes.recipe import Recipe
 from compress.workers import process
 from tests.benchmark.results_schema import check_results
+from tests.damage import flip, truncate
 from tests.processes import ForkedWorker, start_module, wait_until
 from tests.tiny import STORED_RUN, write_rows
 from tests.undrawn import leave_charts_out
@@ -187,13 +188,6 @@ def test_what_does_not_change_a_result_redoes_nothing(finished: Bench, tmp_path:
     assert finished.run(**changes) == set()
 
 
-def test_a_latency_to_reach_depends_on_the_threads_that_it_is_measured_with() -> None:
-    by_name = {"step": "prune", "model": "m", "threads": 1}
-    for goal, expected in (({"heads": 0.5}, True), ({"speedup": 2}, False), ({"target_latency_ms": 2}, False)):
-        recipe = Recipe.parse({"data": "d", "steps": {"pruned": by_name | goal}})
-        assert ("threads" in recipe.steps["pruned"].without_effect()) == expected
-
-
 def test_a_bench_is_done_again_when_a_model_is_another(benched: Bench) -> None:
     other = benched.only(*STEPS)
     other.recipe["steps"]["onnx"] |= {"model": "student"}
@@ -288,20 +282,17 @@ def test_another_version_of_the_package_and_overwrite_redo_everything(
 
 
 def _change(folder: Path) -> None:
-    largest = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 2] ^= 1
-    largest.write_bytes(content)
-
-
-def _truncate_manifest(folder: Path) -> None:
-    path = folder / MANIFEST
-    path.write_bytes(path.read_bytes()[:-9])
+    flip(max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size))
 
 
 @pytest.mark.parametrize(
     ("damage", "step"),
-    [(shutil.rmtree, "teacher"), (_change, "pruned"), (_truncate_manifest, "pruned"), (_change, "int8")],
+    [
+        (shutil.rmtree, "teacher"),
+        (_change, "pruned"),
+        (lambda folder: truncate(folder / MANIFEST), "pruned"),
+        (_change, "int8"),
+    ],
     ids=["deleted", "changed", "manifest", "int8"],
 )
 def test_a_lost_or_damaged_folder_is_made_again(damage: Callable[[Path], object], step: str, finished: Bench) -> None:

@@ -14,21 +14,19 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import compress
 from compress.cli.main import main as compress_main
 from compress.clock import Stopwatch
 from compress.distillation.teacher_cache.shard import INDEX, is_sound
-from compress.modeling.checkpoint import load_classifier, save_checkpoint
 from tests.faults.points import contents, half_written
 from tests.rounds.children import Ended, at_once, can_contain
-from tests.runtime.test_beside_a_writer import folders_change_places, steps_write
+from tests.runtime.test_beside_a_writer import folders_change_places, steps_write, twin_of
 from tests.tiny import STORED_RUN
 
 TEXT = "a superb film"
@@ -134,17 +132,10 @@ def texts_kept(cache: Path) -> int:
 
 
 def prepare_twins(table: Table) -> None:
-    """Two models that answer alike: the graph of one with the labels of the other answers wrongly."""
+    """A model and its twin, and what both answer."""
     prepared = table.prepared
     compress.export(STORED_RUN / "teacher", prepared / "0", threads=1)
-    checkpoint = load_classifier(str(STORED_RUN / "teacher"))
-    with torch.no_grad():
-        for name, weight in checkpoint.model.named_parameters():
-            if name.startswith("classifier."):
-                weight.copy_(weight.flip(0))
-    (prepared / "torch").mkdir()
-    save_checkpoint(replace(checkpoint, labels=checkpoint.labels[::-1]), prepared / "torch")
-    compress.export(prepared / "torch", prepared / "1", threads=1)
+    twin_of(STORED_RUN / "teacher", prepared)
     with compress.load(prepared / "0", threads=1) as classifier:
         (prepared / "right").write_text(classifier(TEXT).label, encoding="utf-8")
 
@@ -152,7 +143,7 @@ def prepare_twins(table: Table) -> None:
 def play_readers(table: Table) -> str | None:
     """A model is replaced by its twin again and again while others load it: each load is one of them, never a mix."""
     how = table.rng.choice((steps_write, folders_change_places))
-    write = how(table.place, (table.prepared / "0", table.prepared / "1"))
+    write = how(table.place, (table.prepared / "0", table.prepared / "twin"))
     right, over = (table.prepared / "right").read_text(encoding="utf-8"), table.place / "over"
     pauses = [table.rng.uniform(0, 0.1) for _ in range(_REPLACEMENTS)]
 

@@ -10,16 +10,7 @@ import pytest
 import compress
 from compress.errors import CompressError
 from compress.folder import read_manifest, write_manifest
-
-
-def change(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
+from tests.damage import flip, truncate
 
 
 @pytest.fixture
@@ -28,7 +19,7 @@ def folder(tiny_int8: Path, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-@pytest.mark.parametrize(("damage", "word"), [(change, "changed"), (truncate, "bytes"), (Path.unlink, "missing")])
+@pytest.mark.parametrize(("damage", "word"), [(flip, "changed"), (truncate, "bytes"), (Path.unlink, "missing")])
 def test_a_damaged_file_is_named(folder: Path, damage: Callable[[Path], object], word: str) -> None:
     files = [file.name for file in read_manifest(folder).files]
     assert {"tokenizer.json", "config.json", "onnx/model_quantized.onnx"} <= set(files)

@@ -24,16 +24,19 @@ PAUSES_S = (0.0, 0.02, 0.1, 0.3)  # in turn, so that some replacements come in t
 
 @pytest.fixture(scope="module")
 def twins(tiny_torch: Path, tiny_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two folders that answer alike; the graph of one with the labels of the other answers wrongly."""
-    place = tmp_path_factory.mktemp("twins")
-    checkpoint = load_classifier(str(tiny_torch))
+    return tiny_onnx, twin_of(tiny_torch, tmp_path_factory.mktemp("twin"))
+
+
+def twin_of(model: Path, place: Path) -> Path:
+    """The export of a model that answers alike: the graph of one with the labels of the other answers wrongly."""
+    checkpoint = load_classifier(str(model))
     with torch.no_grad():
         for weight in parts(checkpoint.model).classifier.parameters():
             weight.copy_(weight.flip(0))
     (place / "torch").mkdir()
     save_checkpoint(replace(checkpoint, labels=checkpoint.labels[::-1]), place / "torch")
-    compress.export(place / "torch", place / "onnx", threads=1)
-    return tiny_onnx, place / "onnx"
+    compress.export(place / "torch", place / "twin", threads=1)
+    return place / "twin"
 
 
 @contextmanager

@@ -47,6 +47,11 @@ def other_task(request: pytest.FixtureRequest, task_onnx: Callable[[str], Path])
     return compress.load(task_onnx(request.param))
 
 
+@pytest.fixture(scope="module", params=["pair_single_label", "pair_multi_label"])
+def pairs(request: pytest.FixtureRequest, task_onnx: Callable[[str], Path]) -> Classifier:
+    return compress.load(task_onnx(request.param))
+
+
 def asked(classifier: Classifier) -> Sequence[Text]:
     return [(text, "the story was fun") for text in TEXTS] if classifier.task.startswith("pair") else TEXTS
 
@@ -83,12 +88,11 @@ def test_other_tasks_answer_by_their_own_rules(other_task: Classifier) -> None:
     assert len(sizes) > 1 or not multi
 
 
-def test_both_texts_of_a_pair_and_their_order_count(other_task: Classifier) -> None:
-    if other_task.task.startswith("pair"):
-        logits = other_task.logits([("good", "bad"), ("bad", "good"), ("good", "good"), ["good", "bad"]])  # type: ignore[list-item]
-        assert np.abs(logits[0] - logits[1]).max() > 1e-3
-        assert np.abs(logits[0] - logits[2]).max() > 1e-3
-        assert logits[0] == pytest.approx(logits[3], abs=1e-5)  # a list of two does as well as a tuple
+def test_both_texts_of_a_pair_and_their_order_count(pairs: Classifier) -> None:
+    logits = pairs.logits([("good", "bad"), ("bad", "good"), ("good", "good"), ["good", "bad"]])  # type: ignore[list-item]
+    assert np.abs(logits[0] - logits[1]).max() > 1e-3
+    assert np.abs(logits[0] - logits[2]).max() > 1e-3
+    assert logits[0] == pytest.approx(logits[3], abs=1e-5)  # a list of two does as well as a tuple
 
 
 def test_answers_keep_the_order_of_the_texts(classifier: Classifier, data: Dataset) -> None:
@@ -114,11 +118,10 @@ def test_no_texts_give_no_answers(classifier: Classifier, other_task: Classifier
     assert other_task(iter(())) == []
 
 
-def test_one_text_gets_one_answer(classifier: Classifier, other_task: Classifier) -> None:
+def test_one_text_gets_one_answer(classifier: Classifier, pairs: Classifier) -> None:
     assert classifier(TEXTS[1]) == classifier([TEXTS[1]])[0]
     assert np.array_equal(classifier.logits(TEXTS[1]), classifier.logits([TEXTS[1]])[0])
-    if other_task.task.startswith("pair"):
-        assert other_task(("good", "bad")) == other_task([("good", "bad")])[0]
+    assert pairs(("good", "bad")) == pairs([("good", "bad")])[0]
     assert len(classifier(("good", "bad"))) == 2  # type: ignore[arg-type]  # two texts where none is a pair
 
 
@@ -145,10 +148,9 @@ def test_lone_surrogates_are_refused_by_position(classifier: Classifier, broken:
     classifier(broken.encode("utf-8", "replace").decode())  # the remedy that the message names
 
 
-def test_lone_surrogates_in_a_pair_are_refused_too(other_task: Classifier) -> None:
-    if other_task.task.startswith("pair"):
-        with pytest.raises(ValueError, match=r"texts\[0\] has a lone surrogate"):
-            other_task([("fine", "\ud83d")])
+def test_lone_surrogates_in_a_pair_are_refused_too(pairs: Classifier) -> None:
+    with pytest.raises(ValueError, match=r"texts\[0\] has a lone surrogate"):
+        pairs([("fine", "\ud83d")])
 
 
 @pytest.mark.parametrize(
@@ -169,26 +171,23 @@ def test_what_is_not_a_text_is_refused_by_position(classifier: Classifier, wrong
 
 
 @pytest.mark.parametrize("wrong", ["a text", None, ("one",), ("a", "b", "c"), ("a", None), 7])
-def test_what_is_not_a_pair_is_refused_by_position(other_task: Classifier, wrong: object) -> None:
-    if other_task.task.startswith("pair"):
-        with pytest.raises(TypeError, match=r"texts\[1\] must be a pair of texts, got "):
-            other_task([("a", "b"), wrong])  # type: ignore[list-item]
+def test_what_is_not_a_pair_is_refused_by_position(pairs: Classifier, wrong: object) -> None:
+    with pytest.raises(TypeError, match=r"texts\[1\] must be a pair of texts, got "):
+        pairs([("a", "b"), wrong])  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("odd", [("", ""), ("", "good"), ("good", ""), ("\0", "\x1b[31m"), ("x" * 200_000, "good")])
-def test_odd_pairs_are_answered_alone_and_among_others(other_task: Classifier, odd: tuple[str, str]) -> None:
-    if other_task.task.startswith("pair"):
-        alone, expected = other_task.logits([odd])[0], other_task.logits([("good", "bad")])[0]
-        assert np.isfinite(alone).all()
-        among = other_task.logits([("good", "bad"), odd, ("good", "bad")])
-        assert among == pytest.approx(np.stack([expected, alone, expected]), abs=1e-4)
+def test_odd_pairs_are_answered_alone_and_among_others(pairs: Classifier, odd: tuple[str, str]) -> None:
+    alone, expected = pairs.logits([odd])[0], pairs.logits([("good", "bad")])[0]
+    assert np.isfinite(alone).all()
+    among = pairs.logits([("good", "bad"), odd, ("good", "bad")])
+    assert among == pytest.approx(np.stack([expected, alone, expected]), abs=1e-4)
 
 
-def test_ten_million_characters_are_answered_in_either_half_of_a_pair(other_task: Classifier) -> None:
-    if other_task.task.startswith("pair"):
-        head, whole = "good film " * 1_000, "good film " * 1_000_000
-        for short, long in (((head, "bad"), (whole, "bad")), (("bad", head), ("bad", whole))):
-            assert other_task.logits([long]) == pytest.approx(other_task.logits([short]), abs=1e-5)
+def test_ten_million_characters_are_answered_in_either_half_of_a_pair(pairs: Classifier) -> None:
+    head, whole = "good film " * 1_000, "good film " * 1_000_000
+    for short, long in (((head, "bad"), (whole, "bad")), (("bad", head), ("bad", whole))):
+        assert pairs.logits([long]) == pytest.approx(pairs.logits([short]), abs=1e-5)
 
 
 def test_a_very_long_text_is_answered_by_its_head(classifier: Classifier) -> None:

@@ -1,6 +1,5 @@
-"""A classifier can be copied, pickled, forked, spawned, awaited and closed while it is used."""
+"""A classifier can be copied, pickled, forked, spawned and closed while it is used."""
 
-import asyncio
 import copy
 import os
 import pickle
@@ -125,15 +124,6 @@ def test_a_spawned_process_gets_it_by_its_folder(tiny_onnx: Path) -> None:
     classifier = compress.load(tiny_onnx, threads=1)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         assert pool.submit(_answer, classifier).result(120) == _answer(classifier)
-
-
-def test_it_answers_beside_an_event_loop(classifier: Classifier) -> None:
-    async def ask() -> list[np.ndarray]:
-        found: list[np.ndarray] = await asyncio.gather(*(asyncio.to_thread(classifier.logits, TEXTS) for _ in range(6)))
-        return found
-
-    expected = classifier.logits(TEXTS)
-    assert all(np.array_equal(found, expected) for found in asyncio.run(ask()))
 
 
 def _ask_until_closed(classifier: Classifier, begun: threading.Barrier, ends: list[str]) -> None:

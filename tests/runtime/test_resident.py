@@ -6,14 +6,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import onnx
 import pytest
 from transformers import BertConfig, BertForSequenceClassification
 
-from compress.graph.build import graph_of
-from compress.packaging.layout import finish_onnx_folder, write_side_files
-from compress.runtime.graph_file import FP32_GRAPH
-from tests.tiny import VOCABULARY, make_checkpoint
+from tests.tiny import VOCABULARY, make_checkpoint, write_onnx
 
 MEASURED = """
 import json, sys
@@ -32,10 +28,7 @@ def test_it_stays_over_thousands_of_texts_of_mixed_length(tiny_encoder: Path, tm
     )
     made = make_checkpoint(tiny_encoder, BertForSequenceClassification(config), ("negative", "positive"))
     checkpoint = replace(made, max_length=512)
-    (tmp_path / "onnx").mkdir()
-    onnx.save(graph_of(checkpoint.model), tmp_path / FP32_GRAPH)
-    write_side_files(checkpoint, tmp_path)
-    finish_onnx_folder(tmp_path, "model", checkpoint.manifest("onnx"))
+    write_onnx(checkpoint, tmp_path)
     told = subprocess.run([sys.executable, "-c", MEASURED, str(tmp_path)], check=True, stdout=subprocess.PIPE).stdout
     unloaded, first, last = (row["own_mb"] for row in json.loads(told))
     # 1.02 of what the model itself held after the first 1,000 texts; 1.17 with memory in one block a run.

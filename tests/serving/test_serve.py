@@ -1,7 +1,6 @@
 """The service, as a process on loopback: each request gets its own text's answer, or a plain refusal."""
 
 import json
-import random
 import re
 import shutil
 import socket
@@ -151,27 +150,6 @@ def test_many_texts_are_answered_in_order_by_the_model_that_is_named(
     assert all(one["abstained"] for one in found)  # of the other, and so none counts under a label
     for label, counted in (("-", len(found)), ("[^-]+", 0)):
         assert service.metric(rf'classify_answers_total{{label="{label}",model="other"}}') == counted
-
-
-@pytest.mark.parametrize("each", [30, pytest.param(150, marks=pytest.mark.slow)])
-def test_nothing_is_lost_or_mixed_up_over_thousands_of_requests(
-    service: Service, texts: list[str], tiny_int8: Path, each: int
-) -> None:
-    expected = [answer.scores for answer in compress.load(tiny_int8, threads=1)(texts)]
-
-    def ask_on_one_connection(seed: int) -> int:
-        rng, connection = random.Random(seed), HTTPConnection("127.0.0.1", service.port, timeout=60)
-        for _ in range(each):
-            chosen = rng.choices(range(len(texts)), k=rng.choice([1, 1, 1, 5]))
-            body = json.dumps({"texts": [texts[number] for number in chosen]})
-            connection.request("POST", "/classify", body, {"Content-Type": "application/json"})
-            found = json.loads(connection.getresponse().read())
-            assert [one["scores"] for one in found] == [pytest.approx(expected[number], abs=1e-5) for number in chosen]
-        connection.close()
-        return each
-
-    with ThreadPoolExecutor(AT_ONCE) as clients:
-        assert sum(clients.map(ask_on_one_connection, range(AT_ONCE))) == each * AT_ONCE
 
 
 def test_a_healthy_service_says_so_and_describes_itself(service: Service) -> None:

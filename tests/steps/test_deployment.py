@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,10 @@ def test_the_history_grows_by_a_step_and_names_its_parent(tiny_torch: Path, tiny
     assert fp32.history[-1]["parent"]["digest"] == teacher.digest
     assert int8.history[-1]["parent"]["digest"] == fp32.digest
     assert fp32.history[-1]["metrics"]["max_logit_difference"] < 1e-4
+    assert [entry["seed"] for entry in int8.history] == [0, None, None]  # those after the training draw nothing
+    for packages in (entry["packages"] for entry in int8.history):
+        assert packages.keys() >= {"torch", "transformers", "onnx", "onnxruntime", "numpy"}
+        assert packages == {name: version(name) for name in packages}
     assert (fp32.parameters, int8.parameters) == (teacher.parameters, teacher.parameters)
 
 

@@ -28,14 +28,10 @@ def data(tiny_data: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("named", [False, True])
 def test_finetune_run_and_bench_test_on_the_same_rows(
-    named: bool, data: Path, shallow_encoder: Path, tiny_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, shallow_encoder: Path, tiny_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given: dict[str, Any] = {"data": str(data)}
-    if named:  # a file that --test names is treated no differently
-        shutil.move(data / "test.jsonl", tmp_path / "test.jsonl")
-        given["test"] = str(tmp_path / "test.jsonl")
     held_out = read_dataset(DataConfig.parse(given)).test
     assert len(held_out) == 24
     assert SAID in capsys.readouterr().err
@@ -56,6 +52,16 @@ def test_finetune_run_and_bench_test_on_the_same_rows(
     assert SAID in capsys.readouterr().err
     assert read_dataset(DataConfig(data=str(tmp_path / "run" / "data"))).test == held_out
     assert results["report"].metrics["models"][0]["accuracy"] == measured["accuracy"]
+
+
+def test_a_file_that_is_named_is_left_out_as_well(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held_out = read_dataset(DataConfig(data=str(data))).test
+    capsys.readouterr()
+    shutil.move(data / "test.jsonl", tmp_path / "test.jsonl")
+    assert read_dataset(DataConfig(data=str(data), test=str(tmp_path / "test.jsonl"))).test == held_out
+    assert SAID in capsys.readouterr().err
 
 
 def test_where_nothing_has_labels_bench_measures_speed_alone(data: Path, tiny_onnx: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Two real checkpoints of one training are damaged in every way, one file at a tim
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import compress
 from compress.folder import read_manifest
 from compress.training import run_files
+from tests.damage import empty, flip, truncate
 from tests.training.test_resume import contents
 
 FILES = ("state.pt", "random-0.pt", "checkpoint.json")
@@ -27,23 +29,6 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def flip(where: float) -> Callable[[Path], None]:
-    def damage(path: Path) -> None:
-        content = bytearray(path.read_bytes())
-        content[int(where * (len(content) - 1))] ^= 1
-        path.write_bytes(content)
-
-    return damage
-
-
 def folder_instead(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -53,9 +38,9 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "removed": Path.unlink,
     "truncated": truncate,
     "empty": empty,
-    "a bit at the start": flip(0.0),
-    "a bit in the middle": flip(0.5),
-    "a bit at the end": flip(1.0),
+    "a bit at the start": partial(flip, where=0.0),
+    "a bit in the middle": flip,
+    "a bit at the end": partial(flip, where=1.0),
     "a folder": folder_instead,
 }
 
@@ -140,7 +125,7 @@ def test_the_same_command_ends_with_the_same_bytes(
     unfinished, whole = checkpoints
     shutil.copytree(unfinished, tmp_path / ".out.unfinished")
     for checkpoint in sorted((tmp_path / ".out.unfinished").iterdir(), reverse=True)[:how_many]:
-        flip(0.5)(checkpoint / "state.pt")
+        flip(checkpoint / "state.pt")
     train(shallow_encoder, tiny_data, tmp_path / "out", checkpoint_seconds=0)
     told = capsys.readouterr().err
     assert told.count("a damaged checkpoint") == how_many

@@ -36,11 +36,13 @@ def rare_labels(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_length_that_the_model_cannot_read_is_refused(tiny_encoder: Path, rare_labels: Path, tmp_path: Path) -> None:
+def test_a_length_that_the_model_cannot_read_is_refused(
+    shallow_encoder: Path, rare_labels: Path, tmp_path: Path
+) -> None:
     with pytest.raises(CompressError, match=r"^finetune.max_length must be at most 128, .* got 129$"):
-        compress.finetune(tiny_encoder, rare_labels, tmp_path / "out", max_length=129, **STILL)
+        compress.finetune(shallow_encoder, rare_labels, tmp_path / "out", max_length=129, **STILL)
     assert not (tmp_path / "out").exists()
-    compress.finetune(tiny_encoder, rare_labels, tmp_path / "out", max_length=128, **STILL)
+    compress.finetune(shallow_encoder, rare_labels, tmp_path / "out", max_length=128, **STILL)
     assert load_classifier(str(tmp_path / "out")).max_length == 128
 
 
@@ -50,33 +52,33 @@ def bias_of(folder: Path) -> dict[str, float]:
 
 
 def test_a_fresh_multi_label_head_begins_with_the_labels_shares(
-    tiny_encoder: Path, rare_labels: Path, tmp_path: Path
+    shallow_encoder: Path, rare_labels: Path, tmp_path: Path
 ) -> None:
-    compress.finetune(tiny_encoder, rare_labels, tmp_path / "out", **STILL)
+    compress.finetune(shallow_encoder, rare_labels, tmp_path / "out", **STILL)
     shares = {name: float(torch.tensor(bias).sigmoid()) for name, bias in bias_of(tmp_path / "out").items()}
     assert shares == pytest.approx({"rare": 9 / 82, "common": 41 / 82}, abs=1e-5)
 
 
 def test_so_does_the_fresh_head_of_a_student(
-    tiny_encoder: Path, rare_labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow_encoder: Path, rare_labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
-    compress.finetune(tiny_encoder, rare_labels, tmp_path / "teacher", **{**STILL, "learning_rate": 1e-2})
-    bare: dict[str, Any] = {"student": str(tiny_encoder), **STILL}
+    compress.finetune(shallow_encoder, rare_labels, tmp_path / "teacher", **{**STILL, "learning_rate": 1e-2})
+    bare: dict[str, Any] = {"student": str(shallow_encoder), **STILL}
     compress.distill(tmp_path / "teacher", rare_labels, tmp_path / "student", **bare)
     shares = {name: float(torch.tensor(bias).sigmoid()) for name, bias in bias_of(tmp_path / "student").items()}
     assert shares == pytest.approx({"rare": 9 / 82, "common": 41 / 82}, abs=1e-5)
 
 
 def test_where_labels_are_weighed_it_begins_with_what_their_weights_make_of_the_shares(
-    tiny_encoder: Path, rare_labels: Path, tmp_path: Path
+    shallow_encoder: Path, rare_labels: Path, tmp_path: Path
 ) -> None:
-    compress.finetune(tiny_encoder, rare_labels, tmp_path / "out", class_weights="balanced", **STILL)
+    compress.finetune(shallow_encoder, rare_labels, tmp_path / "out", class_weights="balanced", **STILL)
     assert bias_of(tmp_path / "out") == pytest.approx({"rare": 0.0, "common": 0.0}, abs=0.15)
 
 
-def test_a_head_that_was_trained_keeps_its_bias(tiny_encoder: Path, rare_labels: Path, tmp_path: Path) -> None:
-    compress.finetune(tiny_encoder, rare_labels, tmp_path / "first", **{**STILL, "learning_rate": 1e-2})
+def test_a_head_that_was_trained_keeps_its_bias(shallow_encoder: Path, rare_labels: Path, tmp_path: Path) -> None:
+    compress.finetune(shallow_encoder, rare_labels, tmp_path / "first", **{**STILL, "learning_rate": 1e-2})
     compress.finetune(tmp_path / "first", rare_labels, tmp_path / "second", **STILL)
     assert bias_of(tmp_path / "second") == pytest.approx(bias_of(tmp_path / "first"), abs=1e-6)
     assert bias_of(tmp_path / "first")["rare"] != pytest.approx(float(torch.logit(torch.tensor(9 / 82))), abs=1e-3)

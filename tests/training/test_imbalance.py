@@ -93,14 +93,14 @@ def test_weights_that_cannot_be_are_refused(tmp_path: Path, content: Any, messag
 
 
 def test_finetune_takes_them_and_a_rare_label_is_answered_more_often(
-    tiny_encoder: Path, tiny_data: Path, tmp_path: Path
+    shallow_encoder: Path, few_data: Path, tmp_path: Path
 ) -> None:
-    settings: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-4, "precision": "fp32", "threads": 1}
-    compress.finetune(tiny_encoder, tiny_data, tmp_path / "plain", **settings)
+    settings: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-4, "precision": "fp32", "threads": 1, "batch_size": 8}
+    compress.finetune(shallow_encoder, few_data, tmp_path / "plain", **settings)
     first = load_classifier(str(tmp_path / "plain")).labels[0]
     (tmp_path / "weights.json").write_text(json.dumps({first: 1000.0}))
     weights = str(tmp_path / "weights.json")
-    compress.finetune(tiny_encoder, tiny_data, tmp_path / "weighted", class_weights=weights, focal=1.0, **settings)
+    compress.finetune(shallow_encoder, few_data, tmp_path / "weighted", class_weights=weights, focal=1.0, **settings)
     logits = [
         predict_logits(TorchPredictor(load_classifier(str(tmp_path / name))), ["a text", "good film", "bad and boring"])
         for name in ("plain", "weighted")

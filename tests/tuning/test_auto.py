@@ -15,7 +15,6 @@ import compress
 from compress.benchmark import interleave
 from compress.benchmark.measure import bench
 from compress.cli.main import main
-from compress.config import AutoConfig, DataConfig
 from compress.decisions import cascade as joining
 from compress.decisions.hand_on import HandOn
 from compress.errors import CompressError
@@ -24,12 +23,11 @@ from compress.latency import deployment, table
 from compress.runtime.cascade import Cascade
 from compress.runtime.predictor import NotFiniteError
 from compress.training.validator import DIVERGENCE
-from compress.tuning import auto, ending, planner
+from compress.tuning import auto, ending
 from compress.tuning.cascades import Pair
 from compress.tuning.goals import Goals
 from compress.tuning.ground import Ground
 from compress.tuning.judge import judged
-from compress.tuning.planner import Planner
 from compress.tuning.teacher import check_better_than_a_constant
 from compress.tuning.tries import Try
 from compress.workers import process
@@ -125,18 +123,6 @@ def test_each_training_chooses_its_weights_by_itself(found: Path) -> None:
     ]
     assert trained
     assert {entry["metrics"]["judged_by"] for entry in trained} == {DIVERGENCE}
-
-
-def test_what_is_known_already_takes_no_time(
-    found: Path, tiny_torch: Path, few_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With an hour, cuts that would take two to measure are used where they are known."""
-    shutil.copytree(found, tmp_path / "out")
-    monkeypatch.setattr(planner, "cuts_seconds", lambda *_: 7200.0)
-    config = AutoConfig(max_drop=50.0, hours=1.0, threads=1)
-    ground = Ground.of(str(tiny_torch), DataConfig(data=str(few_data)), config, tmp_path / "out")
-    Planner(ground).tell()
-    assert (ground.memory.facts.estimated_s or 0.0) < 3600
 
 
 def test_the_recipe_makes_the_same_model_again(found: Path, tmp_path: Path) -> None:

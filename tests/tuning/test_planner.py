@@ -11,6 +11,7 @@ import pytest
 from compress.config import AutoConfig, DataConfig
 from compress.data import Split
 from compress.errors import CompressError
+from compress.modeling.widths import Cut
 from compress.task import Metric
 from compress.tuning import planner
 from compress.tuning.candidates import Candidate, candidates_of
@@ -127,6 +128,18 @@ def test_that_cuts_leave_no_time_for_a_student_is_said_too(
     assert len(wanted.candidates) > 1
     assert not any(each.command == "prune" for each in wanted.candidates)
     assert "measuring cuts would take about 19 min 59 s" in capsys.readouterr().err
+
+
+def test_cuts_that_are_known_are_tried_though_there_is_no_time_to_measure_them(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(planner, "cuts_seconds", lambda *_: 7200.0)
+    monkeypatch.setattr(ground.memory.facts, "epoch_s", {32: 1.0})
+    monkeypatch.setattr(ground.memory.facts, "whole", WholeTimes(2.0, 1.0, 1.0, 1.0))
+    monkeypatch.setattr(ground.memory.facts, "cuts", {2.0: Cut([[0, 1]] * 4, [[*range(64)]] * 4)})
+    wanted = Planner(replace(ground, config=AutoConfig(max_drop=1.0, hours=1.0))).plan()
+    assert "cut-2x" in {each.title for each in wanted.candidates}
+    assert "measuring cuts" not in capsys.readouterr().err
 
 
 def test_time_that_tries_leave_over_is_for_a_larger_plan_until_there_is_none(
