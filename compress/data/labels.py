@@ -52,7 +52,7 @@ def indicator_width(cells: Sequence[Any], name: str) -> int | None:
 
 
 def named_indicators(cells: Sequence[Any], places: Sequence[str], width: int) -> list[list[str]]:
-    """Rows of ``width`` zeros and ones as lists of names, ``label_0`` for the first."""
+    """Rows of ``width`` zeros and ones as lists of names."""
     named = []
     for cell, place in zip(cells, places, strict=True):
         vector = _indicators(cell)
@@ -61,8 +61,13 @@ def named_indicators(cells: Sequence[Any], places: Sequence[str], width: int) ->
                 f"{place}: the label is {shown(cell)}, where the train rows have {width} numbers that are 0 or 1; "
                 f"give every row as many"
             )
-        named.append([f"label_{index}" for index, one in enumerate(vector) if one])
+        named.append([indicator_name(index) for index, one in enumerate(vector) if one])
     return named
+
+
+def indicator_name(index: int) -> str:
+    """The name of the label at a place in rows of 0 and 1, in data and in models that name none."""
+    return f"label_{index}"
 
 
 def read_labels(cells: Sequence[Any], places: Sequence[str], multi_label: bool) -> list[tuple[str, ...]]:
