@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import compress
 from compress.cli.main import COMMANDS, main
@@ -777,6 +778,25 @@ def test_more_space_is_advised_where_it_helps(
     monkeypatch.setattr(sys, "stdout", Broken())
     assert main(["run", "--schema"]) == 2
     assert capfd.readouterr().err == f"compress: the output: {os.strerror(number)}{advice}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (("finetune", "m", "--data", "d"), ("--batch-size", "--gradient-accumulation")),
+        (("run", "recipe.yaml"), ("batch_size and double its gradient_accumulation in the recipe",)),
+        (("export", "m"), ("end other programs",)),
+    ],
+    ids=lambda value: value[0],
+)
+def test_a_lack_of_memory_is_one_line(
+    arguments: tuple[str, ...], advice: tuple[str, ...], shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(_: Any) -> None:
+        torch.empty(1 << 60)
+
+    monkeypatch.setitem(COMMANDS, arguments[0], replace(COMMANDS[arguments[0]], call=call))
+    shell.refuses(*arguments, "--out", shell.out, words=("out of memory (", "allocate", *advice))
 
 
 @pytest.mark.parametrize("as_json", [False, True])
