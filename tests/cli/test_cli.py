@@ -188,6 +188,18 @@ def test_overwrite_leaves_alone_what_is_not_ours(command: str, shell: Shell, tin
     shell.refuses(command, source, "--out", shell.out, "--overwrite", words=(str(shell.out), "choose another"))
 
 
+@pytest.mark.parametrize("command", ["auto", "run"])
+def test_a_run_or_search_does_not_grow_inside_a_plain_model(
+    command: str, shell: Shell, tiny_encoder: Path, tiny_data: Path
+) -> None:
+    model = Path(shutil.copytree(tiny_encoder, shell.runs / "model"))
+    given: list[str | Path] = [model, "--data", tiny_data, "--max-drop", "1"]
+    if command == "run":
+        step = {"step": "finetune", "model": str(model)}
+        given = [write(shell.runs / "r.yaml", json.dumps({"data": str(tiny_data), "steps": {"teacher": step}}))]
+    shell.refuses(command, *given, "--out", model / "out", words=(f"lies in the model's folder {model}; choose",))
+
+
 def test_overwrite_never_eats_an_input(shell: Shell, tiny_torch: Path, tiny_data: Path) -> None:
     """Neither the model, nor the data, nor what a setting names."""
     model, data = shell.runs / "model", shell.runs / "data"
