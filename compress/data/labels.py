@@ -12,8 +12,8 @@ from compress.errors import CompressError
 from compress.formatting import shown
 from compress.progress import say_before_work
 
-_WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
-_FRACTION = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_WHOLE = re.compile(r"([+-]?\d+)(?:\.0*|,0+)", re.ASCII)
+_FRACTION = re.compile(r"[+-]?\d*[.,]\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # line breaks, tabs and other control characters
 _INDICATORS = re.compile(r"\[[\s,]*[01]\.?0*(?:[\s,;]+[01]\.?0*)*[\s,]*\]|[01](?:[\s,;]+[01])+")
 _DOUBTS_SHOWN = 5
@@ -30,10 +30,15 @@ def holds_lists(cells: Sequence[Any]) -> bool:
 
 
 def indicator_width(cells: Sequence[Any], name: str) -> int | None:
-    """How many labels each cell has a 0 or 1 for; None where cells are not such rows of numbers."""
+    """How many labels each cell has a 0 or 1 for; None where cells are not such rows of numbers.
+
+    Nor are they where all are ``0,0`` or ``1,0``: no second label is there, so these are 0 and 1 with a decimal comma.
+    """
     vectors = [_indicators(cell) for cell in cells]
     found = [vector for vector in vectors if vector is not None]
     if len(found) < len(vectors) or not any(found):
+        return None
+    if all(isinstance(cell, str) and _WHOLE.fullmatch(cell.strip()) for cell in cells):
         return None
     widths = {len(vector) for vector in found}
     if widths == {1}:
@@ -153,6 +158,7 @@ def label_name(value: Any, place: str) -> str:
     if name is None or (_FRACTION.fullmatch(name) and not _WHOLE.fullmatch(name)):
         raise CompressError(
             f"{place}: the label is {shown(value)}; a label is a name or a whole number: put scores into classes first"
+            ", several labels of a text into a list"
         )
     if any("\ud800" <= character <= "\udfff" for character in name):
         raise CompressError(f"{place}: half of a surrogate pair is not a character; mend or remove the row")
