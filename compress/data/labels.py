@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from compress.errors import CompressError
@@ -150,7 +151,7 @@ def label_name(value: Any, place: str) -> str:
     """The name that a value stands for; ``place`` is named in errors."""
     if isinstance(value, bool | int):
         return str(value).lower()
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
         return str(int(value))
     name = spelled(value) if isinstance(value, str) else None
     if value is None or name == "":

@@ -11,6 +11,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,8 @@ LABELS = [
     Case("rows of 0 and 1 with a comma", {"a.csv": csv("0,1", "1,0", separator=";")}, "a.csv", labels=("label_0", "label_1"), task="multi_label"),
     Case("fractions in JSONL", {"a.jsonl": jsonl(1, 0.25)}, "a.jsonl", refused=("line 2", "0.25", "whole number")),
     Case("fractions in Parquet", {"a.parquet": parquet([1.0, 0.25])}, "a.parquet", refused=("row 2", "0.25")),
+    Case("whole decimals in Parquet", {"a.parquet": parquet([Decimal("0.00"), Decimal("1.00")] * 20)}, "a.parquet", labels=("0", "1")),
+    Case("decimals in Parquet", {"a.parquet": parquet([Decimal("1.00"), Decimal("0.25")])}, "a.parquet", refused=("row 2", "0.25")),
     Case("small fractions in science's notation", {"a.csv": csv("1", "2.5e-3")}, "a.csv", refused=("2.5e-3",)),
     Case("truth values of pandas and of Excel", {"a.csv": csv("True", "FALSE", "false")}, "a.csv", labels=("false", "true")),
     Case("truth values in JSONL", {"a.jsonl": jsonl(True, False)}, "a.jsonl", labels=("false", "true")),
