@@ -259,6 +259,8 @@ LABELS = [
     Case("lists of class numbers", {"a.jsonl": jsonl([0], [0, 2], [])}, "a.jsonl", labels=("0", "2"), task="multi_label"),
     Case("indicator columns that are named", {"a.csv": ONE_HOT}, "a.csv", {"label": ["joy", "fear"]}, labels=("fear", "joy"), task="multi_label"),
     Case("indicator columns that nobody named", {"a.csv": ONE_HOT}, "a.csv", refused=("--label joy --label fear",)),
+    Case("an indicator column that is named twice", {"a.csv": ONE_HOT}, "a.csv", {"label": ["joy", "fear", "joy"]}, refused=('--label: column "joy" is named twice',)),
+    Case("a text column that is named twice", {"a.csv": PLAIN}, "a.csv", {"text": ["text", "text"]}, refused=('--text: column "text" is named twice',)),
     Case("an indicator column with a 2", {"a.csv": ONE_HOT + "film,2,0\n"}, "a.csv", {"label": ["joy", "fear"]},
          refused=("line 42", '"joy"', "0 or 1")),
     Case("a line break in a name", {"a.jsonl": jsonl("a\nb", "c\td")}, "a.jsonl", labels=("a b", "c d"), says=("line 1", "line break")),
