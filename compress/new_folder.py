@@ -9,7 +9,7 @@ what lies beside ``m`` would else have the name of what lies beside ``m.old``, u
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -40,6 +40,16 @@ def check_place(out: Path, inputs: tuple[Path, ...] = ()) -> None:
             )
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise CompressError(f"--out {out}: exists and is not a folder; choose another")
+
+
+def check_outside(out: Path, models: Iterable[Path]) -> None:
+    """Refuse to let a run or a search grow inside a plain model's folder, whose every file counts as the model's.
+
+    Whatever it wrote there would make another model of its own input, and nothing that it did would stand.
+    """
+    for model in models:
+        if out.resolve().is_relative_to(model.resolve()) and model.is_dir() and not (model / MANIFEST).is_file():
+            raise CompressError(f"--out {out}: lies in the model's folder {model}; choose one outside it")
 
 
 def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:

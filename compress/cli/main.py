@@ -164,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = sys.argv[1:] if arguments is None else arguments
         parsed = _parse(words or ["--help"])
         be_quiet(parsed.quiet)
-        status = parsed.command.call(parsed)
+        status = _call(parsed)
         if sys.stdout is not None:
             sys.stdout.flush()  # here it can still be said that nobody takes the result
     except CompressError as error:
@@ -193,6 +193,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         return 2
     return status or 0
+
+
+def _call(parsed: argparse.Namespace) -> int | None:
+    """The command's exit status; a lack of memory is refused with what the command can be told against it."""
+    try:
+        status: int | None = parsed.command.call(parsed)
+    except Exception as error:
+        from compress.workers.process import is_out_of_memory
+
+        if isinstance(error, CompressError) or not is_out_of_memory(error):
+            raise
+        reason, advice = str(error).partition("\n")[0] or type(error).__name__, "end other programs"
+        if "batch_size" in parsed:
+            advice += ", or halve --batch-size and double --gradient-accumulation, which learns about the same"
+        elif "recipe" in parsed:
+            advice += ", or halve a training's batch_size and double its gradient_accumulation in the recipe"
+        raise CompressError(f"out of memory ({reason:.200}); {advice}") from None
+    return status
 
 
 def _add_json(parser: argparse.ArgumentParser, command: Command) -> None:

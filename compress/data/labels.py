@@ -6,14 +6,15 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from compress.errors import CompressError
 from compress.formatting import shown
 from compress.progress import say_before_work
 
-_WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
-_FRACTION = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_WHOLE = re.compile(r"([+-]?\d+)(?:\.0*|,0+)", re.ASCII)
+_FRACTION = re.compile(r"[+-]?\d*[.,]\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # line breaks, tabs and other control characters
 _INDICATORS = re.compile(r"\[[\s,]*[01]\.?0*(?:[\s,;]+[01]\.?0*)*[\s,]*\]|[01](?:[\s,;]+[01])+")
 _DOUBTS_SHOWN = 5
@@ -30,10 +31,15 @@ def holds_lists(cells: Sequence[Any]) -> bool:
 
 
 def indicator_width(cells: Sequence[Any], name: str) -> int | None:
-    """How many labels each cell has a 0 or 1 for; None where cells are not such rows of numbers."""
+    """How many labels each cell has a 0 or 1 for; None where cells are not such rows of numbers.
+
+    Nor are they where all are ``0,0`` or ``1,0``: no second label is there, so these are 0 and 1 with a decimal comma.
+    """
     vectors = [_indicators(cell) for cell in cells]
     found = [vector for vector in vectors if vector is not None]
     if len(found) < len(vectors) or not any(found):
+        return None
+    if all(isinstance(cell, str) and _WHOLE.fullmatch(cell.strip()) for cell in cells):
         return None
     widths = {len(vector) for vector in found}
     if widths == {1}:
@@ -52,7 +58,7 @@ def indicator_width(cells: Sequence[Any], name: str) -> int | None:
 
 
 def named_indicators(cells: Sequence[Any], places: Sequence[str], width: int) -> list[list[str]]:
-    """Rows of ``width`` zeros and ones as lists of names, ``label_0`` for the first."""
+    """Rows of ``width`` zeros and ones as lists of names."""
     named = []
     for cell, place in zip(cells, places, strict=True):
         vector = _indicators(cell)
@@ -61,8 +67,13 @@ def named_indicators(cells: Sequence[Any], places: Sequence[str], width: int) ->
                 f"{place}: the label is {shown(cell)}, where the train rows have {width} numbers that are 0 or 1; "
                 f"give every row as many"
             )
-        named.append([f"label_{index}" for index, one in enumerate(vector) if one])
+        named.append([indicator_name(index) for index, one in enumerate(vector) if one])
     return named
+
+
+def indicator_name(index: int) -> str:
+    """The name of the label at a place in rows of 0 and 1, in data and in models that name none."""
+    return f"label_{index}"
 
 
 def read_labels(cells: Sequence[Any], places: Sequence[str], multi_label: bool) -> list[tuple[str, ...]]:
@@ -140,7 +151,7 @@ def label_name(value: Any, place: str) -> str:
     """The name that a value stands for; ``place`` is named in errors."""
     if isinstance(value, bool | int):
         return str(value).lower()
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
         return str(int(value))
     name = spelled(value) if isinstance(value, str) else None
     if value is None or name == "":
@@ -148,6 +159,7 @@ def label_name(value: Any, place: str) -> str:
     if name is None or (_FRACTION.fullmatch(name) and not _WHOLE.fullmatch(name)):
         raise CompressError(
             f"{place}: the label is {shown(value)}; a label is a name or a whole number: put scores into classes first"
+            ", several labels of a text into a list"
         )
     if any("\ud800" <= character <= "\udfff" for character in name):
         raise CompressError(f"{place}: half of a surrogate pair is not a character; mend or remove the row")

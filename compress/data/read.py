@@ -7,7 +7,14 @@ from pathlib import Path
 
 from compress.config import DataConfig
 from compress.data.dataset import Dataset, DataSource, Split
-from compress.data.labels import holds_lists, indicator_width, label_doubts, named_indicators, read_labels
+from compress.data.labels import (
+    holds_lists,
+    indicator_name,
+    indicator_width,
+    label_doubts,
+    named_indicators,
+    read_labels,
+)
 from compress.data.sources import Found, SplitName, find_tables
 from compress.data.split import hold_out, identical
 from compress.data.tables import (
@@ -107,7 +114,7 @@ def _read_indicators(
     named = {
         split: replace(found, cells=named_indicators(found.cells, found.places, width)) for split, found in rows.items()
     }
-    return named, [f"label_{index}" for index in range(width)]
+    return named, [indicator_name(index) for index in range(width)]
 
 
 def _task(rows: Mapping[SplitName, Rows]) -> Task:

@@ -183,6 +183,8 @@ def _existing(table: Table, names: Sequence[str], flag: str) -> tuple[str, ...]:
     for name in names:
         if name not in table.columns:
             raise CompressError(f'{table.name}: no column "{name}"; give {flag} one of {_names(table)}')
+        if names.count(name) > 1:
+            raise CompressError(f'{flag}: column "{name}" is named twice; name each column once')
     return tuple(names)
 
 

@@ -58,7 +58,8 @@ def read_answers(path: str, data: Dataset, labels: Sequence[str], columns: Seque
     """
     table = read_table(local_path(path))
     named = columns if set(columns) <= table.columns.keys() else ()
-    texts, cells = read_texts(table, text_columns(table, named, "--unlabeled-text")), _cells(table, labels)
+    of_text = text_columns(table, named, "--unlabeled-text")
+    texts, cells = read_texts(table, of_text), _cells(table, of_text, labels)
     if data.pairs != isinstance(texts[0], tuple):
         raise CompressError(f"{path}: has {'single texts' if data.pairs else 'pairs of texts'}, unlike the data")
     rows = [row for row, cell in enumerate(cells) if not _is_empty(cell)]
@@ -76,18 +77,17 @@ def read_answers(path: str, data: Dataset, labels: Sequence[str], columns: Seque
     return answers
 
 
-def _cells(table: Table, labels: Sequence[str]) -> list[Any]:
-    """The answer of each row; columns of probabilities as an object by label."""
-    there = [label for label in labels if label in table.columns]
+def _cells(table: Table, of_text: Sequence[str], labels: Sequence[str]) -> list[Any]:
+    """The answer of each row; columns of probabilities as an object by label, which may be called like a text's."""
+    there = [label for label in labels if label in table.columns and label not in of_text]
     if len(there) == len(labels):
         rows = zip(*(table.columns[label] for label in labels), strict=True)
         return [None if all(map(_is_empty, row)) else dict(zip(labels, row, strict=True)) for row in rows]
     spelling = {name.strip().lower(): name for name in table.columns}
-    named = [spelling[name] for name in _COLUMNS if name in spelling]
+    named = [spelling[name] for name in _COLUMNS if name in spelling] or list(usual_label_columns(table))
     if there and not named:
         lacking = [label for label in labels if label not in there]
         raise CompressError(f"{table.name}: has no column for {some(lacking)}; give each label a column, or none")
-    named = named or list(usual_label_columns(table))
     if not named:
         raise CompressError(
             f"{table.name}: no column is called answer; rename that of the answers: {some(list(table.columns))}"

@@ -21,6 +21,7 @@ Row = tuple[str, Sequence[Any]]
 
 _ROWS_AT_ONCE = 1_000
 _FLAG = "--unlabeled-text"
+_NOT_READ = {".csv", ".tsv", ".json", ".xlsx", ".arrow", ".gz", ".zst"}  # though --data may be such files
 _ALLOWED = "give JSONL, Parquet, or a plain file of one text a line"
 
 
@@ -35,7 +36,7 @@ def read_unlabeled(path: str, text_columns: Sequence[str], pairs: bool) -> Itera
     """
     file = local_path(path, "--unlabeled")
     suffix = file.suffix.lower()
-    if suffix in {".csv", ".tsv", ".json"} or (suffix == ".tab" and not pairs):  # of a pair, tabs are what is meant
+    if suffix in _NOT_READ or (suffix == ".tab" and not pairs):  # of a pair, tabs are what is meant
         raise CompressError(f"--unlabeled {path}: {suffix} files are not read; {_ALLOWED}")
     try:
         opened = file.open("rb")  # once: it may be a pipe

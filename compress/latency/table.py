@@ -82,7 +82,7 @@ class Timing:
 
 def latency_table(architecture: Architecture, whole: Widths, deployment: Deployment) -> LatencyTable:
     """The table for models made of parts of ``whole``; it is measured once and stored in the user's cache."""
-    widest = (len(whole.heads), max(whole.heads), max(whole.neurons))
+    widest = _widest(whole)
     place = _place(architecture, widest, deployment)
     timings = read_timings(place)
     models = models_to_time(*widest)
@@ -198,6 +198,21 @@ def settle(model: StartTimer, reference: StartTimer) -> Timing:
     return Timing(ratio, whole_ms)
 
 
+def settled(model: tuple[Architecture, Widths], whole: tuple[Architecture, Widths], deployment: Deployment) -> Timing:
+    """What :func:`settle` finds of a model against the whole one; found once and stored beside the table.
+
+    The next timing would differ a little and with it what is decided: a killed command would then not go on, because it
+    would train another model.
+    """
+    (architecture, widths), against = model, [whole[0].hidden_size, asdict(whole[1])]
+    place = _place(architecture, _widest(whole[1]), deployment, against=against)
+    timings = read_timings(place)
+    if widths not in timings:
+        timings[widths] = settle(lambda: deployment.timer(*model), lambda: deployment.timer(*whole))
+        write_timings(place, timings)
+    return timings[widths]
+
+
 def read_timings(place: Path) -> dict[Widths, Timing]:
     """The timings of earlier runs; none where the file is missing or damaged."""
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -222,8 +237,12 @@ def write_timings(place: Path, timings: dict[Widths, Timing]) -> None:
         ) from None
 
 
-def _place(architecture: Architecture, widest: tuple[int, int, int], deployment: Deployment) -> Path:
+def _widest(whole: Widths) -> tuple[int, int, int]:
+    return len(whole.heads), max(whole.heads), max(whole.neurons)
+
+
+def _place(architecture: Architecture, widest: tuple[int, int, int], deployment: Deployment, **also: Any) -> Path:
     # The number of labels matters to the last, smallest product alone.
-    key: dict[str, Any] = asdict(replace(architecture, labels=0)) | {"widest": widest} | deployment.as_key()
+    key: dict[str, Any] = asdict(replace(architecture, labels=0)) | {"widest": widest} | deployment.as_key() | also
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return cache_root(None) / "latency" / f"{digest[:16]}.json"

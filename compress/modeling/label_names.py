@@ -2,13 +2,17 @@
 
 from typing import Any
 
-from compress.data.labels import spelled
+from compress.data.labels import indicator_name, spelled
 from compress.errors import CompressError
 from compress.formatting import some
+
+_MULTI_LABEL = "multi_label_classification"
 
 
 def labels_of(config: Any, source: str) -> tuple[str, ...]:
     """Label names in the order of the logits; the placeholders LABEL_0, LABEL_1 stand for the data's 0, 1.
+
+    In a model of many labels a text they are the names that rows of 0 and 1 are read with.
 
     Raises:
         CompressError: the config does not name each logit once, or names it in two ways.
@@ -31,11 +35,12 @@ def labels_of(config: Any, source: str) -> tuple[str, ...]:
                 "correct the wrong one"
             )
     if all(label == f"LABEL_{index}" for index, label in enumerate(labels)):
-        return tuple(map(str, range(len(labels))))
+        name = indicator_name if config.problem_type == _MULTI_LABEL else str
+        return tuple(map(name, range(len(labels))))
     return labels
 
 
 def task_of(config: Any) -> str:
     """A lone label, such as a reranker's, is or is not there: a softmax would be sure of it whatever the text."""
-    several = config.problem_type == "multi_label_classification" or len(config.id2label) == 1
+    several = config.problem_type == _MULTI_LABEL or len(config.id2label) == 1
     return "multi_label" if several else "single_label"

@@ -6,7 +6,7 @@ from typing import Any
 from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.latency.deployment import Deployment, parameters
-from compress.latency.table import LatencyTable, latency_table, settle
+from compress.latency.table import LatencyTable, latency_table, settle, settled
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.widths import NEURON_BLOCK, Architecture, Cut, Widths
 from compress.progress import say
@@ -111,9 +111,8 @@ class _Goal:
         return replace(self.whole, hidden_size=self.hidden_size)
 
     def measured_ms(self, widths: Widths) -> float:
-        """The latency of a model of these widths."""
-        timer = self.deployment.timer
-        timing = settle(lambda: timer(self.architecture, widths), lambda: timer(self.whole, self.before))
+        """The latency of a model of these widths, timed once."""
+        timing = settled((self.architecture, widths), (self.whole, self.before), self.deployment)
         return timing.ratio * self.whole_ms
 
 

@@ -182,7 +182,8 @@ def _located(settings: Settings, recipe: Path, steps: Collection[str]) -> Settin
     """Inputs that exist beside the recipe and folders to write, made independent of the working directory."""
 
     def locate(value: str, *, new: bool = False) -> str:
-        beside = local_path(recipe.parent / local_path(value, f"{recipe}:"), f"{recipe}:").resolve()
+        path = local_path(recipe.parent / local_path(value, f"{recipe}:"), f"{recipe}:")
+        beside = path.parent.resolve() / path.name  # a link keeps its name, whose suffix says what the file is
         return str(beside) if value not in steps and (new or beside.exists()) else value
 
     located = settings.renamed(locate, Names.DATA, Names.FILE, Names.MODEL)

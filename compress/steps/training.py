@@ -119,11 +119,12 @@ def prune(
     with data_step(PruneConfig, settings, data, out, overwrite, inputs=(model,)) as job:
         from compress.pruning.prune import Start, find_target
         from compress.pruning.prune import prune as core
+        from compress.training.long_texts import no_longer_than
 
         config, dataset, text_columns = job.config, job.dataset, job.config.unlabeled_text or job.data.text
         whole = job.classifier(model)
         teacher = job.classifier(config.teacher) if config.teacher else whole
-        whole = replace(whole, max_length=min(whole.max_length, teacher.max_length))
+        whole = no_longer_than(teacher, whole)
         start = Start.of(whole, dataset, config, text_columns)
         target = find_target(start, dataset, config, job.threads) if config.has_target else None
         if target and config.dry_run:

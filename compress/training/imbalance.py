@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.config.training import BALANCED
+from compress.data.labels import label_name
 from compress.errors import CompressError
+from compress.formatting import some
 from compress.paths import local_path
 
 Weights = npt.NDArray[np.float32]
@@ -46,19 +48,21 @@ def class_weights(choice: str, targets: npt.NDArray[Any], labels: Sequence[str])
 
 def _read(path: Path, labels: Sequence[str]) -> Weights:
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or "it is not JSON"
         raise CompressError(f"finetune.class_weights must be {BALANCED} or a file; {path}: {reason}") from None
     if not isinstance(given, dict):
         raise CompressError(f"{path}: must be an object of weights by label, such as {json.dumps({labels[0]: 2.0})}")
-    for label, weight in given.items():
+    weights = {label_name(label, str(path)): weight for label, weight in given.items()}
+    for label, weight in weights.items():
         if label not in labels:
             raise CompressError(
-                f'{path}: has the label "{label}", which the data does not have; give weights for its labels'
+                f'{path}: has the label "{label}", which the data does not have; give weights for its labels, '
+                f"{some(labels)}"
             )
         number = isinstance(weight, int | float) and not isinstance(weight, bool)
         if not (number and _LEAST <= weight <= _MOST):
             got = f"{json.dumps(weight):.60}"
             raise CompressError(f'{path}: the weight of "{label}" must be a number from 1e-6 to 1e6, got {got}')
-    return np.array([given.get(label, 1.0) for label in labels], dtype=np.float32)
+    return np.array([weights.get(label, 1.0) for label in labels], dtype=np.float32)

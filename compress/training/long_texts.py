@@ -40,7 +40,7 @@ def with_long_texts(model: Checkpoint, config: LongTextsConfig) -> Checkpoint:
         raise CompressError(f"{step}.long_texts must be head for pairs of texts, got {mode}; leave it out")
     if mode == "head-tail":
         return replace(model, long_texts=LongTexts(mode))
-    room = model.max_length - model.tokenizer.num_special_tokens_to_add()
+    room = _room(model)
     stride = config.stride or stride_before or max(1, room // 4)
     if stride >= room:
         raise CompressError(
@@ -48,3 +48,24 @@ def with_long_texts(model: Checkpoint, config: LongTextsConfig) -> Checkpoint:
             f"ones, got {stride}; take a smaller stride or a larger max_length"
         )
     return replace(model, long_texts=LongTexts(mode, stride, config.pooling or before.pooling))
+
+
+def no_longer_than(teacher: Checkpoint, model: Checkpoint) -> Checkpoint:
+    """``model``, reading at most as many tokens as its ``teacher``.
+
+    Raises:
+        CompressError: the windows that it reads long texts in would then have no room for what they share.
+    """
+    model = replace(model, max_length=min(model.max_length, teacher.max_length))
+    stride, room = model.long_texts.stride, _room(model)
+    if model.long_texts.mode == "windows" and stride >= room:
+        raise CompressError(
+            f"{teacher.source}: reads {teacher.max_length} tokens, {room} without the special ones, but windows of "
+            f"{model.source} share {stride}; give a teacher that reads more than the windows share"
+        )
+    return model
+
+
+def _room(model: Checkpoint) -> int:
+    """The tokens of a text that a row takes."""
+    return model.max_length - model.tokenizer.num_special_tokens_to_add()

@@ -15,7 +15,7 @@ from compress.errors import CompressError
 from compress.folder import SEARCH
 from compress.formatting import metric_name, times
 from compress.machine import processes, torch_threads
-from compress.new_folder import growing_folder
+from compress.new_folder import check_outside, growing_folder
 from compress.paths import local_path
 from compress.progress import quietly, say
 from compress.steps.step import StepResult, source_paths, split_settings
@@ -59,6 +59,7 @@ def auto(
         raise CompressError("auto: runs in one process; start it without torchrun or accelerate launch")
     folder = local_path(out, "--out")
     check_folder(folder, (local_path(model, "MODEL"), *source_paths(source)))
+    check_outside(folder, [local_path(model)])
     growing = growing_folder(folder, "search", SEARCH, state_is_worth_keeping=True)
     with growing, torch_threads(config.threads):
         return _auto(Ground.of(str(model), source, config, folder, forget=overwrite))

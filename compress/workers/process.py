@@ -21,6 +21,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 _GRACE_S = 5.0
 # PyTorch on a CPU and onnxruntime have no exception class of their own for this.
 _OUT_OF_MEMORY = ("can't allocate memory", "failed to allocate memory", "bad_alloc", "bad allocation", "out of memory")
+_OF_ONEDNN = "could not create a primitive"  # as a whole: what follows in others is a shape that it does not compute
 
 
 class WorkerError(CompressError):
@@ -146,4 +147,5 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether the memory of the machine or of its GPU ran out."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is PyTorch's
         return True
-    return any(message in str(error).lower() for message in _OUT_OF_MEMORY)
+    said = str(error).lower()
+    return said == _OF_ONEDNN or any(message in said for message in _OUT_OF_MEMORY)

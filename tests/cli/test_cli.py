@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import compress
 from compress.cli.main import COMMANDS, main
@@ -174,6 +175,18 @@ def test_overwrite_leaves_alone_what_is_not_ours(command: str, shell: Shell, tin
     recipe = write(tmp_path / "r.yaml", f"data: {tmp_path}\nsteps: {{onnx: {{step: export, model: {tiny_torch}}}}}\n")
     source = tiny_torch if command == "export" else recipe
     shell.refuses(command, source, "--out", shell.out, "--overwrite", words=(str(shell.out), "choose another"))
+
+
+@pytest.mark.parametrize("command", ["auto", "run"])
+def test_a_run_or_search_does_not_grow_inside_a_plain_model(
+    command: str, shell: Shell, tiny_encoder: Path, tiny_data: Path
+) -> None:
+    model = Path(shutil.copytree(tiny_encoder, shell.runs / "model"))
+    given: list[str | Path] = [model, "--data", tiny_data, "--max-drop", "1"]
+    if command == "run":
+        step = {"step": "finetune", "model": str(model)}
+        given = [write(shell.runs / "r.yaml", json.dumps({"data": str(tiny_data), "steps": {"teacher": step}}))]
+    shell.refuses(command, *given, "--out", model / "out", words=(f"lies in the model's folder {model}; choose",))
 
 
 def test_overwrite_never_eats_an_input(shell: Shell, tiny_torch: Path, tiny_data: Path) -> None:
@@ -763,6 +776,25 @@ def test_more_space_is_advised_where_it_helps(
     monkeypatch.setattr(sys, "stdout", Broken())
     assert main(["run", "--schema"]) == 2
     assert capfd.readouterr().err == f"compress: the output: {os.strerror(number)}{advice}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (("finetune", "m", "--data", "d"), ("--batch-size", "--gradient-accumulation")),
+        (("run", "recipe.yaml"), ("batch_size and double its gradient_accumulation in the recipe",)),
+        (("export", "m"), ("end other programs",)),
+    ],
+    ids=lambda value: value[0],
+)
+def test_a_lack_of_memory_is_one_line(
+    arguments: tuple[str, ...], advice: tuple[str, ...], shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(_: Any) -> None:
+        torch.empty(1 << 60)
+
+    monkeypatch.setitem(COMMANDS, arguments[0], replace(COMMANDS[arguments[0]], call=call))
+    shell.refuses(*arguments, "--out", shell.out, words=("out of memory (", "allocate", *advice))
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -11,6 +11,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -219,8 +220,14 @@ LABELS = [
     Case("names joined by commas", {"a.csv": csv("joy", '"joy,anger"', "fear")}, "a.csv", labels=("fear", "joy", "joy,anger"),
          says=('"joy,anger" is read as one label', '["joy", "anger"]')),
     Case("fractions in CSV", {"a.csv": csv("0.0", "0.25", "1.5")}, "a.csv", refused=("line 3", "0.25", "whole number")),
+    Case("fractions with a decimal comma", {"a.csv": csv("0,0", "0,25", "1,5", separator=";")}, "a.csv", refused=("line 3", "0,25", "whole number")),
+    Case("whole numbers with a decimal comma", {"a.csv": csv("0,0", "1,0", "2,00", separator=";")}, "a.csv", labels=("0", "1", "2")),
+    Case("0 and 1 with a decimal comma", {"a.csv": csv("0,0", "1,0", separator=";")}, "a.csv", labels=("0", "1")),
+    Case("rows of 0 and 1 with a comma", {"a.csv": csv("0,1", "1,0", separator=";")}, "a.csv", labels=("label_0", "label_1"), task="multi_label"),
     Case("fractions in JSONL", {"a.jsonl": jsonl(1, 0.25)}, "a.jsonl", refused=("line 2", "0.25", "whole number")),
     Case("fractions in Parquet", {"a.parquet": parquet([1.0, 0.25])}, "a.parquet", refused=("row 2", "0.25")),
+    Case("whole decimals in Parquet", {"a.parquet": parquet([Decimal("0.00"), Decimal("1.00")] * 20)}, "a.parquet", labels=("0", "1")),
+    Case("decimals in Parquet", {"a.parquet": parquet([Decimal("1.00"), Decimal("0.25")])}, "a.parquet", refused=("row 2", "0.25")),
     Case("small fractions in science's notation", {"a.csv": csv("1", "2.5e-3")}, "a.csv", refused=("2.5e-3",)),
     Case("truth values of pandas and of Excel", {"a.csv": csv("True", "FALSE", "false")}, "a.csv", labels=("false", "true")),
     Case("truth values in JSONL", {"a.jsonl": jsonl(True, False)}, "a.jsonl", labels=("false", "true")),
@@ -253,6 +260,8 @@ LABELS = [
     Case("lists of class numbers", {"a.jsonl": jsonl([0], [0, 2], [])}, "a.jsonl", labels=("0", "2"), task="multi_label"),
     Case("indicator columns that are named", {"a.csv": ONE_HOT}, "a.csv", {"label": ["joy", "fear"]}, labels=("fear", "joy"), task="multi_label"),
     Case("indicator columns that nobody named", {"a.csv": ONE_HOT}, "a.csv", refused=("--label joy --label fear",)),
+    Case("an indicator column that is named twice", {"a.csv": ONE_HOT}, "a.csv", {"label": ["joy", "fear", "joy"]}, refused=('--label: column "joy" is named twice',)),
+    Case("a text column that is named twice", {"a.csv": PLAIN}, "a.csv", {"text": ["text", "text"]}, refused=('--text: column "text" is named twice',)),
     Case("an indicator column with a 2", {"a.csv": ONE_HOT + "film,2,0\n"}, "a.csv", {"label": ["joy", "fear"]},
          refused=("line 42", '"joy"', "0 or 1")),
     Case("a line break in a name", {"a.jsonl": jsonl("a\nb", "c\td")}, "a.jsonl", labels=("a b", "c d"), says=("line 1", "line break")),

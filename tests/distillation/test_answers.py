@@ -57,6 +57,15 @@ def test_labels_lists_and_probabilities_are_read(data: Dataset, content: Any, ex
     assert found.are_labels == ("0." not in str(content))
 
 
+@pytest.mark.parametrize("labels", [("image", "text"), ("answer", "text"), ("label", "text")])
+def test_a_label_may_be_called_like_a_column(labels: tuple[str, ...], tmp_path: Path) -> None:
+    data = Dataset("single_label", labels, Split(TEXTS, [labels[:1]] * 3), Split([], []), Split([], []))
+    rows: list[dict[str, Any]] = [{"text": "a film", "answer": "text"}, {"text": "a story", "answer": labels[0]}]
+    for answer in ("answer", "label"):
+        path = written(tmp_path, [{"text": row["text"], answer: row["answer"]} for row in rows])
+        assert np.array_equal(read_answers(path, data, labels).probabilities(TEXTS[:2]), [[0, 1], [1, 0]])
+
+
 def test_answers_to_pairs_and_columns_of_the_datas_own_names(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"one": "a film", "two": "the end", "answer": "good"}]
     found = read_answers(written(tmp_path, rows), PAIRS, LABELS, ["one", "two"])

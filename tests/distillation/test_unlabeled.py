@@ -117,6 +117,10 @@ def test_files_that_cannot_be_read_are_refused_at_once(tmp_path: Path) -> None:
         ("table.csv", ".csv files are not read"),
         ("table.tsv", ".tsv files are not read"),
         ("table.tab", ".tab files are not read"),
+        ("more.jsonl.gz", ".gz files are not read; give JSONL, Parquet, or a plain file"),
+        ("more.jsonl.zst", ".zst files are not read"),
+        ("more.xlsx", ".xlsx files are not read"),
+        ("more.arrow", ".arrow files are not read"),
     ):
         (tmp_path / "folder").mkdir(exist_ok=True)
         with pytest.raises(CompressError) as caught:  # before any text is asked for

@@ -17,6 +17,7 @@ from compress.folder import read_manifest
 from compress.modeling.checkpoint import load_classifier, load_for_finetuning, save_tokenizer
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import predict_logits
+from compress.steps.step import check_labels
 from tests.tiny import make_bert, make_checkpoint, parts, read, same_weights, weights_of
 
 PlainFolder = Callable[..., Path]
@@ -28,6 +29,20 @@ def test_labels_of_a_plain_checkpoint_come_from_its_config(tmp_path: Path, plain
     assert checkpoint.labels == ("zebra", "ant", "bee")
     assert (checkpoint.task, checkpoint.max_length, checkpoint.digest) == ("single_label", 128, None)
     assert same_weights(weights_of(checkpoint.model), weights_of(model))
+
+
+def test_a_model_of_many_labels_that_nobody_named_fits_rows_of_0_and_1(
+    tmp_path: Path, plain_folder: PlainFolder
+) -> None:
+    model = make_bert(labels=3)
+    model.config.problem_type = "multi_label_classification"
+    folder = str(plain_folder(tmp_path / "plain", model, None))
+    rows = [{"text": f"film {row}", "labels": [row % 2, row % 3 == 0, row % 5 == 0]} for row in range(60)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    dataset = read(tmp_path / "rows.jsonl")
+    check_labels(load_classifier(folder), dataset, folder)
+    kept = load_for_finetuning(folder, dataset.task, dataset.labels, seed=0)
+    assert same_weights(weights_of(kept.model), weights_of(model))
 
 
 def test_the_datas_task_makes_a_plain_checkpoint_a_pair_classifier(tmp_path: Path, plain_folder: PlainFolder) -> None:

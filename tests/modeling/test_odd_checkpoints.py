@@ -285,6 +285,7 @@ CONFIG = [
     Case("two outputs of one name but for a tab", settings(id2label={"0": "so so", "1": "so\tso"}), refused=("twice", "so so")),
     Case("a line break in a label", settings(id2label={"0": "neg\native", "1": "pos"}, label2id={"neg\native": 0, "pos": 1}), labels=("neg ative", "pos")),
     Case("labels that nobody named", settings(id2label={"0": "LABEL_0", "1": "LABEL_1"}, label2id={}), labels=("0", "1")),
+    Case("labels that nobody named, several a text", settings(problem_type="multi_label_classification", id2label={"0": "LABEL_0", "1": "LABEL_1"}, label2id={}), labels=("label_0", "label_1")),
     Case("label2id with transformers' placeholders", settings(label2id={"LABEL_0": 0, "LABEL_1": 1})),
     Case("label2id the wrong way round", settings(label2id={"0": "neg", "1": "pos"})),
     Case("label2id of numerals", settings(label2id={"0": 0, "1": 1})),

@@ -1,6 +1,7 @@
 """A latency in, a plan out: measured, told and kept to; what cannot be is refused in a line."""
 
 import json
+import random
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,6 +156,25 @@ class Steady(AbstractContextManager[Timer]):
 
     def __exit__(self, *_: object) -> None:
         """Nothing runs."""
+
+
+@dataclass(frozen=True)
+class Unsteady(ByParameters):
+    """The same on a machine where each process is up to a tenth faster or slower."""
+
+    def timer(self, architecture: Architecture, widths: Widths) -> AbstractContextManager[Timer]:
+        with super().timer(architecture, widths) as steady:
+            return Steady(steady.turn(1) * random.uniform(0.9, 1.1))
+
+
+def test_the_same_call_plans_the_same_cut_so_that_a_killed_recovery_goes_on(tiny_encoder: Path) -> None:
+    whole = make_checkpoint(tiny_encoder, make_bert(), ("no", "yes"))
+    importance = random_importance(whole, seed=0)
+    for speedup in (1.5, 25.0):  # by widths alone, and by a smaller hidden size
+        plans = [
+            find_plan(whole, importance, Unsteady("int8", 1, 1, (27,)), PruneConfig(speedup=speedup)) for _ in range(3)
+        ]
+        assert plans[0] == plans[1] == plans[2]
 
 
 def test_the_hidden_size_goes_down_only_where_no_widths_reach_the_target(tiny_encoder: Path) -> None:

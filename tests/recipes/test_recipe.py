@@ -373,6 +373,17 @@ def test_paths_are_meant_from_the_recipes_folder(tmp_path: Path, monkeypatch: py
         assert found["report"]["models"] == [str(recipes / "models/bert"), "pruned", "prajjwal1/bert-tiny"]
 
 
+def test_a_link_to_a_file_without_a_suffix_keeps_its_name(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    write(tmp_path / "blobs" / "9f8e7d", '{"text": "a film"}\n')
+    for name in ("texts.jsonl", "more.jsonl"):
+        (tmp_path / name).symlink_to("blobs/9f8e7d")
+    steps = {"student": {"step": "distill", "teacher": "some/teacher", "unlabeled": "more.jsonl"}}
+    read = read_recipe(write(tmp_path / "r.yaml", yaml.safe_dump({"data": "texts.jsonl", "steps": steps})))
+    assert read.data.data == str(tmp_path / "texts.jsonl")
+    assert getattr(read.steps["student"], "unlabeled", None) == str(tmp_path / "more.jsonl")
+
+
 def test_a_steps_name_wins_over_a_folder(tmp_path: Path) -> None:
     for name in ("teacher", "student"):
         (tmp_path / name).mkdir()

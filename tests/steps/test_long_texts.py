@@ -18,10 +18,11 @@ from compress.distillation.distill import divergence_from
 from compress.distillation.teacher_cache.cache import teacher_digest
 from compress.errors import CompressError
 from compress.folder import read_manifest
-from compress.modeling.checkpoint import Checkpoint, load_classifier
+from compress.modeling.checkpoint import Checkpoint, load_classifier, save_checkpoint
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.pruning.vocabulary import keep_tokens
 from compress.runtime.encoding import pad
+from compress.runtime.long_texts import HEAD
 from compress.runtime.predictor import Logits, predict_logits
 from compress.training.batches import Encodings
 from compress.training.finetune import encode, encode_to_train
@@ -78,6 +79,17 @@ def made(shallow_encoder: Path, data: Path, tmp_path_factory: pytest.TempPathFac
 def test_every_step_keeps_it(made: dict[str, Path]) -> None:
     assert {name: read_manifest(folder).long_texts for name, folder in made.items()} == dict.fromkeys(made, ENTRY)
     assert "windows of 24 tokens that share 5; the max of" in (made["onnx"] / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_teacher_that_reads_less_than_windows_share_is_refused(
+    made: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    teacher = load_classifier(str(made["teacher"]))
+    (tmp_path / "short").mkdir()
+    save_checkpoint(replace(teacher, max_length=7, long_texts=HEAD), tmp_path / "short")
+    told = r"short: reads 7 tokens, 5 without the special ones, but windows of .*student share 5; give"
+    with pytest.raises(CompressError, match=told):
+        compress.prune(made["student"], data, tmp_path / "out", teacher=str(tmp_path / "short"), heads=0.5, **QUICK)
 
 
 def test_what_is_served_is_what_training_judged(made: dict[str, Path], documents: Dataset) -> None:

@@ -73,7 +73,7 @@ def test_the_focal_loss_takes_from_sure_answers_most(targets: torch.Tensor) -> N
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"biling": 2}, 'has the label "biling", which the data does not have'),
+        ({"biling": 2}, 'has the label "biling", which the data does not have; .* billing, other, spam'),
         ({"spam": 0}, 'weight of "spam" must be a number from 1e-6 to 1e6, got 0'),
         ({"spam": True}, "to 1e6, got true"),
         ({"spam": float("nan")}, "to 1e6, got NaN"),
@@ -90,6 +90,22 @@ def test_weights_that_cannot_be_are_refused(tmp_path: Path, content: Any, messag
         file.write_text(json.dumps(content))
     with pytest.raises(CompressError, match=message):
         class_weights(str(file), np.array([0, 1]), LABELS)
+
+
+@pytest.mark.parametrize(
+    ("labels", "given"),
+    [
+        (("false", "true"), {"True": 2.0}),
+        (("0", "1"), {"1.0": 2.0}),
+        (("b", "café au lait"), {" cafe\u0301\nau lait": 2}),
+    ],
+)
+def test_weights_are_found_by_labels_as_data_spell_them(
+    tmp_path: Path, labels: tuple[str, ...], given: dict[str, float]
+) -> None:
+    file = tmp_path / "weights.json"
+    file.write_text(json.dumps(given), encoding="utf-8-sig")  # as Windows' editors save it
+    assert class_weights(str(file), np.array([0, 1]), labels).tolist() == [1, 2]
 
 
 def test_finetune_takes_them_and_a_rare_label_is_answered_more_often(

@@ -94,4 +94,6 @@ def test_only_a_lack_of_memory_is_taken_for_one() -> None:
     with pytest.raises(RuntimeError) as torchs:
         torch.empty(1 << 60)
     assert is_out_of_memory(torchs.value)
+    assert is_out_of_memory(RuntimeError("could not create a primitive"))
+    assert not is_out_of_memory(RuntimeError("could not create a primitive descriptor for a matmul primitive"))
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
