@@ -141,12 +141,13 @@ def table(rows: Sequence[Row]) -> str:
             f"{row['loss_when_picked']:.1f}",
             promised(row),
             with_interval(row["test_loss"], row["test_loss_ci95"]),
+            f"{row['speedup_over_int8']:.1f}x",
             "none" if row["promised_on_test"] is None else "yes" if held(row) else "no",
         ]
         for row in found
     ]
     cells += [[row["set"], "", "", f"failed: {row['failed']}"] for row in rows if "failed" in row]
-    heads += ["test loss (95%)", "held"]
+    heads += ["test loss (95%)", "times the teacher's int8", "held"]
     return f"{markdown([heads, *cells], words=len(heads))}\n{' '.join([how_many_held(found), *_bias(found)])}\n"
 
 

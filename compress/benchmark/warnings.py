@@ -39,5 +39,6 @@ def label_warnings(balance: Mapping[str, Any] | None) -> list[str]:
             f" answer would score {formatting.percent(balance['always'])}. Compare the accuracies with that."
         )
     if balance is not None and balance["absent"]:
-        found.append(f"The accuracies say nothing of labels that no text has: {some(balance['absent'])}.")
+        absent = some(balance["absent"])
+        found.append(f"The figures say nothing of labels that no text has, which macro-F1 counts as 0: {absent}.")
     return found

@@ -396,7 +396,7 @@ def test_what_one_answer_for_all_would_score_stands_beside_the_accuracy() -> Non
     assert recommend(entries, balance | {"lopsided": False}) == recommend(entries)
     lopsided, absent = label_warnings(balance)
     assert "99.0% of the texts are neg" in lopsided
-    assert absent.endswith("no text has: a, b, c, d, e and 2 more.")
+    assert absent.endswith("no text has, which macro-F1 counts as 0: a, b, c, d, e and 2 more.")
     assert label_warnings(balance | {"lopsided": False, "absent": []}) == label_warnings(None) == []
 
 
