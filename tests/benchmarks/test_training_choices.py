@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from benchmarks.training_choices import CHANGES, begin_at_labels, divergence, ma
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import load_for_finetuning
 from compress.training.finetune import encode
+from compress.training.loop import train
 from tests.tiny import read
 
 
@@ -45,7 +47,7 @@ def test_a_head_that_begins_at_the_labels_means_answers_most_texts_rightly(tiny_
 def test_as_it_is_is_finetune_and_each_change_is_another_training(
     tiny_encoder: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"epochs": 1, "batch_size": 32}
+    settings: dict[str, Any] = {"epochs": 1, "batch_size": 32}
     monkeypatch.setitem(training_choices.SETS, "sst2", settings)
     (tmp_path / "sst2").symlink_to(tiny_data)
     results = tmp_path / "rows.jsonl"
@@ -58,7 +60,6 @@ def test_as_it_is_is_finetune_and_each_change_is_another_training(
         losses.append(found.curve[-1]["loss"])
         return found
 
-    train = training_choices.train
     monkeypatch.setattr(training_choices, "train", kept)
     assert main(arguments) == 0
     rows = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
