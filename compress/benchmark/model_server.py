@@ -196,7 +196,7 @@ def serve_arrivals(arrivals_s: Times, answer: Callable[[int], None]) -> tuple[Ti
 
     Returns milliseconds from arrival to answer of each that was answered, and the seconds that all took.
     """
-    times_ms = []
+    times_ms: list[float] = []
     watch = Stopwatch()
     for number, arrival_s in enumerate(arrivals_s.tolist()):
         if times_ms and watch.seconds > _SERVED_AT_MOST * arrivals_s[-1]:
