@@ -12,13 +12,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.catalogue import BENCHMARKS, INT8, Benchmark
 from benchmarks.kept import RESULTS, commit, read, write
 from compress.clock import Stopwatch, in_words
 
 ROOT = Path(__file__).parents[1]
-_REPORTS = {f"{name}.json": f"runs/{name}/report/results.json" for name in ("demo", "sst2", "families")}
+REPORTS = {f"{name}.json": f"runs/{name}/report/results.json" for name in ("demo", "sst2", "families")}
 
 
 def main() -> int:
@@ -39,8 +40,8 @@ def main() -> int:
             failed.append(name)
         elif kept and benchmark.printed:
             kept.write_bytes((out / f"{name}.txt").read_bytes())
-        elif kept and kept.name in _REPORTS:  # the test texts that bench quotes are in other files of a report
-            write(kept, {"commit": commit()} | read(ROOT / _REPORTS[kept.name]))
+        elif kept and kept.name in REPORTS:
+            write(kept, {"commit": commit()} | without_texts(read(ROOT / REPORTS[kept.name])))
     print(f"failed: {', '.join(failed)}; see {out}" if failed else f"all done, see {out}")
     return int(bool(failed))
 
@@ -51,6 +52,17 @@ def chosen(quick: bool) -> Iterator[tuple[Benchmark, str]]:
         command = benchmark.quick if quick else benchmark.command
         if command and not benchmark.elsewhere:
             yield benchmark, command
+
+
+def without_texts(results: dict[str, Any]) -> dict[str, Any]:
+    """A bench's results without the test texts that it quotes, which are not ours to publish."""
+    models = [
+        {**entry, "flips": {key: value for key, value in flips.items() if key != "texts"}}
+        if (flips := entry.get("flips"))
+        else entry
+        for entry in results["models"]
+    ]
+    return results | {"models": models}
 
 
 def name_of(command: str) -> str:

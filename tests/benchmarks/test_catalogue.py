@@ -2,8 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+from benchmarks.all import REPORTS, without_texts
 from benchmarks.catalogue import conditions_of
+from benchmarks.kept import RESULTS, read
 from compress.machine import describe_machine
 
 
@@ -17,3 +20,17 @@ def test_conditions_are_those_that_a_result_gives(tmp_path: Path) -> None:
     for told in (conditions_of(tmp_path / "whole.json"), conditions_of(tmp_path / "lines.jsonl")):
         assert all(part in told for part in ("Abacus", "threads 3", "torch 2", "0123456-dirty", "2020-02-03"))
     assert "beside a training" in conditions_of(tmp_path / "whole.json")
+
+
+def test_no_kept_report_quotes_test_texts() -> None:
+    """They are not ours to publish."""
+    flips: dict[str, Any] = {"count": 1, "became_wrong": 1, "became_right": 0, "texts": [{"text": "a quoted text"}]}
+    results = without_texts(
+        {"created": "", "models": [{"name": "first", "flips": None}, {"name": "int8", "flips": flips}]}
+    )
+    assert "a quoted text" not in json.dumps(results)
+    assert results["models"][1]["flips"]["became_wrong"] == 1
+    for name in REPORTS:
+        if (RESULTS / name).exists():
+            kept = read(RESULTS / name)
+            assert without_texts(kept) == kept, name
