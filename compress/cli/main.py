@@ -207,7 +207,7 @@ def _call(parsed: argparse.Namespace) -> int | None:
         reason, advice = str(error).partition("\n")[0] or type(error).__name__, "end other programs"
         if "batch_size" in parsed:
             advice += ", or halve --batch-size and double --gradient-accumulation, which learns about the same"
-        elif "recipe" in parsed:
+        elif getattr(parsed, "recipe", str(DEMO_RECIPE)) != str(DEMO_RECIPE):
             advice += ", or halve a training's batch_size and double its gradient_accumulation in the recipe"
         raise CompressError(f"out of memory ({reason:.200}); {advice}") from None
     return status

@@ -13,8 +13,9 @@ from compress.errors import CompressError
 from compress.formatting import shown
 from compress.progress import say_before_work
 
-_WHOLE = re.compile(r"([+-]?\d+)(?:\.0*|,0+)", re.ASCII)
-_FRACTION = re.compile(r"[+-]?\d*[.,]\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_WHOLE = re.compile(r"([+-]?\d+)(?:\.0*|,00?)", re.ASCII)
+# A comma before three digits may stand between thousands: 1,000 is a name.
+_FRACTION = re.compile(r"[+-]?\d*(\.\d+|,(?!\d{3}$)\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # line breaks, tabs and other control characters
 _INDICATORS = re.compile(r"\[[\s,]*[01]\.?0*(?:[\s,;]+[01]\.?0*)*[\s,]*\]|[01](?:[\s,;]+[01])+")
 _DOUBTS_SHOWN = 5

@@ -84,10 +84,12 @@ def _cells(table: Table, of_text: Sequence[str], labels: Sequence[str]) -> list[
         rows = zip(*(table.columns[label] for label in labels), strict=True)
         return [None if all(map(_is_empty, row)) else dict(zip(labels, row, strict=True)) for row in rows]
     spelling = {name.strip().lower(): name for name in table.columns}
-    named = [spelling[name] for name in _COLUMNS if name in spelling] or list(usual_label_columns(table))
-    if there and not named:
+    named = [spelling[name] for name in _COLUMNS if name in spelling]
+    usual = list(usual_label_columns(table))
+    if {*there} - {*usual} and not named:
         lacking = [label for label in labels if label not in there]
         raise CompressError(f"{table.name}: has no column for {some(lacking)}; give each label a column, or none")
+    named = named or usual
     if not named:
         raise CompressError(
             f"{table.name}: no column is called answer; rename that of the answers: {some(list(table.columns))}"

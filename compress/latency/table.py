@@ -198,19 +198,21 @@ def settle(model: StartTimer, reference: StartTimer) -> Timing:
     return Timing(ratio, whole_ms)
 
 
-def settled(model: tuple[Architecture, Widths], whole: tuple[Architecture, Widths], deployment: Deployment) -> Timing:
-    """What :func:`settle` finds of a model against the whole one; found once and stored beside the table.
+def stored_timing(
+    model: tuple[Architecture, Widths], whole: tuple[Architecture, Widths], deployment: Deployment
+) -> Timing:
+    """What :func:`settle` finds of a model against the whole one, found once and stored beside the table.
 
     The next timing would differ a little and with it what is decided: a killed command would then not go on, because it
     would train another model.
     """
     (architecture, widths), against = model, [whole[0].hidden_size, asdict(whole[1])]
     place = _place(architecture, _widest(whole[1]), deployment, against=against)
-    timings = read_timings(place)
-    if widths not in timings:
-        timings[widths] = settle(lambda: deployment.timer(*model), lambda: deployment.timer(*whole))
-        write_timings(place, timings)
-    return timings[widths]
+    if (known := read_timings(place).get(widths)) is not None:
+        return known
+    found = settle(lambda: deployment.timer(*model), lambda: deployment.timer(*whole))
+    write_timings(place, read_timings(place) | {widths: found})  # another process may have added to it meanwhile
+    return found
 
 
 def read_timings(place: Path) -> dict[Widths, Timing]:

@@ -5,7 +5,7 @@ What transformers reads is checked in ``reading.py``; here it becomes a checkpoi
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +16,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from compress.data.labels import indicator_name
 from compress.demo_assets import model_source
 from compress.errors import CompressError
 from compress.families.tokenizers.vocabulary import normalizer_settings, vocabulary_lines
@@ -91,10 +92,17 @@ def load_model(source: str, *, pairs: bool = False) -> Checkpoint:
     return replace(checkpoint, task=f"pair_{checkpoint.task}") if checkpoint.digest is None and pairs else checkpoint
 
 
+def named_as(checkpoint: Checkpoint, labels: Collection[str]) -> Checkpoint:
+    """A model that names none of its labels, with those of data that number them, such as lists of 0, 1, 2."""
+    numbers = tuple(map(str, range(len(checkpoint.labels))))
+    unnamed = checkpoint.digest is None and checkpoint.labels == tuple(map(indicator_name, range(len(numbers))))
+    return replace(checkpoint, labels=numbers) if unnamed and set(labels) == {*numbers} else checkpoint
+
+
 def load_for_finetuning(source: str, task: str, labels: tuple[str, ...], seed: int) -> Checkpoint:
     """A checkpoint or bare encoder with a head for ``labels``: its own where it has one, else a fresh one."""
     torch.manual_seed(seed)
-    checkpoint = load_model(source)
+    checkpoint = named_as(load_model(source), labels)
     own, kept = checkpoint.labels, set(checkpoint.labels) == set(labels)
     if kept:
         head = f"kept, for {len(own)} labels"

@@ -183,7 +183,8 @@ def _located(settings: Settings, recipe: Path, steps: Collection[str]) -> Settin
 
     def locate(value: str, *, new: bool = False) -> str:
         path = local_path(recipe.parent / local_path(value, f"{recipe}:"), f"{recipe}:")
-        beside = path.parent.resolve() / path.name  # a link keeps its name, whose suffix says what the file is
+        # A link to a file keeps its name, whose suffix says what the file is.
+        beside = path.resolve() if path.is_dir() else path.parent.resolve() / path.name
         return str(beside) if value not in steps and (new or beside.exists()) else value
 
     located = settings.renamed(locate, Names.DATA, Names.FILE, Names.MODEL)

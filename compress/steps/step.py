@@ -159,9 +159,9 @@ class DataJob(Job[Config]):
 
     def classifier(self, source: str | Path) -> "Checkpoint":
         """The classifier in ``source``, whose task and labels must be the data's."""
-        from compress.modeling.checkpoint import load_classifier
+        from compress.modeling.checkpoint import load_classifier, named_as
 
-        checkpoint = load_classifier(str(source), pairs=self.dataset.pairs)
+        checkpoint = named_as(load_classifier(str(source), pairs=self.dataset.pairs), self.dataset.labels)
         check_labels(checkpoint, self.dataset, checkpoint.source)
         return checkpoint
 
@@ -254,9 +254,10 @@ def check_labels(model: "Checkpoint | Manifest", dataset: Dataset, name: str) ->
         )
     lacking, unknown = sorted(set(model.labels) - set(dataset.labels)), sorted(set(dataset.labels) - set(model.labels))
     if lacking or unknown:
+        ours = getattr(model, "digest", None) is not None  # whose files must stay as they are
+        rename = "" if ours else ", or write the data's names into id2label and label2id of its config.json"
         raise CompressError(
             f"{name}: its labels are not the data's; only the model has {some(lacking) or 'none'}, "
             f"only the data has {some(unknown) or 'none'}; "
-            "give the data it was trained on, name the columns with --text and --label, or write the data's names into "
-            "id2label and label2id of the model's config.json"
+            f"give the data it was trained on, or name the columns with --text and --label{rename}"
         )

@@ -25,6 +25,7 @@ ROW: dict[str, Any] = {
     "promised_on_test": [1.0, 7.0],
     "test_loss": 5.0,
     "test_loss_ci95": [3.0, 7.0],
+    "speedup_over_int8": 2.0,
 }
 
 
@@ -115,7 +116,9 @@ def test_the_table_counts_what_held_and_shows_what_failed() -> None:
         ROW | {"draw": 2, "promised_on_test": None, "promised_loss": None},
     ]
     said = table([*rows, {"set": "mrpc", "draw": 0, "failed": "no model meets the goals"}])
-    assert "| sst2 | 300 | 8x as fast | layers-2-1-epochs | 9 | 3.0 | 1.0 to 7.0 | 5.0 (3.0 to 7.0) | yes |" in said
+    assert (
+        "| sst2 | 300 | 8x as fast | layers-2-1-epochs | 9 | 3.0 | 1.0 to 7.0 | 5.0 (3.0 to 7.0) | 2.0x | yes |" in said
+    )
     assert "The promise held for 1 of 2 winners." in said
     assert "was +3.50 points from that of the texts that a winner was picked by, and +2.50 from" in said
     assert "| mrpc |  |  | failed: no model meets the goals |" in said

@@ -222,6 +222,7 @@ LABELS = [
     Case("fractions in CSV", {"a.csv": csv("0.0", "0.25", "1.5")}, "a.csv", refused=("line 3", "0.25", "whole number")),
     Case("fractions with a decimal comma", {"a.csv": csv("0,0", "0,25", "1,5", separator=";")}, "a.csv", refused=("line 3", "0,25", "whole number")),
     Case("whole numbers with a decimal comma", {"a.csv": csv("0,0", "1,0", "2,00", separator=";")}, "a.csv", labels=("0", "1", "2")),
+    Case("thousands with a comma", {"a.csv": csv("1", '"1,000"', '"10,000"')}, "a.csv", labels=("1", "1,000", "10,000")),
     Case("0 and 1 with a decimal comma", {"a.csv": csv("0,0", "1,0", separator=";")}, "a.csv", labels=("0", "1")),
     Case("rows of 0 and 1 with a comma", {"a.csv": csv("0,1", "1,0", separator=";")}, "a.csv", labels=("label_0", "label_1"), task="multi_label"),
     Case("fractions in JSONL", {"a.jsonl": jsonl(1, 0.25)}, "a.jsonl", refused=("line 2", "0.25", "whole number")),

@@ -106,6 +106,7 @@ def test_coverage_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
         ("text,good,bad\na film,0.5,nan\n", "probability of \"bad\" is 'nan'"),
         ([{"text": "a film", "answer": {"good": 10**400, "bad": 0}}], 'line 1: the probability of "good" is 1000'),
         ("text,good\na film,0.5\n", "has no column for bad"),
+        ("text,label,good\na film,good,0.5\n", "has no column for bad"),
         ("text,answer\na film,\n", "no row has an answer"),
         ("text,answer\nanother,good\n", "no answer for any of the 3 train texts, such as 'a film'"),
         (

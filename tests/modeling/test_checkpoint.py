@@ -41,8 +41,10 @@ def test_a_model_of_many_labels_that_nobody_named_fits_rows_of_0_and_1(
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     dataset = read(tmp_path / "rows.jsonl")
     check_labels(load_classifier(folder), dataset, folder)
-    kept = load_for_finetuning(folder, dataset.task, dataset.labels, seed=0)
-    assert same_weights(weights_of(kept.model), weights_of(model))
+    for labels in (dataset.labels, ("0", "1", "2")):  # the latter where each text has a list of numbers
+        kept = load_for_finetuning(folder, dataset.task, labels, seed=0)
+        assert same_weights(weights_of(kept.model), weights_of(model))
+        assert kept.labels == labels
 
 
 def test_the_datas_task_makes_a_plain_checkpoint_a_pair_classifier(tmp_path: Path, plain_folder: PlainFolder) -> None:

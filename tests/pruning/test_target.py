@@ -158,13 +158,16 @@ class Steady(AbstractContextManager[Timer]):
         """Nothing runs."""
 
 
+NOISE = random.Random(0)
+
+
 @dataclass(frozen=True)
 class Unsteady(ByParameters):
     """The same on a machine where each process is up to a tenth faster or slower."""
 
     def timer(self, architecture: Architecture, widths: Widths) -> AbstractContextManager[Timer]:
         with super().timer(architecture, widths) as steady:
-            return Steady(steady.turn(1) * random.uniform(0.9, 1.1))
+            return Steady(steady.turn(1) * NOISE.uniform(0.9, 1.1))
 
 
 def test_the_same_call_plans_the_same_cut_so_that_a_killed_recovery_goes_on(tiny_encoder: Path) -> None:
