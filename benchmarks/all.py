@@ -19,7 +19,7 @@ from benchmarks.kept import RESULTS, commit, read, write
 from compress.clock import Stopwatch, in_words
 
 ROOT = Path(__file__).parents[1]
-REPORTS = {f"{name}.json": f"runs/{name}/report/results.json" for name in ("demo", "sst2", "families")}
+REPORTS = {f"{name}.json": f"runs/{name}/report/results.json" for name in ("demo", "sst2")}
 
 
 def main() -> int:

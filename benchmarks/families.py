@@ -5,7 +5,8 @@
 
 The encoder is the same function in every form; only the heads differ, and they are trained. Each form is fine-tuned,
 pruned to 1.5 times the speed and quantized, and ``OUT/report`` has them all beside the first form's. What is there is
-left out. Each form should be near the first one's model of the same step in accuracy and latency.
+left out. The goal for each form is to be within 0.5 points and 10% of the time of the
+first one's model of the same step.
 """
 
 import argparse

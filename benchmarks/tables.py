@@ -106,7 +106,8 @@ def report_of_today(results: Any) -> str:
     """A bench's report in Markdown; where it is from before today's method for intervals, with those of today."""
     first, *others = results["models"]
     models = [first, *(_with_interval(entry, first) for entry in others)]
-    if models == results["models"]:
+    before, after = ([each["versus_first"]["ci95"] for each in entries[1:]] for entries in (results["models"], models))
+    if np.allclose(before, after, rtol=0, atol=1e-9):
         return as_markdown(results)
     chosen = asdict(recommend(models, results.get("balance"), split_of(results)))
     text = as_markdown({**results, "models": models, "recommendation": chosen})

@@ -43,7 +43,7 @@ SETS: dict[str, dict[str, Any]] = {
     "goemotions": {"epochs": 4, "batch_size": 64},
 }
 CHANGES = ("as it is", "label smoothing 0.1", "R-Drop 1", "head from the labels")
-_KEYS = ("data", "change", "seed")
+_KEYS = ("data", "change", "seed", "model")
 _READ_BY_HEAD = 10_000  # texts whose means the head begins at
 
 
@@ -147,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     need_folders(parser, (given.data / name for name in given.sets))
     wanted = product(range(given.seeds), given.changes, given.sets)
-    asked = [{"data": data, "change": change, "seed": seed} for seed, change, data in wanted]
+    asked = [{"data": data, "change": change, "seed": seed, "model": given.model} for seed, change, data in wanted]
     whole = each_once(given.results, asked, lambda one: run(one, given))
     print(table(read_last(given.results, _KEYS)), end="")
     return int(not whole)
