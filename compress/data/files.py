@@ -22,6 +22,7 @@ _TEXT_READERS: dict[str, Callable[[Path, str], Table]] = {
 }
 _BINARY_READERS = {".parquet": read_parquet, ".arrow": read_arrow, ".xlsx": read_excel}
 _COMPRESSIONS = (".gz", ".zst")
+SUFFIXES = {*_TEXT_READERS, *_BINARY_READERS, *_COMPRESSIONS}
 FORMATS = f"{', '.join((*_TEXT_READERS, *_BINARY_READERS))}, also with {' or '.join(_COMPRESSIONS)} behind"
 _MARKS = (  # the longer ones first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),

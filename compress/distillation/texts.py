@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from compress.bulk.lines import MARK, lines_in
+from compress.data.files import SUFFIXES
 from compress.data.tables import check_text, columns_to_read
 from compress.data.text_files import json_object
 from compress.errors import CompressError
@@ -21,7 +22,7 @@ Row = tuple[str, Sequence[Any]]
 
 _ROWS_AT_ONCE = 1_000
 _FLAG = "--unlabeled-text"
-_NOT_READ = {".csv", ".tsv", ".json", ".xlsx", ".arrow", ".gz", ".zst"}  # though --data may be such files
+_NOT_READ = SUFFIXES - {".jsonl", ".ndjson", ".parquet", ".txt", ".tab"}  # --data may be such files
 _ALLOWED = "give JSONL, Parquet, or a plain file of one text a line"
 
 

@@ -75,34 +75,33 @@ class Checkpoint:
         return replace(self, model=model)
 
 
-def load_classifier(source: str, *, pairs: bool = False) -> Checkpoint:
+def load_classifier(source: str, *, pairs: bool = False, labels: Collection[str] = ()) -> Checkpoint:
     """A fine-tuned classifier from a folder of ours, a plain Hugging Face folder or a hub id.
 
-    ``pairs`` says whether it reads pairs of texts where the model is not ours and does not say so itself.
+    Where the model is not ours, what it does not say itself is as the data has it: ``pairs``, whether it reads pairs of
+    texts, and ``labels`` where both number theirs (of many a text, ``label_0`` in one is ``0`` in the other).
     """
-    checkpoint = load_model(source, pairs=pairs)
+    checkpoint = load_model(source, pairs=pairs, labels=labels)
     if not checkpoint.labels:
         raise CompressError(f"{source}: has no classification head; train one first with 'compress finetune {source}'")
     return checkpoint
 
 
-def load_model(source: str, *, pairs: bool = False) -> Checkpoint:
+def load_model(source: str, *, pairs: bool = False, labels: Collection[str] = ()) -> Checkpoint:
     """The same, or a bare encoder, which has no labels."""
     checkpoint = _load(source)
-    return replace(checkpoint, task=f"pair_{checkpoint.task}") if checkpoint.digest is None and pairs else checkpoint
-
-
-def named_as(checkpoint: Checkpoint, labels: Collection[str]) -> Checkpoint:
-    """A model that names none of its labels, with those of data that number them, such as lists of 0, 1, 2."""
-    numbers = tuple(map(str, range(len(checkpoint.labels))))
-    unnamed = checkpoint.digest is None and checkpoint.labels == tuple(map(indicator_name, range(len(numbers))))
-    return replace(checkpoint, labels=numbers) if unnamed and set(labels) == {*numbers} else checkpoint
+    if checkpoint.digest is not None:
+        return checkpoint
+    own, numbers = checkpoint.labels, tuple(map(str, range(len(checkpoint.labels))))
+    numbered = set(labels) == {*numbers} and own == tuple(map(indicator_name, range(len(own))))
+    task = f"pair_{checkpoint.task}" if pairs else checkpoint.task
+    return replace(checkpoint, task=task, labels=numbers if numbered else own)
 
 
 def load_for_finetuning(source: str, task: str, labels: tuple[str, ...], seed: int) -> Checkpoint:
     """A checkpoint or bare encoder with a head for ``labels``: its own where it has one, else a fresh one."""
     torch.manual_seed(seed)
-    checkpoint = named_as(load_model(source), labels)
+    checkpoint = load_model(source, labels=labels)
     own, kept = checkpoint.labels, set(checkpoint.labels) == set(labels)
     if kept:
         head = f"kept, for {len(own)} labels"

@@ -159,9 +159,9 @@ class DataJob(Job[Config]):
 
     def classifier(self, source: str | Path) -> "Checkpoint":
         """The classifier in ``source``, whose task and labels must be the data's."""
-        from compress.modeling.checkpoint import load_classifier, named_as
+        from compress.modeling.checkpoint import load_classifier
 
-        checkpoint = named_as(load_classifier(str(source), pairs=self.dataset.pairs), self.dataset.labels)
+        checkpoint = load_classifier(str(source), pairs=self.dataset.pairs, labels=self.dataset.labels)
         check_labels(checkpoint, self.dataset, checkpoint.source)
         return checkpoint
 

@@ -58,7 +58,7 @@ def _read(path: Path, labels: Sequence[str]) -> Weights:
     for label, weight in weights.items():
         if label not in labels:
             raise CompressError(
-                f'{path}: has the label "{label}", which the data does not have; give weights for its labels, '
+                f'{path}: has the label "{label}", which the data does not have; give weights for its labels: '
                 f"{some(labels)}"
             )
         number = isinstance(weight, int | float) and not isinstance(weight, bool)

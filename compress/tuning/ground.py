@@ -14,7 +14,7 @@ from compress.data import Dataset, Split, write_dataset
 from compress.data.read import read_dataset
 from compress.evaluation.metrics import choose_metric, positive_column, training_metric, truth
 from compress.machine import usable_cpus
-from compress.modeling.checkpoint import Checkpoint, load_classifier, load_for_finetuning, load_model, named_as
+from compress.modeling.checkpoint import Checkpoint, load_classifier, load_for_finetuning, load_model
 from compress.modeling.widths import Architecture, Widths
 from compress.new_folder import new_folder
 from compress.paths import local_path
@@ -57,7 +57,7 @@ class Ground:
         """
         data = read_dataset(source)
         choose_metric(config.metric, data.task, len(data.labels))
-        start = named_as(load_model(model, pairs=data.pairs), data.labels)
+        start = load_model(model, pairs=data.pairs, labels=data.labels)
         bare = not start.labels
         if bare:
             start = load_for_finetuning(model, data.task, data.labels, config.seed)
