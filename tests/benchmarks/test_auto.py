@@ -27,8 +27,16 @@ LINE = {
 }
 
 
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    """A folder with one for each data set, which no search here reads."""
+    for name in ("mrpc", "sst2"):
+        (tmp_path / "sets" / name).mkdir(parents=True)
+    return tmp_path / "sets"
+
+
 def test_each_search_is_done_once_and_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done: list[Any] = []
 
@@ -38,8 +46,9 @@ def test_each_search_is_done_once_and_kept(
 
     monkeypatch.setattr(benchmark, "search", search)
     results = tmp_path / "kept" / "auto.jsonl"
-    benchmark.main(["--sets", "mrpc", "--drops", "1", "--results", str(results)])
-    benchmark.main(["--sets", "mrpc", "sst2", "--drops", "1,0.3", "--results", str(results)])
+    given = ["--data", str(sets), "--results", str(results)]
+    benchmark.main(["--sets", "mrpc", "--drops", "1", *given])
+    benchmark.main(["--sets", "mrpc", "sst2", "--drops", "1,0.3", *given])
     assert done == [("mrpc", 1.0), ("mrpc", 0.3), ("sst2", 1.0), ("sst2", 0.3)]
     assert len([json.loads(line) for line in results.read_text().splitlines()]) == 4
     said = capsys.readouterr().out
@@ -64,7 +73,7 @@ def test_a_winner_that_is_a_cascade_is_compared_by_the_mean(tmp_path: Path, monk
 
 
 def test_a_search_that_fails_is_told_and_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     works = False
 
@@ -74,7 +83,7 @@ def test_a_search_that_fails_is_told_and_tried_again(
         return LINE | asked
 
     monkeypatch.setattr(benchmark, "search", search)
-    given = ["--sets", "mrpc", "--drops", "1", "--results", str(tmp_path / "auto.jsonl")]
+    given = ["--sets", "mrpc", "--drops", "1", "--data", str(sets), "--results", str(tmp_path / "auto.jsonl")]
     assert benchmark.main(given) == 1
     said = capsys.readouterr().out
     assert "| mrpc | 1 | as needed | 0 | failed: no model meets the goals |" in said
