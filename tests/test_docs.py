@@ -28,9 +28,9 @@ def test_tables_plot_and_reference_are_as_results_and_code_say() -> None:
 
 
 def test_older_reports_are_shown_with_intervals_of_todays_method_where_they_keep_the_flips() -> None:
-    today = read(RESULTS / "demo-avx2.json")
+    today = read(RESULTS / "demo.json")
     assert report_of_today(today) == as_markdown(today)
-    older = read(RESULTS / "demo-avx2.json")
+    older = read(RESULTS / "demo.json")
     for entry in older["models"][1:]:
         entry["versus_first"]["ci95"] = [-0.001, 0.001]
     shown = report_of_today(older)

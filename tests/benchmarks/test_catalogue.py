@@ -30,6 +30,6 @@ def test_no_kept_report_quotes_test_texts() -> None:
     )
     assert "a quoted text" not in json.dumps(results)
     assert results["models"][1]["flips"]["became_wrong"] == 1
-    for path in (*map(RESULTS.joinpath, REPORTS), RESULTS / "demo-avx2.json"):
+    for path in (*map(RESULTS.joinpath, REPORTS), RESULTS / "demo-vnni.json"):
         kept = read(path) if path.exists() else {"models": []}
         assert without_texts(kept) == kept, path

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.examples.notebook import TUTORIAL, code_cells, read, run
 
-KEPT_BENCH = Path(__file__).parents[2] / "benchmarks" / "results" / "demo-avx2.json"
+KEPT_BENCH = Path(__file__).parents[2] / "benchmarks" / "results" / "demo.json"
 # A tiny model has only 60 validation texts to show its bound with.
 SMALLER = {"max_error=6": "max_error=50"}
 
