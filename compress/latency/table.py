@@ -32,8 +32,8 @@ from compress.workers.timing import calls_per_turn, in_turn
 
 Floats = npt.NDArray[np.float64]
 
-# Widths between which a block's time is taken for linear: models even in these widths are timed, no others. Held out,
-# uneven MiniLMs were then predicted within 13% of their measured time, 5% on average, and no better with more widths.
+# Widths between which a block's time is taken for linear: models even in these widths are timed, no others. How well that
+# predicts uneven ones is in benchmarks/results/latency_table.json.
 NARROWEST_FFN = 32
 _ROUNDS = 10  # even: each of the two goes first as often as second
 _TURN_S = 0.1
@@ -88,12 +88,13 @@ def latency_table(architecture: Architecture, whole: Widths, deployment: Deploym
     models = models_to_time(*widest)
     missing = [widths for widths in models if widths not in timings]
     if missing:
-        with (
-            progress("latency table", len(models), len(models) - len(missing)) as advance,
-            deployment.timer(architecture, models[0]) as reference,
-        ):
+        with progress("latency table", len(models), len(models) - len(missing)) as advance:
             for widths in missing:
-                with deployment.timer(architecture, widths) as model:
+                # A timer goes on where its last turn ended: one opened for all would be at other lengths than the model.
+                with (
+                    deployment.timer(architecture, models[0]) as reference,
+                    deployment.timer(architecture, widths) as model,
+                ):
                     timings[widths] = time_against(model, reference)
                 write_timings(place, timings)
                 advance()
@@ -121,7 +122,7 @@ def models_to_time(layers: int, heads: int, neurons: int) -> list[Widths]:
 def expected_seconds(models: int, whole_ms: float) -> float:
     """About what timing so many models takes, where a call of the whole one takes ``whole_ms``; half that of a cut."""
     turn_s = max(_TURN_S, _CALLS_AT_LEAST * whole_ms / 1000)
-    return models * (_START_S + 1.5 * (_ROUNDS + 1) * turn_s)
+    return models * (2 * _START_S + 1.5 * (_ROUNDS + 1) * turn_s)
 
 
 def fit_table(times_ms: Mapping[Widths, float]) -> LatencyTable:
@@ -172,7 +173,7 @@ def _filled(grid: list[int], steps: Iterator[float]) -> Floats:
 
 
 def time_against(model: Timer, reference: Timer) -> Timing:
-    """Time both in turns; medians over the rounds."""
+    """Time both in turns, on the same inputs where both are new; medians over the rounds."""
     model.turn(_CALLS_AT_LEAST)
     call_ms = reference.turn(_CALLS_AT_LEAST)
     calls = calls_per_turn(_TURN_S, call_ms, _CALLS_AT_LEAST, _CALLS_AT_MOST)

@@ -5,6 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +141,36 @@ def test_a_table_is_measured_once_and_an_interrupted_one_goes_on(
 
     place.write_text("{half a fi", encoding="utf-8")
     assert read_timings(place) == {}
+
+
+class Exact(AbstractContextManager["Exact"]):
+    """Times that are the same whenever they are taken: each call costs its length and the model's widths, no more."""
+
+    def __init__(self, lengths: Sequence[int], cost_ms: float) -> None:
+        self._calls_ms = cycle([length * cost_ms for length in lengths])
+
+    def turn(self, calls: int) -> float:
+        return float(np.median(list(islice(self._calls_ms, calls))))
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+
+class Quiet(Deployment):
+    def timer(self, architecture: Architecture, widths: Widths) -> Exact:  # type: ignore[override]
+        return Exact(self.lengths, TABLE.latency_ms(widths))
+
+
+def test_a_table_of_a_slow_model_is_made_of_times_of_the_same_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So slow that a turn has fewer calls than there are lengths: all models must be timed at the same of them."""
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path))
+    lengths = typical_lengths(np.random.default_rng(5).integers(8, 50, 1000), batch=1)
+    whole = Widths.even(6, 12, 1536)
+    table = latency_table(TINY, whole, Quiet("int8", threads=1, batch=1, lengths=lengths))
+    ratios = [table.latency_ms(each) / table.latency_ms(whole) for each in uneven(20)]
+    assert ratios == pytest.approx([TABLE.latency_ms(each) / TABLE.latency_ms(whole) for each in uneven(20)], rel=1e-6)
 
 
 def test_another_machine_runtime_shape_or_load_has_a_table_of_its_own() -> None:
