@@ -40,10 +40,7 @@ def texts_needed(max_error: float) -> int:
 
 
 def candidates(confidences: Floats, right: npt.NDArray[np.bool_], max_error: float, tested: int) -> Floats:
-    """Scores to test, falling from the one that will pass most surely, chosen by ``[n]`` texts not tested on.
-
-    ``tested`` is the number of texts to test on.
-    """
+    """Scores to test on ``tested`` other texts, chosen by ``[n]`` texts: falling, the first the surest to pass."""
     levels = np.unique(np.quantile(confidences, np.linspace(0, 1, _CANDIDATES + 1)[:-1]))[::-1]
     levels[-1] = 0.0  # the last score answers everything, also below all scores of these texts
     answered, wrong = _counts(levels, confidences, right)
@@ -65,12 +62,10 @@ def choose_abstention(
     passed = _log_p_values(wrong, answered, max_error) <= math.log(1 - CONFIDENCE)
     if not passed[0]:
         raise CompressError(_best_shown(answered, wrong, len(right), max_error))
-    last = int(np.logical_and.accumulate(passed).sum()) - 1
-    coverage, error = answered[last] / len(right), wrong[last] / answered[last]
-    bound = _upper_bounds(wrong[last], answered[last])
-    return Abstention(
-        float(levels[last]), max_error, CONFIDENCE, len(right), float(coverage), float(error), float(bound)
-    )
+    at = int(np.logical_and.accumulate(passed).sum()) - 1
+    coverage, error = answered[at] / len(right), wrong[at] / answered[at]
+    bound = _upper_bounds(wrong[at], answered[at])
+    return Abstention(float(levels[at]), max_error, CONFIDENCE, len(right), float(coverage), float(error), float(bound))
 
 
 def _best_shown(answered: Floats, wrong: Floats, texts: int, max_error: float) -> str:

@@ -133,11 +133,9 @@ def _macro_f1(logits: Logits, right: npt.NDArray[np.bool_], thresholds: Sequence
 
 
 def _warn(by_label: Sequence[LabelThreshold], least: float | None) -> None:
-    if absent := [each.label for each in by_label if not each.n]:
+    if absent := [row.label for row in by_label if not row.n]:
         say(f"calibrate: no validation text has {some(absent, 'or')}; the threshold stays 0.5")
-    if never := [
-        f"{each.label} ({100 * (each.best_precision or 0):.0f}%)" for each in by_label if each.threshold == NEVER
-    ]:
+    if never := [f"{row.label} ({100 * (row.best_precision or 0):.0f}%)" for row in by_label if row.threshold == NEVER]:
         say(
             f"calibrate: no threshold keeps a precision of {100 * (least or 0):g}% for {some(never)}; such a label is "
             "never given (in brackets: its best precision)"

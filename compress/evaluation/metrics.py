@@ -56,10 +56,8 @@ class Quality:
 
 def training_metric(history: Sequence[Mapping[str, Any]]) -> str | None:
     """The metric reported by the last training in a model's ``history``, or None."""
-    reported = (
-        metric for entry in reversed(history) for metric in METRICS if f"validation_{metric}" in entry["metrics"]
-    )
-    return next(reported, None)
+    names = (metric for entry in reversed(history) for metric in METRICS if f"validation_{metric}" in entry["metrics"])
+    return next(names, None)
 
 
 def choose_metric(wanted: str | None, task: str, labels: int) -> str:

@@ -109,9 +109,8 @@ def single_file(parent: Path, manifest: Manifest, folder: Path) -> Path:
 def tei(parent: Path, manifest: Manifest, folder: Path) -> Path:
     """Write a folder for Hugging Face's text-embeddings-inference (``--model-id DIR``), in its builds for CPUs.
 
-    The server reads ``onnx/model.onnx`` whatever the precision, ``config.json`` for the labels, and ``tokenizer.json``.
-    It takes the length at which texts are cut from sentence-transformers' file; without that it would be the length of
-    the position table.
+    The server reads ``onnx/model.onnx`` whatever the precision, ``config.json`` for the labels, ``tokenizer.json``; and
+    from sentence-transformers' file the length at which texts are cut, else it would be the position table's.
     """
     graph = folder / FP32_GRAPH
     graph.parent.mkdir()

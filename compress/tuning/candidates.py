@@ -77,10 +77,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class TeacherShape:
-    """The teacher's shape, and what limits its candidates: an int8 model above ``most_mb`` loses tokens.
-
-    ``vocabulary`` is the number of tokens that are left then; 0 where none can be removed.
-    """
+    """The teacher's shape. An int8 model above ``most_mb`` keeps only ``vocabulary`` tokens; 0: none can be removed."""
 
     architecture: Architecture
     widths: Widths

@@ -81,10 +81,7 @@ class Planner:
         return least
 
     def larger(self, done: Plan, costs: Costs, goes_on: Callable[[Plan], bool]) -> Plan | None:
-        """The largest plan that ``goes_on`` after the plan ``done`` and fits into the time left, or None.
-
-        ``costs`` are corrected by what the tries took.
-        """
+        """The largest plan that ``goes_on`` after ``done`` and fits into the time left at learned ``costs``, or None."""
         if self.left_s is None:  # nothing was left out for want of time
             return None
         tries = self.context.record.tries
@@ -139,7 +136,7 @@ class Planner:
         return self._within_limits(candidates_of(self._shape(), self.context.record.facts.cuts or {}))
 
     def _within_limits(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """The teacher, and the candidates that may keep to the limits of latency and size, or the cheapest if none may.
+        """The teacher, then the candidates that may keep to the limits of latency and size, or the cheapest.
 
         Before the teacher is measured nothing is known of latencies.
         """

@@ -103,13 +103,7 @@ class SearchRecord:
     def __init__(
         self, folder: Path, about: Mapping[str, Any], asked: Mapping[str, Any], *, forget: bool = False
     ) -> None:
-        """Read the record of the folder, or begin a new one.
-
-        Args:
-            folder: the folder of the search.
-            about: what the tries depend on: model, data, version, seed, metric, threads.
-            asked: the settings of the user, goals and hours among them.
-            forget: begin anew, whatever the folder holds.
+        """``about`` is what the tries depend on, ``asked`` the settings of the user; ``forget`` begins anew.
 
         Raises:
             CompressError: the folder is of a search over another model or other data, or its file is damaged.

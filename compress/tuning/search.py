@@ -45,7 +45,7 @@ class _Standing:
     epochs: float
     figures: Figures
     rank: tuple[float, ...]  # of the figures that a full training promises; the smallest is best
-    next_epochs: float | None  # those of its next rung; None after the last, and where the next has failed
+    next_epochs: float | None  # of its next rung; None after the last rung, and where the next one has failed
     is_at_the_end: bool
     may_meet_limits: bool
 
@@ -137,21 +137,12 @@ def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[_Stand
         epochs = last[candidate.title]
         present = known[candidate.title, epochs]
         to_come = [rung for rung in wanted.rungs if rung > epochs] if candidate.command else []
-        promised = replace(
-            present, loss=present.loss * prod(left.get(rung, 1.0) for rung in to_come if present.loss > 0)
-        )
+        remains = prod(left.get(rung, 1.0) for rung in to_come if present.loss > 0)
+        rank = goals.rank(replace(present, loss=present.loss * remains))
+        next_epochs = next((rung for rung in to_come[:1] if (candidate.title, rung) not in tried), None)
         lowest_ms = min(each.ms_ci95[0] for each in made if each.candidate == candidate.title)
-        standings.append(
-            _Standing(
-                candidate,
-                epochs,
-                present,
-                rank=goals.rank(promised),
-                next_epochs=next((rung for rung in to_come[:1] if (candidate.title, rung) not in tried), None),
-                is_at_the_end=not to_come,
-                may_meet_limits=goals.within_limits(_at_best(candidate, replace(present, ms=lowest_ms))),
-            )
-        )
+        may_meet = goals.within_limits(_at_best(candidate, replace(present, ms=lowest_ms)))
+        standings.append(_Standing(candidate, epochs, present, rank, next_epochs, not to_come, may_meet))
     possible = [each for each in standings if each.may_meet_limits]
     return sorted(possible or standings, key=lambda each: each.rank)
 
