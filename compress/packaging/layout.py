@@ -96,9 +96,7 @@ def single_file(parent: Path, manifest: Manifest, folder: Path) -> Path:
     model = with_tokenizer(network, tokenizer, manifest)
     about = {"task": manifest.task, "labels": json.dumps(manifest.labels, ensure_ascii=False)}
     limits = {"max_length": str(manifest.max_length), "truncation_side": side_of(tokenizer)}
-    left_to_the_client = (
-        manifest.decision is not None and not manifest.is_cascade
-    )  # a cascade's graph hands on by itself
+    left_to_the_client = manifest.decision is not None and not manifest.is_cascade  # whose graph decides itself
     decision = {DECISION: json.dumps(manifest.decision, ensure_ascii=False)} if left_to_the_client else {}
     helper.set_model_props(model, about | limits | decision)
     graph = folder / "model.onnx"

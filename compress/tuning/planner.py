@@ -81,7 +81,7 @@ class Planner:
         return least
 
     def larger(self, done: Plan, costs: Costs, goes_on: Callable[[Plan], bool]) -> Plan | None:
-        """The largest plan that ``goes_on`` after ``done`` and fits into the time left at learned ``costs``, or None."""
+        """The largest plan that ``goes_on`` after ``done`` and fits into the time left at these ``costs``, or None."""
         if self.left_s is None:  # nothing was left out for want of time
             return None
         tries = self.context.record.tries

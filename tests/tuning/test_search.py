@@ -307,7 +307,7 @@ def test_another_ask_looks_at_nothing_again_and_a_training_that_is_gone_must_fit
     tries = searched(Plan(candidates(), [2, 7, 20]), WITHIN_A_POINT)
     for shorter in ([1, 4, 12], [2, 7]):
         chosen = next_try(Plan(candidates(), shorter), tries, WITHIN_A_POINT, COSTS, None, made_before)
-        assert chosen is None or chosen[1] > shorter[0]
+        assert chosen is None or chosen.epochs > shorter[0]
     first = [tried(each, 2, 20) for each in candidates()]
     goals = replace(WITHIN_A_POINT, max_drop=None, latency_ms=0.5)  # no student needs more than its first look
     for is_there, left_s, wanted in ((True, 15.0, True), (False, 15.0, False), (False, 200.0, True)):
