@@ -79,7 +79,7 @@ def _best_shown(answered: Floats, wrong: Floats, texts: int, max_error: float) -
 
 
 def _counts(levels: Floats, confidences: Floats, right: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """How many of ``[n]`` texts are answered at each level, and how many of these wrongly."""
+    """The numbers of answers and of wrong answers at each level, among ``[n]`` texts."""
     order = np.argsort(confidences, kind="stable")
     below = np.searchsorted(confidences[order], levels, side="left")
     wrong_from = np.append(np.cumsum(~right[order][::-1])[::-1], 0)

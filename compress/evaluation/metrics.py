@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 
 RESAMPLES = 4000
-DEVIATIONS_95 = 1.959964  # 95% of a normal distribution lie within so many standard deviations
+DEVIATIONS_95 = 1.959964  # standard deviations around the mean that hold 95% of a normal distribution
 _BINS = 15
 
 

@@ -16,7 +16,7 @@ _SHARES = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1)  # of the candidates and of the f
 
 @dataclass(frozen=True)
 class Costs:
-    """What tries take, in seconds."""
+    """Estimated seconds of the parts of a try."""
 
     epoch_s: float  # an epoch of a student as large as the teacher
     other_s: float  # everything in a try but training
@@ -70,7 +70,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a search tries."""
+    """The candidates that a search tries, how long it trains them, and the number of cascades."""
 
     candidates: Sequence[Candidate]  # the teacher itself first
     rungs: Sequence[float]  # epochs, rising; the last is the full length

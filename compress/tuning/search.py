@@ -30,7 +30,7 @@ class Proposal:
 
     @property
     def key(self) -> tuple[str, float]:
-        """What the try of it is known by."""
+        """The title and epochs by which a try of this proposal is found."""
         return self.candidate.title, self.epochs
 
 
