@@ -67,26 +67,28 @@ def planned(search: Search, way: str) -> tuple[Trainings, int]:
 
 def make(search: Search, trainings: Trainings, epochs: int, seed: int, out: Path) -> tuple[Path, float]:
     """The int8 model of a way, and what making it took; what is there of it is left as it is."""
-    ground = search.ground
-    own = student_settings(ground.checkpoint, ground.data) | {"epochs": epochs, "patience": 2 * epochs + 1}
-    own |= {"seed": seed, "threads": ground.threads, "metric": ground.config.metric}
-    model = ground.teacher
+    context = search.context
+    own = student_settings(context.checkpoint, context.data) | {"epochs": epochs, "patience": 2 * epochs + 1}
+    own |= {"seed": seed, "threads": context.threads, "metric": context.config.metric}
+    model = context.teacher
     for command, settings in trainings:
         made = out / command
         if not made.exists() and command == "distill":
             compress.distill(model, search.data, made, **(own | settings))
         elif not made.exists():
-            compress.prune(model, search.data, made, teacher=str(ground.teacher), **(own | settings))
+            compress.prune(model, search.data, made, teacher=str(context.teacher), **(own | settings))
         model = made
     int8 = quantized(search, model, out / "int8")
-    return int8, sum(step["seconds"] for step in read_manifest(int8).history[len(ground.checkpoint.history) :])
+    return int8, sum(step["seconds"] for step in read_manifest(int8).history[len(context.checkpoint.history) :])
 
 
 def benched(search: Search, made: dict[str, Path], out: Path) -> dict[str, Settings]:
     """Each model against the teacher, and against that in int8, on the test texts."""
-    ground = search.ground
-    models = {"teacher": ground.teacher, ITSELF: ground.tries / ITSELF} | made
-    compress.bench([*models.values()], search.data, out, threads=[ground.threads], metric=ground.metric, overwrite=True)
+    context = search.context
+    models = {"teacher": context.teacher, ITSELF: context.tries / ITSELF} | made
+    compress.bench(
+        [*models.values()], search.data, out, threads=[context.threads], metric=context.metric, overwrite=True
+    )
     report = json.loads((out / "results.json").read_text(encoding="utf-8"))
     by_path = {entry["path"]: entry for entry in report["models"]}
     entries = {way: by_path[str(path)] for way, path in models.items()}

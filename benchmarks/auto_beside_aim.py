@@ -11,8 +11,8 @@ from compress.config import AutoConfig, DataConfig
 from compress.errors import CompressError
 from compress.folder import BEST, SEARCH, read_manifest
 from compress.tuning.candidates import ITSELF
-from compress.tuning.ground import Ground
-from compress.tuning.judge import look
+from compress.tuning.context import SearchContext
+from compress.tuning.judge import measure_models
 
 Settings = dict[str, Any]
 Trainings = list[tuple[str, Settings]]  # the commands that train one after the other, with their settings
@@ -27,7 +27,7 @@ _AIMS_AT_MOST = 4
 class Search:
     """A search that is over with its data, what auto said of its winner, and the folder for what is made beside it."""
 
-    ground: Ground
+    context: SearchContext
     data: Path
     won: Settings
     out: Path
@@ -38,11 +38,11 @@ class Search:
         if not (folder / SEARCH).is_file() or not (folder / BEST).is_dir():
             raise CompressError(f"{folder}: holds no search that found a model; give a folder of benchmarks.auto")
         asked = json.loads((folder / SEARCH).read_text(encoding="utf-8"))["asked"]
-        ground = Ground.of(str(teacher), DataConfig(data=str(data)), AutoConfig.parse(asked), folder)
+        context = SearchContext.of(str(teacher), DataConfig(data=str(data)), AutoConfig.parse(asked), folder)
         won = read_manifest(folder / BEST).history[-1]["metrics"]
         if won["model"].startswith(ITSELF):
             raise CompressError(f"{folder}: the search took the teacher itself in int8, so there is no speed to reach")
-        return cls(ground, data, won, out)
+        return cls(context, data, won, out)
 
     @property
     def name(self) -> str:
@@ -52,20 +52,20 @@ class Search:
     @property
     def best(self) -> Path:
         """Auto's winner."""
-        return self.ground.folder / BEST
+        return self.context.folder / BEST
 
 
 def aimed(search: Search, way: str) -> Trainings:
     """The trainings of a way; of all but the recipe such that the model is as fast as the winner."""
     if way == "recipe":
-        half = {"layers": max(1, len(search.ground.shape.widths.heads) // 2)}
+        half = {"layers": max(1, len(search.context.shape.widths.heads) // 2)}
         return [("distill", half), ("prune", RECIPE_CUT)]
     return [("prune", pruned(search))] if way == "prune" else [("distill", fewer_layers(search))]
 
 
 def pruned(search: Search) -> Settings:
     """The smallest speed-up, by prune's own latency table, whose model is as fast as the winner, or nearly so."""
-    wanted, seen = search.ground.times.int8_ms / search.won["latency_ms"], {}
+    wanted, seen = search.context.times.int8_ms / search.won["latency_ms"], {}
     for _ in range(_AIMS_AT_MOST):
         speedup = round(max(_ALIKE, wanted), 3)
         try:
@@ -83,22 +83,22 @@ def pruned(search: Search) -> Settings:
 
 def fewer_layers(search: Search) -> Settings:
     """The most layers that are as fast as the winner, or a single one."""
-    counts = range(len(search.ground.shape.widths.heads) - 1, 0, -1)
+    counts = range(len(search.context.shape.widths.heads) - 1, 0, -1)
     return {"layers": next((count for count in counts if slower(search, {"layers": count}) <= _ALIKE), 1)}
 
 
 def slower(search: Search, cut: Settings) -> float:
     """How many times as long as the winner a model so cut takes for an answer; training would not change that."""
-    ground, folder = search.ground, search.out / "untrained" / "-".join(f"{name}-{cut[name]:g}" for name in cut)
+    context, folder = search.context, search.out / "untrained" / "-".join(f"{name}-{cut[name]:g}" for name in cut)
     if not (folder / "torch").exists():
-        compress.prune(ground.teacher, search.data, folder / "torch", epochs=0, threads=ground.threads, **cut)
+        compress.prune(context.teacher, search.data, folder / "torch", epochs=0, threads=context.threads, **cut)
     models = {"winner": search.best, "model": quantized(search, folder / "torch", folder / "int8")}
-    seen = look(models, ground.choosing, ground.threads, CpuWatch(), only_timed=["model"])
-    return seen["model"].ms / seen["winner"].ms
+    measurements = measure_models(models, context.choosing, context.threads, CpuWatch(), only_timed=["model"])
+    return measurements["model"].ms / measurements["winner"].ms
 
 
 def quantized(search: Search, model: Path, out: Path) -> Path:
     """The int8 form of a model, whatever it loses."""
     if not out.exists():
-        compress.quantize(model, search.data, out, max_drop=100.0, threads=search.ground.threads)
+        compress.quantize(model, search.data, out, max_drop=100.0, threads=search.context.threads)
     return out

@@ -23,40 +23,40 @@ _CANDIDATES = 100
 
 @dataclass(frozen=True, slots=True)
 class Abstention:
-    """The score, and what was found on the texts that were tested; shares are fractions."""
+    """The score below which a classifier abstains, and its figures on the texts tested on; shares are fractions."""
 
     abstain_below: float
     max_error: float
     confidence: float
-    texts: int  # that were tested
-    coverage: float  # of these, the share that is answered
-    error: float  # of those that are answered, the share that is wrong
-    error_bound: float  # which the risk is not above, with the confidence, had this score alone been tested
+    texts: int  # number of texts tested on
+    coverage: float  # the share of them that is answered
+    error: float  # the share of the answers that is wrong
+    error_bound: float  # upper bound of the risk at this confidence, had this score alone been tested
 
 
 def texts_needed(max_error: float) -> int:
-    """How many texts must be answered, all of them rightly, to show an error of at most ``max_error``."""
+    """The number of right answers without a mistake that shows an error of at most ``max_error``."""
     return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-max_error))
 
 
 def candidates(confidences: Floats, right: npt.NDArray[np.bool_], max_error: float, tested: int) -> Floats:
-    """Scores to test, falling, by ``[n]`` texts that are not ``tested``: the first is where success is surest."""
+    """Scores to test on ``tested`` other texts, chosen by ``[n]`` texts: falling, the first the surest to pass."""
     levels = np.unique(np.quantile(confidences, np.linspace(0, 1, _CANDIDATES + 1)[:-1]))[::-1]
-    levels[-1] = 0.0  # the last answers everything, also what lies below all that was seen here
+    levels[-1] = 0.0  # the last score answers everything, also below all scores of these texts
     answered, wrong = _counts(levels, confidences, right)
-    # As many as the texts to test would have; half a mistake more than was seen, since few texts show none.
+    # Counts are scaled to the texts to test on, with half a mistake more, since on few texts there may be none.
     share = tested / len(right)
-    chances = _log_p_values((wrong + 0.5) * share, answered * share, max_error)
-    return np.asarray(levels[int(chances.argmin()) :])
+    log_p_values = _log_p_values((wrong + 0.5) * share, answered * share, max_error)
+    return np.asarray(levels[int(log_p_values.argmin()) :])
 
 
 def choose_abstention(
     levels: Floats, confidences: Floats, right: npt.NDArray[np.bool_], max_error: float
 ) -> Abstention:
-    """The lowest of the ``levels``, falling, up to which none fails on ``[n]`` texts.
+    """The lowest of the falling ``levels`` up to which no test on ``[n]`` texts fails.
 
     Raises:
-        CompressError: the first one fails already; says what can be shown.
+        CompressError: the first test fails already; the message says what can be shown.
     """
     answered, wrong = _counts(levels, confidences, right)
     passed = _log_p_values(wrong, answered, max_error) <= math.log(1 - CONFIDENCE)
@@ -79,7 +79,7 @@ def _best_shown(answered: Floats, wrong: Floats, texts: int, max_error: float) -
 
 
 def _counts(levels: Floats, confidences: Floats, right: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """How many of ``[n]`` texts are answered at each level, and how many of these wrongly."""
+    """The numbers of answers and of wrong answers at each level, among ``[n]`` texts."""
     order = np.argsort(confidences, kind="stable")
     below = np.searchsorted(confidences[order], levels, side="left")
     wrong_from = np.append(np.cumsum(~right[order][::-1])[::-1], 0)
@@ -87,14 +87,14 @@ def _counts(levels: Floats, confidences: Floats, right: npt.NDArray[np.bool_]) -
 
 
 def _log_p_values(wrong: Floats, answered: Floats, max_error: float) -> Floats:
-    """The log-chance of so few mistakes among so many answers if the risk were ``max_error``; fractions are cut off."""
+    """Log-probabilities of at most ``wrong`` mistakes if the risk were ``max_error``; counts are rounded down."""
     from scipy.stats import binom
 
     return np.asarray(binom.logcdf(np.floor(wrong), np.floor(answered), max_error))
 
 
 def _upper_bounds(wrong: Floats, answered: Floats) -> Floats:
-    """The exact one-sided bounds of shares (Clopper and Pearson 1934)."""
+    """Exact one-sided upper bounds of the risk (Clopper and Pearson 1934)."""
     from scipy.stats import beta
 
     all_wrong = wrong >= answered

@@ -1,4 +1,4 @@
-"""From two classifiers and validation texts to a score below which the small one hands on; and whether that pays."""
+"""Choose the score below which a small classifier hands texts on to a large one, and measure whether that pays."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -30,14 +30,14 @@ class DoesNotPayError(CompressError):
 
 @dataclass(frozen=True)
 class Chosen:
-    """What was chosen, as in a manifest, and what was measured."""
+    """The decision, as in a manifest, and the metrics measured."""
 
     decision: dict[str, Any]
     metrics: dict[str, Any]
 
 
 def cascade(small: Classifier, large: Classifier, validation: Split, config: CascadeConfig) -> Chosen:
-    """The score below which ``small`` hands on to ``large``, both of one task and set of labels.
+    """Choose the score below which ``small`` hands on to ``large``; both have the same task and labels.
 
     Raises:
         NotShownError: the bound cannot be shown on these texts.
@@ -53,16 +53,16 @@ def cascade(small: Classifier, large: Classifier, validation: Split, config: Cas
         _refuse_slower(small_ms, large_ms)
         advance(note="timed both models")
         right = _right(small, small_logits, validation), _right(large, large_logits, validation)
-        found = choose_hand_on(highest_scores(small_logits), *right, max_drop)
-        _refuse_needless(found)
-        both = Cascade(small, large, found.hand_on_below)
+        chosen = choose_hand_on(highest_scores(small_logits), *right, max_drop)
+        _refuse_needless(chosen)
+        both = Cascade(small, large, chosen.hand_on_below)
         sample = _sample(texts, both.handed_on(small_logits), config.seed)
         large_ms, both_ms = _answer_ms((large, both), sample, config.seconds)
         advance(note="timed the cascade")
-    _refuse_unpaid(found, large_ms, both_ms)
-    told = {"small_accuracy": float(right[0].mean()), "large_accuracy": float(right[1].mean())}
-    told |= {"answer_ms": both_ms, "small_answer_ms": small_ms, "large_answer_ms": large_ms}
-    return Chosen(asdict(found), asdict(found) | told)
+    _refuse_unpaid(chosen, large_ms, both_ms)
+    measured = {"small_accuracy": float(right[0].mean()), "large_accuracy": float(right[1].mean())}
+    measured |= {"answer_ms": both_ms, "small_answer_ms": small_ms, "large_answer_ms": large_ms}
+    return Chosen(asdict(chosen), asdict(chosen) | measured)
 
 
 def refuse_few(texts: int, max_drop: float) -> None:
@@ -89,7 +89,7 @@ def _right(model: Classifier, logits: Logits, validation: Split) -> npt.NDArray[
 
 
 def _sample(texts: Sequence[Text], handed_on: npt.NDArray[np.intp], seed: int) -> list[Text]:
-    """Texts to time, drawn at random so that as large a share of them is handed on as of all."""
+    """A random sample of texts to time, in which the share handed on is as in all texts."""
     rng = np.random.default_rng(seed)
     kept = np.setdiff1d(np.arange(len(texts)), handed_on)
     wanted = min(_TIMED_TEXTS, len(texts))
@@ -99,7 +99,7 @@ def _sample(texts: Sequence[Text], handed_on: npt.NDArray[np.intp], seed: int) -
 
 
 def _answer_ms(models: Sequence[Classifier], texts: Sequence[Text], seconds: float) -> list[float]:
-    """The mean milliseconds from a text to its answer of each; they take turns, and of each text the median counts."""
+    """Each model's mean milliseconds from a text to its answer, over medians by text; the models take turns."""
     timed = [TimedCalls(model, texts) for model in models]
     times_ms: list[list[Floats]] = [[] for _ in models]
     number, watch = 0, Stopwatch()
@@ -118,18 +118,18 @@ def _refuse_slower(small_ms: float, large_ms: float) -> None:
         )
 
 
-def _refuse_needless(found: HandOn) -> None:
-    if not found.handed_on:
+def _refuse_needless(chosen: HandOn) -> None:
+    if not chosen.handed_on:
         raise DoesNotPayError(
-            f"cascade: the small model alone loses at most {100 * found.max_drop:g} points, so it needs no large one; "
+            f"cascade: the small model alone loses at most {100 * chosen.max_drop:g} points, so it needs no large one; "
             "use it by itself"
         )
 
 
-def _refuse_unpaid(found: HandOn, large_ms: float, both_ms: float) -> None:
+def _refuse_unpaid(chosen: HandOn, large_ms: float, both_ms: float) -> None:
     if both_ms >= large_ms:
         raise DoesNotPayError(
-            f"cascade: does not pay: {100 * found.handed_on:.0f}% of the texts must be handed on to lose at most "
-            f"{100 * found.max_drop:g} points, and then an answer takes {both_ms:.2f} ms on average, with the large "
+            f"cascade: does not pay: {100 * chosen.handed_on:.0f}% of the texts must be handed on to lose at most "
+            f"{100 * chosen.max_drop:g} points, and then an answer takes {both_ms:.2f} ms on average, with the large "
             f"model alone {large_ms:.2f}; give a better or faster small model, or allow more points with --max-drop"
         )

@@ -1,4 +1,4 @@
-"""May a new model take the place of an old one? Both answer the same test texts, by bench's own path."""
+"""Check whether a new model may replace an old one: both answer the same test texts, as bench measures them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -33,7 +33,7 @@ def check(new: Path, old: Path, test: Split, task: str, config: CheckConfig) -> 
 
     Returns:
         The document that ``--json`` writes: ``passed``, the ``checks`` with their values and limits, the ``old`` and
-        the ``new`` model, what ``change`` there is, and the ``flips``. Shares are fractions.
+        the ``new`` model, the ``change`` between them, and the ``flips``. Shares are fractions.
 
     Raises:
         CompressError: the test texts have no labels, one of the models cannot be opened, or it has another task or
@@ -70,7 +70,7 @@ def check(new: Path, old: Path, test: Split, task: str, config: CheckConfig) -> 
 
 
 def _measure(new: Path, old: Path, test: Split, task: str, config: CheckConfig) -> dict[str, Measured]:
-    """Both models' answers and, unless it is not wanted, their times; the old one comes first."""
+    """The answers of both models and, if the config asks for speed, their times; the old model comes first."""
     rows, left_out = plan(named := unique_names([old, new]), BenchConfig())
     for name, reason in left_out.items():
         raise CompressError(f"{named[name]}: cannot be checked, {reason}")
@@ -95,7 +95,7 @@ def _refuse_failed(failed: Mapping[str, str], named: Mapping[str, Path]) -> None
 
 
 def _refuse_other_labels(info: Mapping[str, ModelInfo], named: Mapping[str, Path]) -> None:
-    """Labels in another order are matched by name; other labels are another task."""
+    """Refuse models of different labels; their order may differ, since they are matched by name."""
     (first, other), (old, new) = ((set(model.labels) for model in info.values()), named.values())
     if first != other:
         added, dropped = (some(sorted(names)) or "none" for names in (other - first, first - other))
@@ -106,30 +106,30 @@ def _refuse_other_labels(info: Mapping[str, ModelInfo], named: Mapping[str, Path
 
 
 def _time(pool: WorkerPool, measured: Mapping[str, Measured], test: Split, config: CheckConfig) -> None:
-    """From a text to its label, in turns, half of the time in a second process of each model, as bench does it."""
+    """Time both models in turns from a text to its label; half of the time in a second process of each, as in bench."""
     texts = timed_texts(test, measured, config.seed)
     time_answers(pool, measured, texts, config.seconds / 2)
     pool.restart()
     time_answers(pool, measured, other_half(texts), config.seconds / 2)
 
 
-def _flips(found: Mapping[str, Any], measured: Mapping[str, Measured], test: Split) -> dict[str, Any]:
+def _flips(counted: Mapping[str, Any], measured: Mapping[str, Measured], test: Split) -> dict[str, Any]:
     labels = all_labels(model.info for model in measured.values())
     first, other = (answers_of(model, labels) for model in measured.values())
     task = next(iter(measured.values())).info.task
-    share = found["became_wrong"] / len(test.texts)
+    share = counted["became_wrong"] / len(test.texts)
     return {
-        "negative": found["became_wrong"],
+        "negative": counted["became_wrong"],
         "negative_share": share,
         "negative_ci95": wilson_interval(share, len(test.texts)),
-        "positive": found["became_right"],
+        "positive": counted["became_right"],
         "by_label": [asdict(row) for row in flips_by_label(task, labels, first, other, right_answers(measured, test))],
-        "texts": found["texts"],
+        "texts": counted["texts"],
     }
 
 
 def _checks(change: Mapping[str, Any], flips: Mapping[str, Any], config: CheckConfig) -> list[dict[str, Any]]:
-    """What was held to a limit, values and limits as fractions."""
+    """The checks of the change against each limit; values and limits as fractions."""
     limits = [("drop", -change["accuracy_delta"], config.max_drop)]
     if config.max_negative_flips is not None:
         limits.append(("negative_flips", flips["negative_share"], config.max_negative_flips))
@@ -140,7 +140,7 @@ def _checks(change: Mapping[str, Any], flips: Mapping[str, Any], config: CheckCo
 
 
 def _warnings(change: Mapping[str, Any], config: CheckConfig) -> list[str]:
-    """A loss that is within the limit on these texts may be above it on others."""
+    """A warning where the loss keeps to the limit on these texts, but its interval does not."""
     largest = -100 * change["ci95"][0]
     if is_within(-100 * change["accuracy_delta"], config.max_drop) and not is_within(largest, config.max_drop):
         return [f"These texts cannot rule out a loss of {largest:.1f} points; check with more test texts to be sure."]

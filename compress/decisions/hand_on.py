@@ -22,24 +22,24 @@ from compress.decisions.abstention import CONFIDENCE
 from compress.errors import CompressError
 from compress.evaluation.metrics import Floats
 
-# From a millionth below 1 to 0, 64 to each power of ten: scores of a fine-tuned model lie close to 1.
+# Scores from a millionth below 1 to 0, 64 to each power of ten, since those of a fine-tuned model lie close to 1.
 _LEVELS = 1 - np.geomspace(1e-6, 1, 385)
 # The chance that the share of texts on which the two differ is outside the region; it is added to each p-value.
 _OUTSIDE = 0.001
-_SHARES = 32  # that are looked at in the region
-_NEGLIGIBLE = 1e-9  # the chance of more mistakes than are looked at
+_SHARES = 32  # values of that share tried in the region
+_NEGLIGIBLE = 1e-9  # the probability of more mistakes than are summed over
 _HALVINGS = 30
 
 Counts = npt.NDArray[np.int64]
 
 
 class NotShownError(CompressError):
-    """There are too few texts to show that so little is lost."""
+    """There are too few texts to show that the loss is within the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandOn:
-    """The score, and what was found on the texts that it was tested on; shares are fractions."""
+    """The score below which a text is handed on, and its figures on the texts tested on; shares are fractions."""
 
     hand_on_below: float
     max_drop: float
@@ -47,11 +47,11 @@ class HandOn:
     texts: int
     handed_on: float  # the share that the large model answers
     drop: float  # its accuracy minus that of the cascade
-    drop_bound: float  # which the loss is not above, with the confidence, had this score alone been tested
+    drop_bound: float  # upper bound of the loss at this confidence, had this score alone been tested
 
 
 def texts_needed(max_drop: float) -> int:
-    """How many texts can show a loss of at most ``max_drop`` where the two never differ."""
+    """The number of texts that show a loss of at most ``max_drop``, a fraction, where the two models never differ."""
     return math.ceil(math.log(1 - CONFIDENCE - _OUTSIDE) / math.log1p(-max_drop))
 
 
@@ -61,7 +61,7 @@ def choose_hand_on(
     """The lowest score up to which no test fails, by the small model's ``scores`` of ``[n]`` texts.
 
     Raises:
-        NotShownError: the first one fails already; says what can be shown.
+        NotShownError: the first test fails already; the message says what can be shown.
     """
     chosen = None
     for level in _LEVELS.tolist():
@@ -83,7 +83,7 @@ def choose_hand_on(
 
 
 def drop_bound(lost: int, won: int, texts: int) -> float:
-    """The least loss that a test would still refuse to rule out, found by halving."""
+    """The upper bound of the loss, a fraction: the least that a test rules out, found by bisection."""
     low, high = max(0.0, (lost - won) / texts), 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -91,29 +91,30 @@ def drop_bound(lost: int, won: int, texts: int) -> float:
     return high
 
 
-@cache  # as many of the scores next to each other keep the same texts
+@cache  # many neighbouring scores keep the same texts
 def p_value(lost: int, won: int, texts: int, max_drop: float) -> float:
-    """The chance of so small a loss on ``texts`` texts if it were ``max_drop`` in truth.
+    """The probability of so small a loss on ``texts`` texts if the true loss were ``max_drop``.
 
-    ``lost`` texts only the large model gets right, ``won`` only the small one, of those that are not handed on.
+    Among the texts that are not handed on, ``lost`` counts those that only the large model gets right, ``won`` those
+    that only the small one does.
     """
     from scipy.stats import beta, binom
 
     differ = lost + won
     most = 1.0 if differ == texts else float(beta.ppf(1 - _OUTSIDE, differ + 1, texts - differ))
-    # Shares of texts that are won; those that are lost are max_drop more. More of them where the chance changes most.
+    # Shares of texts won, and of texts lost, which are max_drop more; denser where the probability changes most.
     shares_won = max(0.0, (most - max_drop) / 2) * np.linspace(0, 1, _SHARES)[:, None] ** 2
     shares_lost = np.minimum(shares_won + max_drop, 1.0)
     possible = np.arange(int(binom.isf(_NEGLIGIBLE, texts, shares_lost[-1, 0])) + 1)
     needed = _won_needed(possible, texts, max_drop, float(_score(lost, won, texts, max_drop)))
     won_of_rest = np.clip(shares_won / np.maximum(1 - shares_lost, 1e-300), 0, 1)
     at_least = binom.sf(needed - 1, texts - possible, won_of_rest)
-    chances = np.asarray(binom.pmf(possible, texts, shares_lost) * at_least).sum(axis=1)
-    return min(1.0, float(chances.max()) + _NEGLIGIBLE + _OUTSIDE)
+    p_values = np.asarray(binom.pmf(possible, texts, shares_lost) * at_least).sum(axis=1)
+    return min(1.0, float(p_values.max()) + _NEGLIGIBLE + _OUTSIDE)
 
 
 def _won_needed(lost: Counts, texts: int, max_drop: float, score: float) -> Counts:
-    """How many texts must be won beside those ``lost`` for a score as low as this; more than are left: it cannot be."""
+    """How many texts must be won, beside those ``lost``, for a score this low; more than are left: impossible."""
     low, high = np.zeros_like(lost), texts - lost + 1
     while (low < high).any():  # the score falls with each text that is won
         middle = (low + high) // 2
@@ -123,7 +124,7 @@ def _won_needed(lost: Counts, texts: int, max_drop: float, score: float) -> Coun
 
 
 def _score(lost: Counts | int, won: Counts | int, texts: int, max_drop: float) -> Floats:
-    """Tango's score: how far the loss is above ``max_drop``, in standard errors as they are if it were just that."""
+    """Tango's score: how far the loss is above ``max_drop``, in standard errors under a true loss of ``max_drop``."""
     lost, won = np.asarray(lost, dtype=np.float64), np.asarray(won, dtype=np.float64)
     # The likeliest share of texts that are won, given the loss: the root of a quadratic equation.
     half = lost + won - (2 * texts - lost + won) * max_drop

@@ -1,4 +1,4 @@
-"""A check's result for people: on a terminal, and as the comment of a pull request."""
+"""The result of a check as text for a terminal, and as Markdown for a comment on a pull request."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,8 +19,8 @@ from compress.formatting import (
 )
 
 _MOST_LABELS, _MOST_TEXTS = 10, 10
-# Cells hold texts of the data, of which Markdown may read nothing but words. GitHub tells the person behind an @, and
-# links a # with a number, even where they are entities; a space of no width keeps it from both.
+# Cells hold texts of the data, which Markdown must read as plain words. GitHub notifies the person behind an @ and
+# links a # with a number, even where they are entities; a zero-width space prevents both.
 _ESCAPES = str.maketrans(
     {mark: f"\\{mark}" for mark in "\\|`*[_~$"} | {"&": "&amp;", "<": "&lt;"} | {mark: f"{mark}\u200b" for mark in "@#"}
 )
@@ -29,37 +29,37 @@ _FLIP_HEADS = ("Label", "Texts", "Right before, wrong now", "Wrong before, right
 Row = tuple[str, ...]
 
 
-def as_text(found: Mapping[str, Any]) -> str:
+def as_text(result: Mapping[str, Any]) -> str:
     """The verdict, each limit, the two models side by side, and the labels with most negative flips."""
     sections = [
-        [_verdict(found)],
-        [f"{'ok  ' if each['passed'] else 'FAIL'}  {_held(each)}" for each in found["checks"]],
-        _aligned(_table(found)),
-        [_flips(found)],
-        _aligned([_FLIP_HEADS, *_by_label(found)]) if found["flips"]["negative"] else [],
-        list(found["warnings"]),
+        [_verdict(result)],
+        [f"{'ok  ' if each['passed'] else 'FAIL'}  {_held(each)}" for each in result["checks"]],
+        _aligned(_table(result)),
+        [_flips(result)],
+        _aligned([_FLIP_HEADS, *_by_label(result)]) if result["flips"]["negative"] else [],
+        list(result["warnings"]),
     ]
     return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
 
 
-def as_markdown(found: Mapping[str, Any]) -> str:
-    """The same in Markdown, with some of the texts that the new model gets wrong, folded up."""
+def as_markdown(result: Mapping[str, Any]) -> str:
+    """The text of :func:`as_text` in Markdown, with some texts that the new model gets wrong, folded up."""
     sections = [
-        [f"### {_verdict(found)}"],
-        [f"- {'✅' if each['passed'] else '❌'} {_held(each)}" for each in found["checks"]],
-        _piped(_table(found)),
-        [_flips(found)],
-        _piped([_FLIP_HEADS, *_by_label(found)]) if found["flips"]["negative"] else [],
-        list(_texts(found)),
-        list(found["warnings"]),
+        [f"### {_verdict(result)}"],
+        [f"- {'✅' if each['passed'] else '❌'} {_held(each)}" for each in result["checks"]],
+        _piped(_table(result)),
+        [_flips(result)],
+        _piped([_FLIP_HEADS, *_by_label(result)]) if result["flips"]["negative"] else [],
+        list(_texts(result)),
+        list(result["warnings"]),
     ]
     return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
 
 
-def _verdict(found: Mapping[str, Any]) -> str:
-    new, old = found["new"]["name"], found["old"]["name"]
-    may = "may take the place of" if found["passed"] else "must not take the place of"
-    return f"{new} {may} {old}, by {found['test_texts']:,} test texts"
+def _verdict(result: Mapping[str, Any]) -> str:
+    new, old = result["new"]["name"], result["old"]["name"]
+    may = "may take the place of" if result["passed"] else "must not take the place of"
+    return f"{new} {may} {old}, by {result['test_texts']:,} test texts"
 
 
 def _held(check: Mapping[str, Any]) -> str:
@@ -70,19 +70,19 @@ def _held(check: Mapping[str, Any]) -> str:
 
 
 def _apart(check: Mapping[str, Any]) -> tuple[str, str]:
-    """Value and limit in percent; the value with the decimals that show on which side of the limit it is, at least one.
+    """Value and limit in percent; the value has at least one decimal, and as many as show on which side it is.
 
-    A difference that nine do not show is none to whoever judged.
+    A difference below nine decimals counted as none in the check.
     """
     limit = f"{100 * check['limit']:g}"
     rounded = [round(100 * check["value"], decimals) + 0.0 for decimals in range(1, 10)]  # + 0.0: -0.0 becomes 0.0
     shown = [f"{value:.{decimals}f}" for decimals, value in enumerate(rounded, 1)]
-    apart = (one for one in shown if (float(one) <= float(limit)) == check["passed"])
+    apart = (value for value in shown if (float(value) <= float(limit)) == check["passed"])
     return next(apart, shown[-1]).replace("-", MINUS), limit
 
 
-def _table(found: Mapping[str, Any]) -> list[Row]:
-    old, new, change = found["old"], found["new"], found["change"]
+def _table(result: Mapping[str, Any]) -> list[Row]:
+    old, new, change = result["old"], result["new"], result["change"]
     metric = capital(metric_name(new["accuracy"]["metric"]))
     delta = f"{points(change['accuracy_delta'])} points ({points_range(change['ci95'])}), McNemar's p "
     rows: list[Row] = [
@@ -110,19 +110,19 @@ def _with_interval(accuracy: Mapping[str, Any]) -> str:
     return f"{percent(accuracy['value'])} ({percents(accuracy['ci95'])})"
 
 
-def _flips(found: Mapping[str, Any]) -> str:
-    flips = found["flips"]
+def _flips(result: Mapping[str, Any]) -> str:
+    flips = result["flips"]
     texts = "text" if flips["negative"] == 1 else "texts"
     return (
         f"Right before, wrong now: {flips['negative']:,} {texts}, {percent(flips['negative_share'])}"
         f" ({percents(flips['negative_ci95'])}). Wrong before, right now: {flips['positive']:,}."
-        f" Same answer: {percent(found['change']['agreement'])}."
+        f" Same answer: {percent(result['change']['agreement'])}."
     )
 
 
-def _by_label(found: Mapping[str, Any]) -> list[Row]:
-    """The labels with most negative flips, and how many others have some."""
-    worst = sorted(found["flips"]["by_label"], key=lambda row: -int(row["became_wrong"]))
+def _by_label(result: Mapping[str, Any]) -> list[Row]:
+    """Rows for the labels with most negative flips, and the number of other labels with some."""
+    worst = sorted(result["flips"]["by_label"], key=lambda row: -int(row["became_wrong"]))
     worst = [row for row in worst if row["became_wrong"]]
     rows: list[Row] = [
         (row["label"], f"{row['n']:,}", f"{row['became_wrong']:,}", f"{row['became_right']:,}")
@@ -131,8 +131,8 @@ def _by_label(found: Mapping[str, Any]) -> list[Row]:
     return [*rows, (f"and {len(worst) - _MOST_LABELS} more", "", "", "")] if len(worst) > _MOST_LABELS else rows
 
 
-def _texts(found: Mapping[str, Any]) -> Iterator[str]:
-    worse = [flip for flip in found["flips"]["texts"] if flip["first"] == flip["right"]][:_MOST_TEXTS]
+def _texts(result: Mapping[str, Any]) -> Iterator[str]:
+    worse = [flip for flip in result["flips"]["texts"] if flip["first"] == flip["right"]][:_MOST_TEXTS]
     if worse:
         yield "<details><summary>Some texts that were right before and are wrong now</summary>\n"
         rows = [(flip["text"], *(", ".join(flip[key]) or "no label" for key in ("right", "now"))) for flip in worse]

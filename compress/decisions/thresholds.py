@@ -1,6 +1,6 @@
-"""Thresholds of a multi-label task, one a label: the scores of validation texts from which on the label applies.
+"""Choose the thresholds of a multi-label task from validation texts: for each label, the score from which it applies.
 
-Each lies halfway between two scores that were seen, so that a rounding error moves no answer across it.
+A threshold lies halfway between two scores of these texts, so that a rounding error moves no answer across it.
 """
 
 from collections.abc import Sequence
@@ -17,24 +17,24 @@ from compress.runtime.predictor import Logits
 
 @dataclass(frozen=True, slots=True)
 class LabelThreshold:
-    """A label's threshold, and what it does on the texts that it was chosen on."""
+    """The threshold of a label, and its figures on the texts that it was chosen on."""
 
     label: str
     threshold: float
     n: int  # texts that have the label
-    given: int  # texts that it is given
-    precision: float | None  # of those that it is given; None where there are none
+    given: int  # texts that are given the label
+    precision: float | None  # None where no text is given the label
     recall: float | None
     f1: float
-    best_precision: float | None = None  # where no threshold keeps the one that was asked for: the highest there is
+    best_precision: float | None = None  # the highest possible, where no threshold keeps the precision asked for
 
 
 def choose_thresholds(
     labels: Sequence[str], scores: Logits, true: npt.NDArray[np.bool_], min_precision: float | None
 ) -> list[LabelThreshold]:
-    """Those with the best F1, or the least that keep ``min_precision``, a fraction; ``[n, labels]`` scores and truth.
+    """The threshold of each label with the best F1, or the lowest one that keeps ``min_precision``, a fraction.
 
-    A label that no text has keeps 0.5. One that never reaches the precision is never given.
+    All are ``[n, labels]``. A label that no text has keeps 0.5; one that never reaches the precision is never given.
     """
     columns = zip(labels, scores.T.astype(np.float64), true.T, strict=True)
     return [_choose(label, column, has_it, min_precision) for label, column, has_it in columns]
@@ -42,7 +42,7 @@ def choose_thresholds(
 
 def _choose(label: str, scores: Floats, has_it: npt.NDArray[np.bool_], min_precision: float | None) -> LabelThreshold:
     if not has_it.any():
-        return _judged(label, HALF, scores, has_it)
+        return _with_figures(label, HALF, scores, has_it)
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]
     hits, given = np.cumsum(has_it[order]), np.arange(1, len(order) + 1)
@@ -51,15 +51,15 @@ def _choose(label: str, scores: Floats, has_it: npt.NDArray[np.bool_], min_preci
     halfway = (falling + np.append(falling[1:], 0.0)) / 2
     if min_precision is None:
         f1 = np.where(cuts, 2 * hits / (given + has_it.sum()), -1.0)
-        return _judged(label, float(halfway[f1.argmax()]), scores, has_it)
+        return _with_figures(label, float(halfway[f1.argmax()]), scores, has_it)
     precision = np.where(cuts, hits / given, -1.0)
     kept = np.flatnonzero(precision >= min_precision - 1e-12)
     if len(kept):
-        return _judged(label, float(halfway[kept[-1]]), scores, has_it)
-    return _judged(label, NEVER, scores, has_it, float(precision.max()))
+        return _with_figures(label, float(halfway[kept[-1]]), scores, has_it)
+    return _with_figures(label, NEVER, scores, has_it, float(precision.max()))
 
 
-def _judged(
+def _with_figures(
     label: str, threshold: float, scores: Floats, has_it: npt.NDArray[np.bool_], best_precision: float | None = None
 ) -> LabelThreshold:
     said = scores >= threshold

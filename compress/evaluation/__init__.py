@@ -1,1 +1,1 @@
-"""How models are judged, by bench, quantize and training alike: metrics, intervals, one model, two models compared."""
+"""Metrics and their intervals, of one model and of two compared; used by bench, quantize and training alike."""

@@ -1,4 +1,4 @@
-"""Two models on the same texts: the paired difference of a metric, and how sure it is."""
+"""Compare two models on the same texts: the paired difference of a metric, and its interval."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,7 +28,7 @@ class Change:
     """A model's answers against another model's, on the same texts; all numbers are fractions."""
 
     accuracy_delta: float  # this model's metric minus the other's
-    ci95: Interval  # of the delta, see measure_change
+    ci95: Interval  # 95% interval of the delta, see measure_change
     agreement: float  # share of texts to which both give the same answer
     mcnemar_p: float  # see mcnemar_p
 
@@ -54,12 +54,12 @@ class Agreement(Change):
 
     @property
     def drop_points_ci95(self) -> Interval:
-        """Their 95% interval."""
+        """The 95% interval of :attr:`drop_points`, in points."""
         low, high = self.ci95
         return 0.0 - 100 * high, 0.0 - 100 * low  # never -0.0
 
     def is_within(self, max_drop: float) -> bool:
-        """Whether it lost no more than ``max_drop`` points."""
+        """Whether the quantized model lost no more than ``max_drop`` points."""
         return is_within(self.drop_points, max_drop)
 
     def __str__(self) -> str:
@@ -75,9 +75,9 @@ class Agreement(Change):
 def compare_logits(
     metric: str, task: str, labels: Sequence[str], before: Logits, after: Logits, targets: npt.NDArray[np.generic]
 ) -> Agreement:
-    """The parent's logits ``before`` and the quantized model's ``after`` (float ``[n, labels]``) on the same texts.
+    """Compare a parent's logits ``before`` with a model's ``after``, both float ``[n, labels]``, on the same texts.
 
-    ``labels`` are those of the columns; ``targets`` are int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks.
+    ``labels`` name the columns; ``targets`` are int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks.
     """
     positive = positive_column(labels)
     answers, true = (predictions(task, before), predictions(task, after)), truth(targets, len(labels))
@@ -93,12 +93,12 @@ def compare_logits(
 def measure_change(
     metric: str, first: Indicators, other: Indicators, true: Indicators, seed: int, *, positive: int = 1
 ) -> Change:
-    """What ``other`` changes against ``first``; all three are ``[n, labels]`` with the labels in one order.
+    """The change from ``first`` to ``other``; both and ``true`` are ``[n, labels]``, with the labels in one order.
 
-    The interval of a change of accuracy is :func:`paired_interval`, which keeps its coverage on few texts. Those of f1
-    and macro-F1 are a paired percentile bootstrap (Efron 1979), and that of accuracy where all resamples agree.
+    The interval of a change of accuracy is :func:`paired_interval`, which keeps its coverage on few texts. Those of F1
+    and macro-F1 are paired percentile bootstraps (Efron 1979), or that of accuracy where all resamples agree.
 
-    ``seed`` is that of the bootstrap, ``positive`` the column that f1 is of.
+    ``seed`` is for the bootstrap, ``positive`` the column of the label for F1.
     """
     counts = [text_counts(metric, predicted, true, positive=positive) for predicted in (first, other)]
     n, width = counts[0].shape
@@ -122,9 +122,9 @@ def measure_change(
 
 
 def paired_interval(first_right: npt.NDArray[np.bool_], other_right: npt.NDArray[np.bool_]) -> Interval:
-    """The 95% interval of a difference of two shares on the same texts: by squares of Wilson's (Newcombe 1998, no. 10).
+    """The 95% interval of a paired difference of two shares, other minus first (Newcombe 1998, no. 10).
 
-    It has a width where no text tells the two apart. Both are bool ``[n]``; the difference is other minus first.
+    Both are bool ``[n]``, on the same texts. The interval has a width even where no text tells the two apart.
     """
     n = len(first_right)
     both, neither = int((first_right & other_right).sum()), int((~first_right & ~other_right).sum())

@@ -1,4 +1,4 @@
-"""Which answers changed from one model to another, for the better or for the worse: by text, and by label."""
+"""Count the answers that changed from one model to another, for the better or the worse, by text and by label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ _MOST_CHARACTERS = 300
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """One text with another answer, as the labels of each."""
+    """A text to which the two models give different answers; each answer is a set of labels."""
 
-    text: str  # of a pair both, with a bar between them; cut where it is long
+    text: str  # cut where it is long; the two texts of a pair are joined by a bar
     right: tuple[str, ...] | None  # None where the data have no labels
     first: tuple[str, ...]
     now: tuple[str, ...]
@@ -25,7 +25,7 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """How many answers changed, and the first hundred of them: new mistakes come first."""
+    """The number of answers that changed, and the first hundred of them, new mistakes first."""
 
     count: int
     became_wrong: int | None
@@ -35,10 +35,10 @@ class Flips:
 
 @dataclass(frozen=True, slots=True)
 class LabelFlips:
-    """What changed for the better and for the worse under one label: texts, or in multi-label tasks answers to it."""
+    """The flips of one label: texts that have it, or in multi-label tasks the answers to it."""
 
     label: str
-    n: int  # texts that have it
+    n: int  # texts that have the label
     became_wrong: int
     became_right: int
 
@@ -71,10 +71,10 @@ def find_flips(
 def flips_by_label(
     task: str, labels: Sequence[str], first: Indicators, other: Indicators, true: Indicators
 ) -> tuple[LabelFlips, ...]:
-    """For each label, where ``first`` was right and ``other`` is not (negative flips: Yan et al. 2021), and back.
+    """For each label, how often ``first`` was right and ``other`` is not (negative flips: Yan et al. 2021), and back.
 
-    All are ``[n, labels]``. A text counts under its label; in multi-label tasks it counts under each label of which
-    it is said rightly or wrongly that it applies.
+    All are ``[n, labels]``. A text counts under its own label; in multi-label tasks it counts under each label, whether
+    it has the label or not.
     """
     was_right, is_right = (answers == true for answers in (first, other))
     if not is_multi_label(task):

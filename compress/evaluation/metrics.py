@@ -1,6 +1,6 @@
-"""How good one model is: from logits to a metric, its 95% interval, and figures that one metric hides.
+"""Measure one model: from logits to a metric, its 95% interval, and figures that one metric hides.
 
-Predictions and truth are bool matrices ``[n, labels]`` here, in every task: one True a row where one label is right,
+Predictions and truth are bool matrices ``[n, labels]`` in every task: a row has one True where one label is right, and
 any number where several may be.
 """
 
@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 
 RESAMPLES = 4000
-DEVIATIONS_95 = 1.959964  # 95% of a normal distribution lie within so many standard deviations
+DEVIATIONS_95 = 1.959964  # standard deviations around the mean that hold 95% of a normal distribution
 _BINS = 15
 
 
@@ -38,7 +38,7 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class LabelRecall:
-    """The share of a label's ``n`` test texts that were given it; None where there are none."""
+    """The recall of a label on its ``n`` test texts; None where it has none."""
 
     label: str
     n: int
@@ -47,7 +47,7 @@ class LabelRecall:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Figures beside the main metric, all as fractions; recall in the labels' order."""
+    """Figures beside the main metric, all as fractions; recalls are in the order of the labels."""
 
     macro_f1: float
     ece: float  # the expected calibration error
@@ -55,15 +55,15 @@ class Quality:
 
 
 def training_metric(history: Sequence[Mapping[str, Any]]) -> str | None:
-    """The metric that a model's training reported: that of the last such step in its ``history``, or None."""
-    found = (metric for entry in reversed(history) for metric in METRICS if f"validation_{metric}" in entry["metrics"])
-    return next(found, None)
+    """The metric reported by the last training in a model's ``history``, or None."""
+    names = (metric for entry in reversed(history) for metric in METRICS if f"validation_{metric}" in entry["metrics"])
+    return next(names, None)
 
 
 def choose_metric(wanted: str | None, task: str, labels: int) -> str:
     """``wanted``, or the task's default: accuracy, or macro-F1 where several labels may be right.
 
-    F1 is refused where there are not two labels to choose from.
+    F1 is refused in tasks that are not a choice between two labels.
     """
     if wanted == "f1" and (is_multi_label(task) or labels != 2):
         several = " of which several may be right" if is_multi_label(task) else ""
@@ -74,21 +74,21 @@ def choose_metric(wanted: str | None, task: str, labels: int) -> str:
 
 
 def reported_metric(history: Sequence[Mapping[str, Any]], task: str, labels: int) -> str:
-    """The metric that a model's training reported, see :func:`training_metric`, or the task's where it has no such."""
+    """The metric that a model's training reported, see :func:`training_metric`, or else the task's default."""
     with suppress(CompressError):
         return choose_metric(training_metric(history), task, labels)
     return choose_metric(None, task, labels)
 
 
 def positive_column(labels: Sequence[str]) -> int:
-    """Which of two labels f1 is of: the second in sorted order, GLUE's "1"."""
+    """The column of the label for which F1 is measured: of two, the second in sorted order, GLUE's "1"."""
     return labels.index(max(labels))
 
 
 def predictions(task: str, logits: npt.NDArray[np.floating], thresholds: Sequence[float] | None = None) -> Indicators:
     """The predicted labels, ``[n, labels]``: the largest logit, or in multi-label tasks each score from 0.5 on.
 
-    ``thresholds`` of a multi-label task are by label, in the place of 0.5. Scores are those by which an app decides.
+    ``thresholds`` of a multi-label task are by label, instead of 0.5. Scores are computed as the runtime computes them.
     """
     if is_multi_label(task):
         scores = probabilities(logits.astype(np.float32, copy=False), multi_label=True)
@@ -106,10 +106,10 @@ def truth(targets: npt.NDArray[np.generic], labels: int) -> Indicators:
 def score(
     metric: str, logits: npt.NDArray[np.floating], targets: npt.NDArray[np.generic], *, positive: int = 1
 ) -> float:
-    """``metric`` of ``logits`` ``[n, labels]`` as a fraction; accuracy is of the whole label set in multi-label tasks.
+    """``metric`` of ``logits`` ``[n, labels]`` as a fraction; in multi-label tasks accuracy counts whole label sets.
 
     ``targets`` are int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks: the shape tells which task it is.
-    ``positive`` is the column that f1 is of, :func:`positive_column` of the labels.
+    ``positive`` is the column of the label for F1, see :func:`positive_column`.
     """
     task = "multi_label" if targets.ndim == 2 else "single_label"
     choose_metric(metric, task, logits.shape[1])
@@ -118,9 +118,9 @@ def score(
 
 
 def text_counts(metric: str, predicted: Indicators, true: Indicators, *, positive: int = 1) -> Floats:
-    """What each text adds to the sums that ``metric`` is made of, ``[n, k]``; resampling texts is resampling rows.
+    """What each text adds to the sums that make up ``metric``, ``[n, k]``; resampling texts is resampling rows.
 
-    F1 (van Rijsbergen 1979) is of the column ``positive`` alone, macro-F1 the mean over all.
+    F1 (van Rijsbergen 1979) is measured on the column ``positive`` alone, macro-F1 is the mean over all columns.
     """
     if metric == "accuracy":
         return np.asarray((predicted == true).all(axis=1, keepdims=True), dtype=np.float64)
@@ -135,9 +135,9 @@ def text_counts(metric: str, predicted: Indicators, true: Indicators, *, positiv
 def from_counts(metric: str, sums: Floats, texts: int, drawn_from: Floats | None = None) -> Floats:
     """The metric from :func:`text_counts` that were summed over ``texts`` texts, ``[..., k]`` to ``[...]``.
 
-    A label that is never true and never predicted has F1 0. Where ``sums`` are of resamples, ``drawn_from`` are those
-    ``[k]`` over the whole sample: a resample without any text of a label has no F1 for it, and the mean is over the
-    other labels. With 0 in its place, intervals of many rare labels would lie below the value itself.
+    A label that is never true and never predicted has F1 0. Where ``sums`` are those of resamples, ``drawn_from`` are
+    the sums ``[k]`` of the whole sample: a resample without any text of a label has no F1 for it, and the mean is over
+    the other labels. With 0 in its place, intervals of many rare labels would lie below the value itself.
     """
     if metric == "accuracy":
         return np.asarray(sums[..., 0] / texts)
@@ -181,7 +181,7 @@ def measure_accuracy(metric: str, predicted: Indicators, true: Indicators, seed:
     Accuracy is a proportion and gets Wilson's score interval (Wilson 1927), which keeps its coverage near 100%, where
     a bootstrap of no mistakes has no width (Brown, Cai and DasGupta 2001). F1 and macro-F1 get the percentile
     bootstrap (Efron 1979), and Wilson's where all resamples agree: mistakes spread evenly over the labels would cost
-    F1 what they cost accuracy. ``positive`` is the column that f1 is of.
+    F1 what they cost accuracy. ``positive`` is the column of the label for F1.
     """
     counts = text_counts(metric, predicted, true, positive=positive)
     n = len(counts)
@@ -194,7 +194,7 @@ def measure_accuracy(metric: str, predicted: Indicators, true: Indicators, seed:
 
 
 def measure_quality(labels: tuple[str, ...], predicted: Indicators, true: Indicators, confidences: Floats) -> Quality:
-    """Figures of answers ``[n, labels]`` given with ``confidences`` (:func:`confidence`)."""
+    """Figures of ``predicted``, ``[n, labels]``, with its ``confidences`` from :func:`confidence`."""
     sums = text_counts("macro_f1", predicted, true).sum(axis=0)
     # One answer a text, or in multi-label tasks one a text and label.
     right = (predicted == true).all(axis=1) if confidences.ndim == 1 else predicted == true
@@ -219,7 +219,7 @@ def confidence(task: str, logits: Logits, thresholds: Sequence[float] | None = N
 
 
 def calibration_error(confidences: Floats, right: npt.NDArray[np.bool_]) -> float:
-    """The error of ``[n]`` probabilities over 15 bins of equal width (Naeini et al. 2015; Guo et al. 2017)."""
+    """The expected calibration error of ``[n]`` probabilities, in 15 bins (Naeini et al. 2015; Guo et al. 2017)."""
     bins = np.minimum((confidences * _BINS).astype(np.int64), _BINS - 1)
     gaps = np.bincount(bins, weights=confidences - right, minlength=_BINS)
     return float(np.abs(gaps).sum() / len(confidences))

@@ -1,4 +1,4 @@
-"""How often a classifier is wrong where it answers, if it answers what it is sure of (El-Yaniv and Wiener 2010)."""
+"""Selective classification: coverage and risk of a classifier that abstains (El-Yaniv and Wiener 2010)."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,18 @@ _POINTS = 50
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is answered with a score of at least ``abstain_below``, and how often that is wrong; shares of texts."""
+    """Coverage and risk where texts with a score below ``abstain_below`` are not answered; both are fractions."""
 
     abstain_below: float
-    coverage: float  # of all texts, those that are answered
+    coverage: float  # the share of all texts that is answered
     coverage_ci95: Interval
-    risk: float | None  # of those that are answered, the wrong ones; None where none is answered
+    risk: float | None  # the share of the answers that is wrong; None where no text is answered
     risk_ci95: Interval | None
     answered: int
 
 
 def measure_selection(confidences: Floats, right: npt.NDArray[np.bool_], abstain_below: float) -> Selection:
-    """Of ``[n]`` texts, answered rightly or not with such scores; the intervals are Wilson's."""
+    """Coverage and risk on ``[n]`` texts, from the score of each and whether it is ``right``; Wilson's intervals."""
     answers = confidences >= abstain_below
     answered, coverage = int(answers.sum()), float(answers.mean())
     risk = float((~right[answers]).mean()) if answered else None

@@ -1,6 +1,6 @@
 """The model card of an exported folder: what it is, how it was made and measured, its limits, how to load it.
 
-The words are in ``card.md.j2``; here is what they are about, from the manifest.
+The text is in ``card.md.j2``; this module takes the facts for it from the manifest.
 """
 
 import json
@@ -33,12 +33,12 @@ def model_card(
     model_type: str | None = None,
     truncation_side: str = "right",
 ) -> str:
-    """Markdown with Hub metadata, for the folder ``name``; ``model_type`` is that of its config, where it has one."""
+    """The card of the folder ``name``: Markdown with Hub metadata; ``model_type`` is from its config, if it has one."""
     cascade = cascade_entry(manifest)
-    # Of a cascade the history is the large model's, and what it says does not hold for both.
-    one = replace(manifest, history=()) if cascade else manifest
-    quantized = next((entry for entry in reversed(one.history) if entry["step"] == "quantize"), None)
-    precision = "int8" if quantized else _exported_precision(one)
+    # A cascade's history is that of its large model, and does not hold for both.
+    own = replace(manifest, history=()) if cascade else manifest
+    quantized = next((entry for entry in reversed(own.history) if entry["step"] == "quantize"), None)
+    precision = "int8" if quantized else _exported_precision(own)
     multi_label = is_multi_label(manifest.task)
     thresholds: dict[str, float] = (manifest.decision or {}).get("thresholds", {})
     return fill(
@@ -48,14 +48,14 @@ def model_card(
         manifest=manifest,
         inputs=inputs,
         model_type=model_type,
-        base_model=_base_model(one),
+        base_model=_base_model(own),
         cascade=cascade,
         quantized=quantized,
         precision=precision,
         int8=precision == "int8",
         static=quantized is not None and _activations(quantized) == "static",
         graph=_FILES[precision],
-        temperature=temperature_of(one),
+        temperature=temperature_of(own),
         thresholds=", ".join(f"`{label}` {least:.3g}" for label, least in thresholds.items() if least != NEVER),
         never_given=[label for label, least in thresholds.items() if least == NEVER],
         pairs=reads_pairs(manifest.task),
@@ -70,7 +70,7 @@ def model_card(
 
 
 def _exported_precision(manifest: Manifest) -> str:
-    """Of the graph: fp16 where the export says so, else fp32."""
+    """The precision of the graph: fp16 where the export says so, else fp32."""
     last: Entry = next((entry for entry in reversed(manifest.history) if entry["step"] != "calibrate"), {})
     return str(last.get("config", {}).get("precision", "fp32")) if last.get("step") == "export" else "fp32"
 
@@ -92,9 +92,9 @@ def _data_name(entry: Entry) -> str | None:
 
 
 def temperature_of(manifest: Manifest) -> float | None:
-    """By which the graph's logits are divided: the product of what quantize and calibrate fitted; None for neither.
+    """The temperature by which the graph's logits are divided, or None: the product of those that steps fitted.
 
-    Earlier versions fitted none in int8.
+    These steps are quantize, which fitted none in earlier versions, and calibrate.
     """
     fitted = [
         float(entry["metrics"]["temperature"])
@@ -105,6 +105,6 @@ def temperature_of(manifest: Manifest) -> float | None:
 
 
 def _activations(quantized: Entry) -> str:
-    """``static`` or ``dynamic``; folders of earlier versions say only how static ranges were chosen."""
+    """``static`` or ``dynamic``; the history of earlier versions says only how static ranges were chosen."""
     earlier = "static" if quantized.get("config", {}).get("calibrate") else "dynamic"
     return str(quantized.get("metrics", {}).get("activations", earlier))

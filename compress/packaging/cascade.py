@@ -1,4 +1,4 @@
-"""The folder of a cascade: two whole ONNX folders of ours inside it, and a card and a manifest that join them."""
+"""The folder of a cascade: two complete ONNX folders of ours inside it, and a card and a manifest for both."""
 
 import shutil
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from compress.templates import fill
 
 
 def copy_part(folder: Path, manifest: Manifest, into: Path) -> None:
-    """Copy a whole ONNX folder, without what its manifest does not list."""
+    """Copy the files of an ONNX folder that its manifest lists, and the manifest."""
     for name in (*manifest.names, MANIFEST):
         (into / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, into / name)
 
 
 def joined(small: Manifest, large: Manifest, decision: Mapping[str, Any]) -> Manifest:
-    """The manifest of the two together: the labels' order, and the history, are those of the large one."""
+    """The manifest of a cascade; the order of labels and the history are those of the large model."""
     return replace(
         large,
         max_length=max(small.max_length, large.max_length),
@@ -31,7 +31,7 @@ def joined(small: Manifest, large: Manifest, decision: Mapping[str, Any]) -> Man
 
 
 def cascade_card(name: str, manifest: Manifest) -> str:
-    """Markdown with Hub metadata, for the folder ``name``."""
+    """The card of the folder ``name``: Markdown with Hub metadata."""
     return fill(
         "compress.packaging",
         "cascade.md.j2",
@@ -43,5 +43,5 @@ def cascade_card(name: str, manifest: Manifest) -> str:
 
 
 def cascade_entry(manifest: Manifest) -> dict[str, Any] | None:
-    """What the history says of the step cascade, also of a single file with both models; None for all other models."""
+    """The history's entry of the step cascade, also of a single file with both models; None for all other models."""
     return next((entry for entry in manifest.history if entry["step"] == "cascade"), None)

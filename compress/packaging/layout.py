@@ -1,4 +1,4 @@
-"""An exported folder: the files around the graph, and the folder laid out for others, as one file or for a server."""
+"""Exported folders: the files around a graph, and other layouts, as a single file or for a server."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ _SIDE_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.
 
 
 def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
-    """config.json and the tokenizer's files, from a PyTorch checkpoint.
+    """Write config.json and the tokenizer's files, from a PyTorch checkpoint.
 
     The config names the family's own class even where layers differ in width: the graph holds the widths, and clients
     such as transformers.js and optimum only look up whether they know the model type. It does not name the folder that
@@ -45,7 +45,7 @@ def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def copy_side_files(parent: Path, folder: Path) -> None:
-    """The same files, from another ONNX folder; not all tokenizers have a ``vocab.txt``."""
+    """Copy config.json and the tokenizer's files from another ONNX folder; not all tokenizers have a ``vocab.txt``."""
     manifest = peek(parent)
     for name in _SIDE_FILES:
         if name != "vocab.txt" or (manifest and name in manifest.names):  # WordPiece alone has one
@@ -53,7 +53,7 @@ def copy_side_files(parent: Path, folder: Path) -> None:
 
 
 def set_decision(folder: Path, decision: Mapping[str, Any] | None) -> None:
-    """Write what calibrate chose into the folder's config.json, for clients other than ours; None: take it out."""
+    """Write what calibrate chose into the folder's config.json, for clients other than ours; None removes it."""
     path = folder / "config.json"
     config = {name: value for name, value in json.loads(path.read_bytes()).items() if name != DECISION}
     config |= {} if decision is None else {DECISION: decision}
@@ -61,7 +61,7 @@ def set_decision(folder: Path, decision: Mapping[str, Any] | None) -> None:
 
 
 def finish_onnx_folder(folder: Path, name: str, manifest: Manifest) -> Manifest:
-    """The model card under the folder's final ``name``, then the manifest, last."""
+    """Write the model card, with the folder's final ``name``, and then the manifest, last."""
     card = cascade_card(name, manifest) if manifest.is_cascade else _card(folder, name, manifest)
     (folder / "README.md").write_text(card, encoding="utf-8")
     return write_manifest(folder, manifest)
@@ -75,7 +75,7 @@ def _card(folder: Path, name: str, manifest: Manifest) -> str:
 
 
 def _truncation_side(folder: Path) -> str:
-    """By the folder's tokenizer, or what a single file says of the one inside."""
+    """The side on which the folder's tokenizer cuts texts; a single file says it of the tokenizer inside."""
     for tokenizer in folder.rglob("tokenizer.json"):
         return side_of(Tokenizer.from_file(str(tokenizer)))
     about = {entry.key: entry.value for entry in onnx.load(folder / "model.onnx").metadata_props}
@@ -83,7 +83,7 @@ def _truncation_side(folder: Path) -> str:
 
 
 def single_file(parent: Path, manifest: Manifest, folder: Path) -> Path:
-    """One ONNX file, the tokenizer inside; of a cascade, both networks.
+    """Write a single ONNX file with the tokenizer inside, and both networks of a cascade.
 
     Where calibrate chose thresholds, or a score to abstain below, the metadata's ``decision`` has them for the client;
     the graph itself always answers.
@@ -96,7 +96,7 @@ def single_file(parent: Path, manifest: Manifest, folder: Path) -> Path:
     model = with_tokenizer(network, tokenizer, manifest)
     about = {"task": manifest.task, "labels": json.dumps(manifest.labels, ensure_ascii=False)}
     limits = {"max_length": str(manifest.max_length), "truncation_side": side_of(tokenizer)}
-    left_to_the_client = manifest.decision is not None and not manifest.is_cascade  # the graph hands on itself
+    left_to_the_client = manifest.decision is not None and not manifest.is_cascade  # whose graph decides itself
     decision = {DECISION: json.dumps(manifest.decision, ensure_ascii=False)} if left_to_the_client else {}
     helper.set_model_props(model, about | limits | decision)
     graph = folder / "model.onnx"
@@ -105,10 +105,10 @@ def single_file(parent: Path, manifest: Manifest, folder: Path) -> Path:
 
 
 def tei(parent: Path, manifest: Manifest, folder: Path) -> Path:
-    """What Hugging Face's text-embeddings-inference opens with ``--model-id DIR``, in its builds for CPUs.
+    """Write a folder for Hugging Face's text-embeddings-inference (``--model-id DIR``), in its builds for CPUs.
 
-    It reads ``onnx/model.onnx`` whatever the precision, ``config.json`` for the labels, ``tokenizer.json``; and the
-    length at which texts are cut from sentence-transformers' file, without which it would be the position table's.
+    The server reads ``onnx/model.onnx`` whatever the precision, ``config.json`` for the labels, ``tokenizer.json``; and
+    from sentence-transformers' file the length at which texts are cut, else it would be the position table's.
     """
     graph = folder / FP32_GRAPH
     graph.parent.mkdir()
@@ -120,7 +120,7 @@ def tei(parent: Path, manifest: Manifest, folder: Path) -> Path:
 
 
 def triton(parent: Path, manifest: Manifest, folder: Path) -> Path:
-    """A model repository for NVIDIA's Triton, whose only model may be renamed or moved into another repository."""
+    """Write a model repository for NVIDIA's Triton; its only model may be renamed or moved to another repository."""
     model, source = folder / "classifier", graph_to_lay_out(parent)
     graph = model / "1" / "model.onnx"
     graph.parent.mkdir(parents=True)
@@ -141,7 +141,7 @@ def triton(parent: Path, manifest: Manifest, folder: Path) -> Path:
 
 
 def joined_network(parent: Path, manifest: Manifest) -> onnx.ModelProto:
-    """Both networks of a cascade in one, which must read the same token ids."""
+    """Both networks of a cascade in one graph; they must read the same token ids."""
     small, large = (read_part(parent, manifest, name) for name in (SMALL, LARGE))
     texts = [(parent / name / "tokenizer.json").read_bytes() for name in (SMALL, LARGE)]
     if texts[0] != texts[1] or small.max_length != large.max_length or small.long_texts or large.long_texts:

@@ -46,8 +46,8 @@ def fit_temperature(logits: Logits, targets: npt.NDArray[np.generic], task: str)
     low, high = np.log(1 / _HIGHEST), np.log(1 / _LOWEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        chances = np.exp(_log_chances(z * np.exp(middle), multi_label=multi_label))
-        slope = ((chances - soft) * z).sum()
+        probabilities = np.exp(_log_probabilities(z * np.exp(middle), multi_label=multi_label))
+        slope = ((probabilities - soft) * z).sum()
         low, high = (low, middle) if slope > 0 else (middle, high)
     temperature = float(np.exp(-(low + high) / 2))
     before, after = (_nll(z / divisor, right, multi_label=multi_label) for divisor in (1.0, temperature))
@@ -63,10 +63,10 @@ def fold_temperature(model: onnx.ModelProto, temperature: float) -> onnx.ModelPr
 
 def _nll(logits: Floats, right: npt.NDArray[np.bool_], *, multi_label: bool) -> float:
     if multi_label:  # the chance that a label is absent is that of the opposite logit
-        return float(-_log_chances(np.where(right, logits, -logits), multi_label=True).mean())
-    return float(-_log_chances(logits, multi_label=False)[right].mean())
+        return float(-_log_probabilities(np.where(right, logits, -logits), multi_label=True).mean())
+    return float(-_log_probabilities(logits, multi_label=False)[right].mean())
 
 
-def _log_chances(logits: Floats, *, multi_label: bool) -> Floats:
+def _log_probabilities(logits: Floats, *, multi_label: bool) -> Floats:
     """The log-probability of each label."""
     return np.asarray(log_expit(logits) if multi_label else log_softmax(logits, axis=1))

@@ -1,4 +1,4 @@
-"""A recipe: the data and the steps of a pipeline, as a YAML or TOML file that editors can check against a schema."""
+"""Recipes: the data and steps of a pipeline in a YAML or TOML file, which editors can check against a schema."""
 
 import json
 import re
@@ -25,7 +25,7 @@ _MODEL = "an earlier step's name, a folder (relative to the recipe) or a hub id"
 
 
 def _step_class(spec: StepSpec) -> type[Settings]:
-    """The step's settings, with its models and its name as settings too."""
+    """The class of a step in a recipe: the step's settings, with its models and its name as settings too."""
     fields: dict[str, Any] = {"step": (Literal[spec.name], ...)}
     for model in spec.inputs:
         fields[model.name] = (
@@ -86,18 +86,18 @@ class Recipe(Settings):
         return self
 
     def models(self) -> Iterator[tuple[str, str, str]]:
-        """Each model that a step names: the step, its setting and the model."""
+        """All models that steps name, as (step, setting, model)."""
         for name, step in self.steps.items():
             for field, models in step.named(Names.MODEL).items():
                 yield from ((name, field, model) for model in models)
 
     def earlier(self, name: str) -> list[str]:
-        """The steps before this one: those whose folders it may read, by their names."""
+        """The names of the steps before this one, whose folders it may read."""
         names = list(self.steps)
         return names[: names.index(name)]
 
     def starts_afresh(self, name: str) -> bool:
-        """Whether the step is made of a model of the hub as a rule, after which it may well be called."""
+        """Whether the step usually starts from a model of the hub, after which it may be named."""
         return self.steps[name].command == "finetune"
 
 
@@ -123,9 +123,9 @@ def json_schema() -> str:
 
 
 class _OnceEach(yaml.SafeLoader):
-    """Refuses a key that comes twice, as TOML does; YAML would take the later one and say nothing.
+    """Refuses a key that comes twice, as TOML does (YAML would silently take the later one).
 
-    Also a key that YAML does not read as text, such as ``on`` or ``100``.
+    It also refuses a key that YAML does not read as text, such as ``on`` or ``100``.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -155,7 +155,7 @@ def _parse(path: Path) -> Any:
         raise CompressError(f"{path}: cannot be read ({error}); give a recipe in YAML or TOML, in UTF-8") from None
     try:
         return tomllib.loads(text) if path.suffix == ".toml" else yaml.load(text, _OnceEach)
-    except Exception as error:  # noqa: BLE001 - for a date, number or tag that is none, PyYAML raises anything
+    except Exception as error:  # noqa: BLE001 - for a malformed date, number or tag PyYAML raises anything
         reason = "too deeply nested" if isinstance(error, RecursionError) else " ".join(str(error).split())
         raise CompressError(f"{path}: is not valid {path.suffix[1:] or 'YAML'} ({reason:.500})") from None
 
@@ -179,7 +179,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _located(settings: Settings, recipe: Path, steps: Collection[str]) -> Settings:
-    """Inputs that exist beside the recipe and folders to write, made independent of the working directory."""
+    """The settings with absolute paths for folders to write and for inputs that exist beside the recipe."""
 
     def locate(value: str, *, new: bool = False) -> str:
         path = local_path(recipe.parent / local_path(value, f"{recipe}:"), f"{recipe}:")
@@ -192,7 +192,7 @@ def _located(settings: Settings, recipe: Path, steps: Collection[str]) -> Settin
 
 
 def _refuse_misspelt(recipe: Recipe, path: Path) -> None:
-    """A misspelt step's name would be taken for a hub id, which fails only when its turn comes, hours later."""
+    """Refuse a misspelt name of a step: taken for a hub id, it would fail only when its turn comes, hours later."""
     for name, field, model in recipe.models():
         near = get_close_matches(model, recipe.earlier(name), n=1, cutoff=0.8)
         if near and not _may_be_meant(recipe, model, near[0]) and not Path(model).exists():
@@ -200,7 +200,7 @@ def _refuse_misspelt(recipe: Recipe, path: Path) -> None:
 
 
 def _may_be_meant(recipe: Recipe, model: str, near: str) -> bool:
-    """Whether a model is known by its name though that is near a step's: steps are called after what they fine-tune."""
+    """Whether a name near a step's is a model after all: steps are often named after the model they fine-tune."""
     fine_tuned = {source for name, _, source in recipe.models() if recipe.starts_afresh(name)}
     return (
         model == near
@@ -210,6 +210,6 @@ def _may_be_meant(recipe: Recipe, model: str, near: str) -> bool:
 
 
 def _with_words_added(*names: str) -> bool:
-    """Whether one of two names is the other with more before or behind, or both are equal; no slip of a finger."""
+    """Whether one of two names is the other with whole words added, or both are equal; either is no typing error."""
     shorter, longer = sorted(names, key=len)
     return re.search(rf"\b{re.escape(shorter)}\b", longer) is not None

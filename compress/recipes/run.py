@@ -1,4 +1,4 @@
-"""The recipe's loop: run the steps in order, and skip those whose folder is still what the recipe would make."""
+"""Run the steps of a recipe in order, and skip those whose folder is still what the recipe would make."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ STATE = "run.json"
 def run(
     recipe: str | Path | Recipe, out: str | Path, *, seed: int | str | None = None, overwrite: bool = False
 ) -> dict[str, StepResult]:
-    """Run every step of a recipe into ``out``; started again, redo only what changed.
+    """Run every step of a recipe into ``out``; run again, redo only what changed.
 
     A step is skipped where its folder is whole and was made with the same settings, the same inputs (by digest) and the
     same version of this package.
@@ -36,11 +36,11 @@ def run(
     Args:
         recipe: a YAML or TOML file, or a recipe in memory.
         out: the folder that gets ``data/`` and one folder a step.
-        seed: instead of the recipe's own.
+        seed: the seed to use instead of the recipe's own.
         overwrite: forget what ``out`` holds and run every step.
 
     Returns:
-        The result of each step that ran, by its name; those that were up to date are not in it.
+        The results of the steps that ran, by name; steps that were up to date are left out.
     """
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe))
     if seed is not None:
@@ -83,7 +83,7 @@ def _run(recipe: Recipe, state: "RunState") -> dict[str, StepResult]:
 
 
 def _resolved(name: str, recipe: Recipe, folder: Path) -> Step:
-    """The step with the folders of earlier steps for their names, and with the recipe's seed if it has none."""
+    """The step with the names of earlier steps replaced by their folders, and the recipe's seed if it has none."""
     step, earlier = recipe.steps[name], recipe.earlier(name)
     inherited: dict[str, Any] = {"seed": recipe.seed}
     if (getattr(step, "unlabeled", None) or getattr(step, "teacher_answers", None)) and recipe.data.text:
@@ -94,12 +94,12 @@ def _resolved(name: str, recipe: Recipe, folder: Path) -> Step:
 
 
 def _fingerprint(step: Step, data: list[str] | None) -> str:
-    """Digest of all that decides a step's result; models and files count by their content, not by their names."""
+    """The digest of all that decides a step's result; models and files count by their content, not by their names."""
     sources = step.sources()
     return _fingerprint_of(
         {
             "settings": step.model_dump(mode="json", exclude={*sources, *step.without_effect()}),
-            "inputs": {name: [digest_source(source) for source in found] for name, found in sources.items()},
+            "inputs": {name: [digest_source(path) for path in paths] for name, paths in sources.items()},
             "data": data,
             "version": __version__,
         }
@@ -107,8 +107,8 @@ def _fingerprint(step: Step, data: list[str] | None) -> str:
 
 
 def _prepare_data(config: DataConfig, state: "RunState") -> list[str]:
-    """Write the splits as used, once for all steps; returns their digests, which do not tell where they came from."""
-    sources = [digest_source(source) for found in config.sources().values() for source in found]
+    """Write the splits as used, once for all steps; return the digests of their files, wherever they came from."""
+    sources = [digest_source(path) for paths in config.sources().values() for path in paths]
     fingerprint = _fingerprint_of([config.model_dump(mode="json"), sources, __version__])
     if not state.is_fresh("data", fingerprint):
         dataset = read_dataset(config)
@@ -123,17 +123,17 @@ def _prepare_data(config: DataConfig, state: "RunState") -> list[str]:
     return [digest_source(str(file)) for file in sorted((state.folder / "data").glob("*.jsonl"))]
 
 
-def _fingerprint_of(whole: object) -> str:
-    """sha256 of anything that JSON can hold; the order of keys does not matter."""
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+def _fingerprint_of(value: object) -> str:
+    """The sha256 of a value that JSON can hold; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def digest_source(source: str) -> str:
-    """Digest of a model's, folder's or file's content; the name itself where there is no such path, as for a hub id."""
+    """The digest of a model, folder or file by its content; the name itself where there is no such path: a hub id."""
     path = local_path(source)
     try:
         if (path / MANIFEST).is_file():
-            # Of the files that it lists: the manifest itself has times in it, which always differ.
+            # The digest of the files it lists: the manifest itself has times in it, which always differ.
             return read_manifest(path).digest
         return digest_tree(path) if path.exists() else source
     except OSError as error:
@@ -142,7 +142,7 @@ def digest_source(source: str) -> str:
 
 
 class RunState:
-    """The memory of a run, ``run.json``: for each step the fingerprint of its inputs and the digest of its output."""
+    """``run.json``: the fingerprint of the inputs of each step that was run, and the digest of its output."""
 
     def __init__(self, folder: Path, *, forget: bool) -> None:
         self.folder = folder
@@ -151,31 +151,31 @@ class RunState:
             write_whole(folder / STATE, "{}\n")  # marks the folder as a run's
         try:
             remembered = parse_json((folder / STATE).read_bytes()).get("steps", {})
-            # What is forgotten is made again; by the names alone it is still known which folders are a run's own.
+            # With ``forget`` all is made again; the names still say which folders are a run's own.
             self._steps = {name: {} if forget else dict(entry) for name, entry in remembered.items()}
         except (ValueError, AttributeError, TypeError):
             say(f"{folder / STATE}: damaged, every step runs again")
 
     def is_fresh(self, name: str, fingerprint: str) -> bool:
-        """Whether the folder ``name`` is whole, unchanged, and was made from inputs with this ``fingerprint``."""
+        """Whether the folder ``name`` is complete, unchanged, and was made from inputs with this ``fingerprint``."""
         known = self._steps.get(name, {})
         return known.get("fingerprint") == fingerprint and known.get("output") == _output(self.folder / name)
 
     def clear_damaged(self, name: str) -> None:
-        """Remove the folder ``name`` if a run made it and the file that marks it as ours is lost."""
+        """Delete the folder ``name`` if a run made it and the file that marks it as ours is lost."""
         folder = self.folder / name
         if name in self._steps and folder.is_dir() and not is_ours(folder):
             shutil.rmtree(folder)
 
     def record(self, name: str, fingerprint: str) -> None:
-        """Remember the folder ``name`` as it is now; the file changes whole or not at all."""
+        """Record the folder ``name`` as it is now; the file is replaced atomically."""
         self._steps[name] = {"fingerprint": fingerprint, "output": _output(self.folder / name) or ""}
         text = json.dumps({"format_version": 1, "steps": self._steps}, indent=2) + "\n"
         write_whole(self.folder / STATE, text)
 
 
 def _output(folder: Path) -> str | None:
-    """The digest of a step's whole folder; None where it is missing, damaged or changed."""
+    """The digest of a step's whole folder; None where the folder is missing, damaged or changed."""
     try:
         return digest_source(str(folder)) if folder.is_dir() else None
     except CompressError:

@@ -1,4 +1,4 @@
-"""What is tried of all candidates, how long each is trained, and what that takes: smaller and smaller plans."""
+"""Plans of a search, the largest first: which candidates are tried, for how many epochs, and the time that takes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,63 +9,60 @@ from compress.tuning.candidates import Candidate, likeliest
 from compress.tuning.tries import Try
 
 ETA = 3
-_LONGER = 1.5  # a rung than the one before, at least
-_FEWEST = 3
-_SHARES = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1)  # of the candidates and of the full length, in smaller and smaller plans
+_LEAST_GROWTH = 1.5  # from the epochs of a rung to those of the next
+_FEWEST = 3  # candidates in a plan, but for the plans of a single student
+_SHARES = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1)  # of the candidates and of the full length, from plan to plan
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What a try takes: ``epoch_s`` an epoch of a student as large as the teacher, ``other_s`` all but training.
+    """Estimated seconds of the parts of a try."""
 
-    ``answers_s`` is what the teacher's answers take, before the first training.
-    """
-
-    epoch_s: float
-    other_s: float
-    answers_s: float = 0.0
+    epoch_s: float  # an epoch of a student as large as the teacher
+    other_s: float  # everything in a try but training
+    answers_s: float = 0.0  # the teacher's answers, before the first training
 
     def seconds(self, candidate: Candidate, epochs: float) -> float:
-        """A try of ``candidate``; frozen tables and the head cost something however few layers there are."""
+        """Seconds of a try; embeddings and head cost something however few layers there are."""
         return self.other_s + (epochs * self.epoch_s * (0.1 + 0.9 * candidate.share) if candidate.command else 0.0)
 
     @property
     def cascade_s(self) -> float:
-        """A cascade: both models answer and are timed twice, then what they make is judged as any other; a guess."""
+        """A guess at the seconds of a cascade: both models answer and are timed twice, then it is measured itself."""
         return 2 * self.other_s
 
     def learned(self, tries: Iterable[Try], candidates: Iterable[Candidate]) -> "Costs":
-        """Corrected by what the tries took."""
+        """These costs, corrected by what the tries took."""
         by_name = {candidate.title: candidate for candidate in candidates}
         done = [(by_name[each.candidate], each) for each in tries if each.candidate in by_name and not each.failed]
-        trained = [(each, found) for each, found in done if each.command and found.train_s]
-        answered = min(1.0, max((found.epochs for _, found in trained), default=0.0))  # only what students read
+        trained = [(candidate, attempt) for candidate, attempt in done if candidate.command and attempt.train_s]
+        answered = min(1.0, max((attempt.epochs for _, attempt in trained), default=0.0))  # only texts students read
         expected = answered * self.answers_s
-        expected += sum(self.seconds(each, found.epochs) - self.other_s for each, found in trained)
-        took = sum(found.train_s for _, found in trained)
-        others = [found.seconds - found.train_s for _, found in done]
+        expected += sum(self.seconds(candidate, attempt.epochs) - self.other_s for candidate, attempt in trained)
+        took = sum(attempt.train_s for _, attempt in trained)
+        others = [attempt.seconds - attempt.train_s for _, attempt in done]
         slower = took / expected if took else 1.0
         return Costs(self.epoch_s * slower, float(np.mean(others)) if others else self.other_s, self.answers_s * slower)
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """The epochs of a training: those of the ``full`` one, and of the ``least`` that tells something."""
+    """The epochs of a full training, and the fewest after which a model can be judged."""
 
     full: float
     least: float = 1
 
     def rungs(self, share: float = 1.0) -> list[float]:
-        """The epochs of each rung, up to a share of the full length: a ninth, a third, all of it."""
+        """The epochs of each rung: a ninth, a third and all of ``share`` of the full length."""
         longest, *shorter = (self._rounded(share * self.full / ETA**step) for step in (0, 1, 2))
-        found = [longest]
+        rungs = [longest]
         for epochs in shorter:
-            if epochs * _LONGER <= found[0]:
-                found.insert(0, epochs)
-        return found
+            if epochs * _LEAST_GROWTH <= rungs[0]:
+                rungs.insert(0, epochs)
+        return rungs
 
     def _rounded(self, epochs: float) -> float:
-        """Whole epochs, or a part of one in two digits: it is in the names of models."""
+        """Whole epochs, or below 1 a fraction of two digits: the number is in the names of models."""
         epochs = max(self.least, epochs)
         part = float(f"{epochs:.2g}")
         return part if part < 1 else round(epochs)
@@ -73,16 +70,16 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is tried: candidates, the epochs of each rung, the last one the full length, and how many cascades."""
+    """The candidates that a search tries, how long it trains them, and the number of cascades."""
 
-    candidates: Sequence[Candidate]
-    rungs: Sequence[float]
-    cascades: int = 0
+    candidates: Sequence[Candidate]  # the teacher itself first
+    rungs: Sequence[float]  # epochs, rising; the last is the full length
+    cascades: int = 0  # how many
 
     def seconds(self, costs: Costs, tries: Sequence[Try] = ()) -> float:
-        """About what it takes: all first looks, then two of middling cost on each rung, two variants, the cascades.
+        """About the seconds that the plan takes; what was tried of it takes nothing more.
 
-        What was tried of it takes nothing more.
+        Counted are all first looks, then on each rung two trainings of middling cost, two variants, and the cascades.
         """
         students = self.candidates[1:]
         singles = [each for each in tries if not each.is_cascade]
@@ -100,7 +97,7 @@ class Plan:
         return total + answers_s + max(0, 2 - variants) * costs.other_s + cascades * costs.cascade_s
 
     def after(self, done: "Plan", tries: Sequence[Try]) -> "Plan":
-        """What goes on from another plan, after these tries: its candidates and its first looks stay."""
+        """This plan as a continuation of ``done`` after these tries: candidates and first looks of ``done`` stay."""
         itself, *others = [*done.candidates, *(each for each in self.candidates if each not in done.candidates)]
         every = [itself, *sorted(others, key=lambda each: each.share)]
         trained = max([done.rungs[0], *(each.epochs for each in tries if each.epochs in done.rungs)])
@@ -109,10 +106,10 @@ class Plan:
 
 
 def plans(candidates: Sequence[Candidate], lengths: Lengths, cascades: int) -> list[Plan]:
-    """Smaller and smaller ones, of fewer candidates and shorter trainings together.
+    """Plans from the largest to the smallest: candidates become fewer and trainings shorter together.
 
-    The last have a single student, which is trained as long as there is time; ``cascades`` are in all others. The
-    teacher itself comes first in ``candidates``, then the others, the cheapest first.
+    The last ones have a single student, trained as long as there is time, and no cascades; all others have as many as
+    ``cascades`` says. The teacher itself comes first in ``candidates``, then the others, the cheapest first.
     """
     others = len(candidates) - 1
     counts = {share: max(min(_FEWEST, others), round(share * others)) for share in _SHARES}
@@ -122,10 +119,10 @@ def plans(candidates: Sequence[Candidate], lengths: Lengths, cascades: int) -> l
 
 
 def largest(plans: Iterable[Plan], costs: Costs, left_s: float | None, tries: Sequence[Try] = ()) -> Plan | None:
-    """The first that fits into the time left after these tries, which None does not limit; None where none fits."""
+    """The first plan that fits into the time left after these tries, or None; ``left_s`` None: there is no limit."""
     return next((each for each in plans if left_s is None or each.seconds(costs, tries) <= left_s), None)
 
 
 def smallest_plan(candidates: Sequence[Candidate], lengths: Lengths) -> Plan:
-    """The teacher itself and the likeliest of the others, trained as little as tells something."""
+    """The plan of the teacher itself and the likeliest of the others, with the shortest training."""
     return Plan(likeliest(candidates, 1), lengths.rungs(0.0))

@@ -1,6 +1,6 @@
-"""What the winner will lose on new texts, told by validation texts kept out of the search.
+"""What the winner will lose on new texts, estimated on validation texts kept out of the search.
 
-A winner among dozens looks better on the texts that it was picked by than it is. So half of the validation texts are
+A winner among dozens looks better than it is on the texts by which it was chosen. So half of the validation texts are
 held back: no checkpoint, no temperature and no model is chosen by them, and the loss is stated from them alone.
 """
 
@@ -18,7 +18,7 @@ _SEED = 0
 
 
 def divided(dataset: Dataset) -> tuple[Split, Split]:
-    """The validation texts to choose by, and those that are held back; kindred texts are on the same side.
+    """The validation texts to choose by, and those held back; near-duplicates are on the same side.
 
     The held-back part may be empty where there are too few different texts.
     """
@@ -29,10 +29,9 @@ def divided(dataset: Dataset) -> tuple[Split, Split]:
 
 @dataclass(frozen=True)
 class Promise:
-    """What a model loses against its teacher on the held-back texts.
+    """The loss of a model against its teacher on the held-back texts.
 
-    Chance comes in once more on a test of finite size: ``on_test_ci95`` is where the loss lies on ``test_texts`` other
-    texts, in 95 of 100 cases.
+    ``on_test_ci95`` is the prediction interval of the loss on ``test_texts`` other texts, in 95 of 100 cases.
     """
 
     change: Agreement
@@ -40,14 +39,14 @@ class Promise:
 
     @property
     def on_test_ci95(self) -> tuple[float, float]:
-        """The interval widened by the chance in so many other texts (a prediction interval; variances add up)."""
+        """The interval of the loss in points, widened by the chance in the test texts (the variances add up)."""
         loss = self.change.drop_points
         wider = np.sqrt(1 + self.change.texts / max(1, self.test_texts))
         low, high = (loss + wider * (bound - loss) for bound in self.change.drop_points_ci95)
         return float(low), float(high)
 
     def as_metrics(self) -> dict[str, Any]:
-        """For the manifest."""
+        """The figures for the manifest; losses in points."""
         low, high = self.change.drop_points_ci95
         return {
             "held_back_texts": self.change.texts,
@@ -67,7 +66,7 @@ class Promise:
         )
 
     def missed_words(self, max_drop: float | None) -> str:
-        """What to say where all of the interval is above the points that were allowed; else nothing."""
+        """A warning where the whole interval is above the points that were allowed, else an empty string."""
         if max_drop is None or is_within(self.change.drop_points_ci95[0], max_drop):
             return ""
         return (
@@ -82,5 +81,5 @@ class Promise:
 
 
 def _shown(points: float) -> str:
-    """To one decimal, and never -0.0."""
+    """Points to one decimal, never -0.0."""
     return f"{round(points, 1) + 0:.1f}"

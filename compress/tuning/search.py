@@ -17,43 +17,51 @@ from compress.tuning.plans import Costs, Plan
 from compress.tuning.tries import Try, figures, longest
 
 _LEFT_AFTER_A_RUNG = 0.6  # of the loss, where no candidate has been trained on two rungs yet
-_STATIC_GAIN = 1.1  # at most, of the latency
+_STATIC_GAIN = 1.1  # the most that static activations divide a latency by
 _SIZE_NOT_KNOWN = 0.0  # megabytes, which no limit is below
 
-_Fits = Callable[[Candidate, float], bool]  # whether so many epochs of it fit into the time that is left
+
+@dataclass(frozen=True)
+class Proposal:
+    """A candidate, and the epochs to train it for."""
+
+    candidate: Candidate
+    epochs: float
+
+    @property
+    def key(self) -> tuple[str, float]:
+        """The title and epochs by which a try of this proposal is found."""
+        return self.candidate.title, self.epochs
+
+
+_Condition = Callable[[Proposal], bool]
 
 
 @dataclass(frozen=True)
 class _Standing:
-    """A candidate after its longest training.
-
-    ``longer`` are the epochs of its next rung; None after the last, where it ``is_at_the_end``, and where that failed.
-    """
+    """A candidate after its longest training so far."""
 
     candidate: Candidate
     epochs: float
-    now: Figures
-    longer: float | None
+    figures: Figures
+    rank: tuple[float, ...]  # of the figures that a full training promises; the smallest is best
+    next_epochs: float | None  # of its next rung; None after the last rung, and where the next one has failed
     is_at_the_end: bool
+    may_meet_limits: bool
 
 
 def next_try(
-    wanted: Plan,
-    tries: Sequence[Try],
-    goals: Goals,
-    costs: Costs,
-    left_s: float | None,
-    is_trained: Callable[[Candidate, float], bool],
-) -> tuple[Candidate, float] | None:
+    wanted: Plan, tries: Sequence[Try], goals: Goals, costs: Costs, left_s: float | None, is_trained: _Condition
+) -> Proposal | None:
     """The candidate to try next, and for how many epochs; None where the search is over.
 
-    ``left_s`` is the time that is left, None for any; what does not fit is passed over, but for the model as it is,
-    whose int8 form is there before the search. ``is_trained`` says whether the model that a variant is made from is
-    still there; of another ask's short trainings it may be gone.
+    Candidates that do not fit into ``left_s``, the time left (None: any), are skipped, except the teacher itself, whose
+    int8 model exists already. ``is_trained`` says whether the model that a variant is made from is still on disk; an
+    earlier request may have removed it.
     """
 
-    def fits(candidate: Candidate, epochs: float) -> bool:
-        seconds = costs.other_s if is_trained(candidate, epochs) else costs.seconds(candidate, epochs)
+    def fits(proposal: Proposal) -> bool:
+        seconds = costs.other_s if is_trained(proposal) else costs.seconds(proposal.candidate, proposal.epochs)
         return left_s is None or seconds <= left_s
 
     if look := _first_look(wanted, tries, fits):
@@ -63,23 +71,23 @@ def next_try(
         return longer
     tried = {(each.candidate, each.epochs) for each in tries}
     variants = _variants_to_try(ranked, goals, is_trained)
-    return next((one for one in variants if (one[0].title, one[1]) not in tried and fits(*one)), None)
+    return next((variant for variant in variants if variant.key not in tried and fits(variant)), None)
 
 
-def _first_look(wanted: Plan, tries: Sequence[Try], fits: _Fits) -> tuple[Candidate, float] | None:
-    """The first candidate that was not looked at yet."""
+def _first_look(wanted: Plan, tries: Sequence[Try], fits: _Condition) -> Proposal | None:
+    """The first candidate of the plan without a try."""
     tried = {(each.candidate, each.epochs) for each in tries}
     looked_at = {each.candidate for each in tries if each.epochs >= wanted.rungs[0]}
     for candidate in wanted.candidates:
-        epochs = wanted.rungs[0] if candidate.command else 0
-        known = candidate.title in looked_at or (candidate.title, epochs) in tried
-        if not known and (not candidate.command or fits(candidate, epochs)):
-            return candidate, epochs
+        look = Proposal(candidate, wanted.rungs[0] if candidate.command else 0)
+        known = candidate.title in looked_at or look.key in tried
+        if not known and (not candidate.command or fits(look)):
+            return look
     return None
 
 
-def _next_rung(ranked: Sequence[_Standing], goals: Goals, fits: _Fits) -> tuple[Candidate, float] | None:
-    """The next rung of what promises most, unless that is trained to the end, or is enough as it is."""
+def _next_rung(ranked: Sequence[_Standing], goals: Goals, fits: _Condition) -> Proposal | None:
+    """The next rung of the candidate that promises most, unless it is trained to the end, or is enough as it is."""
     is_behind_the_teacher = False
     for each in ranked:
         if each.is_at_the_end:
@@ -87,65 +95,66 @@ def _next_rung(ranked: Sequence[_Standing], goals: Goals, fits: _Fits) -> tuple[
             if each.candidate.command or goals.max_drop is None:
                 return None
             is_behind_the_teacher = True
-        elif each.longer is not None:
-            if fits(each.candidate, each.longer):
-                return each.candidate, each.longer
-            if is_behind_the_teacher or _is_enough(each.now, goals):  # the next ones promise less, or are slower
+        elif each.next_epochs is not None:
+            longer = Proposal(each.candidate, each.next_epochs)
+            if fits(longer):
+                return longer
+            if is_behind_the_teacher or _is_enough(each.figures, goals):  # the next ones promise less, or are slower
                 return None
     return None
 
 
-def _variants_to_try(ranked: Sequence[_Standing], goals: Goals, is_trained: _Fits) -> list[tuple[Candidate, float]]:
-    """Those of what promises most, once that is trained to the end, or as long as it can be."""
+def _variants_to_try(ranked: Sequence[_Standing], goals: Goals, is_trained: _Condition) -> list[Proposal]:
+    """Variants of the candidate that promises most, once it is trained to the end, or as long as it can be."""
     for each in ranked:
-        variants = [(variant, each.epochs) for variant in each.candidate.variants()]
+        variants = [Proposal(variant, each.epochs) for variant in each.candidate.variants()]
         if each.is_at_the_end:
             return variants
-        if each.longer is not None and _is_enough(each.now, goals):
-            return [one for one in variants if is_trained(*one)]
+        if each.next_epochs is not None and _is_enough(each.figures, goals):
+            return list(filter(is_trained, variants))
     return []
 
 
-def _is_enough(now: Figures, goals: Goals) -> bool:
-    return goals.max_drop is not None and goals.met_by(now)
+def _is_enough(reached: Figures, goals: Goals) -> bool:
+    return goals.max_drop is not None and goals.met_by(reached)
 
 
 def _by_promise(wanted: Plan, tries: Sequence[Try], goals: Goals) -> list[_Standing]:
-    """Each candidate that has a model, most promising first.
+    """The candidates that have a model, the most promising first.
 
-    Where one may keep to the limits of latency and size those that cannot are left out: no training changes that. Of a
-    latency the lower end of its interval counts, since what is left out is never timed again.
+    Where one may keep to the limits of latency and size those that cannot are left out: no training changes that. The
+    lower end of a latency's interval counts here, since a candidate that is left out is never timed again.
     """
     made = [each for each in tries if not each.failed]
     known = dict(zip(((each.candidate, each.epochs) for each in made), figures(made), strict=True))
-    left = _left_by_rung({key: found.loss for key, found in known.items()}, wanted.rungs)
+    left = _left_by_rung({key: each.loss for key, each in known.items()}, wanted.rungs)
     last = {each.candidate: each.epochs for each in longest(made)}
     tried = {(each.candidate, each.epochs) for each in tries}
-    found = []
+    standings = []
     for candidate in wanted.candidates:
         if candidate.title not in last:
             continue
         epochs = last[candidate.title]
-        now = known[candidate.title, epochs]
+        present = known[candidate.title, epochs]
         to_come = [rung for rung in wanted.rungs if rung > epochs] if candidate.command else []
-        promised = replace(now, loss=now.loss * prod(left.get(rung, 1.0) for rung in to_come if now.loss > 0))
-        longer = next((rung for rung in to_come[:1] if (candidate.title, rung) not in tried), None)
+        remains = prod(left.get(rung, 1.0) for rung in to_come if present.loss > 0)
+        rank = goals.rank(replace(present, loss=present.loss * remains))
+        next_epochs = next((rung for rung in to_come[:1] if (candidate.title, rung) not in tried), None)
         lowest_ms = min(each.ms_ci95[0] for each in made if each.candidate == candidate.title)
-        may_keep = goals.within_limits(_at_best(candidate, replace(now, ms=lowest_ms)))
-        found.append((goals.rank(promised), _Standing(candidate, epochs, now, longer, not to_come), may_keep))
-    some_may = any(may_keep for *_, may_keep in found)
-    ranked = sorted(found, key=lambda one: one[0])
-    return [standing for _, standing, may_keep in ranked if may_keep or not some_may]
+        may_meet = goals.within_limits(_at_best(candidate, replace(present, ms=lowest_ms)))
+        standings.append(_Standing(candidate, epochs, present, rank, next_epochs, not to_come, may_meet))
+    possible = [each for each in standings if each.may_meet_limits]
+    return sorted(possible or standings, key=lambda each: each.rank)
 
 
-def _at_best(candidate: Candidate, found: Figures) -> Figures:
-    """What its variants could make of it: somewhat faster, and where words can still be cut of a size not known."""
-    megabytes = found.megabytes if candidate.cuts_words else _SIZE_NOT_KNOWN
-    return replace(found, ms=found.ms / _STATIC_GAIN, megabytes=megabytes)
+def _at_best(candidate: Candidate, present: Figures) -> Figures:
+    """The best figures of its variants: somewhat faster, and of unknown size while tokens can still be removed."""
+    megabytes = present.megabytes if candidate.cuts_vocabulary else _SIZE_NOT_KNOWN
+    return replace(present, ms=present.ms / _STATIC_GAIN, megabytes=megabytes)
 
 
 def _left_by_rung(losses: Mapping[tuple[str, float], float], rungs: Sequence[float]) -> dict[float, float]:
-    """The share of the loss that training as long as each later rung leaves, from candidates that had both."""
+    """The share of the loss that remains after each later rung, from candidates trained on it and the rung before."""
     left = {}
     for short, long in pairwise(rungs):
         names = [name for name, epochs in losses if epochs == short and (name, long) in losses]

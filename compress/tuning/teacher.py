@@ -1,4 +1,4 @@
-"""What the search stands on: the teacher, what training it takes, and the cuts of it that are worth a try."""
+"""The teacher of a search: settings of trainings, estimates of their time, and the cuts that are worth a try."""
 
 from dataclasses import replace
 from typing import Any
@@ -28,30 +28,30 @@ from compress.training.loop import PART_TOKENS, TrainedModel
 from compress.tuning.candidates import SPEEDUPS
 from compress.tuning.plans import ETA
 
-# Passes over the train split such that this many texts are read, from the students of benchmarks/distillation.py.
+# Epochs are chosen so that about this many texts are read, within these bounds; from benchmarks/distillation.py.
 _TEACHER_TEXTS, _TEACHER_EPOCHS = 120_000, (2, 12)
 _STUDENT_TEXTS, _STUDENT_EPOCHS = 180_000, (3, 20)
 _FEW_TEXTS, _MANY_TEXTS = 5_000, 50_000
-_LEAST_TEXTS = 5_000  # what a first look at a student reads, in a part of an epoch or in several
+_LEAST_TEXTS = 5_000  # read in a first look at a student, in a part of an epoch or in several
 TEACHER_BATCH = 32
-_WIDE = 768
+_WIDE = 768  # the hidden size from which on the learning rate is lower
 _TIMED_BATCHES = 3
-_TIMED_S, _TIMED_AT_MOST = 1.0, 5  # those batches are timed again for so long, and so often in all
-_CACHE_BYTES = 4e9  # of hidden states, what distill keeps by default
+_TIMED_S, _TIMED_AT_MOST = 1.0, 5  # the batches are timed again for about a second, at most five times in all
+_CACHE_BYTES = 4e9  # hidden states that distill keeps by default
 
 
 def full_epochs(data: Dataset) -> int:
-    """The length of a training to the end."""
+    """The epochs of a full training."""
     return _epochs(data, _STUDENT_TEXTS, *_STUDENT_EPOCHS)
 
 
 def least_epochs(data: Dataset, full: int) -> float:
-    """The shortest training that tells something: of many texts a part; few are read several times, if they can be."""
+    """The epochs of the shortest training worth measuring: a part of one where texts are many, several where few."""
     return min(_LEAST_TEXTS / len(data.train), max(1.0, full / ETA))
 
 
 def teacher_settings(data: Dataset) -> dict[str, Any]:
-    """Settings of finetune for a model that is no classifier yet."""
+    """The settings with which finetune trains a model that is no classifier yet."""
     return {"epochs": _epochs(data, _TEACHER_TEXTS, *_TEACHER_EPOCHS), "batch_size": TEACHER_BATCH}
 
 
@@ -62,7 +62,7 @@ def student_batch(data: Dataset) -> int:
 
 
 def student_settings(teacher: Checkpoint, data: Dataset) -> dict[str, Any]:
-    """Settings of distill and prune for every student but for the number of epochs; they go to the end."""
+    """Settings of distill and prune for every student but the epochs; no training stops early."""
     view, texts = EncoderView(teacher.model), len(data.train)
     settings: dict[str, Any] = {
         "learning_rate": 1e-4 if view.hidden_size >= _WIDE else 2e-4,
@@ -77,10 +77,10 @@ def student_settings(teacher: Checkpoint, data: Dataset) -> dict[str, Any]:
 
 
 def epoch_seconds(model: Checkpoint, data: Dataset, batch_size: int) -> float:
-    """About how long one pass over the train split takes with the whole model, from a few of its batches.
+    """About the seconds of one epoch of the whole model, from a few batches of the train split.
 
-    A GPU sets up kernels for each new shape of a batch, which can take many times as long as the batch itself. So the
-    batches are all done once before they are timed, and where they take next to no time the median of several counts.
+    A GPU sets up kernels for each new shape of a batch, which can take many times as long as the batch itself. So all
+    batches run once before they are timed, and where they are very fast the median of several timings counts.
     """
     device = torch_device(DistillConfig.model_fields["device"].default)
     model.model.to(torch.device(device))  # type: ignore[arg-type]  # its stub has the other signature
@@ -109,7 +109,7 @@ def epoch_seconds(model: Checkpoint, data: Dataset, batch_size: int) -> float:
 def cuts_of(teacher: Checkpoint, data: Dataset, threads: int, seed: int) -> dict[float, Cut]:
     """Cuts for several latencies, by their speed-up, from one importance and one latency table.
 
-    The lengths are those of the validation texts.
+    The table is for texts as long as the validation texts.
     """
     config = PruneConfig(speedup=max(SPEEDUPS), seed=seed)
     data = replace(data, test=Split([], []))
@@ -126,15 +126,15 @@ def cuts_of(teacher: Checkpoint, data: Dataset, threads: int, seed: int) -> dict
     return cuts
 
 
-def cuts_seconds(whole: Widths, epoch_s: float, texts: int, whole_ms: float) -> float:
-    """About what :func:`cuts_of` takes where an answer of the whole int8 model takes ``whole_ms``."""
+def cuts_seconds(whole: Widths, epoch_s: float, texts: int, int8_ms: float) -> float:
+    """About the seconds of :func:`cuts_of` where an answer of the whole int8 model takes ``int8_ms``."""
     importance_s = epoch_s * min(1.0, PruneConfig.model_fields["samples"].default / texts)
     models = models_to_time(len(whole.heads), max(whole.heads), max(whole.neurons))
-    return float(importance_s + expected_seconds(len(models), whole_ms))
+    return float(importance_s + expected_seconds(len(models), int8_ms))
 
 
-def words_left(teacher: Checkpoint, data: Dataset) -> int:
-    """How many tokens a smaller vocabulary would have; 0 where the tokenizer cannot lose any."""
+def vocabulary_left(teacher: Checkpoint, data: Dataset) -> int:
+    """The number of tokens that a smaller vocabulary would keep; 0 where the tokenizer cannot lose any."""
     try:
         smaller = cut_vocabulary(teacher, texts_to_read(data, PruneConfig(vocabulary=True), ()))
     except CompressError:
@@ -156,7 +156,7 @@ def _epochs(data: Dataset, texts: int, least: int, most: int) -> int:
 
 
 def _some_examples(model: Checkpoint, data: Dataset, batch_size: int) -> tuple[Examples, float]:
-    """Those of a few train texts, and how many each text has: more than one where it is read in windows."""
+    """Examples of a few train texts, and the number of examples a text: above 1 where it is read in windows."""
     count = _TIMED_BATCHES * batch_size
     step = max(1, len(data.train) // count)
     rows = range(0, len(data.train), step)[:count]

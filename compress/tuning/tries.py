@@ -1,6 +1,6 @@
-"""What was measured of the models that were tried, and which of them is best.
+"""The figures measured of each try, and the choice of the best.
 
-A loss is measured on the texts to choose by; where models are compared it is first settled by what all of them show.
+Losses are measured on the texts to choose by; before models are compared they are shrunk, see :func:`shrunk_losses`.
 """
 
 from collections.abc import Sequence
@@ -14,31 +14,31 @@ from compress.evaluation.metrics import DEVIATIONS_95
 from compress.tuning.candidates import label_of
 from compress.tuning.goals import Figures, Goals
 
-_SETTLED_AT = 5  # models
-# By how much of its disagreement a model's loss usually deviates from what the others let expect, and the tries for
-# which that counts. In simulations of 111 to 1,500 texts losses so settled are nearer to the truth than those measured,
-# also with untrained models among them.
-_OWN_SHARE, _PRIOR_TRIES = 0.3, 3
+_SHRUNK_FROM = 5  # models
+# The usual deviation of a model's loss from the regression on its disagreement, as a share of the disagreement, and
+# the number of tries that this prior counts as. In simulations with 111 to 1,500 texts shrunk losses are nearer to the
+# truth than measured ones, also with untrained models among them.
+_PRIOR_DEVIATION, _PRIOR_TRIES = 0.3, 3
 
 
 @dataclass(frozen=True)
 class Try:
-    """What was measured of one candidate after one training, on the texts to choose by.
+    """The figures of one candidate after one training, on the texts to choose by.
 
     Attributes:
-        candidate: its title.
-        epochs: of the training; 0 where there was none.
+        candidate: the candidate's title.
+        epochs: epochs of the training; 0 where there was none.
         value: the metric, as a fraction; ``value_ci95`` is its 95% interval.
         loss: points lost against the teacher, and ``loss_ci95`` the paired 95% interval.
         agreement: the share of texts that get the teacher's answer.
-        ms: median from a text to its answer, of a cascade the mean; ``ms_ci95`` is its 95% interval. Both are in
-            proportion to the teacher's int8 model, which was timed beside it.
-        megabytes: of the int8 model.
-        train_s: what the training took; ``seconds`` the whole try.
+        ms: median from a text to its answer, of a cascade the mean; ``ms_ci95`` is its 95% interval. Both are scaled
+            by the teacher's int8 model, which was timed beside it.
+        megabytes: size of the int8 model.
+        train_s: seconds of the training; ``seconds`` are those of the whole try.
         failed: why there is no model; empty where there is one.
         final: whether it would fail for the same reason again.
-        small: of a cascade the name of its small model, ``large`` of its large one, and ``max_drop`` the points that
-            both may lose together against the large one by itself.
+        small: name of a cascade's small model; ``large`` names its large one, and ``max_drop`` is the points that the
+            cascade may lose against the large one by itself.
     """
 
     candidate: str
@@ -70,37 +70,37 @@ class Try:
         return bool(self.small)
 
 
-def settled(tries: Sequence[Try]) -> list[float]:
-    """The points that each model loses, drawn towards what its disagreement with the teacher lets expect.
+def shrunk_losses(tries: Sequence[Try]) -> list[float]:
+    """The points that each model loses, shrunk towards a regression on its disagreement with the teacher.
 
     Among dozens of models the one that looks best has been lucky. Over all tries the loss is about proportional to the
-    share of other answers than the teacher's, which many texts tell; each model's own deviation counts as far as it is
-    more than chance (James and Stein 1961; Efron and Morris 1975). That deviation, too, is larger where more answers
-    differ, so a model that has learned nothing yet says little of those that are nearly as good as the teacher.
+    disagreement, the share of answers other than the teacher's, which many texts show; a model's own deviation from it
+    counts as far as it is more than chance (James and Stein 1961; Efron and Morris 1975). Deviations grow with the
+    disagreement, so a model that has learned nothing yet says little of those nearly as good as the teacher.
     """
     losses = np.array([each.loss for each in tries])
-    if len(tries) < _SETTLED_AT:
+    if len(tries) < _SHRUNK_FROM:
         return [float(loss) for loss in losses]
     disagreement = np.array([1 - each.agreement for each in tries])
     chance = np.array([((each.loss_ci95[1] - each.loss_ci95[0]) / 2 / DEVIATIONS_95) ** 2 for each in tries])
     points = (100 * disagreement) ** 2
-    weights = 1 / np.maximum(_OWN_SHARE**2 * points + chance, 1e-12)
+    weights = 1 / np.maximum(_PRIOR_DEVIATION**2 * points + chance, 1e-12)
     slope = max(0.0, float((weights * losses) @ disagreement / max(1e-12, (weights * disagreement) @ disagreement)))
     deviations, counted = losses - slope * disagreement, weights**2 * points
-    seen = float(counted @ (deviations**2 - chance) / max(1e-12, counted @ points))
+    observed = float(counted @ (deviations**2 - chance) / max(1e-12, counted @ points))
     prior = _PRIOR_TRIES / len(tries)
-    own = max(0.0, seen + prior * _OWN_SHARE**2) / (1 + prior) * points
+    own = max(0.0, observed + prior * _PRIOR_DEVIATION**2) / (1 + prior) * points
     kept = own / np.maximum(own + chance, 1e-12)
     return [float(loss) for loss in slope * disagreement + kept * deviations]
 
 
 def figures(tries: Sequence[Try]) -> list[Figures]:
-    """What each try costs: its loss :func:`settled`, its latency that of all its candidate's tries.
+    """The figures by which tries are compared: shrunk losses, and the median latency of all tries of a candidate.
 
-    A cascade mixes the answers of two others, so it tells nothing new of them, and its loss is the one measured.
+    A cascade mixes the answers of two other models, so it takes no part in the shrinking and keeps its measured loss.
     """
     singles = [each for each in tries if not each.is_cascade]
-    losses = dict(zip((each.label for each in singles), settled(singles), strict=True))
+    losses = dict(zip((each.label for each in singles), shrunk_losses(singles), strict=True))
     ms: dict[str, list[float]] = {}
     for each in tries:
         ms.setdefault(each.candidate, []).append(each.ms)
@@ -113,16 +113,15 @@ def figures(tries: Sequence[Try]) -> list[Figures]:
 def best(tries: Sequence[Try], goals: Goals) -> Try | None:
     """The try that meets the goals best, if possible one that was trained longest; None where none meets them."""
     made = [each for each in tries if not each.failed]
-    meeting = [
-        (each, goals.rank(found)) for each, found in zip(made, figures(made), strict=True) if goals.met_by(found)
-    ]
+    by_label = dict(zip((each.label for each in made), figures(made), strict=True))
+    meeting = [each for each in made if goals.met_by(by_label[each.label])]
     to_the_end = longest(made)
-    chosen = [one for one in meeting if one[0] in to_the_end] or meeting
-    return min(chosen, key=lambda one: one[1])[0] if chosen else None
+    eligible = [each for each in meeting if each in to_the_end] or meeting
+    return min(eligible, key=lambda each: goals.rank(by_label[each.label]), default=None)
 
 
 def front(tries: Sequence[Try], goals: Goals) -> list[Try]:
-    """Of each candidate's longest training, those that no other beats in all that counts, the fastest first.
+    """The Pareto front of the longest training of each candidate, the fastest first.
 
     Latency and loss count, and size where there is a goal for it.
     """
@@ -130,14 +129,14 @@ def front(tries: Sequence[Try], goals: Goals) -> list[Try]:
     def costs(each: Try) -> tuple[float, ...]:
         return (each.ms, each.loss) if goals.megabytes is None else (each.ms, each.loss, each.megabytes)
 
-    found: list[Try] = []
+    unbeaten: list[Try] = []
     for each in sorted(longest(tries), key=costs):
-        if not any(all(map(le, costs(other), costs(each))) for other in found):
-            found.append(each)
-    return found
+        if not any(all(map(le, costs(other), costs(each))) for other in unbeaten):
+            unbeaten.append(each)
+    return unbeaten
 
 
 def longest(tries: Sequence[Try]) -> list[Try]:
-    """The longest training of each candidate."""
+    """The try of each candidate that was trained longest, of those that did not fail."""
     last = {each.candidate: each for each in sorted(tries, key=lambda each: each.epochs) if not each.failed}
     return list(last.values())

@@ -24,10 +24,10 @@ Cut = dict[str, Any]
 
 def search_of(out: Path, *, layers: int = 6, speed: float = 4.0, search_s: float = 100.0) -> Any:
     """What a search says that was won by a model ``speed`` times as fast as the teacher in int8."""
-    ground = SimpleNamespace(
+    context = SimpleNamespace(
         times=SimpleNamespace(int8_ms=speed), shape=SimpleNamespace(widths=SimpleNamespace(heads=(12,) * layers))
     )
-    return SimpleNamespace(ground=ground, won={"latency_ms": 1.0, "search_s": search_s}, out=out)
+    return SimpleNamespace(context=context, won={"latency_ms": 1.0, "search_s": search_s}, out=out)
 
 
 def test_the_recipe_cuts_as_the_demo_does() -> None:

@@ -27,7 +27,7 @@ from compress.latency.table import read_timings
 from compress.machine import is_installed
 from compress.recipes.recipe import Recipe, read_recipe
 from compress.recipes.run import RunState
-from compress.tuning.memory import Memory, check_folder
+from compress.tuning.record import SearchRecord, check_folder
 from compress.tuning.tries import Try
 from tests.fuzz.mutate import mutated_bytes, mutated_value
 from tests.tiny import STORED_RUN
@@ -148,16 +148,16 @@ def _manifest(rng: random.Random, folder: Path) -> None:
 def _search(rng: random.Random, folder: Path) -> None:
     """What a search remembers, changed."""
     about = {"model": "m", "seed": 0}
-    memory = Memory(folder, about, {})
-    memory.begin()
-    memory.add(Try("cut-2x", 3, ms_ci95=(0.1, 0.2)))
+    record = SearchRecord(folder, about, {})
+    record.begin()
+    record.add(Try("cut-2x", 3, ms_ci95=(0.1, 0.2)))
     path = folder / SEARCH
     text = json.dumps(mutated_value(json.loads(path.read_bytes()), rng)).encode()
     path.write_bytes(mutated_bytes(text, rng) if rng.random() < 0.3 else text)
 
     def go_on() -> None:
         check_folder(folder, ())
-        Memory(folder, about, {"max_drop": 1}).begin()
+        SearchRecord(folder, about, {"max_drop": 1}).begin()
 
     refused_in_one_line(go_on)
 

@@ -25,9 +25,9 @@ from compress.runtime.predictor import NotFiniteError
 from compress.training.validator import DIVERGENCE
 from compress.tuning import auto, ending
 from compress.tuning.cascades import Pair
+from compress.tuning.context import SearchContext
 from compress.tuning.goals import Goals
-from compress.tuning.ground import Ground
-from compress.tuning.judge import judged
+from compress.tuning.judge import evaluate_try
 from compress.tuning.teacher import check_better_than_a_constant
 from compress.tuning.tries import Try
 from compress.workers import process
@@ -67,11 +67,11 @@ def stopped(tiny_torch: Path, few_data: Path, tmp_path_factory: pytest.TempPathF
         if len(seen) == 2:
             raise KeyboardInterrupt
         seen.append(given)
-        return judged(*given)
+        return evaluate_try(*given)
 
     out = tmp_path_factory.mktemp("auto") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(auto, "judged", stop_at_the_third)
+        patch.setattr(auto, "evaluate_try", stop_at_the_third)
         given = ["auto", str(tiny_torch), "--data", str(few_data), "--out", str(out), "--max-drop", "50"]
         assert main([*given, "--threads", "1", "--quiet"]) == 130
     return out
@@ -144,8 +144,8 @@ def test_a_cascade_is_a_try_as_any_other_with_a_recipe_and_one_that_is_refused_i
     """Two that pay by their times, which here are given: of models this small no time says which is faster."""
     given_ms = cycle([[1.0, 2.0], [2.0, 1.5]])
 
-    def judged_fast(ground: Ground, folder: Path, about: Try) -> Try:
-        return replace(judged(ground, folder, about), ms=1e-3 if about.is_cascade else 1.0)
+    def evaluate_fast(context: SearchContext, folder: Path, about: Try) -> Try:
+        return replace(evaluate_try(context, folder, about), ms=1e-3 if about.is_cascade else 1.0)
 
     def two_pairs(tries: list[Try], goals: Goals, texts: int) -> list[Pair]:
         assert (goals.max_drop, texts) == (GOALS["max_drop"], 12)  # those to choose by
@@ -156,7 +156,7 @@ def test_a_cascade_is_a_try_as_any_other_with_a_recipe_and_one_that_is_refused_i
 
     monkeypatch.setattr(joining, "_answer_ms", lambda *_: next(given_ms))
     monkeypatch.setattr(joining, "choose_hand_on", lambda *_: HandOn(0.9, 0.2, 0.95, 30, 0.5, 0.0, 0.1))
-    monkeypatch.setattr(auto, "judged", judged_fast)
+    monkeypatch.setattr(auto, "evaluate_try", evaluate_fast)
     monkeypatch.setattr("compress.tuning.auto.pairs", two_pairs)
     shutil.copytree(found, out := tmp_path / "out")
     result = compress.auto(tiny_torch, few_data, out, **GOALS)
@@ -213,13 +213,13 @@ def test_other_goals_use_what_was_tried_and_what_none_meets_is_told(
 ) -> None:
     reported: list[Path] = []
 
-    def record(models: Sequence[Path], *given: Any) -> Any:
+    def record_bench(models: Sequence[Path], *given: Any) -> Any:
         assert all(model.is_dir() for model in models)
         reported.extend(models)
         return bench(models[:1], *given)
 
     monkeypatch.setattr(ending, "_MOST_MEASURED", 6)
-    monkeypatch.setattr(ending, "bench", record)
+    monkeypatch.setattr(ending, "bench", record_bench)
     out = tmp_path / "out"
     shutil.copytree(found, out)
     before = tries_of(out)

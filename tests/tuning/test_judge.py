@@ -9,12 +9,12 @@ import pytest
 
 from compress.data import Split
 from compress.tuning import judge
-from compress.tuning.judge import Seen, judged
-from compress.tuning.memory import WholeTimes
+from compress.tuning.judge import ModelMeasurement, evaluate_try
+from compress.tuning.record import TeacherTimes
 from compress.tuning.tries import Try
 
 
-def ground_of(split: Split, labels: tuple[str, ...], metric: str, logits: np.ndarray) -> Any:
+def context_of(split: Split, labels: tuple[str, ...], metric: str, logits: np.ndarray) -> Any:
     """A search whose teacher answers ``logits``, and in int8 takes 4 ms in the median and 5 in the mean."""
     return SimpleNamespace(
         tries=Path("tries"),
@@ -24,7 +24,7 @@ def ground_of(split: Split, labels: tuple[str, ...], metric: str, logits: np.nda
         metric=metric,
         checkpoint=SimpleNamespace(labels=labels),
         data=SimpleNamespace(task="single_label"),
-        times=WholeTimes(20.0, 4.0, 5.0, 1.0),
+        times=TeacherTimes(20.0, 4.0, 5.0, 1.0),
         teacher_logits=lambda: (logits, logits[:0]),
     )
 
@@ -34,13 +34,13 @@ def test_a_cascade_is_scaled_mean_by_mean_and_others_median_by_median(
     small: str, expected_ms: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split, logits = Split(["a text", "another"], [("no",), ("yes",)]), np.eye(2, dtype=np.float32)
-    seen = {
-        "reference": Seen(logits, 8.0, (8.0, 8.0), 8.0, 1.0),
-        "model": Seen(logits, 4.0, (3.2, 4.8), 4.0, 1.0),
+    measured = {
+        "reference": ModelMeasurement(logits, 8.0, (8.0, 8.0), 8.0, 1.0),
+        "model": ModelMeasurement(logits, 4.0, (3.2, 4.8), 4.0, 1.0),
     }
-    monkeypatch.setattr(judge, "look", lambda *_, **__: seen)
-    ground = ground_of(split, ("no", "yes"), "accuracy", logits)
-    found = judged(ground, Path("model"), Try("x", 0, small=small))
+    monkeypatch.setattr(judge, "measure_models", lambda *_, **__: measured)
+    context = context_of(split, ("no", "yes"), "accuracy", logits)
+    found = evaluate_try(context, Path("model"), Try("x", 0, small=small))
     assert found.ms == expected_ms
     assert found.ms_ci95 == pytest.approx((0.8 * expected_ms, 1.2 * expected_ms))
 
@@ -53,9 +53,9 @@ def test_f1_and_its_interval_are_of_the_same_label_whatever_the_order(monkeypatc
 
     def found(labels: tuple[str, str]) -> Try:
         logits = np.eye(2, dtype=np.float32)[answers if labels[0] == "yes" else 1 - answers]
-        seen = {name: Seen(logits, 8.0, (8.0, 8.0), 8.0, 1.0) for name in ("reference", "model")}
-        monkeypatch.setattr(judge, "look", lambda *_, **__: seen)
-        return judged(ground_of(split, labels, "f1", logits), Path("model"), Try("x", 0))
+        measured = {name: ModelMeasurement(logits, 8.0, (8.0, 8.0), 8.0, 1.0) for name in ("reference", "model")}
+        monkeypatch.setattr(judge, "measure_models", lambda *_, **__: measured)
+        return evaluate_try(context_of(split, labels, "f1", logits), Path("model"), Try("x", 0))
 
     one, other = found(("yes", "no")), found(("no", "yes"))
     assert one.value == other.value == pytest.approx(2 / 3)

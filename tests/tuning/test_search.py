@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from compress.modeling.widths import Architecture, Cut, Widths
-from compress.tuning.candidates import Candidate, Whole, candidates_of, depths, likeliest
+from compress.tuning.candidates import Candidate, TeacherShape, candidates_of, depths, likeliest
 from compress.tuning.goals import Goals
 from compress.tuning.plans import Costs, Lengths, Plan, largest, plans, smallest_plan
-from compress.tuning.search import next_try
-from compress.tuning.tries import Try, best, figures, front, settled
+from compress.tuning.search import Proposal, next_try
+from compress.tuning.tries import Try, best, figures, front, shrunk_losses
 
 MINILM = Architecture("bert", 384, 32, 30522, 512, 2, 77, "gelu")
 COSTS = Costs(epoch_s=60.0, other_s=10.0)
 LENGTHS = Lengths(20)
-WITHIN_A_POINT = Goals(max_drop=1.0, latency_ms=None, megabytes=None, whole_ms=8.0)
+WITHIN_A_POINT = Goals(max_drop=1.0, latency_ms=None, megabytes=None, teacher_ms=8.0)
 
 
 def candidates() -> list[Candidate]:
     half = Cut([list(range(6))] * 6, [list(range(768))] * 6)
-    return candidates_of(Whole(MINILM, Widths.even(6, 12, 1536)), {2.0: half})
+    return candidates_of(TeacherShape(MINILM, Widths.even(6, 12, 1536)), {2.0: half})
 
 
 def tried(candidate: Candidate, epochs: float, full: float, points: float = 0.4) -> Try:
@@ -42,9 +42,9 @@ def tried(candidate: Candidate, epochs: float, full: float, points: float = 0.4)
     )
 
 
-def made_before(candidate: Candidate, _: float) -> bool:
+def made_before(proposal: Proposal) -> bool:
     """Variants are made from models that are there."""
-    return candidate.title != candidate.name
+    return proposal.candidate.title != proposal.candidate.name
 
 
 def searched(wanted: Plan, goals: Goals, budget_s: float | None = None, points: float = 0.4) -> list[Try]:
@@ -53,7 +53,7 @@ def searched(wanted: Plan, goals: Goals, budget_s: float | None = None, points: 
         left_s = None if budget_s is None else budget_s - sum(each.seconds for each in tries)
         if (chosen := next_try(wanted, tries, goals, COSTS, left_s, made_before)) is None:
             return tries
-        tries.append(tried(*chosen, wanted.rungs[-1], points))
+        tries.append(tried(chosen.candidate, chosen.epochs, wanted.rungs[-1], points))
 
 
 def test_the_winner_is_the_fastest_within_the_goal_and_trained_to_the_end() -> None:
@@ -80,11 +80,12 @@ def test_for_a_latency_the_most_accurate_is_chosen() -> None:
 
 
 def test_no_time_goes_to_what_can_never_be_small_or_fast_enough_while_something_can() -> None:
-    whole, rng, spared = Whole(MINILM, Widths.even(6, 12, 1536), words=9000, most_mb=10.0), np.random.default_rng(0), 0
+    shape = TeacherShape(MINILM, Widths.even(6, 12, 1536), vocabulary=9000, most_mb=10.0)
+    rng, spared = np.random.default_rng(0), 0
     for _ in range(60):
         latency_ms, megabytes = rng.uniform(0.1, 2.0), rng.uniform(2.0, 20.0)
         goals = Goals(float(rng.uniform(0.1, 3.0)) if rng.random() < 0.5 else None, latency_ms, megabytes, 8.0)
-        every = candidates_of(replace(whole, most_mb=megabytes), {})
+        every = candidates_of(replace(shape, most_mb=megabytes), {})
         wanted = Plan(every, [1, 3, 9])
         tries = searched(wanted, goals, budget_s=float(rng.uniform(300, 3000)), points=float(rng.uniform(0.1, 3.0)))
         looks = [each for each in tries if each.epochs <= 1 and each.candidate in {one.title for one in every}]
@@ -103,7 +104,7 @@ def test_what_was_timed_over_the_limit_is_dropped_only_where_its_interval_is_ove
     for low_ms, wanted in ((0.54, noisy), (0.56, fast)):  # static activations may make it a tenth faster
         look = replace(tried(noisy, 1, 9), ms=0.6, ms_ci95=(low_ms, 0.7), loss=0.0)
         chosen = next_try(Plan([itself, fast, noisy], [1, 9]), [*looks, look], goals, COSTS, None, made_before)
-        assert chosen == (wanted, 9)
+        assert chosen == Proposal(wanted, 9)
 
 
 def test_hours_that_are_left_are_not_for_students_behind_the_teacher_and_behind_one_that_does_not_fit() -> None:
@@ -111,10 +112,10 @@ def test_hours_that_are_left_are_not_for_students_behind_the_teacher_and_behind_
     looks = [tried(itself, 0, 9), replace(tried(small, 1, 9), loss=30.0), replace(tried(large, 1, 9), loss=20.0)]
     wanted = Plan([itself, small, large], [1, 9])
     dear_s, cheap_s = (COSTS.seconds(each, 9) for each in (large, small))
-    assert next_try(wanted, looks, WITHIN_A_POINT, COSTS, dear_s, made_before) == (large, 9)
+    assert next_try(wanted, looks, WITHIN_A_POINT, COSTS, dear_s, made_before) == Proposal(large, 9)
     chosen = next_try(wanted, looks, WITHIN_A_POINT, COSTS, (cheap_s + dear_s) / 2, made_before)
     assert chosen is not None
-    assert chosen[0].name == itself.name
+    assert chosen.candidate.name == itself.name
 
 
 def test_cascades_are_in_the_estimate_but_in_the_smallest_plan() -> None:
@@ -159,7 +160,9 @@ def test_the_smallest_plan_has_one_student_and_with_less_time_there_is_none() ->
 def test_the_fewer_are_tried_the_nearer_they_begin_to_the_teacher() -> None:
     """Cuts answer nearly as it does before any training, whole layers less so, narrower students not at all."""
     half = Cut([list(range(6))] * 6, [list(range(768))] * 6)
-    every = candidates_of(Whole(MINILM, Widths.even(6, 12, 1536)), dict.fromkeys((1.5, 2.0, 3.0, 4.5, 7.0), half))
+    every = candidates_of(
+        TeacherShape(MINILM, Widths.even(6, 12, 1536)), dict.fromkeys((1.5, 2.0, 3.0, 4.5, 7.0), half)
+    )
     for count in range(1, len(every)):
         itself, *others = likeliest(every, count)
         assert itself.name == "teacher-int8"
@@ -215,7 +218,7 @@ def test_a_look_that_was_shorter_than_the_plan_wants_is_no_obstacle() -> None:
     """As a search that is asked again with more hours finds them."""
     looks = [replace(tried(each, 0.1, 3), loss=5.0) for each in candidates()]
     chosen = next_try(Plan(candidates(), [0.15, 0.45, 1]), looks, WITHIN_A_POINT, COSTS, 0.0, lambda *_: False)
-    assert chosen is None or not chosen[0].command
+    assert chosen is None or not chosen.candidate.command
 
 
 def test_what_goes_on_from_a_plan_repeats_none_of_its_looks() -> None:
@@ -231,7 +234,7 @@ def test_what_goes_on_from_a_plan_repeats_none_of_its_looks() -> None:
     assert {each.title for each in done.candidates} <= {each.title for each in found.candidates}
     chosen = next_try(found, looks, WITHIN_A_POINT, COSTS, None, made_before)
     assert chosen is not None
-    assert chosen[0] not in done.candidates
+    assert chosen.candidate not in done.candidates
     assert done.after(done, [*looks, tried(done.candidates[-1], 0.3, 1)]) == done
 
 
@@ -240,7 +243,7 @@ def test_of_a_plan_that_is_partly_done_the_rest_is_left_and_what_was_too_dear_of
     tries: list[Try] = []
     left_s = [wanted.seconds(COSTS)]
     while (chosen := next_try(wanted, tries, WITHIN_A_POINT, COSTS, None, made_before)) is not None:
-        tries.append(tried(*chosen, 20))
+        tries.append(tried(chosen.candidate, chosen.epochs, 20))
         left_s.append(wanted.seconds(COSTS, tries))
     assert left_s == sorted(left_s, reverse=True)
     assert left_s[-1] < left_s[0] / 2
@@ -260,9 +263,14 @@ def test_a_model_that_meets_the_goal_and_cannot_be_trained_longer_gets_its_varia
     def chosen(is_there: bool) -> tuple[str, float] | None:
         left_s = 3 * COSTS.other_s
         found = next_try(
-            Plan([itself, small], [7, 20]), looks, WITHIN_A_POINT, COSTS, left_s, lambda _, n: is_there and n == 7
+            Plan([itself, small], [7, 20]),
+            looks,
+            WITHIN_A_POINT,
+            COSTS,
+            left_s,
+            lambda each: is_there and each.epochs == 7,
         )
-        return None if found is None else (found[0].title, found[1])
+        return None if found is None else found.key
 
     assert chosen(True) == (f"{small.name}-fewer-words", 7)
     assert chosen(False) is None
@@ -280,7 +288,7 @@ def test_a_failed_try_is_not_repeated_and_does_not_end_the_search() -> None:
     failed = [Try(each.title, 2, failed="no room") for each in wanted.candidates[1:4]]
     chosen = next_try(wanted, failed, WITHIN_A_POINT, COSTS, None, made_before)
     assert chosen is not None
-    assert chosen[0].title == "teacher-int8"
+    assert chosen.candidate.title == "teacher-int8"
     assert front(failed, WITHIN_A_POINT) == []
     assert best(failed, WITHIN_A_POINT) is None
 
@@ -299,7 +307,7 @@ def test_another_ask_looks_at_nothing_again_and_a_training_that_is_gone_must_fit
     tries = searched(Plan(candidates(), [2, 7, 20]), WITHIN_A_POINT)
     for shorter in ([1, 4, 12], [2, 7]):
         chosen = next_try(Plan(candidates(), shorter), tries, WITHIN_A_POINT, COSTS, None, made_before)
-        assert chosen is None or chosen[1] > shorter[0]
+        assert chosen is None or chosen.epochs > shorter[0]
     first = [tried(each, 2, 20) for each in candidates()]
     goals = replace(WITHIN_A_POINT, max_drop=None, latency_ms=0.5)  # no student needs more than its first look
     for is_there, left_s, wanted in ((True, 15.0, True), (False, 15.0, False), (False, 200.0, True)):
@@ -334,7 +342,7 @@ def test_the_luckiest_of_many_alike_is_not_taken_for_the_best() -> None:
             Try(str(number), 1, loss=loss, loss_ci95=(loss - reach, loss + reach), agreement=1 - changed, ms=1.0)
         )
     assert min(each.loss for each in tries) < -0.5
-    assert min(settled(tries)) > 0.3
+    assert min(shrunk_losses(tries)) > 0.3
 
 
 def test_cascades_keep_their_own_losses_and_change_no_others() -> None:
@@ -348,7 +356,7 @@ def test_cascades_keep_their_own_losses_and_change_no_others() -> None:
 
 @pytest.mark.parametrize("untrained", [0, 1, 3])
 @pytest.mark.parametrize("texts", [111, 1500])
-def test_settled_losses_are_nearer_to_the_truth_and_untrained_models_do_not_matter(texts: int, untrained: int) -> None:
+def test_shrunk_losses_are_nearer_to_the_truth_and_untrained_models_do_not_matter(texts: int, untrained: int) -> None:
     rng = np.random.default_rng(0)
     errors = []
     for _ in range(300):
@@ -365,9 +373,9 @@ def test_settled_losses_are_nearer_to_the_truth_and_untrained_models_do_not_matt
             interval = (loss - reach, loss + reach)
             tries.append(Try(str(number), 1, loss=loss, loss_ci95=interval, agreement=alike / texts, ms=1.0))
         true, measured = 100 * differing * net, np.array([each.loss for each in tries])
-        errors.append(((settled(tries) - true)[:good], (measured - true)[:good]))
-    of_settled, of_measured = (float(np.mean(np.concatenate(found) ** 2)) for found in zip(*errors, strict=True))
-    assert of_settled < of_measured
+        errors.append(((shrunk_losses(tries) - true)[:good], (measured - true)[:good]))
+    of_shrunk, of_measured = (float(np.mean(np.concatenate(found) ** 2)) for found in zip(*errors, strict=True))
+    assert of_shrunk < of_measured
 
 
 def test_candidates_of_deep_and_shallow_models() -> None:
@@ -381,14 +389,15 @@ def test_candidates_of_deep_and_shallow_models() -> None:
     assert shares == sorted(shares)
     no_heads = Cut([[]] * 6, [list(range(768))] * 6)  # which no recipe can name
     assert not any(
-        each.command == "prune" for each in candidates_of(Whole(MINILM, Widths.even(6, 12, 1536)), {7.0: no_heads})
+        each.command == "prune"
+        for each in candidates_of(TeacherShape(MINILM, Widths.even(6, 12, 1536)), {7.0: no_heads})
     )
 
 
 def test_models_that_would_be_too_large_get_fewer_words() -> None:
-    whole = Whole(MINILM, Widths.even(6, 12, 1536), words=9000, most_mb=10.0)
-    found = {each.title: each for each in candidates_of(whole, {})}
-    assert found["layers-2-fewer-words"].cuts_words
+    shape = TeacherShape(MINILM, Widths.even(6, 12, 1536), vocabulary=9000, most_mb=10.0)
+    found = {each.title: each for each in candidates_of(shape, {})}
+    assert found["layers-2-fewer-words"].cuts_vocabulary
     assert found["layers-2-fewer-words"].megabytes < 10
     assert "narrow-2x192" in found
     steps = found["layers-2-fewer-words"].steps("teacher", 3, {}, {})

@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerFast
 from compress.modeling.checkpoint import load_classifier
 from compress.modeling.widths import Architecture, Widths
 from compress.tuning import teacher
-from compress.tuning.candidates import Whole, candidates_of
-from compress.tuning.teacher import epoch_seconds, words_left
+from compress.tuning.candidates import TeacherShape, candidates_of
+from compress.tuning.teacher import epoch_seconds, vocabulary_left
 from tests.tiny import read
 
 
@@ -49,10 +49,10 @@ def test_what_a_new_shape_of_a_batch_costs_once_is_no_part_of_an_epoch(
 
 def test_where_the_tokenizer_cannot_lose_tokens_no_candidate_is_to_lose_any(tiny_torch: Path, tiny_data: Path) -> None:
     whole = load_classifier(str(tiny_torch))
-    shape = Whole(Architecture.of(whole.model), Widths.of(whole.model), most_mb=1e-6)
+    shape = TeacherShape(Architecture.of(whole.model), Widths.of(whole.model), most_mb=1e-6)
     words = Tokenizer(WordLevel(whole.tokenizer.get_vocab(), unk_token="[UNK]"))
     other = replace(whole, tokenizer=PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]"))
     data = read(tiny_data)
     for model, cut in ((whole, True), (other, False)):
-        found = candidates_of(replace(shape, words=words_left(model, data)), {})
-        assert {each.cuts_words for each in found} == {cut}
+        found = candidates_of(replace(shape, vocabulary=vocabulary_left(model, data)), {})
+        assert {each.cuts_vocabulary for each in found} == {cut}

@@ -1,4 +1,4 @@
-"""What a search remembers in its folder, so that it goes on after a kill and can be asked for something else."""
+"""The record that a search keeps in its folder, to go on after a kill or with other goals."""
 
 import json
 import os
@@ -18,11 +18,11 @@ from compress.modeling.widths import Cut
 from compress.new_folder import LOCK, check_place, is_ours
 from compress.tuning.tries import Try
 
-GONE = "gone"  # tries that failed, or whose folder was deleted
+GONE = "gone"  # the stage that counts the time of tries that failed, or whose folder was deleted
 
 
 def check_folder(out: Path, inputs: tuple[Path, ...]) -> None:
-    """Refuse a place that no search may have, one that cannot be written, and a ``search.json`` that is not ours."""
+    """Refuse a folder that cannot be written or is not for outputs, and a ``search.json`` that is not ours."""
     check_place(out, inputs)
     if out.exists() and not os.access(out, os.W_OK):
         raise CompressError(f"--out {out}: cannot be written; choose another place")
@@ -30,83 +30,80 @@ def check_folder(out: Path, inputs: tuple[Path, ...]) -> None:
         raise CompressError(f"--out {out}: its {SEARCH} is not that of a search, or damaged; choose another")
 
 
-def _empty(out: Path) -> None:
-    """Take away all of an earlier search but for the lock, which is held.
+def _delete_earlier_search(out: Path) -> None:
+    """Delete all of an earlier search but the lock, which is held.
 
-    Until that is done the file says of no data that the search is about them, so that none goes on in what is left.
+    First the file is written without a model and data, so that no search goes on with the rest after a kill.
     """
     write_whole(out / SEARCH, json.dumps(asdict(_State())))
     for path in out.iterdir():
         if path.is_dir() and not path.is_symlink():
-            take_away(path)
+            delete_folder(path)
         elif path.name not in (LOCK, SEARCH):
             path.unlink()
 
 
-def take_away(folder: Path) -> None:
-    """Delete it, or refuse to go on beside what is left of it."""
+def delete_folder(folder: Path) -> None:
+    """Delete a folder, or raise an error where a part of it is left."""
     remove(folder)
     if folder.exists():
         raise CompressError(f"{folder}: cannot be deleted; delete it, or choose another --out")
 
 
 @dataclass(frozen=True)
-class WholeTimes:
-    """From a text to its answer: what the teacher itself takes, and its int8 model in the median and the mean.
+class TeacherTimes:
+    """Latencies from a text to its answer, and ``try_s``, about the seconds of a try but for its training."""
 
-    ``try_s`` is about what a try takes but for its training.
-    """
-
-    teacher_ms: float
-    int8_ms: float
+    teacher_ms: float  # median, in PyTorch
+    int8_ms: float  # median, of the teacher's int8 model
     int8_mean_ms: float
     try_s: float
 
 
 @dataclass
 class Facts:
-    """What is found before the tries.
+    """What is found before the tries. The names of the fields are keys of ``search.json``.
 
     Attributes:
-        teacher: whether it was trained.
-        epoch_s: what an epoch of the whole teacher takes, by the texts in a batch.
-        words: the tokens that a smaller vocabulary would keep.
-        whole: how fast the teacher is.
-        cuts: of the teacher, by their speed-up.
-        estimated_s: what all of it was first thought to take for what is asked now.
+        teacher: whether the teacher was trained.
+        epoch_s: seconds of one epoch of the whole teacher, by batch size.
+        words: the number of tokens that a smaller vocabulary would keep.
+        whole: latencies of the teacher.
+        cuts: cuts of the teacher, by their speed-up.
+        estimated_s: the first estimate of the seconds that the search takes in all, for the goals asked for now.
     """
 
     teacher: bool = False
     epoch_s: dict[int, float] = field(default_factory=dict)
     words: int | None = None
-    whole: WholeTimes | None = None
+    whole: TeacherTimes | None = None
     cuts: dict[float, Cut] | None = None
     estimated_s: float | None = None
 
 
 @dataclass
 class _State:
-    """What ``search.json`` holds."""
+    """The content of ``search.json``."""
 
     about: dict[str, Any] = field(default_factory=dict)
     asked: dict[str, Any] = field(default_factory=dict)
-    before_s: float = 0.0  # spent until this was asked, and what of it was no try
-    no_tries_before_s: float = 0.0
+    before_s: float = 0.0  # spent before these goals were asked for
+    no_tries_before_s: float = 0.0  # of that, spent on other stages than tries
     facts: Facts = field(default_factory=Facts)
-    seconds: dict[str, float] = field(default_factory=dict)  # what finding each fact took, and what is gone
+    seconds: dict[str, float] = field(default_factory=dict)  # spent on each stage but the tries, with GONE
     tries: list[Try] = field(default_factory=list)
 
 
-class Memory:
-    """``search.json``: what the search was about, what was found before the tries, and the tries.
+class SearchRecord:
+    """``search.json``: the model and data of the search, what was found before the tries, and the tries.
 
-    Nothing is written before :meth:`begin`, so what is refused until then leaves an earlier search as it was.
+    Nothing is written before :meth:`begin`, so an error until then leaves an earlier search as it was.
     """
 
     def __init__(
         self, folder: Path, about: Mapping[str, Any], asked: Mapping[str, Any], *, forget: bool = False
     ) -> None:
-        """``about`` is what the tries depend on, ``asked`` what the user wants of them; ``forget`` begins anew.
+        """``about`` is what the tries depend on, ``asked`` the settings of the user; ``forget`` begins anew.
 
         Raises:
             CompressError: the folder is of a search over another model or other data, or its file is damaged.
@@ -124,49 +121,49 @@ class Memory:
         self.facts = self._state.facts
         if self._is_asked_anew:
             self.facts.estimated_s = None
-        self.keep_tries(lambda each: each.final or not each.failed)  # others are tried again
+        self.keep_tries(lambda attempt: attempt.final or not attempt.failed)  # the others are tried again
 
     def keep_tries(self, wanted: Callable[[Try], bool]) -> None:
-        """Before it begins, forget all others, but not that they took time."""
+        """Forget all tries but the ``wanted``, before anything is written; the time that they took still counts."""
         known = self._state.tries
-        self._lose(sum(each.seconds for each in known if not wanted(each)))
+        self._count_as_gone(sum(each.seconds for each in known if not wanted(each)))
         self.tries = self._state.tries = [each for each in known if wanted(each)]
         if self._is_asked_anew:
             self._state.before_s, self._state.no_tries_before_s = self.seconds, sum(self.seconds_of.values())
 
-    def lose(self, name: str) -> None:
-        """A fact is gone, but not that finding it took time."""
-        self._lose(self._state.seconds.pop(name, 0.0))
+    def forget_stage(self, name: str) -> None:
+        """Forget that a stage is done; the time that it took still counts."""
+        self._count_as_gone(self._state.seconds.pop(name, 0.0))
 
-    def _lose(self, seconds: float) -> None:
+    def _count_as_gone(self, seconds: float) -> None:
         if seconds:
             self._state.seconds[GONE] = self._state.seconds.get(GONE, 0.0) + seconds
 
     def begin(self) -> None:
-        """Write what is known, and all that is found from now on; what is to be forgotten goes first."""
+        """Begin to write, after deleting an earlier search that is to be forgotten."""
         if self._forget:
-            _empty(self._path.parent)
+            _delete_earlier_search(self._path.parent)
         self._begun = True
         self._write()
 
     @property
     def seconds_of(self) -> Mapping[str, float]:
-        """What finding each fact took; and what tries took that are gone, by the name ``GONE``."""
+        """Seconds of each stage but the tries; ``GONE`` counts what was forgotten."""
         return self._state.seconds
 
     @property
     def seconds(self) -> float:
-        """What all of it took, tries and what comes before them."""
+        """Seconds of the whole search: the tries and the stages before them."""
         return sum(each.seconds for each in self.tries) + sum(self.seconds_of.values())
 
     @property
     def spent_s(self) -> float:
-        """What was spent since the user asked for what is asked now."""
+        """Seconds since the user asked for the present goals."""
         return self.seconds - self._state.before_s
 
     @property
     def spent_before_tries_s(self) -> float:
-        """What of it was no try that is still there."""
+        """Seconds of :attr:`spent_s` that were not spent on the tries in the record."""
         return sum(self.seconds_of.values()) - self._state.no_tries_before_s
 
     @property
@@ -174,14 +171,14 @@ class Memory:
         """The tries that have a model."""
         return [each for each in self.tries if not each.failed]
 
-    def add(self, found: Try) -> None:
-        """Remember one more try."""
-        self.tries.append(found)
+    def add(self, attempt: Try) -> None:
+        """Add a try and write the record."""
+        self.tries.append(attempt)
         self._write()
 
     @contextmanager
-    def finding(self, name: str) -> Iterator[None]:
-        """What the body takes is counted under this name, and what it found is written down."""
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the body as the stage ``name``, then write the record with what it found."""
         watch = Stopwatch()
         yield
         self._state.seconds[name] = watch.seconds

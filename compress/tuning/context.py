@@ -1,4 +1,4 @@
-"""What all tries of a search have in common: its folder, the data divided, the teacher and the goals."""
+"""What all tries of a search share: its folder, the data, the teacher and the goals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,10 +22,10 @@ from compress.recipes.recipe import Recipe
 from compress.recipes.run import digest_source, run
 from compress.runtime.predictor import Logits
 from compress.steps.step import StepResult, check_labels
-from compress.tuning.candidates import ITSELF, Candidate, Steps, Whole
+from compress.tuning.candidates import ITSELF, Candidate, Steps, TeacherShape
 from compress.tuning.goals import Goals
-from compress.tuning.memory import Memory, WholeTimes
 from compress.tuning.promise import divided
+from compress.tuning.record import SearchRecord, TeacherTimes
 from compress.tuning.teacher import student_settings, teacher_settings
 from compress.tuning.tries import Try
 from compress.version import __version__
@@ -34,23 +34,25 @@ TEACHER = "teacher"
 
 
 @dataclass(frozen=True)
-class Ground:
-    """The folder of a search with all that its tries have in common."""
+class SearchContext:
+    """The folder of a search, and what all its tries share."""
 
     folder: Path
     model: str
     config: AutoConfig
     data: Dataset
-    choosing: Split
-    held: Split
-    start: Checkpoint  # the user's model, perhaps without a head
-    bare: bool  # whether it has none
-    memory: Memory
-    watch: CpuWatch = field(default_factory=CpuWatch)  # for other programs, while models are timed
+    choosing: Split  # validation texts to choose by
+    held: Split  # validation texts held back from all choices
+    start: Checkpoint  # the user's model, with a new head where it had none
+    bare: bool  # whether it had none
+    record: SearchRecord
+    watch: CpuWatch = field(default_factory=CpuWatch)  # looks for other programs while models are timed
 
     @classmethod
-    def of(cls, model: str, source: DataConfig, config: AutoConfig, folder: Path, *, forget: bool = False) -> "Ground":
-        """Read the data and the model; nothing is trained or written, and no earlier search forgotten.
+    def of(
+        cls, model: str, source: DataConfig, config: AutoConfig, folder: Path, *, forget: bool = False
+    ) -> "SearchContext":
+        """Read the data and the model; train nothing, write nothing, and forget no earlier search yet.
 
         Raises:
             CompressError: the model is for other data, or the folder is of another search.
@@ -64,132 +66,132 @@ class Ground:
         check_labels(start, data, model)
         about: dict[str, Any] = {"model": digest_source(model), "data": data.digest, "version": __version__}
         about |= {"seed": config.seed, "metric": config.metric, "threads": config.threads or usable_cpus()}
-        memory = Memory(folder, about, config.model_dump(mode="json"), forget=forget)
-        ground = cls(folder, model, config, data, *divided(data), start, bare, memory)
-        ground._forget_what_is_gone()
-        return ground
+        record = SearchRecord(folder, about, config.model_dump(mode="json"), forget=forget)
+        context = cls(folder, model, config, data, *divided(data), start, bare, record)
+        context._forget_deleted()
+        return context
 
-    def _forget_what_is_gone(self) -> None:
-        """What the user has deleted of an earlier search is made again, not looked for."""
+    def _forget_deleted(self) -> None:
+        """Forget the models of an earlier search that the user has deleted, so that they are made again."""
 
-        def is_there(found: Try) -> bool:
-            needed = [found.label, *filter(None, [found.small, found.large])]
-            return bool(found.failed) or all((self.tries / name).is_dir() for name in needed)
+        def is_there(attempt: Try) -> bool:
+            needed = [attempt.label, *filter(None, [attempt.small, attempt.large])]
+            return bool(attempt.failed) or all((self.tries / name).is_dir() for name in needed)
 
-        self.memory.keep_tries(is_there)
+        self.record.keep_tries(is_there)
         if self.bare and not self.teacher.is_dir():
-            self.memory.facts.teacher = False
-            self.memory.lose("teacher")
+            self.record.facts.teacher = False
+            self.record.forget_stage("teacher")
         if not ((self.tries / ITSELF).is_dir() and self.answers.is_file()):
-            self.memory.facts.whole = None
-            self.memory.lose("whole")
+            self.record.facts.whole = None
+            self.record.forget_stage("whole")
 
     def begin(self) -> None:
-        """Write from now on: what is remembered, and the data for the tries."""
-        self.memory.begin()
+        """Begin to write: the record of the search, and the data for its tries."""
+        self.record.begin()
         if not (self.folder / "data").exists():
             with new_folder(self.folder / "data") as place:
                 write_dataset(replace(self.data, validation=self.choosing), place)
 
     @property
     def threads(self) -> int:
-        """CPU threads, for training and for what is timed."""
+        """CPU threads for training and for the models that are timed."""
         return self.config.threads or usable_cpus()
 
     @property
     def tries(self) -> Path:
-        """The folder of the run that makes all models."""
+        """The folder in which the recipe's run makes all models."""
         return self.folder / "tries"
 
     @property
     def teacher(self) -> Path:
-        """The classifier to be made smaller."""
+        """The path of the classifier to be made smaller."""
         return self.tries / TEACHER if self.bare else local_path(self.model)
 
     @property
-    def _given(self) -> str:
-        """The user's model, for a recipe that is read from elsewhere."""
+    def _model_source(self) -> str:
+        """The user's model as an absolute path or a hub id, for a recipe that is read from elsewhere."""
         path = local_path(self.model)
         return str(path.resolve()) if path.exists() else self.model
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        """The teacher in memory."""
+        """The teacher, loaded."""
         return load_classifier(str(self.teacher), pairs=self.data.pairs) if self.bare else self.start
 
     @property
-    def _asked_metric(self) -> dict[str, Any]:
-        """For a training, which chooses its weights by a metric where the user names one, else as it does by itself."""
+    def _metric_setting(self) -> dict[str, Any]:
+        """The setting of a training for the metric that the user named; without one a training chooses its own."""
         return {} if self.config.metric is None else {"metric": self.config.metric}
 
     @cached_property
     def metric(self) -> str:
-        """What losses are measured in."""
+        """The metric in which losses are measured."""
         own = None if self.bare else training_metric(self.start.history)
         return choose_metric(self.config.metric or own, self.data.task, len(self.data.labels))
 
     def recipe(self, steps: Steps) -> Steps:
-        """The steps with those before them: the teacher's training, if it is trained here."""
+        """The ``steps`` with the number of threads, after the teacher's training if it is trained here."""
         if self.bare:
-            settings = teacher_settings(self.data) | self._asked_metric
-            steps = {TEACHER: {"step": "finetune", "model": self._given, **settings}} | steps
+            settings = teacher_settings(self.data) | self._metric_setting
+            steps = {TEACHER: {"step": "finetune", "model": self._model_source, **settings}} | steps
         threads = {} if self.config.threads is None else {"threads": self.config.threads}
         return {name: {**step, **threads} for name, step in steps.items()}
 
     def steps_of(self, candidate: Candidate, epochs: float) -> Steps:
         """All steps that make a candidate's int8 model; the last writes it."""
-        name = TEACHER if self.bare else self._given
-        training = student_settings(self.checkpoint, self.data) | self._asked_metric if candidate.command else {}
-        # The teacher is measured whatever it loses: a search without it could not begin.
+        teacher = TEACHER if self.bare else self._model_source
+        training = student_settings(self.checkpoint, self.data) | self._metric_setting if candidate.command else {}
+        # The teacher is measured whatever it loses in int8: a search cannot begin without its figures.
         max_drop = 100.0 if candidate.title == ITSELF else self._finer_above
         int8 = {"max_drop": max_drop, "metric": self.metric}
-        return self.recipe(candidate.steps(name, epochs, training, int8))
+        return self.recipe(candidate.steps(teacher, epochs, training, int8))
 
     @property
     def _finer_above(self) -> float:
-        """The points above which a try is quantized in a finer form: what two texts can cost, and at least one."""
+        """The loss in points above which a try is quantized more finely: what two texts can cost, at least one."""
         labels = self.checkpoint.labels
         texts = truth(self.choosing.targets(labels, self.data.task), len(labels)).sum(axis=0)
-        equal = {  # texts of which each counts as much as one can in this metric
+        counted = {  # one text changes the metric by at most 100 points divided by this
             "accuracy": float(len(self.choosing)),
             "f1": float(texts[positive_column(labels)]),
             "macro_f1": float(min(texts[texts > 0], default=0)) * len(labels) / 2,  # another label's F1 falls too
         }[self.metric]
-        return min(100.0, max(1.0, 200 / max(1.0, equal)))
+        return min(100.0, max(1.0, 200 / max(1.0, counted)))
 
     def run(self, steps: Steps) -> Mapping[str, StepResult]:
-        """Do the steps that are not done yet, on the halved data."""
-        whole = {"data": str(self.folder / "data"), "seed": self.config.seed, "steps": steps}
-        return run(Recipe.parse(whole), self.tries)
+        """Run the steps that are not done yet, on the data without the texts held back."""
+        recipe = {"data": str(self.folder / "data"), "seed": self.config.seed, "steps": steps}
+        return run(Recipe.parse(recipe), self.tries)
 
     @property
     def answers(self) -> Path:
-        """The file of the teacher's logits, written when it is looked at: those of :attr:`validation`."""
+        """The file of the teacher's logits for :attr:`validation`, written when the teacher is measured."""
         return self.folder / "teacher.npy"
 
     @property
     def validation(self) -> Split:
-        """All validation texts, those to choose by first."""
+        """All validation texts: those to choose by, then those held back."""
         return Split(self.choosing.texts + self.held.texts, self.choosing.labels + self.held.labels)
 
     def teacher_logits(self) -> tuple[Logits, Logits]:
-        """The teacher's answers to the texts to choose by, and to those that are held back."""
-        found = np.load(self.answers)
-        return found[: len(self.choosing)], found[len(self.choosing) :]
+        """The teacher's logits, ``[n, labels]``, for the texts to choose by and for those held back."""
+        logits = np.load(self.answers)
+        return logits[: len(self.choosing)], logits[len(self.choosing) :]
 
     @property
-    def times(self) -> WholeTimes:
-        """How fast the teacher is, which has been looked at."""
-        assert self.memory.facts.whole is not None
-        return self.memory.facts.whole
+    def times(self) -> TeacherTimes:
+        """The latencies of the teacher, which must have been measured."""
+        assert self.record.facts.whole is not None
+        return self.record.facts.whole
 
     def goals(self) -> Goals:
         """The goals in milliseconds and megabytes."""
-        config, whole_ms = self.config, self.times.teacher_ms
-        latency_ms = whole_ms / config.speedup if config.speedup else config.target_latency_ms
-        return Goals(config.max_drop, latency_ms, config.max_megabytes, whole_ms)
+        config, teacher_ms = self.config, self.times.teacher_ms
+        latency_ms = teacher_ms / config.speedup if config.speedup else config.target_latency_ms
+        return Goals(config.max_drop, latency_ms, config.max_megabytes, teacher_ms)
 
     @property
-    def shape(self) -> Whole:
-        """The teacher's."""
-        return Whole(Architecture.of(self.start.model), Widths.of(self.start.model))
+    def shape(self) -> TeacherShape:
+        """The architecture and widths of the teacher."""
+        return TeacherShape(Architecture.of(self.start.model), Widths.of(self.start.model))
