@@ -60,7 +60,7 @@ def keep_layers(model: nn.Module, kept: Sequence[int]) -> None:
 
 
 def spans(layers: Sequence[int], depth: int) -> list[range]:
-    """For each of the ``layers`` that stay, its number and those of the removed layers above, whose work it takes on."""
+    """For each of the ``layers`` that stay, its number and those of the removed layers above, whose work it does."""
     return [range(start, end) for start, end in zip(layers, [*layers[1:], depth], strict=True)]
 
 
