@@ -40,9 +40,9 @@ _MOST_VALIDATION_ROWS = 2_000  # more would cost training time and decide little
 def read_dataset(config: DataConfig) -> Dataset:
     """Read the splits that ``config`` names, and make those that are missing from the train rows.
 
-    A missing test split is 10% of the train rows, and so is a missing validation split, but at most 2,000 rows where
-    there is a test split. Splits that the source has are never changed; but a test split without labels measures nothing, so it
-    is left out where the train rows have labels.
+    A missing test split is 10% of the train rows, and so is a missing validation split, but at most 2,000 rows
+    where there is a test split. Splits that the source has are never changed; but a test split without labels
+    measures nothing, so it is left out where the train rows have labels.
 
     Raises:
         CompressError: the source is missing, malformed, has one class only, or has labels that train does not have.
