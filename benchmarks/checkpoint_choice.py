@@ -46,7 +46,7 @@ def train(teacher: Checkpoint, data: Dataset, config: DistillConfig) -> Logits:
         settings = config.model_copy(update={"teacher_cache": name})
         files = RunFiles(Path(name), Path(name, "unfinished"))
         with kept_logits() as kept:
-            room.distill(teacher, make_student(teacher, settings), data, settings, files)
+            room.distill([teacher], make_student(teacher, settings), data, settings, files)
     return np.stack(kept)
 
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with __all__
     from compress.runtime.classifier import Classifier as Classifier
     from compress.runtime.classifier import Prediction as Prediction
     from compress.runtime.classifier import load as load
+    from compress.steps.benchmark import bench as bench
     from compress.steps.decisions import calibrate as calibrate
     from compress.steps.decisions import cascade as cascade
     from compress.steps.decisions import check as check
-    from compress.steps.deployment import bench as bench
     from compress.steps.deployment import export as export
     from compress.steps.deployment import quantize as quantize
     from compress.steps.training import distill as distill
@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with __all__
     from compress.steps.training import prune as prune
     from compress.tuning.auto import auto as auto
 
-# From 1.29 on onnxruntime tells its maker of the models that a process opens, and keeps an identifier of the device in
-# the home folder. It decides that as it is imported, which no import above does. A user's own value stays.
+# From 1.29 on onnxruntime reports the models that a process opens to its maker, and keeps an identifier of the device
+# in the home folder. It reads this variable when it is imported, which no import above does. A user's own value stays.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _MODULES = {

@@ -4,7 +4,7 @@ import time
 
 
 class Stopwatch:
-    """Counts from its creation, on a clock that never goes back."""
+    """Measures the time since its creation, on a clock that never goes back."""
 
     def __init__(self) -> None:
         self._start_ns = time.perf_counter_ns()
@@ -19,9 +19,9 @@ class Stopwatch:
 
 
 class CudaStopwatch:
-    """Counts the GPU's own time from its creation (CUDA events), whatever the CPU does meanwhile.
+    """Measures the GPU's own time since its creation (CUDA events), whatever the CPU does meanwhile.
 
-    Reading it waits until the GPU has done all that was asked of it before.
+    Reading it waits until the GPU has done all work that was queued before.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class CudaStopwatch:
 
 
 def in_words(seconds: float) -> str:
-    """A duration as people say it: ``42 s``, ``3 min 05 s``, ``1 h 02 min``."""
+    """A duration as people write it: ``42 s``, ``3 min 05 s``, ``1 h 02 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

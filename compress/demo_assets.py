@@ -1,4 +1,4 @@
-"""The real model and the real text that the ``demo`` extra installs, by names that work wherever a source is named."""
+"""The model and the texts that the ``demo`` extra installs, by names that work wherever a source is given."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +21,7 @@ def model_source(source: str) -> str:
 def bbc_news() -> tuple[list[str], list[str]]:
     """2,225 BBC News articles and their topics: business, entertainment, politics, sports, tech."""
     texts, topics = [], []
-    # Importing the package would print and would drop what it cannot decode; its files are read as they are.
+    # The files are read directly: importing the package would print, and drop what it cannot decode.
     for path in sorted((_package(BBC_NEWS) / "bbcnews" / "data").glob("*/*.txt")):
         raw = path.read_bytes()
         try:
@@ -33,7 +33,7 @@ def bbc_news() -> tuple[list[str], list[str]]:
 
 
 def _package(name: str) -> Path:
-    # A spec, not an import: the packages import torch or print.
+    # The packages are not imported: they import torch or print.
     spec = find_spec(_PACKAGES[name])
     if spec is None or spec.origin is None:
         raise CompressError(f"{name}: is not installed; get it with pip install 'compress-bert[demo]'")

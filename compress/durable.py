@@ -1,4 +1,4 @@
-"""Files and folders that outlive a kill, a power cut and a full disk: whole under their names, or not there."""
+"""Files and folders that survive a kill, a power cut and a full disk: under its name each is whole, or absent."""
 
 import errno
 import hashlib
@@ -12,8 +12,8 @@ from typing import Any
 
 from compress.errors import CompressError
 
-# What the system says where the disk and not the program is at fault.
-_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+# The system's error numbers where the disk and not the program is at fault.
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 _SEAL = "manifest_sha256"
 _BEFORE_SEAL = f'  "{_SEAL}": "'.encode()
 
@@ -36,37 +36,37 @@ def _sync_one(path: Path) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:  # Windows opens no folder, some network and shared file systems sync none
-        if error.errno in _OF_THE_DISK:
+        if error.errno in _DISK_ERRORS:
             raise
 
 
 def put_in_place(partial: Path, final: Path) -> None:
-    """Give a file or folder that the disk holds (see :func:`sync`) its name; a file takes an older one's place."""
+    """Give a file or folder that the disk holds (see :func:`sync`) its final name; a file replaces an older one."""
     partial.replace(final)
     with suppress(OSError):  # the name is there; some systems cannot wait for a folder
         _sync_one(final.parent)
 
 
 def remove(folder: Path) -> None:
-    """Take a folder away. It loses its name first, so a kill leaves no half of it under that name."""
+    """Remove a folder. It is renamed first, so a kill leaves no half of it under its name."""
     from shutil import rmtree  # slow, and no part of loading a model
 
     away = folder.with_name(f"{folder.name}.removed")
     rmtree(away, ignore_errors=True)
     with suppress(OSError):
         folder.rename(away)
-    # Under its name too where the disk let it not be renamed; and a file that failed once more.
+    # Also under its own name, in case the rename was refused; then once more for files that failed.
     for left in (away, folder, away):
         rmtree(left, ignore_errors=True)
 
 
 def partial_of(path: Path) -> Path:
-    """What :func:`write_whole` writes before it gives it the name ``path``; a kill leaves it there."""
+    """The file that :func:`write_whole` writes and then renames to ``path``; a kill may leave it there."""
     return path.with_name(f".{path.name}.partial")
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file that changes whole or not at all; one process at a time may write it."""
+    """Write a file whole or not at all; one process at a time may write it."""
     partial = partial_of(path)
     try:
         partial.write_text(text, encoding="utf-8")
@@ -79,7 +79,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def parse_json(content: str | bytes) -> Any:
-    """What JSON holds; ValueError for what is none, and for tables in tables beyond Python's depth."""
+    """Parse JSON; ValueError where it is none, or is nested beyond Python's depth."""
     try:
         return json.loads(content)
     except RecursionError:
@@ -87,7 +87,7 @@ def parse_json(content: str | bytes) -> Any:
 
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write an object as JSON whose last entry is the sha256 of all bytes before it."""
+    """Write ``content`` as JSON whose last entry is the sha256 of all bytes before it."""
     text = json.dumps(content, indent=2, ensure_ascii=False).encode(errors="backslashreplace")  # a lone surrogate
     head = text.removesuffix(b"\n}") + b",\n" + _BEFORE_SEAL
     path.write_bytes(head + _end(head))
@@ -100,17 +100,17 @@ def read_sealed(path: Path, *, required: bool = True) -> dict[str, Any]:
         ValueError: a byte of the file was changed, or it holds no JSON object.
     """
     content = path.read_bytes()
-    found = parse_json(content)
-    if not isinstance(found, dict):
+    document = parse_json(content)
+    if not isinstance(document, dict):
         raise ValueError("no JSON object")
-    if _SEAL in found or required:
-        found.pop(_SEAL, None)
+    if _SEAL in document or required:
+        document.pop(_SEAL, None)
         head = content[: content.rfind(_BEFORE_SEAL) + len(_BEFORE_SEAL)]
         if content != head + _end(head):
             raise ValueError("changed since it was written")
-    elif re.fullmatch("[0-9a-f]{64}", str(next(reversed(found.values()), ""))):
+    elif re.fullmatch("[0-9a-f]{64}", str(next(reversed(document.values()), ""))):
         raise ValueError("its last entry is a digest under a changed name")
-    return found
+    return document
 
 
 def _end(head: bytes) -> bytes:
@@ -118,36 +118,36 @@ def _end(head: bytes) -> bytes:
 
 
 def disk_failure(error: BaseException | None) -> str | None:
-    """What the system says of the disk, where that is what ``error`` comes from; None for any other error.
+    """The system's message where ``error`` comes from a failure of the disk; None for any other error.
 
-    PyTorch raises errors of its own over the system's. Libraries in Rust (safetensors, tokenizers) tell the system's
-    number in their text alone.
+    PyTorch raises errors of its own over the system's. Libraries in Rust (safetensors, tokenizers) give the system's
+    error number only in their message.
     """
     while error is not None:
         named = re.search(r"\(os error (\d+)\)", str(error))
         number = int(named.group(1)) if named else error.errno if isinstance(error, OSError) else None
-        if number in _OF_THE_DISK:
+        if number in _DISK_ERRORS:
             return os.strerror(number)
-        of_torch = isinstance(error, RuntimeError) and not error.__suppress_context__  # it names no cause
-        error = error.__context__ if of_torch else error.__cause__
+        from_torch = isinstance(error, RuntimeError) and not error.__suppress_context__  # PyTorch names no cause
+        error = error.__context__ if from_torch else error.__cause__
     return None
 
 
 def is_full(reason: str) -> bool:
-    """Whether what :func:`disk_failure` found is mended by more room."""
+    """Whether the ``reason`` that :func:`disk_failure` gave is a full disk."""
     return reason in {os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT)}
 
 
 def _concerns(error: OSError, below: Path) -> bool:
-    """Whether a file in the folder ``below`` could not be written; one that is missing was to be read or renamed."""
+    """Whether ``error`` is about a file to be written in the folder ``below``; a missing one was to be read."""
     named = error.filename
     read = error.errno == errno.ENOENT and error.filename2 is None
     return isinstance(named, str | Path) and not read and Path(named).absolute().is_relative_to(below.absolute())
 
 
 @contextmanager
-def told_in_one_line(what: str, below: Path) -> Iterator[None]:
-    """Turn a failure of the disk, or any of the system's about files in the folder ``below``, into one line."""
+def write_errors_in_one_line(what: str, below: Path) -> Iterator[None]:
+    """Turn a failure of the disk, or any system error about files in the folder ``below``, into one line."""
     try:
         yield
     except CompressError:

@@ -1,4 +1,4 @@
-"""A model is a folder: its manifest, and the digests of what it lists."""
+"""The folder of a model: its manifest, and the digests of the files that the manifest lists."""
 
 import hashlib
 import json
@@ -15,8 +15,8 @@ from compress.manifest_entries import ENTRIES, OPTIONAL, Kind, check_entries, is
 MANIFEST = "compress.json"
 FORMAT_VERSION = 1
 SMALL, LARGE = "small", "large"  # the folders of the two models inside that of a cascade
-SEARCH, BEST = "search.json", "best"  # in the folder of a search: what it remembers, and its winner
-# What transformers opens wherever it lies beside a model, whether or not the model was saved with it.
+SEARCH, BEST = "search.json", "best"  # in the folder of a search: its record, and its winner
+# Files that transformers opens wherever they lie beside a model, whether or not the model was saved with them.
 _OPENED_BY_NAME = (
     *("config.json", "generation_config.json", "adapter_config.json"),
     *("model*.safetensors", "pytorch_model*", "*.index.json"),
@@ -36,7 +36,7 @@ class File:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What ``compress.json`` says of a model folder; ``single_file``, ``tei`` and ``triton`` are for others to run."""
+    """The content of ``compress.json``; other programs run folders of kind ``single_file``, ``tei`` and ``triton``."""
 
     kind: Kind
     task: str
@@ -46,9 +46,9 @@ class Manifest:
     history: tuple[dict[str, Any], ...]
     files: tuple[File, ...] = field(default=())
     format_version: int = FORMAT_VERSION
-    # What calibrate or cascade chose: ``thresholds`` by label, ``abstain_below`` or ``hand_on_below``, and how.
+    # The choice of calibrate or cascade: ``thresholds`` by label, ``abstain_below`` or ``hand_on_below``, and how.
     decision: dict[str, Any] | None = None
-    # Where finetune chose another way than the beginning: see :class:`compress.runtime.long_texts.LongTexts`.
+    # How long texts are read, if not only their beginning: see :class:`compress.runtime.long_texts.LongTexts`.
     long_texts: dict[str, Any] | None = None
 
     @property
@@ -69,12 +69,12 @@ class Manifest:
 
     @property
     def names(self) -> frozenset[str]:
-        """Of the files that are part of the model, the only ones that may be opened."""
+        """The names of the model's files, the only ones that may be opened."""
         return frozenset(file.name for file in self.files)
 
 
 def model_of_search(folder: Path) -> str:
-    """What to give in the place of the folder of a search: the best model in it; empty where it is none."""
+    """The best model in the folder of a search, to be given in its place; empty for any other folder."""
     return str(folder / BEST) if (folder / SEARCH).is_file() and (folder / BEST).is_dir() else ""
 
 
@@ -99,9 +99,9 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def read_part(folder: Path, whole: Manifest, name: str) -> Manifest:
-    """The manifest of the model in ``folder / name``, a part of one whose manifest, ``whole``, was read a moment ago.
+    """The manifest of the model in ``folder / name``, a part of the model whose manifest ``whole`` was just read.
 
-    That lists every file of the part too, so none is read again.
+    ``whole`` lists every file of the part too, so none is read again.
     """
     path = folder / name / MANIFEST
     part = _parse(path) if f"{name}/{MANIFEST}" in whole.names else None
@@ -120,7 +120,7 @@ def refuse_cascade(folder: Path, manifest: Manifest) -> None:
 
 
 def peek(folder: Path) -> Manifest | None:
-    """What the folder's manifest says, the files that it lists unread; None for a folder without a manifest."""
+    """The folder's manifest, without a look at the files that it lists; None for a folder without a manifest."""
     path = folder / MANIFEST
     return _parse(path) if path.is_file() else None
 
@@ -135,7 +135,7 @@ def refuse_unlisted(folder: Path, manifest: Manifest) -> None:
 
 def _parse(path: Path) -> Manifest:
     try:
-        raw = {**OPTIONAL, **read_sealed(path, required=False)}  # earlier versions sealed none
+        raw = {**OPTIONAL, **read_sealed(path, required=False)}  # earlier versions wrote no seal
         version = raw["format_version"]
         if is_whole(version, 1) and version > FORMAT_VERSION:
             raise CompressError(f"{path}: format_version {version} is newer than this package reads; upgrade compress")
@@ -152,7 +152,7 @@ def _parse(path: Path) -> Manifest:
 
 
 def refuse_outside(listing: Path, name: str) -> None:
-    """Refuse a file that ``listing`` names, relative to its own folder, where it lies outside of that."""
+    """Refuse a ``name`` in ``listing`` that leads outside the folder of ``listing``."""
     parts = PureWindowsPath(name)  # it knows the separators of all systems
     if parts.anchor or ".." in parts.parts:  # a link is no harm, wherever it leads: the digest guards the content
         raise CompressError(f"{listing}: lists {name}, which lies outside the folder; do not use it")
@@ -170,7 +170,7 @@ def _check(folder: Path, file: File) -> None:
 
 
 def _check_labels(folder: Path, manifest: Manifest) -> None:
-    """The names of the logits in ``config.json``, which other programs read, must be the manifest's."""
+    """Refuse a folder whose ``config.json``, which other programs read, has other labels than the manifest."""
     if manifest.kind not in ("torch", "onnx") or "config.json" not in manifest.names:
         return
     path = folder / "config.json"
@@ -184,9 +184,9 @@ def _check_labels(folder: Path, manifest: Manifest) -> None:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
-    """Digest every file in ``folder`` and write the manifest, last; returns it with its files.
+    """Digest every file in ``folder`` and write the manifest last; returns it with its files.
 
-    All files get the permissions that a new file has here, of which some libraries take the group's and others' away.
+    All files get the permissions of a new file: some libraries take those of group and others away.
     """
     files = tuple(
         File(path.relative_to(folder).as_posix(), path.stat().st_size, _sha256(path))
@@ -196,7 +196,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     whole = Manifest(**{**vars(manifest), "files": files})
     content = asdict(whole)
     for name in OPTIONAL:
-        if content[name] is None:  # as earlier versions wrote it
+        if content[name] is None:  # earlier versions wrote no such entry
             del content[name]
     try:
         check_entries({**OPTIONAL, **content})

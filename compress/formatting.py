@@ -1,4 +1,4 @@
-"""Numbers and names as people read them: units, signs and decimals in one place."""
+"""Numbers and names as people read them, with units, signs and decimals."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from reprlib import Repr
@@ -17,7 +17,7 @@ def milliseconds(ms: float) -> str:
 
 
 def bare_ms(ms: float) -> str:
-    """``3.21``, for a column whose head has the unit."""
+    """``3.21``, for a table's column whose head has the unit."""
     return f"{ms:.2f}" if ms < 10 else f"{ms:.1f}" if ms < 100 else f"{ms:,.0f}"
 
 
@@ -75,7 +75,7 @@ def compared(ratio: float, better: str, worse: str, even: str) -> str:
 
 
 def rate(per_s: float) -> str:
-    """``1,234``, something a second."""
+    """``1,234``, the number of something per second."""
     return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.1f}"
 
 
@@ -100,7 +100,7 @@ def ticked(names: Iterable[str]) -> str:
 
 
 def figures(metrics: Mapping[str, Any]) -> str:
-    """Those of a step's metrics that are numbers, by name: ``validation accuracy 0.9531, best step 1,120``."""
+    """The metrics of a step that are numbers, by name: ``validation accuracy 0.9531, best step 1,120``."""
     numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
     shown = {name: f"{value:,}" if isinstance(value, int) else f"{value:.4g}" for name, value in numbers.items()}
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())

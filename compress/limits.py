@@ -1,7 +1,7 @@
-"""How many CPUs and how much memory this process may use: the least of what the machine has and its container grants.
+"""How many CPUs and how much memory this process may use: the machine's, or less where its container grants less.
 
-A container's limits are those of its control groups (cgroups, Linux's manual page cgroups(7)): of every group on the
-way from the process's own to the root the least counts, in version 1 as in version 2. What cannot be read is no limit.
+A container's limits are those of its control groups (cgroups, Linux's manual page cgroups(7)): the least limit of all
+groups from the process's own to the root counts, in versions 1 and 2. What cannot be read is no limit.
 """
 
 import os
@@ -11,14 +11,14 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 _NO_LIMIT = "max"
-_CONTROLLERS = {"cpu", "memory", ""}  # whose files are read; all of version 2 are in one tree
+_CONTROLLERS = {"cpu", "memory", ""}  # controllers whose files are read; version 2 has one tree, named ""
 
 
 class Limits(NamedTuple):
-    """What was found.
+    """The limits of a process.
 
     Attributes:
-        affinity_cpus: the CPUs that the system may run this process on.
+        affinity_cpus: number of CPUs that the system may run the process on.
         quota_cpus: CPU time that the container grants, in CPUs: 0.5 is half the time of one; None without a quota.
         machine_bytes: the machine's memory; None where the system does not tell it.
         limit_bytes: the memory that the container grants; None where that is no less than the machine's.
@@ -31,20 +31,20 @@ class Limits(NamedTuple):
 
     @property
     def cpus(self) -> int:
-        """Threads that are worth starting: whole CPUs, at least 1.
+        """Number of threads worth starting: whole CPUs, at least 1.
 
-        Of 1.5 CPUs that is 1: two threads would use the quota up before the period ends, and then both wait.
+        For 1.5 CPUs it is 1: two threads would use the quota up before the period ends, and then both wait.
         """
         return max(1, min(self.affinity_cpus, int(self.quota_cpus or self.affinity_cpus)))
 
     @property
     def memory_bytes(self) -> int | None:
-        """The least of machine and container; None where neither is known."""
+        """The memory that the process may use; None where it is unknown."""
         return self.limit_bytes or self.machine_bytes
 
 
 def find_limits(root: Path = Path("/")) -> Limits:
-    """Those of this process; ``root`` is where the system's files lie."""
+    """The limits of this process; ``root`` is the root of the system's files."""
     machine_bytes = _machine_bytes()
     groups = list(_groups(root))
     quotas = [quota for group in groups if (quota := _quota_cpus(group)) is not None]
@@ -61,7 +61,7 @@ def cpu_numbers() -> list[int]:
 
 
 def resident_bytes() -> int:
-    """What this process holds in memory now; 0 where Linux's files are not."""
+    """The resident memory of this process, in bytes; 0 where it cannot be read (not on Linux)."""
     try:
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -76,12 +76,12 @@ def _machine_bytes() -> int | None:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """The folders of this process's groups and of all above them that can be seen from here."""
+    """The folders of this process's groups and of all groups above them that are visible here."""
     own = dict(_own_paths(root))
     for mounted, point, controllers in _mounts(root):
         for path in {own[name] for name in controllers if name in own}:
             inside = PurePosixPath(path)
-            # A container sees its own part of the tree, and may still be told where that lies in the whole.
+            # A container sees its own part of the tree, but the path may be that in the whole tree.
             below = inside.relative_to(mounted) if inside.is_relative_to(mounted) else PurePosixPath()
             group = point if ".." in below.parts else point / below
             yield group
@@ -91,8 +91,8 @@ def _groups(root: Path) -> Iterator[Path]:
 def _own_paths(root: Path) -> Iterator[tuple[str, str]]:
     """This process's group for each controller of version 1, and for version 2 by the empty name."""
     for line in _lines(root / "proc/self/cgroup"):
-        _, _, told = line.partition(":")
-        controllers, colon, path = told.partition(":")
+        _, _, rest = line.partition(":")
+        controllers, colon, path = rest.partition(":")
         if colon:
             yield from ((name, path) for name in controllers.split(","))
 
@@ -110,20 +110,20 @@ def _mounts(root: Path) -> Iterator[tuple[str, Path, set[str]]]:
 
 
 def _quota_cpus(group: Path) -> float | None:
-    """CPU time in CPUs: of a period, the part in which the group may run."""
-    told = _words(group / "cpu.max") or _words(group / "cpu.cfs_quota_us") + _words(group / "cpu.cfs_period_us")
-    if len(told) != 2 or told[0] in (_NO_LIMIT, "-1"):
+    """The CPU time that a group may use, in CPUs: its quota in a period, over the period."""
+    words = _words(group / "cpu.max") or _words(group / "cpu.cfs_quota_us") + _words(group / "cpu.cfs_period_us")
+    if len(words) != 2 or words[0] in (_NO_LIMIT, "-1"):
         return None
     with suppress(ValueError, ZeroDivisionError):
-        quota_us, period_us = map(int, told)
+        quota_us, period_us = map(int, words)
         return quota_us / period_us
     return None
 
 
 def _limit_bytes(group: Path) -> int | None:
-    told = _words(group / "memory.max") or _words(group / "memory.limit_in_bytes")
+    words = _words(group / "memory.max") or _words(group / "memory.limit_in_bytes")
     with suppress(ValueError):
-        return None if told in ([], [_NO_LIMIT]) else int(told[0])
+        return None if words in ([], [_NO_LIMIT]) else int(words[0])
     return None
 
 
@@ -132,7 +132,7 @@ def _words(path: Path) -> list[str]:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of one of the system's files, odd names in them too; none where it is not there or may not be read."""
+    """The lines of a system file, whatever bytes are in names; none where it is missing or may not be read."""
     with suppress(OSError):
         return path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     return []

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from compress.progress import say_before_work
 
-# What the system says where the file system, and not another process, is why there is no lock.
+# The system's error numbers where the file system, and not another process, is the reason for no lock.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
@@ -20,7 +20,7 @@ class LockedError(Exception):
 
 @contextmanager
 def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the lock file ``path``; where the file system has no locks this is said once, and nothing is held.
+    """Hold the lock file ``path``; a file system without locks is reported once, and then nothing is held.
 
     Raises:
         LockedError: another process holds it, unless ``wait``.

@@ -1,4 +1,4 @@
-"""What this process may use: CPUs, threads, devices, and where it may keep things."""
+"""What this process may use: CPUs, threads, devices and a cache folder; and what machine it runs on."""
 
 import os
 import platform
@@ -22,7 +22,7 @@ _KERNEL_FLAGS = (
 )
 _REPORTED_PACKAGES = ("numpy", "onnxruntime", "torch", "transformers")
 _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "asimddp", "i8mm")
-# What each extra of the package installs, by the names under which it is imported.
+# The packages that each extra installs, by the names under which they are imported.
 EXTRAS = {
     "train": (
         *("torch", "transformers", "accelerate", "datasets", "safetensors", "onnx", "pydantic"),
@@ -49,7 +49,7 @@ def is_main_process() -> bool:
 
 
 def _launched(torchrun: str, mpi: str, default: int) -> int:
-    """What the launcher says of this process: torchrun's name for it, or that of an MPI, which accelerate may use."""
+    """The launcher's value for this process: from torchrun's variable, or that of an MPI, which accelerate may use."""
     names = (torchrun, f"PMI_{mpi}", f"OMPI_COMM_WORLD_{mpi}", f"MV2_COMM_WORLD_{mpi}")
     return next((int(os.environ[name]) for name in names if name in os.environ), default)
 
@@ -69,10 +69,10 @@ def torch_device(wanted: str) -> str:
 
 @contextmanager
 def torch_threads(threads: int | None) -> Iterator[None]:
-    """Have PyTorch use so many CPU threads (default: this process's share of the CPUs), and spin only briefly.
+    """Have PyTorch use ``threads`` CPU threads (default: this process's share of the CPUs), and spin only briefly.
 
-    After the body it uses as many as before: the process may be an app that calls a step and has chosen its own. The
-    number is the whole process's: of two bodies at once in two threads, the last to end decides what is left.
+    After the body it uses as many as before: the process may be an app that calls a step and has chosen its own number.
+    The number is the whole process's: of two bodies at once in two threads, the last to end decides what is left.
 
     OpenMP's threads spin while they wait for each other, and on a CPU that another process uses too they take the time
     of the thread that they wait for. Two trainings side by side were measured at 0.61 s a step with the library's own
@@ -106,18 +106,18 @@ def cpu_flags() -> frozenset[str]:
 
 
 def int8_flags(flags: Iterable[str]) -> list[str]:
-    """Those of a CPU's ``flags`` that make int8 products fast."""
+    """The ``flags`` of a CPU that make int8 products fast."""
     return sorted(set(flags).intersection(_INT8_FLAGS))
 
 
 def cpu_field(names: str) -> str:
-    """A field of the first CPU as the kernel tells it; ``names`` are alternatives, Arm and x86 differ."""
+    """A field of the first CPU in /proc/cpuinfo; ``names`` are alternatives, as Arm and x86 differ."""
     try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return ""
-    found = re.search(rf"^(?:{names})\s*:(.*)$", told, re.MULTILINE)
-    return found.group(1).strip() if found else ""
+    field = re.search(rf"^(?:{names})\s*:(.*)$", cpuinfo, re.MULTILINE)
+    return field.group(1).strip() if field else ""
 
 
 def cpu_name() -> str:
@@ -126,15 +126,15 @@ def cpu_name() -> str:
 
 
 def gpu_name() -> str | None:
-    """The first NVIDIA GPU, by its driver's tool so that torch need not be imported; None without one."""
+    """The name of the first NVIDIA GPU, from its driver's tool, which needs no torch; None without a GPU."""
     import subprocess  # slow, and no part of loading a model
 
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip().partition("\n")[0] or None
+    return answer.stdout.strip().partition("\n")[0] or None
 
 
 def describe_machine(threads: list[int]) -> dict[str, Any]:
@@ -164,9 +164,9 @@ def lacking(extra: str) -> list[str]:
 
 
 def is_installed(package: str) -> bool:
-    """Whether it can be imported; a folder of that name in the working folder, such as a model's ``onnx/``, is none."""
-    found = find_spec(package)
-    return found is not None and found.origin is not None
+    """Whether ``package`` can be imported; a plain folder of that name, such as a model's ``onnx/``, does not count."""
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 @cache  # a recipe's every step asks again, and it takes 5 ms a package

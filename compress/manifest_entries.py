@@ -1,4 +1,4 @@
-"""What each entry of a manifest may be: values that no step writes are refused before anything is done with them."""
+"""The values that each entry of a manifest may have; others, which no step writes, are refused before any use."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
@@ -12,7 +12,7 @@ Pooling = Literal["mean", "max", "first"]
 OPTIONAL: Mapping[str, None] = {"decision": None, "long_texts": None}
 NEVER = 2  # a threshold that no score reaches
 _LEAST_SCORES = ("abstain_below", "hand_on_below")
-# Tokens that a text is cut to: fewer have no room for its own beside the special ones, more are no number for Rust.
+# Bounds of max_length: fewer tokens leave no room beside the special ones, a larger number overflows in Rust.
 _SHORTEST, _LONGEST = 4, 2**31 - 1
 
 
@@ -26,12 +26,12 @@ def check_entries(raw: Mapping[str, Any]) -> None:
 
 
 def is_whole(value: object, least: int) -> bool:
-    """Whether this is a whole number of at least ``least``."""
+    """Whether ``value`` is an integer of at least ``least``."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _text(value: object) -> bool:
-    """Whether this is a text that can be printed and written to a file."""
+    """Whether ``value`` is a text that can be printed and written to a file."""
     return isinstance(value, str) and not any("\ud800" <= mark <= "\udfff" for mark in value)
 
 
@@ -86,7 +86,7 @@ def _list_of(fits: Callable[[object], bool]) -> Callable[[object], bool]:
 
 
 _texts = _list_of(_text)
-# Each entry of a manifest: whether a value fits, and what is wanted, in words.
+# For each entry of a manifest: the check of a value, and the allowed values in words.
 ENTRIES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "kind": (get_args(Kind).__contains__, f"one of {', '.join(get_args(Kind))}"),
     "task": (TASKS.__contains__, f"one of {', '.join(TASKS)}"),

@@ -1,9 +1,9 @@
-"""How a folder comes to exist whole or not at all, or grows from run to run, and one process at a time writes it.
+"""Folders that are written whole or not at all, or grow from run to run, by one process at a time.
 
-Beside ``out`` lie, while it is made: ``.out.lock``, which the kernel frees when its process ends, however it ends and
-in whatever container; ``.out.partial``, the new folder; ``.out.old``, the old one for the moment of a replacement; and
-``.out.unfinished`` with a training's checkpoints, which stays until ``out`` is there. No ending has a dot of its own:
-what lies beside ``m`` would else have the name of what lies beside ``m.old``, under another lock.
+While ``out`` is made, these lie beside it: ``.out.lock``, which the kernel frees when its process ends, however it ends
+and in whatever container; ``.out.partial``, the new folder; ``.out.old``, the old one for the moment of a replacement;
+and ``.out.unfinished`` with a training's checkpoints, which stays until ``out`` is there. No ending has a dot of its
+own, or a file beside ``m`` could have the name of one beside ``m.old``, under another lock.
 """
 
 import json
@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from compress.durable import partial_of, put_in_place, remove, sync, told_in_one_line
+from compress.durable import partial_of, put_in_place, remove, sync, write_errors_in_one_line
 from compress.errors import CompressError
 from compress.folder import MANIFEST, SEARCH
 from compress.locks import LockedError, locked
 from compress.replacement import between_renames, set_aside
 
-# What tells our folders from others: a file, and keys that it must have, for the names are common.
+# Our folders are recognized by a file and keys that it must have, as the files' names are common.
 OUR_MARKS = {
     MANIFEST: {"format_version", "files"},
     "dataset.json": {"task", "rows"},
@@ -43,9 +43,9 @@ def check_place(out: Path, inputs: tuple[Path, ...] = ()) -> None:
 
 
 def check_outside(out: Path, models: Iterable[Path]) -> None:
-    """Refuse to let a run or a search grow inside a plain model's folder, whose every file counts as the model's.
+    """Refuse to let a run or a search grow inside a plain model's folder, where every file counts as the model's.
 
-    Whatever it wrote there would make another model of its own input, and nothing that it did would stand.
+    Whatever it wrote there would change its own input, and so invalidate all that it did.
     """
     for model in models:
         if out.resolve().is_relative_to(model.resolve()) and model.is_dir() and not (model / MANIFEST).is_file():
@@ -53,7 +53,7 @@ def check_outside(out: Path, models: Iterable[Path]) -> None:
 
 
 def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
-    """Refuse an output folder that would overwrite something, before any work is done."""
+    """Refuse an output folder that exists, unless ``overwrite`` is given and compress made it."""
     check_place(out, inputs)
     if out.exists():
         if not overwrite:
@@ -74,7 +74,7 @@ def is_ours(folder: Path) -> bool:
 
 
 def unfinished(out: Path) -> Path:
-    """Where checkpoints stay when a step is killed: beside ``out``, which is complete or absent."""
+    """The folder of a killed step's checkpoints: beside ``out``, which is complete or absent."""
     return _beside(out, "unfinished")
 
 
@@ -88,13 +88,13 @@ def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] =
             lock = _beside(out, "lock")
             held = f"--out {out}: another process is writing it and holds {lock}; wait for it, or choose another"
             _lock(lock, held, at_the_end)
-            at_the_end.callback(_remove_file, lock)  # while it is held: a lock on a removed file is none
+            at_the_end.callback(_remove_file, lock)  # before it is released: a lock on a removed file is none
             _restore(out)
-            check_out(out, overwrite, inputs)  # what a killed process set aside is there again
-            _sweep(out)  # not sooner: what is refused takes nothing away
+            check_out(out, overwrite, inputs)  # after _restore: a folder that a killed process set aside counts
+            _sweep(out)  # after check_out: a refused step removes nothing
             partial.mkdir()
         at_the_end.callback(shutil.rmtree, partial, ignore_errors=True)
-        with told_in_one_line(f"--out {out}", below=partial):
+        with write_errors_in_one_line(f"--out {out}", below=partial):
             yield partial
             check_out(out, overwrite)  # somebody may have put a folder there meanwhile
             _swap(partial, out)
@@ -103,21 +103,21 @@ def new_folder(out: Path, *, overwrite: bool = False, inputs: tuple[Path, ...] =
 
 @contextmanager
 def growing_folder(out: Path, work: str, state: str, *, state_is_worth_keeping: bool) -> Iterator[None]:
-    """Lock the folder of a ``work``, a run or a search, which goes on there when it is started again.
+    """Lock the folder ``out`` of a ``work``, ``run`` or ``search``, which goes on there when it is started again.
 
-    It is made where there is none, with those above it. What was made, now or by a work that was killed, goes again if
-    the work has left nothing but its lock; a ``state``, the file in which it remembers what it has done, counts as
-    nothing where it is not worth keeping.
+    The folder is made where there is none, with those above it. It is removed again if the work leaves nothing but its
+    lock in it, also where a killed work made it; ``state``, the file with the work's record, counts as nothing where it
+    is not worth keeping.
     """
-    nothing = {LOCK, partial_of(Path(state)).name}  # what a work leaves that is killed before it has written its state
+    nothing = {LOCK, partial_of(Path(state)).name}  # all that a work leaves if it is killed before it writes its state
     if out.exists() and not (out.is_dir() and (_names(out) <= nothing or (out / state).is_file())):
         raise CompressError(f"--out {out}: exists and is not the folder of a {work}; choose another")
     users_own = out.exists() and not _names(out)
     with ExitStack() as at_the_end:
         with _can_be_written(out):
             _make_parents(out / state, at_the_end)
-        at_the_end.enter_context(told_in_one_line(f"--out {out}", below=out))
-        if os.access(out, os.W_OK):  # else what is finished, on a volume mounted to be read, is so all the same
+        at_the_end.enter_context(write_errors_in_one_line(f"--out {out}", below=out))
+        if os.access(out, os.W_OK):  # a finished work on a read-only volume needs no lock
             _lock(
                 out / LOCK, f"--out {out}: another {work} is writing there; wait for it or choose another", at_the_end
             )
@@ -129,7 +129,7 @@ def growing_folder(out: Path, work: str, state: str, *, state_is_worth_keeping: 
 
 def _take_away(folder: Path, nothing: set[str], *, users_own: bool) -> None:
     """Remove a folder that holds no more than ``nothing``; one that was the user's own is only emptied."""
-    with suppress(OSError):  # somebody has taken the folder away meanwhile
+    with suppress(OSError):  # somebody has removed the folder meanwhile
         if _names(folder) <= nothing:
             for path in folder.iterdir():
                 path.unlink()
@@ -172,7 +172,7 @@ def _lock(path: Path, held: str, at_the_end: ExitStack) -> None:
 
 
 def _remove_file(path: Path) -> None:
-    for _ in range(2):  # a disk that fails once would leave it there for good
+    for _ in range(2):  # a disk that fails once would leave the file there for good
         with suppress(OSError):
             path.unlink(missing_ok=True)
 
@@ -192,12 +192,12 @@ def _swap(partial: Path, out: Path) -> None:
 
 
 def _restore(out: Path) -> None:
-    """Give the old folder its name back where a process was killed between the two renames of a swap."""
+    """Give the old folder its name back if a process was killed between the two renames of a swap."""
     if between_renames(out):
         set_aside(out).rename(out)
 
 
 def _sweep(out: Path) -> None:
-    """Remove what a killed process left half-written; the lock says that no living one is at work."""
+    """Remove what a killed process left half-written; as the lock is held, no living process is at work."""
     for left in (set_aside(out), *(_beside(out, what) for what in ("partial", "old.removed", "unfinished.removed"))):
         shutil.rmtree(left, ignore_errors=True)

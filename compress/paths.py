@@ -1,4 +1,4 @@
-"""Paths as users write them, and what is none."""
+"""Paths as users write them, and names that cannot be paths."""
 
 import errno
 import os
@@ -11,16 +11,16 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 def local_path(name: str | Path, option: str = "") -> Path:
-    """``name`` with ``~`` and ``~user`` written out, which the shell leaves as they are in ``--out=~/x`` and recipes.
+    """``name`` as a path, with ``~`` and ``~user`` expanded, as no shell does in ``--out=~/x`` and recipes.
 
-    What is refused is called by the ``option`` that gave it, such as ``--out``.
+    Errors name the ``option`` that gave it, such as ``--out``.
 
     Raises:
         CompressError: there is no such user, no file can have this name, or this user may not enter the folder.
     """
     try:
         path = Path(name).expanduser()
-        os.lstat(path / "_")  # which needs the right to search the folder
+        os.lstat(path / "_")  # needs the permission to search the folder
     except RuntimeError:
         raise CompressError(f"{name}: there is no such user's home folder here; give the whole path") from None
     except PermissionError as error:
@@ -38,7 +38,7 @@ def local_path(name: str | Path, option: str = "") -> Path:
 def may_be_hub_id(name: str) -> bool:
     """Whether ``name`` may be an id of the Hugging Face hub: ``bert-base-uncased``, ``google-bert/bert-base-uncased``.
 
-    What is here is a path, and so is what would lie in a folder that is here.
+    A name that exists here is a path, and so is one whose first part is a folder here.
     """
     owner, _, _ = name.rpartition("/")
     return bool(_HUB_ID.fullmatch(name)) and not Path(name).exists() and not (owner and Path(owner).is_dir())

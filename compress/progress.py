@@ -1,4 +1,4 @@
-"""What people watch while they wait: bars with a time left on a terminal, plain lines elsewhere. Always on stderr."""
+"""Progress and messages on stderr: bars with the time left on a terminal, plain lines elsewhere."""
 
 import sys
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def be_quiet(quiet: bool) -> None:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Nothing is said in the body, whose work is told of in a line of its own."""
+    """Silence the body, whose caller reports its work in a line of its own."""
     before = _quiet
     show_held()
     be_quiet(True)
@@ -39,23 +39,23 @@ def quietly() -> Iterator[None]:
 
 
 def say(message: str) -> None:
-    """One line for the person who watches."""
+    """Print one line for the person who watches."""
     show_held()
     if not _quiet:
         print(message, file=sys.stderr, flush=True)
 
 
 def say_before_work(message: str) -> None:
-    """One line that is shown when the work begins, with the next line or bar.
+    """Hold one line back until the work begins, with the next line or bar.
 
-    What is refused before that is refused in one line, whatever was noticed on the way.
+    So an error before the work is one line, whatever was noticed on the way.
     """
     if message not in _held:
         _held.append(message)
 
 
 def show_held() -> None:
-    """Show what :func:`say_before_work` was told."""
+    """Print the lines that :func:`say_before_work` holds."""
     messages = _held.copy()
     _held.clear()
     for message in messages:
@@ -64,7 +64,7 @@ def show_held() -> None:
 
 @contextmanager
 def progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
-    """A bar of ``total`` steps with the time left; ``done`` of them were taken before.
+    """A bar of ``total`` steps with the time left; ``done`` steps were taken before.
 
     >>> with progress("training", total=10) as advance:
     ...     advance(1, note="loss 0.31")
@@ -103,7 +103,7 @@ def _bar(title: str, total: int, done: int) -> Iterator[Advance]:
 
 
 def _plain(title: str, total: int, before: int) -> Advance:
-    """A line every ten seconds, for logs and CI, where a bar would only make a mess."""
+    """Print a line every ten seconds, for logs and CI, where a bar would be unreadable."""
     watch, state = Stopwatch(), {"done": before, "said_s": 0.0}
 
     def advance(steps: int = 1, note: str = "") -> None:

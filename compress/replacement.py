@@ -1,4 +1,4 @@
-"""A folder may be replaced while it is read: how that is noticed, and that all that is read is of one and the same."""
+"""Reading a folder that may be replaced meanwhile: all that is read comes from one and the same folder."""
 
 import time
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from typing import TypeVar
 from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, peek, read_manifest
 
-# It is read again, for two seconds at least.
+# A replaced folder is read again, for two seconds at least.
 _TRIES, _PAUSE_S = 100, 0.02
 
 Opened = TypeVar("Opened")
 
 
 def open_whole(folder: Path, open_files: Callable[[Manifest], Opened]) -> Opened:
-    """What ``open_files`` makes of a whole folder; it is called again where the folder was replaced meanwhile."""
+    """The result of ``open_files`` for a whole folder; it is called again if the folder was replaced meanwhile."""
     for _ in range(_TRIES):
         before = _stamps(folder)
         try:
@@ -36,19 +36,19 @@ def open_whole(folder: Path, open_files: Callable[[Manifest], Opened]) -> Opened
 
 
 def set_aside(folder: Path) -> Path:
-    """Where a folder lies for the moment in which another takes its name."""
+    """The path of a folder for the moment in which another takes its name."""
     return folder.parent / f".{folder.name}.old"
 
 
 def between_renames(folder: Path) -> bool:
-    """Whether a folder was set aside and the one that replaces it does not have its name yet."""
+    """Whether a folder was set aside and its replacement does not have its name yet."""
     return set_aside(folder).exists() and not folder.exists()
 
 
 def _stamps(folder: Path) -> list[tuple[int, ...] | None]:
-    """What differs as soon as the folder, a file of it or a link on the way there is another.
+    """Stamps that change when the folder, one of its files or a link on the way there is replaced.
 
-    Other files may come and go in the folder meanwhile, and no inode numbers are in it, which some mounts make up anew.
+    Other files may come and go in the folder. Inode numbers are left out: some mounts make them up anew.
     """
     manifest = None
     with suppress(CompressError, OSError):
@@ -61,14 +61,14 @@ def _stamps(folder: Path) -> list[tuple[int, ...] | None]:
 
 def _stamp(path: Path, *, follow_symlinks: bool = True) -> tuple[int, ...] | None:
     try:
-        found = path.stat(follow_symlinks=follow_symlinks)
+        status = path.stat(follow_symlinks=follow_symlinks)
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _renamed(folder: Path) -> tuple[int, ...] | None:
-    """When a folder got its name, there and back too; nothing if a file came or went in it since."""
+    """The time of a folder's last rename; nothing if a file came or went in it since."""
     stamp = _stamp(folder)
     if stamp is None:
         return None

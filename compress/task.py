@@ -1,4 +1,4 @@
-"""The tasks and what their names say, and the metrics that a model is judged by."""
+"""The tasks, what their names mean, and the metrics by which a model is judged."""
 
 from typing import Literal, get_args
 

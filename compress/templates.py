@@ -9,7 +9,7 @@ from compress import formatting
 
 
 def fill(package: str, template: str, /, **values: Any) -> str:
-    """A template that lies in ``package``, with these values and all of ``formatting``."""
+    """Render a template that lies in ``package``, with ``values`` and all of ``formatting``."""
     return _environment(package).get_template(template).render(formatting=formatting, **values)
 
 

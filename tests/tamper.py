@@ -15,9 +15,10 @@ from pathlib import Path
 
 import compress
 from benchmarks.kept import Record, add_keep
-from compress.distillation.teacher_cache.shard import INDEX, LOGITS, is_sound
+from compress.distillation.teacher_cache.shard import INDEX, is_sound
 from compress.errors import CompressError
 from compress.folder import LARGE, SMALL, read_manifest, write_manifest
+from compress.modeling.states import LOGITS
 from compress.packaging.cascade import copy_part, joined
 from tests.tiny import STORED_RUN
 

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 import compress
 from compress.distillation.teacher_cache.cache import Cache
-from compress.durable import disk_failure, read_sealed, remove, told_in_one_line, write_sealed, write_whole
+from compress.durable import disk_failure, read_sealed, remove, write_errors_in_one_line, write_sealed, write_whole
 from compress.errors import CompressError
 from compress.latency.table import Timing, read_timings, write_timings
 from compress.modeling.widths import Widths
@@ -67,25 +67,28 @@ def test_whatever_library_writes_a_file_that_cannot_grow_it_is_one_line(
     with (
         pytest.raises(CompressError, match=r"^--out x: cannot be written \(File too large\); free some space"),
         largest_file(2_000),
-        told_in_one_line("--out x", tmp_path),
+        write_errors_in_one_line("--out x", tmp_path),
     ):
         WRITERS[writer](tmp_path, tiny_onnx)
 
 
 def test_other_faults_stay_what_they_are(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="a fault of ours"), told_in_one_line("--out x", tmp_path):
+    with pytest.raises(RuntimeError, match="a fault of ours"), write_errors_in_one_line("--out x", tmp_path):
         raise RuntimeError("a fault of ours")
-    with pytest.raises(FileNotFoundError), told_in_one_line("--out x", tmp_path / "out"):
+    with pytest.raises(FileNotFoundError), write_errors_in_one_line("--out x", tmp_path / "out"):
         (tmp_path / "else").read_text()
     assert disk_failure(ValueError("os error 28")) is None
     (tmp_path / "out2").mkdir()
     for place in (tmp_path / "out" / "missing", tmp_path / "out2"):  # to be read, and beside
-        with pytest.raises(OSError, match=r"No such file|Is a directory"), told_in_one_line("x", tmp_path / "out"):
+        with (
+            pytest.raises(OSError, match=r"No such file|Is a directory"),
+            write_errors_in_one_line("x", tmp_path / "out"),
+        ):
             place.read_text()
 
 
 def test_a_failure_that_was_handled_is_not_told() -> None:
-    with pytest.raises(ValueError, match="a fault of ours"), told_in_one_line("--out x", Path()):
+    with pytest.raises(ValueError, match="a fault of ours"), write_errors_in_one_line("--out x", Path()):
         try:
             raise OSError(errno.ENOSPC, "full")
         except OSError:

@@ -17,7 +17,7 @@ from compress.bulk.lines import ROWS_AT_ONCE, JsonLines
 from compress.bulk.parquet import Parquet
 from compress.clock import Stopwatch
 from compress.data.tables import columns_to_read, read_texts
-from compress.durable import put_in_place, sync, told_in_one_line
+from compress.durable import put_in_place, sync, write_errors_in_one_line
 from compress.errors import CompressError
 from compress.folder import Manifest, read_manifest
 from compress.paths import local_path
@@ -87,7 +87,7 @@ def predict_file(
     read = columns_to_read(str(file.path), file.names, text, pairs=reads_pairs(classifier.task))
     made_of = _made_of(classifier, manifest, data, (*read, *columns))
     partial, kept = (out.with_name(f".{out.name}.{what}") for what in ("partial", "answers"))
-    with told_in_one_line(f"--out {out}", below=out.parent), open_journal(kept, made_of, overwrite) as journal:
+    with write_errors_in_one_line(f"--out {out}", below=out.parent), open_journal(kept, made_of, overwrite) as journal:
         _check_paths(data, out, overwrite)  # another process may have written it meanwhile
         try:
             with _unchanged(data, made_of["data"]):

@@ -4,7 +4,7 @@ import argparse
 import json
 
 from compress.cli.arguments import add_settings, given
-from compress.durable import partial_of, told_in_one_line, write_whole
+from compress.durable import partial_of, write_errors_in_one_line, write_whole
 from compress.errors import CompressError
 from compress.paths import local_path
 
@@ -30,14 +30,14 @@ def run_check(arguments: argparse.Namespace) -> int:
     for name, file in files.items():
         if file.is_dir() or not file.absolute().parent.is_dir():
             raise CompressError(f"--{name} {file}: cannot be written there; name a file in a folder that exists")
-        with told_in_one_line(f"--{name} {file}", below=file.parent):  # before anything is measured
+        with write_errors_in_one_line(f"--{name} {file}", below=file.parent):  # before anything is measured
             probe = partial_of(file)
             probe.touch()
             probe.unlink()
     found = check(**given(arguments, "markdown"))
     forms = {"json": json.dumps(found, indent=2, ensure_ascii=False) + "\n", "markdown": as_markdown(found)}
     for name, file in files.items():
-        with told_in_one_line(f"--{name} {file}", below=file.parent):
+        with write_errors_in_one_line(f"--{name} {file}", below=file.parent):
             write_whole(file, forms[name])
     print(forms["json"] if arguments.json is True else as_text(found), end="")
     return 0 if found["passed"] else 1

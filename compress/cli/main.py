@@ -130,6 +130,7 @@ _AUTO = StepSpec(
     "find the best model that meets your goals: students, cuts, a smaller vocabulary, int8",
     (ModelInput("model", "hub id or folder of a fine-tuned classifier, or of an encoder, which is trained first"),),
     "compress.tuning.auto",
+    "AutoConfig",
     usage="(--max-drop P | --target-latency-ms M | --speedup S | --max-megabytes MB)",
 )
 COMMANDS = {

@@ -22,9 +22,7 @@ class AutoConfig(ThreadsConfig):
         "median time from a text to its answer on this machine, in int8, one text at a time; a cascade's mean",
         gt=0,
     )
-    speedup: float | None = setting(
-        None, "the same goal, as a multiple of MODEL's own speed as it is given (PyTorch), as bench compares them", gt=1
-    )
+    speedup: float | None = setting(None, "the same goal as a multiple of MODEL's speed in PyTorch", gt=1)
     max_megabytes: float | None = setting(None, "size of the int8 model in MB (a million bytes)", gt=0)
     hours: float | None = setting(
         None, "time that the search may take; default: what it needs, which it prints at the start", gt=0, le=1000

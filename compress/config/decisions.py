@@ -67,5 +67,5 @@ class CascadeConfig(ThreadsConfig):
     seed: Seed = setting(0, "seed of the texts that are timed")
 
     def without_effect(self) -> set[str]:
-        """As for any step, but the speed that decides is measured with ``threads``."""
+        """As for any step, but the models' speeds, on which the result depends, are measured with ``threads``."""
         return super().without_effect() - {"threads"}

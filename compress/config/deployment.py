@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, model_validator
 
-from compress.config.settings import Counts, Names, Seed, Settings, ThreadsConfig, as_list, setting
+from compress.config.settings import Names, PositiveInts, Seed, Settings, ThreadsConfig, as_list, setting
 from compress.task import Metric
 
 _Torch = Literal["torch", "torch-bf16", "torch-compiled", "torch-bf16-compiled"]
@@ -74,7 +74,7 @@ class QuantizeConfig(ThreadsConfig):
     @model_validator(mode="before")
     @classmethod
     def _earlier(cls, given: object) -> object:
-        """Recipes of earlier versions name what is now ``for: openvino`` by the way to choose its ranges."""
+        """Read recipes of earlier versions, which asked for what is now ``for: openvino`` with ``calibrate``."""
         if isinstance(given, dict) and "calibrate" in given:
             kept = {name: value for name, value in given.items() if name != "calibrate"}
             if given["calibrate"] not in (None, "percentile", "entropy"):
@@ -89,7 +89,7 @@ class QuantizeConfig(ThreadsConfig):
         return self
 
     def without_effect(self) -> set[str]:
-        """As for any step, but what is the faster of two is measured with ``threads``."""
+        """As for any step, but with two kinds of activations the faster is chosen by timing it with ``threads``."""
         return super().without_effect() - ({"threads"} if len(self.kinds) > 1 else set())
 
     @property
@@ -118,18 +118,18 @@ class BenchConfig(Settings):
         None,
         "onnxruntime's execution provider for ONNX models, such as OpenVINO; default: CPU, or CUDA with --device cuda",
     )
-    batch: Counts = setting(
+    batch: PositiveInts = setting(
         [], "batch sizes of the fixed-shape grid, such as 1,8; default with --device cuda: 1 to 1024"
     )
-    length: Counts = setting(
+    length: PositiveInts = setting(
         [],
         "lengths in tokens of the fixed-shape grid, such as 32,128; default with --device cuda: 128, or the"
         " longest that all models take",
     )
-    threads: Counts | None = setting(
+    threads: PositiveInts | None = setting(
         None, "thread counts to measure, such as 1,2; default: all that this process may use"
     )
-    instances: Counts = setting(
+    instances: PositiveInts = setting(
         [],
         "numbers of processes that answer side by side, sharing the CPUs evenly, such as 1,2; finds the"
         " best split for this machine",

@@ -77,11 +77,11 @@ class PruneConfig(DistillationConfig):
 
     @property
     def narrows(self) -> bool:
-        """Whether the model's layers lose something, not its vocabulary alone."""
+        """Whether the layers are cut, and not the vocabulary alone."""
         return bool(self.heads or self.ffn or self.layers or self.hidden_size or self.has_target)
 
     def without_effect(self) -> set[str]:
-        """As for any step, but the latency to reach is measured with ``threads``."""
+        """As for any step, but a target latency is measured with ``threads``."""
         return super().without_effect() - ({"threads"} if self.has_target else set())
 
     @model_validator(mode="after")

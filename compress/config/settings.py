@@ -37,7 +37,7 @@ def _split_commas(value: object) -> object:
 
 
 def as_list(value: object) -> object:
-    """``"1,8"``, ``1`` and ``[1]`` are all lists."""
+    """``"1,8"``, ``1`` and ``[1]`` as lists."""
     value = _split_commas(value)
     return value if isinstance(value, list) else [value]
 
@@ -47,7 +47,7 @@ def _int_if_whole(value: float) -> float:
 
 
 def setting(default: Any, description: str, **bounds: Any) -> Any:
-    """A field with what help texts, the schema and errors say of it; it must be given where ``default`` is ``...``."""
+    """A field with its description in help texts, schema and errors; required where ``default`` is ``...``."""
     return Field(default=default, description=description, **bounds)
 
 
@@ -57,7 +57,7 @@ def one_or_more(value: Any) -> Any:
 
 
 def _name_and_digest(function: Callable[..., Any]) -> str:
-    """With another source under the same name it is another function."""
+    """A function's name and a digest of its source: with another source under the same name it is another function."""
     named: Any = function if hasattr(function, "__qualname__") else type(function)
     try:
         source = inspect.getsource(named)
@@ -67,7 +67,7 @@ def _name_and_digest(function: Callable[..., Any]) -> str:
 
 
 def _imported(value: object, import_it: Callable[[object], Any]) -> Any:
-    """Whatever a user's module raises when it is imported is said in one line."""
+    """The function that ``value`` names; whatever the user's module raises on import is reported in one line."""
     if isinstance(value, str) and not all(part.isidentifier() for part in re.split("[.:]", value)):
         raise PydanticCustomError("own_function", "should be the name of a function, as in module.function")
     try:
@@ -84,10 +84,10 @@ def _imported(value: object, import_it: Callable[[object], Any]) -> Any:
 
 Positive = Annotated[int, Gt(0)]
 Weight = Annotated[float, Ge(0), Le(1e6)]
-Counted = Annotated[list[Annotated[int, Ge(0)]], BeforeValidator(as_list)]
-Counts = Annotated[list[Positive], BeforeValidator(as_list)]
+LayerNumbers = Annotated[list[Annotated[int, Ge(0)]], BeforeValidator(as_list)]
+PositiveInts = Annotated[list[Positive], BeforeValidator(as_list)]
 Seed = Annotated[int, Ge(0), Le(2**31 - 1)]
-# Whole ones are shown, and compared with those of earlier runs, as 3 and not as 3.0.
+# Whole numbers of epochs are shown, and compared with those of earlier runs, as 3 and not as 3.0.
 Epochs = Annotated[float, AfterValidator(_int_if_whole), PlainSerializer(lambda epochs: epochs)]
 LayerChoice = Annotated[Positive | Annotated[list[Annotated[int, Ge(0)]], Len(1)], BeforeValidator(_split_commas)]
 OwnFunction = Annotated[
@@ -98,7 +98,7 @@ OwnFunction = Annotated[
 
 
 class Names(Enum):
-    """What the value of a setting names, as help texts call it; a part of the setting's ``Annotated`` type."""
+    """What kind of thing a setting's value names, as its placeholder in help texts; a mark on the setting's type."""
 
     COLUMN = "COL"
     DATA = "D"
@@ -110,13 +110,13 @@ class Names(Enum):
 
 
 class Effect(Enum):
-    """What a setting does to the step's result, where that is not the usual. Also a part of its type."""
+    """A mark, on the type of a setting, of an unusual effect on the step's result."""
 
     NONE = "it says how to compute, not what: a finished step stays as it is when it changes"
 
 
 class Settings(BaseModel):
-    """A frozen group of settings that refuses unknown ones, in one line."""
+    """A frozen group of settings; an unknown one is refused in one line."""
 
     # A setting may be named like a keyword of Python, as ``for`` is: its field then ends in an underscore.
     model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
@@ -134,23 +134,23 @@ class Settings(BaseModel):
 
     @classmethod
     def marked(cls, *marks: Names | Effect) -> list[str]:
-        """The settings with any of these marks, by name, in their order: a run knows its data by what they name."""
+        """The names of the settings that have any of these marks, in their order."""
         fields = cls.model_fields.items()
         return [name for name, field in fields if any(mark in marks for mark in field.metadata)]
 
     def named(self, *kinds: Names) -> dict[str, list[str]]:
-        """What the settings name of these kinds, by setting."""
-        given = {name: getattr(self, name) for name in self.marked(*kinds)}
-        return {name: one_or_more(value) for name, value in given.items() if value is not None}
+        """The values of the settings marked with these kinds, by setting: ``{"teacher": ["runs/t"]}``."""
+        values = {name: getattr(self, name) for name in self.marked(*kinds)}
+        return {name: one_or_more(value) for name, value in values.items() if value is not None}
 
     def renamed(self, rename: Callable[[str], str], *kinds: Names) -> Self:
-        """A copy with another name for each thing of these kinds that the settings name."""
+        """A copy in which ``rename`` is applied to each value that :meth:`named` gives for these kinds."""
         lists = {name: [rename(value) for value in values] for name, values in self.named(*kinds).items()}
         lone = {name: values[0] for name, values in lists.items() if isinstance(getattr(self, name), str)}
         return self.model_copy(update=lists | lone)
 
     def sources(self) -> dict[str, list[str]]:
-        """The models, files and data that the settings name, by setting; their content decides the step's result."""
+        """The models, files and data that the settings name, by setting; the step's result depends on their content."""
         return self.named(Names.DATA, Names.FILE, Names.MODEL)
 
     def without_effect(self) -> set[str]:
@@ -183,7 +183,7 @@ class DataConfig(Settings):
 
 
 class ThreadsConfig(Settings):
-    """For steps that compute on the CPU in this process."""
+    """Settings of steps that compute on the CPU in this process."""
 
     threads: Annotated[int | None, Effect.NONE] = setting(
         None, "CPU threads; default: all that this process may use", gt=0
@@ -191,7 +191,7 @@ class ThreadsConfig(Settings):
 
 
 def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | str, ...]) -> str:
-    """One line for a mistake: the setting, what is allowed, what was given, what the setting is for."""
+    """One line about a mistake: the setting, what is allowed, what was given, what the setting is for."""
     if not place:  # a rule over several settings
         return f"{settings.command} {error['msg'].removeprefix('Value error, ')}"
     name = str(place[0]).removesuffix("_")

@@ -5,10 +5,10 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BeforeValidator, model_validator
 
 from compress.config.settings import (
-    Counted,
     Effect,
     Epochs,
     LayerChoice,
+    LayerNumbers,
     Names,
     OwnFunction,
     Seed,
@@ -99,15 +99,19 @@ class FinetuneConfig(LongTextsConfig, TrainingConfig):
         "label; default: all texts weigh the same",
     )
     focal: float = setting(
-        0.0, "focal loss: the power of the missing probability that a text's loss is multiplied by", ge=0, le=10
+        0.0,
+        "gamma of the focal loss: a text's loss is multiplied by (1 - p)^gamma, p being the probability of its label; "
+        "0: plain cross-entropy",
+        ge=0,
+        le=10,
     )
 
     def named(self, *kinds: Names) -> dict[str, list[str]]:
-        """What the settings name; ``balanced`` weights are no file."""
-        found = super().named(*kinds)
+        """As for any step, but ``balanced`` weights are no file."""
+        values = super().named(*kinds)
         if self.class_weights == BALANCED:
-            found.pop("class_weights", None)
-        return found
+            values.pop("class_weights", None)
+        return values
 
 
 class DistillationConfig(TrainingConfig):
@@ -124,11 +128,13 @@ class DistillationConfig(TrainingConfig):
     temperature: float = setting(2.0, "softens teacher and student logits", gt=0, le=100)
     soft_weight: Weight = setting(0.9, "weight of the teacher's soft labels")
     hard_weight: Weight = setting(0.1, "weight of the data's hard labels")
-    embedding_weight: Weight = setting(0.0, "weight of the match of the embeddings' output")
-    hidden_weight: Weight = setting(0.0, "weight of the match of hidden states, layer by layer")
-    attention_weight: Weight = setting(0.0, "weight of the match of attention, layer by layer")
-    relation_weight: Weight = setting(0.0, "weight of the match of query, key and value relations of one layer")
-    layer_map: Counted | None = setting(
+    embedding_weight: Weight = setting(0.0, "weight of the loss on the embeddings' output (MSE)")
+    hidden_weight: Weight = setting(0.0, "weight of the hidden-state loss (MSE), layer by layer")
+    attention_weight: Weight = setting(0.0, "weight of the attention-score loss, layer by layer")
+    relation_weight: Weight = setting(
+        0.0, "weight of the loss on query, key and value relations of one layer (MiniLMv2)"
+    )
+    layer_map: LayerNumbers | None = setting(
         None,
         "for each student layer the teacher layer that it imitates, such as 1,3,5; default: evenly spaced, "
         "the last imitates the last",
@@ -157,7 +163,7 @@ class DistillationConfig(TrainingConfig):
 
     @property
     def weights(self) -> dict[str, float]:
-        """Those of the loss terms, by the terms' names; of weight 0 are the terms that are not computed."""
+        """Weight of each loss term, by the term's name; terms of weight 0 are not computed."""
         return {
             "soft": self.soft_weight,
             "hard": self.hard_weight,

@@ -1,7 +1,7 @@
-"""Data: any source to texts, labels, task and splits. Only ``bulk/``, which copies files, reads data files as well.
+"""Data: reads texts, labels, task and splits from any source. Only ``bulk/``, which copies files, reads data files too.
 
-:mod:`compress.data.read` is imported where it is called: the base install reads tables too, and has nothing of what the
-settings of a data set need.
+:mod:`compress.data.read` is imported where it is called: the base install reads tables too, and lacks the packages that
+the settings of a data set need.
 """
 
 from compress.data.dataset import Dataset, Split, write_dataset

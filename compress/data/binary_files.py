@@ -12,12 +12,12 @@ from compress.progress import say_before_work
 
 
 def read_parquet(path: Path, content: bytes) -> Table:
-    """A table of a Parquet file; class numbers as the names that its metadata gives."""
+    """Read a Parquet file; class numbers become the names in its metadata."""
     import pyarrow
     import pyarrow.parquet
 
     try:
-        # From memory, so that the path is a plain file and its "key=value" folders do not become columns.
+        # From memory: a path with "key=value" folders would add columns.
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(content))
     except (pyarrow.ArrowException, OSError) as error:
         raise CompressError(f"{path}: not a Parquet file ({error}); write it again") from None
@@ -25,17 +25,17 @@ def read_parquet(path: Path, content: bytes) -> Table:
 
 
 def read_arrow(path: Path, content: bytes) -> Table:
-    """A table of an Arrow file, in the stream or the file format."""
+    """Read an Arrow file, in the stream or the file format."""
     return arrow_table(str(path), _open_arrow(path, content))
 
 
 def is_saved_dataset(path: Path) -> bool:
-    """Whether a folder is one split that ``save_to_disk`` of ``datasets`` wrote."""
+    """Whether ``path`` is the folder of one split that ``save_to_disk`` of ``datasets`` wrote."""
     return (path / "state.json").is_file()
 
 
 def read_saved_dataset(path: Path) -> Table:
-    """The rows of a folder that ``save_to_disk`` of ``datasets`` wrote."""
+    """Read a folder that ``save_to_disk`` of ``datasets`` wrote."""
     import pyarrow
 
     try:
@@ -52,15 +52,15 @@ def _open_arrow(path: Path, content: bytes) -> Any:
     open_table = pyarrow.ipc.open_file if content.startswith(b"ARROW1") else pyarrow.ipc.open_stream
     try:
         table = open_table(pyarrow.BufferReader(content)).read_all()
-        table.validate(full=True)  # Arrow believes the lengths that a file says, which can lead out of its memory
-        _ = table.column_names  # and reads names as UTF-8 only now
+        table.validate(full=True)  # Arrow trusts the lengths in a file, which can lead out of its memory
+        _ = table.column_names  # names are decoded as UTF-8 only now
         return table
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise CompressError(f"{path}: not an Arrow file ({error}); write it again") from None
 
 
 def arrow_table(name: str, table: Any) -> Table:
-    """The values of an Arrow table; class numbers as the names that ``datasets`` notes in its metadata."""
+    """The values of an Arrow table; class numbers become the names that ``datasets`` keeps in its metadata."""
     import pyarrow
 
     refuse_duplicates(name, table.column_names)
@@ -91,19 +91,19 @@ def _class_names(feature: Any) -> list[str]:
 
 
 def _named_classes(values: list[Any], names: list[str], place: str) -> list[Any]:
-    """Class numbers as names, in lists too; -1 stands for a label that is withheld, and is None.
+    """Class numbers as names, in lists too; -1 stands for a withheld label, and becomes None.
 
     Lists are indicators, not class numbers, where each has a 0 or 1 for every class, and one of them has a number
-    twice, as no list of classes has. So [0, 1] and [1, 0] alone, of two classes, are both classes of each row.
+    twice, as no list of classes has. So, with two classes, [0, 1] and [1, 0] alone mean both classes for each row.
     """
     lists = [value for value in values if isinstance(value, list)]
     wide = all(len(value) == len(names) and set(value) <= {0, 1} for value in lists)
     if wide and any(len(set(value)) < len(value) for value in lists):
-        return [value and [name for name, one in zip(names, value, strict=True) if one] for value in values]
+        return [value and [name for name, present in zip(names, value, strict=True) if present] for value in values]
 
     def name(value: Any) -> Any:
         if isinstance(value, list):
-            return [name(one) for one in value]
+            return [name(number) for number in value]
         if value is None or value == -1:
             return None
         if not isinstance(value, int) or not 0 <= value < len(names):
@@ -114,7 +114,7 @@ def _named_classes(values: list[Any], names: list[str], place: str) -> list[Any]
 
 
 def read_excel(path: Path, content: bytes) -> Table:
-    """The first sheet of a workbook that has rows; the first row has the column names."""
+    """Read the first sheet of a workbook that has rows; its first row has the column names."""
     try:
         import openpyxl
     except ImportError:
@@ -123,9 +123,9 @@ def read_excel(path: Path, content: bytes) -> Table:
         ) from None
     sheets = {}
     try:
-        with warnings.catch_warnings(action="ignore"):  # about styles and charts, which are not read
+        with warnings.catch_warnings(action="ignore"):  # warnings about styles and charts, which are not read
             for sheet in openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True).worksheets:
-                sheet.reset_dimensions()  # those that a file tells may be too small
+                sheet.reset_dimensions()  # the dimensions in the file may be too small
                 numbered = enumerate(sheet.iter_rows(values_only=True), 1)
                 sheets[sheet.title] = [row for row in numbered if any(value is not None for value in row[1])]
     except Exception as error:  # noqa: BLE001 - openpyxl raises whatever its XML and ZIP readers do

@@ -1,4 +1,4 @@
-"""What every step reads: texts, label names and splits, where they came from, and how they are written as files."""
+"""A data set, as every step reads it: texts, label names and splits, their source, and how it is written to files."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ class Split:
         return len(self.texts)
 
     def of_rows(self, rows: Iterable[int]) -> "Split":
-        """These rows alone, in this order."""
+        """A split of only these ``rows``, in this order."""
         chosen = list(rows)
         return Split([self.texts[row] for row in chosen], [self.labels[row] for row in chosen])
 
@@ -63,21 +63,21 @@ class Split:
 
 @dataclass(frozen=True)
 class DataSource:
-    """What was read to make a data set, for the line that every step prints and for the manifest."""
+    """The source of a data set, for the line that every step prints and for the manifest."""
 
     data: str  # the file, folder or hub id that was given
     files: dict[str, list[str]]  # the files, or the hub's splits, of each split that the source has
-    unused: list[str]  # what else is in the folder
+    unused: list[str]  # other files in the folder
     text: list[str]  # the columns that hold the text
     label: list[str]  # the columns that hold the label; none where no labels were read
-    rows: dict[str, int]  # how many each split has
+    rows: dict[str, int]  # number of rows of each split
     held_out: list[str] = field(default_factory=list)  # the splits that were made from train rows
     labels: list[str] = field(default_factory=list)
-    lacking: dict[str, list[str]] = field(default_factory=dict)  # by split, the labels of train that it has no row of
-    repeated: int = 0  # how many test texts are in the train split too
+    lacking: dict[str, list[str]] = field(default_factory=dict)  # by split, the labels of train that no row has
+    repeated: int = 0  # number of test texts that are in the train split too
 
     def describe(self) -> str:
-        """All of it in one line, lists cut at five names."""
+        """The source in one line, lists cut at five names."""
         named = [f"{split} from {some(names)}" for split, names in self.files.items()]
         columns = f"text from {_quoted(self.text)}" + (f", label from {_quoted(self.label)}" if self.label else "")
         rows = [
@@ -96,7 +96,7 @@ class DataSource:
         return "; ".join(parts)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it for a manifest, which has the labels' names elsewhere; lists of files and labels cut at five."""
+        """The source for a manifest, which has the labels' names elsewhere; lists are cut at five names."""
         return asdict(self) | {
             "files": {split: some(names) for split, names in self.files.items()},
             "unused": some(self.unused),
@@ -115,7 +115,7 @@ class Dataset:
         train: the rows to learn from.
         validation: the rows to choose by.
         test: the rows to report on.
-        source: what was read to make it; None where it was made in memory.
+        source: where it was read; None where it was made in memory.
     """
 
     task: Task

@@ -1,4 +1,4 @@
-"""A file, or a folder of ``datasets``, to a table: the reader is chosen by the name, and compression is undone here."""
+"""Reads a file, or a folder of ``datasets``, into a table: chooses the reader by the name and decompresses."""
 
 import codecs
 import gzip
@@ -24,7 +24,7 @@ _BINARY_READERS = {".parquet": read_parquet, ".arrow": read_arrow, ".xlsx": read
 _COMPRESSIONS = (".gz", ".zst")
 SUFFIXES = {*_TEXT_READERS, *_BINARY_READERS, *_COMPRESSIONS}
 FORMATS = f"{', '.join((*_TEXT_READERS, *_BINARY_READERS))}, also with {' or '.join(_COMPRESSIONS)} behind"
-_MARKS = (  # the longer ones first: UTF-32's begins like UTF-16's
+_MARKS = (  # byte-order marks, longer ones first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -34,7 +34,7 @@ _MARKS = (  # the longer ones first: UTF-32's begins like UTF-16's
 _NOT_TEXT = (  # patterns of how a file begins
     (rb"version https://git-lfs", "is a Git LFS pointer, not the file itself; fetch it with: git lfs pull"),
     (rb"(?i)<!doctype html|<html", "is a web page, not the file itself; download the raw file"),
-    (rb"PAR1[^ -~\s]", "is a Parquet file; give it a name that ends in .parquet"),  # else a column's name
+    (rb"PAR1[^ -~\s]", "is a Parquet file; give it a name that ends in .parquet"),  # "PAR1," may begin a CSV header
     (rb"\x1f\x8b", "is compressed with gzip; add .gz to its name"),
     (rb"\x28\xb5\x2f\xfd", "is compressed with Zstandard; add .zst to its name"),
     (rb"PK\x03\x04", "is a ZIP archive or an Excel file; unpack it, or give it a name that ends in .xlsx"),
@@ -46,7 +46,7 @@ _NOT_TEXT = (  # patterns of how a file begins
 def read_table(path: Path, encoding: str | None = None) -> Table:
     """Read a file by its suffix, or a folder that ``save_to_disk`` of ``datasets`` wrote.
 
-    ``encoding`` is that of a text file without a byte-order mark; None: UTF-8.
+    ``encoding`` is the encoding of a text file without a byte-order mark; None: UTF-8.
     """
     suffix = _suffix_of(path)
     if is_saved_dataset(path):
@@ -65,12 +65,12 @@ def read_table(path: Path, encoding: str | None = None) -> Table:
 
 
 def is_readable(path: Path) -> bool:
-    """Whether the name is one of a format that is read, or the folder one that ``datasets`` saved."""
+    """Whether the file's name has a format that is read, or the folder is one that ``datasets`` saved."""
     return is_saved_dataset(path) if path.is_dir() else _suffix_of(path) in _TEXT_READERS | _BINARY_READERS
 
 
 def _suffix_of(path: Path) -> str:
-    """The suffix that names the format, in lower case and without a compression's: ``.csv`` of ``train.csv.gz``."""
+    """The suffix of the format, in lower case: ``.csv`` for ``train.csv.gz``."""
     plain = path.with_suffix("") if path.suffix.lower() in _COMPRESSIONS else path
     return plain.suffix.lower()
 

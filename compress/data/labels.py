@@ -1,4 +1,4 @@
-"""Cells to label names: one spelling a label whatever the format, and indicators of 0 and 1 read as such."""
+"""Reads label names from cells: one spelling for each label whatever the format, also from indicators of 0 and 1."""
 
 import json
 import math
@@ -24,7 +24,7 @@ _DOUBTS_SHOWN = 5
 def holds_lists(cells: Sequence[Any]) -> bool:
     """Whether the cells are lists of labels, which in CSV are text in square brackets.
 
-    Where some are and others are not, it is what most are: the others are then refused, each by its line.
+    Where only some are, the majority decides; the others are then refused, each by its line.
     """
     if all(isinstance(cell, list) or (isinstance(cell, str) and _bracketed(cell)) for cell in cells):
         return True
@@ -32,17 +32,18 @@ def holds_lists(cells: Sequence[Any]) -> bool:
 
 
 def indicator_width(cells: Sequence[Any], name: str) -> int | None:
-    """How many labels each cell has a 0 or 1 for; None where cells are not such rows of numbers.
+    """The number of labels for which each cell has a 0 or 1; None where the cells are not such indicators.
 
-    Nor are they where all are ``0,0`` or ``1,0``: no second label is there, so these are 0 and 1 with a decimal comma.
+    Cells that all are ``0,0`` or ``1,0`` are not: no row has the second label, so these are 0 and 1 with a decimal
+    comma.
     """
     vectors = [_indicators(cell) for cell in cells]
-    found = [vector for vector in vectors if vector is not None]
-    if len(found) < len(vectors) or not any(found):
+    indicators = [vector for vector in vectors if vector is not None]
+    if len(indicators) < len(vectors) or not any(indicators):
         return None
     if all(isinstance(cell, str) and _WHOLE.fullmatch(cell.strip()) for cell in cells):
         return None
-    widths = {len(vector) for vector in found}
+    widths = {len(vector) for vector in indicators}
     if widths == {1}:
         raise CompressError(
             f"{name}: each label is a list of one number, 0 or 1; write it without brackets for one label a row, "
@@ -50,7 +51,7 @@ def indicator_width(cells: Sequence[Any], name: str) -> int | None:
         )
     if len(widths) == 1:
         return widths.pop()
-    if any(len(set(vector)) < len(vector) for vector in found):
+    if any(len(set(vector)) < len(vector) for vector in indicators):
         raise CompressError(
             f"{name}: the labels are rows of 0 and 1 of different lengths ({min(widths)} to {max(widths)}); "
             f"give each row one number for each label, or a list of names"
@@ -59,7 +60,7 @@ def indicator_width(cells: Sequence[Any], name: str) -> int | None:
 
 
 def named_indicators(cells: Sequence[Any], places: Sequence[str], width: int) -> list[list[str]]:
-    """Rows of ``width`` zeros and ones as lists of names."""
+    """The label names of rows of ``width`` zeros and ones."""
     named = []
     for cell, place in zip(cells, places, strict=True):
         vector = _indicators(cell)
@@ -68,12 +69,12 @@ def named_indicators(cells: Sequence[Any], places: Sequence[str], width: int) ->
                 f"{place}: the label is {shown(cell)}, where the train rows have {width} numbers that are 0 or 1; "
                 f"give every row as many"
             )
-        named.append([indicator_name(index) for index, one in enumerate(vector) if one])
+        named.append([indicator_name(index) for index, present in enumerate(vector) if present])
     return named
 
 
 def indicator_name(index: int) -> str:
-    """The name of the label at a place in rows of 0 and 1, in data and in models that name none."""
+    """The name of label number ``index`` in data of rows of 0 and 1, and in models, that name no labels."""
     return f"label_{index}"
 
 
@@ -81,7 +82,7 @@ def read_labels(cells: Sequence[Any], places: Sequence[str], multi_label: bool) 
     """The label names of each row: one for a single-label task, sorted and without repeats for a multi-label task.
 
     Names are strings whatever the format: 1, 1.0, "1" and "1.0" are the label "1", true and "True" are "true", and
-    names that Unicode holds to be equal are one. A line break or tab inside a name becomes a blank, and is said.
+    names that are equal in Unicode are one. A line break or tab inside a name becomes a blank, which is reported.
     """
     read = _label_list if multi_label else _single_label
     broken = next((place for cell, place in zip(cells, places, strict=True) if _has_break(cell)), None)
@@ -93,7 +94,7 @@ def read_labels(cells: Sequence[Any], places: Sequence[str], multi_label: bool) 
 
 
 def label_doubts(labels: Sequence[str]) -> list[str]:
-    """A line for each group of labels that are probably one, or probably several, at most five."""
+    """Lines about labels that are probably the same, or probably several labels in one; at most five."""
     alike = defaultdict(list)
     for label in labels:
         alike[_folded(label)].append(label)
@@ -116,12 +117,12 @@ def label_doubts(labels: Sequence[str]) -> list[str]:
 
 
 def _indicators(cell: Any) -> list[int] | None:
-    """A row of zeros and ones, as a list or as text such as ``[0, 1]`` or ``0 1``; None for anything else."""
+    """The zeros and ones of a list, or of a text such as ``[0, 1]`` or ``0 1``; None for anything else."""
     if isinstance(cell, str):
-        found = _INDICATORS.fullmatch(cell.strip())
-        return [int(float(number)) for number in re.findall(r"[01.]+", cell)] if found else None
-    if isinstance(cell, list) and all(isinstance(one, int | float) and one in (0, 1) for one in cell):
-        return [int(one) for one in cell]
+        matches = _INDICATORS.fullmatch(cell.strip())
+        return [int(float(number)) for number in re.findall(r"[01.]+", cell)] if matches else None
+    if isinstance(cell, list) and all(isinstance(value, int | float) and value in (0, 1) for value in cell):
+        return [int(value) for value in cell]
     return None
 
 
@@ -149,7 +150,7 @@ def _label_list(cell: Any, place: str) -> tuple[str, ...]:
 
 
 def label_name(value: Any, place: str) -> str:
-    """The name that a value stands for; ``place`` is named in errors."""
+    """The label name that ``value`` stands for; errors name its ``place``."""
     if isinstance(value, bool | int):
         return str(value).lower()
     if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
@@ -171,9 +172,9 @@ def label_name(value: Any, place: str) -> str:
 
 
 def spelled(name: str) -> str:
-    """A label's one spelling: composed, on one line, without blanks around it; true and false in lower case.
+    """A label's one spelling: composed (NFC), on one line, without blanks around it; true and false in lower case.
 
-    A blank behind a name in some rows would else make another label of them.
+    Otherwise a blank behind a name in some rows would make another label of it.
     """
     label = unicodedata.normalize("NFC", _BREAKS.sub(" ", name)).strip()
     return label.lower() if label.lower() in {"true", "false"} else label
@@ -190,7 +191,7 @@ def _bracketed(cell: str) -> bool:
 
 
 def _is_list(cell: Any) -> bool:
-    """Whether a cell is a list and no name in brackets, as ``[other]`` may be among names without."""
+    """Whether a cell is a list, and not a name in brackets, such as ``[other]`` among plain names."""
     if not isinstance(cell, str) or not _bracketed(cell):
         return isinstance(cell, list)
     return re.match(r"\[\s*(['\"\d\]])", cell.strip()) is not None
@@ -198,13 +199,13 @@ def _is_list(cell: Any) -> bool:
 
 def _folded(label: str) -> str:
     folded = unicodedata.normalize("NFKC", label).casefold()
-    return "".join(one for one in folded if not one.isspace() and unicodedata.category(one) != "Cf")
+    return "".join(mark for mark in folded if not mark.isspace() and unicodedata.category(mark) != "Cf")
 
 
 def _visible(label: str) -> str:
     """A name in quotes, with codes for the blanks and characters that cannot be seen."""
-    seen = "".join(
-        one if one == " " or unicodedata.category(one) not in {"Cf", "Zs", "Cc"} else f"\\u{ord(one):04x}"
-        for one in label
+    escaped = "".join(
+        mark if mark == " " or unicodedata.category(mark) not in {"Cf", "Zs", "Cc"} else f"\\u{ord(mark):04x}"
+        for mark in label
     )
-    return f'"{seen}"'
+    return f'"{escaped}"'

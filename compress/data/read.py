@@ -1,4 +1,4 @@
-"""From the ``--data`` settings to a :class:`Dataset`."""
+"""Reads the :class:`Dataset` that the ``--data`` settings name."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from compress.data.labels import (
     named_indicators,
     read_labels,
 )
-from compress.data.sources import Found, SplitName, find_tables
+from compress.data.sources import SourceTables, SplitName, find_tables
 from compress.data.split import hold_out, identical
 from compress.data.tables import (
     WITHHELD,
@@ -40,9 +40,9 @@ _MOST_VALIDATION_ROWS = 2_000  # more would cost training time and decide little
 def read_dataset(config: DataConfig) -> Dataset:
     """Read the splits that ``config`` names, and make those that are missing from the train rows.
 
-    A missing test split is 10% of the train rows, a missing validation split too, at most 2,000 rows where there is a
-    test split. Splits that the source has are never changed; but a test split without labels measures nothing, so it
-    is left out where the train rows have labels.
+    A missing test split is 10% of the train rows, and so is a missing validation split, but at most 2,000 rows
+    where there is a test split. Splits that the source has are never changed; but a test split without labels
+    measures nothing, so it is left out where the train rows have labels.
 
     Raises:
         CompressError: the source is missing, malformed, has one class only, or has labels that train does not have.
@@ -50,10 +50,11 @@ def read_dataset(config: DataConfig) -> Dataset:
     return _read(config, find_tables(config))
 
 
-def _read(config: DataConfig, source: Found) -> Dataset:
+def _read(config: DataConfig, source: SourceTables) -> Dataset:
     tables = _without_unlabelled_test(config, source)
-    _say_which_label_column(config, tables["train"][0])
-    rows = {split: read_rows(found, config.text, config.label, tables["train"][0]) for split, found in tables.items()}
+    first = tables["train"][0]
+    _say_which_label_column(config, first)
+    rows = {split: read_rows(parts, config.text, config.label, first) for split, parts in tables.items()}
     rows, indicated = _read_indicators(rows, config.label)
     task = _task(rows)
     splits, labels = _read_splits(rows, indicated, is_multi_label(task))
@@ -64,7 +65,7 @@ def _read(config: DataConfig, source: Found) -> Dataset:
 
 
 def read_test(config: DataConfig) -> tuple[Split, Task]:
-    """The test split and its task: that of :func:`read_dataset`, or texts alone where nothing has labels.
+    """The test split and its task, as :func:`read_dataset` has them, or texts alone where nothing has labels.
 
     Without labels and without a test split, all texts are test texts.
     """
@@ -72,19 +73,19 @@ def read_test(config: DataConfig) -> tuple[Split, Task]:
     if config.label or any(_label_cells(config, source, split) - WITHHELD for split in ("train", "test")):
         dataset = _read(config, source)
         return dataset.test, dataset.task
-    found = source.tables.get("test", source.tables["train"])
+    tables = source.tables.get("test", source.tables["train"])
     columns = text_columns(source.tables["train"][0], config.text)
-    texts = [text for table in found for text in read_texts(table, columns_in(table, columns) or config.text)]
-    read, unused = {"test": _names(found)}, source.unused({"test": found})
-    told = DataSource(config.data, read, unused, list(columns), [], {"test": len(texts)})
-    say_before_work(f"data: {told.describe()}")
+    texts = [text for table in tables for text in read_texts(table, columns_in(table, columns) or config.text)]
+    files, unused = {"test": _names(tables)}, source.unused({"test": tables})
+    read = DataSource(config.data, files, unused, list(columns), [], {"test": len(texts)})
+    say_before_work(f"data: {read.describe()}")
     return Split(texts, []), "pair_single_label" if isinstance(texts[0], tuple) else "single_label"
 
 
-def _without_unlabelled_test(config: DataConfig, source: Found) -> dict[SplitName, list[Table]]:
-    """The source's tables; those of a test split without labels are left out where the train rows have some."""
+def _without_unlabelled_test(config: DataConfig, source: SourceTables) -> dict[SplitName, list[Table]]:
+    """The source's tables, without a test split that has no labels where the train rows have labels."""
     tables, classes = dict(source.tables), _label_cells(config, source, "train")
-    withheld = frozenset() if classes & WITHHELD else WITHHELD  # -1 is one of these classes
+    withheld = frozenset() if classes & WITHHELD else WITHHELD  # where train rows have -1, it is a class
     if "test" in tables and classes - WITHHELD and not _label_cells(config, source, "test") - withheld:
         names = ", ".join(table.name for table in tables.pop("test"))
         say(f"data: {names} has no labels, so it is left out; a test split is held out from the train rows")
@@ -97,7 +98,7 @@ def _say_which_label_column(config: DataConfig, train: Table) -> None:
         say_before_work(f'data: the label is read from column "{usual[0]}"; for "{usual[1]}" give --label {usual[1]}')
 
 
-def _label_cells(config: DataConfig, source: Found, split: SplitName) -> set[str]:
+def _label_cells(config: DataConfig, source: SourceTables, split: SplitName) -> set[str]:
     first = source.tables["train"][0]
     return set().union(*(label_cells(table, config.label, first) for table in source.tables.get(split, ())))
 
@@ -105,22 +106,22 @@ def _label_cells(config: DataConfig, source: Found, split: SplitName) -> set[str
 def _read_indicators(
     rows: Mapping[SplitName, Rows], columns: Sequence[str]
 ) -> tuple[dict[SplitName, Rows], Sequence[str]]:
-    """Rows of zeros and ones as lists of names, and the labels that they have a number for."""
+    """The rows with zeros and ones turned into lists of names, and the names of all labels that have a number."""
     if len(columns) > 1:
         return dict(rows), columns
     width = indicator_width(rows["train"].cells, some(rows["train"].names))
     if width is None:
         return dict(rows), ()
     named = {
-        split: replace(found, cells=named_indicators(found.cells, found.places, width)) for split, found in rows.items()
+        split: replace(part, cells=named_indicators(part.cells, part.places, width)) for split, part in rows.items()
     }
     return named, [indicator_name(index) for index in range(width)]
 
 
 def _task(rows: Mapping[SplitName, Rows]) -> Task:
     pair = isinstance(rows["train"].texts[0], tuple)
-    for found in rows.values():
-        for text, place in zip(found.texts, found.places, strict=True):
+    for split_rows in rows.values():
+        for text, place in zip(split_rows.texts, split_rows.places, strict=True):
             if isinstance(text, tuple) != pair:
                 raise CompressError(
                     f"{place}: {'a single text' if pair else 'a pair of texts'}, unlike the first train row; "
@@ -135,11 +136,11 @@ def _task(rows: Mapping[SplitName, Rows]) -> Task:
 def _read_splits(
     rows: Mapping[SplitName, Rows], indicated: Sequence[str], multi_label: bool
 ) -> tuple[dict[SplitName, Split], tuple[str, ...]]:
-    """The texts and labels of each split, and the labels of the train split, which are all that the others may have."""
+    """The texts and labels of each split, and the labels of the train split; the others may have no more."""
 
     def read(split: SplitName) -> Split:
-        found = rows[split]
-        return Split(found.texts, read_labels(found.cells, found.places, multi_label))
+        part = rows[split]
+        return Split(part.texts, read_labels(part.cells, part.places, multi_label))
 
     splits: dict[SplitName, Split] = {"train": read("train")}
     labels = _train_labels(splits["train"], rows["train"].names, indicated)
@@ -177,10 +178,10 @@ def _refuse_unknown(split: Split, places: Sequence[str], labels: Sequence[str]) 
 
 
 def _complete(splits: Mapping[SplitName, Split], seed: int, source: str) -> tuple[Split, Split, Split]:
-    """Train, validation and test; what is missing is held out from train.
+    """The splits train, validation and test; missing ones are held out from train.
 
-    A test split is the same rows with a validation file and without: else a model could be trained on what another
-    command, to which one more file is named, takes for the test split.
+    The test split has the same rows with and without a validation file: otherwise a model could be trained on the rows
+    that another command, with one file more, takes for the test split.
     """
     train = splits["train"]
     if {"validation", "test"} <= splits.keys():
@@ -188,7 +189,7 @@ def _complete(splits: Mapping[SplitName, Split], seed: int, source: str) -> tupl
     tenth = max(1, round(len(train) * _HELD_OUT_SHARE))
     sizes = [tenth, tenth] if "test" not in splits else [min(tenth, _MOST_VALIDATION_ROWS)]
     parts = hold_out(train.texts, train.labels, sizes, seed)
-    if "validation" in splits:  # only its place is held: its rows go back to train
+    if "validation" in splits:  # its rows are held out all the same, and go back to train
         spare, *parts = parts
         parts[-1] = sorted(spare + parts[-1])
     if not all(parts):
@@ -210,7 +211,7 @@ def _why_too_few(train: Split) -> str:
 
 
 def _names(tables: Sequence[Table]) -> list[str]:
-    """The files' names without their folder; the hub's as they are."""
+    """The tables' names, files without their folder."""
     return [Path(table.name).name if Path(table.name).exists() else table.name for table in tables]
 
 
@@ -221,12 +222,12 @@ def _source(
     train: Rows,
     unused: list[str],
 ) -> DataSource:
-    seen = {name: {label for names in split.labels for label in names} for name, split in dataset.splits.items()}
-    lacking = {name: [label for label in dataset.labels if label not in found] for name, found in seen.items()}
+    labels_of = {name: {label for names in split.labels for label in names} for name, split in dataset.splits.items()}
+    lacking = {name: [label for label in dataset.labels if label not in labels] for name, labels in labels_of.items()}
     texts = set(dataset.train.texts)
     return DataSource(
         data=config.data,
-        files={split: _names(found) for split, found in tables.items()},
+        files={split: _names(parts) for split, parts in tables.items()},
         unused=unused,
         text=list(train.text),
         label=list(train.label),

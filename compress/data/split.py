@@ -51,8 +51,8 @@ _WORD = re.compile(r"\w+")
 def hold_out(texts: Sequence[Text], labels: Labels, sizes: Sequence[int], seed: int) -> list[list[int]]:
     """Choose rows for held-out splits of about the given sizes.
 
-    Groups of kindred texts move as a whole. Where they are too large to fill at least
-    half of a split, only texts of the same words are kept together. The last row of a label is never taken.
+    Groups of kindred texts move as a whole. Where they are too large to fill at least half of a split, only texts of
+    the same words are kept together. The last row of a label is never taken.
 
     Returns:
         The rows of each held-out split, in their order of appearance, then the rows that are left. A split is empty
@@ -95,13 +95,13 @@ def _choose(group_of: Ints, labels: Labels, sizes: Sequence[int], seed: int) -> 
 
 
 def _strata(labels: Labels) -> list[str]:
-    """The rarest label of each row stands for the row; for a single-label task it is the label."""
+    """The stratum of each row: its rarest label; for a single-label task its label."""
     counts = Counter(label for row in labels for label in row)
     return [min(row, key=lambda label: (counts[label], label), default="") for row in labels]
 
 
 def _quotas(counts: Counter[str], size: int) -> Counter[str]:
-    """``size`` rows shared among the strata in proportion, by largest remainders, leaving one row of each."""
+    """The rows to take of each stratum: ``size`` in proportion, by largest remainders, leaving one row of each."""
     spare = {stratum: count - 1 for stratum, count in counts.items() if count > 1}
     size = min(size, sum(spare.values()))
     exact = {stratum: size * count / sum(spare.values()) for stratum, count in spare.items()}
@@ -135,8 +135,8 @@ def kindred(texts: Sequence[Text]) -> Ints:
 def _numbered(texts: Sequence[Text]) -> tuple[Ints, Numbers, Numbers]:
     """The group of each text as :func:`identical` has it, numbered from 0 in the order of first appearance.
 
-    Then the words of each group's first text, a number for each word, and how many each side of these texts has.
-    Words become numbers as they are read: kept as strings they would take twenty times as much.
+    After it, the words of each group's first text as numbers, and the number of words of each side of these texts.
+    Words become numbers as they are read: as strings they would take twenty times as much memory.
     """
     numbers: dict[str, int] = {}
     groups: dict[tuple[bytes, ...], int] = {}
@@ -153,7 +153,7 @@ def _numbered(texts: Sequence[Text]) -> tuple[Ints, Numbers, Numbers]:
 
 
 def _links(words: Numbers, lengths: Numbers, sides: int) -> Iterator[Numbers]:
-    """Pairs of kin among texts that all differ and have so many ``sides``, int32 ``[2, links]``, in several arrays."""
+    """Pairs of kin among texts that all differ, of ``sides`` sides each, int32 ``[2, links]``, in several arrays."""
     side_of = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
     ends = np.cumsum(lengths, dtype=np.int32)
     adopt = sides == 1  # many pairs have one short side in common: it must not glue them
@@ -161,7 +161,7 @@ def _links(words: Numbers, lengths: Numbers, sides: int) -> Iterator[Numbers]:
     # Two runs have the same number exactly if their words are the same.
     starts, runs = np.arange(len(words), dtype=np.int32), words
     for length in range(1, _SHARED_WORDS + 1):
-        if length > 1:  # what stands in one place alone does so however it goes on
+        if length > 1:  # a run that occurs once also does so when it is longer
             fits = (np.bincount(runs) > 1)[runs] & (ends[side_of[starts]] - starts >= length)
             starts = starts[fits]
             runs = _renumbered(runs[fits].astype(np.int64) * len(words) + words[starts + (length - 1)])
@@ -180,7 +180,7 @@ def _links(words: Numbers, lengths: Numbers, sides: int) -> Iterator[Numbers]:
 
 
 def _renumbered(values: Ints) -> Numbers:
-    """Equal values get equal numbers, from 0; as numpy's ``unique``, in less than half the memory."""
+    """Numbers from 0, equal for equal values; as numpy's ``unique``, in less than half the memory."""
     order = np.argsort(values)
     values = values[order]
     changes = np.zeros(len(values), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""A table of a data file, and the columns of it that hold texts and labels: those named, or else the usual names."""
+"""A table of a data file, and its columns with texts and labels: those the user names, or else the usual names."""
 
 import re
 from collections import Counter
@@ -23,14 +23,14 @@ _TEXTS = (
     *(("comment",), ("message",), ("tweet",), ("content",)),
 )
 _LABELS = ("label", "labels", "category", "intent", "class", "sentiment", "emotion", "topic", "target", "quality")
-WITHHELD = frozenset({"-1", "-1.0"})  # what stands for a label that is not told, unless it is a class of the train rows
+WITHHELD = frozenset({"-1", "-1.0"})  # stands for a withheld label, unless it is a class of the train rows
 _TRUTH = {"true": True, "false": False, "0": False, "1": True, "0.0": False, "1.0": True}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of equal length, with what is needed to say where a value stands."""
+    """Columns of equal length, with the place of each row for messages."""
 
     name: str  # the file, or the data set and split, as the user knows it
     columns: dict[str, list[Any]]
@@ -44,12 +44,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Rows:
-    """The texts and labels of one split, before labels are read: the task decides how a cell is to be read."""
+    """The texts and label cells of one split; how a cell is read depends on the task."""
 
     texts: list[Text]
-    cells: list[Any]  # what is in the label column, or the list of the label columns that hold 1
+    cells: list[Any]  # the values of the label column, or for each row the label columns that hold 1
     places: list[str]  # where each row stands
-    names: list[str]  # of the tables
+    names: list[str]  # the tables' names
     text: tuple[str, ...]  # the text columns of the first train table
     label: tuple[str, ...]  # and its label columns
 
@@ -57,8 +57,8 @@ class Rows:
 def read_rows(tables: Sequence[Table], text: Sequence[str], label: Sequence[str], first: Table) -> Rows:
     """The text and label columns of a split's tables, one table after the other.
 
-    Columns that nobody named are those of ``first``, the first train table, wherever they are there too: of two
-    columns with usual names, test texts are read from the one that a model was trained on.
+    Columns that nobody named are those of ``first``, the first train table, wherever a table has them: of two columns
+    with usual names, test texts are read from the one that a model was trained on.
     """
     texts, labels = text_columns(first, text), label_columns(first, label)
     rows = Rows([], [], [], [table.name for table in tables], texts, labels)
@@ -86,7 +86,7 @@ def read_texts(table: Table, text: Sequence[str]) -> list[Text]:
 
 
 def check_text(value: object, place: str, where: str = "") -> None:
-    """Refuse what is no text, by its ``place`` and ``where`` in it."""
+    """Refuse a ``value`` that is no text; errors name its ``place``, and ``where`` it is there."""
     if not isinstance(value, str):
         what = "the text is missing" if value is None else f"the text is {shown(value)}, which is not a string"
         raise CompressError(f"{place}: {what}{where}; mend or remove the row")
@@ -96,7 +96,7 @@ def check_text(value: object, place: str, where: str = "") -> None:
 
 def _indicated_labels(table: Table, columns: Sequence[str]) -> list[list[str]]:
     """The names of the columns that hold 1 (or true) in each row."""
-    found: list[list[str]] = [[] for _ in table.numbers]
+    labels: list[list[str]] = [[] for _ in table.numbers]
     for column in columns:
         for row, cell in enumerate(table.columns[column]):
             truth = _TRUTH.get(str(cell).strip().lower())
@@ -106,12 +106,12 @@ def _indicated_labels(table: Table, columns: Sequence[str]) -> list[list[str]]:
                     f"with several --label columns, each holds 0 or 1"
                 )
             if truth:
-                found[row].append(column)
-    return found
+                labels[row].append(column)
+    return labels
 
 
 def text_columns(table: Table, named: Sequence[str], flag: str = "--text") -> tuple[str, ...]:
-    """The one or two columns that hold the text; ``flag`` is the setting that names them."""
+    """The one column with the text, or the two of pairs; ``flag`` is the setting that names them."""
     if named:
         return _existing(table, named, flag)
     there = _by_usual_spelling(table)
@@ -124,15 +124,15 @@ def text_columns(table: Table, named: Sequence[str], flag: str = "--text") -> tu
 def columns_to_read(
     file: str, names: Sequence[str], named: Sequence[str], *, pairs: bool, flag: str = "--text"
 ) -> tuple[str, ...]:
-    """The column of the texts among the ``names`` of a file that is read row by row, or the two of pairs."""
-    found = text_columns(Table(file, {name: [] for name in names}, []), named, flag)
-    if len(found) != 1 + pairs:
+    """As :func:`text_columns`, for a file that is read row by row, whose columns are ``names``."""
+    columns = text_columns(Table(file, {name: [] for name in names}, []), named, flag)
+    if len(columns) != 1 + pairs:
         wanted = "pairs of texts, two columns" if pairs else "single texts, one column"
         raise CompressError(
-            f"{file}: {' and '.join(found)} would be read, but this model reads {wanted}; name them with "
+            f"{file}: {' and '.join(columns)} would be read, but this model reads {wanted}; name them with "
             f"{flag} COLUMN{' twice' if pairs else ''}"
         )
-    return found
+    return columns
 
 
 def label_columns(table: Table, named: Sequence[str]) -> tuple[str, ...]:
@@ -164,15 +164,15 @@ def columns_in(table: Table, names: Sequence[str]) -> Sequence[str]:
 
 
 def label_cells(table: Table, named: Sequence[str], first: Table) -> set[str]:
-    """What the label columns hold, as text; those that nobody named are chosen as :func:`read_rows` does.
+    """The different values in the label columns, as text; columns that nobody named are chosen as in :func:`read_rows`.
 
-    Nothing where there is no such column, or where all labels are missing.
+    Empty where there is no such column, or where all labels are missing.
     """
     columns: Sequence[str] = [name for name in named if name in table.columns]
     if not named:
         columns = columns_in(table, usual_label_columns(first)[:1]) or usual_label_columns(table)[:1]
-    found = {str(cell).strip() for name in columns for cell in table.columns[name] if cell is not None}
-    return found - {""}
+    values = {str(cell).strip() for name in columns for cell in table.columns[name] if cell is not None}
+    return values - {""}
 
 
 def _by_usual_spelling(table: Table) -> dict[str, str]:

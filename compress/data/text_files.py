@@ -1,8 +1,8 @@
-"""CSV, TSV and JSON, every bad row named by its line.
+"""Reads CSV, TSV and JSON; errors name the line of a bad row.
 
 The standard library reads CSV here because pandas and ``datasets`` take the texts "NA", "null" and "" for missing
-values and cannot name the line of a bad row. Its Sniffer guesses from letters inside texts, so it is not used: the
-separator and the quoting are found by the file's own evidence.
+values and cannot name the line of a bad row. Its Sniffer guesses from letters inside texts, so separator and quoting
+are found here.
 """
 
 import csv
@@ -19,7 +19,7 @@ from compress.errors import CompressError
 from compress.formatting import shown
 from compress.progress import say_before_work
 
-# The largest field that the csv module can be told to accept; its default, 128 KiB, is less than a long document.
+# The largest limit on a field that the csv module takes; its default, 128 KiB, is less than a long document.
 _FIELD_CHARACTERS = 2**31 - 1
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n')  # Excel's own first line
@@ -30,14 +30,14 @@ Record = tuple[int, list[str]]  # the line that it begins on, and its fields
 
 
 def read_delimited(path: Path, text: str, usual: str) -> Table:
-    """A table whose columns are separated by ``usual``, unless the line of column names says otherwise."""
+    """Read a table whose columns are separated by ``usual``, unless the line of column names says otherwise."""
     csv.field_size_limit(_FIELD_CHARACTERS)
     if "\n" not in text:
         text = text.replace("\r", "\n")  # the line ends of an old Macintosh
-    found = SEPARATOR_LINE.match(text)
-    separator = found[1] if found else separator_of(text, usual)
-    text = text[found.end() :] if found else text
-    first = 2 if found else 1
+    said = SEPARATOR_LINE.match(text)
+    separator = said[1] if said else separator_of(text, usual)
+    text = text[said.end() :] if said else text
+    first = 2 if said else 1
     lines = partial(io.StringIO, text, newline="\n")  # a carriage return alone ends no line here
     if separator == "\t" and not has_quoting(lines):
         records, remedy = _plain_records(lines(), first), width_remedy(separator, quoted=False)
@@ -56,7 +56,7 @@ def width_remedy(separator: str, *, quoted: bool) -> str:
 
 
 def separator_of(text: str, usual: str) -> str:
-    """The separator that gives most columns in the line of names; ``usual`` where it is as good as any."""
+    """The separator that gives the most column names in the first line; of equals ``usual``."""
     header = next((line for line in re.split("[\r\n]+", text[:100_000]) if line.strip()), "")
     if usual == "\t" and "\t" in header:
         return usual
@@ -92,7 +92,7 @@ def has_quoting(lines: Callable[[], Iterable[str]]) -> bool:
 def has_blanks_before_quotes(lines: Callable[[], Iterable[str]], separator: str) -> bool:
     """Whether quotes behind a separator and a blank are a writer's, as in ``"so it goes", "pos"``.
 
-    They are where there are such and all records are of one width when they are read so.
+    They are if there are any, and all records have one width when read so.
     """
     if not any(f'{separator} "' in line or line.startswith(' "') for line in lines()):  # no need to parse it
         return False
@@ -116,9 +116,9 @@ def _plain_records(lines: Iterable[str], first: int = 1) -> Iterator[Record]:
 def quoted_records(
     path: Path, lines: Iterable[str], separator: str, first: int, spaced: bool = False
 ) -> Iterator[Record]:
-    """All records of lines of which one is the ``first`` of the file; a blank line has no fields.
+    """All records of ``lines``, which begin at line ``first`` of the file; a blank line has no fields.
 
-    ``spaced`` is what :func:`has_blanks_before_quotes` says.
+    ``spaced`` is the answer of :func:`has_blanks_before_quotes`.
     """
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=spaced, strict=True)
     while True:
@@ -144,7 +144,7 @@ def refuse_other_width(place: str, names: Sequence[str], fields: Sequence[str], 
 
 
 def _tabulate(path: Path, records: Iterable[Record], remedy: str) -> Table:
-    """The column names and the rows below them; unnamed columns are left out."""
+    """A table of ``records``, the column names first; unnamed columns are left out."""
     rows = iter(records)
     first, header = next(rows, (0, []))
     if not header:
@@ -167,7 +167,7 @@ def _tabulate(path: Path, records: Iterable[Record], remedy: str) -> Table:
 
 
 def read_jsonl(path: Path, text: str) -> Table:
-    """A table of one object a line; a key that an object lacks is a missing value."""
+    """Read a table of one object a line; a key that an object lacks is a missing value."""
     rows: dict[int, dict[str, Any]] = {}
     for number, line in enumerate(text.split("\n"), 1):  # not splitlines: U+2028 is text in JSON
         if not line.strip():
@@ -177,7 +177,7 @@ def read_jsonl(path: Path, text: str) -> Table:
 
 
 def json_object(line: str, place: str) -> dict[str, Any]:
-    """The object that a line holds; anything else is refused by its ``place``."""
+    """The JSON object in a line; errors about anything else name its ``place``."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -190,7 +190,7 @@ def json_object(line: str, place: str) -> dict[str, Any]:
 
 
 def read_json(path: Path, text: str) -> Table:
-    """A table of one document: an array of objects, also under "data", or columns; or of one object a line."""
+    """Read a table of one document: an array of objects, also under "data", or columns; or of one object a line."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -201,10 +201,10 @@ def read_json(path: Path, text: str) -> Table:
     if isinstance(document, dict) and isinstance(document.get("data"), list):
         document = document["data"]
     if isinstance(document, dict) and document:
-        whole = {name: _column(values) for name, values in document.items()}
-        lengths = {None if values is None else len(values) for values in whole.values()}
+        cells = {name: _column(values) for name, values in document.items()}
+        lengths = {None if values is None else len(values) for values in cells.values()}
         if len(lengths) == 1 and None not in lengths:
-            columns = {name: values or [] for name, values in whole.items()}
+            columns = {name: values or [] for name, values in cells.items()}
             return Table(str(path), columns, range(1, max(filter(None, lengths), default=0) + 1), "row")
         if lengths == {None}:
             document = [document]  # one row
@@ -222,7 +222,7 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _column(values: Any) -> list[Any] | None:
-    """A column of a document of columns, a list or pandas' object by row number; None for anything else."""
+    """The cells of a column, from a list or from pandas' object by row number; None for anything else."""
     if isinstance(values, dict) and all(name.isdecimal() for name in values):
         return list(values.values())
     return values if isinstance(values, list) else None

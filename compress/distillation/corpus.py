@@ -24,8 +24,8 @@ from compress.training.batches import Encodings
 class Corpus:
     """The texts of the train split, and more without labels: unlabeled ones and altered copies.
 
-    With ``answers``, only those unlabeled texts that have one. ``folder`` gets files that must stay as long as the
-    encodings are read. ``name`` is what users are told that the texts are.
+    With ``answers``, only unlabeled texts that have an answer are taken. ``folder`` gets files that must stay as long
+    as the encodings are read. ``name`` is what messages call the texts.
     """
 
     student: Checkpoint
@@ -37,7 +37,7 @@ class Corpus:
     name: str = "texts"
 
     def texts(self) -> Iterator[Text]:
-        """All of them, as the student reads them; a text in windows comes once for each window."""
+        """All texts, in the order of the encodings; a text in windows comes once for each window."""
         texts = chain(self.data.train.texts, self._more_again(self.student))
         if self.student.long_texts.mode != "windows":
             return texts
@@ -45,11 +45,11 @@ class Corpus:
         return chain.from_iterable([text] * len(encoder([text])[0].rows) for text in texts)
 
     def read_by_student(self, labelled: Encodings) -> Encodings:
-        """All of them, of which the train split's are encoded."""
+        """The encodings of all texts; ``labelled`` are those of the train split."""
         return build_corpus(labelled, self._more(self.student), self.student.training_encoder, self.folder / "student")
 
     def read_by(self, teacher: Checkpoint, own: Encodings, number: int) -> Encodings:
-        """All of them, by the teacher's tokenizer; ``own`` are the student's, whose windows it reads."""
+        """The encodings of all texts by the teacher's tokenizer; ``own`` are the student's, whose windows it reads."""
         alike = split_alike(teacher, self.student)
         limit = min(teacher.max_length, self.student.max_length) if alike else teacher.max_length
         if alike and limit == self.student.max_length and same_tokens(teacher, self.student):
@@ -66,20 +66,20 @@ class Corpus:
         return build_corpus(labelled, self._more_again(teacher), encoder, self.folder / f"teacher-{number}")
 
     def _more_again(self, reader: Checkpoint) -> Iterator[Text]:
-        given = self.config.unlabeled
-        if given and not local_path(given).is_file():
+        unlabeled = self.config.unlabeled
+        if unlabeled and not local_path(unlabeled).is_file():
             raise CompressError(
-                f"--unlabeled {given}: is no file; teacher_answers, and a teacher with another tokenizer or a smaller "
-                "max_length, need its texts more than once, save it"
+                f"--unlabeled {unlabeled}: is no file; teacher_answers, and a teacher with another tokenizer or a "
+                "smaller max_length, need its texts more than once, save it"
             )
         return self._more(reader)
 
     def _more(self, reader: Checkpoint) -> Iterator[Text]:
         config = self.config
         if config.augment:
-            mask, its = _mask_token(self.student), _mask_token(reader)
+            mask, reader_mask = _mask_token(self.student), _mask_token(reader)
             altered = augmented(self.data.train.texts, config.augment, mask, config.seed)
-            yield from (_replaced(text, mask, its) for text in altered)
+            yield from (_replaced(text, mask, reader_mask) for text in altered)
         for text in read_unlabeled(config.unlabeled, self.text_columns, self.data.pairs) if config.unlabeled else ():
             if self.answers is None or text in self.answers.by_text:
                 yield text

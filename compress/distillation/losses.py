@@ -9,7 +9,7 @@ import math
 import torch
 from torch.nn import functional
 
-# It gives a probability of exactly 0 and a finite log-probability: 0 times infinity is not a number.
+# As a score it gives a probability of exactly 0 and a finite log-probability: 0 times infinity is not a number.
 _NEVER = torch.finfo(torch.float32).min / 2
 
 
@@ -35,7 +35,7 @@ def soft_labels(student: torch.Tensor, teacher: torch.Tensor, temperature: float
 
 
 def token_mse(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Squared difference of embeddings or hidden states, averaged over width (TinyBERT, Jiao et al. 2020).
+    """Mean squared error of embeddings or hidden states, averaged over width (TinyBERT, Jiao et al. 2020).
 
     Args:
         student: ``[batch, length, hidden]``, mapped to the teacher's hidden size.
@@ -50,7 +50,7 @@ def dot_products(left: torch.Tensor, right: torch.Tensor, heads: int) -> torch.T
 
     Args:
         left: ``[batch, length, heads * head size]``, such as queries.
-        right: another kind, such as keys, or ``left`` itself.
+        right: the same shape, such as keys, or ``left`` itself.
         heads: number of heads.
 
     Returns:
@@ -61,14 +61,14 @@ def dot_products(left: torch.Tensor, right: torch.Tensor, heads: int) -> torch.T
 
 
 def attention(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Squared difference of attention scores, averaged over heads and token pairs (TinyBERT, Jiao et al. 2020).
+    """Mean squared error of attention scores, averaged over heads and token pairs (TinyBERT, Jiao et al. 2020).
 
     Heads are compared in their order. If the numbers of heads differ, no head has a counterpart; then the attention is
     averaged over heads, and the loss is the KL divergence from teacher to student.
 
     Args:
         student: scores before the softmax, ``[batch, heads, length, length]``.
-        teacher: the same; the number of heads may differ.
+        teacher: scores of the same shape; the number of heads may differ.
         mask: real tokens.
     """
     if student.shape[1] == teacher.shape[1]:
@@ -112,12 +112,12 @@ def _mean_over_heads(log_attention: torch.Tensor) -> torch.Tensor:
 
 
 def _divergence(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """KL divergence over keys of log-attention ``[batch, heads, length, length]``, averaged over heads."""
+    """KL divergence over keys of two log-attentions ``[batch, heads, length, length]``, averaged over heads."""
     divergence = functional.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
     return _masked_mean(divergence.mean(dim=1), mask)
 
 
 def _masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """A mean over each text's own values ``[batch, ...]`` where ``mask`` is true, then over texts."""
+    """The mean of each text's values ``[batch, ...]`` where ``mask`` is true, averaged over texts."""
     sums, counts = values.masked_fill(~mask, 0.0).flatten(1).sum(dim=1), mask.flatten(1).sum(dim=1)
     return (sums / counts).mean()

@@ -12,12 +12,12 @@ from compress.distillation.losses import attention, dot_products, relation, soft
 from compress.distillation.soft_targets import ANSWERED
 from compress.errors import CompressError
 from compress.families.view import EncoderView
-from compress.modeling.states import Batch, States, state_modules
+from compress.modeling.states import LOGITS, Batch, States, state_modules
 from compress.modeling.widths import Widths
-from compress.training.optimization import TEACHER, Losses, hard_labels
+from compress.training.optimization import TEACHER_PREFIX, Losses, hard_labels
 
 Pairs = list[tuple[str, str]]
-"""Names of states: the student's, and the teacher's that it is compared with."""
+"""Names of states: a student's, and the teacher's that it is compared with."""
 
 
 class Distillation(nn.Module):
@@ -37,13 +37,13 @@ class Distillation(nn.Module):
     """
 
     weights: dict[str, float]
-    """Of the loss terms, by name; terms of weight 0 are left out and not computed."""
+    """Weight of each loss term; terms of weight 0 are left out and not computed."""
 
     pairs: dict[str, Pairs]
-    """The states that each of these terms compares."""
+    """The states that each loss term compares."""
 
     wanted: frozenset[str]
-    """The states that the student must show beside the logits."""
+    """The states of the student that are read beside the logits."""
 
     teacher_wanted: frozenset[str]
     """The states that a batch must hold, each under ``teacher.`` and its name; logits only if a term reads them."""
@@ -67,12 +67,12 @@ class Distillation(nn.Module):
         sizes = EncoderView(student).hidden_size, EncoderView(teacher).hidden_size
         mapped = [name for name in ("embedding", "hidden") if name in self.weights]
         self.maps = nn.ModuleDict({name: _size_map(*sizes, config.seed) for name in mapped})
-        compared = [pair for each in self.pairs.values() for pair in each]
-        self.wanted = frozenset(own for own, _ in compared) - {"logits"}
-        self.teacher_wanted = frozenset(its for _, its in compared)
+        compared = [pair for pairs in self.pairs.values() for pair in pairs]
+        self.wanted = frozenset(student_state for student_state, _ in compared) - {LOGITS}
+        self.teacher_wanted = frozenset(teacher_state for _, teacher_state in compared)
         if "custom" in self.weights and config.loss is not None:
             self.custom = CustomLoss(config.loss, f"{config.command}.loss")
-            self.wanted |= self.custom.wanted - {"logits"}
+            self.wanted |= self.custom.wanted - {LOGITS}
             self.teacher_wanted |= self.custom.teacher_wanted
         state_modules(student, self.wanted, "student")
         state_modules(teacher, self.teacher_wanted, "teacher")
@@ -82,28 +82,33 @@ class Distillation(nn.Module):
 
         The states may have any precision; the losses are float32.
         """
-        student = {name: states[name].float() for name in {"logits", *self.wanted}}
-        teacher = {name: batch[TEACHER + name].float() for name in self.teacher_wanted}
+        student = {name: states[name].float() for name in {LOGITS, *self.wanted}}
+        teacher = {name: batch[TEACHER_PREFIX + name].float() for name in self.teacher_wanted}
         mask = batch["attention_mask"].bool()
         terms: Losses = {}
         if "soft" in self.weights:
-            terms["soft"] = self._soft_loss(student["logits"], teacher["logits"], batch.get(TEACHER + ANSWERED))
+            terms["soft"] = self._soft_loss(student[LOGITS], teacher[LOGITS], batch.get(TEACHER_PREFIX + ANSWERED))
         if "hard" in self.weights:
-            terms["hard"] = _labelled_loss(student["logits"], batch)
+            terms["hard"] = _labelled_loss(student[LOGITS], batch)
         for name, to_teacher_size in self.maps.items():  # embedding and hidden
-            losses = [token_mse(to_teacher_size(student[own]), teacher[its], mask) for own, its in self.pairs[name]]
-            terms[name] = _mean(losses)
+            terms[name] = _mean(
+                token_mse(to_teacher_size(student[student_state]), teacher[teacher_state], mask)
+                for student_state, teacher_state in self.pairs[name]
+            )
         if "attention" in self.weights:
             terms["attention"] = self._attention_loss(student, teacher, mask)
         if "relation" in self.weights:
-            terms["relation"] = _mean(relation(student[own], teacher[its], mask) for own, its in self.pairs["relation"])
+            terms["relation"] = _mean(
+                relation(student[student_state], teacher[teacher_state], mask)
+                for student_state, teacher_state in self.pairs["relation"]
+            )
         if "custom" in self.weights:
             terms["custom"] = self.custom(student, teacher, batch)
         total = torch.stack([self.weights[name] * loss for name, loss in terms.items()]).sum()
         return {"loss": total, **{name: loss.detach() for name, loss in terms.items()}}
 
     def _soft_loss(self, student: torch.Tensor, teacher: torch.Tensor, answered: torch.Tensor | None) -> torch.Tensor:
-        """Only of the ``answered`` texts, if some are not, but like the labels' divided by all texts of the batch."""
+        """The soft labels' loss: the sum over the ``answered`` texts (None: all), divided by all texts of the batch."""
         if answered is None:
             return soft_labels(student, teacher, self._temperature, multi_label=self._multi_label)
         if not answered.any():
@@ -112,36 +117,36 @@ class Distillation(nn.Module):
         return soft_labels(*both, self._temperature, multi_label=self._multi_label) * answered.float().mean()
 
     def _attention_loss(self, student: States, teacher: States, mask: torch.Tensor) -> torch.Tensor:
-        """The mean over the student's layers."""
+        """The attention loss, averaged over the student's layers."""
 
         def scores(states: States, layer: int, heads: Sequence[int]) -> torch.Tensor:
             return dot_products(states[f"query.{layer}"], states[f"key.{layer}"], heads[layer])
 
         return _mean(
-            attention(scores(student, own, self._heads), scores(teacher, its, self._teacher_heads), mask)
-            for own, its in enumerate(self._layers)
+            attention(scores(student, layer, self._heads), scores(teacher, imitated, self._teacher_heads), mask)
+            for layer, imitated in enumerate(self._layers)
         )
 
 
 class CustomLoss(nn.Module):
     """A loss of the user's own, called with the student's states, the teacher's and the batch.
 
-    It reads the logits, and the states that its attributes ``wanted`` and ``teacher_wanted`` name, if it has them. It
-    may be a module with weights to learn. ``setting`` names it in errors.
+    The loss reads the logits, and the states that its attributes ``wanted`` and ``teacher_wanted`` name, if it has
+    them. It may be a module with weights to learn. ``setting`` names it in errors.
     """
 
     def __init__(self, loss: Callable[..., Any], setting: str) -> None:
         super().__init__()
-        self.wanted = frozenset({"logits", *getattr(loss, "wanted", ())})
-        self.teacher_wanted = frozenset({"logits", *getattr(loss, "teacher_wanted", ())})
+        self.wanted = frozenset({LOGITS, *getattr(loss, "wanted", ())})
+        self.teacher_wanted = frozenset({LOGITS, *getattr(loss, "teacher_wanted", ())})
         self._loss = loss
         self._setting = setting
 
     def forward(self, student: States, teacher: States, batch: Batch) -> torch.Tensor:
         """The scalar that the user's loss returns."""
-        own = {name: student[name] for name in self.wanted}
-        its = {name: teacher[name] for name in self.teacher_wanted}
-        value = self._loss(own, its, batch)
+        student_states = {name: student[name] for name in self.wanted}
+        teacher_states = {name: teacher[name] for name in self.teacher_wanted}
+        value = self._loss(student_states, teacher_states, batch)
         if not isinstance(value, torch.Tensor):
             raise CompressError(f"{self._setting} must give a scalar tensor, got {type(value).__name__}")
         if value.ndim or not value.is_floating_point():
@@ -153,50 +158,52 @@ class CustomLoss(nn.Module):
 
 
 def _layer_map(config: DistillationConfig, student_layers: int, teacher_layers: int) -> list[int]:
-    """The teacher layer that each student layer imitates; by default evenly spaced ones, the last for the last.
+    """The teacher layer that each student layer imitates: by default evenly spaced ones, the last layer the last.
 
     Raises:
         CompressError: the setting names another number of layers than the student has, or one the teacher lacks.
     """
-    given = config.layer_map
-    if given is None:  # a student deeper than its teacher has layers below the teacher's first share
+    layer_map = config.layer_map
+    if layer_map is None:  # the lowest layers of a student deeper than its teacher would imitate layer -1
         return [max(0, (layer + 1) * teacher_layers // student_layers - 1) for layer in range(student_layers)]
-    if len(given) != student_layers or max(given) >= teacher_layers:
+    if len(layer_map) != student_layers or max(layer_map) >= teacher_layers:
         raise CompressError(
             f"{config.command}.layer_map must name {student_layers} teacher layers, one for each student layer, "
-            f"from 0 to {teacher_layers - 1}, got {','.join(map(str, given))}"
+            f"from 0 to {teacher_layers - 1}, got {','.join(map(str, layer_map))}"
         )
-    return given
+    return layer_map
 
 
 def _relation_layer(config: DistillationConfig, teacher_layers: int) -> int:
     """The teacher layer whose relations the student's last layer learns; the teacher must have it."""
-    given = teacher_layers - 1 if config.relation_layer is None else config.relation_layer
-    if given >= teacher_layers:
+    layer = teacher_layers - 1 if config.relation_layer is None else config.relation_layer
+    if layer >= teacher_layers:
         raise CompressError(
-            f"{config.command}.relation_layer must be a teacher layer from 0 to {teacher_layers - 1}, got {given}"
+            f"{config.command}.relation_layer must be a teacher layer from 0 to {teacher_layers - 1}, got {layer}"
         )
-    return given
+    return layer
 
 
 def _pairs(layers: list[int], relation_from: int) -> dict[str, Pairs]:
-    """The states that each loss term compares; ``layers`` holds for each student layer the teacher's."""
+    """The states that each loss term compares; ``layers`` holds for each student layer the one that it imitates."""
     last, numbered = len(layers) - 1, list(enumerate(layers))
     return {
-        "soft": [("logits", "logits")],
+        "soft": [(LOGITS, LOGITS)],
         "hard": [],
         "embedding": [("embeddings", "embeddings")],
-        "hidden": [(f"hidden.{own}", f"hidden.{its}") for own, its in numbered],
-        "attention": [(f"{kind}.{own}", f"{kind}.{its}") for own, its in numbered for kind in ("query", "key")],
+        "hidden": [(f"hidden.{layer}", f"hidden.{imitated}") for layer, imitated in numbered],
+        "attention": [
+            (f"{kind}.{layer}", f"{kind}.{imitated}") for layer, imitated in numbered for kind in ("query", "key")
+        ],
         "relation": [(f"{kind}.{last}", f"{kind}.{relation_from}") for kind in ("query", "key", "value")],
         "custom": [],  # see CustomLoss.wanted
     }
 
 
 def _size_map(student_size: int, teacher_size: int, seed: int) -> nn.Module:
-    """From the student's hidden size to the teacher's: the identity, or a linear map that is trained.
+    """The map from the student's hidden size to the teacher's: the identity, or a linear map that is trained.
 
-    One map serves all layers, as in TinyBERT (Jiao et al. 2020). It starts orthogonal, which keeps lengths and angles.
+    It serves all layers, as in TinyBERT (Jiao et al. 2020), and starts orthogonal, which keeps lengths and angles.
     """
     if student_size == teacher_size:
         return nn.Identity()
@@ -206,9 +213,9 @@ def _size_map(student_size: int, teacher_size: int, seed: int) -> nn.Module:
 
 
 def _labelled_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """The data's labels: the sum over the texts that have one, divided by all texts of the batch.
+    """The hard labels' loss: the sum over the texts that have a label, divided by all texts of the batch.
 
-    So a text weighs the same whether many or few of the others have no label.
+    So a text weighs the same whether many or few of the others have a label.
     """
     labelled = batch["labelled"]
     if not labelled.any():

@@ -1,4 +1,4 @@
-"""Logits that stand for several teachers, or for answers made elsewhere."""
+"""Logits made of the answers of several teachers, or of answers made elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +7,15 @@ import numpy as np
 import torch
 
 from compress.distillation.answers import Probabilities
-from compress.distillation.teacher_cache.shard import LOGITS
-from compress.modeling.states import Batch, States
+from compress.modeling.states import LOGITS, Batch, States
 from compress.training.batches import TeacherOutputs
 
 ANSWERED = "answered"
-"""Beside answers made elsewhere: which texts of a batch have one, bool ``[batch]``."""
+"""The state that says which texts of a batch have an answer made elsewhere, bool ``[batch]``."""
 
-# In the place of a probability of 0, whose logarithm is not a number to learn from.
+# Taken for a probability of 0, whose logarithm is infinite.
 _SMALLEST = 1e-30
-_SMALLEST_BESIDE_1 = 1e-15  # 1 less than which is still another number
+_SMALLEST_BESIDE_1 = 1e-15  # for multi-label, where 1 minus it must differ from 1
 
 
 def as_logits(probabilities: torch.Tensor, *, multi_label: bool) -> torch.Tensor:
@@ -30,7 +29,7 @@ def as_logits(probabilities: torch.Tensor, *, multi_label: bool) -> torch.Tensor
 class MeanOutputs:
     """Several teachers as one: the mean of their probabilities, as logits; all other states are the first teacher's.
 
-    An arithmetic mean of probabilities at temperature 1, as ensembles answer (Hinton et al. 2015; Lakshminarayanan et
+    It is the arithmetic mean at temperature 1, as ensembles answer (Hinton et al. 2015; Lakshminarayanan et
     al. 2017): a teacher that is unsure then counts less than one that is sure, whatever the size of its logits.
     """
 
@@ -40,15 +39,15 @@ class MeanOutputs:
     def __call__(self, rows: Sequence[int], batch: Batch) -> States:
         states = [teacher(rows, batch) for teacher in self.teachers]
         logits = torch.stack([state[LOGITS].double() for state in states])
-        each = torch.sigmoid(logits) if self.multi_label else torch.softmax(logits, dim=-1)
-        return states[0] | {LOGITS: as_logits(each.mean(dim=0), multi_label=self.multi_label)}
+        probabilities = torch.sigmoid(logits) if self.multi_label else torch.softmax(logits, dim=-1)
+        return states[0] | {LOGITS: as_logits(probabilities.mean(dim=0), multi_label=self.multi_label)}
 
 
 @dataclass(frozen=True)
 class AnswerOutputs:
     """Answers made elsewhere, as logits; all other states are the ``teacher``'s, if there is one.
 
-    ``probabilities`` are float64 ``[texts, labels]``; a text without an answer has none that are numbers.
+    ``probabilities`` are float64 ``[texts, labels]``; NaN for a text without an answer.
     """
 
     probabilities: Probabilities
@@ -56,7 +55,8 @@ class AnswerOutputs:
     teacher: TeacherOutputs | None = None
 
     def __call__(self, rows: Sequence[int], batch: Batch) -> States:
-        found = torch.from_numpy(self.probabilities[np.asarray(rows, dtype=np.int64)])
+        probabilities = torch.from_numpy(self.probabilities[np.asarray(rows, dtype=np.int64)])
         states = self.teacher(rows, batch) if self.teacher is not None else {}
-        answered = {ANSWERED: ~found.isnan().any(dim=1), LOGITS: as_logits(found, multi_label=self.multi_label)}
+        logits = as_logits(probabilities, multi_label=self.multi_label)
+        answered = {ANSWERED: ~probabilities.isnan().any(dim=1), LOGITS: logits}
         return states | {name: state.to(batch["input_ids"].device) for name, state in answered.items()}

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from compress.config import DistillConfig
-from compress.distillation.teacher_cache.shard import LOGITS
 from compress.errors import CompressError
 from compress.families.tokenizers.smaller import components, ids_in, knows_fewer_tokens
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.narrow import narrow
+from compress.modeling.states import LOGITS
 from compress.modeling.surgery import choose_layers, keep_layers, rebuilt
 from compress.modeling.widths import Widths
 from compress.task import reads_pairs
@@ -28,8 +28,8 @@ def make_student(teacher: Checkpoint, config: DistillConfig) -> Checkpoint:
     student = student_from_layers(teacher, config.layers)
     if config.heads is config.ffn_size is config.hidden_size is None:
         return student
-    widths = (config.heads, config.ffn_size, config.hidden_size)
-    return student.with_model(narrow(student.model, *widths, pairs=reads_pairs(teacher.task)))
+    widths = {"heads": config.heads, "ffn_size": config.ffn_size, "hidden_size": config.hidden_size}
+    return student.with_model(narrow(student.model, **widths, pairs=reads_pairs(teacher.task)))
 
 
 def student_from_layers(teacher: Checkpoint, layers: int | list[int] | None) -> Checkpoint:
@@ -43,7 +43,7 @@ def student_from_layers(teacher: Checkpoint, layers: int | list[int] | None) -> 
 
 
 def check_tokenizers(teacher: Checkpoint, student: Checkpoint, states: frozenset[str]) -> None:
-    """Refuse to compare the ``states`` of a teacher that splits texts by other rules; logits are compared all the same.
+    """Refuse to compare ``states`` other than logits where the teacher's tokenizer splits texts by other rules.
 
     The student may know fewer of the same tokens.
     """
@@ -65,12 +65,12 @@ def split_alike(teacher: Checkpoint, student: Checkpoint) -> bool:
 
 
 def same_tokens(teacher: Checkpoint, student: Checkpoint) -> bool:
-    """Whether both know the same tokens, by the same ids."""
+    """Whether both tokenizers know the same tokens, by the same ids."""
     return teacher.tokenizer.get_vocab() == student.tokenizer.get_vocab()
 
 
 def has_table_of(teacher: Checkpoint, student: Checkpoint) -> bool:
-    """Whether the student's embeddings are the teacher's own, of all the tokens that it knows."""
+    """Whether the student's table of word embeddings is the teacher's own, for the tokens that the student knows."""
     if not split_alike(teacher, student):
         return False
     table, own = (EncoderView(model.model).words.weight for model in (teacher, student))
@@ -80,22 +80,28 @@ def has_table_of(teacher: Checkpoint, student: Checkpoint) -> bool:
 
 
 def require_same_positions(
-    teacher: Checkpoint, its: Encodings, student: Checkpoint, own: Encodings, states: frozenset[str], command: str
+    teacher: Checkpoint,
+    teacher_encodings: Encodings,
+    student: Checkpoint,
+    student_encodings: Encodings,
+    states: frozenset[str],
+    command: str,
 ) -> None:
-    """Refuse to compare states token by token where the two split a text into different tokens.
+    """Refuse to compare states token by token where teacher and student split a text into different tokens.
 
     Raises:
         CompressError: a state other than the logits is wanted, and there is such a text.
     """
-    if not states - {LOGITS} or its is own:
+    if not states - {LOGITS} or teacher_encodings is student_encodings:
         return
     ids = ids_in(teacher.tokenizer, student.tokenizer)
-    differs = sum(not np.array_equal(one.ids, ids[other.ids]) for one, other in zip(its, own, strict=True))
-    if differs:
+    texts = zip(teacher_encodings, student_encodings, strict=True)
+    differing = sum(not np.array_equal(theirs.ids, ids[ours.ids]) for theirs, ours in texts)
+    if differing:
         raise CompressError(
-            f"{command}: {differs:,} of {len(own):,} texts to learn from are split into other tokens than the "
-            f"teacher's, so {min(states - {LOGITS})} cannot be compared token by token; give a teacher that was cut to "
-            "the same tokens, or only soft_weight and hard_weight"
+            f"{command}: {differing:,} of {len(student_encodings):,} texts to learn from are split into other tokens "
+            f"than the teacher's, so {min(states - {LOGITS})} cannot be compared token by token; give a teacher that "
+            "was cut to the same tokens, or only soft_weight and hard_weight"
         )
 
 
@@ -107,9 +113,9 @@ def _check_widths(teacher: Checkpoint, config: DistillConfig) -> None:
         "heads": max(widths.heads),
     }
     for name, most in widest.items():
-        given = getattr(config, name)
-        if given is not None and given > most:
+        size = getattr(config, name)
+        if size is not None and size > most:
             raise CompressError(
-                f"distill.{name} must be from 1 to {most}, the teacher's, got {given}; "
+                f"distill.{name} must be from 1 to {most}, the teacher's, got {size}; "
                 "a student is cut out of its teacher"
             )

@@ -18,11 +18,11 @@ from compress.runtime.encoding import Text, TextEncoder
 from compress.training.batches import Encodings
 
 Row = tuple[str, Sequence[Any]]
-"""Its place in the file, for errors, and the values of its text columns."""
+"""The place of a row in its file, for errors, and the values of its text columns."""
 
 _ROWS_AT_ONCE = 1_000
 _FLAG = "--unlabeled-text"
-_NOT_READ = SUFFIXES - {".jsonl", ".ndjson", ".parquet", ".txt", ".tab"}  # --data may be such files
+_NOT_READ = SUFFIXES - {".jsonl", ".ndjson", ".parquet", ".txt", ".tab"}  # formats that only --data reads
 _ALLOWED = "give JSONL, Parquet, or a plain file of one text a line"
 
 
@@ -37,7 +37,7 @@ def read_unlabeled(path: str, text_columns: Sequence[str], pairs: bool) -> Itera
     """
     file = local_path(path, "--unlabeled")
     suffix = file.suffix.lower()
-    if suffix in _NOT_READ or (suffix == ".tab" and not pairs):  # of a pair, tabs are what is meant
+    if suffix in _NOT_READ or (suffix == ".tab" and not pairs):  # in a file of pairs a tab separates the two texts
         raise CompressError(f"--unlabeled {path}: {suffix} files are not read; {_ALLOWED}")
     try:
         opened = file.open("rb")  # once: it may be a pipe
@@ -51,16 +51,16 @@ def read_unlabeled(path: str, text_columns: Sequence[str], pairs: bool) -> Itera
 
 
 def _texts(file: BinaryIO, rows: Iterator[Row]) -> Iterator[Text]:
-    found = False
+    any_text = False
     with file:
         for place, values in rows:
             for value in values:
                 check_text(value, place)
             texts = list(values)
             if any(text.strip() for text in texts):
-                found = True
+                any_text = True
                 yield _text_or_pair(texts)
-    if not found:
+    if not any_text:
         raise CompressError(f"--unlabeled {file.name}: there are no texts; {_ALLOWED}")
 
 
@@ -115,7 +115,7 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-# The paper's. Its third rule, another word of the same part of speech, needs a tagger and is left out.
+# The values of the paper named below. Its third rule, another word of the same part of speech, needs a tagger.
 _MASK_PROBABILITY = 0.1
 _NGRAM_PROBABILITY = 0.25
 _LONGEST_NGRAM = 5
@@ -124,8 +124,8 @@ _LONGEST_NGRAM = 5
 def augmented(texts: Sequence[Text], copies: int, mask_token: str, seed: int) -> Iterator[Text]:
     """Altered copies of each text: some words are masked, and some copies keep only 1 to 5 words in a row.
 
-    "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks" (Tang et al. 2019). Of a pair, one of
-    its two texts is altered. A copy that equals the text or an earlier copy is left out. The copies depend on the text
+    "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks" (Tang et al. 2019). In a pair one of
+    the two texts is altered. A copy that equals the text or an earlier copy is left out. The copies depend on the text
     and ``seed`` alone, so that the teacher cache has them for other data sets too.
     """
     for text in texts:
@@ -154,9 +154,10 @@ _TEXTS_AT_ONCE = 2_000
 
 
 def build_corpus(labelled: Encodings, more: Iterable[Text], encoder: TextEncoder, folder: Path) -> Encodings:
-    """``labelled`` and after it ``more``, mapped from files in ``folder``; ``labelled`` itself if there is no more.
+    """The encodings ``labelled`` and those of the texts ``more`` after them, mapped from files in ``folder``.
 
-    Only a few of ``more`` are in memory at a time. The files must stay as long as the texts are read.
+    Only a few of ``more`` are in memory at a time. The files must stay as long as the encodings are read. Where there
+    are no more texts, no files are written.
 
     Raises:
         CompressError: the files cannot be written; they are removed.
@@ -192,7 +193,7 @@ def _write(parts: Iterable[Encodings], paths: dict[str, Path]) -> None:
 
 
 def encoded(texts: Iterable[Text], encoder: TextEncoder) -> Iterator[Encodings]:
-    """The token ids of what a model reads of any number of texts, some of them at a time."""
+    """The encodings of any number of texts, each window as a text of its own, in groups of 2,000 texts."""
     source = iter(texts)
-    while some := list(islice(source, _TEXTS_AT_ONCE)):
-        yield Encodings.rows(encoder(some))
+    while group := list(islice(source, _TEXTS_AT_ONCE)):
+        yield Encodings.pack_rows(encoder(group))

@@ -1,4 +1,4 @@
-"""Families of encoders: one table for each, and views that find a model's parts by it."""
+"""Families of encoders: a table for each, and views that find a model's parts by its family's table."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def family_of(config: Any, source: str = "the model") -> Family:
     """The family of a Hugging Face ``config``, also of a pruned model's; ``source`` is named in errors.
 
     Raises:
-        CompressError: the family is not known; names those that are.
+        CompressError: the family is not known; the message names those that are.
     """
     family = FAMILIES.get(config.model_type.removeprefix(PRUNED))
     if family is None:

@@ -5,7 +5,7 @@ from compress.runtime.graph_file import INPUTS
 
 
 def tables_of(encoder: str) -> Embeddings:
-    """The tables by the names that BERT has for them, in a family's own ``encoder``."""
+    """The embeddings of a family that has BERT's names for them, in the module ``encoder``."""
     tables = f"{encoder}.embeddings"
     return Embeddings(
         output=tables,

@@ -9,7 +9,7 @@ from compress.runtime.graph_file import REQUIRED_INPUTS
 
 
 def refusal(config: Any) -> str | None:
-    """What of ``config`` the graph does not compute."""
+    """Why the graph cannot compute a model of ``config``, None if it can."""
     if getattr(config, "conv_kernel_size", 0) > 0:
         return "has a convolution after its first layer (conv_kernel_size), as DeBERTa-v2 xlarge; give one without"
     if config.type_vocab_size > 0:

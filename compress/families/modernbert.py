@@ -7,7 +7,7 @@ from compress.runtime.graph_file import REQUIRED_INPUTS
 
 
 def _refusal(config: Any) -> str | None:
-    """Its arithmetic where no graph of ours has it."""
+    """Why the graph cannot compute a model of ``config``, None if it can."""
     if config.classifier_activation not in ACTIVATIONS:
         known = ", ".join(ACTIVATIONS)
         return f"the activation of its head is {config.classifier_activation}, which cannot be exported; {known} can"

@@ -1,4 +1,4 @@
-"""A model's parts by the names that all families share: what surgery, training and export see of it."""
+"""Views of a model's parts by names that all families share; surgery, training and export work through them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar, cast
@@ -13,7 +13,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class _Part(Generic[Module]):
-    """A module that stands where the family's table says; assigning puts another in its place."""
+    """The module at the path in the family's table; assigning to it replaces the module."""
 
     def __set_name__(self, _owner: type, name: str) -> None:
         self._name = name
@@ -28,8 +28,8 @@ class _Part(Generic[Module]):
 def _find(module: nn.Module, path: str | None) -> nn.Module | None:
     """The module at ``path``; None where a model of this config has none there."""
     owner, _, name = (path or "").rpartition(".")
-    found = getattr(module.get_submodule(owner), name, None) if name else None
-    return cast(nn.Module | None, found)
+    part = getattr(module.get_submodule(owner), name, None) if name else None
+    return cast(nn.Module | None, part)
 
 
 class LayerView:
@@ -52,17 +52,17 @@ class LayerView:
 
     @property
     def heads(self) -> int:
-        """Attention heads; may be 0."""
+        """Number of attention heads; may be 0."""
         return self.attention_output.in_features // self.head_size
 
     @property
     def neurons(self) -> int:
-        """FFN neurons; may be 0."""
+        """Number of FFN neurons; may be 0."""
         return self.ffn_output.in_features
 
     @property
     def kind(self) -> str:
-        """Of its attention: ``sliding_attention``, which reads a window of tokens, or ``full_attention``."""
+        """The kind of attention: ``sliding_attention``, which reads a window of tokens, or ``full_attention``."""
         return str(getattr(self.module, "attention_type", "full_attention"))
 
     @property
@@ -72,7 +72,7 @@ class LayerView:
 
     @property
     def position_projections(self) -> tuple[nn.Linear, ...]:
-        """Of relative positions to keys and queries by head; few models have them, and no layer without heads."""
+        """Projections of relative positions to keys and queries; few models have them, and no layer without heads."""
         return tuple(cast(nn.Linear, self.module.get_submodule(path)) for path in self._position_paths)
 
     @position_projections.setter
@@ -96,7 +96,7 @@ class LayerView:
 
     @property
     def norms(self) -> list[nn.LayerNorm]:
-        """That of attention, which the first layer may be without, and that of the FFN."""
+        """The layer norms of attention, which the first layer may lack, and of the FFN."""
         return [norm for norm in (self.attention_norm, self.ffn_norm) if isinstance(norm, nn.LayerNorm)]
 
 
@@ -121,19 +121,19 @@ class EncoderView:
 
     @property
     def projection(self) -> nn.Linear | None:
-        """From the width of the tables to that of a token; None where they are of one width, as in most models."""
+        """The projection from the tables' width to a token's; None where the widths are equal, as in most models."""
         return cast(nn.Linear | None, _find(self.module, self.paths.projection))
 
     @projection.setter
     def projection(self, module: nn.Linear) -> None:
         owner, _, name = cast(str, self.paths.projection).rpartition(".")
-        setattr(self.module.get_submodule(owner), name, module)  # there may be none yet
+        setattr(self.module.get_submodule(owner), name, module)  # the model may have none yet
 
     @property
     def tables(self) -> list[nn.Embedding]:
-        """Words and, where the model has them, positions and segments."""
-        found = (_find(self.module, path) for path in (self.paths.words, self.paths.positions, self.paths.segments))
-        return [cast(nn.Embedding, table) for table in found if table is not None]
+        """The embedding tables: words and, where the model has them, positions and segments."""
+        tables = (_find(self.module, path) for path in (self.paths.words, self.paths.positions, self.paths.segments))
+        return [cast(nn.Embedding, table) for table in tables if table is not None]
 
     @property
     def segments(self) -> nn.Embedding | None:
@@ -147,7 +147,7 @@ class EncoderView:
 
     @property
     def embedding_writers(self) -> list[nn.LayerNorm | nn.Linear]:
-        """What gives values as wide as a token in the embeddings, in order."""
+        """The modules of the embeddings whose outputs are as wide as a token, in order."""
         if self.projection is None:
             return [self.norm]
         return [self.projection, self.norm] if self.paths.projects_first else [self.projection]
@@ -156,12 +156,12 @@ class EncoderView:
     def relative_positions(self) -> tuple[nn.Embedding | None, nn.LayerNorm | None]:
         """The table of relative positions that all layers read, and the norm after it, where the model has them."""
         paths = self.family.relative_positions
-        found = [_find(self.module, path) for path in (paths.table, paths.norm)] if paths else [None, None]
-        return cast(tuple[nn.Embedding | None, nn.LayerNorm | None], tuple(found))
+        modules = [_find(self.module, path) for path in (paths.table, paths.norm)] if paths else [None, None]
+        return cast(tuple[nn.Embedding | None, nn.LayerNorm | None], tuple(modules))
 
     @property
     def stack(self) -> nn.ModuleList:
-        """The layers themselves."""
+        """The list of layer modules."""
         return cast(nn.ModuleList, self.module.get_submodule(self.family.layers))
 
     @stack.setter
@@ -170,16 +170,16 @@ class EncoderView:
 
     @property
     def layers(self) -> list[LayerView]:
-        """From the lowest to the highest."""
+        """A view of each layer, from the lowest to the highest."""
         return [LayerView(layer, self.family.parts, self.head_size) for layer in self.stack]
 
     @property
     def head(self) -> list[nn.Linear]:
-        """The linear layers between the last hidden states and the logits, which the last one gives."""
+        """The linear layers from the last hidden states to the logits, in order."""
         return [cast(nn.Linear, self.module.get_submodule(dense.path)) for dense in self.family.head]
 
     def replace_classifier(self, labels: int) -> None:
-        """Put a fresh last layer for ``labels`` labels in the place of the head's own."""
+        """Replace the head's last layer by a fresh one for ``labels`` labels."""
         last = nn.Linear(self.head[-1].in_features, labels)
         nn.init.normal_(last.weight, std=self.config.initializer_range)
         nn.init.zeros_(last.bias)
@@ -189,32 +189,32 @@ class EncoderView:
 
     @property
     def readers(self) -> list[tuple[nn.LayerNorm | nn.Linear, tuple[nn.Linear, ...]]]:
-        """The linear layers that read hidden states, each with what wrote these: a layer norm, or the projection."""
+        """The norms, or the projection, that write hidden states, each with the linear layers that read them."""
         writer = self.embedding_writers[-1]
-        found: list[tuple[nn.LayerNorm | nn.Linear, tuple[nn.Linear, ...]]] = []
+        readers: list[tuple[nn.LayerNorm | nn.Linear, tuple[nn.Linear, ...]]] = []
         for layer in self.layers:
             if layer.paths.norms_first:
                 before = layer.norms[0] if len(layer.norms) == 2 else self.norm
-                found += [(before, layer.projections), (layer.ffn_norm, (layer.ffn_input,))]
+                readers += [(before, layer.projections), (layer.ffn_norm, (layer.ffn_input,))]
                 writer = cast(nn.LayerNorm, self.final_norm)
                 continue
-            found += [(writer, layer.projections), (layer.attention_norm, (layer.ffn_input,))]
+            readers += [(writer, layer.projections), (layer.attention_norm, (layer.ffn_input,))]
             writer = layer.ffn_norm
-        return [*found, (writer, (self.head[0],))]
+        return [*readers, (writer, (self.head[0],))]
 
     @property
     def final_norm(self) -> nn.LayerNorm | None:
-        """Of the last layer's output, where layers begin with their norms."""
+        """The norm of the last layer's output, where layers begin with their norms."""
         return cast(nn.LayerNorm | None, _find(self.module, self.family.final_norm))
 
     @property
     def head_norm(self) -> nn.LayerNorm | None:
-        """After the activation of the head's first layer, where the family has one."""
+        """The norm after the activation of the head's first layer, where the family has one."""
         return cast(nn.LayerNorm | None, _find(self.module, self.family.head_norm))
 
     @property
     def begins_with_norm(self) -> bool:
-        """Whether the first layer has the norm before attention that stock models lack there: another was the first."""
+        """Whether the first layer has a norm before attention, unlike in stock models: an earlier one was removed."""
         return self.family.parts.norms_first and isinstance(self.layers[0].attention_norm, nn.LayerNorm)
 
     @property
@@ -229,7 +229,7 @@ class EncoderView:
 
     @property
     def frequencies(self) -> dict[str, torch.Tensor]:
-        """How fast the rotary positions of each kind of attention turn, ``[head_size / 2]``, in radians a token."""
+        """The rotary frequencies by kind of attention, ``[head_size / 2]``, in radians per token."""
         rotary = _find(self.module, self.family.rotary_positions)
         if rotary is None:
             return {}
@@ -252,20 +252,20 @@ class EncoderView:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest text that the table of positions has room for, or that the config says."""
+        """Tokens of the longest text, by the size of the table of positions or, without one, by the config."""
         if not self.has_positions:
             return int(self.read("max_position_embeddings"))
         return self.positions.num_embeddings - (self.pad_id + 1 if self.family.counts_tokens else 0)
 
     def read(self, setting: str) -> Any:
-        """A setting of the config, by the name that BERT's has for it."""
+        """The value of a setting of the config; ``setting`` is BERT's name for it."""
         return self.family.read(self.config, setting)
 
     def write(self, **settings: Any) -> None:
-        """Change settings of the config, by the names that BERT's has for them."""
+        """Change settings of the config, given by BERT's names for them."""
         for name, value in self.family.renamed(settings).items():
             setattr(self.config, name, value)
 
     def inputs(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """What the model reads of a batch."""
+        """The model's inputs, out of a batch."""
         return {name: batch[name] for name in self.family.inputs}

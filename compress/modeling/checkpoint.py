@@ -1,6 +1,6 @@
-"""A classifier with all that must travel with it: tokenizer, labels, task, length. Loads and saves it.
+"""A classifier with all that must travel with it: tokenizer, labels, task, length; how it is loaded and saved.
 
-What transformers reads is checked in ``reading.py``; here it becomes a checkpoint, and a folder in Hugging Face layout.
+``reading.py`` checks what transformers reads; here it becomes a checkpoint, and a folder in Hugging Face layout.
 """
 
 import json
@@ -43,7 +43,7 @@ class Checkpoint:
     labels: tuple[str, ...]  # in the order of the logits; empty where the checkpoint is a bare encoder
     max_length: int  # tokens kept of a text, or of each of its windows
     history: tuple[dict[str, Any], ...] = ()  # the steps so far, oldest first
-    digest: str | None = None  # of the folder that it came from; None where that had no manifest
+    digest: str | None = None  # of the folder that it came from; None where the folder had no manifest
     source: str = ""  # the folder or hub id that it came from
     long_texts: LongTexts = HEAD
     head: str = ""  # for finetuning: whether the head is the checkpoint's or new, in words
@@ -55,18 +55,18 @@ class Checkpoint:
 
     @cached_property
     def encoder(self) -> TextEncoder:
-        """Texts to token ids, as this model wants them."""
+        """The encoder from texts to token ids, as this model reads them."""
         tokenizer = self.tokenizer
         return TextEncoder(tokenizer.backend_tokenizer, self.max_length, tokenizer.truncation_side, self.long_texts)
 
     @cached_property
     def training_encoder(self) -> TextEncoder:
-        """The same for texts to learn from: all windows of a text, also where only the first will answer."""
+        """The encoder of texts to learn from: it gives all windows of a text, also where only the first will answer."""
         reads = self.long_texts.to_train()
         return self.encoder if reads == self.long_texts else replace(self, long_texts=reads).encoder
 
     def manifest(self, kind: Literal["torch", "onnx"]) -> Manifest:
-        """What a folder that holds this model says of it."""
+        """The manifest of a folder that holds this model."""
         shape = self.task, self.labels, self.max_length, self.parameters
         return Manifest(kind, *shape, self.history, long_texts=self.long_texts.entry)
 
@@ -76,10 +76,10 @@ class Checkpoint:
 
 
 def load_classifier(source: str, *, pairs: bool = False, labels: Collection[str] = ()) -> Checkpoint:
-    """A fine-tuned classifier from a folder of ours, a plain Hugging Face folder or a hub id.
+    """Load a fine-tuned classifier from a folder of ours, a plain Hugging Face folder or a hub id.
 
-    Where the model is not ours, what it does not say itself is as the data has it: ``pairs``, whether it reads pairs of
-    texts, and ``labels`` where both number theirs (of many a text, ``label_0`` in one is ``0`` in the other).
+    What a model of others does not say itself is taken from the data: ``pairs``, whether it reads pairs of texts,
+    and ``labels`` where both are numbered (in multi-label tasks ``label_0`` of the model may be ``0`` in the data).
     """
     checkpoint = load_model(source, pairs=pairs, labels=labels)
     if not checkpoint.labels:
@@ -88,7 +88,7 @@ def load_classifier(source: str, *, pairs: bool = False, labels: Collection[str]
 
 
 def load_model(source: str, *, pairs: bool = False, labels: Collection[str] = ()) -> Checkpoint:
-    """The same, or a bare encoder, which has no labels."""
+    """As :func:`load_classifier`, but a bare encoder, without labels, is allowed."""
     checkpoint = _load(source)
     if checkpoint.digest is not None:
         return checkpoint
@@ -99,7 +99,7 @@ def load_model(source: str, *, pairs: bool = False, labels: Collection[str] = ()
 
 
 def load_for_finetuning(source: str, task: str, labels: tuple[str, ...], seed: int) -> Checkpoint:
-    """A checkpoint or bare encoder with a head for ``labels``: its own where it has one, else a fresh one."""
+    """Load a classifier or bare encoder with a head for ``labels``: its own where that fits, else a fresh one."""
     torch.manual_seed(seed)
     checkpoint = load_model(source, labels=labels)
     own, kept = checkpoint.labels, set(checkpoint.labels) == set(labels)
@@ -123,15 +123,15 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Manifest:
 
 
 def save_tokenizer(checkpoint: Checkpoint, folder: Path) -> None:
-    """The tokenizer's files; for WordPiece also the ``vocab.txt`` that C#, Java and mobile clients read.
+    """Write the tokenizer's files; for WordPiece also the ``vocab.txt`` that C#, Java and mobile clients read.
 
-    ``tokenizer.json`` is what all our readers read. What the other files say too, they say as it does.
+    All our readers read ``tokenizer.json``; what the other files repeat of it agrees with it.
     """
     tokenizer, backend = checkpoint.tokenizer, checkpoint.tokenizer.backend_tokenizer
     tokenizer.model_max_length = checkpoint.max_length
     backend.no_padding()
     backend.no_truncation()  # else the file would carry our own limits
-    if tokenizer.truncation_side == "left":  # it can say so only with a limit
+    if tokenizer.truncation_side == "left":  # tokenizer.json can say so only with a limit
         backend.enable_truncation(checkpoint.max_length, direction="left")
     tokenizer.init_kwargs |= {"truncation_side": tokenizer.truncation_side, **normalizer_settings(backend)}
     tokenizer.save_pretrained(folder)
@@ -141,7 +141,7 @@ def save_tokenizer(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def _name_as_before(path: Path) -> None:
-    """Call what transformers 5 renamed in a tokenizer's settings as 4 did: 5 reads both, 4 and so optimum does not."""
+    """Undo transformers 5's new names in a tokenizer's settings: 5 reads both, 4, which optimum needs, only the old."""
     settings = json.loads(path.read_text(encoding="utf-8"))
     if isinstance(settings.get("extra_special_tokens"), list):
         settings["additional_special_tokens"] = settings.pop("extra_special_tokens")
@@ -206,7 +206,7 @@ def _check_ours(folder: Path, manifest: Manifest) -> None:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without the progress bars and load reports of transformers: ours say what matters."""
+    """Silence the progress bars and load reports of transformers: our messages say what matters."""
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""Whether a checkpoint came whole into its network: transformers fills in what it lacks and drops what is left over."""
+"""Checks that a checkpoint came whole into its network: transformers fills in what is missing and drops the rest."""
 
 import re
 from collections.abc import Mapping
@@ -12,26 +12,26 @@ from compress.families.family import Family
 from compress.formatting import some
 from compress.progress import say_before_work
 
-# What pre-training leaves in an encoder's file and a classifier never reads; and buffers that older versions saved.
+# Weights that pre-training leaves in an encoder's file and no classifier reads, and buffers that older versions saved.
 _HARMLESS = re.compile(
     r"(\w+\.)?(cls|pooler|lm_head|discriminator_predictions|generator_predictions|generator_lm_head"
     r"|loss\w*|criterion|vocab_transform|vocab_layer_norm|vocab_projector|lm_predictions|mask_predictions)\..*"
     r"|(.*\.)?(position_ids|token_type_ids|class_weights?)"
 )
-# A character that hardly any tokenizer knows, so that one without a token for the unknown fails now and not in service.
+# A character that hardly any tokenizer knows: a tokenizer without an unknown token fails on it now, and not in service.
 _UNKNOWN = "a \U0001f9ff"
 
 
 def check_weights(
     source: str, loading: Mapping[str, Any], model: PreTrainedModel, shapes: Mapping[str, tuple[int, ...]]
 ) -> bool:
-    """Refuse weights that are missing, left over, of other shapes or no numbers; those of a head may be missing whole.
+    """Refuse weights that are missing, left over, of other shapes or not finite; only a whole head may be missing.
 
     Args:
-        source: named in errors.
-        loading: transformers' account of what it loaded.
+        source: the model's name in errors.
+        loading: transformers' report of what it loaded.
         model: the network.
-        shapes: of the weights in the files, where these are at hand.
+        shapes: the shapes of the weights in the files, by name, where the files are at hand.
 
     Returns:
         Whether the file has the head that gives the logits.
@@ -64,10 +64,7 @@ def check_weights(
 
 
 def check_tokenizer(source: str, tokenizer: Any, rows: int) -> None:
-    """Refuse a tokenizer that cannot be the one the model was trained with; ``rows`` is the embedding table's length.
-
-    Any kind is checked alike: WordPiece, BPE, Unigram.
-    """
+    """Refuse a tokenizer of any kind that the model cannot have been trained with; ``rows``: of its embedding table."""
     if not getattr(tokenizer, "is_fast", False):
         raise CompressError(
             f"{source}: its tokenizer, {type(tokenizer).__name__}, is written in Python, so no app could read it; "
@@ -108,7 +105,7 @@ def check_room(source: str, tokenizer: Any, max_length: int) -> None:
 def _refuse_other_network(
     source: str, missing: set[str], unused: set[str], model: PreTrainedModel, family: Family
 ) -> None:
-    """Refuse names with a wrapper's prefix before them, and weights of which the network takes none."""
+    """Refuse weights whose names begin with a wrapper's prefix, or of which the network takes none."""
     encoder = f"{model.base_model_prefix}."
     if not {name for name in model.state_dict() if name.startswith(encoder)} <= missing:
         return
@@ -149,9 +146,9 @@ def _refuse_other_shapes(source: str, mismatched: Any) -> None:
 
 
 def _modules(weights: list[str], shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """The layers that weights belong to, with the widths that linear ones go from and to."""
-    found = dict.fromkeys(name.rpartition(".")[0] or name for name in weights)
-    widths = {name: shapes.get(f"{name}.weight", ()) for name in found}
+    """The modules that ``weights`` belong to, the linear ones with their input and output widths."""
+    modules = dict.fromkeys(name.rpartition(".")[0] or name for name in weights)
+    widths = {name: shapes.get(f"{name}.weight", ()) for name in modules}
     return some([f"{name} ({size[1]} to {size[0]})" if len(size) == 2 else name for name, size in widths.items()])
 
 

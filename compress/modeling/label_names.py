@@ -12,7 +12,7 @@ _MULTI_LABEL = "multi_label_classification"
 def labels_of(config: Any, source: str) -> tuple[str, ...]:
     """Label names in the order of the logits; the placeholders LABEL_0, LABEL_1 stand for the data's 0, 1.
 
-    In a model of many labels a text they are the names that rows of 0 and 1 are read with.
+    A multi-label model's placeholders stand for ``label_0``, ``label_1``, the names of labels in rows of 0 and 1.
 
     Raises:
         CompressError: the config does not name each logit once, or names it in two ways.
@@ -41,6 +41,6 @@ def labels_of(config: Any, source: str) -> tuple[str, ...]:
 
 
 def task_of(config: Any) -> str:
-    """A lone label, such as a reranker's, is or is not there: a softmax would be sure of it whatever the text."""
+    """The task; a lone label, such as a reranker's, makes it multi-label, as a softmax would always be sure of it."""
     several = config.problem_type == _MULTI_LABEL or len(config.id2label) == 1
     return "multi_label" if several else "single_label"

@@ -1,4 +1,4 @@
-"""A model's files and config, looked at before transformers reads them: it guesses or drops what it does not know."""
+"""Checks of a model's files and config before transformers reads them: it guesses or drops what it does not know."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ def check_place(folder: Path) -> None:
 
 
 def check_files(folder: Path) -> None:
-    """Refuse a folder whose weights or tokenizer are not there, or not in a form that is read."""
+    """Refuse a folder whose weights or tokenizer are missing, or in a format that is not read."""
     weights = _weight_files(folder)
     if not weights:
         others = some([name for name in _OTHER_WEIGHTS if (folder / name).is_file()])
@@ -53,9 +53,9 @@ def check_files(folder: Path) -> None:
     for path in (*weights, *tokenizer):
         _refuse_absent_content(path)
     if not tokenizer or (tokenizer == [folder / "vocab.json"] and not (folder / "merges.txt").is_file()):
-        found = "vocab.json without merges.txt" if tokenizer else "no tokenizer files"
+        has = "vocab.json without merges.txt" if tokenizer else "no tokenizer files"
         raise CompressError(
-            f"{folder}: has {found}; save the tokenizer that the model was trained with beside it: "
+            f"{folder}: has {has}; save the tokenizer that the model was trained with beside it: "
             "AutoTokenizer.from_pretrained(BASE_MODEL).save_pretrained(FOLDER)"
         )
 
@@ -64,9 +64,9 @@ def check_config(source: str, config: Mapping[str, Any], tokenizer_config: Mappi
     """Refuse settings by which the model would compute something else than the network that is built from them.
 
     Args:
-        source: named in errors.
-        config: ``config.json`` as it is.
-        tokenizer_config: ``tokenizer_config.json`` as it is; empty where there is none.
+        source: the model's name in errors.
+        config: the content of ``config.json``.
+        tokenizer_config: the content of ``tokenizer_config.json``; empty where there is none.
     """
     for name, settings in {"config.json": config, "tokenizer_config.json": tokenizer_config}.items():
         if settings.get("auto_map"):
@@ -96,13 +96,13 @@ def check_config(source: str, config: Mapping[str, Any], tokenizer_config: Mappi
 
 
 def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of every weight in the files of ``folder``, the weights themselves unread.
+    """The shape of every weight in the files of ``folder``, by name; the weights themselves are not read.
 
     Raises:
-        CompressError: some are in 8 or fewer bits, of which transformers would make floats as they stand.
+        CompressError: weights are stored in 8 or fewer bits, whose raw numbers transformers would take for floats.
     """
     stored = {name: about for path in _weight_files(folder) for name, about in _stored(path)}
-    # A table of numbers that no gradient changes, such as position_ids, is whole numbers in any model.
+    # Tables that no gradient changes, such as position_ids, hold integers in any model.
     small = [name for name, (kind, _) in stored.items() if name.endswith("weight") and kind not in _FULL_PRECISION]
     if small:
         raise CompressError(
@@ -125,18 +125,18 @@ def _stored(path: Path) -> Iterator[tuple[str, tuple[str, tuple[int, ...]]]]:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    found = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
-    if found is None or found.suffix != ".json":
-        return [found] if found else []
-    _refuse_absent_content(found)
-    shards = sorted(set(_named_by(found)))
+    first = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    if first is None or first.suffix != ".json":
+        return [first] if first else []
+    _refuse_absent_content(first)
+    shards = sorted(set(_shards_in(first)))
     for name in shards:
-        refuse_outside(found, name)
+        refuse_outside(first, name)
     return [folder / name for name in shards]
 
 
-def _named_by(index: Path) -> list[str]:
-    """The file of each weight."""
+def _shards_in(index: Path) -> list[str]:
+    """The file of each weight in an index."""
     try:
         names = [*parse_json(index.read_bytes())["weight_map"].values()]
     except (ValueError, LookupError, TypeError, AttributeError):
@@ -147,16 +147,16 @@ def _named_by(index: Path) -> list[str]:
 
 
 def _tokenizer_files(folder: Path) -> list[Path]:
-    """The file with the whole tokenizer, which is read alone, or else those with vocabularies."""
+    """The file with the whole tokenizer, which is then the only one read, or else the files with vocabularies."""
     if (folder / "tokenizer.json").is_file():
         return [folder / "tokenizer.json"]
-    found = [folder / name for name in _VOCABULARIES if (folder / name).is_file()]
-    if found and all(file.suffix == ".model" for file in found) and not is_installed("sentencepiece"):
+    files = [folder / name for name in _VOCABULARIES if (folder / name).is_file()]
+    if files and all(file.suffix == ".model" for file in files) and not is_installed("sentencepiece"):
         raise CompressError(
-            f"{found[0]}: is read with the package sentencepiece, which is not installed; "
+            f"{files[0]}: is read with the package sentencepiece, which is not installed; "
             "pip install sentencepiece protobuf, or get the model with its tokenizer.json"
         )
-    return found
+    return files
 
 
 def _refuse_absent_content(path: Path) -> None:

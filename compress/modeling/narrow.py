@@ -21,40 +21,45 @@ _PROBES, _PROBE_LENGTH = 64, 32
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs of a linear layer over the tokens of a probe, float64 ``[in]``."""
+    """Statistics of a linear layer's inputs over the tokens of a probe, each float64 ``[in]``."""
 
     mean: torch.Tensor
-    spread: torch.Tensor  # variance of what each input adds to the outputs, summed over these
+    spread: torch.Tensor  # variance of what each input adds to the outputs, summed over the outputs
 
 
 @torch.no_grad()
 def narrow(
-    model: nn.Module, heads: int | None, ffn_size: int | None, hidden_size: int | None, *, pairs: bool = False
+    model: nn.Module,
+    *,
+    heads: int | None = None,
+    ffn_size: int | None = None,
+    hidden_size: int | None = None,
+    pairs: bool = False,
 ) -> PreTrainedModel:
-    """A copy with this many heads and neurons in each layer and hidden dimensions, the most important; None keeps all.
+    """A copy with the most important heads and neurons of each layer, and hidden dimensions; None keeps all.
 
-    A layer that has fewer keeps those; the head size stays. With ``pairs`` the probe has second texts too. The copy is
-    of the family's own class where all layers are alike and the heads fill the hidden size, else of the pruned one.
+    A layer that has fewer keeps all it has; the head size stays. With ``pairs`` the probe has second texts too. The
+    copy is of the family's own class where all layers are alike and the heads fill the hidden size, else of the pruned
+    class.
 
-    Heads and neurons are kept by how much what they add varies, and what the others add on average goes into the bias:
-    input variance times squared weight norm, after Wanda (Sun et al. 2023). The inputs come from a probe of random
-    tokens, as no data is at hand. Hidden dimensions are kept, the same through the whole model, by how much of what
-    layers read comes from them, judged by layer norms and weights.
+    Heads and neurons are ranked by the variance of what they add (input variance times squared weight norm, after
+    Wanda, Sun et al. 2023); what the removed ones add on average goes into the bias. The inputs come from a probe of
+    random tokens, as no data is at hand. Hidden dimensions, the same through the whole model, are ranked by how much
+    of what layers read comes from them, as estimated from layer norms and weights.
     """
     narrower = copy.deepcopy(model).cpu().eval()
     view = EncoderView(narrower)
     hidden, pooled = _hidden_dimensions(view, hidden_size)  # judged before anything is cut
     inputs = _probe(view, pairs)
     for layer in view.layers:
-        seen = inputs[layer.attention_output]
-        kept = _strongest(seen.spread.reshape(-1, layer.head_size).sum(dim=1), heads)
+        attention, ffn = inputs[layer.attention_output], inputs[layer.ffn_output]
+        kept = _strongest(attention.spread.reshape(-1, layer.head_size).sum(dim=1), heads)
         if len(kept) < layer.heads:
-            _adjust(layer.attention_output, seen, head_columns(kept, layer.head_size))
+            _adjust(layer.attention_output, attention, head_columns(kept, layer.head_size))
             keep_heads(layer, kept)
-        seen = inputs[layer.ffn_output]
-        kept = _strongest(seen.spread, ffn_size)
+        kept = _strongest(ffn.spread, ffn_size)
         if len(kept) < layer.neurons:
-            _adjust(layer.ffn_output, seen, kept)
+            _adjust(layer.ffn_output, ffn, kept)
             keep_neurons(layer, kept)
     keep_hidden(narrower, hidden, pooled)
     view.write(intermediate_size=max(Widths.of(narrower).neurons))
@@ -63,15 +68,16 @@ def narrow(
 
 def _probe(view: EncoderView, pairs: bool) -> dict[nn.Module, Inputs]:
     """The inputs of each layer's two output projections, over texts of random tokens."""
-    seen: dict[nn.Module, Inputs] = {}
+    inputs_of: dict[nn.Module, Inputs] = {}
 
-    def look(linear: Any, given: tuple[torch.Tensor]) -> None:
-        values = given[0].flatten(0, -2).double()
+    def record(linear: Any, args: tuple[torch.Tensor]) -> None:
+        values = args[0].flatten(0, -2).double()
         mean = values.mean(dim=0)
-        seen[linear] = Inputs(mean, (values - mean).square().mean(dim=0) * linear.weight.double().square().sum(dim=0))
+        spread = (values - mean).square().mean(dim=0) * linear.weight.double().square().sum(dim=0)
+        inputs_of[linear] = Inputs(mean, spread)
 
     sites = [linear for layer in view.layers for linear, _ in layer.blocks]
-    handles = [site.register_forward_pre_hook(look) for site in sites]
+    handles = [site.register_forward_pre_hook(record) for site in sites]
     length = min(_PROBE_LENGTH, view.longest)
     ids = torch.randint(view.words.num_embeddings, (_PROBES, length), generator=torch.Generator().manual_seed(0))
     segments = (torch.arange(length) >= length / 2).long().expand_as(ids) if pairs else torch.zeros_like(ids)
@@ -79,7 +85,7 @@ def _probe(view: EncoderView, pairs: bool) -> dict[nn.Module, Inputs]:
     view.module(**view.inputs(batch))
     for handle in handles:
         handle.remove()
-    return seen
+    return inputs_of
 
 
 def _strongest(importance: torch.Tensor, count: int | None) -> torch.Tensor:
@@ -88,7 +94,7 @@ def _strongest(importance: torch.Tensor, count: int | None) -> torch.Tensor:
 
 
 def _adjust(linear: nn.Linear, inputs: Inputs, kept: torch.Tensor) -> None:
-    """Prepare ``linear`` for losing its other inputs: on the probe its outputs keep their means and their variance."""
+    """Adjust the ``kept`` inputs of ``linear`` so that its outputs keep their mean and variance without the others."""
     remaining = inputs.spread[kept].sum()
     gain = torch.sqrt(inputs.spread.sum() / remaining) if remaining > 0 else torch.ones(())
     weight = linear.weight.double()
@@ -99,7 +105,7 @@ def _adjust(linear: nn.Linear, inputs: Inputs, kept: torch.Tensor) -> None:
 
 
 def _mean_square(writer: nn.LayerNorm | nn.Linear, norm: nn.LayerNorm) -> torch.Tensor:
-    """Of each dimension that ``writer`` gives, about: a layer norm, or the projection of what ``norm`` gives."""
+    """About the mean square of each output of ``writer``: a layer norm, or a projection of the output of ``norm``."""
     weight = writer.weight.double()
     bias = torch.zeros_like(weight) if writer.bias is None else writer.bias.double()
     if isinstance(writer, nn.LayerNorm):
@@ -111,15 +117,15 @@ def _mean_square(writer: nn.LayerNorm | nn.Linear, norm: nn.LayerNorm) -> torch.
 def _hidden_dimensions(view: EncoderView, count: int | None) -> tuple[torch.Tensor, torch.Tensor]:
     """The hidden dimensions to keep, and the outputs of the head's first layer, which are dimensions of their own.
 
-    After a layer norm a dimension's mean square is about scale² + shift²; times the squared weights that read it, it
-    is what the dimension brings to them. The shares of all layers are added.
+    After a layer norm a dimension's mean square is about scale² + shift²; times the squared weights that read it, it is
+    the dimension's contribution to what a layer reads. The shares of all layers are added.
     """
     importance = torch.zeros(view.hidden_size, dtype=torch.float64)
     for writer, readers in view.readers:
         if readers:  # a layer without heads reads nothing
             read = sum(linear.weight.double().square().sum(dim=0) for linear in readers)
-            brought = _mean_square(writer, view.norm) * read
-            importance += brought / brought.sum().clamp(min=torch.finfo(torch.float64).tiny)
+            contribution = _mean_square(writer, view.norm) * read
+            importance += contribution / contribution.sum().clamp(min=torch.finfo(torch.float64).tiny)
     pooler, classifier = view.head
     pooled = pooler.weight.norm(dim=1) * classifier.weight.norm(dim=0)
     return _strongest(importance, count), _strongest(pooled, count)

@@ -13,7 +13,7 @@ from compress.families import FAMILIES
 from compress.families.family import PRUNED, Family
 from compress.families.view import EncoderView, LayerView
 
-# What the config of a pruned model has beside those of its family.
+# The settings that a pruned model's config has beside its family's.
 PRUNED_SETTINGS = (
     "heads_per_layer",
     "neurons_per_layer",
@@ -35,12 +35,12 @@ def pruned_config(family: Family) -> Any:
         attention_head_size: int = 64
         heads_per_layer: list[int] | None = None  # each 0 or more
         neurons_per_layer: list[int] | None = None  # each 0 or more
-        keeps_projection: bool = False  # of the embeddings, also where they are as wide as a token
-        begins_with_norm: bool = False  # the first layer, where layers begin with norms but for that of stock models
+        keeps_projection: bool = False  # the embeddings keep theirs, even where it does not change the width
+        begins_with_norm: bool = False  # the first layer too begins with a norm, which stock ModernBERT's lacks
 
         @property
         def head_dim(self) -> int:
-            """By the name that transformers' rotary positions ask for."""
+            """The head size, by the name that transformers' rotary positions read."""
             return self.attention_head_size
 
         def __post_init__(self, **kwargs: Any) -> None:
@@ -85,7 +85,7 @@ def pruned_classifier(family: Family) -> Any:
 class NoHeads(nn.Module):
     """Stands in for the attention of a layer without heads: a context of width 0.
 
-    Where the output projection is a part of the attention and not beside it, it is ``output``, under the path ``name``.
+    An output projection that is a part of the attention module, and not beside it, is ``output``, at the path ``name``.
     """
 
     def __init__(self, name: str = "", output: nn.Module | None = None) -> None:
@@ -101,35 +101,35 @@ class NoHeads(nn.Module):
 
 
 def set_heads(layer: LayerView, heads: int) -> None:
-    """Tell a layer how many heads its projections now hold; 0 replaces its attention."""
+    """Set the number of heads that a layer's projections now hold; 0 replaces its attention by :class:`NoHeads`."""
     attention: Any = layer.attention
     paths = layer.paths
     if heads:
-        attention.num_attention_heads = heads  # DeBERTa's pass reads it, the others' the width of a head
+        attention.num_attention_heads = heads  # read by DeBERTa's forward pass; the others read the width of a head
         setattr(attention, paths.head_size_name, layer.head_size)
         attention.scaling = layer.head_size**-0.5
-    elif (inside := paths.attention_output.removeprefix(f"{paths.attention}.")) != paths.attention_output:
-        layer.attention = NoHeads(inside, layer.attention_output)
+    elif (name := paths.attention_output.removeprefix(f"{paths.attention}.")) != paths.attention_output:
+        layer.attention = NoHeads(name, layer.attention_output)
     else:
         layer.attention = NoHeads()
 
 
 def _resize(layer: LayerView, heads: int, neurons: int) -> None:
     hidden_size, width = layer.query.in_features, heads * layer.head_size
-    biases = {"bias": layer.query.bias is not None}, {"bias": layer.ffn_input.bias is not None}
+    attention_bias, ffn_bias = layer.query.bias is not None, layer.ffn_input.bias is not None
     if layer.paths.fused:
-        layer.query = nn.Linear(hidden_size, 3 * width, **biases[0])
+        layer.query = nn.Linear(hidden_size, 3 * width, bias=attention_bias)
     else:
         layer.query, layer.key, layer.value = (nn.Linear(hidden_size, width) for _ in range(3))
     layer.position_projections = [nn.Linear(hidden_size, width) for _ in layer.position_projections]
-    layer.attention_output = nn.Linear(width, hidden_size, **biases[0])
-    layer.ffn_input = nn.Linear(hidden_size, (2 if layer.paths.fused else 1) * neurons, **biases[1])
-    layer.ffn_output = nn.Linear(neurons, hidden_size, **biases[1])
+    layer.attention_output = nn.Linear(width, hidden_size, bias=attention_bias)
+    layer.ffn_input = nn.Linear(hidden_size, (2 if layer.paths.fused else 1) * neurons, bias=ffn_bias)
+    layer.ffn_output = nn.Linear(neurons, hidden_size, bias=ffn_bias)
     set_heads(layer, heads)
 
 
 def _named_after(base: type, pruned: Any) -> Any:
-    """The name goes into ``config.json``."""
+    """Give a pruned class its name, which goes into ``config.json``."""
     pruned.__name__ = pruned.__qualname__ = f"Pruned{base.__name__}"
     return pruned
 

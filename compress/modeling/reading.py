@@ -1,4 +1,4 @@
-"""What transformers reads of a folder or hub id, all of it, or one line that says why not."""
+"""Reads config, tokenizer and network of a folder or hub id with transformers; a failure is one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ from compress.modeling.model_folder import check_config, check_files, check_plac
 
 
 def read_config(source: str) -> Any:
-    """The config, once nothing in it or in the folder says that the model is not one of ours."""
+    """Read the config; refuse one, or a folder, of a model that is not supported."""
     with one_line(source, "its config"):
         if local := Path(source).is_dir():
             check_place(Path(source))
@@ -45,7 +45,7 @@ def read_config(source: str) -> Any:
             raise CompressError(f"{source}: {reason}")
         if local:
             check_files(Path(source))
-    # Settings that change what a call returns or refuse some lengths, but no answer.
+    # These settings change what a call returns, or refuse some lengths, but change no answer.
     config.return_dict = True
     config.output_attentions = config.output_hidden_states = False
     config.chunk_size_feed_forward = 0
@@ -53,13 +53,13 @@ def read_config(source: str) -> Any:
 
 
 def read_tokenizer(source: str) -> Any:
-    """The tokenizer, as transformers makes it."""
+    """Read the tokenizer, as transformers makes it."""
     with one_line(source, "its tokenizer"):
         return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 
 
 def read_network(source: str, config: Any) -> tuple[PreTrainedModel, bool]:
-    """The network with its weights, all of them, and whether it has the head that gives the logits."""
+    """Read the network with all its weights. Returns it, and whether it has the head that gives the logits."""
     with one_line(source, "its network"):
         local = Path(source).is_dir()
         shapes = stored_shapes(Path(source)) if local else {}
@@ -71,7 +71,7 @@ def read_network(source: str, config: Any) -> tuple[PreTrainedModel, bool]:
             output_loading_info=True,
             dtype=torch.float32,
         )
-        if not local:  # by now its files are in the hub's cache
+        if not local:  # from_pretrained has put its files into the hub's cache
             shapes = stored_shapes(Path(str(cached_file(source, "config.json"))).parent)
         has_head = check_weights(source, loading, model, shapes)
     _give_second_segment(EncoderView(model))
@@ -85,11 +85,11 @@ def one_line(source: str, part: str) -> Iterator[None]:
         yield
     except CompressError:
         raise
-    except BaseException as error:  # files that others made raise anything, and tokenizers' Rust code panics
+    except BaseException as error:  # other people's files raise anything, and tokenizers' Rust code panics
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if isinstance(error, UnpicklingError):  # PyTorch's own words advise to run what is in it
+        if isinstance(error, UnpicklingError):  # PyTorch's own message advises to run what is in it
             reason = "a .bin file holds more than tensors, or is damaged; ask for safetensors"
         raise CompressError(
             f"{source}: {part} cannot be loaded as a classifier's ({reason:.200}); check the name, "
@@ -98,7 +98,7 @@ def one_line(source: str, part: str) -> Iterator[None]:
 
 
 def _give_second_segment(view: EncoderView) -> None:
-    """A table of one segment gets a second row, equal to the first: so the model reads a pair as without segments."""
+    """Give a table of one segment a second row, equal to the first, so that segments make no difference in a pair."""
     path = view.paths.segments
     if path is None or "token_type_ids" not in view.family.inputs:
         return

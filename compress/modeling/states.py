@@ -1,4 +1,4 @@
-"""What a forward pass shows beside its logits, and what it need not compute, by hooks: the model stays as it is."""
+"""Hooks that record what a forward pass computes beside its logits, or spare it work; the model stays as it is."""
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,48 +10,51 @@ from torch import nn
 from compress.errors import CompressError
 from compress.families.view import EncoderView
 
+LOGITS = "logits"
+
 Batch = dict[str, torch.Tensor]
 """The model's inputs ``[batch, length]``; ``targets``; ``labelled``, bool ``[batch]``: whether a text has a label;
 and the teacher's states, if there is a teacher, each under ``teacher.`` and its name."""
 
 States = dict[str, torch.Tensor]
-"""What a forward pass shows, by name. ``logits`` ``[batch, labels]``; ``embeddings`` ``[batch, length, hidden]``, the
+"""Tensors of a forward pass, by name. ``logits`` ``[batch, labels]``; ``embeddings`` ``[batch, length, hidden]``, the
 embeddings' output; ``hidden.3`` ``[batch, length, hidden]``, the output of layer 3, counted from 0; ``query.3``,
 ``key.3``, ``value.3`` ``[batch, length, heads * head size]`` inside that layer."""
 
-_OF_A_LAYER = ("hidden", "query", "key", "value")
+_LAYER_STATES = ("hidden", "query", "key", "value")
 
 
 @contextmanager
 def recording(model: nn.Module, wanted: Iterable[str]) -> Iterator[States]:
     """Record the logits and the ``wanted`` states of each forward pass made inside the ``with`` block.
 
-    They are the tensors that the pass computed, in its precision and part of its graph; the next pass replaces them.
-    A module that a pass calls twice shows its first output: a DeBERTa's query also projects relative positions.
+    The states are the tensors that the pass computed, in its precision and part of its graph; the next pass replaces
+    them. Of a module that a pass calls twice the first output is recorded: a DeBERTa's query also projects relative
+    positions.
     """
     states: States = {}
     with ExitStack() as hooks:
         hooks.enter_context(model.register_forward_pre_hook(lambda *_: states.clear()))
-        for name, module in state_modules(model, {"logits", *wanted}, "model").items():
+        for name, module in state_modules(model, {LOGITS, *wanted}, "model").items():
             hooks.enter_context(module.register_forward_hook(_keep(states, name)))
         yield states
 
 
 def state_modules(model: nn.Module, names: Iterable[str], whose: str) -> dict[str, nn.Module]:
-    """The module whose output each state is; the error for a state that is not there calls the model ``whose``."""
+    """The module whose output is each state, by the state's name; ``whose`` names the model in errors."""
     view = EncoderView(model)
     return {name: _module(view, name, whose) for name in names}
 
 
 def _module(view: EncoderView, name: str, whose: str) -> nn.Module:
-    outside: dict[str, nn.Module] = {"logits": view.head[-1], "embeddings": view.embeddings}
+    outside: dict[str, nn.Module] = {LOGITS: view.head[-1], "embeddings": view.embeddings}
     if name in outside:
         return outside[name]
     kind, _, number = name.partition(".")
-    if kind not in _OF_A_LAYER or not number.isdecimal():
+    if kind not in _LAYER_STATES or not number.isdecimal():
         raise CompressError(
-            f"{name!r} is no state of a {view.family.name}; there are logits, embeddings, and {', '.join(_OF_A_LAYER)} "
-            "of each layer, such as hidden.0"
+            f"{name!r} is no state of a {view.family.name}; there are logits, embeddings, and "
+            f"{', '.join(_LAYER_STATES)} of each layer, such as hidden.0"
         )
     layers = view.layers
     if int(number) >= len(layers):
@@ -92,8 +95,8 @@ def first_token_alone(model: nn.Module, wanted: Collection[str] = ()) -> Iterato
     last = view.layers[-1]
     with ExitStack() as hooks:
         if not (last.paths.norms_first or view.reads_mean or f"hidden.{len(view.layers) - 1}" in wanted):
-            # The residual still has all tokens: its sum with the projection's one is right in the first, and the norm
-            # takes no other.
+            # The residual still has all tokens: its sum with the projection of the first token is right for that token
+            # alone, and the norm is given no other.
             for module in (last.attention_output, last.attention_norm):
                 hooks.enter_context(module.register_forward_pre_hook(_first_alone))
         yield

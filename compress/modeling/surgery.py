@@ -1,4 +1,4 @@
-"""Takes heads, neurons, hidden dimensions and layers out of a model's weights; used by pruning and narrow students."""
+"""Removes heads, neurons, hidden dimensions and layers from a model's weights; used by pruning and narrow students."""
 
 import copy
 import math
@@ -18,10 +18,10 @@ from compress.modeling.widths import Cut, Widths
 
 
 def cut_model(model: nn.Module, cut: Cut) -> PreTrainedModel:
-    """A new model without what ``cut`` leaves out; its logits equal those of ``model`` with the same units masked.
+    """A copy of ``model`` cut down to ``cut``; its logits equal those of ``model`` with the same units masked.
 
     A layer that keeps neurons but no heads, or heads but no neurons, has the missing block's bias in its place. A layer
-    that keeps neither is removed: the next one reads what it read. The cut must leave a layer.
+    that keeps neither is removed: the next layer reads its input. The cut must leave a layer.
     """
     if not cut.layers:
         raise CompressError("a cut must leave a head or a block of neurons in at least one layer, got one without any")
@@ -35,7 +35,7 @@ def cut_model(model: nn.Module, cut: Cut) -> PreTrainedModel:
 
 
 def choose_layers(layers: int | list[int] | None, available: int, step: str) -> list[int]:
-    """The numbers of ``layers``: those listed, or that many evenly spaced ones of ``available`` (default: half)."""
+    """The layer numbers that ``layers`` lists, or that many evenly spaced ones of ``available`` (default: half)."""
     if layers is None:
         layers = max(1, available // 2)
     if isinstance(layers, int):
@@ -50,7 +50,7 @@ def choose_layers(layers: int | list[int] | None, available: int, step: str) -> 
 
 
 def keep_layers(model: nn.Module, kept: Sequence[int]) -> None:
-    """Remove all other layers from ``model`` and from its config."""
+    """Keep only the layers ``kept`` in ``model`` and in its config."""
     view = EncoderView(model)
     view.stack = nn.ModuleList(view.stack[index] for index in kept)
     view.write(num_hidden_layers=len(kept))
@@ -60,17 +60,17 @@ def keep_layers(model: nn.Module, kept: Sequence[int]) -> None:
 
 
 def spans(layers: Sequence[int], depth: int) -> list[range]:
-    """For each of the ``layers`` that stay, itself and the removed ones above it, whose work it does from then on."""
+    """For each of the ``layers`` that stay, its number and those of the removed layers above, whose work it does."""
     return [range(start, end) for start, end in zip(layers, [*layers[1:], depth], strict=True)]
 
 
 def head_columns(heads: torch.Tensor, head_size: int) -> torch.Tensor:
-    """The columns that ``heads`` take of the width of all heads together."""
+    """The columns of ``heads`` in the concatenated heads, ``[heads * head_size]``."""
     return (heads[:, None] * head_size + torch.arange(head_size)).flatten()
 
 
 def keep_heads(layer: LayerView, heads: torch.Tensor) -> None:
-    """Remove all other attention heads."""
+    """Keep only the attention heads ``heads`` of ``layer``."""
     columns = head_columns(heads, layer.head_size)
     fused = _in_each(columns, layer.heads * layer.head_size, 3) if layer.paths.fused else columns
     for projection in (*layer.projections, *layer.position_projections):
@@ -80,16 +80,16 @@ def keep_heads(layer: LayerView, heads: torch.Tensor) -> None:
 
 
 def keep_neurons(layer: LayerView, neurons: torch.Tensor) -> None:
-    """Remove all other FFN neurons."""
+    """Keep only the FFN neurons ``neurons`` of ``layer``."""
     fused = _in_each(neurons, layer.neurons, 2) if layer.paths.fused else neurons
     _take_outputs(layer.ffn_input, fused)
     _take_inputs(layer.ffn_output, neurons)
 
 
 def keep_hidden(model: nn.Module, hidden: torch.Tensor, pooled: torch.Tensor) -> None:
-    """Remove all other hidden dimensions, and all outputs of the head's first layer but ``pooled``.
+    """Keep only the hidden dimensions ``hidden``, and the outputs ``pooled`` of the head's first layer.
 
-    Whatever reads them is scaled as if the removed ones had been like those that stay.
+    The weights that read them are scaled as if the removed dimensions had been like those that stay.
     """
     view = EncoderView(model)
     gain = math.sqrt(view.hidden_size / len(hidden))
@@ -97,8 +97,9 @@ def keep_hidden(model: nn.Module, hidden: torch.Tensor, pooled: torch.Tensor) ->
     for _, readers in view.readers:
         for reader in readers:
             _take_inputs(reader, hidden, gain)
-    for projection in (one for layer in view.layers for one in layer.position_projections):
-        _take_inputs(projection, hidden, gain)
+    for layer in view.layers:
+        for projection in layer.position_projections:
+            _take_inputs(projection, hidden, gain)
     relative, relative_norm = view.relative_positions
     for table in (*(view.tables if view.projection is None else []), *filter(None, [relative])):
         table.weight.data = table.weight.data[:, hidden]
@@ -113,31 +114,31 @@ def keep_hidden(model: nn.Module, hidden: torch.Tensor, pooled: torch.Tensor) ->
 
 
 def rebuilt(model: nn.Module, *, stock: bool = False) -> PreTrainedModel:
-    """The cut weights of ``model`` in a class whose config describes them, so that they save and reload.
+    """A model with the cut weights of ``model`` whose config describes them, so that it saves and reloads.
 
-    The config of ``model`` still describes it before the cut, but for layers that were removed. With ``stock`` the
-    class is the family's own where all layers are alike and their heads fill the hidden size.
+    The config of ``model`` describes it before the cut, except for removed layers. With ``stock`` the class is the
+    family's own where all layers are alike and their heads fill the hidden size.
     """
     view = EncoderView(model)
     family, hidden_size = view.family, view.head[0].weight.shape[1]
-    told = {
+    settings = {
         name: value
         for name, value in view.config.to_dict().items()
         if name not in ("model_type", "architectures", *PRUNED_SETTINGS)
     }
     if family.embeddings.projection:
-        told["embedding_size"] = view.words.weight.shape[1]  # embedding_dim is what it was before a cut
-    config, kind, own = _class_of(view, Widths.of(model), hidden_size, stock=stock)
+        settings["embedding_size"] = view.words.weight.shape[1]  # embedding_dim is what it was before a cut
+    config, classifier, own = _class_of(view, Widths.of(model), hidden_size, stock=stock)
     changed = {"hidden_size": hidden_size, **dict.fromkeys(family.repeats_hidden_size, hidden_size), **own}
     with quiet_transformers():
-        again: PreTrainedModel = kind(config(**told | family.renamed(changed)))
-    again.load_state_dict(model.state_dict())
-    again.train(mode=False)
-    return again
+        cut: PreTrainedModel = classifier(config(**settings | family.renamed(changed)))
+    cut.load_state_dict(model.state_dict())
+    cut.train(mode=False)
+    return cut
 
 
 def _class_of(view: EncoderView, widths: Widths, hidden_size: int, *, stock: bool) -> tuple[Any, Any, dict[str, Any]]:
-    """A config and a classifier that can have such ``widths``, and the settings that tell the config of them."""
+    """The classes of config and classifier that can have these ``widths``, and the config's settings for them."""
     family = view.family
     # Transformers leaves a projection out where it would not change the width.
     kept = view.projection is not None and view.projection.in_features == hidden_size
@@ -146,18 +147,18 @@ def _class_of(view: EncoderView, widths: Widths, hidden_size: int, *, stock: boo
         stock_classes = getattr(transformers, family.config), getattr(transformers, family.classifier)
         return *stock_classes, {"num_attention_heads": widths.heads[0]}
     shape = list(widths.heads), list(widths.neurons), view.head_size, kept, view.begins_with_norm
-    # Transformers wants a number of heads that divides the hidden size; here it says nothing else.
+    # Transformers wants a number of heads that divides the hidden size; nothing else reads it here.
     heads = {"num_attention_heads": math.gcd(hidden_size, view.read("num_attention_heads"))}
     return pruned_config(family), pruned_classifier(family), heads | dict(zip(PRUNED_SETTINGS, shape, strict=True))
 
 
 def _in_each(kept: torch.Tensor, width: int, parts: int) -> torch.Tensor:
-    """The places of ``kept`` in each of so many parts, which stand side by side and are ``width`` wide."""
+    """The columns ``kept`` of each of ``parts`` fused projections, which stand side by side, each ``width`` wide."""
     return (torch.arange(parts)[:, None] * width + kept).flatten()
 
 
 def _take_outputs(module: nn.Linear | nn.LayerNorm | None, kept: torch.Tensor) -> None:
-    if module is None:  # which a family may be without
+    if module is None:  # a part that not every family has
         return
     module.weight.data = module.weight.data[kept]
     if module.bias is not None:

@@ -1,4 +1,4 @@
-"""A PyTorch classifier behind the predictor seam."""
+"""A PyTorch classifier with the interface of all predictors."""
 
 from contextlib import nullcontext
 
@@ -12,7 +12,7 @@ from compress.runtime.predictor import BATCH_TOKENS, Logits
 
 
 class TorchPredictor:
-    """Runs a checkpoint in PyTorch eager mode, on ``cpu`` or ``cuda``; ``bf16`` is by autocast."""
+    """Runs a checkpoint in PyTorch eager mode, on ``cpu`` or ``cuda``; ``bf16`` runs under autocast."""
 
     batch_tokens = BATCH_TOKENS
 

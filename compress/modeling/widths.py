@@ -19,17 +19,17 @@ class Architecture:
     hidden_size: int
     head_size: int
     vocabulary: int
-    positions: int  # of the longest text, and rows of their table if there is one
+    positions: int  # tokens of the longest text, and rows of the table of positions if there is one
     segments: int
     labels: int
     activation: str
     pad_id: int = 0
-    embedding_size: int | None = None  # of the tables, where a matrix widens them to the hidden size
-    own_settings: tuple[tuple[str, Any], ...] = ()  # of its config, that its family has beside those above
+    embedding_size: int | None = None  # width of the embedding tables, where a matrix widens them to the hidden size
+    own_settings: tuple[tuple[str, Any], ...] = ()  # the config's settings that only its family has
 
     @classmethod
     def of(cls, model: nn.Module) -> "Architecture":
-        """That of ``model``, even or uneven; a family without segments has 0 of them."""
+        """The architecture of ``model``, even or uneven; a family without segments has 0 of them."""
         view = EncoderView(model)
         return cls(
             family=view.family.model_type,
@@ -47,9 +47,9 @@ class Architecture:
 
 
 def _own_settings(view: EncoderView) -> tuple[tuple[str, Any], ...]:
-    """Those of its config that its family has beside BERT's, with tuples for lists."""
-    found = {name: getattr(view.config, name) for name in view.family.own_settings if hasattr(view.config, name)}
-    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in found.items())
+    """The config's settings that BERT's lacks, by name, with tuples for lists."""
+    settings = {name: getattr(view.config, name) for name in view.family.own_settings if hasattr(view.config, name)}
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in settings.items())
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,18 @@ class Widths:
 
     @classmethod
     def even(cls, layers: int, heads: int, neurons: int) -> "Widths":
-        """Layers that are all alike."""
+        """The widths of ``layers`` layers that are all alike."""
         return cls((heads,) * layers, (neurons,) * layers)
 
     @classmethod
     def of(cls, model: nn.Module) -> "Widths":
-        """Those of ``model``."""
+        """The widths of the layers of ``model``."""
         layers = EncoderView(model).layers
         return cls(tuple(layer.heads for layer in layers), tuple(layer.neurons for layer in layers))
 
     @property
     def inhabited(self) -> "Widths":
-        """Without the layers that have neither heads nor neurons, which a cut removes from the model."""
+        """The widths without layers that have neither heads nor neurons, which a cut removes from the model."""
         kept = [pair for pair in zip(self.heads, self.neurons, strict=True) if any(pair)]
         return Widths(tuple(heads for heads, _ in kept), tuple(neurons for _, neurons in kept))
 
@@ -91,7 +91,7 @@ class Cut:
 
     @classmethod
     def whole_layers(cls, layers: list[int], widths: Widths) -> "Cut":
-        """Keeps all units of ``layers``, and nothing of the others."""
+        """The cut that keeps all units of ``layers``, and nothing of the others."""
 
         def kept(counts: tuple[int, ...]) -> list[list[int]]:
             return [list(range(count)) if layer in layers else [] for layer, count in enumerate(counts)]
@@ -106,7 +106,7 @@ class Cut:
 
     @property
     def widths(self) -> Widths:
-        """What stays of each layer, 0 and 0 where the layer is removed."""
+        """The heads and neurons that stay in each layer, 0 and 0 where the layer is removed."""
         return Widths(tuple(map(len, self.heads)), tuple(map(len, self.neurons)))
 
     def __str__(self) -> str:

@@ -107,12 +107,12 @@ def prune(
         pruned = _with_fewer_units(pruned, part.budget, start.sample, config)
         if part.number == 1 and hidden_size not in (None, EncoderView(pruned.model).hidden_size):
             pairs = reads_pairs(pruned.task)
-            pruned = pruned.with_model(narrow(pruned.model, None, None, hidden_size, pairs=pairs))
+            pruned = pruned.with_model(narrow(pruned.model, hidden_size=hidden_size, pairs=pairs))
         say(f"pruned: {part}{start.given.parameters:,} parameters become {pruned.parameters:,}")
         if part.epochs:
             share = config.model_copy(update={"epochs": part.epochs})
             files = part.run_files(run_files, steps_before=result.steps if result else 0)
-            found = distill(teacher, pruned, data, share, files, text_columns, start.encoded)
+            found = distill([teacher], pruned, data, share, files, text_columns, start.encoded)
             result = found.after(result) if result else found
         else:
             say("prune: nothing is trained; --epochs 2 would train for 2 passes over the train split")

@@ -1,4 +1,4 @@
-"""calibrate and cascade, which choose when a score is enough, and check, which holds a new model to an old one."""
+"""calibrate and cascade, which choose when a score is enough, and check, which compares a new model with an old one."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -47,19 +47,19 @@ def calibrate(
             logits = answered("validation", predictor, predictor.encoder(dataset.validation.texts), str(model))
             targets = dataset.validation.targets(manifest.labels, manifest.task)
             fitted_before = temperature_of(manifest) is not None
-            found = core(manifest.labels, manifest.task, logits, targets, job.config, fitted_before=fitted_before)
+            calibrated = core(manifest.labels, manifest.task, logits, targets, job.config, fitted_before=fitted_before)
             graph = job.folder / graph_name
             graph.parent.mkdir()
-            onnx.save(fold_temperature(onnx.load(parent / graph_name), found.temperature.temperature), graph)
+            onnx.save(fold_temperature(onnx.load(parent / graph_name), calibrated.temperature.temperature), graph)
             layout.copy_side_files(parent, job.folder)
-            layout.set_decision(job.folder, found.decision)
-        if manifest.decision is not None and found.decision is None:
+            layout.set_decision(job.folder, calibrated.decision)
+        if manifest.decision is not None and calibrated.decision is None:
             again = (
                 "--thresholds f1 chooses new ones" if is_multi_label(manifest.task) else "--max-error chooses a new one"
             )
             say(f"calibrate: leaves out {own_decision(manifest, model)}; {again}")
-        manifest = replace(manifest, decision=found.decision)
-        return job.save_onnx(manifest, found.metrics, manifest.digest, str(model))
+        manifest = replace(manifest, decision=calibrated.decision)
+        return job.save_onnx(manifest, calibrated.metrics, manifest.digest, str(model))
 
 
 def cascade(
@@ -103,11 +103,11 @@ def cascade(
             load(job.folder / SMALL, threads=job.threads) as first,
             load(job.folder / LARGE, threads=job.threads) as second,
         ):
-            found = core(first, second, dataset.validation, job.config)
+            chosen = core(first, second, dataset.validation, job.config)
         of_small, of_large = manifests[SMALL], manifests[LARGE]
         about = {"small": {"source": str(small), "digest": of_small.digest, "history": list(of_small.history)}}
-        whole = joined(of_small, of_large, found.decision)
-        return job.save_onnx(whole, found.metrics, of_large.digest, str(large), about=about)
+        whole = joined(of_small, of_large, chosen.decision)
+        return job.save_onnx(whole, chosen.metrics, of_large.digest, str(large), about=about)
 
 
 def check(new: str | Path, against: str | Path, data: str | Path, **settings: Any) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def check(new: str | Path, against: str | Path, data: str | Path, **settings: An
 
 
 def _only_graph(manifest: Manifest, model: str | Path) -> str:
-    """The name of a folder's graph; of several, each has scores of its own."""
+    """The name of a folder's only graph; several are refused, as each has scores of its own."""
     graphs = [name for name in GRAPHS if name in manifest.names]
     if not graphs:
         raise CompressError(f"{model}: has no graph ({' or '.join(GRAPHS)}); make the folder again")

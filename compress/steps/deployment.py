@@ -1,15 +1,13 @@
-"""The steps that make a model ready to serve, export and quantize, and the one that measures models, bench."""
+"""The steps that make a model ready to serve: export and quantize."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from compress.benchmark.interrupts import ctrl_c_waits
-from compress.config import BenchConfig, ExportConfig, QuantizeConfig
-from compress.data import Split
+from compress.config import ExportConfig, QuantizeConfig
 from compress.errors import CompressError
 from compress.evaluation.metrics import training_metric
 from compress.folder import MANIFEST, Manifest, read_manifest, refuse_cascade
@@ -17,7 +15,7 @@ from compress.paths import local_path
 from compress.progress import say
 from compress.runtime.graph_file import FP16_GRAPH, FP32_GRAPH, INT8_GRAPH
 from compress.runtime.long_texts import LongTexts
-from compress.steps.step import DataJob, DoneInterrupt, Job, StepResult, check_labels, data_step, step
+from compress.steps.step import Job, StepResult, check_labels, data_step, step
 from compress.task import is_multi_label
 
 # fp16 keeps 11 bits of each number. Two trained MiniLMs moved by 0.0013 on a CPU, where weights alone are rounded; on a
@@ -52,7 +50,8 @@ def export(model: str | Path, out: str | Path, *, overwrite: bool = False, **set
 
         checkpoint = load_classifier(str(model), pairs=job.config.pairs)
         manifest, view = checkpoint.manifest("onnx"), EncoderView(checkpoint.model)
-        # Of a token that nothing can be read for, eager attention takes the mean of all as the graph does, others 0.
+        # Where a whole row is masked, eager attention averages all tokens, as our graph does; other implementations
+        # give 0.
         checkpoint.model.set_attn_implementation("eager")
         torch, built = TorchPredictor(checkpoint), graph_of(checkpoint.model)
         shapes = view.words.num_embeddings, view.longest
@@ -122,75 +121,6 @@ def quantize(
         return job.save_onnx(_without_decision(manifest, str(model)), metrics | sizes, manifest.digest, str(model))
 
 
-def bench(
-    models: Sequence[str | Path] | str | Path,
-    data: str | Path,
-    out: str | Path,
-    *,
-    overwrite: bool = False,
-    **settings: Any,
-) -> StepResult:
-    """Measure accuracy, latency and size of models side by side, and write the report.
-
-    Args:
-        models: folders of models, PyTorch or ONNX; the first is the reference.
-        data: texts and labels, as for :func:`finetune`; the test split is used, or the one that ``split`` names. Where
-            nothing has labels, the report is of speed and size alone.
-        out: the folder to write: ``report.html``, ``report.md``, ``results.json``, ``samples.jsonl``.
-        overwrite: replace ``out`` if compress made it.
-        **settings: those of :class:`compress.config.BenchConfig`.
-
-    Raises:
-        KeyboardInterrupt: on Ctrl-C, after a report of what was measured until then is written, marked partial where
-            that is not all; where it is all, it is a :class:`compress.steps.step.DoneInterrupt` with the result.
-    """
-    models = [models] if isinstance(models, str | Path) else list(models)
-    inputs = tuple(models)
-    with ExitStack() as at_end, data_step(BenchConfig, settings, data, out, overwrite, inputs=inputs) as job:
-        from compress.benchmark.measure import measure_models, results_of
-        from compress.benchmark.report.page import write_report
-
-        test, task = _measured_texts(job)
-        paths = [local_path(model) for model in models]
-        with TemporaryDirectory() as temporary:
-            floors = _baselines(job, test, paths[0], Path(temporary)) if job.config.baselines else []
-            measured = measure_models([*paths, *floors], test, task, job.config)
-            ctrl_c = at_end.enter_context(ctrl_c_waits())
-            results = results_of(measured, test, job.config)
-        for entry in results["models"]:
-            if Path(entry["path"]) in floors:
-                entry["path"] = None  # its folder is removed
-        write_report(results, job.folder)
-        result = job.result({name: value for name, value in results.items() if name != "samples"})
-    if results["partial"]:
-        raise KeyboardInterrupt(f"{out} has a report of what was measured until then")
-    if ctrl_c.is_set():
-        raise DoneInterrupt(f"{out} has the whole report", result)
-    return result
-
-
-def _measured_texts(job: DataJob[BenchConfig]) -> tuple[Split, str]:
-    """The texts of the split that is asked for, and their task."""
-    from compress.data.read import read_test
-
-    split = job.config.split
-    test, task = read_test(job.data) if split == "test" else (job.dataset.validation, job.dataset.task)
-    if not test.labels:
-        say(f"bench: the {split} texts have no labels, so accuracy is left out; --label COL names their column")
-    return test, task
-
-
-def _baselines(job: DataJob[BenchConfig], test: Split, first: Path, folder: Path) -> list[Path]:
-    """The folders of the linear models, trained on the data with the tokens of the ``first`` model."""
-    from compress.benchmark.backends.baselines import fit_baselines
-    from compress.data.read import read_dataset
-
-    if not test.labels:
-        raise CompressError("--baselines: the data have no labels to train on; name their column with --label")
-    say("bench: training the baselines")
-    return fit_baselines(read_dataset(job.data), first, folder)
-
-
 def _without_decision(manifest: Manifest, model: str) -> Manifest:
     if manifest.decision is not None:
         say(f"quantize: leaves out {own_decision(manifest, model)}; calibrate the int8 model")
@@ -198,20 +128,20 @@ def _without_decision(manifest: Manifest, model: str) -> Manifest:
 
 
 def own_decision(manifest: Manifest, model: str | Path) -> str:
-    """In words: what was chosen on a model's own scores, and holds for no other's."""
+    """The decision of a model in words: it was chosen on the model's own scores, and holds for no other's."""
     if is_multi_label(manifest.task):
         return f"the thresholds of {model}, which hold for its own scores"
     return f"the score below which {model} abstains, which holds for its own scores"
 
 
 def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
-    """The model as a single file, or in the places where a server looks."""
+    """Write the model as a single file, or in the folders where a server looks."""
     from compress.graph.checks import check_answers
     from compress.packaging.layout import PACKAGES, graph_to_lay_out
     from compress.runtime.session import OnnxPredictor
 
     layout = job.config.layout
-    with exported(model, job, pairs=job.config.pairs, joined=layout == "single_file") as (parent, manifest):
+    with exported(model, job, pairs=job.config.pairs, allow_cascade=layout == "single_file") as (parent, manifest):
         if not (reads := LongTexts.of(manifest)).head_alone:
             raise CompressError(
                 f"{model}: reads long texts by {reads.mode}, and as {layout} only their beginning would be read; serve "
@@ -227,15 +157,17 @@ def _lay_out(job: Job[ExportConfig], model: str | Path) -> StepResult:
 
 
 @contextmanager
-def exported(model: str | Path, job: Job[Any], *, pairs: bool, joined: bool = False) -> Iterator[tuple[Path, Manifest]]:
-    """``model`` itself where it is an ONNX folder, else a temporary export of it; and its manifest.
+def exported(
+    model: str | Path, job: Job[Any], *, pairs: bool, allow_cascade: bool = False
+) -> Iterator[tuple[Path, Manifest]]:
+    """The folder of ``model`` where it is an ONNX one, else a temporary export, and its manifest.
 
-    A cascade is refused, unless it may be two models that are ``joined``.
+    A cascade is refused unless ``allow_cascade``.
     """
     folder = local_path(model)
     own = folder / MANIFEST
     if own.is_file() and (manifest := read_manifest(folder)).kind == "onnx":
-        if not joined:
+        if not allow_cascade:
             refuse_cascade(folder, manifest)
         before = own.read_bytes()
         yield folder, manifest

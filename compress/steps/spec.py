@@ -24,9 +24,9 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class StepSpec:
-    """One step, the function ``name`` of ``module``, whose settings are the ``NameConfig`` of :mod:`compress.config`.
+    """One step: the function ``name`` of ``module``, with the settings class ``config`` of :mod:`compress.config`.
 
-    A step of another package has its ``NameConfig`` in ``module``.
+    A step of another package has its settings class in ``module``.
 
     The function takes as keywords the ``inputs``, ``data`` if ``takes_data``, ``out``, ``overwrite`` and the settings,
     and returns a :class:`compress.steps.step.StepResult`.
@@ -36,6 +36,7 @@ class StepSpec:
     summary: str
     inputs: tuple[ModelInput, ...]
     module: str
+    config: str
     takes_data: bool = True
     usage: str = ""  # settings of which the user must give one
 
@@ -46,15 +47,15 @@ class StepSpec:
 
     @property
     def settings(self) -> "type[Settings]":
-        """The step's own settings; looked for in its module last, whose import may take seconds."""
+        """The class of the step's own settings; the module, whose import may take seconds, is searched last."""
         from compress import config
 
-        name = f"{self.name.capitalize()}Config"
-        return getattr(config if hasattr(config, name) else import_module(self.module), name)  # type: ignore[no-any-return]
+        owner = config if hasattr(config, self.config) else import_module(self.module)
+        return getattr(owner, self.config)  # type: ignore[no-any-return]
 
     @property
     def groups(self) -> "tuple[type[Settings], ...]":
-        """All groups of settings that it takes: the data's too, if it reads data."""
+        """All groups of settings that the step takes: the data's too, if it reads data."""
         from compress.config import DataConfig
 
         return (DataConfig, self.settings) if self.takes_data else (self.settings,)
@@ -74,6 +75,7 @@ _STEPS = (
         "train a classifier on labelled texts",
         (ModelInput("model", "hub id or folder of a classifier or encoder; demo:minilm comes with the extra demo"),),
         "compress.steps.training",
+        "FinetuneConfig",
     ),
     StepSpec(
         "distill",
@@ -88,12 +90,14 @@ _STEPS = (
             ),
         ),
         "compress.steps.training",
+        "DistillConfig",
     ),
     StepSpec(
         "prune",
         "remove layers, attention heads, FFN neurons and unused tokens, and train to recover",
         (ModelInput("model", _CLASSIFIER),),
         "compress.steps.training",
+        "PruneConfig",
         usage="(--speedup X | --target-latency-ms X | --heads R | --ffn R | --layers L | --hidden-size N | "
         "--vocabulary)",
     ),
@@ -108,6 +112,7 @@ _STEPS = (
             ),
         ),
         "compress.steps.deployment",
+        "ExportConfig",
         takes_data=False,
     ),
     StepSpec(
@@ -115,12 +120,14 @@ _STEPS = (
         "write the model as int8 ONNX, checked on validation texts",
         (ModelInput("model", "folder that export wrote, or a PyTorch one, which is exported first"),),
         "compress.steps.deployment",
+        "QuantizeConfig",
     ),
     StepSpec(
         "calibrate",
         "choose a temperature, and the scores from which on a model answers",
         (ModelInput("model", "folder that export or quantize wrote, or a PyTorch one, which is exported first"),),
         "compress.steps.decisions",
+        "CalibrateConfig",
     ),
     StepSpec(
         "cascade",
@@ -130,12 +137,14 @@ _STEPS = (
             ModelInput("large", "the better one, of the same labels: of the same kinds", "LARGE"),
         ),
         "compress.steps.decisions",
+        "CascadeConfig",
     ),
     StepSpec(
         "bench",
         "measure accuracy, latency and size of models side by side",
         (ModelInput("models", "models, PyTorch or ONNX; the first is the reference", many=True),),
-        "compress.steps.deployment",
+        "compress.steps.benchmark",
+        "BenchConfig",
     ),
 )
 STEPS = {spec.name: spec for spec in _STEPS}

@@ -1,4 +1,4 @@
-"""What every step does around its work: settings are checked, a folder is written whole or not at all."""
+"""The frame of every step: its settings are checked, and its folder is written whole or not at all."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -38,7 +38,7 @@ Config = TypeVar("Config", bound=Settings)
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step did.
+    """The result of a step.
 
     Attributes:
         step: the step's name.
@@ -56,7 +56,7 @@ class StepResult:
 
 
 class DoneInterrupt(KeyboardInterrupt):
-    """Ctrl-C that came when the step had only to write what it knew; it is done, with this ``result``."""
+    """Ctrl-C that came too late: the step is complete, with this ``result``."""
 
     def __init__(self, message: str, result: StepResult) -> None:
         super().__init__(message)
@@ -65,7 +65,7 @@ class DoneInterrupt(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Job(Generic[Config]):
-    """One run of a step: its checked settings and the folder to write into, which is renamed to ``out`` at the end."""
+    """One run of a step: its checked settings, and the folder to write into, which is renamed to ``out`` at the end."""
 
     config: Config
     folder: Path
@@ -85,7 +85,7 @@ class Job(Generic[Config]):
         return RunFiles(self.folder, unfinished(self.out))
 
     def save_torch(self, checkpoint: "Checkpoint", metrics: dict[str, Any]) -> StepResult:
-        """Write a PyTorch model; the checkpoint's history and digest are its parent's."""
+        """Write a PyTorch model; the history and digest in ``checkpoint`` are its parent's."""
         from compress.modeling.checkpoint import save_checkpoint
 
         if is_main_process():
@@ -113,7 +113,7 @@ class Job(Generic[Config]):
         return self.result(metrics)
 
     def result(self, metrics: Mapping[str, Any]) -> StepResult:
-        """What the step returns."""
+        """The step's result, with the time that it took until now."""
         return StepResult(self.config.command, self.out, self.watch.seconds, metrics, not _is_dry_run(self.config))
 
     def _about(self) -> dict[str, Any]:
@@ -129,12 +129,12 @@ class Job(Generic[Config]):
 def history_entry(
     config: Settings, seconds: float, metrics: Mapping[str, Any], source: str, digest: str | None
 ) -> dict[str, Any]:
-    """What a model's history says of one step: ``source`` and ``digest`` are of the model that it was made from."""
+    """The entry of one step in a model's history; ``source`` and ``digest`` are its parent's."""
     return {
         "step": config.command,
         "config": config.model_dump(mode="json"),
         "seed": getattr(config, "seed", None),
-        "packages": {name: found for name, found in package_versions(_PACKAGES).items() if found},
+        "packages": {name: version for name, version in package_versions(_PACKAGES).items() if version},
         "seconds": round(seconds, 1),
         "metrics": metrics,
         "parent": {"source": source, "digest": digest},
@@ -149,7 +149,7 @@ class DataJob(Job[Config]):
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data, read when first needed, and the metric must suit them; the history says what was read."""
+        """The data, read when first needed; a metric that does not suit them is refused."""
         from compress.data.read import read_dataset
         from compress.evaluation.metrics import choose_metric
 
@@ -158,7 +158,7 @@ class DataJob(Job[Config]):
         return dataset
 
     def classifier(self, source: str | Path) -> "Checkpoint":
-        """The classifier in ``source``, whose task and labels must be the data's."""
+        """Load the classifier ``source``, whose task and labels must be the data's."""
         from compress.modeling.checkpoint import load_classifier
 
         checkpoint = load_classifier(str(source), pairs=self.dataset.pairs, labels=self.dataset.labels)
@@ -175,7 +175,7 @@ class DataJob(Job[Config]):
 def step(
     kind: type[Config], settings: dict[str, Any], out: str | Path, overwrite: bool, inputs: Sequence[str | Path]
 ) -> Iterator[Job[Config]]:
-    """A job without data; before any work, its settings are checked, and that ``out`` is free and holds no input."""
+    """Open a job without data. Before any work, check the settings, and that ``out`` is free and holds no input."""
     watch, config, place = Stopwatch(), kind.parse(settings), local_path(out, "--out")
     if processes() > 1 and not isinstance(config, TrainingConfig):
         raise CompressError(f"{config.command}: runs in one process; start it without torchrun or accelerate launch")
@@ -188,19 +188,19 @@ def step(
 
 
 def _is_dry_run(config: Settings) -> bool:
-    """Whether the step is to write nothing; prune alone can be asked for that."""
+    """Whether the step is to write nothing, a setting that only prune has."""
     return bool(getattr(config, "dry_run", False))
 
 
 def split_settings(settings: Mapping[str, Any], data: str | Path) -> tuple[DataConfig, dict[str, Any]]:
-    """Those of the data, checked, and the step's own."""
+    """Split ``settings`` into the data's, which are checked, and the step's own."""
     of_data = settings.keys() & DataConfig.model_fields.keys()
     source = DataConfig.parse({name: settings[name] for name in of_data} | {"data": str(data)})
     return source, {name: value for name, value in settings.items() if name not in of_data}
 
 
 def source_paths(config: Settings) -> list[Path]:
-    """All that the settings name to read, as paths; a name that no path can have is refused by its flag."""
+    """The paths of all models, files and data that the settings name; what cannot be a path is refused by its flag."""
     flags = {name: f"--{name.replace('_', '-')}" for name in config.sources()}
     return [local_path(value, flags[name]) for name, values in config.sources().items() for value in values]
 
@@ -214,7 +214,7 @@ def data_step(
     overwrite: bool,
     inputs: Sequence[str | Path],
 ) -> Iterator[DataJob[Config]]:
-    """A job with data: ``settings`` may hold those of the data too (``text``, ``label``, ...)."""
+    """Open a job with data; ``settings`` may hold the data's too (``text``, ``label``, ...)."""
     source, own = split_settings(settings, data)
     with step(kind, own, out, overwrite, (*inputs, *source_paths(source))) as job:
         yield DataJob(job.config, job.folder, job.out, job.watch, source)
@@ -247,14 +247,14 @@ def _folder(out: Path, overwrite: bool, inputs: tuple[Path, ...], *, temporary: 
 
 
 def check_labels(model: "Checkpoint | Manifest", dataset: Dataset, name: str) -> None:
-    """A model's task and set of labels must be the data's; their order may differ, since names are compared."""
+    """Refuse a model whose task or set of labels is not the data's; the labels may be in another order."""
     if model.task != dataset.task:
         raise CompressError(
             f"{name}: is for {model.task} tasks, but the data is {dataset.task}; give the data it was trained on"
         )
     lacking, unknown = sorted(set(model.labels) - set(dataset.labels)), sorted(set(dataset.labels) - set(model.labels))
     if lacking or unknown:
-        ours = getattr(model, "digest", None) is not None  # whose files must stay as they are
+        ours = getattr(model, "digest", None) is not None  # our folders' files must stay as they are
         rename = "" if ours else ", or write the data's names into id2label and label2id of its config.json"
         raise CompressError(
             f"{name}: its labels are not the data's; only the model has {some(lacking) or 'none'}, "

@@ -60,19 +60,20 @@ def distill(
         from compress.training.long_texts import with_long_texts
 
         config, dataset, text_columns = job.config, job.dataset, job.config.unlabeled_text or job.data.text
-        answers, (first, *others) = _teachers(job, sources, text_columns)
+        answers, teachers = _teachers(job, sources, text_columns)
+        first = teachers[0]
         student = replace(_student(first, job), long_texts=first.long_texts, history=first.history)
         student = with_long_texts(student, config)
-        result = core(first, student, dataset, config, job.run_files(), text_columns, others=others, answers=answers)
+        result = core(teachers, student, dataset, config, job.run_files(), text_columns, answers=answers)
         student = replace(student, digest=first.digest, source=first.source)
-        also = {"teachers": [str(source) for source in sources]} if others else {}
+        also = {"teachers": [str(source) for source in sources]} if len(teachers) > 1 else {}
         return job.save_torch(student, result.as_metrics() | also)
 
 
 def _teachers(
     job: DataJob[DistillConfig], sources: Sequence[str | Path], text_columns: Sequence[str]
 ) -> "tuple[Answers | None, list[Checkpoint]]":
-    """What was answered elsewhere, if anything, and the teachers; if something was, the encoder that learns it."""
+    """The answers made elsewhere, if the settings name any, and the teachers; with answers, the encoder that learns."""
     from compress.distillation.answers import read_answers
     from compress.modeling.checkpoint import load_for_finetuning
 
@@ -91,7 +92,7 @@ def _teachers(
 
 
 def _student(teacher: "Checkpoint", job: DataJob[DistillConfig]) -> "Checkpoint":
-    """A student of the teacher's layers, or the checkpoint that the settings name."""
+    """A student made of the teacher's layers, or the checkpoint that the settings name."""
     from compress.distillation.students import make_student, split_alike
     from compress.modeling.checkpoint import load_for_finetuning
 

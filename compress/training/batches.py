@@ -1,4 +1,4 @@
-"""What a training step reads: encoded texts with their targets, in batches whose order is known in advance."""
+"""Encoded texts with their targets, and the batches of each training step, whose order is known in advance."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ from compress.config import TrainingConfig
 from compress.modeling.states import Batch, States
 from compress.runtime.encoding import Encoding, pad
 from compress.runtime.predictor import by_length
-from compress.training.optimization import TEACHER
+from compress.training.optimization import TEACHER_PREFIX
 
 Rows = npt.NDArray[np.int64]
 Targets = npt.NDArray[np.int64] | npt.NDArray[np.float32]
@@ -25,26 +25,26 @@ class Encodings:
     """Token ids of ``n`` texts, one after the other: text ``i`` is ``ids[offsets[i]:offsets[i + 1]]``."""
 
     ids: npt.NDArray[np.int32]  # [tokens]
-    type_ids: npt.NDArray[np.uint8]  # [tokens], the segment of each
+    type_ids: npt.NDArray[np.uint8]  # [tokens], the segment of each token
     offsets: npt.NDArray[np.int64]  # [n + 1]
-    pad_id: int = 0  # the token that fills up the shorter ones of a batch
-    width: int | None = None  # of the windows, where texts are in several: see :class:`Encoding`
+    pad_id: int = 0  # the token that fills up the shorter texts of a batch
+    width: int | None = None  # tokens of a window, where texts are read in windows: see :class:`Encoding`
 
     @classmethod
     def pack(cls, encodings: Iterable[Encoding]) -> "Encodings":
-        """The same texts as arrays in memory."""
-        whole = list(encodings)
-        lengths = [len(encoding) for encoding in whole]
+        """Put ``encodings`` into arrays in memory."""
+        texts = list(encodings)
+        lengths = [len(text) for text in texts]
         return cls(
-            np.fromiter((token for encoding in whole for token in encoding.ids), np.int32, sum(lengths)),
-            np.fromiter((kind for encoding in whole for kind in encoding.type_ids), np.uint8, sum(lengths)),
+            np.fromiter((token for text in texts for token in text.ids), np.int32, sum(lengths)),
+            np.fromiter((segment for text in texts for segment in text.type_ids), np.uint8, sum(lengths)),
             np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
-            *((whole[0].pad_id, whole[0].width) if whole else ()),
+            *((texts[0].pad_id, texts[0].width) if texts else ()),
         )
 
     @classmethod
-    def rows(cls, encodings: Iterable[Encoding]) -> "Encodings":
-        """What a model reads at once, each as a text: of one that is read in windows, every window."""
+    def pack_rows(cls, encodings: Iterable[Encoding]) -> "Encodings":
+        """Put ``encodings`` into arrays, each window of a text that is read in windows as a text of its own."""
         return cls.pack(row for encoding in encodings for row in encoding.rows)
 
     def __len__(self) -> int:
@@ -103,12 +103,12 @@ class Examples:
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
         if self.teacher is not None:
             states = self.teacher([int(row) for row in rows], batch)
-            batch |= {TEACHER + name: state.to(device) for name, state in states.items()}
+            batch |= {TEACHER_PREFIX + name: state.to(device) for name, state in states.items()}
         return batch
 
 
 class LengthBatches:
-    """Random batches of texts of similar length. All have about as many tokens, so long texts come in smaller batches.
+    """Random batches of texts of similar length, all of about as many tokens: long texts come in smaller batches.
 
     The batches are the same for the same seed and epoch; every text comes once an epoch. ``lengths`` holds the tokens
     of each text, ``[n]``; ``batch_size`` texts of mean length set the tokens of all batches.
@@ -132,7 +132,7 @@ class LengthBatches:
 
 
 def split_by_tokens(rows: Rows, lengths: Rows, tokens: int) -> list[Rows]:
-    """Groups of ``rows`` of like length: one text, or as many as fit ``tokens`` once padded."""
+    """Groups of ``rows`` of similar length: each has one text, or as many as fit ``tokens`` once padded."""
     return [rows[group] for group in by_length(lengths[rows].tolist(), tokens)]
 
 
@@ -148,17 +148,17 @@ class BatchSchedule:
         self._order = LengthBatches(lengths, config.batch_size, config.seed)
         self._texts, self._epochs = len(lengths), config.epochs
         self._processes, self._process = processes, process
-        self._batches_of_all = self.batches_per_step * processes  # in a step
+        self._batches_of_all = self.batches_per_step * processes  # in a step, over all processes
 
     @cached_property
     def epoch_steps(self) -> list[int]:
-        """Steps of each epoch. They differ a little, because texts are put into batches at random.
+        """Steps of each epoch; they differ a little, because texts are put into batches at random.
 
-        Of an epoch that is done in part they are the first ones, which read a random part of the texts.
+        An epoch that is done in part takes its first steps, which read a random part of the texts.
         """
-        whole = [-(-len(self._order.epoch(epoch)) // self._batches_of_all) for epoch in range(math.ceil(self._epochs))]
-        last = whole[-1] * (self._epochs - len(whole) + 1)
-        return [*whole[:-1], max(1, math.ceil(round(last, 6)))]  # 0.1 + 2 - 2 is a little more than 0.1
+        steps = [-(-len(self._order.epoch(epoch)) // self._batches_of_all) for epoch in range(math.ceil(self._epochs))]
+        last = steps[-1] * (self._epochs - len(steps) + 1)
+        return [*steps[:-1], max(1, math.ceil(round(last, 6)))]  # 0.1 + 2 - 2 is a little more than 0.1
 
     @property
     def rows(self) -> Rows:

@@ -10,7 +10,7 @@ from compress.config import FinetuneConfig
 from compress.data import Dataset, Split
 from compress.families.view import EncoderView
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.states import Batch, States
+from compress.modeling.states import LOGITS, Batch, States
 from compress.progress import say
 from compress.training.batches import Encodings, Examples, Targets
 from compress.training.imbalance import class_weights
@@ -28,10 +28,10 @@ def finetune(
     model = with_long_texts(start, config)
     encoded = EncodedSplits.of(model, data)
     _warn_about_cut_texts(encoded.train, model)
-    targets = data.train.targets(model.labels, model.task)  # of texts: a long one may be several examples
+    targets = data.train.targets(model.labels, model.task)  # of whole texts: a long one may be several examples
     choice = config.class_weights
     weights = torch.from_numpy(class_weights(choice, targets, model.labels)) if choice else None
-    if weights is not None:  # the settings only name their file
+    if weights is not None:  # the settings name only the file with the weights
         run_files = replace(run_files, inputs=hashlib.sha256(weights.numpy().tobytes()).hexdigest())
     start_from_the_prior(model, targets, weights)
     objective = HardLabels(weights, config.focal)
@@ -39,27 +39,27 @@ def finetune(
 
 
 class HardLabels:
-    """The objective of fine-tuning: the data's labels alone; see :func:`hard_labels` for weights and focus."""
+    """The objective of fine-tuning: the data's labels alone; see :func:`hard_labels` for weights and gamma."""
 
     wanted: frozenset[str] = frozenset()
     by_text: bool = True
 
-    def __init__(self, weights: torch.Tensor | None = None, focus: float = 0.0) -> None:
-        self._weights, self._focus = weights, focus
+    def __init__(self, weights: torch.Tensor | None = None, gamma: float = 0.0) -> None:
+        self._weights, self._gamma = weights, gamma
 
     def __call__(self, states: States, batch: Batch) -> Losses:
         """Cross-entropy of the logits, under ``loss``."""
-        logits = states["logits"]
+        logits = states[LOGITS]
         weights = None if self._weights is None else self._weights.to(logits.device)
-        return {"loss": hard_labels(logits, batch["targets"], weights, self._focus)}
+        return {"loss": hard_labels(logits, batch["targets"], weights, self._gamma)}
 
 
 @dataclass(frozen=True)
 class EncodedSplits:
     """The train and validation split as a model reads them; the model may be trained or cut meanwhile.
 
-    Of a train text in windows, each is an example with the text's labels (Dai and Callan 2019): a batch is then no
-    larger than without, and a teacher answers each window. Validation judges whole texts, as they will be answered.
+    Each window of a train text is an example with the text's labels (Dai and Callan 2019): a batch is then no larger
+    than without windows, and a teacher answers each window. Validation judges whole texts, as an app answers them.
     """
 
     train: Examples
@@ -77,10 +77,10 @@ def encode(model: Checkpoint, split: Split) -> Examples:
 
 
 def encode_to_train(model: Checkpoint, split: Split) -> Examples:
-    """The same for texts to learn from; of one that is read in windows, every window with the text's labels."""
+    """As :func:`encode`, for texts to learn from: each window of a text is an example with the text's labels."""
     encodings = model.training_encoder(split.texts)
     of_text = np.repeat(np.arange(len(encodings)), [len(encoding.rows) for encoding in encodings])
-    return Examples(Encodings.rows(encodings), split.targets(model.labels, model.task)[of_text])
+    return Examples(Encodings.pack_rows(encodings), split.targets(model.labels, model.task)[of_text])
 
 
 @torch.no_grad()
@@ -88,8 +88,8 @@ def start_from_the_prior(model: Checkpoint, targets: Targets, weights: torch.Ten
     """Let a fresh multi-label head begin with each label's share of the texts, and not with a half (Lin et al. 2017).
 
     Rare labels else spend the first epoch on learning that they are rare: on GoEmotions that held up all 28 of them.
-    ``targets`` are those of the train texts. With ``weights`` (``[labels]``) it begins with the shares that these make
-    of them, which have the least loss.
+    ``targets`` are the train texts'. With label ``weights``, ``[labels]``, the head begins with the weighted shares,
+    which have the least loss.
     """
     bias = EncoderView(model.model).head[-1].bias
     if targets.ndim == 2 and not bias.any():

@@ -1,4 +1,4 @@
-"""What rare labels weigh in fine-tuning."""
+"""Class weights, by which rare labels count more in fine-tuning."""
 
 import json
 from collections.abc import Sequence
@@ -16,45 +16,45 @@ from compress.paths import local_path
 
 Weights = npt.NDArray[np.float32]
 
-_LEAST, _MOST = 1e-6, 1e6  # of a weight: float32 makes 0 or infinity of others
+_LEAST, _MOST = 1e-6, 1e6  # bounds of a weight: beyond them float32 makes 0 or infinity of it
 
 
 def class_weights(choice: str, targets: npt.NDArray[Any], labels: Sequence[str]) -> Weights:
-    """A weight for each label, float32 ``[labels]``: of its texts, or in multi-label tasks of the texts that have it.
+    """The weight in the loss of the texts that have each label, float32 ``[labels]``.
 
-    ``balanced`` lets all labels count alike (King and Zeng 2001): a label's texts weigh the number of texts over the
-    number of labels and of its own texts; in multi-label tasks, those that have a label weigh as much as all others. A
-    label without texts weighs 1. Any other ``choice`` is a JSON file with an object of weights by label.
+    ``balanced`` lets all labels count alike (King and Zeng 2001): the weight is texts / (labels * texts of the label),
+    or in multi-label tasks texts without the label / texts with it. A label without texts weighs 1. Any other
+    ``choice`` is a JSON file with an object of weights by label.
 
     Args:
         choice: ``balanced`` or a file.
-        targets: of the train texts, as :meth:`compress.data.Split.targets` gives them.
-        labels: in the order of the targets.
+        targets: the train texts', as :meth:`compress.data.Split.targets` gives them.
+        labels: the names of the labels, in the order of the targets.
 
     Raises:
-        CompressError: the file cannot be read, or a weight is not from 1e-6 to 1e6, or of a label that is not there.
+        CompressError: the file cannot be read, or a weight is not from 1e-6 to 1e6, or belongs to no label of the data.
     """
     if choice != BALANCED:
         return _read(local_path(choice), labels)
     if targets.ndim == 2:
         having = targets.sum(axis=0)
-        found = (len(targets) - having) / np.maximum(having, 1)
+        weights = (len(targets) - having) / np.maximum(having, 1)
     else:
         having = np.bincount(targets, minlength=len(labels))
-        found = len(targets) / (len(labels) * np.maximum(having, 1))
+        weights = len(targets) / (len(labels) * np.maximum(having, 1))
     usable = (having > 0) & (having < len(targets))
-    return np.where(usable, found, 1.0).astype(np.float32)
+    return np.where(usable, weights, 1.0).astype(np.float32)
 
 
 def _read(path: Path, labels: Sequence[str]) -> Weights:
     try:
-        given = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or "it is not JSON"
         raise CompressError(f"finetune.class_weights must be {BALANCED} or a file; {path}: {reason}") from None
-    if not isinstance(given, dict):
+    if not isinstance(content, dict):
         raise CompressError(f"{path}: must be an object of weights by label, such as {json.dumps({labels[0]: 2.0})}")
-    weights = {label_name(label, str(path)): weight for label, weight in given.items()}
+    weights = {label_name(label, str(path)): weight for label, weight in content.items()}
     for label, weight in weights.items():
         if label not in labels:
             raise CompressError(

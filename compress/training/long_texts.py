@@ -1,4 +1,4 @@
-"""How much of texts a model that is trained shall read: what the settings say, else what its folder says."""
+"""How much of a text a model in training reads: what the settings say, else what the model's folder says."""
 
 from dataclasses import replace
 
@@ -10,13 +10,13 @@ from compress.task import reads_pairs
 
 
 def with_long_texts(model: Checkpoint, config: LongTextsConfig) -> Checkpoint:
-    """``model``, reading as many tokens and long texts as ``config`` says; what that leaves open stays as it is.
+    """``model`` with the max_length and the long texts of ``config``; what that leaves open stays as it is.
 
     Windows share a quarter of their tokens by default, as in "Hierarchical Transformers for Long Document
     Classification" (Pappagari et al. 2019).
 
     Raises:
-        CompressError: it reads fewer tokens; it reads pairs; a stride or a pooling is given without windows; or the
+        CompressError: the model reads fewer tokens, or pairs; a stride or a pooling is given without windows; or the
             stride is too long.
     """
     before, step, length = model.long_texts, config.command, config.max_length
@@ -24,15 +24,14 @@ def with_long_texts(model: Checkpoint, config: LongTextsConfig) -> Checkpoint:
         raise CompressError(
             f"{step}.max_length must be at most {model.max_length}, the most that every given model reads, got {length}"
         )
-    stride_before = before.stride if length in (None, model.max_length) else None  # of windows of another length
+    stride_before = before.stride if length in (None, model.max_length) else None  # not for windows of another length
     model = replace(model, max_length=length or model.max_length)
     mode = config.long_texts or before.mode
     if mode != "windows":
-        given = "stride" if config.stride is not None else "pooling" if config.pooling is not None else None
-        if given:
+        idle = "stride" if config.stride is not None else "pooling" if config.pooling is not None else None
+        if idle:
             raise CompressError(
-                f"{step}.{given} is for long_texts windows, and long_texts is {mode}; take windows, or leave "
-                f"{given} out"
+                f"{step}.{idle} is for long_texts windows, and long_texts is {mode}; take windows, or leave {idle} out"
             )
     if mode == "head":
         return replace(model, long_texts=LongTexts())
@@ -51,10 +50,10 @@ def with_long_texts(model: Checkpoint, config: LongTextsConfig) -> Checkpoint:
 
 
 def no_longer_than(teacher: Checkpoint, model: Checkpoint) -> Checkpoint:
-    """``model``, reading at most as many tokens as its ``teacher``.
+    """``model`` with at most the max_length of its ``teacher``.
 
     Raises:
-        CompressError: the windows that it reads long texts in would then have no room for what they share.
+        CompressError: windows of that length would have no room beside the tokens that they share.
     """
     model = replace(model, max_length=min(model.max_length, teacher.max_length))
     stride, room = model.long_texts.stride, _room(model)
@@ -67,5 +66,5 @@ def no_longer_than(teacher: Checkpoint, model: Checkpoint) -> Checkpoint:
 
 
 def _room(model: Checkpoint) -> int:
-    """The tokens of a text that a row takes."""
+    """How many tokens of a text fit beside the special ones."""
     return model.max_length - model.tokenizer.num_special_tokens_to_add()

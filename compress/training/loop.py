@@ -16,12 +16,12 @@ from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.machine import choose_precision, torch_device
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.states import Batch, States, first_token_alone, recording
+from compress.modeling.states import LOGITS, Batch, States, first_token_alone, recording
 from compress.progress import progress, say
 from compress.training.batches import BatchSchedule, Examples, Rows, split_by_tokens
 from compress.training.optimization import Losses, Objective, Optimizer, usual_rate
-from compress.training.run_files import Checkpoints, MetricsLog, RunFiles, State, identity_of
-from compress.training.validator import Distance, TrainingResult, Validator
+from compress.training.run_files import Checkpoints, MetricsLog, RunFiles, TrainingState, identity_of
+from compress.training.validator import Divergence, TrainingResult, Validator
 
 # Tokens, padding included, whose activations are held at once; a larger batch is computed in parts, one by one. On a
 # CPU so few also keep tensors below the 32 MB from which glibc gives memory back at once, only to fetch it again: parts
@@ -38,11 +38,11 @@ def train(
     objective: Objective,
     config: TrainingConfig,
     run_files: RunFiles,
-    distance: Distance | None = None,
+    divergence: Divergence | None = None,
 ) -> TrainingResult:
     """Train ``checkpoint.model`` in place and leave it with the weights that did best on ``validation_set``.
 
-    The best are those at the least ``distance`` or, without one, those with the highest metric; of equal ones the
+    The best weights are those with the least ``divergence`` or, without one, the highest metric; of equal ones the
     latest.
 
     Killed and called again with the same arguments, it goes on from its newest checkpoint and ends with the same
@@ -51,7 +51,7 @@ def train(
     Raises:
         CompressError: the loss is not a number.
     """
-    run = _Run(checkpoint, train_set, validation_set, objective, config, run_files, distance)
+    run = _Run(checkpoint, train_set, validation_set, objective, config, run_files, divergence)
     done = run.resume()
     with closing(run.metrics_log), progress("training", run.schedule.steps, done) as advance:
         for step, batches in enumerate(run.schedule.after(done), start=done + 1):
@@ -71,7 +71,7 @@ def train(
 
 
 class TrainedModel(nn.Module):
-    """The model in training: from a batch to the states that the objective reads; logits are float32.
+    """The model in training: maps a batch to the states that the objective reads; logits are float32.
 
     The objective's own weights are part of the module, so that processes that train together average their gradients
     too. With ``bf16`` the model runs under autocast; the losses are always computed in fp32.
@@ -88,7 +88,7 @@ class TrainedModel(nn.Module):
         wanted = self.objective.wanted
         with first_token_alone(self.model, wanted), recording(self.model, wanted) as states, autocast:
             logits = self.model(**EncoderView(self.model).inputs(batch)).logits
-        return {**states, "logits": logits.float()}
+        return {**states, LOGITS: logits.float()}
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class _Run:
         objective: Objective,
         config: TrainingConfig,
         run_files: RunFiles,
-        distance: Distance | None,
+        divergence: Divergence | None,
     ) -> None:
         self.accelerator = accelerator = _accelerator(config, run_files)
         self._train_set = train_set
@@ -128,19 +128,19 @@ class _Run:
         self.model.train()
         rate = config.learning_rate or usual_rate(EncoderView(checkpoint.model).hidden_size)
         self.optimizer = Optimizer(self._plain_model, config, rate, self.schedule.steps)
-        self.validator = Validator(checkpoint, validation_set, config, accelerator, precision, distance)
+        self.validator = Validator(checkpoint, validation_set, config, accelerator, precision, divergence)
         frozen = bool(config.freeze_embeddings)
-        taken = {"learning_rate": rate, "precision": precision, "freeze_embeddings": frozen}
-        self.validator.result.trained_with |= taken
+        chosen = {"learning_rate": rate, "precision": precision, "freeze_embeddings": frozen}
+        self.validator.result.trained_with |= chosen
         self.metrics_log = MetricsLog(run_files, config, accelerator)
         self._eval_steps = config.eval_steps or max(1, self.schedule.epoch_steps[0] // 2)
-        self._unlogged: list[Losses] = []  # of the steps since the last look at the losses
+        self._unlogged: list[Losses] = []  # of each step since the losses were last logged
         self._since_validation: list[float] = []
 
     def load(self, batches: list[Rows]) -> Iterator[tuple[Batch, Share]]:
-        """The batches of one step, in parts of which each fits the memory.
+        """The batches of one step, in parts that each fit into memory.
 
-        Together they have the gradient of the whole batches; only dropout draws other numbers.
+        The parts together have the gradient of the whole batches; only dropout draws other numbers.
         """
         self._unlogged.append({})
         texts = sum(map(len, batches))
@@ -160,13 +160,13 @@ class _Run:
     def backward(self, losses: Losses, states: States, share: Share) -> None:
         """Add the gradients of a part to those of its step."""
         # Every weight gets a gradient, if only a zero: processes that train together wait for all of them.
-        losses = losses | {"loss": losses["loss"] + 0.0 * states["logits"].sum()}
+        losses = losses | {"loss": losses["loss"] + 0.0 * states[LOGITS].sum()}
         self.accelerator.backward(losses["loss"] * share.of_gradient)
         sums = self._unlogged[-1]
         self._unlogged[-1] = {name: sums.get(name, 0) + loss.detach() * share.of_log for name, loss in losses.items()}
 
     def after_step(self, step: int) -> tuple[str, bool]:
-        """Log, validate and save where it is time: a note for the progress bar, and whether to stop early."""
+        """Log, validate and save where it is time. Returns a note for the progress bar, and whether to stop early."""
         last = step == self.schedule.steps
         validates = last or step % self._eval_steps == 0
         if not validates and step % _LOG_STEPS:
@@ -180,7 +180,7 @@ class _Run:
         return f"loss {loss:.3f}{self.validator.note}", stop
 
     def resume(self) -> int:
-        """Go on from the newest checkpoint of this training; the steps that were done by then, 0 without one."""
+        """Go on from the newest checkpoint of this training. Returns the steps done by then, 0 without a checkpoint."""
         newest = self._checkpoints.newest()
         if newest is None:
             return 0
@@ -195,7 +195,7 @@ class _Run:
         say(f"training: goes on after step {done}, where it was interrupted")
         return done
 
-    def _state(self) -> State:
+    def _state(self) -> TrainingState:
         return {
             "trained": self._trained(),
             "optimizer": self.optimizer.state(),
@@ -208,10 +208,10 @@ class _Run:
         return {name: weight.detach() for name, weight in self._plain_model.named_parameters() if weight.requires_grad}
 
     def _log_losses(self, step: int) -> tuple[float, bool]:
-        """Log the mean losses since the last log, over all processes: the loss, and whether all save a checkpoint."""
+        """Log the mean losses since the last log, over all processes. Returns the loss, and whether all shall save."""
         names = list(self._unlogged[0])
         rows = [torch.stack([losses[name].float() for name in names]) for losses in self._unlogged]
-        due = torch.full_like(rows[0], float(self._checkpoints.due))  # if it is for one process, all save
+        due = torch.full_like(rows[0], float(self._checkpoints.due))  # where one process is to save, all save
         *means, dues = self.accelerator.reduce(torch.stack([*rows, due]), "mean").tolist()
         losses = [mean[names.index("loss")] for mean in means]
         for at, loss in enumerate(losses, start=step - len(losses) + 1):
@@ -227,12 +227,12 @@ class _Run:
         return latest["loss"], dues[0] > 0
 
     def _validate(self, step: int) -> float:
-        """Validate and log what is found; the mean training loss since the last validation."""
+        """Validate and log the scores. Returns the mean training loss since the last validation."""
         mean_loss = sum(self._since_validation) / len(self._since_validation)
         self._since_validation.clear()
-        found = self.validator.validate(step, mean_loss)
+        scores = self.validator.validate(step, mean_loss)
         self.model.train()
-        self.metrics_log.write(step, {f"validation_{name}": value for name, value in found.items()})
+        self.metrics_log.write(step, {f"validation_{name}": value for name, value in scores.items()})
         return mean_loss
 
 

@@ -1,4 +1,4 @@
-"""What a training minimises, and how: the objective, and AdamW with linear warm-up and decay."""
+"""The objective of a training, and its optimizer: AdamW with linear warm-up and decay."""
 
 from typing import Any, Protocol
 
@@ -14,38 +14,39 @@ from compress.modeling.states import Batch, States
 Losses = dict[str, torch.Tensor]
 """Scalars by name: ``loss``, which is minimised, and its terms before weighting, which are logged."""
 
-TEACHER = "teacher."
+TEACHER_PREFIX = "teacher."
+"""Before the name of a teacher's state in a batch."""
 
 
 class Objective(Protocol):
     """Turns a model's states and a batch into losses. It may be an ``nn.Module`` with weights of its own to train."""
 
     wanted: frozenset[str]
-    """The states that it reads beside the logits."""
+    """The states that the objective reads beside the logits."""
 
     by_text: bool
-    """Whether its losses are means over a batch's texts, so that a batch may be computed in parts."""
+    """Whether the losses are means over a batch's texts, so that a batch may be computed in parts."""
 
     def __call__(self, states: States, batch: Batch) -> Losses: ...
 
 
 def hard_labels(
-    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None, focus: float = 0.0
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None, gamma: float = 0.0
 ) -> torch.Tensor:
     """Cross-entropy against the data's labels, a mean over the batch.
 
-    With ``focus`` above 0 each term is multiplied by the probability that was missing to that power, so that what is
-    answered well counts less (the focal loss: Lin et al. 2017).
+    With ``gamma`` above 0 it is the focal loss (Lin et al. 2017): each term is multiplied by (1 - p)^gamma, p being the
+    probability of the right answer, so that what is answered well counts less.
 
     Args:
         logits: ``[batch, labels]``.
         targets: int64 ``[batch]``, or float ``[batch, labels]`` of zeros and ones for multi-label tasks, whose
             cross-entropy is computed for each label and averaged over labels.
-        weights: of the labels, ``[labels]``; None weighs all alike.
-        focus: at least 0.
+        weights: a weight for each label, ``[labels]``; None weighs all alike.
+        gamma: at least 0; 0 is plain cross-entropy.
     """
-    several, plain = targets.dtype.is_floating_point, weights is None and not focus
-    reduction = "mean" if plain else "none"  # by PyTorch, which sums in another order than a mean of the terms
+    several, plain = targets.dtype.is_floating_point, weights is None and not gamma
+    reduction = "mean" if plain else "none"  # PyTorch's own mean sums in another order than a mean of the terms
     if several:
         terms = functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction=reduction)
     else:
@@ -55,11 +56,11 @@ def hard_labels(
     missing = (targets - logits.sigmoid()).abs() if several else -torch.expm1(-terms)
     if weights is not None and not several:
         terms = terms * weights[targets]
-    return (terms * missing.clamp(min=1e-6) ** focus).mean() if focus else terms.mean()
+    return (terms * missing.clamp(min=1e-6) ** gamma).mean() if gamma else terms.mean()
 
 
 def usual_rate(hidden_size: int) -> float:
-    """The peak learning rate that fine-tuning takes where none is asked for, by the encoder's width.
+    """The default peak learning rate of fine-tuning, by the encoder's hidden size.
 
     1.6e-4 is measured on all-MiniLM-L6 over four data sets and three seeds (benchmarks/LOG.md). The others are what
     papers used: 3e-5 for BERT-base (Devlin et al. 2019: 2e-5 to 5e-5), 1e-5 for encoders of 1,024 and more, which
@@ -71,7 +72,7 @@ def usual_rate(hidden_size: int) -> float:
 
 
 class Optimizer:
-    """The optimizer and its schedule (AdamW: Loshchilov and Hutter 2019; the schedule: Devlin et al. 2019).
+    """AdamW (Loshchilov and Hutter 2019) with its schedule (Devlin et al. 2019).
 
     It trains the weights that require a gradient; matrices decay, biases and norms do not.
     """

@@ -1,4 +1,4 @@
-"""What a training writes: its metrics, and checkpoints from which the same command goes on if it was killed."""
+"""A training's files: its metrics, and checkpoints from which the same command goes on if it was killed."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ from compress.version import __version__
 _STATE, _ABOUT = "state.pt", "checkpoint.json"
 _LAYOUT = 4  # of these files; checkpoints of another layout are thrown away
 
-State = dict[str, Any]
+TrainingState = dict[str, Any]
 """A training's whole state: tensors and what JSON can hold, by name."""
 
 
@@ -35,14 +35,14 @@ State = dict[str, Any]
 class RunFiles:
     """Where a training writes its metrics and checkpoints.
 
-    ``inputs`` is a digest of all that decides the result beside data and settings, such as the teacher; a training
-    resumes only from checkpoints with the same one.
+    ``inputs`` is a digest of everything beside data and settings on which the result depends, such as the teacher; a
+    training resumes only from checkpoints with the same ``inputs``.
     """
 
     folder: Path  # the step's new folder; gets metrics.jsonl
     unfinished: Path  # gets the checkpoints, until the step is done
     inputs: str = ""
-    steps_before: int = 0  # of earlier trainings of the same step, from which metrics.jsonl counts on
+    steps_before: int = 0  # training steps of the same step's earlier trainings, from which metrics.jsonl counts on
 
 
 class MetricsLog:
@@ -64,7 +64,7 @@ class MetricsLog:
         self.load([{"step": self._steps_before + step, **values}])
 
     def load(self, records: list[dict[str, float]]) -> None:
-        """Log records, of a checkpoint too: what the killed process wrote may be lost with it."""
+        """Log ``records``, which may be a checkpoint's: the file of the killed process may be lost."""
         self.records += records
         if self._file is not None:
             with self._file.open("a", encoding="utf-8") as file:
@@ -89,8 +89,7 @@ class Checkpoints:
     """Writes the training's whole state every ``every_s`` seconds, and finds the newest sound checkpoint.
 
     A checkpoint is a folder ``step-N``: the state, the random generators of each process, and ``checkpoint.json`` with
-    the identity of the training and the digests of these files. Those of a training with another ``identity`` are
-    thrown away.
+    the identity of the training and the digests of these files. Checkpoints with another ``identity`` are thrown away.
     """
 
     def __init__(self, run_files: RunFiles, identity: str, every_s: float, accelerator: Accelerator) -> None:
@@ -106,11 +105,11 @@ class Checkpoints:
         """Whether it is time for a checkpoint."""
         return self._since.seconds >= self._every_s
 
-    def newest(self) -> tuple[int, State] | None:
+    def newest(self) -> tuple[int, TrainingState] | None:
         """The steps done by the newest sound checkpoint of this training, and its state.
 
-        A damaged one is reported and left alone, and the next older one is taken. The random generators of this process
-        go back to where they were.
+        A damaged checkpoint is reported and left alone, and the next older one is taken. The random generators of this
+        process go back to where they were.
         """
         for folder in sorted(self._folder.glob("step-*[0-9]"), reverse=True):
             try:
@@ -118,7 +117,7 @@ class Checkpoints:
                     self._forget_all()
                     return None
                 generators, state = (
-                    torch.load(folder / one, "cpu", weights_only=True) for one in (self._random, _STATE)
+                    torch.load(folder / file, "cpu", weights_only=True) for file in (self._random, _STATE)
                 )
                 _restore_random(generators)
             except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:
@@ -127,8 +126,8 @@ class Checkpoints:
             return int(folder.name.removeprefix("step-")), state
         return None
 
-    def save(self, step: int, state: State) -> None:
-        """Write a complete checkpoint or none, and remove older ones; every process must call this."""
+    def save(self, step: int, state: TrainingState) -> None:
+        """Write a complete checkpoint or none, and remove older ones; every process must call this method."""
         complete = self._folder / f"step-{step:09d}"
         partial = complete.with_suffix(".partial")
         try:
@@ -145,7 +144,7 @@ class Checkpoints:
             ) from None
         self._since = Stopwatch()
 
-    def _write(self, complete: Path, partial: Path, state: State) -> None:
+    def _write(self, complete: Path, partial: Path, state: TrainingState) -> None:
         main = self._accelerator.is_main_process
         if main:
             shutil.rmtree(partial, ignore_errors=True)
@@ -179,7 +178,8 @@ def _sound_identity(folder: Path) -> str:
     """The identity of the training that wrote a checkpoint, once all of its files are known to be as it wrote them.
 
     Raises:
-        ValueError: one is not; or OSError, it cannot be read.
+        ValueError: a file changed.
+        OSError: a file cannot be read.
     """
     about = read_sealed(folder / _ABOUT)
     for name, digest in about["files"].items():
@@ -188,7 +188,7 @@ def _sound_identity(folder: Path) -> str:
     return str(about["identity"])
 
 
-def _save(state: State, path: Path) -> None:
+def _save(state: dict[str, Any], path: Path) -> None:
     with path.open("wb") as file:  # given a path, PyTorch would not keep what the system says of a full disk
         torch.save(state, file)
 
@@ -200,13 +200,13 @@ def _one_line(error: Exception) -> str:
 
 
 def _size_bytes(state: object) -> int:
-    """Bytes of all tensors."""
+    """Bytes of all tensors in ``state``."""
     if isinstance(state, dict):
         return sum(map(_size_bytes, state.values()))
     return state.nbytes if isinstance(state, torch.Tensor) else 0
 
 
-def _random_state() -> State:
+def _random_state() -> dict[str, Any]:
     """The states of all random generators; a user's loss may use NumPy's and Python's."""
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the global generator, which users draw from
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
@@ -214,7 +214,7 @@ def _random_state() -> State:
     return {"torch": torch.get_rng_state(), "cuda": cuda, "numpy": numpy, "python": random.getstate()}
 
 
-def _restore_random(state: State) -> None:
+def _restore_random(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None:
         torch.cuda.set_rng_state(state["cuda"])
@@ -225,9 +225,9 @@ def _restore_random(state: State) -> None:
 def identity_of(
     modules: Iterable[nn.Module], sets: Iterable[Examples], config: TrainingConfig, run_files: RunFiles, processes: int
 ) -> str:
-    """Digest of everything that decides a training's result: it may go on only from checkpoints with the same one.
+    """Digest of everything on which a training's result depends; it resumes only from checkpoints with the same digest.
 
-    The modules count with the weights that they start from; ``sets`` are the train and validation texts.
+    The weights of ``modules`` are those that they start from; ``sets`` are the train and validation texts.
     """
     settings = config.model_dump(mode="json", exclude=config.without_effect())
     parts = [settings, run_files.inputs, processes, __version__, _LAYOUT]

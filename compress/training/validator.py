@@ -18,11 +18,11 @@ from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import Logits, encoded_logits
 from compress.training.batches import Examples
 
-Distance = Callable[[Logits], float]
-"""How far logits of the validation texts, ``[n, labels]``, are from what they should be; the less, the better."""
+Divergence = Callable[[Logits], float]
+"""How far a student's logits of the validation texts, ``[n, labels]``, are from the teacher's; less is better."""
 
 DIVERGENCE = "divergence"
-"""The name of a distance in metrics, which in distillation is the divergence from the teacher."""
+"""The name of a :data:`Divergence` in metrics."""
 
 
 @dataclass
@@ -30,8 +30,8 @@ class TrainingResult:
     """The result of a training: how good the kept weights are on the validation texts, and how it got there.
 
     The kept weights are those with the least divergence, or the highest metric, as ``judged_by`` says; of equal ones
-    the latest. ``curve`` has an entry for each validation: step, mean loss since the last one, metric, and the
-    divergence if that judged.
+    the latest. ``curve`` has an entry for each validation: step, mean training loss since the last validation, metric,
+    and the divergence if that judges.
     """
 
     metric: str
@@ -40,7 +40,9 @@ class TrainingResult:
     best_step: int = 0
     steps: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
-    trained_with: dict[str, Any] = field(default_factory=dict)  # settings that others or the machine may decide
+    trained_with: dict[str, Any] = field(
+        default_factory=dict
+    )  # settings whose values may depend on the model or the machine
 
     def after(self, earlier: "TrainingResult") -> "TrainingResult":
         """The same result with steps counted on from those of ``earlier``, whose curve comes first."""
@@ -49,7 +51,7 @@ class TrainingResult:
         return replace(self, best_step=before + self.best_step, steps=before + self.steps, curve=curve)
 
     def as_metrics(self) -> dict[str, Any]:
-        """The entry in the model's history."""
+        """The result as the model's history has it."""
         best = {f"validation_{self.metric}": self.best, "best_step": self.best_step, "judged_by": self.judged_by}
         return {**best, "steps": self.steps, "curve": self.curve, "trained_with": self.trained_with}
 
@@ -64,11 +66,11 @@ class Validator:
         config: TrainingConfig,
         accelerator: Accelerator,
         precision: str,
-        distance: Distance | None,
+        divergence: Divergence | None,
     ) -> None:
         metric = choose_metric(config.metric, checkpoint.task, len(checkpoint.labels))
-        self.result = TrainingResult(metric, DIVERGENCE if distance else metric)
-        self._distance = distance
+        self.result = TrainingResult(metric, DIVERGENCE if divergence else metric)
+        self._divergence = divergence
         self._model = checkpoint.model
         self._examples = validation_set
         self._positive = positive_column(checkpoint.labels)
@@ -80,7 +82,7 @@ class Validator:
         self._waited = 0
 
     def validate(self, step: int, mean_loss: float) -> dict[str, float]:
-        """The metric after ``step`` steps, and the distance if that decides; the best weights so far are kept."""
+        """The metric after ``step`` steps, and the divergence if that judges; the best weights so far are kept."""
         logits = self._logits()
         if not np.isfinite(logits).all():  # the loss is computed before the step, so it cannot show what that broke
             raise CompressError(
@@ -89,19 +91,19 @@ class Validator:
             )
         self._model.train()
         result = self.result
-        found = {result.metric: score(result.metric, logits, self._examples.targets, positive=self._positive)}
-        if self._distance is not None:
-            found[DIVERGENCE] = self._distance(logits)
+        scores = {result.metric: score(result.metric, logits, self._examples.targets, positive=self._positive)}
+        if self._divergence is not None:
+            scores[DIVERGENCE] = self._divergence(logits)
         result.steps = step
-        result.curve.append({"step": step, "loss": mean_loss, **found})
-        rank = found[result.judged_by] * (1 if self._distance is None else -1)
-        # Of equal ones the later is kept, as lower rates have led to it; but only a gain is worth waiting on for.
+        result.curve.append({"step": step, "loss": mean_loss, **scores})
+        rank = scores[result.judged_by] * (1 if self._divergence is None else -1)
+        # Of equally good weights the later are kept, as lower rates have led to them; but only a gain resets patience.
         self._waited = 0 if rank > self._best_rank else self._waited + 1
         if rank >= self._best_rank:
             self._best_rank = rank
-            result.best, result.best_step = found[result.metric], step
+            result.best, result.best_step = scores[result.metric], step
             self._best_weights = {name: weight.detach().clone() for name, weight in self._trained()}
-        return found
+        return scores
 
     @property
     def note(self) -> str:
@@ -115,7 +117,7 @@ class Validator:
         return self._waited >= self._patience
 
     def restore_best(self) -> None:
-        """Give the model its best weights back, on the CPU."""
+        """Put the best weights back into the model, on the CPU."""
         with torch.no_grad():
             for name, weight in self._trained():
                 weight.copy_(self._best_weights[name])
@@ -123,8 +125,8 @@ class Validator:
 
     def state(self) -> dict[str, Any]:
         """The result so far and the best weights, for a checkpoint."""
-        found = {"result": asdict(self.result), "rank": self._best_rank, "waited": self._waited}
-        return found | {"best": self._best_weights}
+        progress = {"result": asdict(self.result), "rank": self._best_rank, "waited": self._waited}
+        return progress | {"best": self._best_weights}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""

@@ -14,7 +14,7 @@ from compress.distillation.objective import Distillation
 from compress.distillation.soft_targets import ANSWERED, AnswerOutputs, as_logits
 from compress.errors import CompressError
 from compress.runtime.encoding import Text
-from compress.training.optimization import TEACHER
+from compress.training.optimization import TEACHER_PREFIX
 from tests.tiny import make_bert, write_rows
 
 LABELS = ("bad", "good")
@@ -149,7 +149,7 @@ def test_a_label_teaches_as_a_hard_label_does_and_a_text_without_answer_nothing(
     answers = np.array([[0.0, 1.0], [np.nan, np.nan], [1.0, 0.0]])
     batch = {"input_ids": torch.zeros(3, 1), "attention_mask": torch.ones(3, 1), "labelled": torch.zeros(3).bool()}
     states = AnswerOutputs(answers, multi_label)([0, 1, 2], batch)
-    batch |= {TEACHER + name: state for name, state in states.items()}
+    batch |= {TEACHER_PREFIX + name: state for name, state in states.items()}
     assert states[ANSWERED].tolist() == [True, False, True]
     config = DistillConfig.parse({"soft_weight": 1, "hard_weight": 0, "temperature": 1})
     objective = Distillation(make_bert(), make_bert(), config, multi_label=multi_label)

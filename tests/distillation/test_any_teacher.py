@@ -28,7 +28,7 @@ from compress.modeling.checkpoint import Checkpoint, load_classifier, save_check
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.runtime.predictor import predict_logits
 from compress.training.batches import Encodings, Examples
-from compress.training.optimization import TEACHER
+from compress.training.optimization import TEACHER_PREFIX
 from tests.conftest import FILLERS, SPECIALS, WORDS
 from tests.tiny import make_checkpoint, read, same_weights, weights_of, write_rows
 
@@ -69,7 +69,7 @@ def probabilities_of(teacher: Checkpoint, data: Dataset) -> torch.Tensor:
     outputs = teacher_outputs(teacher, teacher_digest(teacher), encodings, LABELS, frozenset({"logits"}), config)
     rows = np.arange(len(encodings))
     batch = Examples(encodings, data.train.targets(LABELS, "single_label"), outputs).batch(rows)
-    return batch[TEACHER + "logits"].double().softmax(dim=-1)
+    return batch[TEACHER_PREFIX + "logits"].double().softmax(dim=-1)
 
 
 def answer_file(path: Path, data: Dataset, answers: torch.Tensor) -> str:

@@ -59,7 +59,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def learn(teacher: Checkpoint, student: Checkpoint, data: Dataset, folder: Path, **settings: Any) -> TrainingResult:
     config = DistillConfig.parse({**FAST, "device": "cpu", **settings})
-    return distill(teacher, student, data, config, RunFiles(folder, folder / ".unfinished", "inputs"))
+    return distill([teacher], student, data, config, RunFiles(folder, folder / ".unfinished", "inputs"))
 
 
 def student_of(teacher: Checkpoint, **settings: Any) -> Checkpoint:

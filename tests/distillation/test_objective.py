@@ -14,7 +14,7 @@ from compress.distillation.losses import attention, dot_products, relation, soft
 from compress.distillation.objective import Distillation
 from compress.errors import CompressError
 from compress.modeling.states import Batch, States, recording
-from compress.training.optimization import TEACHER, Objective
+from compress.training.optimization import TEACHER_PREFIX, Objective
 from tests.tiny import VOCABULARY, make_bert, make_feeds
 
 PARTS = ("soft", "hard", "embedding", "hidden", "attention", "relation")
@@ -61,7 +61,7 @@ def answered(teacher: BertForSequenceClassification, batch: Batch, wanted: froze
     """The batch with exactly what is wanted of the teacher."""
     with torch.no_grad():
         states = shown(teacher, batch, wanted)
-    return batch | {TEACHER + name: states[name] for name in wanted}
+    return batch | {TEACHER_PREFIX + name: states[name] for name in wanted}
 
 
 def losses(
@@ -187,7 +187,7 @@ def test_states_of_less_precision_give_float32_losses_close_to_the_exact_ones(dt
     objective = Distillation(student, teacher, DistillConfig.parse(EVERY), multi_label=False)
     states = shown(student, batch, objective.wanted)
     full = answered(teacher, batch, objective.teacher_wanted)
-    short = {name: tensor.to(dtype) if name.startswith(TEACHER) else tensor for name, tensor in full.items()}
+    short = {name: tensor.to(dtype) if name.startswith(TEACHER_PREFIX) else tensor for name, tensor in full.items()}
     found = objective({name: state.to(dtype) for name, state in states.items()}, short)
     assert {loss.dtype for loss in found.values()} == {torch.float32}
     assert numbers(found) == pytest.approx(numbers(objective(states, full)), rel=0.05)
@@ -256,7 +256,7 @@ def test_each_layer_imitates_the_layer_that_the_map_names(part: str) -> None:
     copied = {"logits": torch.zeros(6, 2)}
     for own, its in enumerate([2, 0]):
         for kind in ("hidden",) if part == "hidden" else ("query", "key"):
-            copied[f"{kind}.{own}"] = full[f"{TEACHER}{kind}.{its}"]
+            copied[f"{kind}.{own}"] = full[f"{TEACHER_PREFIX}{kind}.{its}"]
     assert objective(copied, full)["loss"].item() == pytest.approx(0, abs=1e-9)
     swapped = {
         name: copied.get(f"{name[:-1]}{1 - int(name[-1])}", copied[name]) if "." in name else copied[name]
@@ -270,7 +270,9 @@ def test_parts_are_means_over_layers_and_relations() -> None:
     config = weights(hidden_weight=1, attention_weight=1, relation_weight=1, layer_map=[0, 2])
     objective = Distillation(student, teacher, config, multi_label=False)
     ours, full = shown(student, batch, objective.wanted), answered(teacher, batch, objective.teacher_wanted)
-    theirs = {name.removeprefix(TEACHER): state for name, state in full.items() if name.startswith(TEACHER)}
+    theirs = {
+        name.removeprefix(TEACHER_PREFIX): state for name, state in full.items() if name.startswith(TEACHER_PREFIX)
+    }
     mask = batch["attention_mask"].bool()
 
     def scores(states: States, layer: int, heads: int) -> torch.Tensor:
@@ -294,7 +296,7 @@ def test_the_last_layer_takes_the_relations_of_the_layer_asked_for() -> None:
     assert objective.wanted == {"query.1", "key.1", "value.1"}
     assert objective.teacher_wanted == objective.wanted
     full = answered(teacher, batch, objective.teacher_wanted)
-    copied = {name: full[TEACHER + name] for name in objective.teacher_wanted} | {"logits": torch.zeros(6, 2)}
+    copied = {name: full[TEACHER_PREFIX + name] for name in objective.teacher_wanted} | {"logits": torch.zeros(6, 2)}
     assert objective(copied, full)["loss"].item() == pytest.approx(0, abs=1e-6)
     found = []
     for kind in ("query", "key", "value"):

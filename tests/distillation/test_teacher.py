@@ -21,7 +21,7 @@ from compress.errors import CompressError
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.states import Batch, recording
 from compress.training.batches import Encodings, Examples, TeacherOutputs
-from compress.training.optimization import TEACHER
+from compress.training.optimization import TEACHER_PREFIX
 from tests.tiny import make_bert, make_checkpoint, parts, read
 
 LABELS = ("negative", "positive")
@@ -151,8 +151,8 @@ def test_examples_get_the_answers_of_their_own_rows(
     rows = [7, 3, 200, 3]
     batch = examples.batch(rows)
     own = shown_by(teacher, batch, frozenset({"hidden.3"}))
-    assert torch.allclose(batch[TEACHER + "logits"], own["logits"], atol=1e-5)
-    difference = batch[TEACHER + "hidden.3"].float() - own["hidden.3"]
+    assert torch.allclose(batch[TEACHER_PREFIX + "logits"], own["logits"], atol=1e-5)
+    difference = batch[TEACHER_PREFIX + "hidden.3"].float() - own["hidden.3"]
     assert difference[real(batch)].abs().max() < 1e-2
 
 

@@ -143,13 +143,13 @@ def assert_reloads(model: PreTrainedModel, family: Family, folder: Path) -> None
 @each_family
 def test_narrower_copies_are_of_the_family(family: Family, tmp_path: Path) -> None:
     model = make_model(family)
-    assert np.array_equal(logits_of(narrow(model, None, None, None), family), logits_of(model, family))
-    stock = narrow(model, 2, 48, 32)
+    assert np.array_equal(logits_of(narrow(model), family), logits_of(model, family))
+    stock = narrow(model, heads=2, ffn_size=48, hidden_size=32)
     assert type(stock) is getattr(transformers, family.classifier)
     assert Widths.of(stock) == Widths.even(4, 2, 48)
     # A matrix after the embeddings stays where it no longer changes the width, as with these 24.
     for number, hidden_size in enumerate((37, 24)):
-        narrower = narrow(model, 2, 48, hidden_size)
+        narrower = narrow(model, heads=2, ffn_size=48, hidden_size=hidden_size)
         assert EncoderView(narrower).hidden_size == hidden_size
         assert (EncoderView(narrower).projection is None) == (family.embeddings.projection is None)
         assert_reloads(narrower, family, tmp_path / str(number))
@@ -162,7 +162,7 @@ def test_narrower_copies_are_of_the_family(family: Family, tmp_path: Path) -> No
 def test_a_model_without_a_projection_is_narrowed_too(name: str) -> None:
     """As all published DeBERTa-v3 and the base size of ELECTRA are."""
     family = FAMILIES[name]
-    narrower = narrow(make_model(family, embedding_size=64), 2, 48, 32)
+    narrower = narrow(make_model(family, embedding_size=64), heads=2, ffn_size=48, hidden_size=32)
     assert (EncoderView(narrower).projection, EncoderView(narrower).hidden_size) == (None, 32)
     narrower.set_attn_implementation("eager")
     feeds = make_feeds(family, 5, 9, "left")

@@ -61,7 +61,8 @@ def head_columns(heads: list[int]) -> list[int]:
 )
 def test_keeping_everything_changes_no_bit(widths: dict[str, Any], all_of_it: Widths) -> None:
     model = make_bert(**widths)
-    same = narrow(model, *all_of_it)
+    heads, neurons, hidden = all_of_it
+    same = narrow(model, heads=heads, ffn_size=neurons, hidden_size=hidden)
     assert type(same) is type(model)
     assert same_weights(weights_of(same), weights_of(model))
     assert apart(same, model) == 0
@@ -72,7 +73,8 @@ def test_a_narrow_model_saves_reloads_bit_for_bit_and_exports(
     tiny_encoder: Path, tmp_path: Path, widths: dict[str, Any], shape: Widths
 ) -> None:
     labels = ("a", "b", "c")
-    narrower = narrow(make_bert(labels=3, **widths), *shape)
+    heads, neurons, hidden = shape
+    narrower = narrow(make_bert(labels=3, **widths), heads=heads, ffn_size=neurons, hidden_size=hidden)
     save_checkpoint(make_checkpoint(tiny_encoder, narrower, labels), tmp_path / "narrow")
     again = load_classifier(str(tmp_path / "narrow"))
     assert type(again.model) is type(narrower)
@@ -85,19 +87,19 @@ def test_a_narrow_model_saves_reloads_bit_for_bit_and_exports(
 
 
 def test_an_even_model_whose_heads_fill_the_hidden_size_is_a_stock_bert() -> None:
-    stock = narrow(make_bert(), 2, 64, 2 * HEAD_SIZE)
+    stock = narrow(make_bert(), heads=2, ffn_size=64, hidden_size=2 * HEAD_SIZE)
     assert type(stock) is BertForSequenceClassification
     config = stock.config
     assert (config.model_type, config.hidden_size, config.num_attention_heads) == ("bert", 32, 2)
     assert (config.intermediate_size, config.num_hidden_layers) == (64, 4)
     uneven = make_bert(heads=(4, 3), neurons=(96, 64))
-    assert type(narrow(uneven, 3, 64, 3 * HEAD_SIZE)) is BertForSequenceClassification
+    assert type(narrow(uneven, heads=3, ffn_size=64, hidden_size=3 * HEAD_SIZE)) is BertForSequenceClassification
 
 
 @pytest.mark.parametrize("widths", [(2, None, None), (None, None, 32), (2, 64, 31)])
 def test_another_shape_is_a_pruned_bert_that_says_its_widths(widths: Widths) -> None:
     heads, neurons, hidden = widths
-    narrower = narrow(make_bert(), heads, neurons, hidden)
+    narrower = narrow(make_bert(), heads=heads, ffn_size=neurons, hidden_size=hidden)
     assert type(narrower) is pruned_classifier(BERT)
     config = narrower.config
     assert config.heads_per_layer == [heads or 4] * 4
@@ -108,7 +110,7 @@ def test_another_shape_is_a_pruned_bert_that_says_its_widths(widths: Widths) -> 
 
 def test_a_layer_with_less_than_asked_keeps_what_it_has() -> None:
     model = make_bert(**UNEVEN)
-    narrower = narrow(model, 2, 48, None)
+    narrower = narrow(model, heads=2, ffn_size=48)
     assert narrower.config.heads_per_layer == [2, 0, 2, 1]
     assert narrower.config.neurons_per_layer == [48, 32, 0, 48]
     for part in ("attention", "intermediate"):  # the whole second layer
@@ -119,7 +121,7 @@ def test_a_layer_with_less_than_asked_keeps_what_it_has() -> None:
 def test_the_teacher_stays_as_it_is_and_shares_nothing() -> None:
     model = make_bert()
     before, settings = weights_of(model), model.config.to_dict()
-    narrower = narrow(model, 2, 64, 32)
+    narrower = narrow(model, heads=2, ffn_size=64, hidden_size=32)
     with torch.no_grad():
         for weight in narrower.parameters():
             weight.zero_()
@@ -132,7 +134,7 @@ def test_nothing_is_random() -> None:
     for seed in (1, 2):
         model = make_bert()
         torch.manual_seed(seed)
-        copies.append(weights_of(narrow(model, 2, 64, 40)))
+        copies.append(weights_of(narrow(model, heads=2, ffn_size=64, hidden_size=40)))
     assert same_weights(*copies)
 
 
@@ -149,11 +151,11 @@ def test_heads_that_add_nothing_of_their_own_go_first_and_no_logit_changes(dead:
             else:
                 attention.self.value.weight[gone] = 0
                 attention.self.value.bias[gone] = 0 if dead == "value" else 3.0  # a constant is the bias's business
-    narrower = narrow(model, 2, None, None)
+    narrower = narrow(model, heads=2)
     for ours, theirs, heads in zip(layers_of(narrower), layers_of(model), alive, strict=True):
         assert torch.equal(ours.attention.self.query.weight, theirs.attention.self.query.weight[head_columns(heads)])
     assert apart(narrower, model) < 1e-5
-    assert apart(narrow(model, 1, None, None), model) > 1e-3  # while the others matter
+    assert apart(narrow(model, heads=1), model) > 1e-3  # while the others matter
 
 
 @pytest.mark.parametrize("dead", ["in", "out", "a constant"])
@@ -170,17 +172,17 @@ def test_neurons_that_add_nothing_of_their_own_go_first_and_no_logit_changes(dea
             else:
                 layer.intermediate.dense.weight[gone] = 0
                 layer.intermediate.dense.bias[gone] = 0 if dead == "in" else 2.0
-    narrower = narrow(model, None, 70, None)
+    narrower = narrow(model, ffn_size=70)
     for ours, theirs, neurons in zip(layers_of(narrower), layers_of(model), alive, strict=True):
         assert torch.equal(ours.intermediate.dense.weight, theirs.intermediate.dense.weight[neurons])
     assert apart(narrower, model) < 1e-5
-    assert apart(narrow(model, None, 60, None), model) > 1e-3
+    assert apart(narrow(model, ffn_size=60), model) > 1e-3
 
 
 def test_a_layer_whose_ffn_does_nothing_can_be_narrowed() -> None:
     model = make_bert()
     layers_of(model)[1].output.dense.weight.data.zero_()
-    narrower = narrow(model, None, 100, None)
+    narrower = narrow(model, ffn_size=100)
     assert np.isfinite(torch_logits(narrower, make_feeds(2, 9))).all()
     assert not layers_of(narrower)[1].output.dense.weight.any()
 
@@ -193,7 +195,7 @@ def test_the_least_active_neurons_go_even_where_their_weights_are_large() -> Non
         ffn.intermediate.dense.weight[:20] *= 3
         ffn.output.dense.weight[:, :20] *= 3
         ffn.intermediate.dense.bias[:20] = -200.0
-    narrower = narrow(model, None, 108, None)
+    narrower = narrow(model, ffn_size=108)
     assert torch.equal(layers_of(narrower)[0].intermediate.dense.bias, ffn.intermediate.dense.bias[20:])
     assert apart(narrower, model) < 1e-5
 
@@ -216,7 +218,7 @@ def test_sums_keep_their_mean_and_how_much_they_vary(
     site: str, heads: int | None, neurons: int | None, pairs: bool
 ) -> None:
     model = make_bert(heads=(4,), neurons=(128,))
-    narrower = narrow(model, heads, neurons, None, pairs=pairs)
+    narrower = narrow(model, heads=heads, ffn_size=neurons, pairs=pairs)
     whole, cut = (
         outputs(found, layers_of(found)[0].get_submodule(site), second=16 if pairs else 0)
         for found in (model, narrower)
@@ -236,14 +238,14 @@ def test_a_hidden_dimension_that_is_zero_everywhere_is_the_first_to_go() -> None
                 weight[:, gone] = 0
             elif "LayerNorm" in name or ".output.dense" in name:
                 weight[gone] = 0
-    narrower = narrow(model, None, None, HIDDEN - 3)
+    narrower = narrow(model, hidden_size=HIDDEN - 3)
     tables = [parts(found).bert.embeddings.word_embeddings.weight for found in (narrower, model)]
     assert torch.equal(tables[0], tables[1][:, kept])
 
 
 def test_hidden_dimensions_are_the_same_through_the_whole_model_and_readers_are_scaled() -> None:
     model = make_bert()
-    narrower = narrow(model, None, None, 36)
+    narrower = narrow(model, hidden_size=36)
     ours, theirs = weights_of(narrower), weights_of(model)
     first = ours["bert.embeddings.position_embeddings.weight"][0]
     kept = [theirs["bert.embeddings.position_embeddings.weight"][0].tolist().index(value) for value in first.tolist()]
@@ -276,4 +278,4 @@ def test_pooled_dimensions_that_the_classifier_ignores_go_first() -> None:
     with torch.no_grad():
         model.classifier.weight[:, 10:30] = 0
     bias = parts(model).bert.pooler.dense.bias
-    assert torch.equal(parts(narrow(model, None, None, 44)).bert.pooler.dense.bias, torch.cat([bias[:10], bias[30:]]))
+    assert torch.equal(parts(narrow(model, hidden_size=44)).bert.pooler.dense.bias, torch.cat([bias[:10], bias[30:]]))

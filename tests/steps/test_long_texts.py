@@ -14,7 +14,7 @@ from compress.benchmark.rows import Row, open_row
 from compress.config import DistillConfig
 from compress.data import Dataset
 from compress.distillation.corpus import Corpus
-from compress.distillation.distill import divergence_from
+from compress.distillation.distill import Teacher, divergence_from
 from compress.distillation.teacher_cache.cache import teacher_digest
 from compress.errors import CompressError
 from compress.folder import read_manifest
@@ -155,7 +155,8 @@ def test_a_students_divergence_is_of_pooled_answers(made: dict[str, Path], docum
     teacher = load_classifier(str(made["teacher"]))
     corpus = Corpus(teacher, documents, DistillConfig(precision="fp32"), (), None, tmp_path)
     answers = predict_logits(TorchPredictor(teacher), documents.validation.texts)
-    chosen_by = divergence_from([(teacher, teacher_digest(teacher))], corpus, encode(teacher, documents.validation))
+    teachers = [Teacher(teacher, teacher_digest(teacher), 0)]
+    chosen_by = divergence_from(teachers, corpus, encode(teacher, documents.validation))
     assert chosen_by(answers) == pytest.approx(0, abs=1e-5)
     assert chosen_by(answers[:, ::-1].copy()) > 1e-3
     assert chosen_by(np.roll(answers, 2, axis=0)) > 1e-4  # those of other texts with the same labels

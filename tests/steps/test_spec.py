@@ -44,7 +44,7 @@ def weigh(small, large, out, *, overwrite=False, **settings):
 
 
 inputs = (ModelInput("small", "the lighter model", "SMALL"), ModelInput("large", "the heavier model", "LARGE"))
-STEPS["weigh"] = StepSpec("weigh", "compare two models", inputs, "throwaway", takes_data=False)
+STEPS["weigh"] = StepSpec("weigh", "compare two models", inputs, "throwaway", "WeighConfig", takes_data=False)
 '''
 
 

@@ -25,7 +25,7 @@ from compress.training.finetune import encode
 from compress.training.loop import train
 from compress.training.optimization import hard_labels, usual_rate
 from compress.training.run_files import RunFiles
-from compress.training.validator import Distance, TrainingResult
+from compress.training.validator import Divergence, TrainingResult
 from tests.tiny import parts, read, same_weights, weights_of
 
 Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
@@ -74,13 +74,13 @@ def fit(
     data: Dataset,
     loss: Loss = hard_loss,
     folder: Path | None = None,
-    distance: Distance | None = None,
+    divergence: Divergence | None = None,
     **settings: Any,
 ) -> TrainingResult:
     examples, validation = encode(checkpoint, data.train), encode(checkpoint, data.validation)
     with TemporaryDirectory() as nowhere:
         run_files = RunFiles(folder or Path(nowhere), (folder or Path(nowhere)) / ".unfinished", "inputs")
-        return train(checkpoint, examples, validation, OneLoss(loss), config_of(**settings), run_files, distance)
+        return train(checkpoint, examples, validation, OneLoss(loss), config_of(**settings), run_files, divergence)
 
 
 @pytest.fixture
@@ -159,11 +159,11 @@ def test_the_best_weights_are_the_ones_that_are_left(
     assert training.steps == sum(epoch_steps[:4])
 
 
-def test_a_distance_decides_in_the_place_of_the_metric_which_weights_are_kept_and_when_to_stop(
+def test_a_divergence_decides_in_the_place_of_the_metric_which_weights_are_kept_and_when_to_stop(
     fresh: Callable[[], Checkpoint], data: Dataset
 ) -> None:
     checkpoint, said = fresh(), [0.9, 0.4, 0.2, 0.5, 0.3, 0.21, 0.1]
-    training = fit(checkpoint, data, distance=lambda _: said.pop(0), epochs=2, eval_steps=10, patience=3)
+    training = fit(checkpoint, data, divergence=lambda _: said.pop(0), epochs=2, eval_steps=10, patience=3)
     assert [point["divergence"] for point in training.curve] == [0.9, 0.4, 0.2, 0.5, 0.3, 0.21]
     assert (training.judged_by, training.best_step, training.steps) == ("divergence", 30, 60)
     assert accuracy(checkpoint, data) == training.best == training.curve[2]["accuracy"]
@@ -180,7 +180,7 @@ def test_of_equal_checkpoints_the_latest_is_kept_and_a_gain_alone_renews_the_pat
         kept.append(weights_of(checkpoint.model))
         return 0.5 if len(kept) == 1 else 0.4
 
-    training = fit(checkpoint, few, distance=one_gain_then_ties, epochs=20, eval_steps=2, patience=3)
+    training = fit(checkpoint, few, divergence=one_gain_then_ties, epochs=20, eval_steps=2, patience=3)
     assert (training.best_step, training.steps) == (10, 10)
     assert same_weights(weights_of(checkpoint.model), kept[-1])
     assert not same_weights(kept[-1], kept[1])

@@ -51,7 +51,7 @@ def objective_of(kind: str) -> Objective:
     if kind == "labels":
         return HardLabels()
     if kind == "multi-label, weighted and focal":
-        return HardLabels(torch.tensor([1.0, 3.0]), focus=2.0)
+        return HardLabels(torch.tensor([1.0, 3.0]), gamma=2.0)
     own = {"loss": spread} if kind == "own loss" else {}
     return Distillation(two_layers(), two_layers(seed=1), DistillConfig.parse(TERMS | own), multi_label=False)
 

@@ -1,7 +1,7 @@
 """The teacher cache: teachers' states for texts, kept on disk for every later run, student and process.
 
-The files are ``root/TEACHER-PRECISION/SHARD/STATE.npy``. A text is found by a digest of its token ids. So the digest
-depends on tokenizer and truncation, and the same text in another data set is found too.
+The files are ``root/TEACHER-PRECISION/SHARD/STATE.npy``. A text is found by a digest of its token ids, which depends on
+tokenizer and truncation; the same text in another data set is found too.
 """
 
 import errno
@@ -20,7 +20,6 @@ import torch
 
 from compress.distillation.teacher_cache.shard import (
     INDEX,
-    LOGITS,
     PARTIAL,
     Array,
     find,
@@ -31,6 +30,7 @@ from compress.distillation.teacher_cache.shard import (
 from compress.errors import CompressError
 from compress.locks import LockedError, locked
 from compress.modeling.checkpoint import Checkpoint
+from compress.modeling.states import LOGITS
 from compress.progress import say
 from compress.training.batches import Encodings, Rows
 
@@ -42,7 +42,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def teacher_digest(teacher: Checkpoint) -> str:
     """sha256 over a teacher's weights and config, on which alone its states depend.
 
-    It is not the digest of the folder that it came from: training changes the weights in memory and not that digest.
+    The digest of the teacher's folder would not do: training changes the weights in memory and not that digest.
     """
     config = teacher.model.config.to_dict()
     relevant = {name: config[name] for name in config.keys() - {"_name_or_path", "transformers_version"}}
@@ -116,10 +116,10 @@ class StateReader:
         self._start_of = np.zeros(texts, dtype=np.int64)
         self._arrays: list[Array] = []
         self._numbers: dict[Path, int] = {}  # the place of each open shard's array in the list
-        self._sound: dict[tuple[Path, str], bool] = {}  # what was checked already
+        self._sound: dict[tuple[Path, str], bool] = {}  # by shard and array: whether its checksum was right
 
     def missing(self, rows: Rows) -> npt.NDArray[np.bool_]:
-        """Which of the texts ``rows`` the cache does not have, bool ``[rows]``."""
+        """Which of the texts ``rows`` the cache lacks, bool ``[rows]``."""
         return self._array_of[rows] < 0
 
     def look_up(self, rows: Rows, keys: Array) -> None:
@@ -134,12 +134,12 @@ class StateReader:
             at = find(index, keys[wanted])
             hits = at >= 0
             if hits.any() and self._is_sound(shard, self.state):
-                found = rows[wanted[hits]]
-                self._array_of[found] = self._open(shard)
-                self._start_of[found] = index["text" if self.state == LOGITS else "token"][at[hits]]
+                found_rows = rows[wanted[hits]]
+                self._array_of[found_rows] = self._open(shard)
+                self._start_of[found_rows] = index["text" if self.state == LOGITS else "token"][at[hits]]
 
     def of_texts(self, rows: Rows) -> Array:
-        """The states of the texts ``rows``, ``[rows, width]``, all of which must be there."""
+        """The states of the texts ``rows``, ``[rows, width]``; the cache must have them all."""
         assert not self.missing(rows).any(), "else they would get another text's states"
         states = np.empty((len(rows), self._arrays[0].shape[1]), dtype=self._arrays[0].dtype)
         for number in np.unique(self._array_of[rows]):
@@ -157,7 +157,7 @@ class StateReader:
         return states
 
     def _is_sound(self, shard: Path, name: str) -> bool:
-        """Compare the file with its checksum, once; a damaged shard is reported and removed."""
+        """Whether the array ``name`` has its checksum, computed once; a damaged shard is reported and removed."""
         if (shard, name) not in self._sound:
             self._sound[shard, name] = is_sound(shard, name)
             if not self._sound[shard, name]:

@@ -11,12 +11,12 @@ from torch import nn
 
 from compress.config import DistillationConfig
 from compress.distillation.teacher_cache.cache import Cache, Keys, StateReader, text_keys
-from compress.distillation.teacher_cache.shard import LOGITS, Array, new_shard, size_bytes
+from compress.distillation.teacher_cache.shard import Array, new_shard, size_bytes
 from compress.errors import CompressError
 from compress.families.view import EncoderView
 from compress.machine import cache_root, choose_precision, torch_device
 from compress.modeling.checkpoint import Checkpoint
-from compress.modeling.states import Batch, States, first_token_alone, recording, state_modules
+from compress.modeling.states import LOGITS, Batch, States, first_token_alone, recording, state_modules
 from compress.progress import Advance, progress, say
 from compress.runtime.encoding import pad
 from compress.training.batches import Encodings, LengthBatches, Rows, TeacherOutputs
@@ -32,7 +32,7 @@ class TeacherForward:
 
     @classmethod
     def of(cls, model: nn.Module, config: DistillationConfig) -> "TeacherForward":
-        """With the device and precision that ``config`` names."""
+        """A teacher on the device and in the precision that ``config`` names."""
         kind = torch_device(config.device)
         # With its number: "cuda" alone changes its meaning when accelerate gives this process one of several GPUs.
         device = torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
@@ -53,7 +53,7 @@ class TeacherForward:
 
 
 def widths_of(model: nn.Module, states: Iterable[str]) -> Mapping[str, int]:
-    """The width of each state: labels for the logits, else values of a token.
+    """The width of each state: the number of labels for logits, else of a token's values.
 
     Raises:
         CompressError: the model has no such state.
@@ -66,7 +66,7 @@ def widths_of(model: nn.Module, states: Iterable[str]) -> Mapping[str, int]:
 class LiveOutputs:
     """A teacher that reads each batch beside the student; its states have the precision in which it computes.
 
-    ``order`` names for each label of the student the column of the teacher's logits; ``encodings`` are the texts as the
+    ``order`` holds for each label of the student its column in the teacher's logits; ``encodings`` are the texts as the
     teacher's tokenizer reads them.
     """
 
@@ -108,17 +108,17 @@ _SHARD_TEXTS, _SHARD_TOKENS = 50_000, 2_000_000
 def precompute(
     forward: TeacherForward, encodings: Encodings, rows: Rows, widths: Mapping[str, int], cache: Cache, name: str
 ) -> dict[str, StateReader]:
-    """Readers of each state of the texts ``rows``, by state; the teacher reads those that the cache does not have.
+    """A reader of each state of the texts ``rows``, by state; the teacher reads the texts that the cache lacks.
 
-    ``name`` is what users are told that the texts are.
+    ``name`` is what messages call the texts.
 
     Raises:
         CompressError: a state is not finite, or the cache cannot be written.
     """
     readers = {state: StateReader(cache.folder, state, len(encodings)) for state in widths}
     writer = _Writer(forward, encodings, rows, widths, cache, readers)
-    for some in _chunks(encodings, rows):
-        writer.look_up(some, text_keys(encodings, some))
+    for chunk in _chunks(encodings, rows):
+        writer.look_up(chunk, text_keys(encodings, chunk))
     missing = rows[writer.missing(rows)]
     size_gb = size_bytes(widths, len(rows), tokens_of(encodings, rows)) / 1e9
     say(f"teacher cache: {cache.folder}, {size_gb:.2g} GB for {len(rows):,} {name}, {len(missing):,} to answer")
@@ -145,7 +145,9 @@ class _Writer:
 
     def missing(self, rows: Rows) -> npt.NDArray[np.bool_]:
         """Which of ``rows`` lack a state."""
-        lacking: npt.NDArray[np.bool_] = np.logical_or.reduce([one.missing(rows) for one in self.readers.values()])
+        lacking: npt.NDArray[np.bool_] = np.logical_or.reduce(
+            [reader.missing(rows) for reader in self.readers.values()]
+        )
         return lacking
 
     def compute(self, missing: Rows, advance: Advance) -> None:
@@ -179,9 +181,9 @@ class _Writer:
             for at in LengthBatches(lengths, batch_size, seed=0).epoch(0):
                 feeds = pad([self.encodings[row] for row in rows[at]])
                 inputs = {name: torch.from_numpy(array) for name, array in feeds.items()}
-                found = self.forward(inputs, widths)
+                padded = self.forward(inputs, widths)
                 real = inputs["attention_mask"].bool().to(self.forward.device)
-                states = {name: found[name] if name == LOGITS else found[name][real] for name in widths}
+                states = {name: padded[name] if name == LOGITS else padded[name][real] for name in widths}
                 shard.append(keys[at], lengths[at], {name: _stored(name, state) for name, state in states.items()})
                 advance(len(at))
 
@@ -203,13 +205,13 @@ def _stored(name: str, state: torch.Tensor) -> Array:
 def _chunks(encodings: Encodings, rows: Rows) -> Iterator[Rows]:
     """``rows`` in groups, each of at most a shard's texts and about a shard's tokens."""
     for start in range(0, len(rows), _SHARD_TEXTS):
-        some = rows[start : start + _SHARD_TEXTS]
-        shard_of = np.cumsum(_lengths(encodings, some)) // _SHARD_TOKENS
-        yield from np.split(some, np.flatnonzero(np.diff(shard_of)) + 1)
+        texts = rows[start : start + _SHARD_TEXTS]
+        shard_of = np.cumsum(_lengths(encodings, texts)) // _SHARD_TOKENS
+        yield from np.split(texts, np.flatnonzero(np.diff(shard_of)) + 1)
 
 
 def tokens_of(encodings: Encodings, rows: Rows) -> int:
-    """All tokens of the texts ``rows`` together."""
+    """The number of tokens of the texts ``rows`` together."""
     return int(_lengths(encodings, rows).sum())
 
 
@@ -232,9 +234,9 @@ def teacher_outputs(
     States of up to ``config.cache_gb`` are computed once for each text, by the first run that needs them, and read from
     disk after that. If they take more, the teacher reads each batch during the training.
 
-    ``digest`` is that of the teacher; ``encodings`` are the texts as the teacher's tokenizer reads them; ``labels`` are
-    the student's, the same set as the teacher's, in the order of the logits' columns; ``name`` says what texts they
-    are.
+    ``digest`` is the teacher's; ``encodings`` are the texts as the teacher's tokenizer reads them; ``labels`` are the
+    student's, the same set as the teacher's, in the order of the logits' columns; ``name`` is what messages call the
+    texts.
 
     Raises:
         CompressError: the teacher has no such state, its states are not finite, or the cache cannot be written.

@@ -20,24 +20,24 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.durable import parse_json
+from compress.modeling.states import LOGITS
 
 Array = npt.NDArray[Any]
 
-LOGITS = "logits"
 INDEX = "index"
 PARTIAL = ".partial"
-# A key of 16 bytes; the row of the text's logits, and the row of its first token's states.
+# A text's key of 16 bytes, the row of its logits, and the row of its first token's states.
 _ENTRY = np.dtype([("key", "S16"), ("text", "<i8"), ("token", "<i8")])
 _MANIFEST = "shard.json"
 
 
 def dtype_of(state: str) -> np.dtype[Any]:
-    """float32 for logits, which are few; float16 for the states of tokens, which rounding changes by 0.05%."""
+    """float32 for logits, which are few; float16 for the states of tokens, which it rounds by at most 0.05%."""
     return np.dtype("<f4" if state == LOGITS else "<f2")
 
 
 def size_bytes(widths: Mapping[str, int], texts: int, tokens: int) -> int:
-    """The size of a shard without file headers; ``widths`` are those of its states."""
+    """The size of a shard in bytes, without file headers; ``widths`` are the widths of its states, by name."""
     data = sum(_rows(state, texts, tokens) * width * dtype_of(state).itemsize for state, width in widths.items())
     return data + texts * _ENTRY.itemsize
 
@@ -104,7 +104,7 @@ class NewShard:
 
 @contextmanager
 def new_shard(folder: Path, widths: Mapping[str, int], texts: int, tokens: int) -> Iterator[NewShard]:
-    """A new shard in ``folder``, to append so many texts and tokens to; it is complete at the end, or removed."""
+    """A new shard in ``folder`` for this number of texts and tokens; it is complete at the end, or removed."""
     partial = folder / f"{uuid4().hex}{PARTIAL}"
     partial.mkdir()
     try:
@@ -122,10 +122,10 @@ def new_shard(folder: Path, widths: Mapping[str, int], texts: int, tokens: int) 
             index = create(INDEX, (texts,), _ENTRY)
             index.append(shard.sorted_index())
             written = files | {INDEX: index}
-            for one in written.values():
-                one.file.flush()
-                os.fsync(one.file.fileno())  # or a power cut after the renaming could leave holes
-        checksums = {name: one.crc32 for name, one in written.items()}
+            for array in written.values():
+                array.file.flush()
+                os.fsync(array.file.fileno())  # or a power cut after the renaming could leave holes
+        checksums = {name: array.crc32 for name, array in written.items()}
         (partial / _MANIFEST).write_text(json.dumps(checksums), encoding="utf-8")
         partial.rename(partial.with_suffix(""))
     finally:
@@ -139,7 +139,7 @@ def find_shards(folder: Path, state: str) -> list[Path]:
 
 
 def find(index: Array, keys: Array) -> npt.NDArray[np.int64]:
-    """The entry of each key in a shard's index, ``[keys]``; -1 for keys that it does not have."""
+    """The entry of each key in a shard's index, ``[keys]``; -1 for keys that the index lacks."""
     known = np.ascontiguousarray(index["key"])
     at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
     return np.where(known[at] == keys, at, -1)
@@ -159,7 +159,7 @@ def is_sound(shard: Path, name: str) -> bool:
 
 
 def open_array(shard: Path, name: str) -> Array:
-    """An array of a shard, mapped from disk: ``index`` or a state."""
+    """An array of a shard, the index or a state, mapped from disk."""
     return np.asarray(np.load(shard / f"{name}.npy", mmap_mode="r"))
 
 

@@ -1,1 +1,1 @@
-"""Tokenizers by kind: how each is described, and how it loses tokens."""
+"""Tokenizers by kind (WordPiece, BPE, Unigram): how each is described, and how tokens are removed from it."""

@@ -1,4 +1,4 @@
-"""A tokenizer with fewer tokens: those that stay keep their order, and all that names ids follows."""
+"""A tokenizer with fewer tokens: those that stay keep their order, and everything that holds ids is renumbered."""
 
 import json
 from collections.abc import Collection
@@ -29,35 +29,35 @@ def components(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
 
 
 def describe(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """What ``tokenizer.json`` has, without limits on a text's length."""
+    """The content of ``tokenizer.json``, without limits on a text's length."""
     description: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     return description | {"truncation": None, "padding": None}
 
 
 def require_known_kind(tokenizer: PreTrainedTokenizerFast, source: str) -> None:
-    """Refuse a tokenizer that splits words by rules of another kind."""
-    if (found := type(tokenizer.backend_tokenizer.model).__name__) not in KINDS:
+    """Refuse a tokenizer that is of none of ``KINDS``."""
+    if (kind := type(tokenizer.backend_tokenizer.model).__name__) not in KINDS:
         known = ", ".join(KINDS)
-        raise CompressError(f"{source}: its tokenizer is {found}; --vocabulary works on {known}; leave it out")
+        raise CompressError(f"{source}: its tokenizer is {kind}; --vocabulary works on {known}; leave it out")
 
 
 def with_tokens(tokenizer: PreTrainedTokenizerFast, tokens: Collection[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer of the same class and settings that knows only ``tokens`` and what they need.
+    """A tokenizer of the same class and settings that knows only ``tokens`` and those that they need.
 
-    Their ids count from 0 in the old order.
+    The ids count from 0 in the old order.
     """
     with TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         file = Path(folder) / _FILE
-        smaller = description_with(describe(tokenizer), tokens)
-        file.write_text(json.dumps(smaller, ensure_ascii=False), encoding="utf-8")
-        found: PreTrainedTokenizerFast = type(tokenizer).from_pretrained(folder)
-    found.name_or_path = tokenizer.name_or_path
-    return found
+        description = description_with(describe(tokenizer), tokens)
+        file.write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
+        smaller: PreTrainedTokenizerFast = type(tokenizer).from_pretrained(folder)
+    smaller.name_or_path = tokenizer.name_or_path
+    return smaller
 
 
 def description_with(description: dict[str, Any], tokens: Collection[str]) -> dict[str, Any]:
-    """``tokenizer.json`` with only ``tokens`` and what they need; a text of them alone is split as before."""
+    """``tokenizer.json`` with only ``tokens`` and those that they need; a text of them alone is split as before."""
     model, added = description["model"], description["added_tokens"]
     kind = KINDS[model["type"]]
     ids = kind.vocabulary(model) | {token["content"]: token["id"] for token in added}
@@ -73,7 +73,7 @@ def description_with(description: dict[str, Any], tokens: Collection[str]) -> di
 def knows_fewer_tokens(smaller: PreTrainedTokenizerFast, whole: PreTrainedTokenizerFast) -> bool:
     """Whether ``smaller`` is ``whole`` without some of its tokens: as :func:`with_tokens` makes it."""
     tokens = smaller.get_vocab().keys()
-    if not tokens < whole.get_vocab().keys():  # before whole descriptions, which take seconds for 250,000 tokens
+    if not tokens < whole.get_vocab().keys():  # quick: comparing descriptions takes seconds for 250,000 tokens
         return False
     parts = components(whole)
     return parts["model"]["type"] in KINDS and description_with(parts, tokens) == components(smaller)
@@ -86,12 +86,12 @@ def ids_in(whole: PreTrainedTokenizerFast, smaller: PreTrainedTokenizerFast) -> 
 
 
 def _renumbered(processor: dict[str, Any] | None, ids: dict[str, int]) -> dict[str, Any] | None:
-    """What puts ``[CLS]`` and ``[SEP]`` around a text, in either of the ways in which a file may say it."""
+    """The processor that puts ``[CLS]`` and ``[SEP]`` around a text, with new ids, in any of the forms of a file."""
     if processor is None:
         return None
     changed: dict[str, Any] = {}
     if "processors" in processor:
-        changed["processors"] = [_renumbered(one, ids) for one in processor["processors"]]
+        changed["processors"] = [_renumbered(inner, ids) for inner in processor["processors"]]
     if "special_tokens" in processor:
         changed["special_tokens"] = {
             name: token | {"ids": [ids[part] for part in token["tokens"]]}

@@ -1,4 +1,4 @@
-"""What clients that do not read ``tokenizer.json`` are told: the lines of ``vocab.txt``, and the settings beside it."""
+"""For clients that do not read ``tokenizer.json``: the lines of ``vocab.txt``, and the settings beside it."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from tokenizers import Tokenizer
 
 
 def vocabulary_lines(tokenizer: Tokenizer) -> list[str] | None:
-    """``vocab.txt``, where a token's id is the number of its line; None for a tokenizer that is not WordPiece.
+    """The lines of ``vocab.txt``, where a token's id is its line's number; None for a tokenizer that is not WordPiece.
 
     An id without a token, or whose token cannot stand on a line, has a line such as ``[unused7]`` that no text is split
     into, else all tokens after it would be off by one.
@@ -21,7 +21,7 @@ def vocabulary_lines(tokenizer: Tokenizer) -> list[str] | None:
 
 
 def normalizer_settings(tokenizer: Tokenizer) -> dict[str, Any]:
-    """``tokenizer_config.json``'s names for how a BERT's tokenizer changes letters; empty for other tokenizers."""
+    """The settings in ``tokenizer_config.json`` of how BERT's tokenizer changes letters; empty for other tokenizers."""
     normalizer = tokenizer.normalizer
     if type(normalizer).__name__ != "BertNormalizer":
         return {}

@@ -1,4 +1,4 @@
-"""WordPiece, as BERT has it: from the left, each time the longest piece that fits."""
+"""WordPiece, as BERT has it: a word is split from the left, each time at the longest piece that fits."""
 
 from transformers import PreTrainedTokenizerFast
 
@@ -6,7 +6,7 @@ from compress.families.tokenizers.kind import Kind, Model, is_fallback
 
 
 class WordPiece(Kind):
-    """Where all of a word's pieces stay it is split as before: a longest piece that stays is the longest still."""
+    """A word whose pieces all stay is split as before: a longest piece that stays is still the longest."""
 
     def fallbacks(self, model: Model) -> set[str]:
         """Single characters, and pieces with a character that has no piece of its own.
@@ -17,7 +17,7 @@ class WordPiece(Kind):
         return {token for token in vocabulary if is_fallback(_characters(token, prefix), vocabulary)}
 
     def is_read(self, token: str, tokenizer: PreTrainedTokenizerFast) -> bool:
-        """Whether normalizer and pre-tokenizer would leave it whole; they split off punctuation, for one."""
+        """Whether normalizer and pre-tokenizer leave the token whole; they split off punctuation, for one."""
         backend = tokenizer.backend_tokenizer
         prefix = backend.model.continuing_subword_prefix
         text = "a" + token.removeprefix(prefix) if _is_inner(token, prefix) else token
@@ -31,7 +31,7 @@ def _is_inner(token: str, prefix: str) -> bool:
 
 
 def _characters(token: str, prefix: str) -> list[str]:
-    """Each of its characters as the piece that it would be in a word."""
+    """Each character of ``token``, as the piece that it would be in a word."""
     inner = _is_inner(token, prefix)
     letters = token.removeprefix(prefix) if inner else token
     return [prefix + letter if inner or at else letter for at, letter in enumerate(letters)]
