@@ -1,7 +1,7 @@
-"""A model's parts by the names that all families share: what surgery, training and export see of it."""
+"""A model's parts by the names that all families share: surgery, training and export see a model through them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import torch
 from torch import nn
@@ -30,6 +30,13 @@ def _find(module: nn.Module, path: str | None) -> nn.Module | None:
     owner, _, name = (path or "").rpartition(".")
     found = getattr(module.get_submodule(owner), name, None) if name else None
     return cast(nn.Module | None, found)
+
+
+class Block(NamedTuple):
+    """Where an attention or FFN block ends."""
+
+    projection: nn.Linear
+    norm: nn.LayerNorm | None  # the layer's own norm that reads the sum of the projection's output and the residual
 
 
 class LayerView:
@@ -62,7 +69,7 @@ class LayerView:
 
     @property
     def kind(self) -> str:
-        """Of its attention: ``sliding_attention``, which reads a window of tokens, or ``full_attention``."""
+        """The kind of its attention: ``sliding_attention``, which reads a window of tokens, or ``full_attention``."""
         return str(getattr(self.module, "attention_type", "full_attention"))
 
     @property
@@ -72,7 +79,7 @@ class LayerView:
 
     @property
     def position_projections(self) -> tuple[nn.Linear, ...]:
-        """Of relative positions to keys and queries by head; few models have them, and no layer without heads."""
+        """From relative positions to keys and queries by head; few models have them, and no layer without heads."""
         return tuple(cast(nn.Linear, self.module.get_submodule(path)) for path in self._position_paths)
 
     @position_projections.setter
@@ -85,18 +92,15 @@ class LayerView:
         return [path for path in self.paths.position_projections if _find(self.module, path) is not None]
 
     @property
-    def blocks(self) -> tuple[tuple[nn.Linear, nn.LayerNorm | None], ...]:
-        """Attention, then FFN: the projection that a block ends with, and the layer norm after its sum.
-
-        Where layers begin with their norms the one after the FFN is not the layer's own, and None here.
-        """
+    def blocks(self) -> tuple[Block, Block]:
+        """Attention and FFN; where layers begin with their norms, no norm of the layer's own follows the FFN."""
         if self.paths.norms_first:
-            return (self.attention_output, self.ffn_norm), (self.ffn_output, None)
-        return (self.attention_output, self.attention_norm), (self.ffn_output, self.ffn_norm)
+            return Block(self.attention_output, self.ffn_norm), Block(self.ffn_output, None)
+        return Block(self.attention_output, self.attention_norm), Block(self.ffn_output, self.ffn_norm)
 
     @property
     def norms(self) -> list[nn.LayerNorm]:
-        """That of attention, which the first layer may be without, and that of the FFN."""
+        """The norms of attention, which the first layer may be without, and of the FFN."""
         return [norm for norm in (self.attention_norm, self.ffn_norm) if isinstance(norm, nn.LayerNorm)]
 
 
@@ -121,7 +125,7 @@ class EncoderView:
 
     @property
     def projection(self) -> nn.Linear | None:
-        """From the width of the tables to that of a token; None where they are of one width, as in most models."""
+        """The layer from the tables' width to the hidden size; None where they are equal, as in most models."""
         return cast(nn.Linear | None, _find(self.module, self.paths.projection))
 
     @projection.setter
@@ -131,9 +135,9 @@ class EncoderView:
 
     @property
     def tables(self) -> list[nn.Embedding]:
-        """Words and, where the model has them, positions and segments."""
-        found = (_find(self.module, path) for path in (self.paths.words, self.paths.positions, self.paths.segments))
-        return [cast(nn.Embedding, table) for table in found if table is not None]
+        """The tables of words and, where the model has them, of positions and segments."""
+        tables = (_find(self.module, path) for path in (self.paths.words, self.paths.positions, self.paths.segments))
+        return [cast(nn.Embedding, table) for table in tables if table is not None]
 
     @property
     def segments(self) -> nn.Embedding | None:
@@ -147,7 +151,7 @@ class EncoderView:
 
     @property
     def embedding_writers(self) -> list[nn.LayerNorm | nn.Linear]:
-        """What gives values as wide as a token in the embeddings, in order."""
+        """The modules of the embeddings whose outputs are as wide as the hidden size, in order."""
         if self.projection is None:
             return [self.norm]
         return [self.projection, self.norm] if self.paths.projects_first else [self.projection]
@@ -156,12 +160,12 @@ class EncoderView:
     def relative_positions(self) -> tuple[nn.Embedding | None, nn.LayerNorm | None]:
         """The table of relative positions that all layers read, and the norm after it, where the model has them."""
         paths = self.family.relative_positions
-        found = [_find(self.module, path) for path in (paths.table, paths.norm)] if paths else [None, None]
-        return cast(tuple[nn.Embedding | None, nn.LayerNorm | None], tuple(found))
+        modules = [_find(self.module, path) for path in (paths.table, paths.norm)] if paths else [None, None]
+        return cast(tuple[nn.Embedding | None, nn.LayerNorm | None], tuple(modules))
 
     @property
     def stack(self) -> nn.ModuleList:
-        """The layers themselves."""
+        """The list of the model's own layer modules."""
         return cast(nn.ModuleList, self.module.get_submodule(self.family.layers))
 
     @stack.setter
@@ -170,12 +174,12 @@ class EncoderView:
 
     @property
     def layers(self) -> list[LayerView]:
-        """From the lowest to the highest."""
+        """Views of the layers, from the lowest to the highest."""
         return [LayerView(layer, self.family.parts, self.head_size) for layer in self.stack]
 
     @property
     def head(self) -> list[nn.Linear]:
-        """The linear layers between the last hidden states and the logits, which the last one gives."""
+        """The linear layers from the last hidden states to the logits."""
         return [cast(nn.Linear, self.module.get_submodule(dense.path)) for dense in self.family.head]
 
     def replace_classifier(self, labels: int) -> None:
@@ -189,37 +193,37 @@ class EncoderView:
 
     @property
     def readers(self) -> list[tuple[nn.LayerNorm | nn.Linear, tuple[nn.Linear, ...]]]:
-        """The linear layers that read hidden states, each with what wrote these: a layer norm, or the projection."""
+        """Who writes hidden states, a layer norm or the projection, each with the linear layers that read them."""
         writer = self.embedding_writers[-1]
-        found: list[tuple[nn.LayerNorm | nn.Linear, tuple[nn.Linear, ...]]] = []
+        readers: list[tuple[nn.LayerNorm | nn.Linear, tuple[nn.Linear, ...]]] = []
         for layer in self.layers:
             if layer.paths.norms_first:
                 before = layer.norms[0] if len(layer.norms) == 2 else self.norm
-                found += [(before, layer.projections), (layer.ffn_norm, (layer.ffn_input,))]
+                readers += [(before, layer.projections), (layer.ffn_norm, (layer.ffn_input,))]
                 writer = cast(nn.LayerNorm, self.final_norm)
                 continue
-            found += [(writer, layer.projections), (layer.attention_norm, (layer.ffn_input,))]
+            readers += [(writer, layer.projections), (layer.attention_norm, (layer.ffn_input,))]
             writer = layer.ffn_norm
-        return [*found, (writer, (self.head[0],))]
+        return [*readers, (writer, (self.head[0],))]
 
     @property
     def final_norm(self) -> nn.LayerNorm | None:
-        """Of the last layer's output, where layers begin with their norms."""
+        """The norm of the last layer's output, where layers begin with their norms."""
         return cast(nn.LayerNorm | None, _find(self.module, self.family.final_norm))
 
     @property
     def head_norm(self) -> nn.LayerNorm | None:
-        """After the activation of the head's first layer, where the family has one."""
+        """The norm after the activation of the head's first layer, where the family has one."""
         return cast(nn.LayerNorm | None, _find(self.module, self.family.head_norm))
 
     @property
     def begins_with_norm(self) -> bool:
-        """Whether the first layer has the norm before attention that stock models lack there: another was the first."""
+        """Whether the first layer has a norm before attention: stock models lack it there, so another was the first."""
         return self.family.parts.norms_first and isinstance(self.layers[0].attention_norm, nn.LayerNorm)
 
     @property
     def reads_mean(self) -> bool:
-        """Whether the head reads the mean of all tokens, and not the first one."""
+        """Whether the head reads the mean of all tokens instead of the first one."""
         return "classifier_pooling" in self.family.own_settings and self.config.classifier_pooling == "mean"
 
     @property
@@ -229,7 +233,7 @@ class EncoderView:
 
     @property
     def frequencies(self) -> dict[str, torch.Tensor]:
-        """How fast the rotary positions of each kind of attention turn, ``[head_size / 2]``, in radians a token."""
+        """The inverse frequencies of RoPE by the kind of attention, ``[head_size / 2]``, in radians a token."""
         rotary = _find(self.module, self.family.rotary_positions)
         if rotary is None:
             return {}
@@ -252,7 +256,7 @@ class EncoderView:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest text that the table of positions has room for, or that the config says."""
+        """Tokens of the longest text: as many as the table of positions has room for, or as the config says."""
         if not self.has_positions:
             return int(self.read("max_position_embeddings"))
         return self.positions.num_embeddings - (self.pad_id + 1 if self.family.counts_tokens else 0)
@@ -267,5 +271,5 @@ class EncoderView:
             setattr(self.config, name, value)
 
     def inputs(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """What the model reads of a batch."""
+        """The tensors of a batch that the model reads."""
         return {name: batch[name] for name in self.family.inputs}
