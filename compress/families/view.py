@@ -33,7 +33,7 @@ def _find(module: nn.Module, path: str | None) -> nn.Module | None:
 
 
 class Block(NamedTuple):
-    """Where an attention or FFN block ends."""
+    """The end of an attention or FFN block."""
 
     projection: nn.Linear
     norm: nn.LayerNorm | None  # the layer's own norm that reads the sum of the projection's output and the residual

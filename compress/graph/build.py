@@ -2,9 +2,8 @@
 
 The layout follows measurements on CPUs. Values are ``[sequence, batch, ...]``, so that ONNX Runtime folds the
 transposes around heads into the attention's MatMuls. Query, key and value are one packed MatMul, or three where they
-are so wide that splitting its output costs more. Add and LayerNormalization are not fused (fused they are slower).
-There is no shape arithmetic. After the last layer's keys and values only the first token, which the classifier reads,
-is computed.
+are so wide that splitting costs more. Add and LayerNormalization are kept apart (fused they are slower). No shapes are
+computed. After the last layer's keys and values only the first token, which the classifier reads, is computed.
 """
 
 from collections.abc import Callable

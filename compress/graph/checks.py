@@ -1,8 +1,7 @@
 """Checks of a graph: does it answer as PyTorch does, and does ONNX Runtime run it by the kernels it is laid out for?
 
 Answers are compared on texts and shapes that have gone wrong elsewhere. Kernels are counted, because a graph that
-misses them is slow but right: the nodes of the fp32 graph say how many are expected, and a session's profile how many
-really run.
+misses them is slow but right: expected by the fp32 graph's own nodes, found in the profile of a session.
 """
 
 from collections import Counter
@@ -96,8 +95,7 @@ def check_answers(predictor: Predictor, model: str) -> None:
 def parity_batches(predictor: Predictor, vocabulary: int, longest: int) -> Iterator[Feeds]:
     """Batches of real texts, alone and padded together, and of random tokens, 1 to 32 rows of 2 to ``longest``.
 
-    Batches of random tokens come without padding and with it: on the right, as ours is, and for every other length on
-    the left, as some clients pad.
+    Random tokens come without padding and with it: on the right, as here, or on the left, as some clients pad.
     """
     longest, reads = min(longest, MOST_TOKENS), min(predictor.encoder.max_length, MOST_TOKENS)
     texts = [*_TEXTS, " ".join(_TEXTS) * (reads // 100 + 1)]  # the last: more than it reads, or at least that many

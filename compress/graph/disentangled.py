@@ -117,10 +117,7 @@ class DisentangledGraph(PostNormGraph):
         return added
 
     def _windows(self, name: str, tokens: str, positions: str) -> str:
-        """Products of ``tokens``, ``[batch, heads, L, head_size]``, with distances, ``[batch, heads, L, L]``.
-
-        Of the products with 2 L distances token i keeps L, from L - i on.
-        """
+        """Products of ``tokens`` with distances, ``[batch, heads, L, L]``: token i keeps L of 2 L, from L - i on."""
         products = self.op("MatMul", tokens, positions, name=f"{name}.products")
         flat = self.op("Reshape", products, self.constant("shape.rows", [0, 0, -1]), name=f"{name}.flat")
         end, axis = self._number(np.iinfo(np.int64).max), self._number(2)
@@ -191,7 +188,7 @@ def relative_rows(config: Any, longest: int) -> Rows:
 
 
 def _rows_a_side(config: Any) -> int:
-    """How many rows the table has for tokens before, and for tokens behind, a token."""
+    """The number of rows that the table has for either side of a token."""
     buckets = getattr(config, "position_buckets", -1)
     return int(buckets if buckets > 0 else _most_distant(config))
 

@@ -41,9 +41,8 @@ class ModernBertGraph(EncoderGraph):
     def _mask(self, kind: str) -> str:
         """The upper limits of scores, ``[batch, 1, 1 or sequence, sequence]``.
 
-        Scores are masked by the minimum with these limits, not by a sum. Where a token can read nothing, as the first
-        one of a text with much padding on the left, all its scores are then equal and it reads the mean of all tokens,
-        as in transformers.
+        Scores are masked by Min and not by Add: a token that can read nothing, as the first one of a text with much
+        padding on the left, then has equal scores for all tokens and reads their mean, as in transformers.
         """
         hidden = self.op("Equal", "attention_mask", self._zero, name=f"{kind}.padding")
         hidden = self.op("Unsqueeze", hidden, self.constant("axes.1_2", [1, 2]), name=f"{kind}.padding.rows")

@@ -140,10 +140,7 @@ def _cut_pair(graph: GraphWriter, tokens: Tokens, max_length: int, side: str) ->
 
 
 def split_room(graph: GraphWriter, first: str, second: str, room: int) -> tuple[str, str]:
-    """How many of their ``first`` and ``second`` tokens two texts keep in ``room``.
-
-    The shorter text keeps up to half of the room, the longer one the rest.
-    """
+    """How many tokens each of two texts keeps in ``room``: the shorter one up to half of it, the longer the rest."""
     whole, half = graph.constant("room", [room]), graph.constant("half", [room // 2])
     beside_second = graph.op("Sub", whole, graph.op("Min", second, half, name="pair.second.half"), name="pair.beside")
     keep_first = graph.op(

@@ -72,7 +72,7 @@ class GraphWriter:
     def graph(self, name: str, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> onnx.GraphProto:
         """The collected nodes as a graph with these inputs and outputs."""
         reads, gives = (
-            [helper.make_tensor_value_info(name, *shape) for name, shape in shapes.items()]
+            [helper.make_tensor_value_info(value, *shape) for value, shape in shapes.items()]
             for shapes in (inputs, outputs)
         )
         return helper.make_graph(self._nodes, name, reads, gives, list(self._constants.values()))

@@ -110,10 +110,7 @@ def deployment_of(whole: Checkpoint, data: Dataset, config: PruneConfig, threads
 
 
 def typical_lengths(lengths: Sequence[int] | npt.NDArray[np.int64], batch: int) -> tuple[int, ...]:
-    """The lengths of a few calls that stand for all: quantiles, in random order.
-
-    A batch is as long as its longest text.
-    """
+    """Lengths of calls that stand for all: quantiles in random order, where a batch is as long as its longest text."""
     rng = np.random.default_rng(0)
     calls = np.asarray(lengths)
     if batch > 1:
@@ -124,7 +121,7 @@ def typical_lengths(lengths: Sequence[int] | npt.NDArray[np.int64], batch: int) 
 
 @cache
 def parameters(architecture: Architecture, widths: Widths) -> int:
-    """The number of weights of a model of these widths without its empty layers, counted on one without memory."""
+    """The number of weights of a model of these widths without its empty layers, counted on the meta device."""
     with torch.device("meta"):
         return int(random_model(architecture, widths.inhabited).num_parameters())
 

@@ -4,9 +4,8 @@ A model's latency is a base (embeddings, pooler, classifier) and the sum of its 
 its own, since only the first token is computed after its keys and values. Models are timed as a whole, because the
 weights of a block that runs alone stay in the nearest cache, which in a model all blocks share.
 
-Each model takes turns with the whole (unpruned) one, and only the ratio of the two is kept: a machine whose clock
-drifts, or that somebody else uses too, slows both. Times are stored; an interrupted run continues after the last model
-that it timed.
+Each model takes turns with the whole one, and only the ratio of the two is kept: a machine whose clock drifts, or that
+somebody else uses too, slows both. Times are stored; an interrupted run continues after the last model that it timed.
 """
 
 import hashlib
@@ -33,9 +32,8 @@ from compress.workers.timing import calls_per_turn, in_turn
 
 Floats = npt.NDArray[np.float64]
 
-# A block's time is taken to be linear between this width and a quarter, a half and all of its neurons (for heads 1, a
-# quarter, a half and all). Uneven MiniLMs, held out, were then predicted within 13% of their measured time, 5% on
-# average, and no better with more widths.
+# A block's time is taken to be linear between few measured widths: of neurons these, a quarter, a half and all. Uneven
+# MiniLMs, held out, were predicted within 13% of their measured time, 5% on average, and no better with more widths.
 NARROWEST_FFN = 32
 _ROUNDS = 10  # even, so that each of the two models goes first as often as second
 _TURN_S = 0.1
@@ -50,7 +48,7 @@ StartTimer = Callable[[], AbstractContextManager[Timer]]
 class LatencyTable:
     """Milliseconds of every block that a model may be made of, by its width; they never fall with the width."""
 
-    base_ms: float  # embeddings, pooler and classifier
+    base_ms: float  # what every model has: embeddings, pooler, classifier
     attention_ms: Floats  # [heads + 1], not in the last layer; without heads, the cost of a layer with an FFN alone
     ffn_ms: Floats  # [neurons + 1], not in the last layer; 0 without neurons
     last_attention_ms: Floats  # [heads + 1], in the last layer; its cost without heads is in the base
@@ -83,7 +81,7 @@ class Timing:
 
 
 class Shape(NamedTuple):
-    """All that a model's latency depends on."""
+    """A model's shape: with the deployment, all that its latency depends on."""
 
     architecture: Architecture
     widths: Widths

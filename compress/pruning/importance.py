@@ -57,10 +57,7 @@ class Site(ABC):
 def measure(
     site_type: type[Site], checkpoint: Checkpoint, examples: Examples, batch_size: int, seed: int
 ) -> Importance:
-    """The importance that ``site_type`` measures while the examples run forward and backward.
-
-    Weights get no gradients, and the model is as before at the end.
-    """
+    """What ``site_type`` measures while the examples run forward and backward; the model is as before at the end."""
     model = checkpoint.model.eval()
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     sites = [

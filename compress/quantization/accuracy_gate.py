@@ -1,9 +1,8 @@
 """Quantize as much as the validation texts allow: attempts in order, the smallest graph first, until one passes.
 
-1. All weights in int8, by column (per channel); columns that could saturate without VNNI on these texts use a smaller
-   range.
+1. All weights in int8, by column (per channel), in a smaller range where these texts could saturate it without VNNI.
 2. All weights in the smaller range that nothing can saturate (with ``--portable`` the only range).
-3. The most sensitive weights in fp32: the first, the first 2, 4, 8, ..., and at last half of them; the rest as in 1.
+3. The most sensitive weights in fp32: the first, the first 2, 4, 8, ..., at last half of them; the others as in 1.
 
 With ``--activations auto`` dynamic and static activations are tried, and the faster of two that pass is taken. Step 3
 follows only where neither passes.
@@ -94,12 +93,9 @@ def quantize(
     config: QuantizeConfig,
     threads: int,
 ) -> Quantized:
-    """Quantize the fp32 ``model`` to int8 with at most ``config.max_drop`` points lost on the reference's texts.
+    """Quantize the fp32 ``model`` with at most ``config.max_drop`` points lost on the reference's texts, or refuse it.
 
     The ranges of static activations are chosen on the texts ``calibration``.
-
-    Raises:
-        CompressError: every attempt loses more.
     """
     sample = reference.sample(SAMPLED_TEXTS)
     schemes = [scheme_of(kind, model, sample, calibration, config, threads) for kind in config.kinds]

@@ -24,7 +24,7 @@ _ROUNDS = 3
 
 @dataclass(frozen=True)
 class ActivationScheme:
-    """How activations are quantized, and what the weights' plans take from that."""
+    """A scheme of quantizing activations, and the plans for weights that go with it."""
 
     kind: str  # dynamic or static
     rewrite: Rewrite
@@ -41,11 +41,7 @@ def scheme_of(
     config: QuantizeConfig,
     threads: int,
 ) -> ActivationScheme:
-    """The scheme ``kind`` for the fp32 ``model``.
-
-    Ranges of static activations are chosen on the texts ``calibration``; what the weights meet is observed on the
-    ``sample``.
-    """
+    """The scheme ``kind`` for the fp32 ``model``; static ranges are chosen on the texts ``calibration``."""
     portable, method = portable_plan(model), None
     rewrite: Rewrite = quantize_weights
     if kind == "static":
@@ -64,7 +60,7 @@ def _static(
     config: QuantizeConfig,
     threads: int,
 ) -> tuple[Rewrite, dict[str, ObservedRange], str]:
-    """The rewrite with the ranges that change the sample's logits least, what it observes, and the method's name."""
+    """The rewrite in the ranges that change the sample's logits least, the observed uint8, and the ranges' method."""
     calibrated = collect(model, sample.parent, calibration, threads)
     form = quantize_qdq if config.for_ else quantize_static
     changes, rewrites, ranges = {}, {}, {}

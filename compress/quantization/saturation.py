@@ -74,10 +74,9 @@ class SaturationRisk:
 
 
 def saturating(integers: npt.NDArray[np.int8], observed: ObservedRange) -> npt.NDArray[np.bool_]:
-    """Which columns of a weight ``[rows, columns]`` have a pair of rows that activations in range can saturate.
+    """Whether each column of a weight ``[rows, columns]`` has a pair of rows that can saturate, ``[columns]``.
 
-    The bound is exact where each activation lies anywhere in its range, independently of the other. Returns
-    ``[columns]``.
+    The bound is exact: each activation lies anywhere in its observed range, independently of the other.
     """
     ends = np.stack([integers * observed.low[:, None], integers * observed.high[:, None]])
     pairs = np.arange(0, len(integers), 2)  # a last row without a partner stays alone
@@ -111,8 +110,7 @@ def observe(
 ) -> dict[str, ObservedRange]:
     """The activations that each weight of the fp32 ``model`` is multiplied with on the reference's texts, by weight.
 
-    The texts are read one at a time by the int8 graph of the ``portable`` plan, so the ranges are the same on every
-    CPU.
+    The int8 graph of the ``portable`` plan reads the texts one at a time: it answers alike on every CPU.
     """
     inputs = matmul_inputs(model)
     values = list(dict.fromkeys(inputs.values()))

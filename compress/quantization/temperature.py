@@ -1,8 +1,7 @@
 """Scores that are probabilities: one temperature, fitted on validation texts and folded into the graph.
 
-The temperature is in the graph and not in the runtime because every client turns logits into scores by itself, and none
-can be given a temperature. It changes no label (the largest logit stays the largest, and each keeps its sign) and costs
-no time.
+It is folded into the graph and not kept for the runtime, because every client turns logits into scores by itself. It
+changes no label (the largest logit stays the largest, and each keeps its sign) and costs no time.
 """
 
 from dataclasses import dataclass
