@@ -1,7 +1,7 @@
 """Views of a model's parts by names that all families share; surgery, training and export work through them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import torch
 from torch import nn
@@ -30,6 +30,13 @@ def _find(module: nn.Module, path: str | None) -> nn.Module | None:
     owner, _, name = (path or "").rpartition(".")
     part = getattr(module.get_submodule(owner), name, None) if name else None
     return cast(nn.Module | None, part)
+
+
+class Block(NamedTuple):
+    """The end of an attention or FFN block."""
+
+    projection: nn.Linear
+    norm: nn.LayerNorm | None  # the layer's own norm that reads the sum of the projection's output and the residual
 
 
 class LayerView:
@@ -85,14 +92,11 @@ class LayerView:
         return [path for path in self.paths.position_projections if _find(self.module, path) is not None]
 
     @property
-    def blocks(self) -> tuple[tuple[nn.Linear, nn.LayerNorm | None], ...]:
-        """Attention, then FFN: the projection that a block ends with, and the layer norm after its sum.
-
-        Where layers begin with their norms the one after the FFN is not the layer's own, and None here.
-        """
+    def blocks(self) -> tuple[Block, Block]:
+        """Attention and FFN; where layers begin with their norms, no norm of the layer's own follows the FFN."""
         if self.paths.norms_first:
-            return (self.attention_output, self.ffn_norm), (self.ffn_output, None)
-        return (self.attention_output, self.attention_norm), (self.ffn_output, self.ffn_norm)
+            return Block(self.attention_output, self.ffn_norm), Block(self.ffn_output, None)
+        return Block(self.attention_output, self.attention_norm), Block(self.ffn_output, self.ffn_norm)
 
     @property
     def norms(self) -> list[nn.LayerNorm]:
@@ -219,7 +223,7 @@ class EncoderView:
 
     @property
     def reads_mean(self) -> bool:
-        """Whether the head reads the mean of all tokens, and not the first one."""
+        """Whether the head reads the mean of all tokens instead of the first one."""
         return "classifier_pooling" in self.family.own_settings and self.config.classifier_pooling == "mean"
 
     @property

@@ -1,9 +1,9 @@
 """The fp32 graph, built from the weights rather than traced: every node is one that ONNX Runtime runs fast.
 
-Laid out by what was measured on CPUs: values are ``[sequence, batch, ...]``, so that ONNX Runtime folds the transposes
-around heads into the attention's products; query, key and value packed in one product, and apart where they are wide
-enough that splitting it costs more; Add and LayerNormalization apart (fused they are slower); no shape arithmetic;
-after the last layer's keys and values only the first token, the one that the classifier reads, is computed.
+The layout follows measurements on CPUs. Values are ``[sequence, batch, ...]``, so that ONNX Runtime folds the
+transposes around heads into the attention's MatMuls. Query, key and value are one packed MatMul, or three where they
+are so wide that splitting costs more. Add and LayerNormalization are kept apart (fused they are slower). No shapes are
+computed. After the last layer's keys and values only the first token, which the classifier reads, is computed.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from compress.graph import disentangled, weights
 from compress.graph.modernbert import ModernBertGraph
 from compress.graph.post_norm import PostNormGraph
 
-# By the name that a family's table gives.
+# Builders by the name in a family's table.
 BUILDERS: dict[str, Callable[[nn.Module], onnx.ModelProto]] = {
     "post-norm": lambda model: PostNormGraph(weights.read_weights(model)).build(),
     "modernbert": lambda model: ModernBertGraph(weights.read_weights(model)).build(),

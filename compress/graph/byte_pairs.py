@@ -1,7 +1,7 @@
 """A RoBERTa tokenizer as nodes of a graph: one text or pair of texts in, token ids out, cut as ``tokenizers`` cuts.
 
 Words are split and merged by the ``RobertaTokenizer`` operator of onnxruntime-extensions, which knows all of Unicode.
-It knows neither pairs nor a limit that special tokens count in, so each text is read alone and whole, and cut then.
+It knows neither pairs nor a limit that includes special tokens, so each text is read alone and whole, and cut then.
 """
 
 import json
@@ -22,7 +22,7 @@ _MASK = "<mask>"
 
 
 def write_tokens(graph: GraphWriter, tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> Tokens:
-    """Tokens of the values ``texts``, one or two strings ``[1]``, with special ones, at most ``max_length`` of them."""
+    """The tokens of the values ``texts``, one or two strings ``[1]``: at most ``max_length``, special ones included."""
     options = _options(tokenizer)
     pair = "" if len(texts) == 2 else None
     special = tokenizer.encode("", pair).ids  # before, between and after the texts
@@ -40,7 +40,7 @@ def write_tokens(graph: GraphWriter, tokenizer: Tokenizer, texts: Sequence[str],
         ]
         starts = [graph.op("Max", value, zero, name=f"{value}.or_none") for value in lost]
         bounds = list(zip(starts, lengths, strict=True))
-    parts = [graph.op("Slice", word, *of, name=f"{word}.kept") for word, of in zip(words, bounds, strict=True)]
+    parts = [graph.op("Slice", word, *ends, name=f"{word}.kept") for word, ends in zip(words, bounds, strict=True)]
     first, *between, last = special
     around = [graph.constant("tokens.first", [first]), graph.constant("tokens.last", [last])]
     inner = [graph.constant("tokens.between", between)] if between else []
@@ -51,7 +51,7 @@ def write_tokens(graph: GraphWriter, tokenizer: Tokenizer, texts: Sequence[str],
 
 
 def _words(graph: GraphWriter, text: str, options: dict[str, Any]) -> str:
-    """Token ids of a whole text without special tokens, int64 ``[tokens]``."""
+    """The token ids of a whole text without special tokens, int64 ``[tokens]``."""
     one, minus_one = graph.constant("one.1", [1]), graph.constant("minus_one.1", [-1])
     rows = text_op(graph, "RobertaTokenizer", text, name=f"{text}.rows", **options)
     row = graph.op("Squeeze", rows, graph.constant("zero.1", [0]), name=f"{text}.row")
@@ -62,7 +62,7 @@ def _options(tokenizer: Tokenizer) -> dict[str, Any]:
     """The operator's vocabulary, merges and added tokens.
 
     Raises:
-        CompressError: the operator would read texts otherwise, in silence.
+        CompressError: the operator would split texts differently, in silence.
     """
     described: dict[str, Any] = json.loads(tokenizer.to_str())
     model, added = described["model"], described["added_tokens"]
@@ -80,7 +80,7 @@ def _options(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def _difference(tokenizer: Tokenizer, described: dict[str, Any], merges: Sequence[str]) -> str | None:
-    """What the tokenizer does and the operator does not; None where there is nothing."""
+    """The first thing that the tokenizer does differently from the operator, in words; None if there is none."""
     model, added = described["model"], described["added_tokens"]
     words, normalizer = described["pre_tokenizer"] or {}, described["normalizer"] or {}
     text, pair = tokenizer.encode("").tokens, tokenizer.encode("", "")

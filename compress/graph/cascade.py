@@ -1,4 +1,4 @@
-"""Two networks of ours in one graph, of which the second is computed only where the first is not sure."""
+"""Two networks of ours in one graph: the second is computed only where the first is not sure."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,9 @@ from compress.runtime.graph_file import INPUTS, OUTPUT
 def join(
     small: onnx.ModelProto, large: onnx.ModelProto, hand_on_below: float, columns: Sequence[int]
 ) -> onnx.ModelProto:
-    """A network from the token ids of one text to its logits, ``[1, labels]``, which both given ones would read alike.
+    """A network from the token ids of one text, the same for ``small`` and ``large``, to its logits ``[1, labels]``.
 
-    They are the small one's, in the order of ``columns``, if the highest of their softmax is at least
+    The logits are the small network's, in the order of ``columns``, if the highest of their softmax is at least
     ``hand_on_below``; else the large one's.
     """
     first, second = _prefixed(small, "small."), _prefixed(large, "large.")
@@ -43,7 +43,7 @@ def join(
 
 
 def _prefixed(model: onnx.ModelProto, prefix: str) -> onnx.ModelProto:
-    """A copy in which every name but those of the inputs begins with ``prefix``."""
+    """A copy in which every name but the inputs' begins with ``prefix``."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     kept = {"", *(value.name for value in copy.graph.input)}  # an input that is left out has no name

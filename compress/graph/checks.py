@@ -1,7 +1,7 @@
 """Checks of a graph: does it answer as PyTorch does, and does ONNX Runtime run it by the kernels it is laid out for?
 
-Answers are compared on texts and shapes that have gone wrong elsewhere. Kernels are counted, because a miss is only
-slow: expected counts are of the fp32 graph's own nodes, found counts of the kernels that a session really runs.
+Answers are compared on texts and shapes that have gone wrong elsewhere. Kernels are counted, because a graph that
+misses them is slow but right: expected by the fp32 graph's own nodes, found in the profile of a session.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from compress.task import reads_pairs
 
 BATCHES = (1, 2, 7, 32)
 LENGTHS = (2, 9, 31, 128, 512)
-# Of a text and of a batch: large batches of long texts took most of the time, and differ from small ones in nothing.
+# The most tokens of a text and of a batch: large batches of long texts took most of the time and found nothing more.
 MOST_TOKENS = 1024
 
 # Public domain prose, and short messages made up for this list.
@@ -59,10 +59,10 @@ Patterns = dict[str, int]
 
 @dataclass(frozen=True)
 class Parity:
-    """How far apart two models' logits are at most, and what was allowed; over how many batches up to what length."""
+    """The largest difference between two models' logits, over all batches."""
 
     max_logit_difference: float
-    logit_tolerance: float
+    logit_tolerance: float  # the largest that is allowed
     batches: int
     longest_tokens: int
 
@@ -93,15 +93,15 @@ def check_answers(predictor: Predictor, model: str) -> None:
 
 
 def parity_batches(predictor: Predictor, vocabulary: int, longest: int) -> Iterator[Feeds]:
-    """Real texts, alone and padded together; random tokens in 1 to 32 rows of 2 to ``longest``, padded and not.
+    """Batches of real texts, alone and padded together, and of random tokens, 1 to 32 rows of 2 to ``longest``.
 
-    Rows are padded on the right, as here, and for every other length on the left, as some clients do.
+    Random tokens come without padding and with it: on the right, as here, or on the left, as some clients pad.
     """
     longest, reads = min(longest, MOST_TOKENS), min(predictor.encoder.max_length, MOST_TOKENS)
     texts = [*_TEXTS, " ".join(_TEXTS) * (reads // 100 + 1)]  # the last: more than it reads, or at least that many
     pairs = list(zip(texts, [*texts[1:], texts[0]], strict=True))
-    found = predictor.encoder(pairs if reads_pairs(predictor.task) else texts)
-    encodings = [row for encoding in found for row in encoding.rows]
+    encoded = predictor.encoder(pairs if reads_pairs(predictor.task) else texts)
+    encodings = [row for encoding in encoded for row in encoding.rows]
     yield from (pad([encoding]) for encoding in encodings)
     yield pad(encodings)
     yield pad(encodings[:-1])
@@ -121,10 +121,10 @@ def parity_batches(predictor: Predictor, vocabulary: int, longest: int) -> Itera
 
 
 def check_patterns(graph: Path, expected: Patterns) -> dict[str, Patterns]:
-    """How often a session for the file ``graph`` runs each pattern, for the manifest.
+    """How often a session for the file ``graph`` runs each pattern, as entries of the manifest.
 
-    Where that is not as ``expected``, the model answers rightly but slowly: one line on stderr says so, and
-    ``patterns_expected`` holds the numbers that were expected instead.
+    A model that does not run them as ``expected`` answers rightly but slowly: a line on stderr says so, and
+    ``patterns_expected`` holds the expected numbers that were missed.
     """
     ids = np.ones((1, 2), dtype=np.int64)
     feeds = {name: ids if name == "attention_mask" else ids - 1 for name in graph_inputs(graph)}

@@ -20,18 +20,18 @@ from compress.families.view import EncoderView
 from compress.graph import weights as plain
 from compress.graph.post_norm import PostNormGraph
 from compress.graph.weights import Array, EncoderWeights, LayerWeights
-from compress.graph.writer import HIDES, MASKED, SHOWN, SHOWS, TABLE, WORDS
+from compress.graph.writer import MASK_VALUE, MASKED, NO_LIMIT, SHOWN, TABLE, WORDS
 
 Rows = npt.NDArray[np.int64]
 
 
 class DisentangledGraph(PostNormGraph):
-    """As BERT computes, but for its scores, the place of its projection, and embeddings of padding, which are 0.
+    """Writes the graph: BERT's but for the scores, the place of the projection, and padding, whose embeddings are 0.
 
     Args:
         weights: with position keys and queries where the model has them.
-        rows: for the distances from ``longest`` down to ``-longest``, the row that is theirs in the layers' position
-            keys and queries; a distance is the place of the token that attends less that of the other.
+        rows: the row in the layers' position keys and queries of each distance, from ``longest`` down to ``-longest``;
+            a distance is the place of the token that attends minus the place of the other.
     """
 
     def __init__(self, weights: EncoderWeights, rows: Rows) -> None:
@@ -57,10 +57,10 @@ class DisentangledGraph(PostNormGraph):
         return self.op("Mul", hidden, kept, name="embeddings")
 
     def _mask(self) -> str:
-        """The largest score of each pair of tokens, ``[batch, 1, sequence, sequence]``: tiny with padding in it.
+        """The upper limit of each pair's score, ``[batch, 1, sequence, sequence]``: MASK_VALUE where one is padding.
 
-        Added to scores, it would leave the tokens that padding attends to in the order of their scores. Transformers
-        has padding attend to all alike, and where texts are padded on the left that is what the classifier reads.
+        A mask that is added would keep the order of the scores with which padding attends. In transformers padding
+        attends to all tokens alike, and where texts are padded on the left the classifier reads its output.
         """
         kept = self.op("Cast", "attention_mask", name="mask.kept", to=TensorProto.BOOL)
         first = self.op("Slice", kept, *map(self._number, (0, 1, 1)), name="mask.kept.first")
@@ -72,11 +72,12 @@ class DisentangledGraph(PostNormGraph):
         rows = self.op("Unsqueeze", attending, self.constant("axes.1_3", [1, 3]), name=f"{name}.rows")
         columns = self.op("Unsqueeze", kept, self.constant("axes.1_2", [1, 2]), name=f"{name}.columns")
         pairs = self.op("And", rows, columns, name=f"{name}.pairs")
-        most, least = (np.array(number, np.float32) for number in (SHOWS, HIDES))
-        return self.op("Where", pairs, self.constant(SHOWN, most), self.constant(MASKED, least), name=name)
+        shown = self.constant(SHOWN, np.array(NO_LIMIT, np.float32))
+        masked = self.constant(MASKED, np.array(MASK_VALUE, np.float32))
+        return self.op("Where", pairs, shown, masked, name=name)
 
     def _look_up_distances(self) -> None:
-        """The rows of the distances in a text, for all layers; and the shape of the windows into what they give."""
+        """Look up the rows of a text's distances, for all layers, and the shape to cut the windows out with."""
         longest, zero = self._number(len(self._rows) // 2), self._number(0)
         start = self.op("Sub", longest, "length", name="distances.start")
         end = self.op("Add", longest, "length", name="distances.end")
@@ -94,14 +95,14 @@ class DisentangledGraph(PostNormGraph):
         return self.constant(f"number.{number}", [number])
 
     def _scores(self, name: str, layer: LayerWeights, products: str, query: str, key: str, mask: str) -> str:
-        first = layer is self._weights.layers[-1]
-        added = self._of_first(name, layer, query, key) if first else self._of_all(name, layer, query, key)
-        for value in added:
+        is_last = layer is self._weights.layers[-1]
+        distance_scores = self._first_token_scores if is_last else self._all_token_scores
+        for value in distance_scores(name, layer, query, key):
             products = self.op("Add", products, value, name=f"{value}.added")
-        return self.op("Min", products, self._first_mask if first else mask, name=f"{name}.scores")
+        return self.op("Min", products, self._first_mask if is_last else mask, name=f"{name}.scores")
 
-    def _of_all(self, name: str, layer: LayerWeights, queries: str, key: str) -> list[str]:
-        """What distances add to the scores of all tokens, ``[batch, heads, sequence, sequence]`` each."""
+    def _all_token_scores(self, name: str, layer: LayerWeights, queries: str, key: str) -> list[str]:
+        """The terms that distances add to all tokens' scores, ``[batch, heads, sequence, sequence]`` each."""
         added = []
         if layer.position_keys is not None:
             place = f"{name}.position_keys"
@@ -116,7 +117,7 @@ class DisentangledGraph(PostNormGraph):
         return added
 
     def _windows(self, name: str, tokens: str, positions: str) -> str:
-        """Products of ``tokens`` ``[batch, heads, L, head_size]`` with 2 L distances; of token i, L from L - i on."""
+        """Products of ``tokens`` with distances, ``[batch, heads, L, L]``: token i keeps L of 2 L, from L - i on."""
         products = self.op("MatMul", tokens, positions, name=f"{name}.products")
         flat = self.op("Reshape", products, self.constant("shape.rows", [0, 0, -1]), name=f"{name}.flat")
         end, axis = self._number(np.iinfo(np.int64).max), self._number(2)
@@ -124,8 +125,8 @@ class DisentangledGraph(PostNormGraph):
         shifted = self.op("Reshape", flat, self._shifted, name=f"{name}.shifted")  # rows of 2 L - 1
         return self.op("Slice", shifted, self._number(0), "length", self._number(3), name=name)
 
-    def _of_first(self, name: str, layer: LayerWeights, queries: str, key: str) -> list[str]:
-        """What distances add to the scores of the first token, ``[batch, heads, 1, sequence]`` each."""
+    def _first_token_scores(self, name: str, layer: LayerWeights, queries: str, key: str) -> list[str]:
+        """The terms that distances add to the first token's scores, ``[batch, heads, 1, sequence]`` each."""
         added = []
         if layer.position_keys is not None:
             place = f"{name}.position_keys"
@@ -142,8 +143,8 @@ class DisentangledGraph(PostNormGraph):
 
     def _positions_of(self, name: str, table: Array, rows: str) -> str:
         """The ``rows`` of ``table``, ``[1, heads, head_size, rows]``."""
-        found = self.op("Gather", self.constant(f"{name}{TABLE}", table), rows, name=f"{name}.rows", axis=0)
-        return self.op("Transpose", found, name=f"{name}.transposed", perm=(1, 2, 3, 0))
+        looked_up = self.op("Gather", self.constant(f"{name}{TABLE}", table), rows, name=f"{name}.rows", axis=0)
+        return self.op("Transpose", looked_up, name=f"{name}.transposed", perm=(1, 2, 3, 0))
 
 
 @torch.no_grad()
@@ -151,7 +152,7 @@ def read_weights(model: nn.Module) -> tuple[EncoderWeights, Rows]:
     """The weights of ``model`` with position keys and queries, and the rows of :class:`DisentangledGraph`."""
     view = EncoderView(model)
     kinds = [kind for kind in ("c2p", "p2c") if kind in (view.config.pos_att_type or ())]
-    scale = np.float32((1 + len(kinds)) ** -0.5)  # of scores that are sums of so many
+    scale = np.float32((1 + len(kinds)) ** -0.5)  # a score is a sum of 1 + len(kinds) products
     positions = _positions(view)
     weights = plain.read_weights(model)
     layers = []
@@ -159,7 +160,7 @@ def read_weights(model: nn.Module) -> tuple[EncoderWeights, Rows]:
         query = plain.Linear(layer.query.weight * scale, layer.query.bias * scale)
         parts: dict[str, Array] = {}
         if positions is not None and own.heads:
-            # By matrices of their own, those that the model has, or by the key and the query of all tokens.
+            # Positions have projections of their own, or share the key's and the query's.
             sources = dict(zip(kinds, own.position_projections, strict=False)) or {"c2p": own.key, "p2c": own.query}
             shape = len(positions), 1, own.heads, own.head_size
             parts = {kind: plain.array_of(sources[kind](positions)).reshape(shape) for kind in kinds}
@@ -172,22 +173,22 @@ def read_weights(model: nn.Module) -> tuple[EncoderWeights, Rows]:
 def relative_rows(config: Any, longest: int) -> Rows:
     """The row of the table of relative positions for each distance, from ``longest`` down to ``-longest``.
 
-    Distances have a row each up to half the buckets; further away they share rows, the more the further away they are.
-    In torch and float32 as in transformers, since what is rounded up may be a whole number but for its last bit.
+    Distances up to half the buckets have a row each; longer ones share rows, the more the longer they are. The
+    arithmetic is torch's in float32, as in transformers: a number to be rounded up may be whole but for its last bit.
     """
-    reach, buckets = _reach(config), getattr(config, "position_buckets", -1)
+    side, buckets = _rows_a_side(config), getattr(config, "position_buckets", -1)
     distances = torch.arange(longest, -longest - 1, -1)
     if buckets > 0:
         near = buckets // 2
         furthest = torch.tensor((_most_distant(config) - 1) / near)
         far = torch.ceil(torch.log(distances.abs().clamp(min=near) / near) / torch.log(furthest) * (near - 1)) + near
         distances = torch.where(distances.abs() <= near, distances, (far * distances.sign()).long())
-    rows: Rows = (distances + reach).clamp(0, 2 * reach - 1).numpy()
+    rows: Rows = (distances + side).clamp(0, 2 * side - 1).numpy()
     return rows
 
 
-def _reach(config: Any) -> int:
-    """Rows of the table for tokens before, and as many for tokens behind."""
+def _rows_a_side(config: Any) -> int:
+    """The number of rows that the table has for either side of a token."""
     buckets = getattr(config, "position_buckets", -1)
     return int(buckets if buckets > 0 else _most_distant(config))
 
@@ -201,5 +202,5 @@ def _positions(view: EncoderView) -> torch.Tensor | None:
     table, norm = view.relative_positions
     if table is None:
         return None
-    rows = table.weight[: 2 * _reach(view.config)]
+    rows = table.weight[: 2 * _rows_a_side(view.config)]
     return rows if norm is None else norm(rows)

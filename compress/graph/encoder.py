@@ -1,11 +1,11 @@
-"""What the graphs of all encoders are made of."""
+"""The parts that the graphs of all encoders share."""
 
 from collections.abc import Sequence
 
 import onnx
 from onnx import TensorProto
 
-from compress.graph.weights import APART_FROM, EncoderWeights, LayerWeights, Linear, Norm, pack
+from compress.graph.weights import SEPARATE_QKV_FROM, EncoderWeights, LayerWeights, Linear, Norm, pack
 from compress.graph.writer import GraphWriter, Shape, model_of
 from compress.runtime.graph_file import OUTPUT
 
@@ -18,13 +18,13 @@ class EncoderGraph(GraphWriter):
         self._weights = weights
 
     def _model(self, inputs: Sequence[str]) -> onnx.ModelProto:
-        """All that was written, from token ids to float32 logits ``[batch, labels]``."""
+        """The model of all nodes written so far, from token ids to float32 logits ``[batch, labels]``."""
         reads: dict[str, Shape] = {name: (TensorProto.INT64, ["batch", "sequence"]) for name in inputs}
         logits: Shape = (TensorProto.FLOAT, ["batch", len(self._weights.classifier.bias)])
         return model_of(self.graph("bert-classifier", reads, {OUTPUT: logits}))
 
     def _attention(self, name: str, layer: LayerWeights, hidden: str, queries: str, mask: str) -> str:
-        """Of the tokens ``queries`` to all of ``hidden``; without heads what is left of it, its bias."""
+        """Attention of the tokens ``queries`` to all of ``hidden``; without heads, the bias that is left of it."""
         if layer.heads == 0:
             return self.constant(f"{name}.bias", layer.attention_output.bias)
         query, key, value = self._projections(name, layer, hidden, queries)
@@ -41,17 +41,17 @@ class EncoderGraph(GraphWriter):
         return self._linear(f"{name}.output", layer.attention_output, context)
 
     def _scores(self, name: str, layer: LayerWeights, products: str, query: str, key: str, mask: str) -> str:  # noqa: ARG002
-        """How much each token attends to each, ``[batch, heads, sequence, sequence]``, with padding hidden.
+        """The masked attention scores, ``[batch, heads, sequence, sequence]``.
 
-        ``products`` are of ``query`` ``[batch, heads, sequence, head_size]`` and ``key`` ``[sequence, batch, heads,
-        head_size]``.
+        ``products`` are the scaled products of ``query``, ``[batch, heads, sequence, head_size]``, and ``key``,
+        ``[sequence, batch, heads, head_size]``.
         """
         return self.op("Add", products, mask, name=f"{name}.scores")
 
     def _projections(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> tuple[str, ...]:
         """Query, key and value, ``[sequence, batch, heads, head_size]``; packed where they read the same values."""
         parts = {"query": layer.query, "key": layer.key, "value": layer.value}
-        if layer.attention_output.weight.shape[1] >= APART_FROM:
+        if layer.attention_output.weight.shape[1] >= SEPARATE_QKV_FROM:
             return tuple(
                 self._by_head(f"{name}.{what}", part, queries if what == "query" else hidden, layer.heads)
                 for what, part in parts.items()
@@ -62,7 +62,7 @@ class EncoderGraph(GraphWriter):
         return query, *self._packed(f"{name}.kv", (layer.key, layer.value), hidden, layer.heads)
 
     def _packed(self, name: str, parts: tuple[Linear, ...], value: str, heads: int) -> tuple[str, ...]:
-        """Several projections of ``value`` by one product."""
+        """Several projections of ``value`` by one MatMul."""
         together = self._by_head(name, pack(*parts), value, len(parts) * heads)
         count = len(parts)
         return tuple(self.ops("Split", together, name=f"{name}.split", outputs=count, axis=2, num_outputs=count))

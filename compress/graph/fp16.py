@@ -1,9 +1,9 @@
-"""The fp16 rewrite, (model) -> model that a GPU computes in half precision, and the check that nothing overflows.
+"""The fp16 rewrite, for GPUs that compute in half precision, and the check that nothing overflows.
 
 Rules:
-1. Constants and with them all values become fp16; the classifier's own product stays fp32, as it does in int8.
-2. The number that hides padding becomes -10,000: -1e9 is minus infinity in fp16, and 0 times infinity is not a number.
-   The softmax of either is 0.
+1. Constants and with them all values become fp16; the classifier's own MatMul stays fp32, as it does in int8.
+2. The mask value becomes -10,000: -1e9 is minus infinity in fp16, and 0 times infinity is not a number. Softmax makes
+   either 0.
 3. Layer norm and softmax stay single operators: ONNX Runtime's GPU kernels add up in fp32 inside them.
 """
 
@@ -20,12 +20,12 @@ from compress.runtime.encoding import Feeds
 from compress.runtime.session import inputs_of, open_session
 
 LARGEST = float(np.finfo(np.float16).max)
-_HIDES_PADDING = -1e4
+_MASK_VALUE = -1e4
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of an fp32 model of ours in fp16: token ids in, float32 logits out; fp16 must hold its weights."""
-    constants = constants_of(model) | {MASKED: np.array(_HIDES_PADDING, np.float32)}
+    constants = constants_of(model) | {MASKED: np.array(_MASK_VALUE, np.float32)}
     for name, array in constants.items():
         if array.dtype == np.float32 and name not in CLASSIFIER:
             largest = float(np.abs(array).max(initial=0))
@@ -35,15 +35,15 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def check_range(model: onnx.ModelProto, batches: Iterable[Feeds], threads: int) -> float:
-    """The largest magnitude that any layer of the fp32 ``model`` gives on ``batches``; fp16 must be able to hold it.
+    """The largest magnitude of any value in the fp32 ``model`` on ``batches``; fp16 must be able to hold it.
 
     A CPU computes an fp16 graph in fp32, so running the fp16 graph here would not show what overflows on a GPU.
     """
-    # Scores are looked at before padding is hidden: the number that hides it would be the largest value of all.
+    # Scores are measured before they are masked: the mask value would be the largest of all.
     values = [*onnx.shape_inference.infer_shapes(model).graph.value_info, *model.graph.output]
     floats = [value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT]
-    hidden = _hidden(model)
-    names = [name for name in floats if name not in hidden]
+    masked = _masked(model)
+    names = [name for name in floats if name not in masked]
     session = open_session(_with_magnitudes(model, names).SerializeToString(), threads)
     largest: npt.NDArray[np.float32] = np.zeros(len(names), np.float32)
     for feeds in batches:
@@ -54,13 +54,13 @@ def check_range(model: onnx.ModelProto, batches: Iterable[Feeds], threads: int) 
     return float(largest.max())
 
 
-def _hidden(model: onnx.ModelProto) -> set[str]:
-    """The masks and the scores that they hide some of."""
-    found = {MASKED}
+def _masked(model: onnx.ModelProto) -> set[str]:
+    """The names of the masks and of the masked scores."""
+    masked = {MASKED}
     for node in model.graph.node:
-        if node.op_type != "Softmax" and found.intersection(node.input):
-            found.update(node.output)
-    return found
+        if node.op_type != "Softmax" and masked.intersection(node.input):
+            masked.update(node.output)
+    return masked
 
 
 def _check_fits(name: str, value: float) -> None:

@@ -1,7 +1,7 @@
-"""ModernBERT's fp32 graph, laid out as that of BERT's kin in ``post_norm.py``; what differs is here.
+"""ModernBERT's fp32 graph, laid out as BERT's in ``post_norm.py``, with these differences.
 
-A block begins with its layer norm. Query and key are turned by angles that grow with the position (RoPE, Su et al.
-2021). The FFN's inputs are multiplied with gates. In layers with a window a token attends to its neighbours alone.
+A block begins with its layer norm. Query and key are rotated by angles that grow with the position (RoPE, Su et al.
+2021). The FFN's activations are multiplied with gates. In layers with a window a token attends to its neighbours alone.
 """
 
 import numpy as np
@@ -10,8 +10,8 @@ from onnx import TensorProto
 
 from compress.families.family import ACTIVATIONS
 from compress.graph.encoder import EncoderGraph
-from compress.graph.weights import APART_FROM, EncoderWeights, LayerWeights, Linear, pack
-from compress.graph.writer import HIDES, MASKED, MEAN, SHOWN, SHOWS, WORDS
+from compress.graph.weights import SEPARATE_QKV_FROM, EncoderWeights, LayerWeights, Linear, pack
+from compress.graph.writer import MASK_VALUE, MASKED, MEAN, NO_LIMIT, SHOWN, WORDS
 from compress.runtime.graph_file import OUTPUT, REQUIRED_INPUTS
 
 
@@ -28,7 +28,7 @@ class ModernBertGraph(EncoderGraph):
         self._length = self.op("Shape", "input_ids", name="length", start=1, end=2)
         kinds = dict.fromkeys(layer.kind for layer in weights.layers)
         self._masks = dict(zip(kinds, map(self._mask, kinds), strict=True))
-        self._turns = {kind: self._angles(kind) for kind in kinds}
+        self._rotations = {kind: self._cosines_and_sines(kind) for kind in kinds}
         ids = self.op("Transpose", "input_ids", name="input_ids.first", perm=(1, 0))
         hidden = self.op("Gather", self.constant(WORDS, weights.words), ids, name="embeddings.words")
         hidden = self._norm("embeddings.norm", weights.embedding_norm, hidden)
@@ -39,10 +39,10 @@ class ModernBertGraph(EncoderGraph):
         return self._model(REQUIRED_INPUTS)
 
     def _mask(self, kind: str) -> str:
-        """The most that scores may be, ``[batch, 1, 1 or sequence, sequence]``.
+        """The upper limits of scores, ``[batch, 1, 1 or sequence, sequence]``.
 
-        The least of this and a score, and not their sum: where nothing can be read, as by the first token of a text
-        with much padding on the left, all scores are then equal and the mean of all is read, as in transformers.
+        Scores are masked by Min and not by Add: a token that can read nothing, as the first one of a text with much
+        padding on the left, then has equal scores for all tokens and reads their mean, as in transformers.
         """
         hidden = self.op("Equal", "attention_mask", self._zero, name=f"{kind}.padding")
         hidden = self.op("Unsqueeze", hidden, self.constant("axes.1_2", [1, 2]), name=f"{kind}.padding.rows")
@@ -55,12 +55,13 @@ class ModernBertGraph(EncoderGraph):
             window = self.constant("window", np.array(self._weights.window))
             beyond = self.op("Greater", apart, window, name=f"{kind}.beyond")
             hidden = self.op("Or", hidden, beyond, name=f"{kind}.hidden")
-        masked, shown = (self.constant(n, np.array(v, np.float32)) for n, v in ((MASKED, HIDES), (SHOWN, SHOWS)))
+        masked = self.constant(MASKED, np.array(MASK_VALUE, np.float32))
+        shown = self.constant(SHOWN, np.array(NO_LIMIT, np.float32))
         return self.op("Where", hidden, masked, shown, name=f"{kind}.mask")
 
-    def _angles(self, kind: str) -> tuple[str, str]:
+    def _cosines_and_sines(self, kind: str) -> tuple[str, str]:
         """Cosines and sines of both halves of a head, ``[sequence, 1, 1, head_size]``; the first sines are negated."""
-        angles = self._weights.angles[kind][:, None, None, :]
+        angles = self._weights.rotary_angles[kind][:, None, None, :]
         cosines, sines = (
             self.op("Slice", self.constant(f"{kind}.{name}.table", table), self._zero, self._length, self._zero,
                     name=f"{kind}.{name}.half")
@@ -73,7 +74,7 @@ class ModernBertGraph(EncoderGraph):
         )
 
     def _layer(self, name: str, layer: LayerWeights, hidden: str, *, first_only: bool) -> str:
-        """One layer, of all tokens or of the first one alone, which attends to all."""
+        """One layer for all tokens, or for the first one alone, which attends to all."""
         mask = self._masks[layer.kind]
         read = self._norm(f"{name}.attention.norm", layer.attention_norm, hidden) if layer.heads else hidden
         queries = read
@@ -87,14 +88,14 @@ class ModernBertGraph(EncoderGraph):
             attended = self._attention(f"{name}.attention", layer, read, queries, mask)
             hidden = self.op("Add", attended, hidden, name=f"{name}.attention.residual")
         else:
-            hidden = self._shifted(f"{name}.attention", layer.attention_output, hidden)
+            hidden = self._with_bias(f"{name}.attention", layer.attention_output, hidden)
         if layer.ffn_output.weight.size == 0:
-            return self._shifted(f"{name}.ffn", layer.ffn_output, hidden)
+            return self._with_bias(f"{name}.ffn", layer.ffn_output, hidden)
         expanded = self._ffn(f"{name}.ffn", layer, self._norm(f"{name}.ffn.norm", layer.ffn_norm, hidden))
         return self.op("Add", expanded, hidden, name=f"{name}.ffn.residual")
 
-    def _shifted(self, name: str, output: Linear, hidden: str) -> str:
-        """What a block without heads or neurons leaves: its bias, where it has one."""
+    def _with_bias(self, name: str, output: Linear, hidden: str) -> str:
+        """``hidden`` plus all that a block without heads or neurons adds to it: its bias, where it has one."""
         if output.bias.size == 0:
             return hidden
         return self.op("Add", hidden, self.constant(f"{name}.bias", output.bias), name=f"{name}.residual")
@@ -103,26 +104,26 @@ class ModernBertGraph(EncoderGraph):
         return self.op("Min", products, mask, name=f"{name}.scores")
 
     def _projections(self, name: str, layer: LayerWeights, hidden: str, queries: str) -> tuple[str, ...]:
-        """Query, key and value, ``[sequence, batch, heads, head_size]``, the former two turned by their positions.
+        """Query, key and value, ``[sequence, batch, heads, head_size]``, with query and key rotated by their positions.
 
-        Packed where that is faster and they read the same values. The first token's angles are 0.
+        They are packed where that is faster and they read the same values. The first token's angles are 0.
         """
-        heads, packed = layer.heads, layer.attention_output.weight.shape[1] < APART_FROM
+        heads, packed = layer.heads, layer.attention_output.weight.shape[1] < SEPARATE_QKV_FROM
         if packed and queries == hidden:
             parts = layer.query, layer.key, layer.value
             together = self._by_head(f"{name}.qkv", pack(*parts), hidden, 3 * heads)
             sizes = self.constant(f"heads.{2 * heads}.{heads}", [2 * heads, heads])
             both, value = self.ops("Split", together, sizes, name=f"{name}.qkv.split", outputs=2, axis=2)
-            turned = self._turned(f"{name}.qk", both, layer.kind)
-            return *self.ops("Split", turned, name=f"{name}.qk.split", outputs=2, axis=2, num_outputs=2), value
+            rotated = self._rotated(f"{name}.qk", both, layer.kind)
+            return *self.ops("Split", rotated, name=f"{name}.qk.split", outputs=2, axis=2, num_outputs=2), value
         query, key, value = super()._projections(name, layer, hidden, queries)
         if queries == hidden:
-            query = self._turned(f"{name}.query", query, layer.kind)
-        return query, self._turned(f"{name}.key", key, layer.kind), value
+            query = self._rotated(f"{name}.query", query, layer.kind)
+        return query, self._rotated(f"{name}.key", key, layer.kind), value
 
-    def _turned(self, name: str, value: str, kind: str) -> str:
-        """Heads turned by the angles of their positions: each value goes with that half a head apart."""
-        cosines, sines = self._turns[kind]
+    def _rotated(self, name: str, value: str, kind: str) -> str:
+        """Heads rotated by the angles of their positions: a value pairs with the one half a head further on."""
+        cosines, sines = self._rotations[kind]
         halves = self.ops("Split", value, name=f"{name}.halves", outputs=2, axis=-1, num_outputs=2)
         swapped = self.op("Concat", halves[1], halves[0], name=f"{name}.swapped", axis=-1)
         along = self.op("Mul", value, cosines, name=f"{name}.along")
@@ -148,7 +149,7 @@ class ModernBertGraph(EncoderGraph):
         self._linear(OUTPUT, weights.classifier, self._norm("pooled", weights.pooler_norm, pooled))
 
     def _mean(self, hidden: str) -> str:
-        """Of the tokens that are no padding, ``[batch, hidden]``."""
+        """The mean of all tokens but padding, ``[batch, hidden]``."""
         kept = self.op("Cast", "attention_mask", name="mean.kept", to=TensorProto.FLOAT)
         count = self.op("ReduceSum", kept, self.constant("one.axis", [1]), name="mean.count", keepdims=1)
         shares = self.op("Transpose", self.op("Div", kept, count, name="mean.rows"), name="mean.shares", perm=(1, 0))

@@ -1,4 +1,4 @@
-"""The fp32 graph of BERT and its kin: each block's sum with its input is followed by a layer norm."""
+"""The fp32 graph of BERT and its relatives: a layer norm follows each block's sum with its input."""
 
 import numpy as np
 import onnx
@@ -7,15 +7,15 @@ from onnx import TensorProto
 from compress.families.family import ACTIVATIONS
 from compress.graph.encoder import EncoderGraph
 from compress.graph.weights import HEAD_ACTIVATIONS, LayerWeights
-from compress.graph.writer import HIDES, MASKED, WORDS
+from compress.graph.writer import MASK_VALUE, MASKED, WORDS
 from compress.runtime.graph_file import INPUTS, OUTPUT, REQUIRED_INPUTS
 
 
 class PostNormGraph(EncoderGraph):
-    """As BERT computes: each block's sum with its input is followed by a layer norm."""
+    """Writes the graph of an encoder that computes as BERT does."""
 
     def build(self) -> onnx.ModelProto:
-        """The graph of all that the weights hold."""
+        """Token ids in, float32 logits ``[batch, labels]`` out."""
         hidden = self._embeddings()
         mask = self._mask()
         *inner, last = enumerate(self._weights.layers)
@@ -28,7 +28,7 @@ class PostNormGraph(EncoderGraph):
         return self._model(REQUIRED_INPUTS if self._weights.segments is None else INPUTS)
 
     def _embeddings(self) -> str:
-        """Sums of word, position and, where it reads them, segment, normalized, ``[sequence, batch, hidden]``."""
+        """Normalized sums of word, position and, where they are read, segment, ``[sequence, batch, hidden]``."""
         weights = self._weights
         ids = self.op("Transpose", "input_ids", name="input_ids.first", perm=(1, 0))
         words = self.op("Gather", self.constant(WORDS, weights.words), ids, name="embeddings.words")
@@ -43,7 +43,7 @@ class PostNormGraph(EncoderGraph):
         return self._linear("embeddings.projection", weights.projection, hidden) if weights.projection else hidden
 
     def _positions(self, ids: str) -> str:
-        """The positions' rows: of all places, ``[sequence, 1, width]``, or counted, ``[sequence, batch, width]``."""
+        """Position embeddings, by place ``[sequence, 1, width]``, or by counted token ``[sequence, batch, width]``."""
         weights = self._weights
         zero = self.constant("zero", [0])
         length = self.op("Shape", "input_ids", name="length", start=1, end=2)
@@ -54,8 +54,8 @@ class PostNormGraph(EncoderGraph):
         counted = self.op("Where", padding, zero, self.constant("one.token", [1]), name="positions.counted")
         count = self.op("CumSum", counted, zero, name="positions.count")
         rows = self.op("Mul", count, counted, name="positions.rows.whole")
-        # Cuts nothing off. But for it ONNX Runtime would know that all sums are of equal shapes, and fuse Add and
-        # LayerNormalization, which is slower.
+        # This slice cuts nothing off. Without it ONNX Runtime would know that all sums have equal shapes, and fuse Add
+        # and LayerNormalization, which is slower.
         rows = self.op("Slice", rows, zero, length, zero, name="positions.rows")
         return self.op("Gather", self.constant("positions", weights.positions), rows, name="embeddings.positions")
 
@@ -63,7 +63,7 @@ class PostNormGraph(EncoderGraph):
         """0 for tokens and a large negative number for padding, ``[batch, 1, 1, sequence]``."""
         kept = self.op("Cast", "attention_mask", name="mask.kept", to=TensorProto.FLOAT)
         padding = self.op("Sub", self.constant("one", np.array(1, np.float32)), kept, name="mask.padding")
-        scores = self.op("Mul", padding, self.constant(MASKED, np.array(HIDES, np.float32)), name="mask.scores")
+        scores = self.op("Mul", padding, self.constant(MASKED, np.array(MASK_VALUE, np.float32)), name="mask.scores")
         return self.op("Unsqueeze", scores, self.constant("axes.1_2", [1, 2]), name="mask")
 
     def _layer(self, name: str, layer: LayerWeights, hidden: str, queries: str, mask: str) -> str:

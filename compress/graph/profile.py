@@ -1,4 +1,4 @@
-"""Which kernels ONNX Runtime runs for a graph, and how long each takes: read from the profile that it writes."""
+"""Which kernels ONNX Runtime runs for a graph, and how long each takes, read from the profile that it writes."""
 
 import json
 from collections import defaultdict
@@ -19,7 +19,7 @@ _SUFFIX = "_kernel_time"
 
 @dataclass(frozen=True)
 class Product:
-    """A product with a weight ``[inner, outer]``, for ``rows`` tokens."""
+    """A matrix product of ``rows`` tokens with a weight ``[inner, outer]``."""
 
     rows: int
     inner: int
@@ -38,7 +38,7 @@ class NodeTime:
 
 
 def profile(graph: Path, feeds: Feeds, calls: int, untimed_calls: int = 0) -> list[NodeTime]:
-    """Every node of the file ``graph`` on one thread of the CPU, in the order in which they run.
+    """The times of every node of the file ``graph`` on one thread of the CPU, in the order in which they run.
 
     Times are medians over ``calls`` runs with the inputs ``feeds``, after ``untimed_calls`` others.
     """
@@ -63,7 +63,7 @@ def profile(graph: Path, feeds: Feeds, calls: int, untimed_calls: int = 0) -> li
 
 
 def _product(details: dict[str, Any]) -> Product | None:
-    """None for other kernels, and for products of two activations, as in attention."""
+    """The product with a weight that a kernel computes; None if it computes none, or one of two activations."""
     kernel = details["op_name"]
     if kernel not in INT8_KERNELS | _FP32_KERNELS:
         return None

@@ -21,10 +21,10 @@ from compress.runtime.encoding import side_of
 
 DOMAIN = "ai.onnx.contrib"
 _PIECE = "([^a-z0-9 ])"  # what the table may change; BERT keeps a-z, 0-9 and the space with any options
-# Written where a character vanishes: the table cannot hold an empty value, and the operator that splits words drops it.
+# Stands for characters that vanish: the table cannot hold an empty value, and the operator that splits words drops it.
 _NOTHING = "\u200b"
-# Where a character may change: without surrogates, which are no characters, those for private use, which are many (see
-# ``_pieces``), and the ideographs and the unassigned above, none of which change.
+# The codes of characters that may change: without surrogates, which are no characters, those for private use, which are
+# many (see ``_pieces``), and the ideographs and unassigned codes above, none of which change.
 _CODES = (range(1, 0xD800), range(0xF900, 0x20000), range(0x2F800, 0x2FA20), range(0xE0000, 0xE0200))
 _AT_ONCE = 4096
 # BERT's CJK characters; the operator splits these off itself.
@@ -33,12 +33,12 @@ _CJK = (
     *(range(0x2B740, 0x2B820), range(0x2B820, 0x2CEB0), range(0xF900, 0xFB00), range(0x2F800, 0x2FA20)),
 )
 _BERTS_OWN = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-# They cannot stand in a table of lines; the operator treats them as spaces, as BERT does.
+# Characters that cannot stand in a table of lines; the operator treats them as spaces, as BERT does.
 _LINES = frozenset("\t\n\r")
 
 
 class Tokens(NamedTuple):
-    """Names of three values, int64 ``[tokens]`` each."""
+    """The names of a text's three values, int64 ``[tokens]`` each."""
 
     ids: str
     mask: str
@@ -46,7 +46,7 @@ class Tokens(NamedTuple):
 
 
 def write_tokens(graph: GraphWriter, tokenizer: Tokenizer, text: str, max_length: int) -> Tokens:
-    """Tokens of the value ``text``, one string ``[1]``, with special tokens, at most ``max_length`` of them."""
+    """The tokens of the value ``text``, one string ``[1]``: at most ``max_length``, special tokens included."""
     pieces, _ = _pieces(graph, tokenizer, text)
     right = side_of(tokenizer) == "right"  # the only side that the operator knows
     ids, types, mask = _split_words(graph, tokenizer, _join(graph, pieces, "joined"), max_length if right else -1)
@@ -54,7 +54,7 @@ def write_tokens(graph: GraphWriter, tokenizer: Tokenizer, text: str, max_length
 
 
 def write_pair_tokens(graph: GraphWriter, tokenizer: Tokenizer, texts: str, max_length: int) -> Tokens:
-    """Tokens of the value ``texts``, two strings ``[2]``; the longer one is cut first."""
+    """The tokens of the value ``texts``, two strings ``[2]``; the longer text is cut first."""
     pieces, rows = _pieces(graph, tokenizer, texts)
     zero, border, end = graph.ops("Split", rows, name="bounds", outputs=3, num_outputs=3)
     parts = {"first": (zero, border), "second": (border, end)}
@@ -140,7 +140,7 @@ def _cut_pair(graph: GraphWriter, tokens: Tokens, max_length: int, side: str) ->
 
 
 def split_room(graph: GraphWriter, first: str, second: str, room: int) -> tuple[str, str]:
-    """How many tokens two texts of so many keep: the shorter one up to half of the room, the longer gets the rest."""
+    """How many tokens each of two texts keeps in ``room``: the shorter one up to half of it, the longer the rest."""
     whole, half = graph.constant("room", [room]), graph.constant("half", [room // 2])
     beside_second = graph.op("Sub", whole, graph.op("Min", second, half, name="pair.second.half"), name="pair.beside")
     keep_first = graph.op(
@@ -154,7 +154,7 @@ def split_room(graph: GraphWriter, first: str, second: str, room: int) -> tuple[
 
 
 def text_op(graph: GraphWriter, kind: str, *inputs: str, name: str, **attributes: Any) -> str:
-    """Add one of the operators for texts; as :meth:`GraphWriter.op`."""
+    """Add an operator of onnxruntime-extensions, as :meth:`GraphWriter.op` adds a stock one."""
     return graph.op(kind, *inputs, name=name, domain=DOMAIN, **attributes)
 
 
@@ -163,7 +163,7 @@ def _string(graph: GraphWriter, value: str) -> str:
 
 
 def _require_berts(tokenizer: Tokenizer) -> None:
-    """Refuse what the operator would read otherwise, in silence."""
+    """Refuse a tokenizer that the operator would imitate wrongly, in silence."""
     lines, model = vocabulary_lines(tokenizer), tokenizer.model
     text, pair = tokenizer.encode(""), tokenizer.encode("", "")
     if not (

@@ -13,8 +13,8 @@ from compress.families.view import EncoderView, LayerView
 
 Array = npt.NDArray[np.float32]
 
-# From this hidden size on, copying a packed product's parts out costs more than two more products and their nodes.
-APART_FROM = 512
+# From this hidden size on, splitting the output of packed query, key and value costs more than two more MatMuls.
+SEPARATE_QKV_FROM = 512
 
 HEAD_ACTIVATIONS = ACTIVATIONS | {"tanh": ("Tanh", {})}
 
@@ -52,10 +52,11 @@ class LayerWeights:
     ffn_input: Linear
     ffn_output: Linear
     ffn_norm: Norm
-    # Of relative positions, by row of their table, [rows, 1, heads, head_size]; the queries are scaled as ``query``.
+    # Keys and queries of relative positions, [rows, 1, heads, head_size], by row of the table of these positions; the
+    # queries are scaled as ``query``.
     position_keys: Array | None = None
     position_queries: Array | None = None
-    ffn_gate: Linear = NO_LINEAR  # what the FFN's inputs are multiplied with
+    ffn_gate: Linear = NO_LINEAR  # gates that the activations are multiplied with (GeGLU)
     kind: str = "full_attention"  # or sliding_attention, which reads a window
 
 
@@ -65,7 +66,7 @@ class EncoderWeights:
 
     words: Array  # [vocabulary, hidden], as wide as the tables below
     positions: Array  # [positions, hidden]; the first token's first, or padding's before it where tokens are counted
-    # Without a row where the model has no positions of this kind.
+    # It has no rows where the model has no table of positions.
     segments: Array | None  # [segments, hidden]; None where the graph does not read them
     embedding_norm: Norm
     layers: tuple[LayerWeights, ...]
@@ -75,14 +76,14 @@ class EncoderWeights:
     head_size: int
     norm_epsilon: float
     activation: str
-    pad_id: int | None = None  # of the padding that positions leave out; None where every place has a position
-    projection: Linear | None = None  # from the width of the tables to that of a token
-    final_norm: Norm = NO_NORM  # of the last layer's output, where layers begin with their norms
+    pad_id: int | None = None  # the padding, which positions leave out; None where every place has a position
+    projection: Linear | None = None  # from the tables' width to the hidden size
+    final_norm: Norm = NO_NORM  # for the last layer's output, where layers begin with their norms
     pooler_norm: Norm = NO_NORM  # after the head's activation
     reads_mean: bool = False  # whether the head reads the mean of all tokens; else the first one
     window: int = 0  # tokens to each side that sliding_attention reads
-    # By which query and key are turned, by the kind of attention, [positions, head_size / 2].
-    angles: Mapping[str, Array] = field(default_factory=dict)
+    # Rotary angles of query and key by the kind of attention, [positions, head_size / 2].
+    rotary_angles: Mapping[str, Array] = field(default_factory=dict)
 
 
 def read_weights(model: nn.Module) -> EncoderWeights:
@@ -112,18 +113,18 @@ def read_weights(model: nn.Module) -> EncoderWeights:
         pooler_norm=norm_of(view.head_norm),
         reads_mean=view.reads_mean,
         window=view.window,
-        angles={kind: np.outer(places, array_of(each)) for kind, each in view.frequencies.items()},
+        rotary_angles={kind: np.outer(places, array_of(values)) for kind, values in view.frequencies.items()},
     )
 
 
 def layer_of(layer: LayerView) -> LayerWeights:
-    """Of a layer, even or uneven, its fused projections apart."""
+    """The weights of one encoder layer; fused projections are split."""
     queries, inputs = (3, 2) if layer.paths.fused else (1, 1)
-    parts = [part for one in layer.projections for part in _parts(linear_of(one), queries)]
+    projections = [part for linear in layer.projections for part in _split(linear_of(linear), queries)]
     hidden_size = layer.attention_output.out_features
-    nothing = Linear(np.zeros((hidden_size, 0), np.float32), np.zeros(0, np.float32))
-    query, key, value = parts or [nothing] * 3
-    ffn_input, *gates = _parts(linear_of(layer.ffn_input), inputs)
+    without_heads = Linear(np.zeros((hidden_size, 0), np.float32), np.zeros(0, np.float32))
+    query, key, value = projections or [without_heads] * 3
+    ffn_input, *gates = _split(linear_of(layer.ffn_input), inputs)
     scale = np.float32(layer.head_size**-0.5)
     return LayerWeights(
         heads=layer.heads,
@@ -140,26 +141,26 @@ def layer_of(layer: LayerView) -> LayerWeights:
     )
 
 
-def _parts(fused: Linear, count: int) -> list[Linear]:
+def _split(fused: Linear, count: int) -> list[Linear]:
     """The linear layers whose outputs stand side by side in ``fused``."""
     weights, biases = np.split(fused.weight, count, axis=1), np.split(fused.bias, count)
     return [Linear(*part) for part in zip(weights, biases, strict=True)]
 
 
 def array_of(weight: torch.Tensor) -> Array:
-    """In fp32."""
+    """A tensor as a float32 array."""
     array: Array = weight.detach().float().cpu().numpy()
     return array
 
 
 def linear_of(linear: nn.Linear) -> Linear:
-    """Of PyTorch's; a bias of width 0 where it has none."""
+    """A PyTorch linear layer as arrays; one without a bias has a bias of width 0."""
     bias = np.zeros(0, np.float32) if linear.bias is None else array_of(linear.bias)
     return Linear(np.ascontiguousarray(array_of(linear.weight).T), bias)
 
 
 def norm_of(norm: nn.Module | None) -> Norm:
-    """Of PyTorch's; a shift of zeros where it has none, ``NO_NORM`` where it is another module or there is none."""
+    """A PyTorch layer norm as arrays, its shift 0 where it has none; ``NO_NORM`` for None or another module."""
     if not isinstance(norm, nn.LayerNorm):
         return NO_NORM
     scale = array_of(norm.weight)
@@ -167,6 +168,6 @@ def norm_of(norm: nn.Module | None) -> Norm:
 
 
 def pack(*parts: Linear) -> Linear:
-    """Several projections of one input as one: their outputs side by side."""
+    """Several projections of one input as one, whose outputs stand side by side."""
     weights, biases = [part.weight for part in parts], [part.bias for part in parts]
     return Linear(np.concatenate(weights, axis=1), np.concatenate(biases))

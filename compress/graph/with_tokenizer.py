@@ -1,6 +1,6 @@
 """A network's graph with the tokenizer before it, from texts to labels.
 
-The operators for text are those of onnxruntime-extensions, which an app registers once (it has builds for C#, Java,
+The operators for text come from onnxruntime-extensions, which an app registers once (there are builds for C#, Java,
 mobile and Python). Each text is answered alone, in a loop: nothing is padded, and no text shifts another's int8 scores.
 """
 
@@ -64,9 +64,9 @@ def _answer_one(network: onnx.ModelProto, tokenizer: Tokenizer, texts: Sequence[
     else:
         pair = graph.op("Concat", *chosen, name="pair", axis=0)
         tokens = write_pair_tokens(graph, tokenizer, pair, manifest.max_length)
-    found = dict(zip(INPUTS, tokens, strict=True))
-    for value in network.graph.input:
-        graph.op("Unsqueeze", found[value.name], axis, name=value.name)
+    values = dict(zip(INPUTS, tokens, strict=True))
+    for network_input in network.graph.input:
+        graph.op("Unsqueeze", values[network_input.name], axis, name=network_input.name)
     graph.extend(network.graph)
     graph.op("Squeeze", network.graph.output[0].name, axis, name="row")
     graph.op("Identity", "going", name="going.on")

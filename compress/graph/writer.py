@@ -1,6 +1,6 @@
-"""How our ONNX graphs are written and rewritten, and the names in them that others look for.
+"""How our ONNX graphs are written and rewritten, and the names in them that other modules look for.
 
-A layer's tensors are ``layer.N.attention...`` and ``layer.N.ffn...``; a product's weight ends in ``.weight``.
+A layer's tensors are ``layer.N.attention...`` and ``layer.N.ffn...``; the weight of a MatMul ends in ``.weight``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,27 +14,28 @@ from onnx import helper, numpy_helper
 from compress.runtime.graph_file import OUTPUT, PRODUCER
 
 WORDS = "words"  # the word embeddings, [vocabulary, hidden]
-TABLE = ".table"  # ends the names of tables of distances, [rows, 1, heads, head_size]
-MASKED = "masked"  # the number that hides padding: added to its attention scores, or the most that they may be
-SHOWN = "shown"  # there where MASKED is a most: that of all other scores
-MEAN = "mean.axis"  # there where the head reads the mean of all tokens and not the first one
+TABLE = ".table"  # the end of the names of tables of distances, [rows, 1, heads, head_size]
+# The mask value of padding: added to its attention scores or, in graphs that mask by Min, their upper limit.
+MASKED = "masked"
+SHOWN = "shown"  # only in graphs that mask by Min: the upper limit of all other scores
+MEAN = "mean.axis"  # only in graphs whose head averages all tokens
 CLASSIFIER = (f"{OUTPUT}.weight", f"{OUTPUT}.bias")  # the last layer
-KEPT_FP32 = CLASSIFIER[0]  # the one product that is never reduced: it is tiny, and every answer depends on it
+KEPT_FP32 = CLASSIFIER[0]  # the one weight that stays fp32: it is tiny, and every answer depends on it
 
-# That number in fp32: exp() of it is exactly 0, and a row of nothing else still sums to a finite number.
-HIDES = -1e9
-SHOWS = 6e4  # that of SHOWN, which fp16 still holds
+# The value of MASKED in fp32: exp() of it is exactly 0, and a row of nothing else still sums to a finite number.
+MASK_VALUE = -1e9
+NO_LIMIT = 6e4  # the value of SHOWN: fp16 still holds it
 
-# onnx would stamp its newest versions, which the runtimes that people have refuse.
+# onnx would stamp its newest versions, which runtimes in use refuse.
 IR_VERSION = 10
 OPSET = 20
 
-Shape = tuple[int, list[str | int | None]]  # the type of an element (of TensorProto), and the dimensions
+Shape = tuple[int, list[str | int | None]]  # the element type, one of TensorProto's, and the dimensions
 Constants = dict[str, npt.NDArray[Any]]
 
 
 def is_table(constant: str) -> bool:
-    """Whether the rows of a weight of this name are looked up, and not multiplied with."""
+    """Whether a weight of this name is a table, whose rows are looked up and not multiplied with."""
     return constant == WORDS or constant.endswith(TABLE)
 
 
@@ -71,13 +72,14 @@ class GraphWriter:
     def graph(self, name: str, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> onnx.GraphProto:
         """The collected nodes as a graph with these inputs and outputs."""
         reads, gives = (
-            [helper.make_tensor_value_info(value, *of) for value, of in each.items()] for each in (inputs, outputs)
+            [helper.make_tensor_value_info(value, *shape) for value, shape in shapes.items()]
+            for shapes in (inputs, outputs)
         )
         return helper.make_graph(self._nodes, name, reads, gives, list(self._constants.values()))
 
 
 def model_of(graph: onnx.GraphProto, *domains: str) -> onnx.ModelProto:
-    """A model of ours, which also needs the first version of the operators of these ``domains``."""
+    """A model from ``graph``, which also needs version 1 of the operators of these ``domains``."""
     opsets = [helper.make_opsetid("", OPSET), *(helper.make_opsetid(domain, 1) for domain in domains)]
     model = helper.make_model(graph, producer_name=PRODUCER, opset_imports=opsets)
     model.ir_version = IR_VERSION
@@ -95,9 +97,9 @@ def rewrite(
     constants: Mapping[str, npt.NDArray[Any]] | None = None,
     outputs: Iterable[str] = (),
 ) -> onnx.ModelProto:
-    """A copy of ``model`` with these ``nodes`` and ``constants`` for its own, where given.
+    """A copy of ``model`` with these ``nodes`` and ``constants`` in place of its own, where given.
 
-    It also returns the values ``outputs``, whose types ONNX Runtime infers.
+    The copy also returns the values ``outputs``, whose types ONNX Runtime infers.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)

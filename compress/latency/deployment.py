@@ -41,21 +41,21 @@ class Deployment:
     runtime: Runtime  # int8 and fp32 are ONNX Runtime on the CPU, cuda is PyTorch on a GPU
     threads: int
     batch: int
-    lengths: tuple[int, ...]  # tokens of each call, in order; that of a batch is its longest text's
+    lengths: tuple[int, ...]  # tokens of each call, in order; a batch is as long as its longest text
 
     def timer(self, architecture: Architecture, widths: Widths) -> AbstractContextManager[Timer]:
-        """A model of these widths with random weights."""
+        """A timer of a model of these widths with random weights."""
         return self.timer_of(random_model(architecture, widths))
 
     def timer_of(self, model: nn.Module) -> AbstractContextManager[Timer]:
-        """``model`` itself."""
+        """A timer of ``model`` itself."""
         feeds = self._feeds(Architecture.of(model))
         if self.runtime == "cuda":
             return CudaTimer(model, feeds)
         return GraphTimer(self._graph(model).SerializeToString(), feeds, self.threads)
 
     def size_bytes(self, architecture: Architecture, widths: Widths) -> int:
-        """Size of the file that would be served."""
+        """The size in bytes of the file that would be served."""
         if self.runtime == "cuda":
             return 4 * parameters(architecture, widths)
         return int(self._graph(random_model(architecture, widths)).ByteSize())
@@ -79,7 +79,7 @@ class Deployment:
         return quantize_weights(graph) if self.runtime == "int8" else graph
 
     def _feeds(self, architecture: Architecture) -> list[Feeds]:
-        """Inputs of these shapes; which tokens they hold does not matter."""
+        """The inputs of each call, random tokens: only their shapes matter."""
         rng = np.random.default_rng(0)
         calls = [
             {
@@ -93,7 +93,7 @@ class Deployment:
 
 
 def deployment_of(whole: Checkpoint, data: Dataset, config: PruneConfig, threads: int) -> Deployment:
-    """The deployment of ``config``; where it has no length, the lengths are those of the test texts, as in bench."""
+    """The deployment that ``config`` names; without a length there, the lengths are the test texts', as in bench."""
     if processes() > 1:
         raise CompressError("prune: measures latency, which processes side by side would spoil; run it in one process")
     if config.runtime == "cuda" and not torch.cuda.is_available():
@@ -110,7 +110,7 @@ def deployment_of(whole: Checkpoint, data: Dataset, config: PruneConfig, threads
 
 
 def typical_lengths(lengths: Sequence[int] | npt.NDArray[np.int64], batch: int) -> tuple[int, ...]:
-    """Lengths of a few calls that stand for all: quantiles, in random order. A batch is as long as its longest text."""
+    """Lengths of calls that stand for all: quantiles in random order, where a batch is as long as its longest text."""
     rng = np.random.default_rng(0)
     calls = np.asarray(lengths)
     if batch > 1:
@@ -121,7 +121,7 @@ def typical_lengths(lengths: Sequence[int] | npt.NDArray[np.int64], batch: int) 
 
 @cache
 def parameters(architecture: Architecture, widths: Widths) -> int:
-    """Weights of a model of these widths, without its empty layers: counted on one that takes no memory."""
+    """The number of weights of a model of these widths without its empty layers, counted on the meta device."""
     with torch.device("meta"):
         return int(random_model(architecture, widths.inhabited).num_parameters())
 
@@ -129,11 +129,11 @@ def parameters(architecture: Architecture, widths: Widths) -> int:
 def random_model(architecture: Architecture, widths: Widths) -> PreTrainedModel:
     """A model of these widths with random weights, which do not matter to its speed.
 
-    No two layers are alike: ONNX Runtime would keep equal weights once, and read them from a nearer cache.
+    No two layers are alike: ONNX Runtime would store equal weights once, and read them from a nearer cache.
     """
     family = FAMILIES[architecture.family]
     own_settings = {name: list(v) if isinstance(v, tuple) else v for name, v in architecture.own_settings}
-    if kinds := own_settings.get("layer_types"):  # of the whole model
+    if kinds := own_settings.get("layer_types"):  # one for each layer of the whole model
         own_settings["layer_types"] = kinds[: max(1, len(widths.heads))]
     shape: dict[str, Any] = {
         "vocab_size": architecture.vocabulary,
@@ -143,7 +143,7 @@ def random_model(architecture: Architecture, widths: Widths) -> PreTrainedModel:
         "num_labels": architecture.labels,
         "hidden_act": architecture.activation,
         "num_hidden_layers": len(widths.heads),
-        # Transformers wants a number of heads that divides the hidden size; the numbers that count are per layer.
+        # Transformers wants a number of heads that divides the hidden size; heads_per_layer is what counts.
         "num_attention_heads": math.gcd(architecture.hidden_size, architecture.hidden_size // architecture.head_size),
         "attention_head_size": architecture.head_size,
         "heads_per_layer": list(widths.heads),

@@ -1,8 +1,8 @@
 """The latency of each attention and FFN block of a model by its width, fitted to the times of whole models.
 
 A model's latency is a base (embeddings, pooler, classifier) and the sum of its blocks. The last layer has entries of
-its own, since only the first token is computed after its keys and values. Whole models are timed, and not blocks alone:
-alone a block's weights lie in the nearest cache, which in a model they have to share.
+its own, since only the first token is computed after its keys and values. Models are timed as a whole, because the
+weights of a block that runs alone stay in the nearest cache, which in a model all blocks share.
 
 Each model takes turns with the whole one, and only the ratio of the two is kept: a machine whose clock drifts, or that
 somebody else uses too, slows both. Times are stored; an interrupted run continues after the last model that it timed.
@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,34 +32,34 @@ from compress.workers.timing import calls_per_turn, in_turn
 
 Floats = npt.NDArray[np.float64]
 
-# Widths between which a block's time is taken for linear: models even in these widths are timed, no others. How well that
-# predicts uneven ones is in benchmarks/results/latency_table.json.
+# A block's time is taken to be linear between few measured widths: of neurons these, a quarter, a half and all. How well
+# the table then predicts uneven models is in benchmarks/results/latency_table.json.
 NARROWEST_FFN = 32
-_ROUNDS = 10  # even: each of the two goes first as often as second
+_ROUNDS = 10  # even, so that each of the two models goes first as often as second
 _TURN_S = 0.1
 _CALLS_AT_LEAST, _CALLS_AT_MOST = 8, 64
 _PROCESSES = 2
-_START_S = 1.0  # of a process that opens a model
+_START_S = 1.0  # until a new process has opened a model
 
 StartTimer = Callable[[], AbstractContextManager[Timer]]
 
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Milliseconds of every block that a model may be made of, by its width; all of them rise with the width."""
+    """Milliseconds of every block that a model may be made of, by its width; they never fall with the width."""
 
-    base_ms: float  # of what every model has
+    base_ms: float  # what every model has: embeddings, pooler, classifier
     attention_ms: Floats  # [heads + 1], not in the last layer; without heads, the cost of a layer with an FFN alone
     ffn_ms: Floats  # [neurons + 1], not in the last layer; 0 without neurons
-    last_attention_ms: Floats  # in the last layer; its cost without heads is in the base
-    last_ffn_ms: Floats
+    last_attention_ms: Floats  # [heads + 1], in the last layer; its cost without heads is in the base
+    last_ffn_ms: Floats  # [neurons + 1], in the last layer
 
     def latency_ms(self, widths: Widths) -> float:
-        """Of a model of these widths, without its empty layers."""
+        """The latency of a model of these widths, without its empty layers, in ms."""
         return self.base_ms + sum(self.layers_ms(widths))
 
     def layers_ms(self, widths: Widths) -> tuple[float, ...]:
-        """Of each layer; an empty one costs nothing, and the last that is not is the last of the model."""
+        """The latency of each layer in ms; empty layers cost nothing, and the last of the others counts as the last."""
         layers = list(zip(widths.heads, widths.neurons, strict=True))
         last = max((index for index, layer in enumerate(layers) if any(layer)), default=-1)
         rows = [
@@ -74,10 +74,17 @@ class LatencyTable:
 
 @dataclass(frozen=True)
 class Timing:
-    """One model against the whole one: the ratio of their times, and the whole one's own."""
+    """One model timed against the whole one."""
 
-    ratio: float
+    ratio: float  # the model's time divided by the whole one's
     whole_ms: float
+
+
+class Shape(NamedTuple):
+    """A model's shape: with the deployment, all that its latency depends on."""
+
+    architecture: Architecture
+    widths: Widths
 
 
 def latency_table(architecture: Architecture, whole: Widths, deployment: Deployment) -> LatencyTable:
@@ -90,7 +97,7 @@ def latency_table(architecture: Architecture, whole: Widths, deployment: Deploym
     if missing:
         with progress("latency table", len(models), len(models) - len(missing)) as advance:
             for widths in missing:
-                # A timer goes on where its last turn ended: one opened for all would be at other lengths than the model.
+                # A timer goes on where its last turn ended: one for all models would be at other lengths than they.
                 with (
                     deployment.timer(architecture, models[0]) as reference,
                     deployment.timer(architecture, widths) as model,
@@ -103,7 +110,7 @@ def latency_table(architecture: Architecture, whole: Widths, deployment: Deploym
 
 
 def models_to_time(layers: int, heads: int, neurons: int) -> list[Widths]:
-    """The models that a table is fitted to, the whole one first: deep and shallow, each block narrow and wide."""
+    """The models that a table is fitted to, the whole one first: deep and shallow ones, with narrow and wide blocks."""
     few, many = (1, heads // 4, heads // 2), (NARROWEST_FFN, neurons // 4, neurons // 2)
     half = (layers + 1) // 2
     shapes = [
@@ -120,13 +127,13 @@ def models_to_time(layers: int, heads: int, neurons: int) -> list[Widths]:
 
 
 def expected_seconds(models: int, whole_ms: float) -> float:
-    """About what timing so many models takes, where a call of the whole one takes ``whole_ms``; half that of a cut."""
+    """About how long timing ``models`` models takes, whose calls take half the ``whole_ms`` of the whole model's."""
     turn_s = max(_TURN_S, _CALLS_AT_LEAST * whole_ms / 1000)
     return models * (2 * _START_S + 1.5 * (_ROUNDS + 1) * turn_s)
 
 
 def fit_table(times_ms: Mapping[Widths, float]) -> LatencyTable:
-    """The table that explains the times of whole models best, relative to each; nothing in it falls with the width."""
+    """The table with the least squared relative error on the models' times; nothing in it falls with the width."""
     heads = max(max(widths.heads) for widths in times_ms)
     neurons = max(max(widths.neurons) for widths in times_ms)
     grids = (
@@ -136,8 +143,8 @@ def fit_table(times_ms: Mapping[Widths, float]) -> LatencyTable:
         _grid(neurons, NARROWEST_FFN),
     )
     rows, measured = np.array([_row(widths, grids) for widths in times_ms]), np.array(list(times_ms.values()))
-    found, _ = nnls(rows / measured[:, None], np.ones(len(measured)))
-    steps = iter(found)
+    solution, _ = nnls(rows / measured[:, None], np.ones(len(measured)))
+    steps = iter(solution)
     base_ms, layer_ms = float(next(steps)), float(next(steps))
     attention, ffn, last_attention, last_ffn = (_filled(grid, steps) for grid in grids)
     return LatencyTable(base_ms, layer_ms + attention, ffn, last_attention, last_ffn)
@@ -148,15 +155,15 @@ def _grid(widest: int, *between: int) -> list[int]:
 
 
 def _row(widths: Widths, grids: tuple[list[int], ...]) -> Floats:
-    """How often a model pays the base, a layer, and each step between the widths of the four grids."""
+    """How often a model pays the base, an inner layer, and each step between the widths of the four grids."""
     inner_attention, inner_ffn, last_attention, last_ffn = grids
     layers = len(widths.heads)
-    inside = [
+    inner = [
         sum((_climbed(grid, width) for width in used[:-1]), np.zeros(len(grid) - 1))
         for grid, used in ((inner_attention, widths.heads), (inner_ffn, widths.neurons))
     ]
     last = [_climbed(last_attention, widths.heads[-1]), _climbed(last_ffn, widths.neurons[-1])]
-    return np.concatenate([[1.0, layers - 1.0], *inside, *last])
+    return np.concatenate([[1.0, layers - 1.0], *inner, *last])
 
 
 def _climbed(grid: list[int], width: int) -> Floats:
@@ -166,54 +173,52 @@ def _climbed(grid: list[int], width: int) -> Floats:
 
 
 def _filled(grid: list[int], steps: Iterator[float]) -> Floats:
-    """Milliseconds at every width from 0 to the last of ``grid``, from those of each step."""
+    """The milliseconds of every width from 0 to the last of ``grid``, by those of each step."""
     heights = np.concatenate([[0.0], np.cumsum([next(steps) for _ in grid[1:]])])
     filled: Floats = np.interp(np.arange(grid[-1] + 1), grid, heights)
     return filled
 
 
 def time_against(model: Timer, reference: Timer) -> Timing:
-    """Time both in turns, on the same inputs where both are new; medians over the rounds."""
+    """Time both models in turns, on the same inputs where both are newly opened; returns medians over the rounds."""
     model.turn(_CALLS_AT_LEAST)
     call_ms = reference.turn(_CALLS_AT_LEAST)
     calls = calls_per_turn(_TURN_S, call_ms, _CALLS_AT_LEAST, _CALLS_AT_MOST)
     rounds_ms = []
     for number in range(_ROUNDS):
-        found_ms = {timer: timer.turn(calls) for timer in in_turn((reference, model), number)}
-        rounds_ms.append((found_ms[model], found_ms[reference]))
+        turn_ms = {timer: timer.turn(calls) for timer in in_turn((reference, model), number)}
+        rounds_ms.append((turn_ms[model], turn_ms[reference]))
     times_ms = np.array(rounds_ms)
     return Timing(float(np.median(times_ms[:, 0] / times_ms[:, 1])), float(np.median(times_ms[:, 1])))
 
 
 def settle(model: StartTimer, reference: StartTimer) -> Timing:
-    """Time both in fresh processes, and again in others; means.
+    """Time both models in two pairs of fresh processes; returns means.
 
     One pair of processes was up to a quarter off the next. Over a table of many models that evens out; for the one
     model that a decision rests on it does not.
     """
-    found = []
+    timings = []
     for _ in range(_PROCESSES):
-        with model() as one, reference() as other:
-            found.append(time_against(one, other))
-    ratio, whole_ms = np.mean([(timing.ratio, timing.whole_ms) for timing in found], axis=0).tolist()
+        with model() as model_timer, reference() as reference_timer:
+            timings.append(time_against(model_timer, reference_timer))
+    ratio, whole_ms = np.mean([(timing.ratio, timing.whole_ms) for timing in timings], axis=0).tolist()
     return Timing(ratio, whole_ms)
 
 
-def stored_timing(
-    model: tuple[Architecture, Widths], whole: tuple[Architecture, Widths], deployment: Deployment
-) -> Timing:
-    """What :func:`settle` finds of a model against the whole one, found once and stored beside the table.
+def stored_timing(model: Shape, whole: Shape, deployment: Deployment) -> Timing:
+    """The timing of a model against the whole one by :func:`settle`, measured once and stored beside the table.
 
-    The next timing would differ a little and with it what is decided: a killed command would then not go on, because it
-    would train another model.
+    A second timing would differ a little and might change the decision that rests on it: a killed command would then
+    not go on, because it would train another model.
     """
-    (architecture, widths), against = model, [whole[0].hidden_size, asdict(whole[1])]
-    place = _place(architecture, _widest(whole[1]), deployment, against=against)
-    if (known := read_timings(place).get(widths)) is not None:
+    against = [whole.architecture.hidden_size, asdict(whole.widths)]
+    place = _place(model.architecture, _widest(whole.widths), deployment, against=against)
+    if (known := read_timings(place).get(model.widths)) is not None:
         return known
-    found = settle(lambda: deployment.timer(*model), lambda: deployment.timer(*whole))
-    write_timings(place, read_timings(place) | {widths: found})  # another process may have added to it meanwhile
-    return found
+    timing = settle(lambda: deployment.timer(*model), lambda: deployment.timer(*whole))
+    write_timings(place, read_timings(place) | {model.widths: timing})  # another process may have added to it meanwhile
+    return timing
 
 
 def read_timings(place: Path) -> dict[Widths, Timing]:
@@ -225,12 +230,12 @@ def read_timings(place: Path) -> dict[Widths, Timing]:
 
 
 def write_timings(place: Path, timings: dict[Widths, Timing]) -> None:
-    """Store all of them in one file that is never half-written."""
+    """Store the timings in one file, which is never half-written."""
     entries = [asdict(widths) | asdict(timing) for widths, timing in timings.items()]
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".", dir=place.parent, ignore_cleanup_errors=True) as own:
-            partial = Path(own) / place.name  # processes may write at once: whoever is last is right too
+            partial = Path(own) / place.name  # processes may write at once: the last one's timings are right too
             partial.write_text(json.dumps({"timings": entries}), encoding="utf-8")
             sync(partial)
             put_in_place(partial, place)
@@ -245,7 +250,7 @@ def _widest(whole: Widths) -> tuple[int, int, int]:
 
 
 def _place(architecture: Architecture, widest: tuple[int, int, int], deployment: Deployment, **also: Any) -> Path:
-    # The number of labels matters to the last, smallest product alone.
+    # The number of labels matters to the last and smallest MatMul alone, so models with other labels share a table.
     key: dict[str, Any] = asdict(replace(architecture, labels=0)) | {"widest": widest} | deployment.as_key() | also
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return cache_root(None) / "latency" / f"{digest[:16]}.json"

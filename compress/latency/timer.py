@@ -30,13 +30,13 @@ class Timer(Protocol):
 
 
 class GraphTimer(Worker):
-    """A process that holds a serialized ``graph``, and its inputs ``feeds``, which it takes over and over in order."""
+    """A process that runs a serialized ``graph`` on the inputs ``feeds``, in order, over and over."""
 
     def __init__(self, graph: bytes, feeds: Sequence[Feeds], threads: int) -> None:
         super().__init__("compress.latency.timer", threads)
         self._folder = TemporaryDirectory()
         (Path(self._folder.name) / "model.onnx").write_bytes(graph)
-        arrays = {f"{row}.{name}": array for row, each in enumerate(feeds) for name, array in each.items()}
+        arrays = {f"{row}.{name}": array for row, inputs in enumerate(feeds) for name, array in inputs.items()}
         np.savez(Path(self._folder.name) / "feeds.npz", **arrays)  # type: ignore[arg-type]  # its stub takes them for an option
         self._opening: dict[str, Any] = {"folder": self._folder.name, "threads": threads}
 
@@ -59,14 +59,14 @@ class GraphTimer(Worker):
 
 
 class CudaTimer:
-    """A PyTorch model on CUDA, timed by the GPU's own events, one call after the other; it is moved back in the end."""
+    """A PyTorch model on CUDA, timed by the GPU's own events, one call after the other, and moved back in the end."""
 
     def __init__(self, model: "nn.Module", feeds: Sequence[Feeds]) -> None:
         import torch
 
         self._model = model.to("cuda").eval()
-        tensors = [{name: torch.from_numpy(array).cuda() for name, array in each.items()} for each in feeds]
-        self._calls = TimedCalls(lambda each: model(**each), tensors, CudaStopwatch)
+        tensors = [{name: torch.from_numpy(array).cuda() for name, array in inputs.items()} for inputs in feeds]
+        self._calls = TimedCalls(lambda inputs: model(**inputs), tensors, CudaStopwatch)
 
     def turn(self, calls: int) -> float:
         import torch
@@ -85,13 +85,13 @@ class CudaTimer:
 
 
 class GraphServer:
-    """The graph and the inputs that a :class:`GraphTimer` left in ``folder``, in the process that times them."""
+    """Runs the graph and the inputs that a :class:`GraphTimer` left in ``folder``, in the process that times them."""
 
     def __init__(self, folder: str, threads: int) -> None:
         from compress.runtime.session import open_session
 
         session = open_session(Path(folder, "model.onnx"), threads)
-        self._calls = TimedCalls(lambda each: session.run(["logits"], each), _read_feeds(Path(folder, "feeds.npz")))
+        self._calls = TimedCalls(lambda inputs: session.run(["logits"], inputs), _read_feeds(Path(folder, "feeds.npz")))
         self._calls.warm_up()
 
     def describe(self) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def _probe(view: EncoderView, pairs: bool) -> dict[nn.Module, Inputs]:
         spread = (values - mean).square().mean(dim=0) * linear.weight.double().square().sum(dim=0)
         inputs_of[linear] = Inputs(mean, spread)
 
-    sites = [linear for layer in view.layers for linear, _ in layer.blocks]
+    sites = [block.projection for layer in view.layers for block in layer.blocks]
     handles = [site.register_forward_pre_hook(record) for site in sites]
     length = min(_PROBE_LENGTH, view.longest)
     ids = torch.randint(view.words.num_embeddings, (_PROBES, length), generator=torch.Generator().manual_seed(0))

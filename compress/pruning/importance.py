@@ -30,12 +30,12 @@ class Importance:
 
 
 class Site(ABC):
-    """An output projection, which reads all heads or all neurons of a layer, and what is measured there.
+    """An output projection, which reads all heads or all neurons of a layer, and the measurements made there.
 
     Args:
         linear: the projection.
-        unit: columns of a unit.
-        step: units that are removed together.
+        unit: columns in a unit.
+        step: units removed at a time.
     """
 
     def __init__(self, linear: nn.Linear, unit: int, step: int) -> None:
@@ -43,11 +43,11 @@ class Site(ABC):
 
     @abstractmethod
     def hook(self) -> RemovableHandle:
-        """Add to the projection what the gradient is measured of."""
+        """Hook into the projection a tensor whose gradient is measured."""
 
     @abstractmethod
     def collect(self) -> None:
-        """Add up what the last batch gave."""
+        """Add the last batch's gradients to the sums."""
 
     @abstractmethod
     def scores(self) -> torch.Tensor:
@@ -57,7 +57,7 @@ class Site(ABC):
 def measure(
     site_type: type[Site], checkpoint: Checkpoint, examples: Examples, batch_size: int, seed: int
 ) -> Importance:
-    """Run the examples forward and backward; weights get no gradients, and all is as before at the end."""
+    """What ``site_type`` measures while the examples run forward and backward; the model is as before at the end."""
     model = checkpoint.model.eval()
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     sites = [
@@ -83,7 +83,7 @@ def measure(
 
 
 def fisher_importance(checkpoint: Checkpoint, examples: Examples, batch_size: int, seed: int) -> Importance:
-    """Sum over texts of the squared gradient of the loss by a mask on each head and neuron.
+    """The squared gradient of the loss by a mask on each head and neuron, summed over texts.
 
     This is the diagonal of the empirical Fisher information of the masks: removing a unit raises the loss by about
     half of it (Kwon et al. 2022, after LeCun et al. 1989).

@@ -6,7 +6,7 @@ from typing import Any
 from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.latency.deployment import Deployment, parameters
-from compress.latency.table import LatencyTable, latency_table, settle, stored_timing
+from compress.latency.table import LatencyTable, Shape, latency_table, settle, stored_timing
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.widths import NEURON_BLOCK, Architecture, Cut, Widths
 from compress.progress import say
@@ -21,11 +21,11 @@ _NARROWEST = Widths((0,), (NEURON_BLOCK,))
 
 @dataclass(frozen=True)
 class PruningPlan:
-    """A cut, and the model that it leaves."""
+    """A cut, and the size and speed of the model that it leaves."""
 
     cut: Cut
     hidden_size: int
-    before: Widths  # of the whole model
+    before: Widths  # the whole model's
     after: Widths  # 0 and 0 for a layer that is removed
     predicted_ms: float  # by the table, like those of each layer
     latency_ms: float  # measured, of a model of these widths
@@ -36,7 +36,7 @@ class PruningPlan:
     kept: float  # share of the importance
 
     def as_metrics(self) -> dict[str, Any]:
-        """For the manifest."""
+        """The manifest's entries."""
         names = ("predicted_ms", "latency_ms", "whole_ms", "size_bytes", "parameters", "kept", "hidden_size")
         speedups = {"predicted_speedup": self.whole_ms / self.predicted_ms, "speedup": self.whole_ms / self.latency_ms}
         return speedups | {name: getattr(self, name) for name in names} | {"widths": asdict(self.after)}
@@ -87,7 +87,7 @@ def find_plan(whole: Checkpoint, importance: Importance, deployment: Deployment,
 
 
 def _hidden_sizes(architecture: Architecture, config: PruneConfig) -> list[int]:
-    """The sizes to try, in order: the one of the settings, or the model's own and three, two, one quarters of it."""
+    """The hidden sizes to try in order: the setting's, or the model's own and three, two and one quarters of it."""
     if config.hidden_size is not None:
         return [config.hidden_size]
     whole = architecture.hidden_size
@@ -96,7 +96,7 @@ def _hidden_sizes(architecture: Architecture, config: PruneConfig) -> list[int]:
 
 @dataclass(frozen=True)
 class _Goal:
-    """What a plan must reach: the hidden size and the latency, with the whole model and where it is measured."""
+    """The hidden size and the latency that a plan must reach, the whole model, and where it is measured."""
 
     whole: Architecture
     hidden_size: int
@@ -107,17 +107,17 @@ class _Goal:
 
     @property
     def architecture(self) -> Architecture:
-        """Of the planned models."""
+        """The architecture of the planned models."""
         return replace(self.whole, hidden_size=self.hidden_size)
 
     def measured_ms(self, widths: Widths) -> float:
         """The latency of a model of these widths, timed once."""
-        timing = stored_timing((self.architecture, widths), (self.whole, self.before), self.deployment)
+        timing = stored_timing(Shape(self.architecture, widths), Shape(self.whole, self.before), self.deployment)
         return timing.ratio * self.whole_ms
 
 
 def _best_plan(importance: Importance, goal: _Goal) -> PruningPlan:
-    """Of the plans measured within the target the one that keeps most importance; without any, the fastest plan.
+    """The plan measured within the target that keeps most importance; without any, the fastest plan.
 
     A model of the widths that the search finds is timed. If it misses the target, the search is repeated with a budget
     that makes up for the difference.

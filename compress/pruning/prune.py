@@ -36,11 +36,11 @@ from compress.training.validator import TrainingResult
 
 @dataclass(frozen=True)
 class Start:
-    """What the layers are cut out of."""
+    """The model that is cut, and its data."""
 
-    given: Checkpoint  # as the user gave it
-    model: Checkpoint  # without the tokens that the settings remove
-    encoded: EncodedSplits  # as ``model`` reads them
+    given: Checkpoint  # the user's model
+    model: Checkpoint  # the same without the tokens that the settings remove
+    encoded: EncodedSplits  # the data as tokens of ``model``
     sample: Examples  # train texts that importance and least squares are measured on
 
     @classmethod
@@ -66,16 +66,16 @@ class Target:
 
 
 def find_target(start: Start, data: Dataset, config: PruneConfig, threads: int) -> Target:
-    """Find the plan for the latency that ``config`` names, and show it. Layers that ``config`` leaves out are removed.
+    """Find the plan for the latency that ``config`` names, and show it; layers that ``config`` leaves out are removed.
 
     Raises:
         CompressError: the latency cannot be measured or reached.
     """
     deployment = deployment_of(start.model, data, config, threads)
-    found, kept = rank(start.model, start.sample, config), _kept_layers(start.model, config)
+    importance, kept = rank(start.model, start.sample, config), _kept_layers(start.model, config)
     heads, neurons = (
         [scores if layer in kept else scores[:0] for layer, scores in enumerate(units)]
-        for units in (found.heads, found.neurons)
+        for units in (importance.heads, importance.neurons)
     )
     plan = find_plan(start.model, Importance(heads, neurons), deployment, config)
     say(str(plan))
@@ -93,8 +93,8 @@ def prune(
 ) -> tuple[Checkpoint, dict[str, Any]]:
     """A smaller copy of ``start.model``, recovered by distillation from ``teacher``, and its metrics.
 
-    Layers are removed first, then heads and neurons, in one round or several; hidden dimensions in the first of them.
-    A ``target`` has a plan, whose layers, heads and neurons are removed at once.
+    Layers are removed first, then heads and neurons in one round or several; hidden dimensions are removed in the first
+    round. With a ``target`` the layers, heads and neurons of its plan are removed at once.
     """
     plan = target.plan if target else None
     cut = plan.cut if plan else Cut.whole_layers(_kept_layers(start.model, config), Widths.of(start.model.model))
@@ -112,8 +112,8 @@ def prune(
         if part.epochs:
             share = config.model_copy(update={"epochs": part.epochs})
             files = part.run_files(run_files, steps_before=result.steps if result else 0)
-            found = distill([teacher], pruned, data, share, files, text_columns, start.encoded)
-            result = found.after(result) if result else found
+            recovered = distill([teacher], pruned, data, share, files, text_columns, start.encoded)
+            result = recovered.after(result) if result else recovered
         else:
             say("prune: nothing is trained; --epochs 2 would train for 2 passes over the train split")
             result = _untrained(pruned, start.encoded.validation, config)
@@ -124,7 +124,7 @@ def prune(
 def _metrics(
     start: Start, pruned: Checkpoint, data: Dataset, config: PruneConfig, result: TrainingResult, target: Target | None
 ) -> dict[str, Any]:
-    """The entry in the model's history."""
+    """The metrics for the model's history."""
     metrics = result.as_metrics() | {"parameters_before": start.given.parameters}
     if result.steps == 0:
         before = _untrained(start.given, encode(start.given, data.validation), config)
@@ -148,8 +148,8 @@ def _kept_layers(whole: Checkpoint, config: PruneConfig) -> list[int]:
 
 def _imitating(config: PruneConfig, layers: list[int], whole: Checkpoint, teacher: Checkpoint) -> PruneConfig:
     """By default each layer imitates the last of the teacher's layers whose work it does."""
-    depth, its_depth = (len(EncoderView(model.model).layers) for model in (whole, teacher))
-    if config.layer_map is not None or its_depth != depth:
+    depth, teacher_depth = (len(EncoderView(model.model).layers) for model in (whole, teacher))
+    if config.layer_map is not None or teacher_depth != depth:
         return config
     return config.model_copy(update={"layer_map": [span[-1] for span in spans(layers, depth)]})
 
@@ -181,7 +181,7 @@ def _cut(model: Checkpoint, cut: Cut, sample: Examples, config: PruneConfig) -> 
 
 
 def _untrained(model: Checkpoint, validation: Examples, config: PruneConfig) -> TrainingResult:
-    """The result of a training of no steps: the metric of ``model`` as it is on the validation texts."""
+    """The result of a training of no steps: the metric of ``model`` on the validation texts, as it is."""
     logits = encoded_logits(TorchPredictor(model, torch_device(config.device)), list(validation.encodings))
     model.model.cpu()
     metric = config.metric or reported_metric(model.history, model.task, len(model.labels))

@@ -20,7 +20,7 @@ def rank(checkpoint: Checkpoint, examples: Examples, config: PruneConfig) -> Imp
     """The importance of all heads and neurons of ``checkpoint``, as ``config.importance`` says.
 
     Raises:
-        CompressError: a function of the user's own gives something else than a finite score for each unit.
+        CompressError: a function of the user's own does not give a finite score for each unit.
     """
     if callable(config.importance):
         return _checked(config.importance(checkpoint, examples), checkpoint)
@@ -34,7 +34,7 @@ def rank(checkpoint: Checkpoint, examples: Examples, config: PruneConfig) -> Imp
 
 
 def magnitude_importance(checkpoint: Checkpoint) -> Importance:
-    """The sum of the squares of all weights that go with a unit: its own rows, and the columns that read it."""
+    """The importance of a unit as the sum of its squared weights: its own rows, and the columns that read it."""
     heads, neurons = [], []
     for layer in EncoderView(checkpoint.model).layers:
         columns = _unit_norms((*layer.projections, *layer.position_projections), layer.attention_output)
@@ -44,7 +44,7 @@ def magnitude_importance(checkpoint: Checkpoint) -> Importance:
 
 
 def random_importance(checkpoint: Checkpoint, seed: int) -> Importance:
-    """Numbers from 0 to 1 that mean nothing: the floor that every other importance must beat."""
+    """Random scores from 0 to 1: the baseline that every other importance must beat."""
     generator, widths = torch.Generator().manual_seed(seed), Widths.of(checkpoint.model)
     heads, neurons = (
         [torch.rand(count, generator=generator, dtype=torch.float64) for count in counts]
@@ -54,7 +54,7 @@ def random_importance(checkpoint: Checkpoint, seed: int) -> Importance:
 
 
 def _unit_norms(writers: Sequence[torch.nn.Linear], reader: torch.nn.Linear) -> torch.Tensor:
-    """Squared weights by unit, float64 ``[units]``; a writer may give several values a unit, as fused ones do."""
+    """The sum of squared weights by unit, float64 ``[units]``; fused writers have several rows for a unit."""
     columns = reader.weight.detach().double().square().sum(dim=0)
     rows = [writer.weight.detach().double().square().sum(dim=1) for writer in writers]
     parts = [part for squares in rows for part in squares.split(len(columns))]
@@ -62,7 +62,7 @@ def _unit_norms(writers: Sequence[torch.nn.Linear], reader: torch.nn.Linear) -> 
 
 
 def _checked(importance: object, checkpoint: Checkpoint) -> Importance:
-    """What the user's function gave, if it is an importance of this model's units."""
+    """The result of the user's function, refused if it is no importance of this model's units."""
     if not isinstance(importance, Importance):
         raise CompressError(
             "prune.importance must give a compress.pruning.importance.Importance, "

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from compress.families.view import EncoderView, LayerView
+from compress.families.view import Block, EncoderView, LayerView
 from compress.modeling.surgery import spans
 from compress.progress import progress
 from compress.training.batches import Examples, LengthBatches
@@ -20,108 +20,111 @@ from compress.training.batches import Examples, LengthBatches
 _TOKENS = 32_768
 _RIDGE = 1e-1
 
-Block = tuple[nn.Linear, nn.LayerNorm | None]
-# What each layer is given beside the hidden states: the attention mask, as the model prepares it for that layer.
-Given = dict[nn.Module, tuple[tuple[Any, ...], dict[str, Any]]]
+# The args and kwargs with which a model calls each layer, beside the hidden states: its attention mask above all.
+LayerCalls = dict[nn.Module, tuple[tuple[Any, ...], dict[str, Any]]]
 
 
 @torch.no_grad()
 def reconstruct(
     pruned: PreTrainedModel, whole: PreTrainedModel, layers: list[int], examples: Examples, batch_size: int, seed: int
 ) -> PreTrainedModel:
-    """A copy of ``pruned`` whose output projections are refitted, so that each layer gives what it gave in ``whole``.
+    """A copy of ``pruned`` whose output projections are refitted, so that each layer's output is that of ``whole``.
 
     From the lowest layer to the highest, the projections that end attention and FFN are fitted to the sums that the
-    whole layer hands to its layer norms, given the pruned layer's own inputs, errors from below included. Where the
-    layers above it were removed, its FFN gives what the last of these gave, under that one's layer norm. Kwon et al.
-    (2022) fit a factor for each unit; here all weights are fitted, as in ZipLM (Kurtic et al. 2023).
+    whole layer hands to its layer norms, on the pruned layer's own inputs, errors from below included. Where layers
+    above a layer were removed, its FFN is fitted to the sum of the last of these, and takes over that one's layer norm.
+    Kwon et al. (2022) fit a factor for each unit; here all weights are fitted, as in ZipLM (Kurtic et al. 2023).
 
-    ``layers`` holds the number in ``whole`` of each layer of ``pruned``. Of the examples, the first batches that hold
-    32,768 tokens are read; ``seed`` decides their order.
+    ``layers`` holds the number in ``whole`` of each layer of ``pruned``. The first batches that hold 32,768 tokens of
+    the examples are read; ``seed`` decides their order.
     """
     fitted = copy.deepcopy(pruned)
-    stack, own = EncoderView(whole).layers, EncoderView(fitted).layers
+    whole_layers, fitted_layers = EncoderView(whole).layers, EncoderView(fitted).layers
     batches = list(_batches(fitted, whole, examples, batch_size, seed))
-    for layer in stack[: layers[0]]:  # no layer stands in for those removed below the first
+    for layer in whole_layers[: layers[0]]:  # no layer stands in for those removed below the first
         for batch in batches:
             batch.step_whole(layer)
     with progress("least squares", len(layers)) as advance:
-        for number, span in enumerate(spans(layers, len(stack))):
-            if number == len(own) - 1 and not EncoderView(whole).reads_mean:
+        for number, span in enumerate(spans(layers, len(whole_layers))):
+            if number == len(fitted_layers) - 1 and not EncoderView(whole).reads_mean:
                 batches = [batch.at_the_first_token() for batch in batches]
-            _imitate(own[number], [stack[index] for index in span], batches)
+            _fit_layer(fitted_layers[number], [whole_layers[index] for index in span], batches)
             advance()
     return fitted
 
 
 @dataclass
 class _Batch:
-    """A batch in the forward passes of both models, which go up layer by layer.
-
-    ``whole`` and ``pruned`` are the inputs of each model's next layer, hidden states ``[batch, length, hidden]``.
-    """
+    """A batch on its way through both models, layer by layer."""
 
     counted: torch.Tensor  # bool [batch, length]: tokens that the fits look at; none is padding
-    whole: torch.Tensor
-    pruned: torch.Tensor
-    given: Given
+    whole: torch.Tensor  # inputs of the whole model's next layer, hidden states [batch, length, hidden]
+    pruned: torch.Tensor  # inputs of the pruned model's next layer
+    calls: LayerCalls  # of both models' layers
 
     def at_the_first_token(self) -> "_Batch":
-        """The same batch, fitted to the one token that is read after the last layer."""
+        """A batch whose fits look at the first token alone, the only one that is read after the last layer."""
         first = torch.zeros_like(self.counted)
         first[:, 0] = True
         return replace(self, counted=first)
 
     def step_whole(self, layer: LayerView) -> tuple[torch.Tensor, torch.Tensor]:
-        """Go up by a layer; the sums after its two blocks, at counted tokens, ``[tokens, hidden]``."""
-        norms = [norm for _, norm in layer.blocks if norm is not None]
-        with _inputs_of(*norms) as seen:
-            self.whole = self._above(layer, self.whole)
-        attention, ffn = (*seen, self.whole)[:2]  # where no norm of the layer follows its FFN, the sum is what it gives
+        """Run the whole model's ``layer``; returns the sums after its blocks, ``[counted tokens, hidden]`` each."""
+        self.whole, (attention, ffn) = self._run(layer, self.whole, *(block.norm for block in layer.blocks))
         return attention[self.counted], ffn[self.counted]
 
     def step_pruned(self, layer: LayerView) -> None:
-        """Go up by a layer."""
-        self.pruned = self._above(layer, self.pruned)
+        """Run the pruned model's ``layer``."""
+        self.pruned, _ = self._run(layer, self.pruned)
 
-    def look(self, layer: LayerView, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
-        """At counted tokens, the inputs of the projection that ends ``block``, and the sums after that."""
-        with _inputs_of(*(module for module in block if module is not None)) as seen:
-            above = self._above(layer, self.pruned)
-        inputs, sums = (*seen, above)[:2]
+    def inputs_and_sums(self, layer: LayerView, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
+        """At counted tokens, the inputs of ``block``'s projection in the pruned model, and the sums after it."""
+        _, (inputs, sums) = self._run(layer, self.pruned, block.projection, block.norm)
         return inputs[self.counted], sums[self.counted]
 
-    def _above(self, layer: LayerView, hidden: torch.Tensor) -> torch.Tensor:
-        others, named = self.given[layer.module]
-        output = layer.module(hidden, *others, **named)
-        above: torch.Tensor = output[0] if isinstance(output, tuple) else output
-        return above
+    def _run(
+        self, layer: LayerView, hidden: torch.Tensor, *watched: nn.Module | None
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The output of ``layer``, and the inputs of the ``watched`` modules; for None the output stands there too."""
+        args, kwargs = self.calls[layer.module]
+        seen: dict[nn.Module | None, torch.Tensor] = {}
+
+        def keep(module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+            seen[module] = inputs[0]
+
+        with ExitStack() as hooks:
+            for module in watched:
+                if module is not None:
+                    hooks.enter_context(module.register_forward_pre_hook(keep))
+            output = layer.module(hidden, *args, **kwargs)
+        seen[None] = output[0] if isinstance(output, tuple) else output
+        return seen[None], [seen[module] for module in watched]
 
 
-def _imitate(own: LayerView, span: list[LayerView], batches: list[_Batch]) -> None:
-    """Fit a layer's attention to the first of ``span``, its FFN to the last, and take the batches up by it."""
-    sums = [[batch.step_whole(layer) for batch in batches] for layer in span]
-    attention, ffn = own.blocks
-    _refit(own, attention, batches, [wanted for wanted, _ in sums[0]])
-    if ffn[1] is not None:
-        own.ffn_norm.load_state_dict(span[-1].ffn_norm.state_dict())
-    _refit(own, ffn, batches, [wanted for _, wanted in sums[-1]])
+def _fit_layer(layer: LayerView, span: list[LayerView], batches: list[_Batch]) -> None:
+    """Fit a layer's attention to the first of ``span`` and its FFN to the last, and run it on the batches."""
+    sums = [[batch.step_whole(whole_layer) for batch in batches] for whole_layer in span]
+    attention, ffn = layer.blocks
+    _refit(layer, attention, batches, [attention_sums for attention_sums, _ in sums[0]])
+    if ffn.norm is not None:
+        ffn.norm.load_state_dict(span[-1].ffn_norm.state_dict())
+    _refit(layer, ffn, batches, [ffn_sums for _, ffn_sums in sums[-1]])
     for batch in batches:
-        batch.step_pruned(own)
+        batch.step_pruned(layer)
 
 
-def _refit(layer: LayerView, block: Block, batches: list[_Batch], wanted: list[torch.Tensor]) -> None:
-    """Fit the projection that ends ``block`` of ``layer`` to the sums that are wanted after it, in float64.
+def _refit(layer: LayerView, block: Block, batches: list[_Batch], targets: list[torch.Tensor]) -> None:
+    """Fit the projection of ``block`` to the ``targets`` of the sums after it, ``[tokens, hidden]`` each, in float64.
 
     The ridge pulls towards the weights as they are, not towards 0.
     """
-    linear, tokens = block[0], 0
+    linear, tokens = block.projection, 0
     inputs_size, outputs_size = linear.in_features, linear.out_features
     input_sum, error_sum = (torch.zeros(size, dtype=torch.float64) for size in (inputs_size, outputs_size))
     gram, cross = (torch.zeros(inputs_size, size, dtype=torch.float64) for size in (inputs_size, outputs_size))
-    for batch, sums in zip(batches, wanted, strict=True):
-        inputs, own = batch.look(layer, block)
-        errors = sums - own
+    for batch, target in zip(batches, targets, strict=True):
+        inputs, sums = batch.inputs_and_sums(layer, block)
+        errors = target - sums
         tokens += len(inputs)
         input_sum += inputs.sum(dim=0)
         error_sum += errors.sum(dim=0)
@@ -145,36 +148,23 @@ def _batches(pruned: nn.Module, whole: nn.Module, examples: Examples, batch_size
     most = max(1, _TOKENS // batches.batch_tokens)
     for rows in islice(batches.epoch(0), most):
         batch = examples.batch(rows)
-        given: Given = {}
-        below = _entry(whole, batch, given), _entry(pruned, batch, given)
-        yield _Batch(batch["attention_mask"].bool(), below[0], below[1], given)
+        whole_inputs, whole_calls = _first_inputs(whole, batch)
+        pruned_inputs, pruned_calls = _first_inputs(pruned, batch)
+        yield _Batch(batch["attention_mask"].bool(), whole_inputs, pruned_inputs, whole_calls | pruned_calls)
 
 
-def _entry(model: nn.Module, batch: dict[str, torch.Tensor], given: Given) -> torch.Tensor:
-    """What the first encoder layer reads; adds to ``given`` what the model hands to each layer besides."""
+def _first_inputs(model: nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, LayerCalls]:
+    """The inputs of the first encoder layer, and how the model calls each layer."""
     view = EncoderView(model)
-    entered: list[torch.Tensor] = []
+    inputs: list[torch.Tensor] = []
+    calls: LayerCalls = {}
 
-    def look(layer: nn.Module, others: tuple[Any, ...], named: dict[str, Any]) -> None:
-        entered.append(others[0])
-        given[layer] = others[1:], named
+    def record(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        inputs.append(args[0])
+        calls[layer] = args[1:], kwargs
 
     with ExitStack() as hooks:
         for layer in view.stack:
-            hooks.enter_context(layer.register_forward_pre_hook(look, with_kwargs=True))
+            hooks.enter_context(layer.register_forward_pre_hook(record, with_kwargs=True))
         model(**view.inputs(batch))
-    return entered[0]
-
-
-@contextmanager
-def _inputs_of(*modules: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """The inputs of ``modules``, in their order, in the forward pass inside the ``with`` block."""
-    seen: list[Any] = [None] * len(modules)
-    with ExitStack() as hooks:
-        for index, module in enumerate(modules):
-
-            def keep(_: nn.Module, given: tuple[torch.Tensor], index: int = index) -> None:
-                seen[index] = given[0]
-
-            hooks.enter_context(module.register_forward_pre_hook(keep))
-        yield seen
+    return inputs[0], calls

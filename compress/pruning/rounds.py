@@ -1,4 +1,4 @@
-"""Gradual pruning: what each round may keep, which heads and neurons those are, and its share of the training."""
+"""Gradual pruning: how many heads and neurons each round keeps, which ones, and its share of the training."""
 
 from dataclasses import dataclass, replace
 
@@ -31,16 +31,16 @@ class Round:
         return f"round {self.number} of {self.of}: " if self.of > 1 else ""
 
     def run_files(self, run_files: RunFiles, steps_before: int) -> RunFiles:
-        """Where its training writes. Its checkpoints stay until the last round ends, in a folder of their own."""
+        """The files of this round's training; each round's checkpoints stay in a folder until the last round ends."""
         own = run_files.unfinished / f"round-{self.number}" if self.of > 1 else run_files.unfinished
         return replace(run_files, unfinished=own, steps_before=steps_before)
 
 
 def plan_rounds(heads: int, neurons: int, config: PruneConfig) -> list[Round]:
-    """Rounds that each remove the same number of units and together as many as a single one would.
+    """Rounds that each remove the same number of units, together as many as a single round would.
 
-    The epochs are shared evenly. If they cannot be, later rounds get more, because their cuts are harder to recover
-    from. ``heads`` and ``neurons`` are those of all layers before the first cut.
+    The epochs are shared evenly; where that is impossible, later rounds get more, because their cuts are harder to
+    recover from. ``heads`` and ``neurons`` count those of all layers before the first cut.
     """
     rounds = config.rounds
     epochs_by_end = [*(int(number * config.epochs / rounds) for number in range(rounds)), config.epochs]
@@ -68,7 +68,7 @@ def choose(importance: Importance, budget: Budget) -> Cut:
 
 
 def _keep(scores: list[torch.Tensor], budget: int, block: int) -> list[list[int]]:
-    """Units to keep: within a layer the most important ones, by the block; every layer keeps at least a block."""
+    """The units to keep of each layer: its most important ones, by the block, and at least one block."""
     ranked = [torch.argsort(layer, descending=True, stable=True) for layer in scores]
     first_kept = [min(block, len(layer)) for layer in scores]
     candidates = [

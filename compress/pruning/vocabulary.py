@@ -1,4 +1,4 @@
-"""A smaller vocabulary: tokens that the data lack go, with their rows of the embedding table."""
+"""A smaller vocabulary: tokens that the data lack are removed, with their rows of the embedding table."""
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
@@ -44,10 +44,10 @@ def cut_vocabulary(whole: Checkpoint, texts: Iterable[Text]) -> Checkpoint:
 
 
 def texts_to_read(data: Dataset, config: PruneConfig, text_columns: Sequence[str]) -> Iterator[Text]:
-    """What the model will be given, as far as one knows: the train texts, and those without labels.
+    """The texts that say which tokens the model will read: the train texts, and those without labels.
 
     Raises:
-        CompressError: the latter are in no file that can be read again, by the recovery.
+        CompressError: the texts without labels are in no file, so the recovery could not read them again.
     """
     if config.unlabeled and not local_path(config.unlabeled).is_file():
         raise CompressError(
@@ -60,18 +60,18 @@ def texts_to_read(data: Dataset, config: PruneConfig, text_columns: Sequence[str
 def count_tokens(encoder: TextEncoder, texts: Iterable[Text]) -> Counts:
     """How often each token is read in ``texts``, ``[highest id + 1]``."""
     counts = np.zeros(0, dtype=np.int64)
-    for some in encoded(texts, encoder):
-        found = np.bincount(some.ids, minlength=len(counts))
-        found[: len(counts)] += counts
-        counts = found
+    for encodings in encoded(texts, encoder):
+        total = np.bincount(encodings.ids, minlength=len(counts))
+        total[: len(counts)] += counts
+        counts = total
     return counts
 
 
 def chosen_tokens(tokenizer: PreTrainedTokenizerFast, counts: Counts, common: int) -> set[str]:
-    """The tokens that stay: those seen, the ``common`` first ones, and what keeps any word from becoming unknown.
+    """The tokens that stay: those seen, the first ``common`` ones, and those that keep any word from becoming unknown.
 
-    Vocabularies list the common ones first. A word whose token goes is split into smaller ones, down to characters or
-    bytes, which stay. Tokens that no text is ever split into, such as ``[unused0]``, go in any case.
+    Vocabularies list common tokens first. A word whose token is removed is split into smaller ones, down to characters
+    or bytes, which stay. Tokens that no text is ever split into, such as ``[unused0]``, are removed in any case.
     """
     description = describe(tokenizer)
     model, added = description["model"], {token["content"] for token in description["added_tokens"]}
@@ -84,7 +84,7 @@ def chosen_tokens(tokenizer: PreTrainedTokenizerFast, counts: Counts, common: in
 
 
 def keep_tokens(whole: Checkpoint, tokens: set[str]) -> Checkpoint:
-    """A copy that knows only ``tokens`` and what they need; a text of them alone gets the same logits, bit for bit."""
+    """A copy that knows only ``tokens`` and those they need; a text of these alone gets the same logits bit for bit."""
     tokenizer = with_tokens(whole.tokenizer, tokens)
     kept = ids_in(whole.tokenizer, tokenizer)
     model = copy.deepcopy(whole.model)
@@ -105,7 +105,7 @@ def keep_tokens(whole: Checkpoint, tokens: set[str]) -> Checkpoint:
 
 
 def compare_reading(whole: Checkpoint, smaller: Checkpoint, texts: Sequence[Text]) -> dict[str, float]:
-    """The shares of tokens and of ``texts`` that ``smaller`` reads otherwise than ``whole``.
+    """The shares of tokens and of ``texts`` that ``smaller`` splits differently from ``whole``.
 
     Special tokens are not counted. The logits of texts that are split as before are the same bit for bit.
     """

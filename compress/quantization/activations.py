@@ -1,4 +1,4 @@
-"""The two ways to quantize activations, each with all that the accuracy gate needs of it, and which one is faster."""
+"""The two schemes to quantize activations, dynamic and static, as the accuracy gate needs them, and their speed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ import onnx
 from compress.clock import Stopwatch
 from compress.config import QuantizeConfig
 from compress.progress import say
-from compress.quantization.dynamic import QuantizationPlan, Rewrite, products, quantize_weights
+from compress.quantization.dynamic import QuantizationPlan, Rewrite, matmul_inputs, quantize_weights
 from compress.quantization.ranges import RANGES
 from compress.quantization.reference import Candidate, ReferenceOutputs
-from compress.quantization.saturation import Reach, observe, observed_plan, portable_plan
+from compress.quantization.saturation import ObservedRange, observe, observed_plan, portable_plan
 from compress.quantization.static import collect, quantize_qdq, quantize_static
 from compress.runtime.encoding import Encoding
 from compress.runtime.predictor import encoded_logits
@@ -23,37 +23,33 @@ _ROUNDS = 3
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way: ``dynamic`` or ``static``, the rewrite, and the uint8 activations that each weight meets on the sample.
+class ActivationScheme:
+    """A scheme of quantizing activations, and the plans for weights that go with it."""
 
-    ``plans`` are the ranges of integers to try for the weights, by name; ``range_method`` is the name of how those of
-    static activations were chosen.
-    """
-
-    kind: str
+    kind: str  # dynamic or static
     rewrite: Rewrite
-    reaches: Mapping[str, Reach]
-    plans: Mapping[str, QuantizationPlan]
-    range_method: str | None = None
+    observed: Mapping[str, ObservedRange]  # by weight: the uint8 activations that it is multiplied with on the sample
+    plans: Mapping[str, QuantizationPlan]  # to try in order, by name
+    range_method: str | None = None  # how the ranges of static activations were chosen
 
 
-def way_of(
+def scheme_of(
     kind: str,
     model: onnx.ModelProto,
     sample: ReferenceOutputs,
     calibration: Sequence[Encoding],
     config: QuantizeConfig,
     threads: int,
-) -> Way:
-    """``kind`` for the fp32 ``model``: static ranges are of the texts ``calibration``, reaches of the ``sample``."""
+) -> ActivationScheme:
+    """The scheme ``kind`` for the fp32 ``model``; static ranges are chosen on the texts ``calibration``."""
     portable, method = portable_plan(model), None
     rewrite: Rewrite = quantize_weights
     if kind == "static":
-        rewrite, reaches, method = _static(model, portable, sample, calibration, config, threads)
+        rewrite, observed, method = _static(model, portable, sample, calibration, config, threads)
     else:  # observed with the portable plan because it answers alike on every CPU
-        reaches = observe(model, portable, sample, threads)
-    plans = {} if config.portable else {"all int8": observed_plan(model, reaches)}
-    return Way(kind, rewrite, reaches, plans | {"all int8, in the portable range": portable}, method)
+        observed = observe(model, portable, sample, threads)
+    plans = {} if config.portable else {"all int8": observed_plan(model, observed)}
+    return ActivationScheme(kind, rewrite, observed, plans | {"all int8, in the portable range": portable}, method)
 
 
 def _static(
@@ -63,29 +59,29 @@ def _static(
     calibration: Sequence[Encoding],
     config: QuantizeConfig,
     threads: int,
-) -> tuple[Rewrite, dict[str, Reach], str]:
-    """The rewrite with the ranges that change the sample's logits least, its reaches, and how they were chosen."""
-    seen = collect(model, sample.parent, calibration, threads)
+) -> tuple[Rewrite, dict[str, ObservedRange], str]:
+    """The rewrite in the ranges that change the sample's logits least, the observed uint8, and the ranges' method."""
+    calibrated = collect(model, sample.parent, calibration, threads)
     form = quantize_qdq if config.for_ else quantize_static
-    changes, rewrites, found = {}, {}, {}
+    changes, rewrites, ranges = {}, {}, {}
     for method, choose in RANGES.items():
-        found[method] = {name: choose(one.histogram) for name, one in seen.items()}
-        rewrites[method] = partial(form, ranges=found[method])
+        ranges[method] = {name: choose(statistics.histogram) for name, statistics in calibrated.items()}
+        rewrites[method] = partial(form, ranges=ranges[method])
         candidate = Candidate(rewrites[method](model, portable), sample.parent, threads)
         changes[method] = float(np.sqrt(np.mean((encoded_logits(candidate, sample.encodings) - sample.logits) ** 2)))
     best = min(changes, key=changes.__getitem__)
     shown = ", ".join(f"{method} {change:.4f}" for method, change in changes.items())
     say(f"static activations in {best} ranges of {len(calibration):,} texts; logits change by (rms): {shown}")
-    met = collect(model, sample.parent, sample.encodings, threads)
-    reaches = {weight: met[value].reach(found[best][value]) for weight, value in products(model).items()}
-    return rewrites[best], reaches, best
+    sampled = collect(model, sample.parent, sample.encodings, threads)
+    observed = {weight: sampled[value].as_uint8(ranges[best][value]) for weight, value in matmul_inputs(model).items()}
+    return rewrites[best], observed, best
 
 
 def texts_per_s(graphs: Mapping[str, onnx.ModelProto], reference: ReferenceOutputs, threads: int) -> dict[str, float]:
-    """How many of the reference's texts each graph answers a second, in the batches in which it will be served.
+    """Texts a second of each graph on the reference's texts, in the batches in which it will be served.
 
-    They take turns, in reverse order every other round, and only one is open at a time: the threads of two would spoil
-    each other's times. It is the median of three rounds.
+    The graphs take turns, in reverse order every other round, and only one is open at a time: the threads of two would
+    spoil each other's times. The speed is by the median of three rounds.
     """
     seconds: dict[str, list[float]] = {kind: [] for kind in graphs}
     for number in range(_ROUNDS):

@@ -1,13 +1,13 @@
-"""The dynamic int8 rewrite: (model) -> model with 8-bit weights and activations that are quantized as they come.
+"""The dynamic int8 rewrite: 8-bit weights, and activations that are quantized as they come.
 
 Rules:
 1. ``MatMul(x, constant W)`` becomes ``DynamicQuantizeLinear(x)``, ``MatMulInteger`` and a rescale, in the pattern that
-   ONNX Runtime fuses into one kernel; a value that several products read is quantized once. W is int8, symmetric, with
-   a scale for each column, and uses the range that the plan gives it; activations are uint8. (Int8 weights ran eight
-   times faster than uint8 ones on CPUs with VNNI.)
-2. The word table and those of distances become int8 with a scale for each column, dequantized after the lookup by Cast
-   and Mul (DequantizeLinear by column took 4 times as long).
-3. The classifier's own product stays fp32, and so do weights that the plan names.
+   ONNX Runtime fuses into one kernel; a value that several MatMuls read is quantized once. W is int8, symmetric, with
+   a scale for each column (per channel), in the range of integers that the plan says; activations are uint8. (Int8
+   weights ran eight times faster than uint8 ones on CPUs with VNNI.)
+2. The tables of words and of distances become int8 with a scale for each column, dequantized after the lookup by Cast
+   and Mul (DequantizeLinear per channel took 4 times as long).
+3. The classifier's own MatMul stays fp32, and so do weights that the plan names.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,16 +27,14 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class QuantizationPlan:
-    """Names of weights that stay as they are, and the largest integer of each column ``[columns]`` of the others.
+    """Which weights stay fp32, and which integers the others use."""
 
-    Weights that ``largest`` does not name use the whole range, up to 127.
-    """
-
-    kept_fp32: frozenset[str] = frozenset()
+    kept_fp32: frozenset[str] = frozenset()  # names of weights
+    # By weight, the largest integer of each column, [columns]; weights that are not named use all, up to 127.
     largest: Mapping[str, Integers] = field(default_factory=dict)
 
 
-# (model, plan) -> a copy in int8.
+# From an fp32 model and a plan to a copy in int8.
 Rewrite = Callable[[onnx.ModelProto, QuantizationPlan], onnx.ModelProto]
 
 
@@ -52,8 +50,8 @@ def quantizable(model: onnx.ModelProto) -> dict[str, npt.NDArray[np.float32]]:
     }
 
 
-def products(model: onnx.ModelProto) -> dict[str, str]:
-    """The value that each weight of an fp32 model of ours is multiplied with, by the weight's name."""
+def matmul_inputs(model: onnx.ModelProto) -> dict[str, str]:
+    """The name of the value that each weight of an fp32 model of ours is multiplied with, by the weight's name."""
     weights = quantizable(model)
     nodes = (node for node in model.graph.node if node.op_type == "MatMul")
     return {node.input[1]: node.input[0] for node in nodes if node.input[1] in weights}
@@ -61,10 +59,10 @@ def products(model: onnx.ModelProto) -> dict[str, str]:
 
 def quantize_weights(model: onnx.ModelProto, plan: QuantizationPlan = QuantizationPlan()) -> onnx.ModelProto:
     """A copy of an fp32 model of ours in dynamic int8; stock operators only."""
-    return replace_products(model, plan, _quantize, _multiply)
+    return replace_matmuls(model, plan, _quantize, _multiply)
 
 
-def replace_products(
+def replace_matmuls(
     model: onnx.ModelProto,
     plan: QuantizationPlan,
     quantize: Callable[[str, Constants], Iterator[onnx.NodeProto]],
@@ -75,8 +73,8 @@ def replace_products(
     Args:
         model: the fp32 model.
         plan: which weights, in which range of integers.
-        quantize: nodes that quantize the value of this name, once for all products that read it; may add constants.
-        multiply: nodes in place of a ``MatMul``.
+        quantize: gives the nodes that quantize the value of a name, for all MatMuls that read it; may add constants.
+        multiply: gives the nodes that take a ``MatMul``'s place.
     """
     weights = {name: weight for name, weight in quantizable(model).items() if name not in plan.kept_fp32}
     constants, nodes, quantized = constants_of(model), list[onnx.NodeProto](), set[str]()
@@ -99,12 +97,13 @@ def replace_products(
 def quantize_columns(
     weight: npt.NDArray[np.float32], largest: int | Integers = FULL_RANGE
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Symmetric int8 by column: ``weight ~ int8 * scale``, ``[rows, columns]`` and ``[columns]``, which may be several.
+    """The integers and scales of a weight in symmetric int8 by column (per channel): ``weight ~ integers * scale``.
 
-    ``largest`` is the largest integer to use, at most 127, for all columns or for each.
+    Integers are ``[rows, ...]``, scales ``[...]``: tables have several axes of columns. ``largest`` is the largest
+    integer to use, at most 127, for all columns or for each.
     """
-    reach = np.abs(weight).max(axis=0)
-    scale = (np.where(reach == 0, 1, reach) / largest).astype(np.float32)
+    peak = np.abs(weight).max(axis=0)
+    scale = (np.where(peak == 0, 1, peak) / largest).astype(np.float32)
     return np.clip(np.rint(weight / scale), -largest, largest).astype(np.int8), scale
 
 

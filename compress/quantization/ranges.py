@@ -1,4 +1,4 @@
-"""Which numbers the 256 steps of a static activation stand for, chosen by the values that it takes on real texts."""
+"""Ranges of static activations: which numbers their 256 steps stand for, chosen by the values seen on real texts."""
 
 from dataclasses import dataclass, field
 
@@ -45,7 +45,7 @@ class Histogram:
     high: float = 0.0
 
     def add(self, values: npt.NDArray[np.float32]) -> "Histogram":
-        """This one and ``values``, of any shape."""
+        """A histogram of these values and ``values``, an array of any shape."""
         low, high = min(self.low, float(values.min())), max(self.high, float(values.max()))
         counts, reach = self.counts, self.reach
         while reach < -low or reach <= high:
@@ -60,7 +60,7 @@ class Histogram:
 
 
 def percentile_range(histogram: Histogram, percentile: float = PERCENTILE) -> Range:
-    """All but the outermost values: of those outside ``percentile``, half are cut at each end."""
+    """The range of all but the outermost values: of those outside ``percentile``, half are cut at each end."""
     shares = histogram.counts.cumsum() / max(1, histogram.counts.sum())
     tail = (1 - percentile / 100) / 2
     low = histogram.edges[int(np.searchsorted(shares, tail, side="right"))]
@@ -69,10 +69,10 @@ def percentile_range(histogram: Histogram, percentile: float = PERCENTILE) -> Ra
 
 
 def entropy_range(histogram: Histogram) -> Range:
-    """The clipping of large values that keeps most information.
+    """The range whose clipping of large values keeps most information (Migacz 2017, "8-bit Inference with TensorRT").
 
-    Of all thresholds on the magnitude it takes the one with the smallest KL divergence of the clipped distribution from
-    itself in 8 bits (Migacz 2017, "8-bit Inference with TensorRT"); larger values count as lying at the threshold.
+    It is the threshold on the magnitude with the smallest KL divergence of the clipped distribution from the same in
+    8 bits; larger values count as lying at the threshold.
     """
     half = BINS // 2
     magnitudes = histogram.counts[half:] + histogram.counts[:half][::-1]
@@ -80,19 +80,19 @@ def entropy_range(histogram: Histogram) -> Range:
     candidates = [*range(_FEWEST_BINS, used, _STRIDE), used] if used > _FEWEST_BINS else [used]
     width = histogram.reach / half
 
-    def covered(bins: int) -> Range:
+    def clipped(bins: int) -> Range:
         return _within(histogram, -bins * width, bins * width)
 
     def lost(bins: int) -> float:
-        found = covered(bins)
-        levels = max(2, round(max(-found.low, found.high) / float(found.scale)))
+        candidate = clipped(bins)
+        levels = max(2, round(max(-candidate.low, candidate.high) / float(candidate.scale)))
         return _divergence(magnitudes[:bins], int(magnitudes[bins:].sum()), levels)
 
-    return covered(min(candidates, key=lost) if len(candidates) > 1 else candidates[0])
+    return clipped(min(candidates, key=lost) if len(candidates) > 1 else candidates[0])
 
 
 def _divergence(counts: Counts, beyond: int, levels: int) -> float:
-    """KL divergence in nats of ``counts``, with ``beyond`` more in the last bin, from them in ``levels`` levels."""
+    """KL divergence in nats of ``counts``, with ``beyond`` more in the last bin, from them merged into ``levels``."""
     bins = len(counts)
     reference = counts.astype(np.float64)
     reference[-1] += beyond
@@ -107,12 +107,12 @@ def _divergence(counts: Counts, beyond: int, levels: int) -> float:
 
 
 def _within(histogram: Histogram, low: float, high: float) -> Range:
-    """Cut to the values that were seen; 0 is always covered."""
+    """The range from ``low`` to ``high``, cut to the values that were seen; 0 is always covered."""
     return Range(min(0.0, max(float(low), histogram.low)), max(0.0, min(float(high), histogram.high)))
 
 
 def full_range(histogram: Histogram) -> Range:
-    """All values that were seen."""
+    """The range of all values that were seen."""
     return Range(histogram.low, histogram.high)
 
 

@@ -23,16 +23,16 @@ Watch = Callable[[Sequence[npt.NDArray[Any]]], None]
 
 @dataclass(frozen=True)
 class ReferenceOutputs:
-    """Texts with the fp32 parent's answers, to compare quantized models with by ``metric``."""
+    """Texts with the fp32 parent's answers, with which quantized models are compared by ``metric``."""
 
     parent: Predictor
     encodings: Sequence[Encoding]
     targets: npt.NDArray[np.generic]  # int64 [n], or float32 [n, labels] in multi-label tasks
-    logits: Logits  # the parent's, float32 [n, labels]
+    logits: Logits  # of the parent, float32 [n, labels]
     metric: str
 
     def sample(self, texts: int) -> "ReferenceOutputs":
-        """The same with at most ``texts`` texts, evenly spaced: files may be sorted by label."""
+        """A sample of at most ``texts`` texts, evenly spaced: files may be sorted by label."""
         rows = evenly(len(self.encodings), texts)
         encodings = [self.encodings[row] for row in rows]
         return ReferenceOutputs(self.parent, encodings, self.targets[rows], self.logits[rows], self.metric)
@@ -48,13 +48,13 @@ class ReferenceOutputs:
 
 
 def answered(title: str, predictor: Predictor, encodings: Sequence[Encoding], model: str) -> Logits:
-    """The logits of each text, under a bar of this ``title``; errors call the predictor ``model``."""
+    """The logits of each text, behind a progress bar of this ``title``; errors call the predictor ``model``."""
     with progress(title, len(encodings)) as advance:
         return check_finite(encoded_logits(predictor, encodings, advance), model)
 
 
 def evenly(count: int, at_most: int) -> list[int]:
-    """At most so many of ``count`` rows, from the first to the last, evenly spaced."""
+    """The numbers of ``at_most`` of ``count`` rows, from the first to the last, evenly spaced."""
     return list(map(int, np.unique(np.linspace(0, count - 1, at_most).round())))
 
 
@@ -72,8 +72,8 @@ def reference_outputs(parent: Predictor, split: Split, metric: str | None = None
 class Candidate:
     """A graph in memory as a predictor with its parent's tokenizer, to judge it before anything is written.
 
-    It answers in the batches in which it will be served. ``watch`` is called after each text with the arrays of
-    ``outputs``, values that are read besides the logits.
+    It answers in the batches in which it will be served. With ``watch`` it takes one text at a time, and calls
+    ``watch`` after each with the arrays of ``outputs``, values that are read besides the logits.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Candidate:
     ) -> None:
         self.task, self.labels, self.encoder = parent.task, parent.labels, parent.encoder
         kinds = {node.op_type for node in model.graph.node}
-        self.batch_tokens = 1 if watch else batch_tokens_of(kinds)  # padding is not to be watched
+        self.batch_tokens = 1 if watch else batch_tokens_of(kinds)  # padding must not be watched
         self._session = open_session(rewrite(model, outputs=outputs).SerializeToString(), threads)
         self._inputs = inputs_of(self._session)
         self._outputs, self._watch = [OUTPUT, *outputs], watch

@@ -1,7 +1,7 @@
 """Scores that are probabilities: one temperature, fitted on validation texts and folded into the graph.
 
-It is in the graph and not in the runtime because every client turns logits into scores by itself, and none can be given
-a temperature. It changes no label (the largest logit stays the largest, and each keeps its sign) and costs no time.
+It is folded into the graph and not kept for the runtime, because every client turns logits into scores by itself. It
+changes no label (the largest logit stays the largest, and each keeps its sign) and costs no time.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from compress.runtime.predictor import Logits
 from compress.task import is_multi_label
 
 _LOWEST, _HIGHEST = 0.1, 10.0
-_HALVINGS = 40
+_BISECTIONS = 40
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,20 @@ class FittedTemperature:
 def fit_temperature(logits: Logits, targets: npt.NDArray[np.generic], task: str) -> FittedTemperature:
     """The temperature that makes the labels likeliest (Guo et al. 2017), from 0.1 to 10.
 
-    The labels are softened by one more text of which nothing is known, so that a model that is right on all ``n`` is
-    not made certain of everything (Platt 1999; half a text for each of two labels, Krichevsky and Trofimov 1981: a
-    whole one for each would make 77 labels unsure of everything). The likelihood's slope in ``1 / temperature`` only
-    rises, so halving finds its zero.
     Logits are ``[n, labels]``, targets int64 ``[n]``, or float32 ``[n, labels]`` in multi-label tasks, which have one
     temperature for all labels too.
+
+    The labels are smoothed as by one more text of which nothing is known, so that a model that is right on all ``n`` is
+    not made certain of everything (Platt 1999; half a text for each of two labels, Krichevsky and Trofimov 1981: a
+    whole one for each would make 77 labels unsure of everything). The slope of the negative log-likelihood in
+    ``1 / temperature`` only rises, so bisection finds its zero.
     """
     z, multi_label = logits.astype(np.float64), is_multi_label(task)
     right = truth(targets, logits.shape[1])
     texts, labels = right.shape
     soft = (right * float(texts) + 1 / (2 if multi_label else labels)) / (texts + 1)
     low, high = np.log(1 / _HIGHEST), np.log(1 / _LOWEST)
-    for _ in range(_HALVINGS):
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         probabilities = np.exp(_log_probabilities(z * np.exp(middle), multi_label=multi_label))
         slope = ((probabilities - soft) * z).sum()
@@ -62,7 +63,7 @@ def fold_temperature(model: onnx.ModelProto, temperature: float) -> onnx.ModelPr
 
 
 def _nll(logits: Floats, right: npt.NDArray[np.bool_], *, multi_label: bool) -> float:
-    if multi_label:  # the chance that a label is absent is that of the opposite logit
+    if multi_label:  # a label is absent with the probability of the opposite logit
         return float(-_log_probabilities(np.where(right, logits, -logits), multi_label=True).mean())
     return float(-_log_probabilities(logits, multi_label=False)[right].mean())
 

@@ -10,7 +10,7 @@ import pytest
 from compress.graph.build import graph_of
 from compress.graph.checks import check_patterns, expected_patterns
 from compress.graph.post_norm import PostNormGraph
-from compress.graph.weights import APART_FROM, EncoderWeights, LayerWeights, Linear, Norm
+from compress.graph.weights import SEPARATE_QKV_FROM, EncoderWeights, LayerWeights, Linear, Norm
 from compress.graph.writer import rewrite
 from compress.quantization.dynamic import QuantizationPlan, quantizable, quantize_weights
 from tests.graph.test_build import MODELS
@@ -64,23 +64,23 @@ def wide_weights(heads: int) -> EncoderWeights:
         return Linear(array(wide, high), array(high))
 
     def norm() -> Norm:
-        return Norm(1 + array(APART_FROM), array(APART_FROM))
+        return Norm(1 + array(SEPARATE_QKV_FROM), array(SEPARATE_QKV_FROM))
 
     inner = 64 * heads
-    query, key, value = (linear(APART_FROM, inner) for _ in range(3))
+    query, key, value = (linear(SEPARATE_QKV_FROM, inner) for _ in range(3))
     layer = LayerWeights(
         heads,
         query,
         key,
         value,
-        linear(inner, APART_FROM),
+        linear(inner, SEPARATE_QKV_FROM),
         norm(),
-        linear(APART_FROM, 64),
-        linear(64, APART_FROM),
+        linear(SEPARATE_QKV_FROM, 64),
+        linear(64, SEPARATE_QKV_FROM),
         norm(),
     )
-    square, head = linear(APART_FROM, APART_FROM), linear(APART_FROM, 2)
-    tables = array(108, APART_FROM), array(128, APART_FROM), array(2, APART_FROM)
+    square, head = linear(SEPARATE_QKV_FROM, SEPARATE_QKV_FROM), linear(SEPARATE_QKV_FROM, 2)
+    tables = array(108, SEPARATE_QKV_FROM), array(128, SEPARATE_QKV_FROM), array(2, SEPARATE_QKV_FROM)
     return EncoderWeights(*tables, norm(), (layer, layer), square, "tanh", head, 64, 1e-12, "gelu")
 
 

@@ -15,7 +15,7 @@ from compress.modeling.widths import NEURON_BLOCK
 from compress.pruning.ranking import rank
 from compress.pruning.reconstruct import reconstruct
 from compress.pruning.rounds import Budget, choose
-from compress.pruning.surgeon import removal, surgeon_importance
+from compress.pruning.surgeon import removal_scores, surgeon_importance
 from compress.runtime.predictor import predict_logits
 from compress.training.batches import Examples
 from compress.training.finetune import encode
@@ -40,7 +40,7 @@ def problem(seed: int, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("seed", range(3))
 def test_what_goes_costs_what_the_best_refit_of_the_rest_leaves(unit: int, step: int, seed: int) -> None:
     inputs, weight = problem(seed, 40)
-    scores = removal(inputs.T @ inputs, weight, unit, step)
+    scores = removal_scores(inputs.T @ inputs, weight, unit, step)
     order = torch.argsort(scores)
     outputs = inputs @ weight.T
     for gone in range(step, len(order), step):
@@ -54,7 +54,7 @@ def test_what_goes_costs_what_the_best_refit_of_the_rest_leaves(unit: int, step:
 def test_of_two_units_that_do_the_same_work_one_is_free_and_the_other_is_not() -> None:
     inputs, weight = problem(0, 10)
     inputs[:, 7] = 2 * inputs[:, 3] + 1e-6 * inputs[:, 7]
-    scores = removal(inputs.T @ inputs, weight, unit=1, step=1)
+    scores = removal_scores(inputs.T @ inputs, weight, unit=1, step=1)
     assert scores.argmin() in (3, 7)
     assert scores.min() < 1e-6 * scores.median()
     assert max(scores[3], scores[7]) > 0.1 * scores.median()

@@ -21,7 +21,7 @@ from compress.graph.build import graph_of
 from compress.quantization.dynamic import QuantizationPlan, quantize_columns, quantize_weights
 from compress.quantization.reference import ReferenceOutputs, reference_outputs
 from compress.quantization.saturation import (
-    Reach,
+    ObservedRange,
     count_risk,
     observe,
     observed_plan,
@@ -47,15 +47,15 @@ print(json.dumps([found.label for found in compress.load(sys.argv[1], threads=1)
 """
 
 
-def by_brute_force(integers: np.ndarray, reach: Reach) -> np.ndarray:
-    """Every pair of activations at the ends of their reach."""
+def by_brute_force(integers: np.ndarray, observed: ObservedRange) -> np.ndarray:
+    """Every pair of activations at the ends of their ranges."""
     rows, columns = integers.shape
     found = np.zeros(columns, bool)
     for column in range(columns):
         for row in range(0, rows, 2):
             second = row + 1 < rows
-            for one in (reach.low[row], reach.high[row]):
-                for other in (reach.low[row + 1], reach.high[row + 1]) if second else (0,):
+            for one in (observed.low[row], observed.high[row]):
+                for other in (observed.low[row + 1], observed.high[row + 1]) if second else (0,):
                     total = int(one) * int(integers[row, column])
                     total += int(other) * int(integers[row + 1, column]) if second else 0
                     found[column] |= not -32768 <= total <= 32767
@@ -67,25 +67,25 @@ def by_brute_force(integers: np.ndarray, reach: Reach) -> np.ndarray:
 def test_saturation_is_counted_exactly(data: st.DataObject, rows: int, columns: int) -> None:
     integers = data.draw(arrays.arrays(np.int8, (rows, columns), elements=st.integers(-127, 127)))
     ends = np.sort(data.draw(arrays.arrays(np.int64, (2, rows), elements=st.integers(0, 255))), axis=0)
-    reach = Reach(ends[0], ends[1])
-    assert (saturating(integers, reach) == by_brute_force(integers, reach)).all()
+    observed = ObservedRange(ends[0], ends[1])
+    assert (saturating(integers, observed) == by_brute_force(integers, observed)).all()
 
 
 def test_only_rows_2k_and_2k_plus_1_are_added_in_16_bits() -> None:
     integers = np.zeros((4, 3), np.int8)
     integers[[0, 1], 0] = integers[[1, 2], 1] = integers[[2, 3], 2] = 127
-    assert saturating(integers, Reach.anything(4)).tolist() == [True, False, True]
+    assert saturating(integers, ObservedRange.full(4)).tolist() == [True, False, True]
 
 
 @given(weight=arrays.arrays(np.float32, (8, 4), elements=st.floats(-100, 100, width=16)))
 @settings(max_examples=50, deadline=None)
 def test_a_safe_range_is_safe_and_the_largest(weight: np.ndarray) -> None:
-    reach = Reach.anything(8)
-    largest = safe_range(weight, reach)
+    uint8 = ObservedRange.full(8)
+    largest = safe_range(weight, uint8)
     assert ((largest >= 64) & (largest <= 127)).all()
-    assert not saturating(quantize_columns(weight, largest)[0], reach).any()
+    assert not saturating(quantize_columns(weight, largest)[0], uint8).any()
     wider = np.minimum(largest + 1, 127)
-    assert saturating(quantize_columns(weight, wider)[0], reach)[largest < 127].all()
+    assert saturating(quantize_columns(weight, wider)[0], uint8)[largest < 127].all()
 
 
 @pytest.fixture
@@ -98,17 +98,17 @@ def test_what_is_observed_is_kept_within_range_and_the_rest_is_counted(
 ) -> None:
     model = onnx.load(two_layers_onnx / "onnx" / "model.onnx")
     portable = portable_plan(model)
-    reaches = observe(model, portable, reference.sample(20), threads=1)
-    assert reaches.keys() == portable.largest.keys()
-    for reach in reaches.values():
-        assert (reach.low <= reach.high).all()
-        assert reach.high.max() == 255  # dynamic quantization uses its whole range on each text
-    open_plan = count_risk(model, QuantizationPlan(), reaches, 20)
-    observed, closed = (count_risk(model, plan, reaches, 20) for plan in (observed_plan(model, reaches), portable))
+    ranges = observe(model, portable, reference.sample(20), threads=1)
+    assert ranges.keys() == portable.largest.keys()
+    for observed in ranges.values():
+        assert (observed.low <= observed.high).all()
+        assert observed.high.max() == 255  # dynamic quantization uses its whole range on each text
+    open_plan = count_risk(model, QuantizationPlan(), ranges, 20)
+    narrowed, closed = (count_risk(model, plan, ranges, 20) for plan in (observed_plan(model, ranges), portable))
     assert (open_plan.narrowed_columns, closed.left_columns) == (0, 0)
-    assert observed.narrowed_columns == observed.at_risk_columns == closed.at_risk_columns > 0
-    assert open_plan.left_columns >= observed.left_columns > 0
-    assert closed.matrices == len(reaches)
+    assert narrowed.narrowed_columns == narrowed.at_risk_columns == closed.at_risk_columns > 0
+    assert open_plan.left_columns >= narrowed.left_columns > 0
+    assert closed.matrices == len(ranges)
 
 
 def test_portable_is_written_into_the_weights_and_told(two_layers_onnx: Path, tiny_data: Path, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_portable_is_written_into_the_weights_and_told(two_layers_onnx: Path, ti
     for tensor in onnx.load(tmp_path / "out" / "onnx" / "model_quantized.onnx").graph.initializer:
         if tensor.name.endswith(".weight.int8"):
             weight = onnx.numpy_helper.to_array(tensor)
-            assert not saturating(weight, Reach.anything(len(weight))).any(), tensor.name
+            assert not saturating(weight, ObservedRange.full(len(weight))).any(), tensor.name
 
 
 def haswell() -> str:

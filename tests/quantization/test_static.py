@@ -16,11 +16,11 @@ from compress.folder import read_manifest
 from compress.graph.build import graph_of
 from compress.modeling.torch_predictor import TorchPredictor
 from compress.quantization.accuracy_gate import quantize
-from compress.quantization.activations import way_of
-from compress.quantization.dynamic import QuantizationPlan, products, quantizable
+from compress.quantization.activations import scheme_of
+from compress.quantization.dynamic import QuantizationPlan, matmul_inputs, quantizable
 from compress.quantization.ranges import RANGES, Range
 from compress.quantization.reference import ReferenceOutputs, reference_outputs
-from compress.quantization.saturation import Reach, saturating
+from compress.quantization.saturation import ObservedRange, saturating
 from compress.quantization.static import collect, quantize_qdq, quantize_static
 from compress.runtime.encoding import Encoding, pad
 from compress.runtime.graph_file import activations_of, operators
@@ -44,7 +44,9 @@ def parent(tiny_encoder: Path) -> TorchPredictor:
 
 
 def covered(fp32: onnx.ModelProto, parent: TorchPredictor, method: str, count: int) -> dict[str, Range]:
-    return {name: RANGES[method](one.histogram) for name, one in collect(fp32, parent, texts(count), threads=1).items()}
+    return {
+        name: RANGES[method](value.histogram) for name, value in collect(fp32, parent, texts(count), threads=1).items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -70,15 +72,15 @@ def test_products_run_in_integers_and_answer_nearly_as_torch(
     eights = {name for name, kind in constants.items() if kind == onnx.TensorProto.INT8}
     assert eights == {f"{weight}.int8" for weight in quantizable(fp32)}
     kinds = Counter(node.op_type for node in int8.graph.node)
-    assert kinds["QuantizeLinear"] == len(set(products(fp32).values()))  # once for all that read a value
+    assert kinds["QuantizeLinear"] == len(set(matmul_inputs(fp32).values()))  # once for all that read a value
     fused = fused_kinds(int8, tmp_path / "optimized.onnx")
     if form is quantize_qdq:
         assert {node.domain for node in int8.graph.node} == {""}
-        assert fused["MatMulIntegerToFloat"] == len(products(fp32)) - 1  # all but the pooler's, of one row a text
+        assert fused["MatMulIntegerToFloat"] == len(matmul_inputs(fp32)) - 1  # all but the pooler's, of one row a text
     else:
-        assert fused["MatMulIntegerToFloat"] == len(products(fp32))
+        assert fused["MatMulIntegerToFloat"] == len(matmul_inputs(fp32))
         before = Counter(node.op_type for node in fp32.graph.node)
-        assert before["Add"] - kinds["Add"] == len(products(fp32))  # their biases
+        assert before["Add"] - kinds["Add"] == len(matmul_inputs(fp32))  # their biases
     running = session(int8)
     for feeds in (make_feeds(16, 20, padded=True), make_feeds(1, 6)):
         off = np.abs(onnx_logits(running, feeds) - torch_logits(model, feeds))
@@ -120,18 +122,17 @@ def reference(two_layers_onnx: Path, tiny_data: Path) -> ReferenceOutputs:
     return reference_outputs(OnnxPredictor.open(two_layers_onnx, 1), read(tiny_data).validation)
 
 
-def test_the_reach_of_static_activations_is_that_of_their_integers(
+def test_the_observed_range_of_static_activations_is_that_of_their_integers(
     two_layers_onnx: Path, reference: ReferenceOutputs
 ) -> None:
     fp32 = onnx.load(two_layers_onnx / "onnx" / "model.onnx")
     config = QuantizeConfig(activations="static")
-    way = way_of("static", fp32, reference, reference.encodings, config, threads=1)
-    rewrite, reaches = way.rewrite, way.reaches
-    assert reaches.keys() == products(fp32).keys()
-    int8 = rewrite(
-        fp32, QuantizationPlan(frozenset(reaches) - {"layer.0.attention.qkv.weight"})
+    scheme = scheme_of("static", fp32, reference, reference.encodings, config, threads=1)
+    assert scheme.observed.keys() == matmul_inputs(fp32).keys()
+    int8 = scheme.rewrite(
+        fp32, QuantizationPlan(frozenset(scheme.observed) - {"layer.0.attention.qkv.weight"})
     )  # before it all is fp32
-    value = products(fp32)["layer.0.attention.qkv.weight"]
+    value = matmul_inputs(fp32)["layer.0.attention.qkv.weight"]
     int8.graph.output.append(
         onnx.helper.make_tensor_value_info(f"{value}.uint8", onnx.TensorProto.UINT8, ["batch", "sequence", 64])
     )
@@ -140,9 +141,9 @@ def test_the_reach_of_static_activations_is_that_of_their_integers(
     for encoding in reference.encodings:
         (found,) = running.run([f"{value}.uint8"], pad([encoding]))
         low, high = np.minimum(low, found.min(axis=(0, 1))), np.maximum(high, found.max(axis=(0, 1)))
-    reach = reaches["layer.0.attention.qkv.weight"]
-    assert np.abs(reach.low - low).max() <= 2  # the word table is int8 here
-    assert np.abs(reach.high - high).max() <= 2
+    observed = scheme.observed["layer.0.attention.qkv.weight"]
+    assert np.abs(observed.low - low).max() <= 2  # the word table is int8 here
+    assert np.abs(observed.high - high).max() <= 2
 
 
 @pytest.mark.parametrize("settings", [{"activations": "static"}, {"for_": "openvino"}, {"calibrate": "percentile"}])
@@ -163,7 +164,7 @@ def test_static_graphs_pass_the_gate_into_a_folder(
     for tensor in graph.graph.initializer:
         if tensor.name.endswith(".weight.int8"):
             weight = onnx.numpy_helper.to_array(tensor)
-            assert not saturating(weight, Reach.anything(len(weight))).any()
+            assert not saturating(weight, ObservedRange.full(len(weight))).any()
     classifier = compress.load(tmp_path / "out", threads=1)
     found = [answer.label for answer in classifier(read(few_data).validation.texts)]
     right = [label == name for label, (name,) in zip(found, read(few_data).validation.labels, strict=True)]
@@ -193,7 +194,7 @@ def test_the_gate_refuses_bad_static_ranges_and_auto_takes_the_other_kind(
     fp32 = onnx.load(two_layers_onnx / "onnx" / "model.onnx")
     config = QuantizeConfig(activations="auto", max_drop=1)
     found = quantize(fp32, reference, [Encoding([0, 0], [0, 0])], config, threads=1)
-    assert found.accepted.way.kind == "dynamic"
+    assert found.accepted.scheme.kind == "dynamic"
     assert found.texts_per_s == {}
     assert any("static activations" in name for name in found.failed)
     with pytest.raises(CompressError, match=r"each of \d+ tries loses more on validation than --max-drop 1 allows"):

@@ -28,8 +28,8 @@ def data(tiny_data: Path) -> Dataset:
 @pytest.mark.parametrize("true", [0.5, 1.0, 3.0])
 def test_the_temperature_of_drawn_labels_is_found(true: float) -> None:
     logits = RNG.normal(scale=3, size=(20_000, 5)).astype(np.float32)
-    chances = softmax(logits.astype(np.float64) / true, axis=1)
-    targets = (chances.cumsum(axis=1) < RNG.random((len(logits), 1))).sum(axis=1).clip(0, 4)
+    probabilities = softmax(logits.astype(np.float64) / true, axis=1)
+    targets = (probabilities.cumsum(axis=1) < RNG.random((len(logits), 1))).sum(axis=1).clip(0, 4)
     found = fit_temperature(logits, targets, "single_label")
     assert found.temperature == pytest.approx(true, rel=0.05)
     assert found.nll_before == pytest.approx(
@@ -71,11 +71,11 @@ def test_a_sure_model_of_many_labels_that_is_calibrated_stays_so_on_few_texts() 
     """As of Banking77: 77 labels, 500 validation texts, 97 in 100 right."""
     logits = RNG.normal(size=(500, 77)).astype(np.float32)
     logits[np.arange(500), RNG.integers(0, 77, 500)] += RNG.uniform(6, 14, 500).astype(np.float32)
-    chances = softmax(logits.astype(np.float64), axis=1)
-    targets = (chances.cumsum(axis=1) < RNG.random((500, 1))).sum(axis=1).clip(0, 76)
+    probabilities = softmax(logits.astype(np.float64), axis=1)
+    targets = (probabilities.cumsum(axis=1) < RNG.random((500, 1))).sum(axis=1).clip(0, 76)
     found = fit_temperature(logits, targets, "single_label")
     scores = softmax(logits / found.temperature, axis=1).max(axis=1)
-    assert scores.mean() == pytest.approx(chances.max(axis=1).mean(), abs=0.02)
+    assert scores.mean() == pytest.approx(probabilities.max(axis=1).mean(), abs=0.02)
     assert found.nll_after <= found.nll_before + 0.01
 
 
