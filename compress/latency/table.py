@@ -32,8 +32,8 @@ from compress.workers.timing import calls_per_turn, in_turn
 
 Floats = npt.NDArray[np.float64]
 
-# A block's time is taken to be linear between few measured widths: of neurons these, a quarter, a half and all. How well
-# the table then predicts uneven models is in benchmarks/results/latency_table.json.
+# A block's time is taken to be linear between few measured widths: of neurons these, a quarter, a half and all. How
+# well the table then predicts uneven models is in benchmarks/results/latency_table.json.
 NARROWEST_FFN = 32
 _ROUNDS = 10  # even, so that each of the two models goes first as often as second
 _TURN_S = 0.1

@@ -17,7 +17,7 @@ from compress.config import DistillConfig
 from compress.data import Dataset
 from compress.distillation.answers import Answers, read_answers
 from compress.distillation.corpus import Corpus
-from compress.distillation.distill import _outputs
+from compress.distillation.distill import Teacher, _outputs
 from compress.distillation.students import split_alike
 from compress.distillation.teacher_cache.cache import teacher_digest
 from compress.distillation.teacher_cache.outputs import TeacherForward, teacher_outputs
@@ -115,7 +115,7 @@ def test_answers_teach_labels_by_name(foreigner: Path, data: Dataset, tmp_path: 
     corpus = Corpus(student, data, config, (), answers, tmp_path)
     own = corpus.read_by_student(Encodings.pack(student.encoder(data.train.texts)))
     rows = np.arange(len(own))
-    outputs, _ = _outputs([(student, "")], corpus, own, frozenset({"logits"}), rows)
+    outputs, _ = _outputs([Teacher(student, "", 0)], corpus, own, frozenset({"logits"}), rows)
     assert outputs is not None
     states = outputs(rows.tolist(), Examples(own, data.train.targets(student.labels, "single_label"), None).batch(rows))
     assert student.labels == LABELS[::-1]

@@ -157,7 +157,7 @@ class Exact(AbstractContextManager["Exact"]):
 
 
 class Quiet(Deployment):
-    def timer(self, architecture: Architecture, widths: Widths) -> Exact:  # type: ignore[override]  # noqa: ARG002
+    def timer(self, architecture: Architecture, widths: Widths) -> Exact:  # noqa: ARG002
         return Exact(self.lengths, TABLE.latency_ms(widths))
 
 
