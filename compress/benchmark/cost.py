@@ -1,9 +1,8 @@
-"""What a model costs besides time: multiply-accumulates, peak memory, and energy where its counters may be read."""
+"""What a model costs besides time: the record of it, multiply-accumulates and peak memory."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -124,83 +123,6 @@ def macs_per_text(sizes: ProductSizes, tokens: float) -> int:
 
 def _by_layer(pattern: re.Pattern[str], shapes: Mapping[str, Sequence[int]], axis: int) -> dict[int, int]:
     return {int(found[1]): shape[axis] for name, shape in shapes.items() if (found := pattern.fullmatch(name))}
-
-
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """A counter of energy, which only rises."""
-
-    read_uj: Callable[[], int]  # microjoules since some time in the past; raises OSError where it may not be read
-    wraps_at_uj: int = 0  # where it starts again from 0; 0: never
-
-
-class EnergyMeter:
-    """Adds up the joules that were used inside ``with`` by all that the counters count, whichever process ran there."""
-
-    def __init__(self, counters: Sequence[Counter]) -> None:
-        self._counters = counters
-        self._before_uj: list[int] = []
-        self.joules: float | None = 0.0 if counters else None  # None once a counter could not be read
-
-    @classmethod
-    def of(cls, *, gpu: bool) -> "EnergyMeter":
-        """All CPU packages, and the GPU that PyTorch calls its first where it counts too."""
-        return cls(cpu_counters() + (gpu_counters() if gpu else []))
-
-    def __enter__(self) -> None:
-        self._before_uj = self._read()
-
-    def __exit__(self, *_: object) -> None:
-        now_uj = self._read()
-        if self.joules is not None:  # then every counter could be read, now and before
-            for counter, before, now in zip(self._counters, self._before_uj, now_uj, strict=True):
-                self.joules += (now - before + (counter.wraps_at_uj if now < before else 0)) / 1e6
-
-    def _read(self) -> list[int]:
-        """Every counter; empty where one cannot be read."""
-        try:
-            return [counter.read_uj() for counter in self._counters]
-        except OSError:
-            self.joules = None
-            return []
-
-
-def cpu_counters(powercap: Path = Path("/sys/class/powercap")) -> list[Counter]:
-    """RAPL counters that this process may read; since 2020 kernels keep them for root (CVE-2020-8694)."""
-    # intel-rapl:0 is a package, intel-rapl:0:1 a part of it that the package's own counter includes.
-    packages = sorted(powercap.glob("intel-rapl:[0-9]"))
-    try:
-        for package in packages:
-            _number_in(package / "energy_uj")
-        return [
-            Counter(partial(_number_in, package / "energy_uj"), _number_in(package / "max_energy_range_uj"))
-            for package in packages
-        ]
-    except OSError:
-        return []
-
-
-def gpu_counters() -> list[Counter]:
-    """NVML's counter of PyTorch's first GPU, which Volta and newer ones keep; none without ``nvidia-ml-py``."""
-    try:
-        import pynvml
-    except ImportError:
-        return []
-    import torch
-
-    if not torch.cuda.is_available():
-        return []
-    try:
-        pynvml.nvmlInit()
-        gpu = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu)
-    except pynvml.NVMLError:
-        return []
-    return [Counter(lambda: 1000 * int(pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu)))]  # it counts millijoules
-
-
-def _number_in(file: Path) -> int:
-    return int(file.read_text())
 
 
 def peak_memory_bytes() -> int | None:

@@ -26,15 +26,15 @@ from compress.runtime.graph_file import INT8_GRAPH, activations_of, operators
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
-    """All that was measured, of which :func:`results_of` makes the results."""
+class BenchRun:
+    """Everything that one run measured; :func:`results_of` makes the results from it."""
 
-    named: Mapping[str, Path]
-    rows: Mapping[str, Row]
-    left_out: Mapping[str, str]
+    named: Mapping[str, Path]  # every model's folder by its name
+    rows: Mapping[str, Row]  # by the names in the report
+    left_out: Mapping[str, str]  # the reasons by the model's name
     threads: list[int]
     findings: Findings
-    partial: bool
+    partial: bool  # whether Ctrl-C ended it early
 
 
 def bench(models: Sequence[Path], test: Split, task: str, config: BenchConfig) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def bench(models: Sequence[Path], test: Split, task: str, config: BenchConfig) -
     return results_of(measure_models(models, test, task, config), test, config)
 
 
-def measure_models(models: Sequence[Path], test: Split, task: str, config: BenchConfig) -> Measurement:
+def measure_models(models: Sequence[Path], test: Split, task: str, config: BenchConfig) -> BenchRun:
     """Measure ``models`` on the ``test`` split of a ``task``; the first is the reference of every comparison.
 
     A later model that fails to load, or whose process dies before all is measured that each has once (real texts on the
@@ -73,19 +73,19 @@ def measure_models(models: Sequence[Path], test: Split, task: str, config: Bench
             raise
         partial = True
     check_reference(rows, findings.failed)
-    return Measurement(named, rows, left_out, threads, findings, partial)
+    return BenchRun(named, rows, left_out, threads, findings, partial)
 
 
-def results_of(measured: Measurement, test: Split, config: BenchConfig) -> dict[str, Any]:
+def results_of(bench_run: BenchRun, test: Split, config: BenchConfig) -> dict[str, Any]:
     """The document that results.json holds, and the raw times as ``samples``, which are written apart."""
-    findings, rows, threads = measured.findings, measured.rows, measured.threads
+    findings, rows, threads = bench_run.findings, bench_run.rows, bench_run.threads
     entries = compare(findings.timed(), test, config)
     balance = balance_of(findings.timed(), test, config.metric) if test.labels else None
     recommendation, contention = recommend(entries, balance, config.split), findings.watch.contention()
-    failed, left_out = findings.failed, measured.left_out
+    failed, left_out = findings.failed, bench_run.left_out
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "partial": measured.partial,
+        "partial": bench_run.partial,
         "machine": describe_machine(threads),
         "settings": config.model_dump() | {"threads": threads, "resamples": RESAMPLES},
         "spin": brief_spin().get("GOMP_SPINCOUNT"),
@@ -97,7 +97,7 @@ def results_of(measured: Measurement, test: Split, config: BenchConfig) -> dict[
         "warnings": timing_warnings(entries, recommendation.name, contention) + label_warnings(balance),
         "failed": [{"name": name, "path": str(rows[name].path), "reason": reason} for name, reason in failed.items()],
         "left_out": [
-            {"name": name, "path": str(measured.named[name]), "reason": why} for name, why in left_out.items()
+            {"name": name, "path": str(bench_run.named[name]), "reason": why} for name, why in left_out.items()
         ],
         "skipped": findings.skipped,
         "samples": findings.all_samples(threads[0]),

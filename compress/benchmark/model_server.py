@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from compress.benchmark.cost import EnergyMeter, gpu_memory_bytes, macs_per_text, peak_memory_bytes, product_sizes
+from compress.benchmark.cost import gpu_memory_bytes, macs_per_text, peak_memory_bytes, product_sizes
+from compress.benchmark.energy import EnergyMeter
 from compress.benchmark.rows import Row, open_row
 from compress.benchmark.workload import Times
 from compress.clock import CudaStopwatch, Stopwatch

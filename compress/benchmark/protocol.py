@@ -32,7 +32,7 @@ def measure(
     total = len(threads) * (len(rows) + len(workloads_of(config)) * steps) + len(rows) * (1 + len(config.instances))
     with progress("bench", total=total) as advance:
 
-        def time_each(pool: WorkerPool, workloads: Sequence[Workload]) -> None:
+        def time_each(pool: WorkerPool, workloads: Sequence[Workload], texts: Sequence[Text]) -> None:
             for workload in workloads:
                 with _shares(advance, steps, f"{workload}, threads {pool.threads}") as share:
                     _time(pool, workload, texts, config, findings, share)
@@ -47,10 +47,10 @@ def measure(
             with _shares(advance, steps, f"{REAL}, threads {first}") as share:
                 _time_first(pool, texts, config, findings, share, test.texts)
             check_reference(rows, findings.failed)
-            time_each(pool, workloads[1:])
+            time_each(pool, workloads[1:], texts)
         for count in others:
             with _opened(rows, count, findings, advance) as (pool, _):
-                time_each(pool, workloads)
+                time_each(pool, workloads, texts)
         if config.device == "cpu" and 1 not in threads and findings.watch.busy():
             _one_thread(rows, texts, config, findings)
         _side_by_side(texts, config, findings, advance)

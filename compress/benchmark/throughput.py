@@ -22,7 +22,14 @@ _PASSES_AT_MOST = 3
 _KEPT_UP = 0.9
 _SERVED_STRETCHES, _SPLIT_STRETCHES = 2, 3
 
-Stretch = tuple[Times, float, Times]  # milliseconds from arrival to answer, seconds until the last answer, arrivals
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Texts that one server answered as they arrived, without a break."""
+
+    times_ms: Times  # from arrival to answer, of each text that was answered
+    took_s: float  # until the last answer
+    arrivals_s: Times  # of every text
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,29 +119,29 @@ def measure_served(pool: WorkerPool, rate_per_s: float, budget_s: float, seed: i
     for number in range(_SERVED_STRETCHES):
         arrivals_s = poisson_arrivals(rate_per_s, budget_s / _SERVED_STRETCHES, seed + number)
         served = pool.each(lambda worker, at=arrivals_s: worker.serve(at), number)  # type: ignore[misc]
-        stretches = {name: [*stretches[name], (*found, arrivals_s)] for name, found in served.items()}
+        stretches = {name: [*stretches[name], Stretch(*answered, arrivals_s)] for name, answered in served.items()}
     return {name: summarise_served(rate_per_s, pool.threads, each) for name, each in stretches.items()}
 
 
 def summarise_served(rate_per_s: float, threads: int, stretches: Sequence[Stretch]) -> Served:
-    """The figures of several stretches."""
-    times_ms = np.concatenate([times for times, _, _ in stretches])
-    took_s = sum(took for _, took, _ in stretches)
+    """The figures of one server over several stretches."""
+    times_ms = np.concatenate([stretch.times_ms for stretch in stretches])
+    took_s = sum(stretch.took_s for stretch in stretches)
     p50_ms, p90_ms, p95_ms, p99_ms = np.percentile(times_ms, [50, 90, 95, 99]).tolist()
-    cut_short = any(len(times) < len(arrivals_s) for times, _, arrivals_s in stretches)
-    behind = sum(float(arrivals_s[-1]) for _, _, arrivals_s in stretches) < _KEPT_UP * took_s
-    overloaded = cut_short or (behind and all(_still_waits(times, arrivals_s) for times, _, arrivals_s in stretches))
+    cut_short = any(len(stretch.times_ms) < len(stretch.arrivals_s) for stretch in stretches)
+    behind = sum(float(stretch.arrivals_s[-1]) for stretch in stretches) < _KEPT_UP * took_s
+    overloaded = cut_short or (behind and all(map(_still_waits, stretches)))
     return Served(
         rate_per_s, threads, p50_ms, p90_ms, p95_ms, p99_ms, len(times_ms) / took_s, overloaded, len(times_ms)
     )
 
 
-def _still_waits(times_ms: Times, arrivals_s: Times) -> bool:
-    """Whether the last text waited for the one before it for longer than its own answer took."""
-    if len(times_ms) < 2:
+def _still_waits(stretch: Stretch) -> bool:
+    """Whether the last text waited for the one before it for longer than its own answer took; of all answered."""
+    if len(stretch.times_ms) < 2:
         return False
-    answered_ms = 1000 * arrivals_s + times_ms
-    waited_ms = answered_ms[-2] - 1000 * arrivals_s[-1]
+    answered_ms = 1000 * stretch.arrivals_s + stretch.times_ms
+    waited_ms = answered_ms[-2] - 1000 * stretch.arrivals_s[-1]
     return bool(waited_ms > answered_ms[-1] - answered_ms[-2])
 
 

@@ -49,20 +49,12 @@ class VarlenBackend(TorchBackend):
         return lambda feeds: forward(pack(feeds, self._device))
 
 
-def open_varlen(
-    folder: str | Path, device: str, precision: str, *, graphs: bool = False, threads: int | None = None
-) -> VarlenBackend:
-    """The checkpoint in ``folder`` without padding, on some CPU threads (default: PyTorch's own).
+def open_varlen(folder: Path, device: str, precision: str, *, graphs: bool, threads: int) -> VarlenBackend:
+    """The checkpoint in ``folder`` without padding, on this number of CPU threads; ``fp32`` only on a CPU.
 
-    Args:
-        folder: of the checkpoint.
-        device: ``cpu`` or ``cuda``.
-        precision: ``fp32``, ``bf16`` or ``fp16``; the first only on a CPU.
-        graphs: whether CUDA graphs replay it, one for each size of batch.
-        threads: of the CPU.
+    With ``graphs``, CUDA graphs replay it, one for each size of batch.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     return VarlenBackend(load_classifier(str(folder)), torch_device(device), precision, graphs=graphs)
 
 
