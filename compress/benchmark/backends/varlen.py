@@ -81,8 +81,10 @@ def grouped(packed: Packed) -> Attend:
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         context = torch.empty_like(query)
         for tokens in groups:
-            heads_first = [each[tokens].transpose(1, 2) for each in (query, key, value)]
-            context[tokens] = functional.scaled_dot_product_attention(*heads_first).transpose(1, 2)
+            q, k, v = (
+                each[tokens].transpose(1, 2) for each in (query, key, value)
+            )  # [texts, heads, length, head_size]
+            context[tokens] = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
         return context
 
     return attend
