@@ -85,10 +85,7 @@ def _selective_accuracy(model: Measured, confidences: Floats, right: npt.NDArray
 
 
 def _confidences(model: Measured, labels: tuple[str, ...]) -> Floats:
-    """The model's confidence in each answer, ``[n]``, or for multi-label tasks in each label, ``[n, labels]``.
-
-    It is 1 that a label which the model does not know does not apply.
-    """
+    """The model's confidence in its answers, ``[n]``, or in each label, ``[n, labels]``: 1 for an unknown label."""
     own = confidence(model.info.task, model.logits, model.info.decision.thresholds)
     if own.ndim == 1:
         return own

@@ -157,11 +157,7 @@ def cpu_splits(instances: Sequence[int], cpus: int) -> list[tuple[int, int]]:
 def measure_split(
     name: str, row: Row, instances: int, threads: int, texts: Sequence[Text], budget_s: float
 ) -> CpuSplit:
-    """Time one split of one model, while nothing else of ours runs.
-
-    Raises:
-        WorkerError: a process refused the model or the texts, or died.
-    """
+    """Time one split of one model, while nothing else of ours runs; WorkerError if a process refuses it or dies."""
     # After Ctrl-C the pool waits for its threads, and they wait for the processes, so the processes end first.
     with ThreadPoolExecutor(instances) as all_at_once, ExitStack() as processes:
         workers = [processes.enter_context(ModelWorker(name, row, threads)) for _ in range(instances)]

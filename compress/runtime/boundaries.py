@@ -117,10 +117,7 @@ def _is_ideograph(character: str) -> bool:
 
 
 class _AddedTokens:
-    """Cuts that added tokens forbid, as they are written and as the normalizer writes them.
-
-    The tokenizer looks for added tokens before it splits a text into words.
-    """
+    """The cuts that a tokenizer's added tokens forbid, which it looks for before it splits a text into words."""
 
     def __init__(self, tokenizer: "Tokenizer") -> None:
         self.characters = ""

@@ -21,8 +21,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 _GRACE_S = 5.0
 # PyTorch on a CPU and onnxruntime have no exception class of their own for this.
 _OUT_OF_MEMORY = ("can't allocate memory", "failed to allocate memory", "bad_alloc", "bad allocation", "out of memory")
-# oneDNN's whole message when memory runs out; a longer one that begins so names a shape that it cannot compute.
-_ONEDNN_OUT_OF_MEMORY = "could not create a primitive"
+_ONEDNN_OUT_OF_MEMORY = "could not create a primitive"  # the whole message; longer ones are about shapes
 
 
 class WorkerError(CompressError):

@@ -141,10 +141,8 @@ def _labels_and_task(config: dict[str, Any], source: str) -> tuple[tuple[str, ..
         names = {int(index): name for index, name in config["id2label"].items()}
     except (KeyError, ValueError, AttributeError):
         raise CompressError(f"{source}: config.json has no id2label, which names the labels; add it") from None
-    labelling = SimpleNamespace(
-        id2label=names, label2id=config.get("label2id"), problem_type=config.get("problem_type")
-    )
-    return labels_of(labelling, source), task_of(labelling)
+    head = SimpleNamespace(id2label=names, label2id=config.get("label2id"), problem_type=config.get("problem_type"))
+    return labels_of(head, source), task_of(head)
 
 
 def _max_length(home: Path, config: dict[str, Any]) -> int:

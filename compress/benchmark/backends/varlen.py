@@ -8,6 +8,7 @@ layer's attention only the first token of each text is computed, since the class
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -119,7 +120,7 @@ class PackedBert(nn.Module):
         tables = {"words": weights.words, "positions": weights.positions[first:], "segments": segments}
         for name, table in tables.items():
             self.register_buffer(name, torch.from_numpy(table.copy()))
-        self.embedding_norm = _LayerNorm(weights.embedding_norm, weights.norm_epsilon)
+        self.embedding_norm = _layer_norm(weights.embedding_norm, weights.norm_epsilon)
         self.projection = nn.Identity() if weights.projection is None else _Product(weights.projection)
         self.layers = nn.ModuleList(
             _PackedLayer(layer, weights.head_size, weights.norm_epsilon, activate) for layer in weights.layers
@@ -136,8 +137,7 @@ class PackedBert(nn.Module):
         for number, layer in enumerate(self.layers):
             tokens = layer(tokens, attend, first if number == last and self._first_token_only else None)
         pooled = self._pool(self.pooler(tokens if self._first_token_only else tokens[first]))
-        logits: torch.Tensor = self.classifier(pooled)
-        return logits
+        return cast(torch.Tensor, self.classifier(pooled))
 
 
 class _PackedLayer(nn.Module):
@@ -154,23 +154,20 @@ class _PackedLayer(nn.Module):
             Linear(np.hstack([each.weight for each in projections]), np.hstack([each.bias for each in projections]))
         )
         self.output = _Product(layer.attention_output)
-        self.attention_norm = _LayerNorm(layer.attention_norm, epsilon)
+        self.attention_norm = _layer_norm(layer.attention_norm, epsilon)
         self.ffn_input, self.ffn_output = _Product(layer.ffn_input), _Product(layer.ffn_output)
-        self.ffn_norm = _LayerNorm(layer.ffn_norm, epsilon)
+        self.ffn_norm = _layer_norm(layer.ffn_norm, epsilon)
 
     def forward(self, tokens: torch.Tensor, attend: Attend, rows: torch.Tensor | None) -> torch.Tensor:
-        context = self._context(tokens, attend)
+        context = tokens[:, :0]
+        if self._heads:
+            qkv = self.qkv(tokens).view(len(tokens), 3, self._heads, self._head_size)
+            context = attend(*qkv.unbind(1)).flatten(1)
         if rows is not None:
             context, tokens = context[rows], tokens[rows]
         tokens = self.attention_norm(tokens + self.output(context))
-        hidden: torch.Tensor = self.ffn_norm(tokens + self.ffn_output(self._activate(self.ffn_input(tokens))))
-        return hidden
-
-    def _context(self, tokens: torch.Tensor, attend: Attend) -> torch.Tensor:
-        if self._heads == 0:
-            return tokens[:, :0]
-        qkv = self.qkv(tokens).view(len(tokens), 3, self._heads, self._head_size)
-        return attend(*qkv.unbind(1)).reshape(len(tokens), self._heads * self._head_size)
+        inner = self._activate(self.ffn_input(tokens))
+        return cast(torch.Tensor, self.ffn_norm(tokens + self.ffn_output(inner)))
 
 
 class _Product(nn.Module):
@@ -188,15 +185,7 @@ class _Product(nn.Module):
         return torch.addmm(self.bias, rows, self.weight)
 
 
-class _LayerNorm(nn.Module):
-    scale: torch.Tensor
-    shift: torch.Tensor
-
-    def __init__(self, norm: Norm, epsilon: float) -> None:
-        super().__init__()
-        self._epsilon = epsilon
-        self.register_buffer("scale", torch.from_numpy(np.copy(norm.scale)))
-        self.register_buffer("shift", torch.from_numpy(np.copy(norm.shift)))
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        return functional.layer_norm(rows, self.scale.shape, self.scale, self.shift, self._epsilon)
+def _layer_norm(norm: Norm, epsilon: float) -> nn.LayerNorm:
+    module = nn.LayerNorm(len(norm.scale), epsilon).requires_grad_(False)
+    module.load_state_dict({"weight": torch.tensor(norm.scale), "bias": torch.tensor(norm.shift)})
+    return module
