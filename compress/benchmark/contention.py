@@ -68,7 +68,5 @@ class CpuWatch:
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):  # it has just ended
                 if os.getsid(process.pid) in sessions:
-                    own_s += sum(
-                        process.cpu_times()[:4]
-                    )  # user and system; its own and of its children that have ended
+                    own_s += sum(process.cpu_times()[:4])  # user and system, with its children's that have ended
         return float(all_s - own_s)

@@ -8,7 +8,7 @@ from typing import Any
 
 from compress.formatting import compared, times
 
-_MOST_DEVIATION = 0.15
+_MARGIN = 0.15
 
 Entry = Mapping[str, Any]
 
@@ -62,9 +62,7 @@ def can_be_stated(change: Mapping[str, Any]) -> bool:
     Documents from before 0.2 have no interval, and their speed-ups are stated as they are.
     """
     interval, ratio = change.get("speedup_ci95"), change["speedup_p50"]
-    return interval is None or ratio * (1 - _MOST_DEVIATION) <= interval[0] <= interval[1] <= ratio * (
-        1 + _MOST_DEVIATION
-    )
+    return interval is None or ratio * (1 - _MARGIN) <= interval[0] <= interval[1] <= ratio * (1 + _MARGIN)
 
 
 def speedup(change: Mapping[str, Any]) -> str:
