@@ -58,7 +58,7 @@ class Parquet:
                 writer.write_table(pyarrow.Table.from_arrays([*rows.columns, *more], schema=schema))
 
     def _batches(self, columns: Sequence[str] | None = None) -> Iterator[Any]:
-        """Record batches of these columns, or of all."""
+        """Record batches of these columns, or of all; an error of the caller, as in a writer, is not caught here."""
         with self._open() as file:
             yield from file.iter_batches(ROWS_AT_ONCE, columns=columns)
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class TimedCalls(Generic[T]):
-    """Times ``call`` on one of ``inputs`` after the other, again and again; ``CudaStopwatch`` times a GPU's work."""
+    """Times ``call`` on each of ``inputs`` in turn, over and over; ``CudaStopwatch`` times a GPU's work."""
 
     def __init__(
         self, call: Callable[[T], object], inputs: Sequence[T], clock: type[Stopwatch | CudaStopwatch] = Stopwatch
