@@ -120,7 +120,9 @@ def measure_served(pool: WorkerPool, rate_per_s: float, budget_s: float, seed: i
     for number in range(_SERVED_STRETCHES):
         arrivals_s = poisson_arrivals(rate_per_s, budget_s / _SERVED_STRETCHES, seed + number)
         served = pool.each(lambda worker, at=arrivals_s: worker.serve(at), number)  # type: ignore[misc]
-        stretches = {name: [*stretches[name], Stretch(*answered, arrivals_s)] for name, answered in served.items()}
+        stretches = {
+            name: [*stretches[name], Stretch(times_ms, s, arrivals_s)] for name, (times_ms, s) in served.items()
+        }
     return {name: summarise_served(rate_per_s, pool.threads, each) for name, each in stretches.items()}
 
 
