@@ -17,15 +17,15 @@ _WORKING = ("user", "nice", "system", "irq", "softirq", "steal")
 
 @dataclass(frozen=True, slots=True)
 class Contention:
-    """How much others used the machine."""
+    """How much other processes used the machine."""
 
     other_cpus: float  # CPUs' worth of work that other processes did, on average, on the CPUs that bench may use
-    cpus: int  # that bench may use
-    seconds: float  # how long this was watched
+    cpus: int  # how many bench may use
+    seconds: float  # how long the machine was watched
 
     @property
     def is_busy(self) -> bool:
-        """Whether they took enough of the CPUs to spoil the times."""
+        """Whether other processes took enough of the CPUs to spoil the times."""
         return self.other_cpus > _BUSY_CPUS
 
 
@@ -38,13 +38,13 @@ class CpuWatch:
 
     @contextmanager
     def timing(self, sessions: Iterable[int]) -> Iterator[None]:
-        """Watch while the body runs; ``sessions`` are process sessions that count as ours, besides this process."""
-        ours = frozenset(sessions)
-        before_s, watch = self._others_s(ours), Stopwatch()
+        """Watch while the body runs; ``sessions`` are process sessions that count as bench's own, like this process."""
+        own = frozenset(sessions)
+        before_s, watch = self._others_s(own), Stopwatch()
         try:
             yield
         finally:
-            self._other_s += max(self._others_s(ours) - before_s, 0.0)
+            self._other_s += max(self._others_s(own) - before_s, 0.0)
             self._watched_s += watch.seconds
 
     def contention(self) -> Contention | None:
@@ -55,18 +55,18 @@ class CpuWatch:
 
     def busy(self) -> bool:
         """Whether others spoiled the times of what was watched so far."""
-        found = self.contention()
-        return found is not None and found.is_busy
+        contention = self.contention()
+        return contention is not None and contention.is_busy
 
-    def _others_s(self, ours: frozenset[int]) -> float:
-        """Seconds of work on our CPUs since some moment, less our own."""
+    def _others_s(self, sessions: frozenset[int]) -> float:
+        """Seconds of work on our CPUs since some moment, less what this process and ``sessions`` did."""
         times = psutil.cpu_times(percpu=True)
         all_s = sum(getattr(times[cpu], kind, 0.0) for cpu in self._cpus if cpu < len(times) for kind in _WORKING)
         own = os.times()
-        # Workers that have ended are among this process's children; those that live are looked up.
+        # Workers that have ended are in this process's times of its children; living ones are looked up.
         own_s = own.user + own.system + own.children_user + own.children_system
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):  # it has just ended
-                if os.getsid(process.pid) in ours:
-                    own_s += sum(process.cpu_times()[:4])  # user and system, and of the children that have ended
+                if os.getsid(process.pid) in sessions:
+                    own_s += sum(process.cpu_times()[:4])  # user and system, with its children's that have ended
         return float(all_s - own_s)

@@ -1,9 +1,8 @@
-"""What a model costs besides time: multiply-accumulates, peak memory, and energy where its counters may be read."""
+"""What a model costs besides time: the record of it, multiply-accumulates and peak memory."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,21 +18,21 @@ _DISTANCES = re.compile(r"layer\.\d+\.attention\.(position_(?:keys|queries))\.ta
 class Cost:
     """What a model costs besides its latency; None where this machine or model does not show a figure."""
 
-    macs: int | None  # multiply-accumulates of a text of mean_tokens tokens
+    macs: int | None  # multiply-accumulates for a text of mean_tokens tokens
     mean_tokens: float  # the mean length of the timed texts
-    tokenizer_p50_ms: float  # to make a text's token ids; not part of the latency, except of a cascade's
+    tokenizer_p50_ms: float  # from a text to its token ids; part of a cascade's latency, not of other models'
     load_ms: float  # importing the runtime and opening the model, with its files in the system's cache or not
     first_answer_ms: float  # the first text through tokenizer and model
     peak_memory_bytes: int | None  # the most that the worker held, answering the test split in batches included
-    peak_gpu_memory_bytes: int | None  # the most that its tensors held on the GPU
-    # Of all CPU packages, idle cores included, and of the GPU of a model that ran there, for texts one at a time.
+    peak_gpu_memory_bytes: int | None  # the most that the worker's tensors held on the GPU
+    # For texts one at a time: energy of all CPU packages, idle cores included, and of the GPU if the model ran there.
     joules_per_text: float | None
-    price_per_million_texts: float | None = None  # at the best rate of real texts, in the given price's currency
+    price_per_million_texts: float | None = None  # at the best rate of real texts, in the currency of price_per_hour
 
 
 @dataclass(frozen=True, slots=True)
 class ProductSizes:
-    """The sizes that decide the work."""
+    """The sizes of a model's matrix products, from which its multiply-accumulates follow."""
 
     hidden: int  # the width of a token
     attention: tuple[int, ...]  # of each layer, the width of all its heads together
@@ -42,14 +41,14 @@ class ProductSizes:
     first_token_only: bool  # whether the last layer computes queries, output and FFN for the first token alone
     gated: bool = False  # whether the FFN has gates, as many as neurons, from a product of their own
     projection: int = 0  # weights of the matrix after the embeddings, each used once a token
-    # Products of each token with vectors of distances, in every layer with heads, beside that of query and key: 0 to 2.
+    # DeBERTa's products of each token with distance vectors (c2p, p2c), in every layer with heads: 0 to 2.
     distances: int = 0
-    distance_rows: int | None = None  # vectors that there are; None where only those in the text are multiplied with
-    distance_projections: int = 0  # products that compute these vectors again for each text
+    distance_rows: int | None = None  # how many distance vectors there are; None: only those that the text needs
+    distance_projections: int = 0  # products that compute the distance vectors again for each text
 
 
 def product_sizes(predictor: Any, folder: Path) -> ProductSizes | None:
-    """Those of the opened model of ``folder``; None for one that is not laid out as ours are."""
+    """The sizes of an opened model, which lies in ``folder``; None for a graph that is not laid out as ours are."""
     if predictor.backend.startswith("torch"):
         return sizes_of_model(predictor.model)
     graph = next(iter(graphs_of(folder).values()), None)
@@ -61,7 +60,7 @@ def product_sizes(predictor: Any, folder: Path) -> ProductSizes | None:
 
 
 def sizes_of_model(model: Any) -> ProductSizes:
-    """Those of a PyTorch model, which computes all tokens in every layer."""
+    """The sizes of a PyTorch model, which computes all tokens in every layer."""
     from compress.families.view import EncoderView
 
     view = EncoderView(model)
@@ -77,13 +76,13 @@ def sizes_of_model(model: Any) -> ProductSizes:
         projection=view.projection.weight.numel() if view.projection else 0,
         distances=kinds,
         distance_rows=table.num_embeddings if table else None,
-        # By key and query of all tokens transformers projects for both kinds, whichever it reads.
+        # With share_att_key transformers projects the vectors by key and by query, whichever kinds it then uses.
         distance_projections=2 if table and view.config.share_att_key else kinds,
     )
 
 
 def sizes_of_graph(shapes: Mapping[str, Sequence[int]]) -> ProductSizes | None:
-    """Those of a graph, read off the shapes ``[in, out]`` of its initializers; None where it is not one of ours."""
+    """The sizes of a graph from the shapes ``[in, out]`` of its initializers; None where it is not one of ours."""
     from compress.graph.writer import MEAN
 
     shapes = {name.removesuffix(".int8"): shape for name, shape in shapes.items()}
@@ -94,13 +93,13 @@ def sizes_of_graph(shapes: Mapping[str, Sequence[int]]) -> ProductSizes | None:
     layers = range(max(hidden) + 1)
     return ProductSizes(
         hidden=max(hidden.values()),
-        attention=tuple(attention.get(layer, 0) for layer in layers),  # none of a layer without heads
-        neurons=tuple(neurons.get(layer, 0) for layer in layers),  # nor of one without an FFN
+        attention=tuple(attention.get(layer, 0) for layer in layers),  # 0 without heads
+        neurons=tuple(neurons.get(layer, 0) for layer in layers),  # 0 without an FFN
         head=prod(shapes["pooler.weight"]) + prod(shapes["logits.weight"]),
         first_token_only=MEAN not in shapes,
         gated=any(name.endswith(".ffn.gate.weight") for name in shapes),
         projection=prod(shapes.get("embeddings.projection.weight", [0])),
-        distances=len({found[1] for name in shapes if (found := _DISTANCES.fullmatch(name))}),
+        distances=len({match[1] for name in shapes if (match := _DISTANCES.fullmatch(name))}),
     )
 
 
@@ -115,7 +114,7 @@ def macs_per_text(sizes: ProductSizes, tokens: float) -> int:
         scores_and_context = 2 * rows * tokens * attention
         ffn = (3 if sizes.gated else 2) * rows * sizes.hidden * neurons
         total += keys_and_values + query_and_output + scores_and_context + ffn
-        # Of L tokens the distances are 2 L; of the first one alone they are L.
+        # Between L tokens there are 2 L distances; from the first token alone there are L.
         vectors = sizes.distance_rows or (tokens if rows < tokens else 2 * tokens)
         total += sizes.distances * rows * vectors * attention
         total += sizes.distance_projections * (sizes.distance_rows or 0) * sizes.hidden * attention
@@ -123,98 +122,21 @@ def macs_per_text(sizes: ProductSizes, tokens: float) -> int:
 
 
 def _by_layer(pattern: re.Pattern[str], shapes: Mapping[str, Sequence[int]], axis: int) -> dict[int, int]:
-    return {int(found[1]): shape[axis] for name, shape in shapes.items() if (found := pattern.fullmatch(name))}
-
-
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """A counter of energy, which only rises."""
-
-    read_uj: Callable[[], int]  # microjoules since some time in the past; raises OSError where it may not be read
-    wraps_at_uj: int = 0  # where it starts again from 0; 0: never
-
-
-class EnergyMeter:
-    """Adds up the joules that were used inside ``with`` by all that the counters count, whichever process ran there."""
-
-    def __init__(self, counters: Sequence[Counter]) -> None:
-        self._counters = counters
-        self._before_uj: list[int] = []
-        self.joules: float | None = 0.0 if counters else None  # None once a counter could not be read
-
-    @classmethod
-    def of(cls, *, gpu: bool) -> "EnergyMeter":
-        """All CPU packages, and the GPU that PyTorch calls its first where it counts too."""
-        return cls(cpu_counters() + (gpu_counters() if gpu else []))
-
-    def __enter__(self) -> None:
-        self._before_uj = self._read()
-
-    def __exit__(self, *_: object) -> None:
-        now_uj = self._read()
-        if self.joules is not None:  # then every counter could be read, now and before
-            for counter, before, now in zip(self._counters, self._before_uj, now_uj, strict=True):
-                self.joules += (now - before + (counter.wraps_at_uj if now < before else 0)) / 1e6
-
-    def _read(self) -> list[int]:
-        """Every counter; empty where one cannot be read."""
-        try:
-            return [counter.read_uj() for counter in self._counters]
-        except OSError:
-            self.joules = None
-            return []
-
-
-def cpu_counters(powercap: Path = Path("/sys/class/powercap")) -> list[Counter]:
-    """RAPL counters that this process may read; since 2020 kernels keep them for root (CVE-2020-8694)."""
-    # intel-rapl:0 is a package, intel-rapl:0:1 a part of it that the package's own counter includes.
-    packages = sorted(powercap.glob("intel-rapl:[0-9]"))
-    try:
-        for package in packages:
-            _number_in(package / "energy_uj")
-        return [
-            Counter(partial(_number_in, package / "energy_uj"), _number_in(package / "max_energy_range_uj"))
-            for package in packages
-        ]
-    except OSError:
-        return []
-
-
-def gpu_counters() -> list[Counter]:
-    """NVML's counter of PyTorch's first GPU, which Volta and newer ones keep; none without ``nvidia-ml-py``."""
-    try:
-        import pynvml
-    except ImportError:
-        return []
-    import torch
-
-    if not torch.cuda.is_available():
-        return []
-    try:
-        pynvml.nvmlInit()
-        gpu = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu)
-    except pynvml.NVMLError:
-        return []
-    return [Counter(lambda: 1000 * int(pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu)))]  # it counts millijoules
-
-
-def _number_in(file: Path) -> int:
-    return int(file.read_text())
+    return {int(match[1]): shape[axis] for name, shape in shapes.items() if (match := pattern.fullmatch(name))}
 
 
 def peak_memory_bytes() -> int | None:
-    """The most memory that this process held; ``ru_maxrss`` would include what the parent held before the fork."""
+    """The most memory that this process held; ``ru_maxrss`` would count what the parent held before the fork too."""
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")
     except OSError:
         return None
-    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-    return 1024 * int(found[1]) if found else None
+    peak = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return 1024 * int(peak[1]) if peak else None
 
 
 def gpu_memory_bytes() -> int:
-    """The most that PyTorch's tensors held on the GPU."""
+    """The most bytes that PyTorch's tensors held on the GPU."""
     import torch
 
     return torch.cuda.max_memory_allocated()

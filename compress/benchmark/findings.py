@@ -1,4 +1,4 @@
-"""What is known of the models that are measured, which an early end leaves whole, and whether they suit the data."""
+"""The record of all that is measured, which an early end leaves whole, and checks that the models suit the data."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,9 +28,9 @@ class Measured:
     info: ModelInfo
     logits: Logits
     latency: list[Latency] = field(default_factory=list)
-    rounds_ms: list[Times] = field(default_factory=list)  # of the first latency
-    answer_ms: list[Times] = field(default_factory=list)  # a text to its label, rounds of the first thread count
-    one_thread_ms: list[Times] = field(default_factory=list)  # of real texts on one thread, where others use more
+    rounds_ms: list[Times] = field(default_factory=list)  # the raw times of the first latency, one array a round
+    answer_ms: list[Times] = field(default_factory=list)  # from a text to its label, on the first thread count
+    one_thread_ms: list[Times] = field(default_factory=list)  # real texts on one thread, where that was timed beside
     cost: Cost | None = None
     throughput: Throughput | None = None
     served: Served | None = None
@@ -47,11 +47,11 @@ class Findings:
     samples: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[dict[str, Any]] = field(default_factory=list)
     watch: CpuWatch = field(default_factory=CpuWatch)
-    one_thread_beside: bool = False  # one thread is timed now, beside the thread counts that were asked for
+    one_thread_beside: bool = False  # whether one thread is being timed beside the thread counts of the settings
 
     def timed(self) -> dict[str, Measured]:
         """The models that did not fail, with at least their first latency."""
-        return {name: found for name, found in self.measured.items() if found.latency and name not in self.failed}
+        return {name: model for name, model in self.measured.items() if model.latency and name not in self.failed}
 
     def skip(self, load: str, threads: int, reasons: Mapping[str, str]) -> None:
         """Note the models that could not be measured under a load, with the reasons."""
@@ -60,7 +60,7 @@ class Findings:
 
     @contextmanager
     def recorded(self, workload: Workload, threads: int) -> Iterator[dict[str, list[Times]]]:
-        """Keeps the raw times that the body gathers, and the figures that come from them, however the body ends."""
+        """Keep the raw times that the body gathers, by model, and their figures, however the body ends."""
         rounds_ms: dict[str, list[Times]] = {}
         try:
             yield rounds_ms
@@ -76,14 +76,14 @@ class Findings:
                 self.samples.append({"name": name, **about, "rounds_ms": _rounded(rounds)})
 
     def all_samples(self, first_threads: int) -> list[dict[str, Any]]:
-        """All raw times: first those from a text to its label, which the first thread count has."""
+        """All raw times; first those from a text to its label, which are taken on ``first_threads`` threads."""
         about = {"batch": ANSWERS.batch, "length": ANSWERS.length, "threads": first_threads}
         timed = {name: model.answer_ms for name, model in self.measured.items() if model.answer_ms}
         return [{"name": name, **about, "rounds_ms": _rounded(rounds)} for name, rounds in timed.items()] + self.samples
 
 
 def choose_average(measured: Mapping[str, Measured]) -> Average:
-    """By what all are compared: the median; the mean as soon as one is a cascade, whose median is its small model's."""
+    """What all models are compared by: the median, or the mean if one is a cascade: its median is its small model's."""
     return "mean" if any(model.info.hand_on_below is not None for model in measured.values()) else "p50"
 
 
@@ -101,7 +101,7 @@ def check_reference(rows: Mapping[str, Row], failed: Mapping[str, str]) -> None:
 
 
 def all_labels(models: Iterable[ModelInfo]) -> tuple[str, ...]:
-    """Every label that a model knows, sorted: of two, F1 is of the second."""
+    """Every label that any model has, sorted; with two labels, F1 is that of the second."""
     return tuple(sorted({label for model in models for label in model.labels}))
 
 
@@ -109,16 +109,16 @@ def check_models(
     info: Mapping[str, ModelInfo], test: Split, task: str, metric: str | None, workloads: Sequence[Workload] = ()
 ) -> None:
     """Refuse data, lengths and a metric that do not suit every model."""
-    wanted = {label for labels in test.labels for label in labels}
+    test_labels = {label for labels in test.labels for label in labels}
     longest = max((workload.length for workload in workloads if isinstance(workload.length, int)), default=0)
     for name, model in info.items():
-        # A checkpoint that is not ours does not say whether it reads pairs, so only ours can be held to it.
+        # A checkpoint that is not ours does not say that it reads pairs, so pairs may be given to any model.
         fits = (
             task in (model.task, f"pair_{model.task}") if test.labels else reads_pairs(task) >= reads_pairs(model.task)
         )
         if not fits:
             raise CompressError(f"{name} is a {model.task} model, the data is {task}; give data that it was made for")
-        if unknown := sorted(wanted - set(model.labels)):
+        if unknown := sorted(test_labels - set(model.labels)):
             known = ", ".join(model.labels)
             raise CompressError(f"{name} does not know the label {unknown[0]!r} of the test split; it has {known}")
         if longest > model.max_length:

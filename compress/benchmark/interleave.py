@@ -14,7 +14,7 @@ from compress.workers.timing import calls_per_turn, in_turn
 _SLOWEST_TURN_S = 0.3
 _FASTEST_TURN_S = 0.05
 _CALLS_AT_LEAST, _CALLS_AT_MOST = 2, 64
-# A model against itself: where 6 calm rounds could end a run, every fourth was off by more than 3%.
+# With 6, every fourth comparison of a model with itself was off by more than 3%.
 _ROUNDS_AT_LEAST = 10
 _CHECK_GROWTH = 1.2
 
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 class WorkerPool:
-    """The workers of all models at one thread count; one that fails is noted in ``failed`` and left out.
+    """The workers of all models at one thread count; a worker that fails is noted in ``failed`` and left out.
 
-    One that fails under a load of a fixed shape, or whose model is among those ``timed`` by then, only rests until
-    :meth:`rested`: what is known of the model stays.
+    A worker that fails under a workload of a fixed shape, or whose model is among those ``timed`` by then, only rests
+    until :meth:`rested`: what was measured of its model stays.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class WorkerPool:
     def each(
         self, ask: Callable[[ModelWorker], T], number: int = 0, done: Callable[[str], None] | None = None
     ) -> dict[str, T]:
-        """Ask the workers one after the other; the answers of those that gave one, by model, in the models' order.
+        """Ask the workers one after the other; the answers by model, in the models' order, without workers that fail.
 
         The round's ``number`` decides who comes first; ``done`` is called with the model's name after each worker,
         whether it answered or failed.
@@ -75,13 +75,13 @@ class WorkerPool:
         return {worker.name: answers[worker.name] for worker in self.workers}
 
     def restart(self) -> None:
-        """A fresh process for every model: how one lies in memory makes it faster or slower by a percent or two."""
+        """Start a fresh process for every model: where a process lies in memory makes it faster or slower by 1-2%."""
         for place, worker in enumerate(self.workers):
             self.workers[place] = worker.restarted()
         self.each(ModelWorker.open)
 
     def rested(self) -> dict[str, str]:
-        """Take back, in fresh processes, the models that a workload was too much for: their names and the reasons."""
+        """Take back, in fresh processes, the models that failed under the last workload; why each failed, by name."""
         resting, self._resting = self._resting, []
         fresh = [worker.restarted() for worker, _ in resting]
         self.workers = sorted([*self.workers, *fresh], key=lambda worker: self._order.index(worker.name))
@@ -117,9 +117,9 @@ def take_turns(
 ) -> None:
     """Add raw times in milliseconds of every model under one workload to ``rounds_ms``, one array a round.
 
-    All models get the same texts in the same order and the same rounds. A round is as many texts as the slowest
-    model does in 0.3 s; a fast one goes over them again until it has worked for 0.05 s, except where the ``average`` is
-    the mean: then every text counts once, since a cascade would repeat the rounds that it hands nothing on from. The
+    All models get the same texts in the same order and the same rounds. A round is as many texts as the slowest model
+    does in 0.3 s; a fast one goes over them again until it has worked for 0.05 s, except where the ``average`` is the
+    mean: then every text counts once, since a cascade would repeat only the rounds that it hands nothing on from. The
     rounds end when every average and its ratio to the first model's is settled, or when the slowest model has spent
     ``budget_s``, including the rounds that ``rounds_ms`` already holds; it holds whole rounds whenever this ends, by
     Ctrl-C too. ``advance`` is called after each round with the share of the budget that is spent.
@@ -135,9 +135,9 @@ def take_turns(
         times_ms = pool.each(lambda worker: worker.turn(calls, at_least_s), number - 1)
         if not times_ms:
             return
-        whole = {name: [*rounds_ms.get(name, []), times] for name, times in times_ms.items()}
+        rounds_so_far = {name: [*rounds_ms.get(name, []), times] for name, times in times_ms.items()}
         rounds_ms.clear()  # a model whose worker failed is dropped
-        rounds_ms.update(whole)
+        rounds_ms.update(rounds_so_far)
         spent_s = max(sum(float(times.sum()) for times in rounds) for rounds in rounds_ms.values()) / 1000
         advance(spent_s / budget_s)
         if number % 2 == 1:
@@ -146,7 +146,7 @@ def take_turns(
             return
         if number >= check_at:
             first_ms = next(iter(rounds_ms.values()))
-            if all(settled(first_ms, each_ms, average) for each_ms in rounds_ms.values()):
+            if all(settled(first_ms, model_ms, average) for model_ms in rounds_ms.values()):
                 return
             # An interval costs as much as there are samples; this keeps all checks together cheap.
             check_at = number * _CHECK_GROWTH

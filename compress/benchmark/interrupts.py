@@ -1,4 +1,4 @@
-"""Ctrl-C after minutes of measuring: it waits until the report is written."""
+"""Ctrl-C after minutes of measuring waits until the report is written."""
 
 import signal
 import threading
@@ -10,27 +10,26 @@ from compress.progress import say
 
 @contextmanager
 def ctrl_c_waits() -> Iterator[threading.Event]:
-    """Let the first Ctrl-C in the body only set the event, and say so; the third ends it as ever.
+    """The first Ctrl-C in the body sets the event and says so, the second does nothing, the third interrupts.
 
-    A second one is often meant for the first, and what is left to do takes seconds.
-
-    Where Ctrl-C does not raise KeyboardInterrupt, or not here, as in other threads, nothing changes.
+    The second is often only impatience with the first, and the rest takes seconds. Outside the main thread, and where
+    a program has its own handler of Ctrl-C, nothing changes.
     """
-    came = threading.Event()
+    interrupted = threading.Event()
 
     def note(*_: object) -> None:
-        if came.is_set():
+        if interrupted.is_set():
             signal.signal(signal.SIGINT, signal.default_int_handler)
         else:
-            came.set()
+            interrupted.set()
             say("interrupted: the report is written first, which takes seconds; Ctrl-C twice more ends at once")
 
-    here = threading.current_thread() is threading.main_thread()
-    if not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield came
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield interrupted
         return
     signal.signal(signal.SIGINT, note)
     try:
-        yield came
+        yield interrupted
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

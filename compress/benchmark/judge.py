@@ -1,4 +1,4 @@
-"""How good the answers of measured models are, each against the first: what bench and check judge by."""
+"""How good the answers of measured models are, and how each compares with the first; for bench and check."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -29,8 +29,8 @@ from compress.task import is_multi_label
 def judge(measured: Mapping[str, Measured], test: Split, wanted: str | None, seed: int) -> dict[str, dict[str, Any]]:
     """The ``accuracy`` of each model, what it changes ``versus_first``, and its ``flips``, as in results.json.
 
-    Labels are matched by name. ``wanted`` is the metric, by default the task's; ``seed`` is that of the bootstrap.
-    Without test labels accuracies are None.
+    Labels are matched by name. ``wanted`` is the metric, by default the task's; ``seed`` is the bootstrap's. Without
+    test labels accuracies are None.
     """
     first = next(iter(measured.values()))
     labels = all_labels(model.info for model in measured.values())
@@ -45,18 +45,18 @@ def judge(measured: Mapping[str, Measured], test: Split, wanted: str | None, see
             accuracy, change = None, {"accuracy_delta": None, "ci95": None, "agreement": agreement, "mcnemar_p": None}
         else:
             accuracy = asdict(measure_accuracy(metric, answers, true, seed))
-            sureness = _sureness(model, labels)
-            accuracy |= asdict(measure_quality(labels, answers, true, sureness))
-            accuracy |= _selected(model, sureness, (answers == true).all(axis=1))
-            itself = Change(0.0, (0.0, 0.0), 1.0, 1.0)  # no chance comes into that
-            change = asdict(itself if model is first else measure_change(metric, first_answers, answers, true, seed))
+            confidences = _confidences(model, labels)
+            accuracy |= asdict(measure_quality(labels, answers, true, confidences))
+            accuracy |= _selective_accuracy(model, confidences, (answers == true).all(axis=1))
+            no_change = Change(0.0, (0.0, 0.0), 1.0, 1.0)  # of a model against itself, where no chance comes in
+            change = asdict(no_change if model is first else measure_change(metric, first_answers, answers, true, seed))
         flips = asdict(find_flips(test.texts, labels, first_answers, answers, true))
         judged[name] = {"accuracy": accuracy, "versus_first": change, "flips": flips}
     return judged
 
 
 def balance_of(measured: Mapping[str, Measured], test: Split, wanted: str | None) -> dict[str, Any]:
-    """How the test labels are shared out, see :mod:`compress.evaluation.balance`."""
+    """How often each label occurs in the test texts, see :mod:`compress.evaluation.balance`."""
     labels, task = all_labels(model.info for model in measured.values()), next(iter(measured.values())).info.task
     return asdict(measure_balance(choose_metric(wanted, task, len(labels)), labels, right_answers(measured, test)))
 
@@ -70,25 +70,25 @@ def right_answers(measured: Mapping[str, Measured], test: Split) -> Indicators:
 def answers_of(model: Measured, labels: tuple[str, ...]) -> Indicators:
     """The model's predictions, bool ``[n, labels]``, with its columns in the order of ``labels``."""
     predicted = predictions(model.info.task, model.logits, model.info.decision.thresholds)
-    placed = np.zeros((len(predicted), len(labels)), dtype=np.bool_)
-    placed[:, [labels.index(label) for label in model.info.labels]] = predicted
-    return placed
+    answers = np.zeros((len(predicted), len(labels)), dtype=np.bool_)
+    answers[:, [labels.index(label) for label in model.info.labels]] = predicted
+    return answers
 
 
-def _selected(model: Measured, sureness: Floats, right: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """What a model that may abstain answers, and how often it is wrong the surer it must be; one label a text only."""
+def _selective_accuracy(model: Measured, confidences: Floats, right: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Coverage and risk of a model that may abstain, and its risk-coverage curve; None for multi-label tasks."""
     if is_multi_label(model.info.task):
         return {"selection": None, "risk_coverage": None}
     least = model.info.decision.abstain_below
-    selection = None if least is None else asdict(measure_selection(sureness, right, least))
-    return {"selection": selection, "risk_coverage": risk_coverage(sureness, right)}
+    selection = None if least is None else asdict(measure_selection(confidences, right, least))
+    return {"selection": selection, "risk_coverage": risk_coverage(confidences, right)}
 
 
-def _sureness(model: Measured, labels: tuple[str, ...]) -> Floats:
-    """How sure the model is; of a label that it does not know it is sure that it does not apply."""
-    sureness = confidence(model.info.task, model.logits, model.info.decision.thresholds)
-    if sureness.ndim == 1:
-        return sureness
-    placed = np.ones((len(sureness), len(labels)))
-    placed[:, [labels.index(label) for label in model.info.labels]] = sureness
-    return placed
+def _confidences(model: Measured, labels: tuple[str, ...]) -> Floats:
+    """The model's confidence in its answers, ``[n]``, or in each label, ``[n, labels]``: 1 for an unknown label."""
+    own = confidence(model.info.task, model.logits, model.info.decision.thresholds)
+    if own.ndim == 1:
+        return own
+    confidences = np.ones((len(own), len(labels)))
+    confidences[:, [labels.index(label) for label in model.info.labels]] = own
+    return confidences

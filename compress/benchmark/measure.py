@@ -26,15 +26,15 @@ from compress.runtime.graph_file import INT8_GRAPH, activations_of, operators
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
-    """All that was measured, of which :func:`results_of` makes the results."""
+class BenchRun:
+    """Everything that one run measured; :func:`results_of` makes the results from it."""
 
-    named: Mapping[str, Path]
-    rows: Mapping[str, Row]
-    left_out: Mapping[str, str]
+    named: Mapping[str, Path]  # every model's folder by its name
+    rows: Mapping[str, Row]  # by the names in the report
+    left_out: Mapping[str, str]  # the reasons by the model's name
     threads: list[int]
     findings: Findings
-    partial: bool
+    partial: bool  # whether Ctrl-C ended it early
 
 
 def bench(models: Sequence[Path], test: Split, task: str, config: BenchConfig) -> dict[str, Any]:
@@ -42,15 +42,15 @@ def bench(models: Sequence[Path], test: Split, task: str, config: BenchConfig) -
     return results_of(measure_models(models, test, task, config), test, config)
 
 
-def measure_models(models: Sequence[Path], test: Split, task: str, config: BenchConfig) -> Measurement:
+def measure_models(models: Sequence[Path], test: Split, task: str, config: BenchConfig) -> BenchRun:
     """Measure ``models`` on the ``test`` split of a ``task``; the first is the reference of every comparison.
 
-    A later model that fails to load, or whose process dies before all is measured that each has once (real texts on the
-    first thread count, costs, throughput, answers), is listed under ``failed`` with its reason; the others are measured
-    all the same. From then on a load under which it fails, as for lack of memory, is ``skipped`` and no more. A model
-    that none of the requested backends can run is ``left_out``, and ``warnings`` are reasons to doubt the figures, such
-    as a busy machine. Test texts without labels leave accuracies out. Ctrl-C ends the measuring and returns what is
-    known so far, ``partial``, if every model has been timed at least once.
+    A later model is listed under ``failed``, with its reason, if it fails to load or before everything is measured that
+    each model has once (real texts on the first thread count, costs, throughput, answers); the others are measured all
+    the same. If it fails later, as for lack of memory, only the load is ``skipped`` that it failed under. A model that
+    none of the requested backends can run is ``left_out``, and ``warnings`` are reasons to doubt the figures, such as a
+    busy machine. Without test labels there are no accuracies. Ctrl-C ends the measuring and returns what is known so
+    far, ``partial``, if every model has been timed at least once.
 
     Raises:
         CompressError: there are no test texts; a model has another task, lacks a test label or cannot take a length; a
@@ -73,19 +73,19 @@ def measure_models(models: Sequence[Path], test: Split, task: str, config: Bench
             raise
         partial = True
     check_reference(rows, findings.failed)
-    return Measurement(named, rows, left_out, threads, findings, partial)
+    return BenchRun(named, rows, left_out, threads, findings, partial)
 
 
-def results_of(measured: Measurement, test: Split, config: BenchConfig) -> dict[str, Any]:
-    """The document that results.json holds, and the raw times as ``samples``, which are written apart."""
-    findings, rows, threads = measured.findings, measured.rows, measured.threads
+def results_of(bench_run: BenchRun, test: Split, config: BenchConfig) -> dict[str, Any]:
+    """The document that results.json holds, with the raw times as ``samples``, which go into a file of their own."""
+    findings, rows, threads = bench_run.findings, bench_run.rows, bench_run.threads
     entries = compare(findings.timed(), test, config)
     balance = balance_of(findings.timed(), test, config.metric) if test.labels else None
     recommendation, contention = recommend(entries, balance, config.split), findings.watch.contention()
-    failed, left_out = findings.failed, measured.left_out
+    failed, left_out = findings.failed, bench_run.left_out
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "partial": measured.partial,
+        "partial": bench_run.partial,
         "machine": describe_machine(threads),
         "settings": config.model_dump() | {"threads": threads, "resamples": RESAMPLES},
         "spin": brief_spin().get("GOMP_SPINCOUNT"),
@@ -97,7 +97,7 @@ def results_of(measured: Measurement, test: Split, config: BenchConfig) -> dict[
         "warnings": timing_warnings(entries, recommendation.name, contention) + label_warnings(balance),
         "failed": [{"name": name, "path": str(rows[name].path), "reason": reason} for name, reason in failed.items()],
         "left_out": [
-            {"name": name, "path": str(measured.named[name]), "reason": why} for name, why in left_out.items()
+            {"name": name, "path": str(bench_run.named[name]), "reason": why} for name, why in left_out.items()
         ],
         "skipped": findings.skipped,
         "samples": findings.all_samples(threads[0]),
@@ -116,15 +116,15 @@ def compare(measured: dict[str, Measured], test: Split, config: BenchConfig) -> 
 
 
 def _ratios(first: Measured, model: Measured, average: Average) -> dict[str, Any]:
-    """The speed-ups of the model and of answers on the first thread count, that on one thread, the ratio of sizes."""
+    """How a model's speed and size compare with the first's, as a part of ``versus_first`` in results.json."""
     ratios: dict[str, Any] = {
         "speedup_p50": first.latency[0].p50_ms / model.latency[0].p50_ms,
         "speedup_ci95": _interval(first.rounds_ms, model.rounds_ms),
         "size_ratio": first.info.size_bytes / model.info.size_bytes,
     }
     ratios |= answer_speedup(first, model, average)
-    texts_in = any(each.info.hand_on_below is not None for each in (first, model))  # a cascade's, tokenizers included
-    if first.one_thread_ms and model.one_thread_ms and not texts_in:
+    any_cascade = any(each.info.hand_on_below is not None for each in (first, model))  # its times include tokenizers
+    if first.one_thread_ms and model.one_thread_ms and not any_cascade:
         speedup = average_ms(first.one_thread_ms) / average_ms(model.one_thread_ms)
         interval = _interval(first.one_thread_ms, model.one_thread_ms)
         ratios["one_thread"] = {"speedup_p50": speedup, "speedup_ci95": interval}
@@ -144,7 +144,7 @@ def answer_speedup(first: Measured, model: Measured, average: Average) -> dict[s
 def answer_times(model: Measured, average: Average) -> dict[str, Any]:
     """Median and mean from a text to its label with their intervals, and p95; None where it was not timed.
 
-    ``answer_average`` says by which of them models are compared.
+    ``answer_average`` says which of the two models are compared by.
     """
     rounds_ms = model.answer_ms
     if not rounds_ms:
@@ -161,12 +161,12 @@ def answer_times(model: Measured, average: Average) -> dict[str, Any]:
 
 
 def _interval(first_ms: list[Times], other_ms: list[Times], average: Average = "p50") -> tuple[float, float] | None:
-    """The speed-up's, where both models took part in the same rounds."""
+    """The 95% interval of a speed-up; None unless both models took part in the same rounds."""
     return speedup_interval(first_ms, other_ms, average) if 0 < len(first_ms) == len(other_ms) else None
 
 
 def _priced(model: Measured, price_per_hour: float | None) -> dict[str, Any] | None:
-    """The model's cost with the price at its best rate of real texts: a machine paid by the hour would be used so."""
+    """The model's cost, with the price of a million texts if a rented machine answers at the model's best rate."""
     if model.cost is None:
         return None
     offline = [model.throughput.texts_per_s] if model.throughput else []
@@ -178,7 +178,7 @@ def _priced(model: Measured, price_per_hour: float | None) -> dict[str, Any] | N
 
 
 def _handed_on(model: Measured) -> dict[str, Any] | None:
-    """Of a cascade: from which score on its small model answers, and the share of the texts that it hands on."""
+    """A cascade's least score with which its small model answers, and the share of texts that it hands on."""
     if model.info.hand_on_below is None:
         return None
     return {"hand_on_below": model.info.hand_on_below, "handed_on": len(model.handed_on) / len(model.logits)}
@@ -186,7 +186,7 @@ def _handed_on(model: Measured) -> dict[str, Any] | None:
 
 def _entry(name: str, model: Measured, average: Average, config: BenchConfig) -> dict[str, Any]:
     info, path = model.info, model.row.path
-    int8 = path / INT8_GRAPH  # another program's lies elsewhere
+    int8 = path / INT8_GRAPH  # graphs of other programs lie elsewhere
     return {
         "name": name,
         "path": str(path),

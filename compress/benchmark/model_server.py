@@ -1,6 +1,6 @@
-"""What runs in the process of a :class:`compress.benchmark.model_worker.ModelWorker`: ``python -m`` this module.
+"""The program in the process of a :class:`compress.benchmark.model_worker.ModelWorker`: ``python -m`` this module.
 
-It imports no runtime before the first request, which opens the model; the others ask for logits, for the inputs of a
+The first request opens the model, and only it imports a runtime; later requests ask for logits, for the inputs of a
 workload and for turns of timing.
 """
 
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from compress.benchmark.cost import EnergyMeter, gpu_memory_bytes, macs_per_text, peak_memory_bytes, product_sizes
+from compress.benchmark.cost import gpu_memory_bytes, macs_per_text, peak_memory_bytes, product_sizes
+from compress.benchmark.energy import EnergyMeter
 from compress.benchmark.rows import Row, open_row
 from compress.benchmark.workload import Times
 from compress.clock import CudaStopwatch, Stopwatch
@@ -37,12 +38,12 @@ if TYPE_CHECKING:
 
 _FIXED_FEEDS = 16
 _UNTIMED_ANSWERS = 3
-_SERVED_AT_MOST = 2.0  # of the time until the last arrival
+_SERVED_AT_MOST = 2.0  # times the time until the last arrival
 _SPUN_S = 0.001
 
 
 class ModelServer:
-    """The open model of a row, whose fields are given, and the inputs of the workload being timed."""
+    """The open model of the :class:`Row` with these fields, and the inputs of the workload being timed."""
 
     def __init__(self, threads: int, path: str, **row: str) -> None:
         watch = Stopwatch()
@@ -55,7 +56,7 @@ class ModelServer:
         self._energy = EnergyMeter.of(gpu=self._on_gpu)
         self._answered = 0
         self._cascade = _as_cascade(self._predictor)
-        # A cascade is asked for texts, which its models read with a tokenizer each; the others for token ids.
+        # A cascade is given texts, since each of its models has its own tokenizer; other models are given token ids.
         self._tokenized: Callable[[list[Text]], list[Any]] = list if self._cascade else self._predictor.encoder
         self._logits: Callable[[list[Any]], Logits] = (
             self._cascade.classifier.logits if self._cascade else partial(encoded_logits, self._predictor)
@@ -81,8 +82,8 @@ class ModelServer:
 
     def logits(self, texts: list[Any]) -> dict[str, Any]:
         self._all = self._tokenized(_as_texts(texts))
-        found = check_finite(self._logits(self._all), "its model").astype("<f4")
-        return {"shape": found.shape, "float32": base64.b64encode(found.tobytes()).decode()}
+        logits = check_finite(self._logits(self._all), "its model").astype("<f4")
+        return {"shape": logits.shape, "float32": base64.b64encode(logits.tobytes()).decode()}
 
     def handed_on(self) -> dict[str, Any]:
         """Rows of the texts of the last ``logits`` that a cascade's large model answers."""
@@ -95,13 +96,13 @@ class ModelServer:
             self._calls = TimedCalls(answer_of(self._predictor), self._texts)
             return {"p50_ms": self._calls.warm_up()}
         encodings, times_ms = [], []
-        for text in self._texts:  # one at a time, as a server makes their token ids
+        for text in self._texts:  # one at a time, as a server tokenizes them
             watch = Stopwatch()
             encodings += self._predictor.encoder([text])
             times_ms.append(watch.milliseconds)
         self._tokenizer_p50_ms = float(np.median(times_ms)) if times_ms else 0.0
         self._mean_tokens = float(np.mean([len(each) for each in encodings])) if encodings else 0.0
-        if self._cascade:  # its tokenizers' time included
+        if self._cascade:  # the times include its tokenizers
             self._calls = TimedCalls(self._logits, [[text] for text in self._texts])
             return {"p50_ms": self._calls.warm_up()}
         if length == "real":
@@ -114,7 +115,7 @@ class ModelServer:
         return {"p50_ms": self._calls.warm_up()}
 
     def _feeds_of(self, encoding: Encoding) -> Iterator[Feeds]:
-        """The batches in which one text is served; more than one only where it has windows."""
+        """The batches in which a server runs one text; more than one only for a text in windows."""
         rows = encoding.rows
         for batch in by_length(list(map(len, rows)), self._predictor.batch_tokens):
             yield pad([rows[row] for row in batch])
@@ -130,13 +131,13 @@ class ModelServer:
         return {"times_ms": times_ms}
 
     def offline(self) -> dict[str, Any]:
-        """Answer all texts of the last ``logits``, in batches that hold as much as the predictor says."""
+        """Answer all texts of the last ``logits``, in batches of the predictor's ``batch_tokens``."""
         watch = Stopwatch()
         self._logits(self._all)
         return {"seconds": watch.seconds}
 
     def serve(self, arrivals_s: list[float]) -> dict[str, Any]:
-        """Answer the workload's texts, one at a time from the text itself, as they arrive."""
+        """Answer the workload's texts as they arrive, one at a time, tokenizer included."""
 
         def answer(number: int) -> None:
             text = self._texts[number % len(self._texts)]
@@ -148,8 +149,8 @@ class ModelServer:
         return {"times_ms": times_ms.tolist(), "seconds": seconds}
 
     def cost(self) -> dict[str, Any]:
-        """What the model has cost so far; to be requested after the real texts and before any other workload."""
-        peak = peak_memory_bytes()  # before the weights are looked at
+        """The model's cost so far; to be requested after the real texts and before any other workload."""
+        peak = peak_memory_bytes()  # before product_sizes reads the weights
         joules = self._energy.joules
         sizes, rows = product_sizes(self._predictor, self._folder), self._rows_per_text
         return {
@@ -165,19 +166,19 @@ class ModelServer:
 
 
 def _as_cascade(predictor: MeasuredPredictor) -> "CascadePredictor | None":
-    """Known by an attribute: its class would have to be imported for every model, and onnxruntime with it."""
+    """A cascade is known by its attribute: importing the class would import onnxruntime for every model."""
     return cast("CascadePredictor", predictor) if hasattr(predictor, "hand_on_below") else None
 
 
 def answer_of(predictor: MeasuredPredictor) -> Callable[[Text], object]:
-    """From a text to its label as an app has it: what :func:`compress.load` gives, or PyTorch's users' own way."""
+    """The call from a text to its label as an app makes it: :func:`compress.load`'s, or that of PyTorch's users."""
     if cascade := _as_cascade(predictor):
         return cascade.classifier
     if predictor.backend == "onnxruntime":
         from compress.runtime.classifier import Classifier
         from compress.runtime.session import OnnxPredictor
 
-        if isinstance(predictor, OnnxPredictor):  # else the file is another program's
+        if isinstance(predictor, OnnxPredictor):  # and not another program's file
             return Classifier(predictor)
     encode = getattr(predictor, "feeds_of", None) if predictor.encoder.long_texts.head_alone else None
 
@@ -192,9 +193,9 @@ def answer_of(predictor: MeasuredPredictor) -> Callable[[Text], object]:
 def serve_arrivals(arrivals_s: Times, answer: Callable[[int], None]) -> tuple[Times, float]:
     """Answer each arrival in order, none before its time, until all are answered or twice their time has passed.
 
-    The first is answered in any case.
+    The first is always answered.
 
-    Returns milliseconds from arrival to answer of each that was answered, and the seconds that all took.
+    Returns the milliseconds from arrival to answer of each answered text, ``[answered]``, and the seconds in all.
     """
     times_ms: list[float] = []
     watch = Stopwatch()
@@ -202,7 +203,7 @@ def serve_arrivals(arrivals_s: Times, answer: Callable[[int], None]) -> tuple[Ti
         if times_ms and watch.seconds > _SERVED_AT_MOST * arrivals_s[-1]:
             break
         while (left_s := arrival_s - watch.seconds) > 0:
-            if left_s > _SPUN_S:  # the last millisecond is spun, since sleep would overshoot it
+            if left_s > _SPUN_S:  # the last millisecond is spent in this loop, since sleep would overshoot it
                 time.sleep(left_s - _SPUN_S)
         answer(number)
         times_ms.append(1000 * (watch.seconds - arrival_s))
@@ -210,7 +211,7 @@ def serve_arrivals(arrivals_s: Times, answer: Callable[[int], None]) -> tuple[Ti
 
 
 def fixed_feeds(tokens: Sequence[int], batch: int, length: int) -> list[Feeds]:
-    """Feeds of exactly ``[batch, length]``, cut from a run of real tokens and repeated where it is too short."""
+    """Feeds of exactly ``[batch, length]``, cut from a run of real tokens, which is repeated if it is too short."""
     ids = np.resize(np.asarray(tokens, dtype=np.int64), (_FIXED_FEEDS, batch, length))
     ids[:, :, 0], ids[:, :, -1] = tokens[0], tokens[-1]
     return [

@@ -1,4 +1,4 @@
-"""One model on some CPU threads, in a process of its own, as it is asked; ``model_server`` is what runs there."""
+"""One model on some CPU threads in a process of its own, seen from outside; ``model_server`` runs inside."""
 
 import base64
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class ModelInfo:
     size_bytes: int
     parameters: int
     decision: Decision = field(default_factory=Decision)
-    hand_on_below: float | None = None  # of a cascade: the score of its small model below which the large one answers
+    hand_on_below: float | None = None  # a cascade's: the score of its small model below which the large one answers
 
 
 class ModelWorker(Worker):
@@ -50,7 +50,7 @@ class ModelWorker(Worker):
         return ModelWorker(self.name, self._row, self._threads)
 
     def open(self) -> ModelInfo:
-        """Open the model; the caller asks one worker after the other, since loads side by side slow each other."""
+        """Open the model; callers open one worker after the other, since loading in parallel slows each."""
         reply = self.ask(**asdict(self._row) | {"path": str(self._row.path), "threads": self._threads})
         decision = Decision(**reply["decision"])
         return ModelInfo(**reply | {"labels": tuple(reply["labels"]), "decision": decision})
@@ -66,11 +66,11 @@ class ModelWorker(Worker):
         return flat.reshape(reply["shape"]).astype(np.float32)
 
     def handed_on(self) -> list[int]:
-        """Rows of the texts of the last :meth:`logits` that a cascade hands on to its large model."""
+        """The rows, among the texts of the last :meth:`logits`, that a cascade hands on to its large model."""
         return list(self.ask(do="handed_on")["rows"])
 
     def prepare(self, workload: Workload, texts: Sequence[Text]) -> float:
-        """Make the inputs of ``workload`` and warm up; the median time in milliseconds that this ended with."""
+        """Make the inputs of ``workload`` and warm up; returns the last pass's median time in milliseconds."""
         self.workload = workload
         reply = self.ask(do="prepare", texts=list(texts), batch=workload.batch, length=workload.length)
         return float(reply["p50_ms"])
@@ -80,14 +80,14 @@ class ModelWorker(Worker):
         return np.asarray(self.ask(do="turn", calls=calls, at_least_s=at_least_s)["times_ms"])
 
     def offline(self) -> float:
-        """Seconds that the model needs for the texts of the last :meth:`logits`, in batches as it likes them."""
+        """Seconds that the model needs for the texts of the last :meth:`logits`, in its own batches."""
         return float(self.ask(do="offline")["seconds"])
 
     def serve(self, arrivals_s: Times) -> tuple[Times, float]:
-        """Answer the workload's texts as they arrive; milliseconds from arrival to answer, and seconds in all."""
+        """Answer the workload's texts as they arrive; milliseconds from arrival to answer, and the seconds in all."""
         reply = self.ask(do="serve", arrivals_s=arrivals_s.tolist())
         return np.asarray(reply["times_ms"]), float(reply["seconds"])
 
     def cost(self) -> Cost:
-        """What the model has cost so far, its price aside."""
+        """The model's cost so far, without its price."""
         return Cost(**self.ask(do="cost"))

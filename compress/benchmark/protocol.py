@@ -26,13 +26,13 @@ _GPU_BATCHES, _GPU_LENGTH = (1, 8, 64, 256, 1024), 128
 def measure(
     rows: Mapping[str, Row], test: Split, task: str, threads: list[int], config: BenchConfig, findings: Findings
 ) -> None:
-    """Measure all ``rows``, one thread count after the other, into ``findings``, which Ctrl-C leaves whole."""
+    """Measure all ``rows``, one thread count after the other, into ``findings``, which stays whole after Ctrl-C."""
     first, *others = threads
     steps = max(1, round(config.seconds * len(rows)))
     total = len(threads) * (len(rows) + len(workloads_of(config)) * steps) + len(rows) * (1 + len(config.instances))
     with progress("bench", total=total) as advance:
 
-        def time_each(pool: WorkerPool, workloads: Sequence[Workload]) -> None:
+        def time_each(pool: WorkerPool, workloads: Sequence[Workload], texts: Sequence[Text]) -> None:
             for workload in workloads:
                 with _shares(advance, steps, f"{workload}, threads {pool.threads}") as share:
                     _time(pool, workload, texts, config, findings, share)
@@ -47,10 +47,10 @@ def measure(
             with _shares(advance, steps, f"{REAL}, threads {first}") as share:
                 _time_first(pool, texts, config, findings, share, test.texts)
             check_reference(rows, findings.failed)
-            time_each(pool, workloads[1:])
+            time_each(pool, workloads[1:], texts)
         for count in others:
             with _opened(rows, count, findings, advance) as (pool, _):
-                time_each(pool, workloads)
+                time_each(pool, workloads, texts)
         if config.device == "cpu" and 1 not in threads and findings.watch.busy():
             _one_thread(rows, texts, config, findings)
         _side_by_side(texts, config, findings, advance)
@@ -60,17 +60,17 @@ def measure(
 def _opened(
     rows: Mapping[str, Row], threads: int, findings: Findings, advance: Advance
 ) -> Iterator[tuple[WorkerPool, dict[str, ModelInfo]]]:
-    """The models that have not failed, opened on this many threads."""
-    living = {name: row for name, row in rows.items() if name not in findings.failed}
-    with WorkerPool(living, threads, findings.failed, findings.timed) as pool:
+    """The models that have not failed, opened on ``threads`` threads each."""
+    working = {name: row for name, row in rows.items() if name not in findings.failed}
+    with WorkerPool(working, threads, findings.failed, findings.timed) as pool:
         yield pool, pool.each(ModelWorker.open, done=lambda name: advance(note=f"opened {name}"))
 
 
 def timed_texts(test: Split, measured: Mapping[str, Measured], seed: int) -> list[Text]:
     """The texts that are timed, the same for every model, in an order drawn at random.
 
-    Those that a cascade hands on, the first one where there are several, lie among the others at even distances: a few
-    texts in a row then cost it what all do on average.
+    The texts that the first cascade hands on lie among the others at even distances, so that any few texts in a row
+    cost the cascade what all cost on average.
     """
     rows = np.random.default_rng(seed).permutation(len(test.texts))
     hard = np.isin(rows, next((model.handed_on for model in measured.values() if model.handed_on), []))
@@ -81,12 +81,12 @@ def timed_texts(test: Split, measured: Mapping[str, Measured], seed: int) -> lis
 
 
 def other_half(texts: Sequence[Text]) -> list[Text]:
-    """The same texts, the second half first: for the second of two processes, which would time the same few again."""
+    """The texts, second half first: a second process would otherwise time the same first few again."""
     return [*texts[len(texts) // 2 :], *texts[: len(texts) // 2]]
 
 
 def _one_thread(rows: Mapping[str, Row], texts: Sequence[Text], config: BenchConfig, findings: Findings) -> None:
-    """Time real texts with one thread too: threads wait for one that a neighbour holds up, some models more."""
+    """Time real texts with one thread too: several threads wait for the one that another process holds up."""
     say("bench: the machine is busy, so every model is timed with one thread as well")
     findings.one_thread_beside = True
     with _opened(rows, 1, findings, lambda *_, **__: None) as (pool, _):
@@ -102,9 +102,9 @@ def answer(
     *,
     only_timed: Collection[str] = (),
 ) -> dict[str, Measured]:
-    """Every model answers the test texts, after one of them alone, which shows how long its first answer takes.
+    """Let every model answer the first test text alone, which times its first answer, and then all texts.
 
-    Those that are ``only_timed`` answer that one.
+    Models in ``only_timed`` answer the first text only.
     """
     pool.each(lambda worker: worker.first_answer(texts[0]))
     logits = pool.each(
@@ -112,9 +112,7 @@ def answer(
         done=lambda name: advance(note=f"answered {name}"),
     )
     handed_on = pool.each(ModelWorker.handed_on)
-    return {
-        name: Measured(rows[name], info[name], logits[name], handed_on=rows_of) for name, rows_of in handed_on.items()
-    }
+    return {name: Measured(rows[name], info[name], logits[name], handed_on=hard) for name, hard in handed_on.items()}
 
 
 def _time(
@@ -125,7 +123,7 @@ def _time(
     findings: Findings,
     share: Callable[[float], None],
 ) -> None:
-    """Time one workload."""
+    """Time one workload, and note the models that it was too much for."""
     average = choose_average(findings.measured)
     with findings.recorded(workload, pool.threads) as rounds_ms, findings.watch.timing(pool.sessions):
         take_turns(pool, workload, texts, config.seconds, share, rounds_ms, average)
@@ -140,9 +138,9 @@ def _time_first(
     share: Callable[[float], None],
     test_texts: Sequence[Text],
 ) -> None:
-    """Time real texts, and what has one figure a model, between two halves of the time.
+    """Time real texts on the first thread count, and in the middle of the time measure what each model has once.
 
-    One process alone can be faster or slower by 2% all its life, so half the time goes to a second one.
+    One process can be faster or slower by 2% for as long as it lives, so half the time goes to a second process.
     """
     measured, average = findings.measured, choose_average(findings.measured)
     with findings.recorded(REAL, pool.threads) as rounds_ms:
@@ -163,7 +161,7 @@ def _time_first(
 def _measure_once(
     pool: WorkerPool, measured: Mapping[str, Measured], texts: Sequence[Text], config: BenchConfig
 ) -> None:
-    """What has one figure a model: costs, offline throughput, latency under random arrivals."""
+    """Measure what each model has once: its cost, offline throughput, and latency under random arrivals."""
     for name, cost in pool.each(ModelWorker.cost).items():
         measured[name].cost = cost
     info = {name: model.info for name, model in measured.items()}
@@ -175,7 +173,7 @@ def _measure_once(
 
 
 def time_answers(pool: WorkerPool, measured: Mapping[str, Measured], texts: Sequence[Text], seconds: float) -> None:
-    """From a text to its label, in turns: a part of what each process of a model gives."""
+    """Time every model from a text to its label, in turns, and add the times to ``measured``."""
     rounds_ms: dict[str, list[Times]] = {}
     take_turns(pool, ANSWERS, texts, seconds, lambda _: None, rounds_ms, choose_average(measured))
     for name, rounds in rounds_ms.items():
@@ -183,11 +181,11 @@ def time_answers(pool: WorkerPool, measured: Mapping[str, Measured], texts: Sequ
 
 
 def _side_by_side(texts: Sequence[Text], config: BenchConfig, findings: Findings, advance: Advance) -> None:
-    """Several processes of each model, where the config has ``instances``."""
+    """Time several processes of each model side by side, where the settings have ``instances``."""
     for name, model in findings.timed().items():
         for count, threads in cpu_splits(config.instances, usable_cpus()):
             try:
-                with findings.watch.timing([]):  # its workers have ended by then, and count as this process's children
+                with findings.watch.timing([]):  # the workers have ended by then, and count as this process's children
                     model.splits.append(measure_split(name, model.row, count, threads, texts, config.seconds))
             except WorkerError as failure:
                 findings.skip(f"{count} instances", threads, {name: str(failure)})
@@ -195,7 +193,7 @@ def _side_by_side(texts: Sequence[Text], config: BenchConfig, findings: Findings
 
 
 def workloads_of(config: BenchConfig, longest: int = _GPU_LENGTH) -> list[Workload]:
-    """Real texts first, then the grid; on a GPU there always is one, as far as the ``longest`` text of all models."""
+    """Real texts first, then the grid of batches and lengths; on a GPU there is one by default, up to ``longest``."""
     batches, lengths = config.batch, config.length
     if config.device == "cuda":
         batches, lengths = batches or list(_GPU_BATCHES), lengths or [min(longest, _GPU_LENGTH)]
@@ -204,15 +202,15 @@ def workloads_of(config: BenchConfig, longest: int = _GPU_LENGTH) -> list[Worklo
 
 @contextmanager
 def _shares(advance: Advance, steps: int, note: str) -> Iterator[Callable[[float], None]]:
-    """Turns shares of a workload's budget into steps on the bar; an early end takes the rest at once."""
+    """Turn shares of a workload's budget into steps of the progress bar; an early end takes the rest at once."""
     done = 0
 
     def share(spent: float) -> None:
         nonlocal done
-        now = min(steps, int(steps * spent))
-        if now > done:
-            advance(now - done, note)
-            done = now
+        reached = min(steps, int(steps * spent))
+        if reached > done:
+            advance(reached - done, note)
+            done = reached
 
     yield share
     share(1.0)

@@ -1,4 +1,4 @@
-"""The rows of a benchmark: each model folder with each backend that can run it, and how one is opened."""
+"""The rows of a benchmark, each a model folder with a backend that can run it, and how a row is opened."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,13 +33,13 @@ class Row:
     """A row of the report: a model's folder and what runs it."""
 
     path: Path
-    backend: str | None = None  # of the setting ``backends``; None: PyTorch in fp32 eager, onnxruntime for ONNX folders
+    backend: str | None = None  # as in the setting ``backends``; None: fp32 eager PyTorch, or onnxruntime for ONNX
     device: str = "cpu"  # or ``cuda``
     provider: str = "CPU"  # onnxruntime's execution provider, for ONNX models
 
 
 def open_row(row: Row, threads: int) -> MeasuredPredictor:
-    """The classifier of ``row`` on some CPU threads. Its runtime is imported here, as part of loading."""
+    """The classifier of ``row`` on ``threads`` CPU threads. Its runtime is imported here, as part of loading."""
     if (row.path / ABOUT).is_file():
         return BaselinePredictor(row.path)
     if (foreign := find_foreign(row.path)) is not None:
@@ -84,20 +84,20 @@ def gpu_graph(folder: Path) -> Path | None:
 
 
 def unique_names(models: Sequence[Path]) -> dict[str, Path]:
-    """A name for each model folder: the folder's own, with its parent's or a number where two are equal."""
+    """A name for each model folder: the folder's own, with its parent's or a number where names are equal."""
     if not models:
         raise CompressError("bench needs at least one model folder")
     named: dict[str, Path] = {}
     tails = [path.resolve().name for path in models]
     for path, tail in zip(models, tails, strict=True):
-        wanted = tail if tails.count(tail) == 1 else f"{path.resolve().parent.name}/{tail}"
-        copies = (wanted, *(f"{wanted} ({number})" for number in range(2, len(models) + 1)))
-        named[next(name for name in copies if name not in named)] = path
+        name = tail if tails.count(tail) == 1 else f"{path.resolve().parent.name}/{tail}"
+        numbered = (name, *(f"{name} ({number})" for number in range(2, len(models) + 1)))
+        named[next(candidate for candidate in numbered if candidate not in named)] = path
     return named
 
 
 def plan(named: Mapping[str, Path], config: "BenchConfig") -> tuple[dict[str, Row], dict[str, str]]:
-    """Every row of the report by its name, and the models that have none with the reason.
+    """Every row of the report by its name, and the models without a row, each with the reason.
 
     A model with several rows has the backend in their names. The first model, which is the reference, must have a row.
     A path that is no folder, no ONNX file and no hub id is refused.
@@ -113,11 +113,11 @@ def plan(named: Mapping[str, Path], config: "BenchConfig") -> tuple[dict[str, Ro
     rows: dict[str, Row] = {}
     left_out: dict[str, str] = {}
     for name, path in named.items():
-        found = _rows_of(path, config)
-        if isinstance(found, str):
-            left_out[name] = found
+        own_rows = _rows_of(path, config)
+        if isinstance(own_rows, str):
+            left_out[name] = own_rows
         else:
-            rows |= {f"{name} {row.backend}" if len(found) > 1 else name: row for row in found}
+            rows |= {f"{name} {row.backend}" if len(own_rows) > 1 else name: row for row in own_rows}
     if (first := next(iter(named))) in left_out:
         raise CompressError(
             f"{named[first]}: the first model is the reference and would be left out: {left_out[first]}"
@@ -126,26 +126,26 @@ def plan(named: Mapping[str, Path], config: "BenchConfig") -> tuple[dict[str, Ro
 
 
 def _check_provider(name: str) -> None:
-    from compress.runtime.session import find_provider  # here, since most runs do not name one
+    from compress.runtime.session import find_provider  # here, since most runs name no provider
 
     find_provider(name)
 
 
 def _rows_of(path: Path, config: "BenchConfig") -> list[Row] | str:
     """The rows of one model, or the reason why there are none."""
-    if (path / ABOUT).is_file():  # a baseline has one way to run
+    if (path / ABOUT).is_file():  # a baseline runs in numpy alone
         return [Row(path)]
     try:
         foreign = find_foreign(path) is not None
         manifest = None if foreign else peek(path)
-    except CompressError:  # opening it says what is wrong with it
+    except CompressError:  # opening the row says what is wrong with the folder
         return [Row(path)]
     kind = "onnx" if foreign else manifest.kind if manifest else "torch"
     if kind not in _WITH_ARTICLE:
         return f"it is laid out for others ({kind}); give the ONNX folder that it was made from"
     cascade = manifest is not None and manifest.is_cascade
-    of_onnx = ("onnxruntime",) if foreign or cascade else ("onnxruntime", "openvino")
-    engines = ("torch",) if kind == "torch" else of_onnx
+    onnx_engines = ("onnxruntime",) if foreign or cascade else ("onnxruntime", "openvino")
+    engines = ("torch",) if kind == "torch" else onnx_engines
     if config.device == "cuda":
         wanted: Sequence[str | None] = config.backends or (*_gpu_backends(path), "onnxruntime")
     else:
@@ -160,11 +160,11 @@ def _rows_of(path: Path, config: "BenchConfig") -> list[Row] | str:
 
 
 def _gpu_backends(path: Path) -> Sequence[str]:
-    """What is run where nothing is asked for; not every family goes without padding."""
+    """The PyTorch backends that run by default on a GPU; not every family has the unpadded ones."""
     try:
         model_type = parse_json((path / "config.json").read_bytes())["model_type"]
         unpadded = FAMILIES[model_type.removeprefix(PRUNED)].builder == "post-norm"
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # opening it says what is wrong with it
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # opening the row says what is wrong
         unpadded = True
     return [name for name in _GPU_BACKENDS if unpadded or "varlen" not in name]
 
@@ -172,9 +172,9 @@ def _gpu_backends(path: Path) -> Sequence[str]:
 def _unfit(path: Path, provider: str, config: "BenchConfig", *, foreign: bool, cascade: bool) -> str | None:
     """Why an ONNX model cannot be measured as the settings ask; None where it can."""
     if cascade:
-        asked = {"--device cuda": config.device == "cuda", "--batch": config.batch, "--length": config.length}
-        if given := [name for name, value in asked.items() if value]:
-            return f"it is a cascade, which runs on a CPU and reads texts, not tokens; leave out {', '.join(given)}"
+        unfit = {"--device cuda": config.device == "cuda", "--batch": config.batch, "--length": config.length}
+        if asked := [name for name, value in unfit.items() if value]:
+            return f"it is a cascade, which runs on a CPU and reads texts, not tokens; leave out {', '.join(asked)}"
     if config.device == "cpu":
         return None
     if not foreign and gpu_graph(path) is None:

@@ -1,4 +1,4 @@
-"""Texts a second: of the whole test set, of texts that arrive at random, and of several processes side by side.
+"""Texts a second: over the whole test set, with texts that arrive at random, and in several processes side by side.
 
 Texts that arrive at random and wait their turn are MLPerf's server scenario (Reddi et al. 2020), with one server.
 """
@@ -22,17 +22,24 @@ _PASSES_AT_MOST = 3
 _KEPT_UP = 0.9
 _SERVED_STRETCHES, _SPLIT_STRETCHES = 2, 3
 
-Stretch = tuple[Times, float, Times]  # milliseconds from arrival to answer, seconds until the last answer, arrivals
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Texts that one server answered as they arrived, without a break."""
+
+    times_ms: Times  # from arrival to answer, of each text that was answered
+    took_s: float  # until the last answer
+    arrivals_s: Times  # of every text
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Offline throughput of one process over the whole test set, of the median pass.
+    """Offline throughput of one process over the whole test set, in the median pass.
 
-    The tokenizer is not included, except in a cascade's, whose models have one each.
+    The tokenizer is not included, except in a cascade, whose models have one each.
 
-    ``batch_tokens`` is what a batch of texts of like length held at most, padding included; 1: one text at a time, as
-    dynamic int8 is run, whose answers depend on what shares the batch.
+    ``batch_tokens`` is the most tokens in a batch of texts of like length, padding included; 1: one text at a time, as
+    dynamic int8 is run, whose answers depend on the other texts of the batch.
     """
 
     texts_per_s: float
@@ -44,11 +51,11 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Latencies from arrival to answer, waiting, tokenizer and model together, of one server with ``threads``.
+    """Latencies of one server with ``threads``, from arrival to answer: waiting, tokenizer and model together.
 
-    A server is ``overloaded`` where its queue grows without end, so that the latencies only show how long was measured:
-    not all arrivals were answered in twice their time, or it answered below 90% of them a second and the last one still
-    waited for longer than its answer took.
+    A server is ``overloaded`` if its queue grows without end, so that the latencies only show how long was measured:
+    either not all arrivals were answered in twice their time, or fewer than 90% as many texts were answered a second as
+    arrived and the last one still waited for longer than its answer took.
     """
 
     rate_per_s: float
@@ -64,9 +71,10 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class CpuSplit:
-    """Processes with ``threads`` each, all answering real texts one at a time, at the same time.
+    """The CPUs split among ``instances`` processes of ``threads`` each, which all answer real texts one at a time.
 
-    ``texts_per_s`` is of all together, the median of the stretches; ``p50_ms`` and ``p95_ms`` are of a text.
+    ``texts_per_s`` is that of all processes together, the median of the stretches; ``p50_ms`` and ``p95_ms`` are
+    latencies of single texts.
     """
 
     instances: int
@@ -100,46 +108,48 @@ def measure_throughput(
 
 
 def poisson_arrivals(rate_per_s: float, seconds: float, seed: int) -> Times:
-    """Times of arrival in seconds of a Poisson process, ``[n]``, at least one."""
+    """The arrival times of a Poisson process in seconds, sorted, ``[n]``, at least one."""
     rng = np.random.default_rng(seed)
     n = max(1, int(rng.poisson(rate_per_s * seconds)))
-    return np.sort(rng.random(n) * seconds)  # given their number, arrivals are uniform
+    return np.sort(rng.random(n) * seconds)  # given how many there are, Poisson arrivals are uniform
 
 
 def measure_served(pool: WorkerPool, rate_per_s: float, budget_s: float, seed: int) -> dict[str, Served]:
-    """Every model answers the same Poisson arrivals, in two stretches, in turns, while the others rest."""
+    """Every model answers the same Poisson arrivals in two stretches; models take turns and rest meanwhile."""
     stretches: dict[str, list[Stretch]] = {worker.name: [] for worker in pool.workers}
     for number in range(_SERVED_STRETCHES):
         arrivals_s = poisson_arrivals(rate_per_s, budget_s / _SERVED_STRETCHES, seed + number)
         served = pool.each(lambda worker, at=arrivals_s: worker.serve(at), number)  # type: ignore[misc]
-        stretches = {name: [*stretches[name], (*found, arrivals_s)] for name, found in served.items()}
+        stretches = {
+            name: [*stretches[name], Stretch(times_ms, s, arrivals_s)] for name, (times_ms, s) in served.items()
+        }
     return {name: summarise_served(rate_per_s, pool.threads, each) for name, each in stretches.items()}
 
 
 def summarise_served(rate_per_s: float, threads: int, stretches: Sequence[Stretch]) -> Served:
-    """The figures of several stretches."""
-    times_ms = np.concatenate([times for times, _, _ in stretches])
-    took_s = sum(took for _, took, _ in stretches)
+    """The figures of one server over several stretches."""
+    times_ms = np.concatenate([stretch.times_ms for stretch in stretches])
+    took_s = sum(stretch.took_s for stretch in stretches)
     p50_ms, p90_ms, p95_ms, p99_ms = np.percentile(times_ms, [50, 90, 95, 99]).tolist()
-    cut_short = any(len(times) < len(arrivals_s) for times, _, arrivals_s in stretches)
-    behind = sum(float(arrivals_s[-1]) for _, _, arrivals_s in stretches) < _KEPT_UP * took_s
-    overloaded = cut_short or (behind and all(_still_waits(times, arrivals_s) for times, _, arrivals_s in stretches))
+    cut_short = any(len(stretch.times_ms) < len(stretch.arrivals_s) for stretch in stretches)
+    behind = sum(float(stretch.arrivals_s[-1]) for stretch in stretches) < _KEPT_UP * took_s
+    overloaded = cut_short or (behind and all(map(_still_waits, stretches)))
     return Served(
         rate_per_s, threads, p50_ms, p90_ms, p95_ms, p99_ms, len(times_ms) / took_s, overloaded, len(times_ms)
     )
 
 
-def _still_waits(times_ms: Times, arrivals_s: Times) -> bool:
-    """Whether the last text waited for the one before it for longer than its own answer took."""
-    if len(times_ms) < 2:
+def _still_waits(stretch: Stretch) -> bool:
+    """Whether the last text waited for the one before it for longer than its own answer took; of all answered."""
+    if len(stretch.times_ms) < 2:
         return False
-    answered_ms = 1000 * arrivals_s + times_ms
-    waited_ms = answered_ms[-2] - 1000 * arrivals_s[-1]
+    answered_ms = 1000 * stretch.arrivals_s + stretch.times_ms
+    waited_ms = answered_ms[-2] - 1000 * stretch.arrivals_s[-1]
     return bool(waited_ms > answered_ms[-1] - answered_ms[-2])
 
 
 def cpu_splits(instances: Sequence[int], cpus: int) -> list[tuple[int, int]]:
-    """Each number of processes with the threads of one: an even share of the CPUs, rounded down."""
+    """Pairs of a number of processes and the threads of each: an even share of the CPUs, rounded down."""
     for count in instances:
         if count > cpus:
             raise CompressError(f"bench.instances {count} is more than the {cpus} CPUs that this process may use")
@@ -149,14 +159,14 @@ def cpu_splits(instances: Sequence[int], cpus: int) -> list[tuple[int, int]]:
 def measure_split(
     name: str, row: Row, instances: int, threads: int, texts: Sequence[Text], budget_s: float
 ) -> CpuSplit:
-    """One split of one model, while nothing else of ours runs; WorkerError where a process refused it or died."""
-    # After Ctrl-C the pool waits for its threads, and these for the processes, which therefore end first.
-    with ThreadPoolExecutor(instances) as all_at_once, ExitStack() as ends:
-        workers = [ends.enter_context(ModelWorker(name, row, threads)) for _ in range(instances)]
+    """Time one split of one model, while nothing else of ours runs; WorkerError if a process refuses it or dies."""
+    # After Ctrl-C the pool waits for its threads, and they wait for the processes, so the processes end first.
+    with ThreadPoolExecutor(instances) as all_at_once, ExitStack() as processes:
+        workers = [processes.enter_context(ModelWorker(name, row, threads)) for _ in range(instances)]
         list(all_at_once.map(ModelWorker.open, workers))
         slowest_ms = max(all_at_once.map(lambda worker: worker.prepare(REAL, texts), workers))
         stretch_s = budget_s / _SPLIT_STRETCHES
-        # A process that ended a stretch early would leave the others more of the machine, so all go on until its end.
+        # A process that stopped before the others would leave them more of the machine, so all go on for ``stretch_s``.
         calls = calls_per_turn(stretch_s, slowest_ms, 2, len(texts))
         rounds = [
             list(all_at_once.map(lambda worker: worker.turn(calls, stretch_s), workers))
@@ -166,7 +176,7 @@ def measure_split(
 
 
 def summarise_split(instances: int, threads: int, stretches: Sequence[Sequence[Times]]) -> CpuSplit:
-    """The figures of raw times in milliseconds, one array a stretch and process."""
+    """The figures from raw times in milliseconds, one array for each stretch and process."""
     rates = tuple(sum(1000 * len(times) / float(times.sum()) for times in stretch) for stretch in stretches)
     p50_ms, p95_ms = np.percentile(np.concatenate([times for each in stretches for times in each]), [50, 95]).tolist()
     return CpuSplit(instances, threads, float(np.median(rates)), p50_ms, p95_ms, rates)

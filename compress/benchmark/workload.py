@@ -20,7 +20,7 @@ _SETTLED = 0.02
 class Workload:
     """One shape of work: ``batch`` texts of ``length`` tokens, or real texts, unpadded, one at a time.
 
-    ``answer`` is real texts too, from the text itself to its label.
+    With ``real`` the time is from token ids to logits, with ``answer`` from a real text to its label.
     """
 
     batch: int
@@ -38,7 +38,7 @@ ANSWERS = Workload(batch=1, length="answer")
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """The times of one model under one workload; ``p50_ci95`` is the median's 95% interval, ``mean_ms`` is a call's."""
+    """The times of one model's calls under one workload; ``p50_ci95`` is the 95% interval of their median."""
 
     batch: int
     length: int | Literal["real", "answer"]
@@ -66,8 +66,7 @@ def summarise(workload: Workload, threads: int, rounds_ms: Sequence[Times]) -> L
 def average_ms(rounds_ms: Sequence[Times], average: Average = "p50") -> float:
     """The median of all times of all rounds, or the mean of the rounds' means.
 
-    A cheap round goes over its texts more often than a dear one, so that a mean of all times would count cheap texts
-    more often.
+    A quick round goes over its texts more often than a slow one, so a mean of all times would count quick texts more.
     """
     if average == "mean":
         return float(_means(rounds_ms).mean())
@@ -82,21 +81,21 @@ def average_interval(rounds_ms: Sequence[Times], average: Average = "p50") -> tu
 def speedup_interval(
     first_ms: Sequence[Times], other_ms: Sequence[Times], average: Average = "p50"
 ) -> tuple[float, float]:
-    """The 95% interval of the first's average over the other's, of models that took turns in the same rounds.
+    """The 95% interval of the first model's average over the other's, where both took turns in the same rounds.
 
-    The same rounds are drawn for both, so what disturbed both of them in a round does not widen it.
+    The same rounds are drawn for both, so a disturbance of a round that hits both does not widen it.
     """
     return percentile_interval(_resampled(first_ms, average) / _resampled(other_ms, average))
 
 
 def settled(first_ms: Sequence[Times], rounds_ms: Sequence[Times], average: Average = "p50") -> bool:
-    """Whether the 95% intervals of the average, and of its ratio to the first model's, reach at most 2% either side."""
+    """Whether the 95% intervals of the average and of its ratio to the first model's are within 2% either side."""
     intervals = average_interval(rounds_ms, average), speedup_interval(first_ms, rounds_ms, average)
     return all(relative_width(each) <= _SETTLED for each in intervals)
 
 
 def relative_width(interval: tuple[float, float]) -> float:
-    """How far an interval reaches to either side of its middle, as a fraction of it."""
+    """Half the width of an interval, as a fraction of its middle."""
     low, high = interval
     return (high - low) / (high + low)
 
@@ -106,7 +105,7 @@ def _means(rounds_ms: Sequence[Times]) -> Times:
 
 
 def _resampled(rounds_ms: Sequence[Times], average: Average) -> Times:
-    """Averages of whole rounds drawn at random; the same draws for the same number of rounds."""
+    """Averages ``[resamples]`` of whole rounds drawn at random; equal numbers of rounds get equal draws."""
     draws = np.random.default_rng(0).integers(len(rounds_ms), size=(_RESAMPLES, len(rounds_ms)))
     if average == "mean":
         return np.asarray(_means(rounds_ms)[draws].mean(axis=1))

@@ -1,1 +1,1 @@
-"""A file of texts, answered: the same file with new columns, in constant memory, going on after a kill."""
+"""Answers for a whole file: a copy of it with new columns, in constant memory, which goes on after a kill."""

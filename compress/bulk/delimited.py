@@ -1,4 +1,4 @@
-"""CSV and TSV with more columns: the records stay as they stand, quotes, line ends and all."""
+"""CSV and TSV files and copies with more columns, in which records keep their quotes and line ends."""
 
 import csv
 import io
@@ -21,11 +21,11 @@ from compress.data.text_files import (
 )
 from compress.errors import CompressError
 
-_BREAKS = str.maketrans("\t\r\n", "   ")  # what no unquoted field can hold
+_BREAKS = str.maketrans("\t\r\n", "   ")  # characters that no unquoted field can hold
 
 
 class Delimited(LinesFile[list[str]]):
-    """Columns with separators between them, below a line of names; separator and quoting are found as in training."""
+    """A line of column names, then records with separators; separator and quoting are detected as in training."""
 
     def __init__(self, path: Path, added: Sequence[str], usual: str) -> None:
         csv.field_size_limit(LONGEST_ROW)
@@ -36,11 +36,11 @@ class Delimited(LinesFile[list[str]]):
                 f"{path}: its lines end in carriage returns alone; convert it, for example with: "
                 "tr '\\r' '\\n' < OLD > NEW"
             )
-        told = SEPARATOR_LINE.match(first.removeprefix(MARK))
-        self._before = first if told else MARK if first.startswith(MARK) else ""
-        self._skipped = 1 if told else 0
-        named = next((line for line in self._lines() if line.strip()), "")
-        self._separator = told[1] if told else separator_of(named, usual)
+        declared = SEPARATOR_LINE.match(first.removeprefix(MARK))  # Excel's line that names the separator
+        self._before = first if declared else MARK if first.startswith(MARK) else ""
+        self._skipped = 1 if declared else 0
+        header = next((line for line in self._lines() if line.strip()), "")
+        self._separator = declared[1] if declared else separator_of(header, usual)
         self._quoted = self._separator != "\t" or has_quoting(self._lines)
         self._spaced = self._quoted and has_blanks_before_quotes(self._lines, self._separator)
         number, self._head, names = next(self._records(), (0, "", []))
@@ -72,7 +72,7 @@ class Delimited(LinesFile[list[str]]):
         return self._with(raw, cells, beyond=len(fields) - len(self.names))
 
     def _with(self, raw: str, cells: Sequence[str], beyond: int = 0) -> str:
-        """A record and more cells, which take the place of empty ones beyond the last column."""
+        """A record with more cells, which replace the empty ones ``beyond`` the last column."""
         kept = record = _without_end(raw)
         for _ in range(beyond):
             kept = kept.removesuffix('""').removesuffix(self._separator)
@@ -87,7 +87,7 @@ class Delimited(LinesFile[list[str]]):
         return line.getvalue().removesuffix("\r\n")  # the writer quotes only those line ends that it writes itself
 
     def _lines(self) -> Iterator[str]:
-        """All lines from that of the names on."""
+        """All lines, starting with that of the names."""
         for number, line in islice(numbered_lines(self.path), self._skipped, None):
             yield line.removeprefix(MARK) if number == 1 else line
 
@@ -108,7 +108,7 @@ class Delimited(LinesFile[list[str]]):
             taken.clear()
 
     def _noted(self, taken: list[str]) -> Iterator[str]:
-        """All lines, each put into ``taken`` too, where it stays until its record is whole."""
+        """All lines; each is also put into ``taken``, which the reader clears after each whole record."""
         held = 0
         for line in self._lines():
             held = held + len(line) if taken else len(line)

@@ -1,4 +1,4 @@
-"""The answers of a run so far, on disk: what is in it survives a kill and is not computed again."""
+"""The answers of a run so far, on disk: after a kill they are still there and are not computed again."""
 
 import json
 import os
@@ -14,36 +14,36 @@ from compress.progress import say
 
 try:
     import fcntl
-except ImportError:  # Windows: there nothing tells two processes apart
+except ImportError:  # on Windows nothing keeps two processes from writing one journal
     fcntl = None  # type: ignore[assignment]
 
 
 class Journal:
-    """A line that says of what the answers are, then an answer a line, as JSON, in the order of the rows.
+    """A file of JSON lines: first what the answers depend on, then one answer for each row, in order.
 
     Attributes:
         rows: how many answers there will be; None until :meth:`begin`.
-        done: how many there are.
+        done: how many answers there are.
     """
 
     rows: int | None
     done: int
 
-    def __init__(self, file: IO[bytes], made_of: Mapping[str, Any], overwrite: bool) -> None:
+    def __init__(self, file: IO[bytes], origin: Mapping[str, Any], overwrite: bool) -> None:
         self._file = file
         self._overwrite = overwrite
-        self._made_of = dict(made_of)
+        self._origin = dict(origin)
         self.rows = None
         self.done = 0
         self._read()
 
     def begin(self, rows: int) -> None:
-        """Note how many rows there are, before the first answer."""
+        """Write the first line, with the number of rows."""
         self.rows = rows
-        self._write([{**self._made_of, "rows": rows}])
+        self._write([{**self._origin, "rows": rows}])
 
     def append(self, answers: Sequence[Any]) -> None:
-        """Return when the disk holds these answers.
+        """Add answers, and return once they are on disk.
 
         Raises:
             OSError: the disk is full or fails.
@@ -52,13 +52,13 @@ class Journal:
         self.done += len(answers)
 
     def answers(self) -> Iterator[Any]:
-        """All of them, in order."""
+        """All answers, in order."""
         self._file.seek(0)
         return (json.loads(line) for line in islice(self._file, 1, None))
 
     def remove(self) -> None:
-        """Take the file away, while no other process can open it."""
-        if fcntl is None:  # Windows removes no file that is open
+        """Delete the file, while no other process can open it."""
+        if fcntl is None:  # Windows deletes no open file
             self._file.close()
         Path(self._file.name).unlink()
 
@@ -70,7 +70,7 @@ class Journal:
         os.fsync(self._file.fileno())
 
     def _read(self) -> None:
-        """Take up what an earlier run left, up to the first line that was not written whole; or begin anew."""
+        """Keep the answers of an earlier run up to the first line that was not written whole, or start anew."""
         whole = 0
         self._file.seek(0)
         for line in self._file:
@@ -85,13 +85,13 @@ class Journal:
         self._file.truncate(whole)
 
     def _rows_of(self, header: Any) -> int | None:
-        """The rows that a header speaks of; None if there is none, or it may be replaced.
+        """The number of rows in the first line; None if the line is missing, or may be replaced.
 
         Raises:
-            CompressError: it is of other data, another model or other settings.
+            CompressError: the answers are for other data, another model or other settings.
         """
         rows = header.pop("rows", None) if isinstance(header, dict) else None
-        if header == self._made_of and isinstance(rows, int):
+        if header == self._origin and isinstance(rows, int):
             return rows
         if header is not None and not self._overwrite:
             raise CompressError(
@@ -102,11 +102,11 @@ class Journal:
 
 
 @contextmanager
-def open_journal(path: Path, made_of: Mapping[str, Any], overwrite: bool) -> Iterator[Journal]:
-    """The journal in a file, which no other process may open meanwhile.
+def open_journal(path: Path, origin: Mapping[str, Any], overwrite: bool) -> Iterator[Journal]:
+    """The journal in a file, which no other process may open meanwhile; ``origin``: what its answers depend on.
 
     Raises:
-        CompressError: another process has it open, or it is of something else and may not be overwritten.
+        CompressError: another process has it open, or it has another origin and may not be overwritten.
     """
     with path.open("a+b") as file:
         try:
@@ -116,7 +116,7 @@ def open_journal(path: Path, made_of: Mapping[str, Any], overwrite: bool) -> Ite
             raise CompressError(f"{path}: another process writes it; wait for it, or choose another --out") from None
         except OSError as error:  # a file system without locks
             say(f"predict: {path} cannot be locked ({error.strerror}); let no two processes write one --out at once")
-        journal = Journal(file, made_of, overwrite)
+        journal = Journal(file, origin, overwrite)
         try:
             yield journal
         finally:
@@ -125,7 +125,7 @@ def open_journal(path: Path, made_of: Mapping[str, Any], overwrite: bool) -> Ite
 
 
 def _entry(line: bytes) -> Any:
-    """What a line says; None if it was not written whole."""
+    """The content of a line; None if it was not written whole."""
     try:
         return parse_json(line) if line.endswith(b"\n") else None
     except ValueError:

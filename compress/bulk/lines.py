@@ -1,4 +1,4 @@
-"""Text files row by row: each row as it stands in the file, so that what is copied is kept byte for byte."""
+"""Text files row by row, each row with its text in the file, so that copies keep it byte for byte."""
 
 import json
 from abc import ABC, abstractmethod
@@ -12,11 +12,11 @@ from compress.data.text_files import json_object
 from compress.errors import CompressError
 
 ROWS_AT_ONCE = 1024
-LONGEST_ROW = 2**27  # bytes; without a limit, a quote that is left open would take all that follows into memory
+LONGEST_ROW = 2**27  # bytes; without a limit, an open quote would read the rest of the file into memory
 MARK = "\ufeff"  # the byte-order mark that Excel writes before UTF-8
 
 Fields = TypeVar("Fields")
-Row = tuple[int, str, Fields]  # the line that it begins on, the row as it stands, and what is in it
+Row = tuple[int, str, Fields]  # the number of its first line, its text in the file, and its fields
 
 
 class LinesFile(ABC, Generic[Fields]):
@@ -24,21 +24,21 @@ class LinesFile(ABC, Generic[Fields]):
 
     Attributes:
         path: the file.
-        names: of its columns.
+        names: the names of its columns.
     """
 
     path: Path
     names: tuple[str, ...]
 
     def tables(self, columns: Sequence[str]) -> Iterator[Table]:
-        """The columns given, of some rows at a time."""
+        """These columns as tables of up to 1,024 rows."""
         rows = self.rows()
-        while some := list(islice(rows, ROWS_AT_ONCE)):
-            cells = {column: [self.cell(fields, column) for _, _, fields in some] for column in columns}
-            yield Table(str(self.path), cells, [number for number, _, _ in some])
+        while chunk := list(islice(rows, ROWS_AT_ONCE)):
+            cells = {column: [self.cell(fields, column) for _, _, fields in chunk] for column in columns}
+            yield Table(str(self.path), cells, [number for number, _, _ in chunk])
 
     def copy(self, out: Path, names: Sequence[str], answers: Iterable[Sequence[Any]]) -> None:
-        """Write the file to ``out`` with an answer at the end of each row, in columns of these names."""
+        """Write the file to ``out`` with an answer at the end of each row, in new columns of these ``names``."""
         with out.open("w", encoding="utf-8", newline="") as file:
             file.write(self.head(names))
             for row, answer in zip(self.rows(), answers, strict=True):
@@ -46,23 +46,23 @@ class LinesFile(ABC, Generic[Fields]):
 
     @abstractmethod
     def rows(self) -> Iterator[Row[Fields]]:
-        """Every row; one that is malformed is refused by its line."""
+        """Every row; a malformed row is refused with its line number."""
 
     @abstractmethod
     def cell(self, fields: Fields, column: str) -> Any:
-        """The value in a column; None where it is missing."""
+        """The value in a column; None if it is missing."""
 
     def head(self, names: Sequence[str]) -> str:  # noqa: ARG002
-        """What stands before the rows, with the names of the new columns; by default nothing."""
+        """The text before the rows, with the ``names`` of the new columns; empty by default."""
         return ""
 
     @abstractmethod
     def with_answer(self, row: Row[Fields], names: Sequence[str], answer: Sequence[Any]) -> str:
-        """A row as it stands, with the answer behind it."""
+        """A row's text in the file, with the answer added."""
 
 
 class JsonLines(LinesFile[dict[str, Any]]):
-    """One object a line; the columns are the keys of the first."""
+    """One JSON object a line; the columns are the keys of the first."""
 
     def __init__(self, path: Path, added: Sequence[str]) -> None:
         self.path = path
@@ -97,7 +97,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def lines_in(file: BinaryIO) -> Iterator[tuple[int, str]]:
-    """The same, of a file that is open."""
+    """Each line of an open file with its number and its line end; a line that is too long or not UTF-8 is refused."""
     for number in count(1):
         line = file.readline(LONGEST_ROW + 1)
         if not line:
@@ -113,13 +113,13 @@ def lines_in(file: BinaryIO) -> Iterator[tuple[int, str]]:
 
 
 def refuse_longer(length: int, place: str) -> None:
-    """Refuse a row that is too long for one."""
+    """Refuse a row of more than ``LONGEST_ROW`` bytes."""
     if length > LONGEST_ROW:
         raise CompressError(f"{place}: over {LONGEST_ROW >> 20} MB in one row; is a quote left open?")
 
 
 def refuse_clash(place: str, names: Iterable[str], added: Sequence[str]) -> None:
-    """Refuse a file that has a column of a name that is to be added."""
+    """Refuse a file that already has a column with one of the ``added`` names."""
     clash = next((name for name in added if name in names), None)
     if clash is not None:
         raise CompressError(

@@ -1,4 +1,4 @@
-"""Parquet files some rows at a time, and copies of them with more columns."""
+"""Parquet files, read some rows at a time, and copies of them with more columns."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from compress.data.tables import Table, refuse_duplicates
 from compress.errors import CompressError
 from compress.machine import is_installed
 
-_GROUP_BYTES = 2**25  # of a row group in the copy, in memory
+_GROUP_BYTES = 2**25  # the size in memory of a row group in the copy
 
 
 class Parquet:
@@ -20,7 +20,7 @@ class Parquet:
 
     Attributes:
         path: the file.
-        names: of its columns.
+        names: the names of its columns.
     """
 
     def __init__(self, path: Path, added: Sequence[str]) -> None:
@@ -34,7 +34,7 @@ class Parquet:
         refuse_clash(str(path), self.names, added)
 
     def tables(self, columns: Sequence[str]) -> Iterator[Table]:
-        """The columns given, of some rows at a time."""
+        """These columns as tables of up to 1,024 rows."""
         done = 0
         for batch in self._batches(list(columns)):
             cells = {column: self._values(batch.column(column), column) for column in columns}
@@ -42,7 +42,7 @@ class Parquet:
             done += batch.num_rows
 
     def copy(self, out: Path, names: Sequence[str], answers: Iterable[Sequence[Any]]) -> None:
-        """Write the file to ``out`` with an answer in each row, in columns of these names."""
+        """Write the file to ``out`` with an answer in each row, in new columns of these ``names``."""
         import pyarrow
         import pyarrow.parquet
 
@@ -58,7 +58,7 @@ class Parquet:
                 writer.write_table(pyarrow.Table.from_arrays([*rows.columns, *more], schema=schema))
 
     def _batches(self, columns: Sequence[str] | None = None) -> Iterator[Any]:
-        """Rows as pyarrow has them, of all columns by default; what fails outside, as in a writer, stays outside."""
+        """Record batches of these columns, or of all; an error of the caller, as in a writer, is not caught here."""
         with self._open() as file:
             yield from file.iter_batches(ROWS_AT_ONCE, columns=columns)
 
@@ -71,7 +71,7 @@ class Parquet:
             with pyarrow.parquet.ParquetFile(self.path) as file:
                 yield file
         except (pyarrow.ArrowException, OSError) as error:
-            if getattr(error, "errno", None) is not None:  # the system's own: the disk fails, say
+            if getattr(error, "errno", None) is not None:  # an error of the system, such as a failing disk
                 raise
             raise CompressError(f"{self.path}: not a whole Parquet file ({error}); write it again") from None
 
@@ -91,13 +91,13 @@ def _type_of(value: Any) -> Any:
 
 
 def _groups(batches: Iterable[Any]) -> Iterator[Any]:
-    """Batches put together to tables of about the size of a row group."""
+    """Tables of about the size of a row group, from smaller record batches."""
     import pyarrow
 
     held: list[Any] = []
     for batch in batches:
         held.append(batch)
-        if sum(one.nbytes for one in held) >= _GROUP_BYTES:
+        if sum(each.nbytes for each in held) >= _GROUP_BYTES:
             yield pyarrow.Table.from_batches(held)
             held = []
     if held:

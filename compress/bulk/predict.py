@@ -1,7 +1,7 @@
-"""Every row of a file answered, in a copy of the file: what ``compress predict --data`` does.
+"""Answers every row of a file, in a copy of the file: the work of ``compress predict --data``.
 
-The file is read three times: to refuse a bad row before any work, to answer, and to write the copy. The answers are
-kept in a journal beside the copy, ``.NAME.answers``, until the copy is there; a run that was killed goes on from it.
+The file is read three times: to refuse a bad row before any work, to answer, and to write the copy. Until the copy is
+complete, the answers are in a journal beside it, ``.NAME.answers``, from which a run goes on after a kill.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,14 +32,14 @@ _FORMATS = {".csv": "CSV", ".tsv": "TSV", ".tab": "TSV", ".jsonl": "JSONL", ".nd
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """What was done.
+class FilePrediction:
+    """The result of :func:`predict_file`.
 
     Attributes:
         out: the file that was written.
-        rows: how many it has.
-        columns: the names of those that were added.
-        seconds: that this run took.
+        rows: the number of its rows.
+        columns: the names of the added columns.
+        seconds: how long this run took.
     """
 
     out: Path
@@ -60,20 +60,20 @@ def predict_file(
     text: Sequence[str] = (),
     prefix: str = "",
     overwrite: bool = False,
-) -> Predicted:
+) -> FilePrediction:
     """Copy ``data`` to ``out`` with the model's answer in each row, as if the texts had been given to it in memory.
 
-    Order and all other columns are kept. Killed or out of disk, the same call goes on where it stopped.
+    The order and all other columns are kept. After a kill or a full disk, the same call goes on where it stopped.
 
     Args:
-        classifier: what :func:`compress.load` made of ``model``.
-        model: the folder, which says whether answers of an earlier run are of the same model.
+        classifier: the classifier that :func:`compress.load` gives for ``model``.
+        model: its folder, by which answers of an earlier run are known to be the same model's.
         data: a CSV, TSV, JSONL or Parquet file.
-        out: a file of the same format, which appears whole.
-        text: the column of the texts, or two for a model of pairs; default: as for training.
+        out: a file of the same format, which appears only when it is whole.
+        text: the column of the texts, or two columns for a model of pairs; default: as for training.
         prefix: put before the names of the new columns: ``label``, ``score``, for multi-label tasks
             ``labels``, and for a model that can abstain ``abstained``.
-        overwrite: replace a file ``out``.
+        overwrite: whether to replace an existing file ``out``.
 
     Raises:
         CompressError: a path, a row or a column is not what is needed, or the disk is full.
@@ -84,25 +84,25 @@ def predict_file(
     columns = tuple(prefix + name for name in names)
     _check_paths(data, out, overwrite)
     file = _open(data, columns)
-    read = columns_to_read(str(file.path), file.names, text, pairs=reads_pairs(classifier.task))
-    made_of = _made_of(classifier, manifest, data, (*read, *columns))
+    text_columns = columns_to_read(str(file.path), file.names, text, pairs=reads_pairs(classifier.task))
+    origin = _origin_of(classifier, manifest, data, (*text_columns, *columns))
     partial, kept = (out.with_name(f".{out.name}.{what}") for what in ("partial", "answers"))
-    with write_errors_in_one_line(f"--out {out}", below=out.parent), open_journal(kept, made_of, overwrite) as journal:
+    with write_errors_in_one_line(f"--out {out}", below=out.parent), open_journal(kept, origin, overwrite) as journal:
         _check_paths(data, out, overwrite)  # another process may have written it meanwhile
         try:
-            with _unchanged(data, made_of["data"]):
-                _answer_rows(classifier, file, read, names, journal)
+            with _unchanged(data, origin["data"]):
+                _answer_rows(classifier, file, text_columns, names, journal)
                 file.copy(partial, columns, journal.answers())
             sync(partial)
             put_in_place(partial, out)
         finally:
             partial.unlink(missing_ok=True)
         journal.remove()
-    return Predicted(out, journal.done, columns, watch.seconds)
+    return FilePrediction(out, journal.done, columns, watch.seconds)
 
 
 def added_columns(manifest: Manifest) -> tuple[str, ...]:
-    """The attributes of a prediction that become columns; whether it abstains, where the model ever does."""
+    """The attributes of a prediction that become columns; ``abstained`` only if the model can abstain."""
     if is_multi_label(manifest.task):
         return "label", "score", "labels"
     return ("label", "score", "abstained") if "abstain_below" in (manifest.decision or {}) else ("label", "score")
@@ -135,8 +135,8 @@ def _open(data: Path, added: Sequence[str]) -> DataFile:
     return JsonLines(data, added) if kind == "JSONL" else Delimited(data, added, "," if kind == "CSV" else "\t")
 
 
-def _made_of(classifier: Classifier, manifest: Manifest, data: Path, columns: Sequence[str]) -> dict[str, Any]:
-    """What answers depend on: a run goes on from answers for which all of it is the same."""
+def _origin_of(classifier: Classifier, manifest: Manifest, data: Path, columns: Sequence[str]) -> dict[str, Any]:
+    """All that the answers depend on; a run goes on only from answers with the same origin."""
     return {
         "version": __version__,
         "model": manifest.digest,
@@ -147,16 +147,16 @@ def _made_of(classifier: Classifier, manifest: Manifest, data: Path, columns: Se
 
 
 def _stamp(data: Path) -> list[int]:
-    """Size and time of the last change; nothing if it is gone."""
+    """The file's size and time of the last change; empty if the file is gone."""
     with suppress(OSError):
-        found = data.stat()
-        return [found.st_size, found.st_mtime_ns]
+        status = data.stat()
+        return [status.st_size, status.st_mtime_ns]
     return []
 
 
 @contextmanager
 def _unchanged(data: Path, stamp: list[int]) -> Iterator[None]:
-    """Refuse what came of a file that was changed while it was read, also where that made it fail."""
+    """Raise CompressError if the file was changed while the body read it, also if the body failed."""
     try:
         yield
     finally:
@@ -165,12 +165,12 @@ def _unchanged(data: Path, stamp: list[int]) -> Iterator[None]:
 
 
 def _texts(file: DataFile, columns: Sequence[str]) -> Iterator[Text]:
-    """Every text or pair; one that is missing or no text is refused by its row."""
+    """Every text or pair; a missing value or one that is no text is refused with its row."""
     return chain.from_iterable(read_texts(table, columns) for table in file.tables(columns))
 
 
 def _place(file: DataFile, columns: Sequence[str], row: int) -> str:
-    """Where a row stands, as other refusals name it."""
+    """The place of a row in the file, as other error messages name it."""
     tables = file.tables(columns)
     return next(islice((table.place(at) for table in tables for at in range(len(table.numbers))), row, None))
 
@@ -178,7 +178,7 @@ def _place(file: DataFile, columns: Sequence[str], row: int) -> str:
 def _answer_rows(
     classifier: Classifier, file: DataFile, columns: Sequence[str], names: Sequence[str], journal: Journal
 ) -> None:
-    """Answer every row that has no answer in the journal."""
+    """Answer every row that has no answer in the journal yet."""
     if journal.rows is None:
         rows = sum(1 for _ in _texts(file, columns))
         if not rows:
@@ -189,9 +189,9 @@ def _answer_rows(
     try:
         with progress("predict", total=journal.rows or 0, done=journal.done) as advance:
             predictions = classifier.stream(remaining)
-            while some := [[getattr(one, name) for name in names] for one in islice(predictions, ROWS_AT_ONCE)]:
-                journal.append(some)
-                advance(len(some))
+            while answers := [[getattr(each, name) for name in names] for each in islice(predictions, ROWS_AT_ONCE)]:
+                journal.append(answers)
+                advance(len(answers))
     except NotFiniteError as error:
         row = begun + error.row
         raise NotFiniteError.of_text(_place(file, columns, row), row) from None

@@ -1,1 +1,1 @@
-"""The command line: it parses arguments, calls a function and prints the result."""
+"""The command line: parses arguments, calls a function and prints the result."""

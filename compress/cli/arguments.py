@@ -1,7 +1,7 @@
 """Settings as command-line flags: one flag for each field, with the field's own description as its help.
 
-argparse and not a larger library: ``compress predict`` must work in the base install, which has three dependencies. The
-values are parsed by the settings themselves, so errors read the same as everywhere else.
+It uses argparse and no larger library: ``compress predict`` must work in the base install, with its three dependencies.
+The settings themselves parse the values, so errors read the same as everywhere else.
 """
 
 import argparse
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line, like all others."""
+    """A parser whose errors are one line, like all other errors of compress."""
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing usage and exiting."""
@@ -30,7 +30,7 @@ class CommandParser(OneLineParser):
     _intermixing = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's, which would ignore the arguments after the first flag."""
+        """As in argparse, but arguments after the first flag are read too."""
         if self._intermixing:
             return super().parse_known_args(args, namespace)
         self._intermixing = True
@@ -38,25 +38,25 @@ class CommandParser(OneLineParser):
         if "--calibrate" in unknown:
             self.error("--calibrate is now --for openvino, which chooses the ranges by itself")
         if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")  # here, where the command's name is known
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")  # here, since the message names the command
         return known, unknown
 
 
-def given(arguments: argparse.Namespace, *others: str) -> dict[str, Any]:
-    """The arguments of a command's function that were given: all but those of every command, and ``others``."""
+def function_arguments(arguments: argparse.Namespace, *others: str) -> dict[str, Any]:
+    """The keyword arguments for a command's function: those that were given, without ``others`` and shared flags."""
     left_out = {"command", "json", "quiet", *others}
     return {name: value for name, value in vars(arguments).items() if name not in left_out and value is not None}
 
 
 def whole_number(value: str) -> int:
-    """A number above 0, for flags of commands that have no settings."""
+    """Parse a number above 0, for flags of commands without settings."""
     if not value.isdecimal() or int(value) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {value}")
     return int(value)
 
 
 def add_settings(parser: argparse.ArgumentParser, *groups: "type[Settings]") -> None:
-    """A flag for each field of each group; values stay text, the settings parse them."""
+    """Add a flag for each field of each group; values stay text, which the settings parse."""
     for group in groups:
         section = parser.add_argument_group(f"{group.command} settings")
         for name, field in group.model_fields.items():
@@ -71,13 +71,13 @@ def add_settings(parser: argparse.ArgumentParser, *groups: "type[Settings]") -> 
 
 def _help(field: "FieldInfo") -> str:
     about, default = field.description or "", field.get_default(call_default_factory=True)
-    said = "default" in about or default is None or default is False or default == []  # 0 is a default like others
-    shown = not field.is_required() and not said
+    unset = default is None or default is False or default == []  # but 0 is a default like others
+    shown = not field.is_required() and not unset and "default" not in about
     return (f"{about} (default: {default})" if shown else about).replace("%", "%%")
 
 
 def _metavar(field: "FieldInfo") -> str | None:
-    """What the value names where its type says so, the choices where there are some, else the kind of value."""
+    """The placeholder of a flag's value in the help: what it names, its choices, or N for a number."""
     from compress.config import Names
 
     for mark in field.metadata:

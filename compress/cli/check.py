@@ -3,14 +3,14 @@
 import argparse
 import json
 
-from compress.cli.arguments import add_settings, given
+from compress.cli.arguments import add_settings, function_arguments
 from compress.durable import partial_of, write_errors_in_one_line, write_whole
 from compress.errors import CompressError
 from compress.paths import local_path
 
 
 def add_check_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of the command."""
+    """Add the command's flags."""
     about = "a model folder of any kind, a hub id, or another program's ONNX file beside its tokenizer and config.json"
     parser.add_argument("new", metavar="NEW", help=about)
     parser.add_argument("--against", metavar="OLD", required=True, help="the model in use; of the same kinds")
@@ -21,12 +21,12 @@ def add_check_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """Compare, and print or write what was asked for: 0 where the new model is within the limits, else 1."""
+    """Compare, and print or write the result; returns 0 if the new model is within the limits, else 1."""
     from compress.decisions.shown import as_markdown, as_text
     from compress.steps.decisions import check
 
-    given_files = {name: getattr(arguments, name) for name in ("json", "markdown")}
-    files = {name: local_path(file, f"--{name}") for name, file in given_files.items() if isinstance(file, str)}
+    flags = {name: getattr(arguments, name) for name in ("json", "markdown")}
+    files = {name: local_path(file, f"--{name}") for name, file in flags.items() if isinstance(file, str)}
     for name, file in files.items():
         if file.is_dir() or not file.absolute().parent.is_dir():
             raise CompressError(f"--{name} {file}: cannot be written there; name a file in a folder that exists")
@@ -34,10 +34,10 @@ def run_check(arguments: argparse.Namespace) -> int:
             probe = partial_of(file)
             probe.touch()
             probe.unlink()
-    found = check(**given(arguments, "markdown"))
-    forms = {"json": json.dumps(found, indent=2, ensure_ascii=False) + "\n", "markdown": as_markdown(found)}
+    result = check(**function_arguments(arguments, "markdown"))
+    forms = {"json": json.dumps(result, indent=2, ensure_ascii=False) + "\n", "markdown": as_markdown(result)}
     for name, file in files.items():
         with write_errors_in_one_line(f"--{name} {file}", below=file.parent):
             write_whole(file, forms[name])
-    print(forms["json"] if arguments.json is True else as_text(found), end="")
-    return 0 if found["passed"] else 1
+    print(forms["json"] if arguments.json is True else as_text(result), end="")
+    return 0 if result["passed"] else 1

@@ -1,4 +1,4 @@
-"""The command line: its commands, and one run of one. Results go to stdout, progress and errors to stderr."""
+"""The commands, and how one is run. Results go to stdout, progress and errors to stderr."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from compress import recipes
-from compress.cli.arguments import CommandParser, OneLineParser, add_settings, given
+from compress.cli.arguments import CommandParser, OneLineParser, add_settings, function_arguments
 from compress.cli.check import add_check_flags, run_check
 from compress.cli.output import print_findings, print_result, print_run
 from compress.cli.predict import add_predict_flags, run_predict
@@ -39,12 +39,12 @@ DEMO_RECIPE = Path(recipes.__file__).with_name("demo.yaml")
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its usage and summary, what adds its flags, and what does the work and prints the result."""
+    """One command of the command line."""
 
     usage: str
     summary: str
     add_flags: Callable[[argparse.ArgumentParser], None]
-    call: Callable[[argparse.Namespace], int | None]  # the exit status; None: done
+    call: Callable[[argparse.Namespace], int | None]  # does the work and prints the result; the exit status, None: 0
     json_file: bool = False  # whether --json may name a file to write
 
 
@@ -56,7 +56,7 @@ def _step(spec: StepSpec) -> Command:
         add_settings(parser, *spec.groups)
 
     def call(arguments: argparse.Namespace) -> None:
-        print_result(spec.call(**given(arguments)), arguments.json)
+        print_result(spec.call(**function_arguments(arguments)), arguments.json)
 
     return Command(spec.usage_line, spec.summary, add_flags, call)
 
@@ -159,7 +159,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 1 a check that failed, 2 something to mend, 130 interrupted."""
+    """Run one command; returns the exit status: 0 done, 1 a check failed, 2 something to fix, 130 interrupted."""
     try:
         _write_utf8()
         words = sys.argv[1:] if arguments is None else arguments
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         be_quiet(parsed.quiet)
         status = _call(parsed)
         if sys.stdout is not None:
-            sys.stdout.flush()  # here it can still be said that nobody takes the result
+            sys.stdout.flush()  # here, so that a result that cannot be written is still an error of the command
     except CompressError as error:
         print(f"compress: {error}", file=sys.stderr)
         return 2
@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print(f"compress: interrupted, {str(stop) or 'nothing half-written is left'}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the program that reads our output has ended, as `head` does
+    except BrokenPipeError:  # the program that reads our output has ended, as ``head`` does
         _drop_output()
         sys.stderr.close()
         return 0
@@ -197,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _call(parsed: argparse.Namespace) -> int | None:
-    """The command's exit status; a lack of memory is refused with what the command can be told against it."""
+    """The command's exit status; running out of memory becomes an error that says which settings need less."""
     try:
         status: int | None = parsed.command.call(parsed)
     except Exception as error:
@@ -223,15 +223,15 @@ def _add_json(parser: argparse.ArgumentParser, command: Command) -> None:
 
 
 def _drop_output() -> None:
-    """Throw away what could not be written, or Python would try again at the end and fail in its own words."""
-    with suppress(OSError, AttributeError):  # a program that calls us may have put something without a file there
+    """Throw away what could not be written, or Python would try again at exit and print its own error."""
+    with suppress(OSError, AttributeError):  # a program that calls main may have replaced stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write_utf8() -> None:
-    """Results and messages are UTF-8 whatever the locale; what no encoding has is escaped, not an error."""
-    if sys.stdout is not None and sys.stdout.closed:  # by a program that calls us
-        sys.stdout = None  # then print writes nothing, as where the shell closed it
+    """Write results and messages as UTF-8 in any locale, with lone surrogates escaped."""
+    if sys.stdout is not None and sys.stdout.closed:  # by a program that calls main
+        sys.stdout = None  # then print writes nothing, as if the shell had closed stdout
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and not stream.closed:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -243,11 +243,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"compress {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=CommandParser)
     wanted = next((word for word in arguments if not word.startswith("-")), None)
-    named = {name: COMMANDS[name] for name in arguments[:1] if name in COMMANDS} or COMMANDS
-    for name, command in named.items():  # nobody sees the others once one is named, and each takes time
+    shown = {name: COMMANDS[name] for name in arguments[:1] if name in COMMANDS} or COMMANDS
+    for name, command in shown.items():  # nobody sees the others once one is named, and each takes time
         usage, about = f"compress {name} {command.usage}", command.summary[0].upper() + command.summary[1:] + "."
         own = commands.add_parser(name, usage=usage, description=about, help=command.summary, allow_abbrev=False)
-        if name == wanted:  # importing the settings takes time, so only this command gets its flags
+        if name == wanted:  # importing settings takes time, so only this command gets its flags
             command.add_flags(own)
             _add_json(own, command)
             own.add_argument("--quiet", action="store_true", help="no progress")

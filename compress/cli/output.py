@@ -1,4 +1,4 @@
-"""What a command found, on stdout: at a glance, or as JSON."""
+"""Prints the results of commands to stdout, as a short text or as JSON."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def print_result(result: "StepResult", as_json: bool) -> None:
-    """A step's result, from one process of several."""
+    """Print a step's result, from only one of several processes."""
     if is_main_process():
         if as_json:
             print(json.dumps(_as_json(result), indent=2))
@@ -29,7 +29,7 @@ def print_result(result: "StepResult", as_json: bool) -> None:
 
 
 def print_run(results: "Mapping[str, StepResult]", folders: Sequence[Path], as_json: bool) -> None:
-    """The results of the steps that ran; of the ``folders`` of all steps the reports, and the last model."""
+    """Print the results of the steps that ran, or as text the reports in the steps' ``folders`` and the last model."""
     if as_json:
         print(json.dumps({name: _as_json(result) for name, result in results.items()}, indent=2))
     else:
@@ -42,7 +42,7 @@ def print_run(results: "Mapping[str, StepResult]", folders: Sequence[Path], as_j
 
 
 def print_findings(findings: "Iterable[Finding]", as_json: bool) -> None:
-    """What doctor found."""
+    """Print doctor's findings."""
     if as_json:
         print(json.dumps([vars(finding) for finding in findings], indent=2))
     else:
@@ -51,7 +51,7 @@ def print_findings(findings: "Iterable[Finding]", as_json: bool) -> None:
 
 
 def _print_report(folder: Path) -> bool:
-    """The folder's report as text, and where its page is; False where it has none."""
+    """Print the folder's report and the path of its page; False if the folder has no report."""
     places = (folder / "report.md", folder / "report" / "report.md")
     report = next((place for place in places if place.is_file()), None)
     if report is None:
@@ -67,7 +67,7 @@ def _refuse_failures(result: "StepResult") -> None:
 
 
 def _shown(value: Any) -> str:
-    """A metric on one line; empty for what is longer, such as a learning curve, which ``--json`` prints."""
+    """A metric on one line; empty for a longer one, such as a learning curve, which only ``--json`` prints."""
     if isinstance(value, dict):
         parts = {name: _shown(part) for name, part in value.items()}
         return ", ".join(f"{name.replace('_', ' ')}: {part}" for name, part in parts.items() if all(parts.values()))
@@ -78,5 +78,5 @@ def _shown(value: Any) -> str:
 
 
 def _as_json(result: "StepResult") -> dict[str, Any]:
-    """All that a step found."""
+    """A step's result as JSON values."""
     return {**vars(result), "folder": str(result.folder)}

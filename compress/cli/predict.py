@@ -1,4 +1,4 @@
-"""``compress predict``: texts as arguments, from stdin, or a file with columns of answers added."""
+"""``compress predict``: answers texts from arguments or stdin, or adds columns of answers to a file."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_predict_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of the command."""
+    """Add the command's flags."""
     parser.add_argument("model", metavar="MODEL", help="an ONNX folder of export, quantize, calibrate or cascade")
     parser.add_argument(
         "texts", metavar="TEXT", nargs="*", help="texts; without any, one a line from stdin; a pair has a tab"
@@ -44,7 +44,7 @@ def add_predict_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run_predict(arguments: argparse.Namespace) -> None:
-    """Answer, and print what was asked for."""
+    """Answer the texts or the file, and print the answers or what was written."""
     if (arguments.data is None) != (arguments.out is None):
         raise CompressError("predict: --data FILE and --out FILE belong together; see 'compress predict --help'")
     if arguments.data is not None and (arguments.texts or arguments.format):
@@ -58,7 +58,7 @@ def run_predict(arguments: argparse.Namespace) -> None:
     from compress.runtime.classifier import load
 
     threads = arguments.threads or usable_cpus()
-    instances = 1 if arguments.texts else threads  # few texts want one quick answer, many want throughput
+    instances = 1 if arguments.texts else threads  # latency for a few texts, throughput for many
     with load(arguments.model, threads=threads, instances=instances) as classifier:
         if arguments.data is not None:
             _predict_file(classifier, arguments)

@@ -1,4 +1,4 @@
-"""``compress serve``: models behind an HTTP service."""
+"""``compress serve``: answers over HTTP."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from compress.serving.request_limits import RequestLimits
 
 
 def add_serve_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of the command."""
+    """Add the command's flags."""
     parser.add_argument(
         "models", metavar="[NAME=]MODEL", nargs="+", help="ONNX folders of export, quantize, calibrate or cascade"
     )

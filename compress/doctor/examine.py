@@ -1,4 +1,4 @@
-"""Everything that doctor looks at, in order: the machine, the installed packages, and a model."""
+"""Doctor's findings, in order: the machine, the installed packages, and a model."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from compress.machine import EXTRAS, describe_machine, int8_flags, lacking, usab
 
 
 def examine(model: Path | None) -> list[Finding]:
-    """Look at this machine, and at a model folder where one is given."""
+    """Findings about this machine, and about a model folder if one is given."""
     return [*_machine(), *(_extra(name) for name in EXTRAS), *(_model(model) if model else ())]
 
 
@@ -37,19 +37,19 @@ def _machine() -> list[Finding]:
     ]
 
 
-def _limits(found: Limits) -> Finding:
-    """What this process may use, and what to set where a container grants it parts of a CPU."""
-    quota, threads = found.quota_cpus, f"{found.cpus} thread{'s' if found.cpus > 1 else ''}"
-    cpus = f"{found.affinity_cpus} CPUs that this process may run on"
+def _limits(limits: Limits) -> Finding:
+    """The CPUs and memory that this process may use, and what to change if a container grants parts of a CPU."""
+    quota, threads = limits.quota_cpus, f"{limits.cpus} thread{'s' if limits.cpus > 1 else ''}"
+    cpus = f"{limits.affinity_cpus} CPUs that this process may run on"
     if quota is not None:
         cpus += f", of which the container grants the time of {quota:g}"
     advice = ""
     if quota is not None and quota < 1:
         advice = "; an answer waits for most of each period: grant at least 1 CPU"
-    elif quota is not None and quota > found.cpus and quota < found.affinity_cpus:
+    elif quota is not None and quota > limits.cpus and quota < limits.affinity_cpus:
         advice = f"; grant a whole number, since no thread uses the rest of {quota:g}"
-    kind = "that the container grants" if found.limit_bytes else "of the machine's"
-    memory = f"{found.memory_bytes / 2**30:.2g} GiB {kind}" if found.memory_bytes else "unknown"
+    kind = "that the container grants" if limits.limit_bytes else "of the machine's"
+    memory = f"{limits.memory_bytes / 2**30:.2g} GiB {kind}" if limits.memory_bytes else "unknown"
     return Finding("limits", f"{cpus}: {threads} by default{advice}; memory: {memory}", ok=quota is None or quota >= 1)
 
 
@@ -103,12 +103,12 @@ def _speed(folder: Path, manifest: Manifest) -> list[Finding]:
     loaded = f"loads in {watch.milliseconds:.0f} ms"
     serving = Finding("serving", f"{predictor.precision} on {predictor.provider}: {predictor.reason}; {loaded}")
     precision = predictor.precision
-    del predictor  # its threads would spin while others are timed
+    del predictor  # its threads would spin while explain_speed times other sessions
     return [serving, *explain_speed(choose_graph(folder).graph, precision, manifest.max_length)]
 
 
 def _cascade(folder: Path) -> Finding:
-    """Whether a cascade loads here; how fast each of its models is, doctor says of that model's own folder."""
+    """Whether a cascade loads here; doctor on each of its models' folders says how fast that model is."""
     from compress.runtime.classifier import load
 
     watch = Stopwatch()

@@ -1,4 +1,4 @@
-"""Which kernels run when a model answers, and why it is or is not fast here."""
+"""Which kernels run when a model answers, and why it is fast here or not."""
 
 import re
 from collections import Counter
@@ -18,25 +18,25 @@ from compress.runtime.session import open_session
 from compress.workers.timing import median_ms
 
 TOKENS = 32
-# Lengths of short messages as they come, 26 tokens on average: every call has another shape than the one before.
+# Lengths like those of short messages, 26 tokens on average: every call has another shape than the one before.
 _REAL_TOKENS = (21, 9, 34, 17, 60, 13, 29, 6, 41, 25)
 _CALLS, _UNTIMED_CALLS = 25, 5
-_WORTH = 1.1  # more threads must gain at least this much
+_LEAST_GAIN = 1.1  # how many times as fast more threads must be to be worth it
 _SHOWN_KERNELS = 6
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that doctor looked at."""
+    """One fact that doctor reports."""
 
     about: str
-    text: str  # what was found, and what to do where it is not ok
+    text: str  # the fact, and what to do if it is not ok
     ok: bool = True
     figures: dict[str, Any] = field(default_factory=dict)  # for --json; empty where the text says it all
 
 
 def explain_speed(graph: Path, precision: str, max_length: int) -> Iterator[Finding]:
-    """Kernels by layer, time by kernel, the least possible time, and the threads that are worth using."""
+    """Findings on kernels by layer, time by kernel, the least possible time, and the number of threads to use."""
     feeds = _feeds(graph, min(TOKENS, max_length))
     nodes = profile(graph, feeds, _CALLS, _UNTIMED_CALLS)
     yield _kernels(nodes, precision)
@@ -48,25 +48,25 @@ def explain_speed(graph: Path, precision: str, max_length: int) -> Iterator[Find
 def _kernels(nodes: Sequence[NodeTime], precision: str) -> Finding:
     products = [node for node in nodes if node.product]
     counted = [(part, _counted(group)) for part, group in groupby(products, key=_part)]
-    runs = [(kernels, [part for part, _ in run]) for kernels, run in groupby(counted, key=lambda each: each[1])]
-    shown = "; ".join(f"{_span(parts)}: {kernels}" for kernels, parts in runs)
-    whole = precision != "int8" or any(node.kernel in INT8_KERNELS for node in products)
+    alike = [(kernels, [part for part, _ in run]) for kernels, run in groupby(counted, key=lambda each: each[1])]
+    shown = "; ".join(f"{_span(parts)}: {kernels}" for kernels, parts in alike)
+    ok = precision != "int8" or any(node.kernel in INT8_KERNELS for node in products)
     return Finding(
         "kernels",
-        shown if whole else f"{shown}; the graph is int8 but nothing runs in int8: quantize the model again",
-        whole,
+        shown if ok else f"{shown}; the graph is int8 but nothing runs in int8: quantize the model again",
+        ok,
         {"products": [{"node": node.name, "kernel": node.kernel} | asdict(node.product) for node in products
                       if node.product]},
     )  # fmt: skip
 
 
 def _part(node: NodeTime) -> str:
-    found = re.match(r"layer\.(\d+)\.", node.name)
-    return f"layer {found[1]}" if found else "classifier"
+    layer = re.match(r"layer\.(\d+)\.", node.name)
+    return f"layer {layer[1]}" if layer else "classifier"
 
 
 def _span(parts: Sequence[str]) -> str:
-    """``layer 3``, or of neighbours ``layers 0 to 5``."""
+    """``layer 3``, or for neighbouring parts ``layers 0 to 5``."""
     return parts[0] if len(parts) == 1 else f"{parts[0].replace(' ', 's ')} to {parts[-1].split()[-1]}"
 
 
@@ -107,7 +107,7 @@ def _floor(graph: Path, nodes: Sequence[NodeTime], feeds: Feeds) -> Finding:
 
 
 def floor_ms(products: Sequence[Product]) -> float:
-    """The least time that a model can take here: all ``products`` on one thread, their inputs quantized already."""
+    """The least time in ms that a model can take here: ``products`` alone, on one thread, with quantized inputs."""
     from onnx import TensorProto
 
     from compress.graph.writer import GraphWriter, Shape, model_of
@@ -120,7 +120,7 @@ def floor_ms(products: Sequence[Product]) -> float:
         read = f"{'uint8' if product.int8 else 'fp32'}.{product.rows}.{product.inner}"
         feeds[read] = np.ones((product.rows, product.inner), np.uint8 if product.int8 else np.float32)
         inputs[read] = TensorProto.UINT8 if product.int8 else TensorProto.FLOAT, [product.rows, product.inner]
-        # A weight of its own for each product, as in the model: they come from memory, not from a cache.
+        # Each product has a weight of its own, as in the model: weights come from memory, not from a cache.
         weight = np.ones((product.inner, product.outer), np.int8 if product.int8 else np.float32)
         kind = "MatMulInteger" if product.int8 else "MatMul"
         result = writer.op(kind, read, writer.constant(f"weight.{index}", weight), name=f"result.{index}")
@@ -135,7 +135,7 @@ def _threads(graph: Path, max_length: int) -> Finding:
     p50_ms = {count: _p50_ms(graph, count, batches) for count in counts}
     worth = 1
     for count in counts[1:]:
-        if p50_ms[count] * _WORTH < p50_ms[worth]:
+        if p50_ms[count] * _LEAST_GAIN < p50_ms[worth]:
             worth = count
     advice = (
         "more do not pay: use --threads 1, and one instance a CPU for many texts"

@@ -1,1 +1,1 @@
-"""What an app needs to load and serve an exported model: numpy, onnxruntime and tokenizers, nothing else."""
+"""Loading and running an exported model in an app; needs numpy, onnxruntime and tokenizers, nothing else."""

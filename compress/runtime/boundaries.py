@@ -1,10 +1,10 @@
 """Where a text may be cut so that the tokens on either side stay what they are in the whole text.
 
-Such a place lies before a single ASCII separator, with two plain letters or digits before it and two behind it:
-``film| was``. There no normal form composes characters, no case or accent depends on the other side, no grapheme goes
-on, and every added token, normalizer and pre-tokenizer that is known here does on either side what it does in the whole
-text; whether the pre-tokenizer splits there is tried out. BERT's tokenizer also splits between any two ideographs. For
-a tokenizer with a part that is not known here there are no such places.
+A safe place lies before a single ASCII separator, with two plain letters or digits before it and two behind it:
+``film| was``. There no normal form composes characters, no case or accent depends on the other side, no grapheme spans
+the cut, and every added token, normalizer and pre-tokenizer that is known here does on either side what it does in the
+whole text; whether the pre-tokenizer splits there is tried out. BERT's tokenizer also splits between any two
+ideographs. A tokenizer with a part that is not known here has no safe places.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Letters and digits that no normal form joins with a neighbour of this list, each of them a grapheme of its own: Latin,
+# Letters and digits that are graphemes of their own and that no normal form joins with another of this list: Latin,
 # Greek, Cyrillic, Armenian, Hebrew, Arabic, Devanagari, Georgian, kana, ideographs, Hangul.
 _LETTER = "[0-9A-Za-zÀ-ÖØ-öø-ɏΆΈ-ΊΌΎ-ΡΣ-ώЀ-ҁҊ-ԯԱ-Ֆա-ֆא-תء-غف-يअ-हა-ჰぁ-ゖァ-ヺ一-鿿가-힣]"
 _SEPARATORS = " \t\n\r!\"#$%&'()*+,-./:;<=>?@[\\]^`{|}~"
@@ -27,21 +27,21 @@ _IDEOGRAPH = f"[{_FIRST_IDEOGRAPH}-{_LAST_IDEOGRAPH}]"
 _BETWEEN_IDEOGRAPHS = f"{_IDEOGRAPH}(?={_IDEOGRAPH})"
 _BLANKS = " \t\n\r"
 
-_MODELS = {"WordPiece", "WordLevel", "BPE", "Unigram"}  # each splits a word by this word alone
-# Each of these changes a character by itself or by its grapheme, or only the ends of a text.
+_MODELS = {"WordPiece", "WordLevel", "BPE", "Unigram"}  # each splits a word into tokens by the word alone
+# Each of these changes a character by its grapheme alone, or only the ends of a text.
 _NORMALIZERS = {
     *("BertNormalizer", "Lowercase", "StripAccents", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled"),
     *("Strip", "Prepend"),
 }
-# Each of these splits by what stands beside a place and goes no further than a word.
+# Each of these decides whether to split at a place by the characters around it, no further than a word away.
 _PRE_TOKENIZERS = {
     *("BertPreTokenizer", "Whitespace", "WhitespaceSplit", "ByteLevel", "Metaspace", "Punctuation", "Digits"),
 }
-_BLANKS_ALONE = {" {2,}", r"\s+", r"\s{2,}", r"\s{2,}|[\n\r\t]", r"[\n\r\t]"}  # patterns that match nothing else
+_BLANKS_ALONE = {" {2,}", r"\s+", r"\s{2,}", r"\s{2,}|[\n\r\t]", r"[\n\r\t]"}  # patterns that match blanks only
 
 
 class Boundaries:
-    """The places of one tokenizer where texts may be cut, for texts that are read from their start or their end."""
+    """Where texts may be cut for one tokenizer, which reads them from their start or from their end."""
 
     def __init__(self, tokenizer: "Tokenizer", *, keeps_start: bool) -> None:
         self._tokenizer = tokenizer
@@ -52,13 +52,13 @@ class Boundaries:
 
     @classmethod
     def of(cls, tokenizer: "Tokenizer", *, keeps_start: bool) -> "Boundaries | None":
-        """None where a part of the tokenizer is not known here."""
+        """The tokenizer's boundaries; None if it has a part that is not known here."""
         return cls(tokenizer, keeps_start=keeps_start) if _is_known(tokenizer) else None
 
     def part(self, text: str, characters: int) -> str:
-        """The shortest start (or end) of ``text`` to a safe place that has at least so many characters.
+        """The shortest start (or end) of ``text`` that reaches a safe place and has at least ``characters`` characters.
 
-        The place is looked for in twice as many, then in twice as many again; without one it is the whole text.
+        It is searched for within twice as many characters, then twice as many again; without one, all of ``text``.
         """
         while characters < len(text):
             cut = self._first(text, characters) if self._keeps_start else self._last(text, characters)
@@ -68,13 +68,13 @@ class Boundaries:
         return text
 
     def _first(self, text: str, characters: int) -> int | None:
-        found = _places(self._ideographs).finditer(text, max(0, characters - 2), 2 * characters)
-        return next((at.end() for at in found if self._is_safe(text, at.end())), None)
+        matches = _places(self._ideographs).finditer(text, max(0, characters - 2), 2 * characters)
+        return next((match.end() for match in matches if self._is_safe(text, match.end())), None)
 
     def _last(self, text: str, characters: int) -> int | None:
         end = len(text) - characters
-        found = _places(self._ideographs).finditer(text, max(0, end - characters), end + 3)
-        places = [at.end() for at in found if at.end() <= end]
+        matches = _places(self._ideographs).finditer(text, max(0, end - characters), end + 3)
+        places = [match.end() for match in matches if match.end() <= end]
         return next((place for place in reversed(places) if self._is_safe(text, place)), None)
 
     def _is_safe(self, text: str, at: int) -> bool:
@@ -86,7 +86,7 @@ class Boundaries:
         return self._safe[around]
 
     def _splits(self, before: str, behind: str) -> bool:
-        """Whether both sides give the words that they give together, and no added token lies across."""
+        """Whether each side alone has the words that it has in the whole, and no added token lies across the cut."""
         left, whole = self._normalized(before), self._normalized(before + behind)
         words = self._words(before + behind)
         count = len(self._words(before))
@@ -108,7 +108,7 @@ class Boundaries:
 
 @cache
 def _places(ideographs: bool) -> re.Pattern[str]:
-    """What ends where a text may be cut; made for the first long text, since that takes as long as loading a graph."""
+    """The pattern that ends where a text may be cut; made late, since compiling it takes as long as loading a graph."""
     return re.compile(f"{_BEFORE_SEPARATOR}|{_BETWEEN_IDEOGRAPHS}" if ideographs else _BEFORE_SEPARATOR)
 
 
@@ -117,18 +117,18 @@ def _is_ideograph(character: str) -> bool:
 
 
 class _AddedTokens:
-    """What the tokens that are looked for before words are made forbid; in a text they may be written either way."""
+    """The cuts that a tokenizer's added tokens forbid, which it looks for before it splits a text into words."""
 
     def __init__(self, tokenizer: "Tokenizer") -> None:
         self.characters = ""
-        self._joined: set[str] = set()  # neighbours that a token may lie across
-        self._whole_words: set[str] = set()  # what begins a token that is none behind a letter
+        self._joined: set[str] = set()  # pairs of characters that a token may lie across
+        self._whole_words: set[str] = set()  # first characters of tokens that do not match behind a letter
         normalizer: Any = tokenizer.normalizer
         for token in tokenizer.get_added_tokens_decoder().values():
             for spelling in {token.content, normalizer.normalize_str(token.content) if normalizer else ""} - {""}:
                 self.characters += spelling
                 self._joined |= {left + right for left, right in pairwise(spelling)}
-                if token.rstrip:  # it takes the blanks behind it
+                if token.rstrip:  # the token also takes the blanks behind it
                     self._joined |= {spelling[-1] + blank for blank in _BLANKS}
                 if token.single_word:
                     self._whole_words.add(spelling[0])
@@ -153,12 +153,12 @@ def _parts(component: Any, inner: str) -> list[dict[str, Any]]:
     if component is None:
         return []
     try:
-        found: list[dict[str, Any]] = [json.loads(component.__getstate__())]
-    except Exception:  # noqa: BLE001 - one written in Python has no settings
+        parts: list[dict[str, Any]] = [json.loads(component.__getstate__())]
+    except Exception:  # noqa: BLE001 - a component written in Python has no settings
         return [{"type": "custom"}]
-    while any(part["type"] == "Sequence" for part in found):
-        found = [one for part in found for one in (part[inner] if part["type"] == "Sequence" else [part])]
-    return found
+    while any(part["type"] == "Sequence" for part in parts):
+        parts = [member for part in parts for member in (part[inner] if part["type"] == "Sequence" else [part])]
+    return parts
 
 
 def _is_known_normalizer(part: dict[str, Any]) -> bool:

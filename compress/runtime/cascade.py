@@ -1,7 +1,7 @@
 """Two classifiers in one folder: a small one answers where it is sure, a large one where it is not.
 
-Cascades of classifiers are of Viola and Jones (2001); here the score of the likeliest label says how sure the small one
-is, and ``compress cascade`` has chosen from which score on its answer stands.
+Cascades of classifiers are due to Viola and Jones (2001); here the score of the likeliest label says how sure the small
+one is, and ``compress cascade`` chose the score from which on its answer stands.
 """
 
 from copy import copy
@@ -28,10 +28,10 @@ def open_cascade(
     batch_tokens: int | None = None,
     provider: str = "CPU",
 ) -> "Cascade":
-    """The cascade in a folder whose manifest was read a moment ago; each of the two has so many threads and instances.
+    """The cascade in a folder with this ``manifest``; each of its two models gets these threads and instances.
 
     Raises:
-        CompressError: one of the two cannot be opened, or is not for the cascade's task and labels.
+        CompressError: one of the two models cannot be opened, or is not for the cascade's task and labels.
     """
     parts = {name: read_part(folder, manifest, name) for name in (SMALL, LARGE)}
     for name, part in parts.items():
@@ -49,16 +49,16 @@ def open_cascade(
 class Cascade(Classifier):
     """A classifier made of two, which :func:`compress.load` gives for a folder of ``compress cascade``.
 
-    The small one reads every text. Of a thousand texts at a time, those whose likeliest label has too low a score with
-    it are handed on to the large one together. Each has a tokenizer and a longest text of its own.
+    The small model reads every text. Of a thousand texts at a time, those that it gives too low a score for their
+    likeliest label are handed on to the large model together. Each has its own tokenizer and maximum length.
 
-    It has no predictor of its own, so what a classifier does with one is overridden: to say what it is, to open, to
-    answer, to close and to be copied. How texts are checked, read a thousand at a time and decided on is inherited.
+    A cascade has no predictor of its own, so methods that use one are overridden: to describe, open, answer, close and
+    copy. Checking texts, reading them a thousand at a time and deciding on labels is inherited.
 
     Args:
-        small: answers first. It stays open as long as this, and is closed with it; so is the other.
-        large: has the same task and labels, in the order that the cascade then has.
-        hand_on_below: the least score of the small one with which its answer stands.
+        small: the model that answers first. Both models are closed with the cascade.
+        large: the model for the other texts; it has the same task and labels, in the order that the cascade takes over.
+        hand_on_below: the least score with which the small model's answer stands.
     """
 
     def __init__(self, small: Classifier, large: Classifier, hand_on_below: float) -> None:
@@ -71,24 +71,24 @@ class Cascade(Classifier):
 
     @property
     def predictors(self) -> tuple[OnnxPredictor, OnnxPredictor]:
-        """What the two run."""
+        """The predictors of the small and the large model."""
         return self.small._open(), self.large._open()
 
     def close(self) -> None:
-        """Give back memory and threads of both; later questions raise CompressError."""
+        """Free memory and threads of both models; later calls raise CompressError."""
         self.small.close()
         self.large.close()
 
     def __reduce__(self) -> tuple[object, ...]:
-        """By the folders of both, and how they were loaded."""
-        return Cascade, (copy(self.small), copy(self.large), self.hand_on_below)  # a copy is closed by itself
+        """Pickle by the folders of both models, and how they were loaded."""
+        return Cascade, (copy(self.small), copy(self.large), self.hand_on_below)  # closing a copy closes no original
 
     def handed_on(self, small_logits: Logits) -> npt.NDArray[np.intp]:
-        """The rows of the small model's logits, ``[n, labels]``, whose texts the large one answers."""
+        """The rows of the small model's logits, ``[n, labels]``, whose texts the large model answers."""
         return np.flatnonzero(highest_scores(small_logits) < self.hand_on_below)
 
     def _open(self) -> OnnxPredictor:
-        """The large one's, where both are open."""
+        """The large model's predictor; CompressError if either model is closed."""
         return self.predictors[1]
 
     def _answers(self, texts: list[Text]) -> Logits:
@@ -104,5 +104,5 @@ class Cascade(Classifier):
 
 
 def highest_scores(logits: Logits) -> npt.NDArray[np.float64]:
-    """The score of each row's likeliest label, float64 ``[n]``; of logits float32 ``[n, labels]``."""
+    """The score of each row's likeliest label, float64 ``[n]``, from logits float32 ``[n, labels]``."""
     return np.asarray(probabilities(logits, multi_label=False).max(axis=1), dtype=np.float64)

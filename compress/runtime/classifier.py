@@ -23,7 +23,7 @@ from compress.task import is_multi_label, reads_pairs
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-# Read at once: enough to fill batches of like length, few enough to hold them and their tokens.
+# Texts read at once: enough to fill batches of like length, few enough to hold in memory with their tokens.
 _TEXTS_AT_ONCE = 1024
 _CHARACTERS_AT_ONCE = 10_000_000
 
@@ -60,15 +60,15 @@ class Classifier:
     the model's ``max_length`` tokens. Of a long text no more is read than they need,
     where the tokenizer lets it be cut. A model trained with ``--long-texts`` reads both its ends, or all of it.
 
-    It can be copied, pickled and used after a fork: then, unless it has one thread, the folder is opened again, which
-    must still hold the same model.
+    It can be copied, pickled and used after a fork. Unless it has one thread, the folder is then opened again and must
+    still hold the same model.
 
     Attributes:
         labels: names of the labels, in the order of the logits.
         task: ``single_label`` or ``multi_label``, or one of them after ``pair_``.
-        precision: ``int8``, ``fp32`` or ``fp16``: which graph of the folder answers; or ``int8 and fp32``, of a cascade
-            whose two models differ.
-        reason: why that one, in words.
+        precision: ``int8``, ``fp32`` or ``fp16``: which graph of the folder answers; or ``int8 and fp32``, for a
+            cascade whose two models differ.
+        reason: why that graph was chosen, in words.
     """
 
     labels: tuple[str, ...]
@@ -109,12 +109,12 @@ class Classifier:
         return list(self.stream(texts))
 
     def stream(self, texts: Iterable[Text]) -> Iterator[Prediction]:
-        """As for many texts, lazily: the memory needed is the same for any number.
+        """The predictions for any number of texts, lazily and in constant memory.
 
-        A thousand are read at a time, fewer where they are very long.
+        A thousand texts are read at a time, fewer where they are very long.
 
         Raises:
-            TextError: as for a call; what comes before is answered if it was read earlier.
+            TextError: as for a call; texts of earlier reads have been answered by then.
             UnreadableTextError: likewise.
         """
         multi_label = is_multi_label(self.task)
@@ -133,7 +133,7 @@ class Classifier:
         return np.concatenate([np.empty((0, len(self.labels)), dtype=np.float32), *self._windows(texts)])
 
     def close(self) -> None:
-        """Give back memory and threads; later questions raise CompressError.
+        """Free memory and threads; later calls raise CompressError.
 
         Threads that wait for an answer get it, or that error.
         """
@@ -153,11 +153,11 @@ class Classifier:
         return f"Classifier({self.task}, {len(self.labels)} labels, {self.precision}: {self.reason})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        """By its folder and how it was loaded."""
+        """Pickle by the folder and how it was loaded."""
         return Classifier, (self._open(), self._batch_tokens)
 
     def _windows(self, texts: Iterable[Text]) -> Iterator[Logits]:
-        self._open()  # says so where it is closed, of no texts too
+        self._open()  # raises if it is closed, even without texts
         remaining = checked(texts, pairs=reads_pairs(self.task))
         answered = 0
         while window := _next_of(remaining):
@@ -170,17 +170,17 @@ class Classifier:
             yield logits
 
     def _answers(self, texts: list[Text]) -> Logits:
-        """Logits ``[n, labels]`` of checked texts; a NotFiniteError has the row of the first that is not finite."""
+        """Logits ``[n, labels]`` of checked texts; a NotFiniteError has the row of the first broken answer."""
         predictor = self._open()
         try:
             logits = predict_logits(predictor, texts, batch_tokens=self._batch_tokens, executor=self._executor)
-        except RuntimeError:  # of an executor that was shut down meanwhile
-            self._open()  # says so
+        except RuntimeError:  # from an executor that close() has shut down meanwhile
+            self._open()  # raises the error of a closed classifier
             raise
         return check_finite(logits, "the model")
 
     def _open(self) -> OnnxPredictor:
-        """The predictor, which after a fork must be one that works in this process."""
+        """The predictor; after a fork, one that works in this process."""
         if os.getpid() != self._process:
             with self._opening:
                 if self._predictor is not None and os.getpid() != self._process:
@@ -201,27 +201,27 @@ class Classifier:
 def load(
     folder: str | Path, *, threads: int | None = None, instances: int = 1, batch_tokens: int | None = None
 ) -> Classifier:
-    """The classifier in an exported folder; its int8 graph where it has one and this CPU runs int8 well.
+    """The classifier in an exported folder; runs the int8 graph if there is one and this CPU runs int8 well.
 
-    A model's files stay in use after loading: what is written into one changes the answers, or ends the process.
-    Replace the folder by a rename, as the steps do with ``--overwrite``, never by copying over it.
+    A model's files stay in use after loading: writing into one changes the answers, or ends the process. Replace the
+    folder by a rename, as the steps do with ``--overwrite``, never by copying over it.
 
     Args:
-        folder: what ``compress export``, ``quantize``, ``calibrate`` or ``cascade`` wrote.
-        threads: CPU threads to use, of a cascade for each of its two models, which answer one after the other; default:
-            all that this process may use. (The tokenizer has threads of its own: ``RAYON_NUM_THREADS``.)
-        instances: batches computed at once, each on ``threads / instances`` threads, in a cascade by each of the two.
-            As many as threads is best for many texts, 1 for a short answer to one long text.
-        batch_tokens: tokens that a batch of texts of like length may hold, padding included. Default: 256 in static
-            int8, 4096 in fp32, and each text alone in dynamic int8, where the texts of a batch shift each other's
-            scores; allow 1024 for speed.
+        folder: a folder that ``compress export``, ``quantize``, ``calibrate`` or ``cascade`` wrote.
+        threads: CPU threads to use; in a cascade each of the two models has as many, and they answer one after the
+            other. Default: all that this process may use. (The tokenizer has its own threads: ``RAYON_NUM_THREADS``.)
+        instances: batches computed at once, each on ``threads / instances`` threads; in a cascade for each of the two.
+            As many as threads is best for many texts, 1 for a quick answer to one long text.
+        batch_tokens: the most tokens in a batch of texts of like length, padding included. Default: 256 in static int8,
+            4096 in fp32, and each text alone in dynamic int8, where the texts of a batch shift each other's scores;
+            allow 1024 there for speed.
 
     Raises:
         CompressError: the folder is not an ONNX model, a file of it is missing or changed, or a number is impossible.
     """
     if threads is not None and threads < 1:
         raise CompressError(f"load: threads must be at least 1, got {threads}")
-    usable = 1 if instances == 1 else threads or usable_cpus()  # for one, the system need not be asked
+    usable = 1 if instances == 1 else threads or usable_cpus()  # one instance fits always, so skip the system call
     if not 1 <= instances <= usable:
         raise CompressError(f"load: instances must be from 1 to the number of threads, {usable}, got {instances}")
     if batch_tokens is not None and batch_tokens < 1:
@@ -247,12 +247,12 @@ def _executor_of(predictor: OnnxPredictor) -> "ThreadPoolExecutor | None":
 
 
 def _next_of(texts: Iterator[Text]) -> list[Text]:
-    """The texts to answer next; none when all are."""
-    found: list[Text] = []
+    """The texts to answer next; empty when all are answered."""
+    window: list[Text] = []
     characters = 0
     for text in texts:
-        found.append(text)
+        window.append(text)
         characters += len(text) if isinstance(text, str) else sum(map(len, text))
-        if len(found) == _TEXTS_AT_ONCE or characters >= _CHARACTERS_AT_ONCE:
+        if len(window) == _TEXTS_AT_ONCE or characters >= _CHARACTERS_AT_ONCE:
             break
-    return found
+    return window

@@ -1,4 +1,4 @@
-"""From logits to an answer: scores, the labels that apply, and whether the score is enough to answer at all."""
+"""From logits to an answer: scores, the labels that apply, and whether the score is high enough to answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Decision:
     """What ``compress calibrate`` chose for a folder; without it a label applies from a score of 0.5 on.
 
     Attributes:
-        thresholds: for multi-label tasks, by label in the order of the logits: the least score with which it applies.
-        abstain_below: for the others: the least score of the likeliest label with which a text is answered.
+        thresholds: for multi-label tasks, the least score with which each label applies, in the order of the logits.
+        abstain_below: for other tasks, the least score of the likeliest label with which a text is answered.
     """
 
     thresholds: tuple[float, ...] | None = None
@@ -27,19 +27,19 @@ class Decision:
 
     @classmethod
     def of(cls, manifest: Manifest) -> "Decision":
-        """The one that a folder's manifest has."""
-        found: Mapping[str, Any] = manifest.decision or {}
-        thresholds = found.get("thresholds")
+        """The decision in a folder's manifest."""
+        entry: Mapping[str, Any] = manifest.decision or {}
+        thresholds = entry.get("thresholds")
         return cls(
-            thresholds and tuple(float(thresholds[label]) for label in manifest.labels), found.get("abstain_below")
+            thresholds and tuple(float(thresholds[label]) for label in manifest.labels), entry.get("abstain_below")
         )
 
     def applies(self, label: str, scores: dict[str, float], task: str) -> tuple[tuple[str, ...], bool]:
-        """The labels that apply, of ``scores`` of which that of ``label`` is the highest; and whether it abstains."""
+        """The labels that apply, and whether the model abstains; ``label`` has the highest of ``scores``."""
         if is_multi_label(task):
-            least = self.thresholds or (HALF,) * len(scores)
-            named = zip(scores.items(), least, strict=True)
-            return tuple(name for (name, score), needed in named if score >= needed), False
+            thresholds = self.thresholds or (HALF,) * len(scores)
+            with_threshold = zip(scores.items(), thresholds, strict=True)
+            return tuple(name for (name, score), threshold in with_threshold if score >= threshold), False
         abstains = self.abstain_below is not None and scores[label] < self.abstain_below
         return () if abstains else (label,), abstains
 

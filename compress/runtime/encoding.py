@@ -1,4 +1,4 @@
-"""Texts, checked, to token ids and padded batches: one path for training, measuring and serving."""
+"""From texts to token ids and padded batches, with checks: one path for training, measuring and serving."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Text = str | tuple[str, str]
 Feeds = dict[str, npt.NDArray[np.int64]]
 
-# What tokenizers holds of a text, all of which is read where it has windows, takes many times the room of its ids.
+# The encodings of tokenizers take many times the memory of the ids, and of texts in windows nothing is cut off.
 _TEXTS_AT_ONCE = 256
 
 _PADDING = ("[PAD]", "<pad>")  # the token that fills up short texts, as all our families' tokenizers call it
@@ -33,12 +33,12 @@ _PADDING = ("[PAD]", "<pad>")  # the token that fills up short texts, as all our
 class Encoding:
     """Token ids and segment ids of one text or pair, with special tokens, truncated, unpadded.
 
-    Of a text that is read in windows they hold these one after the other, each of ``width`` tokens but the last.
+    For a text that is read in windows they hold all windows, one after the other, of ``width`` tokens but the last.
     """
 
     ids: list[int]
     type_ids: list[int]
-    pad_id: int = 0  # the token that fills it up in a batch
+    pad_id: int = 0  # the token that fills up shorter texts of a batch
     width: int | None = None
 
     def __len__(self) -> int:
@@ -46,7 +46,7 @@ class Encoding:
 
     @property
     def rows(self) -> "list[Encoding]":
-        """What a model reads at once: the text, or each of its windows."""
+        """The rows that a model reads: the whole text, or each of its windows."""
         if self.width is None:
             return [self]
         cuts = [slice(start, start + self.width) for start in range(0, len(self), self.width)]
@@ -54,14 +54,14 @@ class Encoding:
 
 
 class TextEncoder:
-    """A tokenizer with a limit of its own, whatever the tokenizer that it is made from has.
+    """Texts to token ids, with a limit of tokens that replaces the tokenizer's own.
 
     Args:
-        tokenizer: it stays as it is.
+        tokenizer: makes the tokens.
         max_length: the most tokens of a text or pair, or of each window of a text, special tokens included.
         truncation_side: where a longer text loses tokens: its end for ``right``, its beginning for ``left``.
-        long_texts: what is read of a longer text.
-        shared: whether others use ``tokenizer`` too; if not, it is used itself and not a copy.
+        long_texts: how a longer text is read.
+        shared: whether others use ``tokenizer`` too; then a copy of it is changed and used, and it stays as it is.
     """
 
     def __init__(
@@ -85,19 +85,19 @@ class TextEncoder:
         self._tokenizer.enable_truncation(
             max_length, stride=long_texts.stride if windows else 0, direction=truncation_side
         )
-        found = (tokenizer.token_to_id(token) for token in _PADDING)
-        self.pad_id = next((number for number in found if number is not None), 0)
+        pad_ids = (tokenizer.token_to_id(token) for token in _PADDING)
+        self.pad_id = next((pad_id for pad_id in pad_ids if pad_id is not None), 0)
         keeps_start = truncation_side == "right"
         self._partial = PartialTokenizer(self._tokenizer, max_length, keeps_start=keeps_start, whole=windows)
 
     @classmethod
     def of(cls, folder: Path, manifest: Manifest) -> "TextEncoder":
-        """The one of a model folder of ours."""
+        """The encoder of a model folder of ours."""
         return cls.from_file(folder / "tokenizer.json", manifest.max_length, LongTexts.of(manifest))
 
     @classmethod
     def from_file(cls, path: Path, max_length: int, long_texts: LongTexts = HEAD) -> "TextEncoder":
-        """The tokenizer in a ``tokenizer.json``, which says the side too."""
+        """The encoder from a ``tokenizer.json``, which also has the truncation side."""
         from tokenizers import Tokenizer
 
         try:
@@ -108,24 +108,24 @@ class TextEncoder:
             raise CompressError(f"{path}: is no tokenizer ({reason}); make or copy the folder again") from None
 
     def __call__(self, texts: Sequence[Text]) -> list[Encoding]:
-        """One encoding a text, in order: the tokens of the whole text, of which only as much is read as they need."""
-        found: list[Encoding] = []
+        """One encoding for each text, in order; only as much of a long text is read as its tokens need."""
+        encodings: list[Encoding] = []
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
             read = self._read([_sides(text) for text in texts[start : start + _TEXTS_AT_ONCE]])
-            found += [self._encoding(tokens) for _, tokens in read]
+            encodings += [self._encoding(tokens) for _, tokens in read]
         if self._tail is None:
-            return found
-        return [self._both_ends(*ends) for ends in zip(found, self._tail(texts), strict=True)]
+            return encodings
+        return [self._both_ends(*ends) for ends in zip(encodings, self._tail(texts), strict=True)]
 
     def _encoding(self, tokens: "Tokens") -> Encoding:
         rows = [tokens, *tokens.overflowing] if self._width else [tokens]
         ids = list(chain.from_iterable(row.ids for row in rows))
         type_ids = list(chain.from_iterable(row.type_ids for row in rows))
-        # Without special tokens an empty text has none, which ends the whole process in ONNX Runtime.
+        # Without special tokens an empty text has no tokens, and ONNX Runtime ends the whole process.
         return Encoding(ids or [self.pad_id], type_ids or [0], self.pad_id, self._width)
 
     def _both_ends(self, head: Encoding, tail: Encoding) -> Encoding:
-        """A quarter of the tokens from the head, as Sun et al. (2019) take 128 of 512, and the others from the tail."""
+        """A quarter of the tokens from the head, as Sun et al. (2019) take 128 of 512, and the rest from the tail."""
         at = self.max_length // 4 if len(head) == self.max_length else len(head)
         return Encoding(head.ids[:at] + tail.ids[at:], head.type_ids[:at] + tail.type_ids[at:], self.pad_id)
 
@@ -140,9 +140,9 @@ class TextEncoder:
 
 
 def _reason(error: BaseException) -> str:
-    """What tokenizers says: it raises plain Exception, for a missing file too, and its Rust code panics.
+    """The message of an error in tokenizers, which raises plain Exceptions and lets its Rust code panic.
 
-    Anything else, such as Ctrl-C, goes on as it is.
+    Any other error, such as Ctrl-C, is raised again.
     """
     if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
         raise error
@@ -154,12 +154,12 @@ def _sides(text: Text) -> Sides:
 
 
 def side_of(tokenizer: "Tokenizer") -> str:
-    """Where it cuts by the limit in its file, ``left`` or ``right``; ``right`` where the file has no limit."""
+    """The side that a tokenizer truncates by the limit in its file, ``left`` or ``right``; without one, ``right``."""
     return str((tokenizer.truncation or {}).get("direction", "right")).lower()
 
 
 def pad(encodings: Sequence[Encoding]) -> Feeds:
-    """The model's inputs, int64 ``[batch, longest]``, padded on the right with the token that is for it."""
+    """The model's inputs, int64 ``[batch, longest]``, padded on the right with the padding token."""
     shape = (len(encodings), max(map(len, encodings)))
     feeds = {name: np.zeros(shape, dtype=np.int64) for name in INPUTS}
     feeds["input_ids"][:] = encodings[0].pad_id
@@ -171,17 +171,17 @@ def pad(encodings: Sequence[Encoding]) -> Feeds:
 
 
 def is_one(texts: object, *, pairs: bool) -> bool:
-    """Whether this is one text (for tasks on pairs: one tuple of two texts) rather than many."""
+    """Whether ``texts`` is one text (for tasks on pairs: one tuple of two texts) rather than many."""
     return is_pair(texts) and isinstance(texts, tuple) if pairs else isinstance(texts, str)
 
 
 def is_pair(item: object) -> bool:
-    """Whether this is two texts in a tuple or a list."""
+    """Whether ``item`` is a tuple or a list of two texts."""
     return isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(text, str) for text in item)
 
 
 def checked(texts: Iterable[Text], *, pairs: bool) -> Iterator[Text]:
-    """Each item, once it is known to be a text or a pair; a wrong one is refused by its position."""
+    """Each item, checked to be a text or a pair; a wrong item is refused with its position."""
     wanted = "a pair of texts" if pairs else "a text"
     if isinstance(texts, Mapping) or hasattr(texts, "columns") or hasattr(texts, "column_names"):
         column = "zip(data['one'], data['other'])" if pairs else "data['text']"

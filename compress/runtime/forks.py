@@ -1,4 +1,4 @@
-"""Processes that are forked from one that has loaded a model: onnxruntime's threads are not forked with it."""
+"""Processes forked from one that has loaded a model, in which onnxruntime's threads are missing."""
 
 import os
 from ctypes import CDLL, py_object, pythonapi
@@ -10,20 +10,20 @@ _threaded: WeakSet[ort.InferenceSession] = WeakSet()
 
 
 def keep_in_forks(session: ort.InferenceSession) -> None:
-    """Let a forked process never take down this session, which has threads of its own."""
+    """Keep forked processes from destroying this session, which has threads of its own."""
     _threaded.add(session)
 
 
 def _outlive_fork() -> None:
-    """Let a forked process end: onnxruntime, taken down there, waits for ever for threads that were not forked.
+    """Let a forked process end: there, destroying a session waits for ever for threads that were not forked.
 
-    Sessions with threads stay, and the process leaves without onnxruntime's own handlers, which abort it even where no
-    session has threads. Python's have run by then.
+    Sessions with threads are never destroyed, and the process exits without onnxruntime's own exit handlers, which
+    abort it even if no session has threads. Python's handlers have run by then.
     """
     for session in list(_threaded):
         pythonapi.Py_IncRef(py_object(session))
     system = CDLL(None)
-    if hasattr(system, "on_exit"):  # glibc's: the last that is added is called first, with the exit status
+    if hasattr(system, "on_exit"):  # in glibc; the handler that is added last runs first, with the exit status
         system.on_exit(system._exit, None)
 
 

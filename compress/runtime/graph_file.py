@@ -1,7 +1,7 @@
 """The graphs of an ONNX folder: their names, which one to run here, and whether a file is one of ours, and whole.
 
-They are read without the onnx package, which apps do not have: an ONNX file is a protobuf message, and onnx.proto names
-its fields. Only the few that matter are read, so a large file costs a millisecond.
+Graphs are read without the onnx package, which apps do not have: an ONNX file is a protobuf message, and onnx.proto
+names its fields. Only the few that matter are read, so a large file takes a millisecond.
 """
 
 from collections.abc import Collection, Iterator
@@ -20,7 +20,7 @@ INT8_GRAPH = "onnx/model_quantized.onnx"
 # In order of preference: int8 is what the folder was made for.
 GRAPHS = {INT8_GRAPH: "int8", FP32_GRAPH: "fp32", FP16_GRAPH: "fp16"}
 
-# What a tokenizer gives, int64 [batch, sequence]. Every graph reads the first two, and the third where its family does.
+# Inputs from a tokenizer, int64 [batch, sequence]. Every graph reads the first two, and the third if its family does.
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 REQUIRED_INPUTS = INPUTS[:2]
 OUTPUT = "logits"  # float32 [batch, labels]
@@ -44,34 +44,33 @@ class Choice(NamedTuple):
 
 
 def graphs_of(folder: Path) -> dict[str, Path]:
-    """The graphs in the folder's manifest by their precision, in order of preference; none without a manifest."""
+    """The graphs in the folder's manifest by precision, in order of preference; empty without a manifest."""
     manifest = peek(folder)
     return {precision: folder / name for name, precision in GRAPHS.items() if manifest and name in manifest.names}
 
 
 def choose_graph(folder: Path, flags: frozenset[str] | None = None) -> Choice:
-    """The graph, of those in the folder's manifest, for a CPU with ``flags``, as the kernel names them.
+    """The graph in the folder's manifest that suits a CPU with ``flags``, as the kernel names them; default: this CPU.
 
-    Without ``flags`` it is for this CPU.
-
-    Without int8 dot products an int8 graph is hardly faster than fp32, and its sums can saturate, so that it answers a
-    little differently than elsewhere. A CPU that does not tell its flags (macOS, Windows) is taken for a modern one.
+    Without int8 dot products an int8 graph is hardly faster than fp32, and its sums can saturate, so that its answers
+    differ a little from those on other CPUs. If the system does not tell the flags (macOS, Windows), the CPU is taken
+    for a modern one.
     """
     flags = cpu_flags() if flags is None else flags
-    found = graphs_of(folder)
-    if not found:
+    graphs = graphs_of(folder)
+    if not graphs:
         raise CompressError(f"{folder}: has none of {', '.join(GRAPHS)}; export the model again")
     fast = int8_flags(flags)
     if fast:
         about = f"this CPU has int8 dot products ({', '.join(fast)})"
     else:
         about = "this CPU has no int8 dot products (VNNI)" if flags else "this system does not tell what its CPU has"
-    if found.keys() == {"fp16"}:
+    if graphs.keys() == {"fp16"}:
         about = "fp16 is for GPUs, a CPU computes it in fp32 and slower than an fp32 graph"
-    if len(found) == 1:
-        return Choice(next(iter(found.values())), f"the folder's only graph; {about}")
+    if len(graphs) == 1:
+        return Choice(next(iter(graphs.values())), f"the folder's only graph; {about}")
     preferred = ("int8", "fp32") if fast or not flags else ("fp32", "int8")
-    return Choice(next(found[precision] for precision in preferred if precision in found), about)
+    return Choice(next(graphs[precision] for precision in preferred if precision in graphs), about)
 
 
 def precision_of(graph: Path) -> str:
@@ -80,7 +79,7 @@ def precision_of(graph: Path) -> str:
 
 
 def check_graph(path: Path) -> set[str]:
-    """Refuse what is not a whole ONNX file written by this package, all in one piece and of a known version.
+    """Refuse a file that is not a whole ONNX file by this package, with its weights inside and of a known version.
 
     Returns the graph's operators, by their ONNX names.
     """
@@ -95,7 +94,7 @@ def check_graph(path: Path) -> set[str]:
 
 
 def graph_inputs(path: Path) -> tuple[str, ...]:
-    """Names of the inputs of a graph that :func:`check_graph` accepts, in order."""
+    """The names of the inputs of a graph that :func:`check_graph` accepts, in order."""
     return tuple(_strings(path, _INPUT, _NAME))
 
 
@@ -105,9 +104,9 @@ def operators(path: Path) -> set[str]:
 
 
 def activations_of(operators: Collection[str]) -> str | None:
-    """How a graph with these ``operators`` computes the scales of int8 activations; None where it has none.
+    """How a graph with these ``operators`` gets the scales of its int8 activations; None if it has no such activations.
 
-    ``dynamic``: from the batch that it answers; ``static``: they are constants, so texts do not shift each other.
+    ``dynamic``: computed from each batch; ``static``: constants, so the texts of a batch do not shift each other.
     """
     if "DynamicQuantizeLinear" in operators:
         return "dynamic"
@@ -115,18 +114,15 @@ def activations_of(operators: Collection[str]) -> str | None:
 
 
 def _strings(path: Path, part: int, name: int) -> Iterator[str]:
-    """The strings with the field number ``name`` in all parts of a graph with the field number ``part``.
-
-    What is no UTF-8 is none that is known here.
-    """
+    """The strings in field ``name`` of all messages in field ``part`` of a graph; bytes outside UTF-8 are replaced."""
     for graph in messages(content_of(path), GRAPH_FIELD):
-        for one in messages(graph, part):
-            yield from (bytes(value).decode(errors="replace") for value in messages(one, name))
+        for message in messages(graph, part):
+            yield from (bytes(value).decode(errors="replace") for value in messages(message, name))
 
 
 def _check_model(path: Path, view: memoryview) -> set[str]:
-    told = by_number(view)
-    version, producer = told.get(_IR_VERSION), told.get(_PRODUCER_NAME, b"")
+    values = by_number(view)
+    version, producer = values.get(_IR_VERSION), values.get(_PRODUCER_NAME, b"")
     graphs = list(messages(view, GRAPH_FIELD))
     if not isinstance(version, int) or len(graphs) != 1 or isinstance(producer, int):
         raise ValueError
@@ -147,7 +143,7 @@ def _check_model(path: Path, view: memoryview) -> set[str]:
 
 
 def _entries(graph: memoryview) -> Iterator[tuple[int, Field]]:
-    """The fields of nodes and weights, each with the number of what it is in; all are walked, to find truncation."""
+    """The fields of all nodes and weights, each with the field number of its node or weight; finds truncation."""
     walked = count()
     for part in fields(graph):
         if part.number not in (_NODE, INITIALIZER) or isinstance(part.value, int):
@@ -159,7 +155,7 @@ def _entries(graph: memoryview) -> Iterator[tuple[int, Field]]:
 
 
 def _refuse_location(path: Path, entry: memoryview) -> None:
-    """Refuse a graph in ``path`` of which this is where weights lie that are not in the graph itself."""
+    """Refuse the graph in ``path`` if this ``entry`` of its external data is a location of weights."""
     pair = by_number(entry)
     key, value = pair.get(KEY), pair.get(VALUE)
     if isinstance(key, memoryview) and isinstance(value, memoryview) and bytes(key) == b"location":

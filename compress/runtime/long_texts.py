@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LongTexts:
-    """What finetune chose for a folder; a text that fits is read alike in every mode.
+    """How a folder's model reads long texts, as finetune chose; a text that fits is read alike in every mode.
 
     Attributes:
         mode: ``head``: the beginning alone (the end, where the tokenizer cuts there). ``head-tail``: a quarter of the
             tokens from the beginning, the others from the end, in one row (Sun et al. 2019). ``windows``: all of the
             text, in rows of ``max_length`` tokens (Pappagari et al. 2019).
         stride: tokens that neighbouring windows share.
-        pooling: what answers for all windows of a text: the ``mean`` or the ``max`` of each logit, or the ``first``
-            window, which alone is then read (Dai and Callan 2019).
+        pooling: how the logits of a text's windows become one row: the ``mean`` or the ``max`` of each logit, or those
+            of the ``first`` window, which alone is then read (Dai and Callan 2019).
     """
 
     mode: LongTextMode = "head"
@@ -32,12 +32,12 @@ class LongTexts:
 
     @classmethod
     def of(cls, manifest: Manifest) -> "LongTexts":
-        """The one that a folder's manifest has."""
+        """The long-text settings in a folder's manifest."""
         return cls(**manifest.long_texts or {})
 
     @property
     def entry(self) -> dict[str, Any] | None:
-        """What a manifest says of it; nothing of ``head``."""
+        """The entry in a manifest; None for ``head``."""
         if self.mode == "windows":
             return {"mode": self.mode, "stride": self.stride, "pooling": self.pooling}
         return None if self.mode == "head" else {"mode": self.mode}
@@ -53,13 +53,13 @@ class LongTexts:
         return self.mode != "head-tail" and not self.in_windows
 
     def to_train(self) -> "LongTexts":
-        """The same with all windows of a text, also where the first alone will answer."""
+        """The settings for training, which reads all windows even if later only the first answers."""
         return replace(self, pooling="mean")
 
     def pool(self, logits: "Logits", windows: Sequence[int]) -> "Logits":
-        """A row for each text, ``[texts, labels]``, from those of its windows, ``[windows of all texts, labels]``.
+        """Logits of each text, ``[texts, labels]``, from those of all windows, ``[windows of all texts, labels]``.
 
-        ``windows`` is how many each text has; those of a text come one after the other.
+        ``windows`` is the number of each text's windows, which come one after the other.
         """
         ends = np.cumsum(windows, dtype=np.int64)
         starts = ends - np.asarray(windows, dtype=np.int64)

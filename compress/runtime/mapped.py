@@ -1,9 +1,9 @@
 """A graph whose weights stay in their file, so that they are not held twice while ONNX Runtime loads them.
 
-Read from its path, a graph is held whole as a message, and once more as tensors. Here ONNX Runtime gets the message
-without the weights: each large tensor says instead where in the file its bytes lie, as ONNX's external data do. They
-are mapped into memory one at a time: what ONNX Runtime lays out anew for its products is let go as soon as that
-is done, and of a table that is only looked up, the rows that no text needs are never read.
+ONNX Runtime would hold a graph that it reads from a path whole as a message, and once more as tensors. Here it gets the
+message without the weights: each large tensor says where in the file its bytes lie, as ONNX's external data do. Weights
+are mapped into memory one at a time: one that ONNX Runtime copies into another layout is freed right after, and of an
+embedding table only the rows that texts need are ever read.
 """
 
 import sys
@@ -17,12 +17,12 @@ FOLDER_OPTION = "session.model_external_initializers_file_folder_path"
 # Smaller tensors stay inside: shapes and axes are read while the graph is checked, and a page is 4096 bytes.
 _LARGE_BYTES = 4096
 _OUTSIDE = 1  # of TensorProto.DataLocation
-# Windows removes no file that is mapped, so a folder in use could not be replaced.
+# Windows does not delete a mapped file, so a folder in use could not be replaced.
 CAN_MAP = sys.platform != "win32"
 
 
 def without_weights(path: Path) -> bytes:
-    """The graph in a file of ours, which is whole; its large tensors are left there."""
+    """The graph in a whole file of ours, with large tensors as references into the file."""
     content, name = content_of(path), path.resolve().name
     return b"".join(
         _message(GRAPH_FIELD, b"".join(_graph(content, field, name)))
@@ -61,6 +61,6 @@ def _message(number: int, content: bytes) -> bytes:
 
 
 def _number(value: int) -> bytes:
-    """7 bits a byte, the lowest first; all bytes but the last have the highest bit set."""
+    """A varint: 7 bits a byte, the lowest first; all bytes but the last have the highest bit set."""
     low, rest = value & 127, value >> 7
     return bytes([low | 128]) + _number(rest) if rest else bytes([low])

@@ -9,19 +9,19 @@ from compress.runtime.boundaries import Boundaries
 if TYPE_CHECKING:
     import tokenizers
 
-# A text or the two of a pair, whole or in part.
+# A text or the two texts of a pair, whole or in part.
 Sides = tuple[str, ...]
 Read = tuple[Sides, "tokenizers.Encoding"]
 
-# A token stands for 4 to 5 characters of prose, so this is seldom too little.
+# A token stands for 4 to 5 characters of prose, so this is seldom too few.
 _CHARACTERS_A_TOKEN = 6
 
 
 class PartialTokenizer:
-    """A tokenizer that cuts at ``max_length`` tokens, given parts of texts that have the whole texts' tokens.
+    """A tokenizer that truncates to ``max_length`` tokens, and is given only the parts of texts that these come from.
 
     A part ends where the tokenizer splits anyway; it is read again, twice as long, until it has enough tokens. With
-    ``whole``, nothing is cut off.
+    ``whole``, texts are read whole.
     """
 
     def __init__(
@@ -32,29 +32,29 @@ class PartialTokenizer:
         self._boundaries = None if whole else Boundaries.of(tokenizer, keeps_start=keeps_start)
 
     def read(self, texts: Sequence[Sides]) -> list[Read]:
-        """For each text or pair the parts that were read, and the encoding, which is that of the whole."""
+        """For each text or pair the parts that were read, and the encoding, which equals that of the whole text."""
         longer_side = cache(self._longer_side)
-        found: dict[int, Read] = {}
+        read: dict[int, Read] = {}
         parts = {row: self._first_parts(text) for row, text in enumerate(texts)}
         while parts:
-            found |= zip(parts, self._encode(list(parts.values())), strict=True)
-            lacking = {row: self._lacking(texts[row], *found[row], longer_side) for row in parts}
+            read |= zip(parts, self._encode(list(parts.values())), strict=True)
+            lacking = {row: self._lacking(texts[row], *read[row], longer_side) for row in parts}
             parts = {row: self._longer(texts[row], parts[row], sides) for row, sides in lacking.items() if any(sides)}
-        return list(found.values())
+        return list(read.values())
 
     def _first_parts(self, text: Sides) -> Sides:
-        """What is read at first; all of a text that is short or cannot be cut."""
+        """The parts to read first; the whole of a text that is short or cannot be cut."""
         return tuple(self._part(side, self._max_length * _CHARACTERS_A_TOKEN) for side in text)
 
     def _encode(self, parts: list[Sides]) -> list[Read]:
-        found = self._tokenizer.encode_batch_fast([part if len(part) == 2 else part[0] for part in parts])
-        return list(zip(parts, found, strict=True))
+        encodings = self._tokenizer.encode_batch_fast([part if len(part) == 2 else part[0] for part in parts])
+        return list(zip(parts, encodings, strict=True))
 
     def _part(self, text: str, characters: int) -> str:
         return text if self._boundaries is None else self._boundaries.part(text, characters)
 
     def _longer(self, text: Sides, part: Sides, lacking: Sequence[bool]) -> Sides:
-        """The parts to read next: those that lack tokens twice as long."""
+        """The parts to read next: those that lack tokens, made twice as long."""
         return tuple(
             self._part(whole, 2 * len(read)) if lacks else read
             for whole, read, lacks in zip(text, part, lacking, strict=True)
@@ -63,10 +63,10 @@ class PartialTokenizer:
     def _lacking(
         self, text: Sides, part: Sides, encoding: "tokenizers.Encoding", longer_side: Callable[[Sides], int]
     ) -> list[bool]:
-        """Of each side, whether more of it would change the tokens.
+        """For each side, whether reading more of it would change the tokens.
 
-        Of a pair the side with more tokens loses them first, until both are equal. Of two that both lose some, the
-        longer one keeps one more where their number is odd.
+        In a pair, the side with more tokens loses them first, until both have as many. If both lose some and the number
+        left is odd, the longer side keeps one more.
         """
         cut = [len(read) < len(whole) for read, whole in zip(part, text, strict=True)]
         if len(encoding.ids) < self._max_length or not any(cut):
@@ -80,7 +80,7 @@ class PartialTokenizer:
         return fewer
 
     def _longer_side(self, text: Sides) -> int:
-        """Which of a pair has more tokens, the second of two equally long ones: both are read whole to know it."""
-        read = self._tokenizer.encode_batch_fast(list(text), add_special_tokens=False)
-        first, second = (sum(len(each.ids) for each in (one, *one.overflowing)) for one in read)
+        """The side of a pair with more tokens, 0 or 1, which is 1 where both have as many; reads both sides whole."""
+        sides = self._tokenizer.encode_batch_fast(list(text), add_special_tokens=False)
+        first, second = (sum(len(each.ids) for each in (side, *side.overflowing)) for side in sides)
         return 0 if first > second else 1

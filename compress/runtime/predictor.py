@@ -1,4 +1,4 @@
-"""The one seam: whatever turns texts into logits looks like this, so everything is measured by one path."""
+"""The interface of everything that turns texts into logits, and the one path by which all are run and measured."""
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate, chain
@@ -19,10 +19,10 @@ Logits = npt.NDArray[np.float32]
 
 BATCH_TOKENS = 4096
 _BATCH_TOKENS = {
-    # Its scales are those of the whole batch: only alone is a text's answer its own (one of 872 SST-2 sentences moved
-    # by 0.25 with the texts that shared its batch), and the same as in every other client.
+    # The scales come from the whole batch, so a text has the same answer as in every other client only if it is alone
+    # (one of 872 SST-2 sentences moved by 0.25 with the texts that shared its batch).
     "dynamic": 1,
-    # Enough rows for a product; the activations of more do not stay in the CPU's caches. Padding changes no bit of an
+    # Enough rows for an efficient product; the activations of more leave the CPU's caches. Padding changes no bit of an
     # answer in ONNX Runtime's kernels for x86.
     "static": 256,
 }
@@ -34,13 +34,13 @@ def batch_tokens_of(operators: Collection[str]) -> int:
 
 
 class NotFiniteError(CompressError):
-    """A model answers with NaN or infinity; ``row`` is the number of the first text that it does so for, from 0."""
+    """A model answers with NaN or infinity; ``row`` is the number, from 0, of the first text with such an answer."""
 
     row = 0
 
     @classmethod
     def of_text(cls, place: str, row: int) -> Self:
-        """The error of one text, which is at this place."""
+        """The error for one text, which stands at ``place``."""
         error = cls(
             f"{place}: the model answers with NaN or infinity, so no label can be chosen: its weights are broken or "
             "too large for this text; train or make the model again"
@@ -55,7 +55,7 @@ class Predictor(Protocol):
     task: str
     labels: tuple[str, ...]
     encoder: TextEncoder
-    batch_tokens: int  # that a batch may hold, padding included, when nobody asks for another number
+    batch_tokens: int  # the most tokens in a batch, padding included, unless a call sets another number
 
     def run(self, feeds: Feeds) -> Logits:
         """Logits, float32 ``[batch, labels]``, of one padded batch of token ids."""
@@ -91,12 +91,11 @@ def encoded_logits(
     batch_tokens: int | None = None,
     executor: "Executor | None" = None,
 ) -> Logits:
-    """Logits of texts that are token ids already, those of a text in windows pooled.
+    """Logits of texts that are token ids already, float32 ``[texts, labels]``; those of a text's windows are pooled.
 
-    ``advance`` moves on by the texts whose first rows are in a batch when it is done.
-
-    ``batch_tokens`` is how many a batch of texts of like length may hold (default: as the predictor says), and
-    ``executor`` computes several batches at once.
+    ``batch_tokens`` is the most tokens in a batch of texts of like length (default: the predictor's), and ``executor``
+    computes several batches at once. After each batch ``advance`` is called with the number of texts whose first rows
+    it holds.
     """
     texts = [encoding.rows for encoding in encodings]
     rows = list(chain.from_iterable(texts))
@@ -108,17 +107,17 @@ def encoded_logits(
 
     answers = executor.map(answer, batches) if executor and len(batches) > 1 else map(answer, batches)
     firsts = set(accumulate(map(len, texts), initial=0))
-    for batch, found in zip(batches, answers, strict=True):
-        logits[batch] = found
+    for batch, batch_logits in zip(batches, answers, strict=True):
+        logits[batch] = batch_logits
         if advance is not None:
             advance(sum(row in firsts for row in batch))
     return logits if len(rows) == len(texts) else predictor.encoder.long_texts.pool(logits, list(map(len, texts)))
 
 
 def check_finite(logits: Logits, model: str) -> Logits:
-    """``logits`` ``[n, labels]`` as they are; a ``model`` that answers with NaN or infinity is refused.
+    """``logits`` ``[n, labels]`` unchanged; a ``model`` that answers with NaN or infinity is refused.
 
-    Such answers have no order, so that the first label would win, and JSON has no numbers for them.
+    Such answers have no order, so the first label would win, and JSON has no numbers for them.
     """
     broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
     if len(broken):
@@ -132,9 +131,9 @@ def check_finite(logits: Logits, model: str) -> Logits:
 
 
 def by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Row numbers in batches of like length, each at most ``batch_tokens`` when padded; a longer row is one of its own.
+    """Row numbers in batches of like length, of at most ``batch_tokens`` tokens with padding, or of one longer row.
 
-    ``lengths`` are the rows' tokens.
+    ``lengths`` are the rows' numbers of tokens.
     """
     rows: list[int] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):

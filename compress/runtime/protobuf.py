@@ -1,4 +1,4 @@
-"""The fields of a protobuf message, without its schema: each has a number, and a value or a length to skip."""
+"""Reads the fields of a protobuf message without its schema: each has a number, and a value or a length to skip."""
 
 import mmap
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 _VARINT, _FIXED64, BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 _LAST_SHIFT = 63  # protobuf's numbers have 64 bits
-MOST_FIELDS = 200_000  # a graph of ours with 24 layers has some 10,000; more would keep us busy for minutes
+MOST_FIELDS = 200_000  # a graph of ours with 24 layers has some 10,000; a hostile file could take minutes
 
 
 class Field(NamedTuple):
-    """A field of a message; it begins at ``start`` with its number, its bytes at ``at``, and it ends at ``end``."""
+    """A field of a message: its number starts at ``start``, its bytes start at ``at``, and it ends at ``end``."""
 
     number: int
     value: int | memoryview
@@ -22,25 +22,25 @@ class Field(NamedTuple):
 
 
 def content_of(path: Path) -> memoryview:
-    """The bytes of a file, read from the disk as they are looked at."""
+    """The bytes of a file, mapped into memory, so that only the pages that are used are read from disk."""
     with path.open("rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    """The fields with the number ``wanted`` that hold bytes."""
+    """The contents of the fields with the number ``wanted`` that hold bytes."""
     for field in fields(message):
         if field.number == wanted and isinstance(field.value, memoryview):
             yield field.value
 
 
 def by_number(message: memoryview) -> dict[int, int | memoryview]:
-    """The values of a message's fields; of a field that is there more than once, the last."""
+    """The values of a message's fields by number; of a repeated field, the last."""
     return {field.number: field.value for field in fields(message)}
 
 
 def fields(message: memoryview) -> Iterator[Field]:
-    """The fields of a message, and where they lie in it; ValueError or IndexError where the bytes are none of ours."""
+    """The fields of a message, and where they lie in it; ValueError or IndexError if the bytes are no such message."""
     at = 0
     for walked in count():
         if at == len(message):
@@ -68,7 +68,7 @@ def fields(message: memoryview) -> Iterator[Field]:
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
     """A number of 7 bits a byte, the lowest first, and where it ends."""
-    if (byte := message[at]) < 128:  # nearly all of them
+    if (byte := message[at]) < 128:  # one byte, as nearly always
         return byte, at + 1
     value = shift = 0
     while True:

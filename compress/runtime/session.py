@@ -1,4 +1,4 @@
-"""An exported model in ONNX Runtime, behind the predictor seam."""
+"""An exported model in ONNX Runtime, as a predictor."""
 
 from itertools import count
 from pathlib import Path
@@ -24,10 +24,10 @@ _CPU = f"CPU{_PROVIDER}"
 
 
 class OnnxPredictor:
-    """Runs one graph of ours.
+    """Runs one graph of ours on ``threads`` CPU threads in all (default: all CPUs that this process may use).
 
-    It uses ``threads`` CPU threads in all (default: all CPUs that this process may use). ``instances`` batches can be
-    computed at once, each on ``threads / instances`` of them. ``reason`` says why this graph was chosen.
+    ``instances`` batches can be computed at once, each on ``threads / instances`` threads. ``reason`` says why this
+    graph was chosen.
     """
 
     backend = "onnxruntime"
@@ -44,7 +44,7 @@ class OnnxPredictor:
     ) -> None:
         self.reason = reason
         self.digest = manifest.digest
-        self.folder: Path | None = None  # that it can be opened from again
+        self.folder: Path | None = None  # from which it can be opened again
         self.task = manifest.task
         self.labels = manifest.labels
         self.decision = Decision.of(manifest)
@@ -55,10 +55,10 @@ class OnnxPredictor:
         self.parameters = manifest.parameters
         self.batch_tokens = batch_tokens_of(check_graph(graph))
         self.threads = threads or usable_cpus()
-        self.instances = min(instances, self.threads)  # pickled where there are more CPUs than here
+        self.instances = min(instances, self.threads)  # a pickle may come from a machine with more CPUs
         self._asked_threads, self._asked_provider = threads, provider
         self._threads_each = self.threads // self.instances
-        # A run on one thread happens in the caller's own, so one session then serves any number of callers at once.
+        # A run on one thread uses the caller's thread, so one session then serves any number of callers at once.
         sessions = self.instances if self._threads_each > 1 else 1
         self._sessions = [open_session(graph, self._threads_each, provider) for _ in range(sessions)]
         _check_signature(graph, self._sessions[0], len(self.labels))
@@ -77,7 +77,7 @@ class OnnxPredictor:
     def of(
         cls, folder: Path, manifest: Manifest, threads: int | None, instances: int, provider: str = "CPU"
     ) -> "OnnxPredictor":
-        """The same, of a folder whose manifest was read a moment ago."""
+        """As :meth:`open`, for a folder whose manifest has been read already."""
         _refuse_other_kinds(folder, manifest)
         encoder = TextEncoder.of(folder, manifest)
         choice = choose_graph(folder)
@@ -90,18 +90,18 @@ class OnnxPredictor:
     def of_graph(
         cls, folder: Path, manifest: Manifest, graph: Path, threads: int | None, provider: str = "CPU"
     ) -> "OnnxPredictor":
-        """One of this graph of the folder, which it may not serve by itself; it cannot be pickled."""
+        """A predictor that runs this graph of the folder, suitable for the CPU or not; it cannot be pickled."""
         return cls(graph, manifest, TextEncoder.of(folder, manifest), threads, provider=provider)
 
     def after_fork(self) -> "OnnxPredictor":
-        """One that answers in this process, which was forked from the one that opened this.
+        """A predictor that works in this process, which was forked from the one that opened ``self``.
 
-        Without threads that is this one. Threads are not forked, so with them the same model is opened again.
+        Threads are not forked, so the model is opened again, unless it runs on the caller's thread alone.
         """
         return self if self._threads_each == 1 else _reopened(*self._how_opened())
 
     def __reduce__(self) -> tuple[object, ...]:
-        """By its folder, from which another process opens the same model."""
+        """Pickle by the folder, from which another process opens the same model."""
         return _reopened, self._how_opened()
 
     def _how_opened(self) -> tuple[Path, str, int | None, int, str]:
@@ -127,7 +127,7 @@ class OnnxPredictor:
 
 
 def _say_if_short_of_memory(graph: Path, limits: Limits) -> None:
-    """Tell of a graph that a container may have no room for, before the kernel kills the process without a word."""
+    """Warn if a graph may need more memory than a container grants: the kernel would kill the process silently."""
     held, needed = resident_bytes(), graph.stat().st_size
     if limits.limit_bytes is not None and held + needed > limits.limit_bytes:
         say(
@@ -138,10 +138,10 @@ def _say_if_short_of_memory(graph: Path, limits: Limits) -> None:
 
 
 def _reopened(folder: Path, digest: str, threads: int | None, instances: int, provider: str) -> OnnxPredictor:
-    found = OnnxPredictor.open(folder, threads, instances, provider)
-    if found.digest != digest:
+    predictor = OnnxPredictor.open(folder, threads, instances, provider)
+    if predictor.digest != digest:
         raise CompressError(f"{folder}: holds another model than when the classifier was loaded; load it again")
-    return found
+    return predictor
 
 
 def _refuse_other_kinds(folder: Path, manifest: Manifest) -> None:
@@ -159,12 +159,12 @@ def _refuse_other_kinds(folder: Path, manifest: Manifest) -> None:
 
 def find_provider(name: str) -> str:
     """Onnxruntime's own name of the execution provider ``name``, which may be short: ``CPU``, ``OpenVINO``."""
-    there: dict[str, str] = {one.removesuffix(_PROVIDER).lower(): one for one in ort.get_available_providers()}
-    found = there.get(name.removesuffix(_PROVIDER).lower())
-    if found is None:
-        known = ", ".join(sorted(one.removesuffix(_PROVIDER) for one in there.values()))
+    available: dict[str, str] = {each.removesuffix(_PROVIDER).lower(): each for each in ort.get_available_providers()}
+    provider = available.get(name.removesuffix(_PROVIDER).lower())
+    if provider is None:
+        known = ", ".join(sorted(each.removesuffix(_PROVIDER) for each in available.values()))
         raise CompressError(f"provider {name} is not in onnxruntime {ort.__version__} here; it has {known}")
-    return found
+    return provider
 
 
 def open_session(
@@ -175,19 +175,19 @@ def open_session(
     *,
     mapped: bool = True,
 ) -> ort.InferenceSession:
-    """A session for a graph in a file or in memory; a provider that onnxruntime lacks or leaves is an error.
+    """A session for a graph in a file or in memory; it is an error if onnxruntime lacks or drops the ``provider``.
 
-    With a ``profile_prefix``, onnxruntime writes a profile whose name begins so. With ``mapped``, the weights stay in
-    their file, which every graph of ours allows and not every other.
+    With a ``profile_prefix``, onnxruntime writes a profile whose name begins with it. With ``mapped``, the weights stay
+    in their file, which works for every graph of ours, but not for every other.
     """
     wanted, name = find_provider(provider), graph if isinstance(graph, Path) else "the graph"
     options, content = _options(threads, wanted, profile_prefix), graph
     if mapped and isinstance(graph, Path) and wanted == _CPU and CAN_MAP:
         content = without_weights(graph)
-        folder = graph.resolve().parent  # through links, which onnxruntime follows no further than the folder
+        folder = graph.resolve().parent  # resolved, since onnxruntime refuses links that lead out of the folder
         options.add_session_config_entry(FOLDER_OPTION, str(folder))
     session = _load(content, options, wanted, name)
-    if (ran := session.get_providers()[0]) != wanted:  # onnxruntime goes on without one that cannot start
+    if (ran := session.get_providers()[0]) != wanted:  # onnxruntime goes on without a provider that cannot start
         raise CompressError(f"provider {provider} was asked for, but onnxruntime would run the graph on {ran}")
     if threads > 1:
         keep_in_forks(session)
@@ -201,8 +201,8 @@ def _options(threads: int, provider: str, profile_prefix: str | None) -> ort.Ses
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     if provider == _CPU:
-        # With it, onnxruntime takes one block of memory for all values of a run, as large as the batch's shape needs.
-        # Batches of ever other shapes leave gaps between such blocks that no later one fits, and its memory grows.
+        # With it, onnxruntime allocates one block of memory for all values of a run, as large as the batch's shape
+        # needs. Batches of ever new shapes leave gaps between blocks that no later block fits, and its memory grows.
         options.enable_mem_pattern = False
     if profile_prefix is not None:
         options.enable_profiling = True
@@ -213,7 +213,7 @@ def _options(threads: int, provider: str, profile_prefix: str | None) -> ort.Ses
 def _load(graph: Path | bytes, options: ort.SessionOptions, provider: str, name: str | Path) -> ort.InferenceSession:
     try:
         session = ort.InferenceSession(graph, options, providers=[provider])
-        # Read here first: onnxruntime takes names that are no UTF-8, and Python does not.
+        # Read the names here: onnxruntime accepts names that are not UTF-8, and Python then fails on reading them.
         _ = [(value.name, value.shape) for value in (*session.get_inputs(), *session.get_outputs())]
         return session
     except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class of their own
@@ -225,12 +225,12 @@ def _reason(error: Exception) -> str:
 
 
 def inputs_of(session: ort.InferenceSession) -> tuple[str, ...]:
-    """Names of the inputs that the graph reads: those of ``INPUTS`` that its family has."""
+    """The names of the inputs that the graph reads; in graphs of ours, those of ``INPUTS`` that its family has."""
     return tuple(value.name for value in session.get_inputs())
 
 
 def _check_signature(graph: Path, session: ort.InferenceSession, labels: int) -> None:
-    """Refuse a graph that reads what no tokenizer gives, or does not answer with one logit a label."""
+    """Refuse a graph that reads other inputs than a tokenizer's, or does not answer with one logit for each label."""
     reads = set(inputs_of(session))
     answers = {value.name: list(value.shape)[1:] for value in session.get_outputs()}
     if not set(REQUIRED_INPUTS) <= reads <= set(INPUTS) or answers != {OUTPUT: [labels]}:

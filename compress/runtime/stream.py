@@ -1,4 +1,4 @@
-"""Texts in, answers out, line by line: what ``compress predict`` does, in the same memory for any number of lines."""
+"""Texts in, answers out, line by line, in constant memory: the work of ``compress predict``."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -17,24 +17,23 @@ _LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
 
 
 def lines_of(stream: TextIO) -> Iterator[str]:
-    """The lines of ``stream`` as ``wc -l`` counts them, read as UTF-8 whatever the locale says.
-
-    A byte-order mark, as Windows writes, is no part of the first.
-    """
+    """The lines of ``stream`` as ``wc -l`` counts them, read as UTF-8 in any locale, without a byte-order mark."""
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline="\n")
     return (line.removesuffix("\n").removesuffix("\r") for line in stream)
 
 
 def predict(classifier: "Classifier", texts: Iterable[str]) -> Iterator[tuple[str, "Prediction"]]:
-    """Each text with its prediction, in order; for a task on pairs, a text is two with a tab between them."""
+    """Each text with its prediction, in order; for a task on pairs, a text is two texts with a tab between them."""
     shown, read = tee(_readable(text, number) for number, text in enumerate(texts, start=1))
     yield from zip(shown, classifier.stream(map(_pair, read) if reads_pairs(classifier.task) else read), strict=True)
 
 
 def formatted(predictions: Iterable[tuple[str, "Prediction"]], form: str) -> Iterator[str]:
-    """Lines to print: as ``tsv`` (labels, score and text, whose line breaks are escaped), ``jsonl`` (an object a line)
-    or ``json`` (one array of the same objects).
+    """The predictions as lines to print in a format.
+
+    ``tsv``: labels, score and text, whose line breaks are escaped; ``jsonl``: an object a line; ``json``: one array of
+    the same objects.
     """
     if form == "tsv":
         for text, prediction in predictions:

@@ -1,1 +1,1 @@
-"""An HTTP service around exported models: what ``compress serve`` runs."""
+"""The HTTP service for exported models that ``compress serve`` runs."""

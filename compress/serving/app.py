@@ -75,43 +75,43 @@ def create_app(classifiers: Mapping[str, Classifier], limits: RequestLimits, tra
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as at_the_end:
+        async with AsyncExitStack() as running:
             for batcher in batchers.values():
-                await at_the_end.enter_async_context(batcher)
+                await running.enter_async_context(batcher)
             yield
 
     app = FastAPI(title="Text classification", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Guard, traffic=traffic, metrics=metrics, most_bytes=limits.body_bytes)
-    app.add_exception_handler(RequestValidationError, _refused)
+    app.add_exception_handler(RequestValidationError, _refuse_invalid)
 
-    async def answers(name: str, question: Question) -> Prediction | list[Prediction]:
+    async def answer(name: str, question: Question) -> Prediction | list[Prediction]:
         texts = _texts(question, limits, pairs=reads_pairs(classifiers[name].task))
         try:
-            found = await batchers[name](texts)
+            predictions = await batchers[name](texts)
         except BusyError:
             busy = "the queue is full; ask again later"
             raise HTTPException(503, busy, headers={"Retry-After": str(_RETRY_AFTER_S)}) from None
         except Exception:  # whatever the model raises
             logging.getLogger("uvicorn.error").exception("%s failed", name)
             raise HTTPException(500, f"the model {name} failed on this; the service's log says why") from None
-        for one in found:
-            for label in one.labels or ("-",):
+        for prediction in predictions:
+            for label in prediction.labels or ("-",):
                 metrics.answers.labels(name, label).inc()
-        return found if question.texts is not None else found[0]
+        return predictions if question.texts is not None else predictions[0]
 
     first = next(iter(classifiers))
 
     @app.post("/classify", responses=_REFUSALS)
     async def classify(question: Question) -> Prediction | list[Prediction]:
         """Ask the first model."""
-        return await answers(first, question)
+        return await answer(first, question)
 
     @app.post("/models/{name}/classify", responses=_REFUSALS)
     async def classify_by(name: str, question: Question) -> Prediction | list[Prediction]:
         """Ask a model by its name."""
         if name not in classifiers:
             raise HTTPException(404, f"there is no model {name:.80}; there are {', '.join(classifiers)}")
-        return await answers(name, question)
+        return await answer(name, question)
 
     _add_state(app, classifiers, batchers, traffic, metrics)
     return app
@@ -124,14 +124,14 @@ def _add_state(
     traffic: Traffic,
     metrics: Metrics,
 ) -> None:
-    """The paths that say what is served and how the service is, and the page to try it on."""
+    """Add the paths for models, health and metrics, and the page to try the service on."""
 
     @app.get("/models")
     async def models() -> list[Model]:
         """What is served."""
         return [
-            Model(name=name, task=one.task, labels=one.labels, precision=one.precision)
-            for name, one in classifiers.items()
+            Model(name=name, task=model.task, labels=model.labels, precision=model.precision)
+            for name, model in classifiers.items()
         ]
 
     @app.get("/healthz")
@@ -163,8 +163,8 @@ def _texts(question: Question, limits: RequestLimits, *, pairs: bool) -> Sequenc
         raise HTTPException(422, "give text or texts, one of them")
     if question.texts is None:
         assert question.text is not None
-        one: Text = question.text if question.text_pair is None else (question.text, question.text_pair)
-        texts: list[Text] = [one]
+        text_or_pair: Text = question.text if question.text_pair is None else (question.text, question.text_pair)
+        texts: list[Text] = [text_or_pair]
     else:
         texts = question.texts
         if not texts or question.text_pair is not None:
@@ -192,8 +192,8 @@ def _is_unicode(text: Text) -> bool:
     return True
 
 
-async def _refused(request: Request, error: Exception) -> JSONResponse:
-    """What is wrong and where, in one line, without the input: it may be long, or no Unicode."""
+async def _refuse_invalid(request: Request, error: Exception) -> JSONResponse:
+    """Say what is wrong and where, in one line, without the input, which may be long or not Unicode."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if first["type"] == "json_invalid":
@@ -201,7 +201,7 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
     if "json" not in request.headers.get("content-type", ""):
         return JSONResponse({"detail": "send JSON, with the header content-type: application/json"}, 415)
     match first["loc"][1:]:
-        case ("texts", int(number), *_):  # neither a text nor a pair; which of the two was meant, nobody knows
+        case ("texts", int(number), *_):  # neither a text nor a pair; either may have been meant
             detail = f"texts.{number}: must be a text, or for models of pairs a list of two"
         case where:
             place = ".".join(map(str, where)) or "the body"

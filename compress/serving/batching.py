@@ -1,4 +1,4 @@
-"""Requests to micro-batches: a bounded queue, and one task that hands the model what waits there together."""
+"""Micro-batching: a bounded queue of texts, and one task that gives the model the waiting texts together."""
 
 import asyncio
 from collections import deque
@@ -10,9 +10,9 @@ from typing import Self
 from compress.runtime.classifier import Prediction
 from compress.runtime.encoding import Text
 
-# Of a batch's texts together; a longer text goes alone. Some 4 characters are a token, so this is a few milliseconds of
-# work, which is what a request waits for those before it. A model that reads long texts in windows reads all of a
-# longer one, and what comes after it waits longer: how long a text may be, --max-characters says.
+# All texts of a batch together have at most this many characters; a longer text goes alone. A token is some 4
+# characters, so a request waits a few milliseconds for the batch before it. A model that reads long texts in windows
+# reads all of a longer text, and later ones wait longer: --max-characters limits that.
 _BATCH_CHARACTERS = 8192
 
 
@@ -31,14 +31,14 @@ class _Job:
 
 
 class Batcher:
-    """Answers texts, many at a time, in one thread of its own. All methods belong to the event loop's thread.
+    """Answers texts, many at a time, in one thread of its own. All methods must be called in the event loop's thread.
 
-    What comes while the model is busy makes the next batch, so that nothing waits for others without need.
+    Texts that come while the model is busy make up the next batch, so no text waits for others to come.
 
     Args:
-        answer: the model.
-        queue: texts that may wait.
-        note_batch: is told the number of texts of each batch.
+        answer: runs the model.
+        queue: the most texts that may wait.
+        note_batch: called with the number of texts of each batch.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Batcher:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Itself, at work."""
+        """Start answering."""
         self._task = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Accept no more, answer all that waits."""
+        """Accept no more texts, and answer those that wait."""
         self._closed = True
         self._changed.set()
         if self._task is not None:
@@ -69,18 +69,18 @@ class Batcher:
 
     @property
     def alive(self) -> bool:
-        """Whether what waits will be answered."""
+        """Whether waiting texts will be answered."""
         return self._task is not None and not self._task.done()
 
     def accepts(self, texts: int = 1) -> bool:
-        """Whether there is room for so many texts."""
+        """Whether the queue has room for this number of texts."""
         return self.alive and not self._closed and self.waiting + texts <= self._queue
 
     async def __call__(self, texts: Sequence[Text]) -> list[Prediction]:
         """The answers to the texts of one request, which are dropped from the queue if its task is cancelled.
 
         Raises:
-            BusyError: at once, when they have no room.
+            BusyError: the queue has no room for them.
         """
         if not self.accepts(len(texts)):
             raise BusyError
@@ -94,7 +94,7 @@ class Batcher:
             self._drop(job)
 
     def _drop(self, job: _Job) -> None:
-        """Forget what still waits of a job: nobody wants it."""
+        """Remove a job's waiting texts from the queue: nobody wants their answers."""
         if job.taken < len(job.texts):
             self.waiting -= len(job.texts) - job.taken
             self._jobs.remove(job)
@@ -111,7 +111,7 @@ class Batcher:
             await self._answer_all(batch)
 
     def _take(self) -> list[tuple[_Job, Text]]:
-        """The oldest texts, as many as a batch may hold, one at least."""
+        """The oldest texts, as many as a batch may hold, at least one."""
         batch: list[tuple[_Job, Text]] = []
         room = _BATCH_CHARACTERS
         while self._jobs:
@@ -128,20 +128,20 @@ class Batcher:
         return batch
 
     async def _answer_all(self, batch: list[tuple[_Job, Text]]) -> None:
-        """Give each job its answers; where the model fails, each text is tried alone, so that others do not suffer."""
+        """Give each job its answers; if the model fails, try each text alone, so that only its own job fails."""
         loop = asyncio.get_running_loop()
         try:
             answers = await loop.run_in_executor(self._thread, self._answer, [text for _, text in batch])
-        except Exception as error:  # noqa: BLE001 - whatever it is, its askers learn of it, and the next are served
+        except Exception as error:  # noqa: BLE001 - whatever it is, the requests fail with it, and the next are answered
             if len(batch) == 1:
                 self._fail(batch[0][0], error)
                 return
-            for one in batch:
-                await self._answer_all([one])
+            for job_and_text in batch:
+                await self._answer_all([job_and_text])
             return
         for (job, _), answer in zip(batch, answers, strict=True):
             job.answers.append(answer)
-            if len(job.answers) == len(job.texts) and not job.answered.done():  # its asker may have gone
+            if len(job.answers) == len(job.texts) and not job.answered.done():  # its client may have left
                 job.answered.set_result(job.answers)
 
     def _fail(self, job: _Job, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""What stands before the app: bodies of bounded size, clients that leave or stall, and what the end must know."""
+"""Middleware before the app: bounds the bodies, notices clients that leave or stall, and keeps count for shutdown."""
 
 import asyncio
 import json
@@ -11,19 +11,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from compress.clock import Stopwatch
 from compress.serving.metrics import Metrics
 
-_BODY_S = 30  # that a client may take to send a body
-_LINGER_S = 2  # that a refused body is still read, and thrown away: cut off sooner, its sender would not see why
-_CLIENT_LEFT = 499  # nginx's number; nobody sees it but the metrics
+_BODY_S = 30  # how long a client may take to send a body
+_LINGER_S = 2  # how long a refused body is still read and thrown away: cut off sooner, its sender would not see why
+_CLIENT_LEFT = 499  # nginx's number, which only the metrics show
 
 
 @dataclass(slots=True)
 class Traffic:
-    """What is going on, for the end of the service.
+    """What the service must know to shut down without losing requests.
 
     Attributes:
         draining: whether the service is about to end: then each answer asks the client to close its connection.
-        answering: requests that are whole and not answered.
-        since_request: counts from the last request's first byte.
+        answering: the number of requests that are whole and not answered.
+        since_request: the time since the last request's first byte.
     """
 
     draining: bool = False
@@ -40,7 +40,7 @@ class RefusedError(Exception):
         self.detail = detail
 
 
-# The server cancels what is open when its time to end is over.
+# Raised for requests that are still open when the time to shut down is over, and the server cancels them.
 _ENDED = RefusedError(503, "the service ends before the request is answered; ask again")
 
 
@@ -54,14 +54,14 @@ class Guard:
         self._most_bytes = most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         self._traffic.since_request = watch = Stopwatch()
         status = _CLIENT_LEFT
 
-        async def noting(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -70,10 +70,10 @@ class Guard:
             await send(message)
 
         if scope["method"] != "POST":
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, send_and_note)
             return
         try:
-            await self._post(scope, receive, noting)
+            await self._post(scope, receive, send_and_note)
         finally:
             self._metrics.requests.labels(status).inc()
             self._metrics.seconds.observe(watch.seconds)
@@ -123,11 +123,11 @@ async def _answer(app: ASGIApp, scope: Scope, body: bytes, receive: Receive, sen
 
     async def read_once() -> Message:
         nonlocal body
-        found, body = body, b""
-        return {"type": "http.request", "body": found, "more_body": False}
+        whole, body = body, b""
+        return {"type": "http.request", "body": whole, "more_body": False}
 
     async def watch() -> None:
-        await receive()  # behind the body comes only the end: the client has left, or has its answer
+        await receive()  # after the body comes only the end: the client has left, or has its answer
         gone.set()
         task.cancel()
 
@@ -142,7 +142,7 @@ async def _answer(app: ASGIApp, scope: Scope, body: bytes, receive: Receive, sen
 
 
 async def _refuse(refused: RefusedError, receive: Receive, send: Send) -> None:
-    """Say why, and end the connection once the client has sent what it was sending, or after a while."""
+    """Send the refusal, and end the connection once the client has sent its body, or after a while."""
     content = json.dumps({"detail": refused.detail}).encode()
     headers: list[Any] = [
         (b"content-type", b"application/json"),

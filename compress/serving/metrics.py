@@ -1,4 +1,4 @@
-"""What the service tells Prometheus."""
+"""The service's metrics for Prometheus."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -7,7 +7,7 @@ _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """Of one service, in a registry of its own."""
+    """The metrics of one service, in a registry of its own."""
 
     def __init__(self) -> None:
         self._registry = to = CollectorRegistry()
@@ -24,5 +24,5 @@ class Metrics:
         self.waiting = Gauge("classify_waiting_texts", "Texts in the queue.", ["model"], registry=to)
 
     def page(self) -> bytes:
-        """All of them, as Prometheus reads them."""
+        """All metrics in the format that Prometheus reads."""
         return generate_latest(self._registry)

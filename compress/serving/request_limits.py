@@ -1,18 +1,18 @@
-"""What a service takes, and how much of it where nobody says."""
+"""How much the service accepts, and the defaults."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """What the service takes.
+    """How much the service accepts.
 
     Attributes:
-        queue: texts that may wait, of each model.
-        texts: of one request; no more than the queue holds.
-        characters: of one text. A model reads the first few thousand at most, but one that was trained with
-            ``--long-texts windows`` reads them all, in dozens of rows.
-        body_bytes: of one request.
+        queue: the most texts that may wait for each model.
+        texts: the most texts in one request, no more than the queue holds.
+        characters: the most characters in one text. Most models read no more than a few thousand, but a model trained
+            with ``--long-texts windows`` reads them all, in dozens of rows.
+        body_bytes: the most bytes in one request's body.
     """
 
     queue: int = 1024

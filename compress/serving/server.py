@@ -1,8 +1,8 @@
 """The process that serves: its socket, its models, and how it ends.
 
-At SIGTERM, ``/readyz`` says so, and requests are still answered, each answer closing its connection, until none has
-come for a second, or half of ``drain_s`` is over. Then no connection is taken any more, what is open has the rest of
-``drain_s`` to be sent and answered, and what is not whole by then is refused.
+After SIGTERM, ``/readyz`` answers 503. Requests are still answered, each answer closing its connection, until none has
+come for a second, or half of ``drain_s`` is over. Then no new connection is accepted, open requests have the rest of
+``drain_s`` to be sent and answered, and those that are not whole by then are refused.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ from compress.serving.app import create_app
 from compress.serving.guard import Traffic
 from compress.serving.request_limits import RequestLimits
 
-_QUIET_S = 1.0  # without a request, before the service takes no more connections
-_LAST_HANDSHAKES_S = 0.2  # for those to be accepted whose connection is being made
+_QUIET_S = 1.0  # how long no request must come before the service stops accepting connections
+_LAST_HANDSHAKES_S = 0.2  # time to accept connections that are just being made
 _KEEP_ALIVE_S = 75  # longer than proxies and clients keep idle connections, so that they and not the service close them
-# The event loop would keep Python's lock for 5 ms at a time while the model's thread, back from each of its short runs,
-# waits for it: at 600 requests a second p99 was 239 ms, with this 11 ms.
+# By default the event loop keeps Python's lock for 5 ms at a time, while the model's thread waits for it after each of
+# its short runs: at 600 requests a second p99 was 239 ms, with this interval 11 ms.
 _SWITCH_INTERVAL_S = 0.0002
 _SO_ATTACH_FILTER = 26
 # A BPF program for a listening socket: drop packets that open a connection (SYN without ACK), let all others pass.
@@ -48,16 +48,16 @@ def serve(
     drain_s: float,
     say_ready: Callable[[str, list[str]], None],
 ) -> None:
-    """Serve models until SIGTERM or Ctrl-C, and return when all that was accepted is answered.
+    """Serve models until SIGTERM or Ctrl-C, and return when all accepted requests are answered.
 
     Args:
         models: ``NAME=FOLDER``, or a folder, which is served by its own name.
         host: the address to listen on.
-        port: 0 for any that is free.
-        threads: for each model.
-        limits: what the service takes.
-        drain_s: the most seconds that the end may take.
-        say_ready: called with the address and the models' names when requests are taken.
+        port: the port, or 0 for any that is free.
+        threads: CPU threads for each model.
+        limits: how much the service accepts.
+        drain_s: the most seconds that shutting down may take.
+        say_ready: called with the address and the models' names once requests are accepted.
 
     Raises:
         CompressError: a model cannot be loaded, or the address cannot be used.
@@ -83,7 +83,7 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's, which ends in two steps."""
+    """Uvicorn's server, with a shutdown in two steps."""
 
     def __init__(self, config: uvicorn.Config, traffic: Traffic, drain_s: float, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -93,7 +93,7 @@ class _Server(uvicorn.Server):
         self._draining = Stopwatch()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin the end at the first signal; end at once at the second."""
+        """Start to shut down at the first signal; end at once at the second."""
         del sig, frame
         if self._traffic.draining:
             self.should_exit = self.force_exit = True
@@ -102,18 +102,18 @@ class _Server(uvicorn.Server):
             self._traffic.draining = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve, and say so."""
+        """Start to serve, and say so."""
         await super().startup(sockets)
         self._ready()
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to end, ten times a second."""
+        """Whether to end; asked ten times a second."""
         quiet = self._traffic.answering == 0 and self._traffic.since_request.seconds > _QUIET_S
         drained = self._traffic.draining and (quiet or self._draining.seconds > self._drain_s / 2)
         return await super().on_tick(counter) or drained
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no more connections, and answer what is open."""
+        """Accept no more connections, and answer open requests."""
         for listener in sockets or ():
             _refuse_connections(listener)
         await asyncio.sleep(0 if self.force_exit else _LAST_HANDSHAKES_S)
@@ -137,7 +137,7 @@ def _named(models: Sequence[str]) -> dict[str, Path]:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """A socket that has the address, so that no other service can: who connects waits until the models are there."""
+    """A socket that listens before the models are loaded: the address is taken, and early clients wait."""
     if not 0 <= port <= 65535:
         raise CompressError(f"serve: --port must be from 0 to 65535, got {port}")
     try:
@@ -159,9 +159,9 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 def _refuse_connections(listener: socket.socket) -> None:
-    """Have Linux drop what would open a connection, while those that are being made still are.
+    """Have Linux drop packets that would open a connection, and still complete connections that are being made.
 
-    A listener that is closed resets the connections that its process has not accepted yet.
+    Closing the listener would reset the connections that the process has not accepted yet.
     """
     program = b"".join(struct.pack("HBBI", *step) for step in _DROP_SYN)
     held = ctypes.create_string_buffer(program)

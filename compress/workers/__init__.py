@@ -1,1 +1,1 @@
-"""Processes of their own for what is timed: how one is started, asked and ended, and how its calls are timed."""
+"""Worker processes for everything that is timed: how they are started, asked and ended, and how calls are timed."""

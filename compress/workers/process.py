@@ -1,6 +1,6 @@
-"""A worker: a process that is started, asked in JSON lines over stdin, and always ended; and what it runs itself.
+"""Worker processes, which are asked in JSON lines over stdin and always ended, and the loop that runs inside them.
 
-Models that share a process spoil each other's times (their threads spin), so each one that is timed gets a worker.
+Models that share a process spoil each other's times (their threads spin), so each timed model gets its own worker.
 """
 
 import json
@@ -21,7 +21,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 _GRACE_S = 5.0
 # PyTorch on a CPU and onnxruntime have no exception class of their own for this.
 _OUT_OF_MEMORY = ("can't allocate memory", "failed to allocate memory", "bad_alloc", "bad allocation", "out of memory")
-_OF_ONEDNN = "could not create a primitive"  # as a whole: what follows in others is a shape that it does not compute
+_ONEDNN_OUT_OF_MEMORY = "could not create a primitive"  # the whole message; longer ones are about shapes
 
 
 class WorkerError(CompressError):
@@ -31,20 +31,20 @@ class WorkerError(CompressError):
 class Worker:
     """A process that runs ``module``, which calls :func:`serve`, with ``threads`` CPU threads for its libraries.
 
-    The process starts at once; what it serves is opened by the first request. PyTorch's threads spin only briefly
-    there. By default they hold a CPU that another process needs while they wait for each other: on two CPUs of which
-    others took 1.6, a model took 996 ms a text so, 425 ms spinning briefly and 226 ms with one thread, while the same
-    model in int8 on onnxruntime took 133, 248 and 135 ms.
+    The process starts at once; the first request opens what it serves. PyTorch's threads spin only briefly there: by
+    default, while they wait for each other, they hold CPUs that other processes need. On two CPUs of which others took
+    1.6, a model took 996 ms a text by default, 425 ms spinning briefly and 226 ms with one thread; the same model in
+    int8 on onnxruntime took 133, 248 and 135 ms.
     """
 
     def __init__(self, module: str, threads: int) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process; close() closes it
-        of_libraries = dict.fromkeys(_THREAD_VARIABLES, str(threads)) | {"TOKENIZERS_PARALLELISM": "false"}
-        self._process = _start(module, os.environ | brief_spin() | of_libraries, self._stderr)
+        variables = dict.fromkeys(_THREAD_VARIABLES, str(threads)) | {"TOKENIZERS_PARALLELISM": "false"}
+        self._process = _start(module, os.environ | brief_spin() | variables, self._stderr)
 
     @property
     def session(self) -> int:
-        """The id of the process, and of the process session that it and all that it starts belong to."""
+        """The id of the process, which is also that of the session of all processes that it starts."""
         return self._process.pid
 
     def ask(self, **request: Any) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Worker:
         except BrokenPipeError:
             raise self._death() from None
         line = self._process.stdout.readline()
-        if not line.endswith("\n"):  # nothing, or what it had written when it was killed
+        if not line.endswith("\n"):  # empty, or cut off when the process was killed
             raise self._death()
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
@@ -81,7 +81,7 @@ class Worker:
         self.close()
 
     def _death(self) -> WorkerError:
-        """Why the process died: the last line that it wrote to stderr, and the signal or status that it ended with."""
+        """Why the process died: its last line on stderr, and the signal or status that it ended with."""
         try:
             status = self._process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
@@ -106,21 +106,21 @@ def _start(module: str, environment: dict[str, str], stderr: IO[bytes]) -> "subp
         stderr=stderr,
         env=environment,
         encoding="utf-8",
-        # Ctrl-C goes to the parent alone, which ends its workers itself.
+        # Then Ctrl-C reaches the parent alone, which ends its workers itself.
         start_new_session=True,
     )
 
 
 def serve(open_server: Callable[..., Any]) -> None:
-    """The child's side: answer each line on stdin with one on stdout, until stdin ends.
+    """The worker's side: answer each line on stdin with one on stdout, until stdin ends.
 
-    The first request holds the arguments of ``open_server``, and what its ``describe()`` returns is the reply; every
-    other one names a method in ``do`` and holds its arguments. A :class:`CompressError` and a lack of memory are
-    replies; any other exception ends the process with its traceback, whose last line the parent reports.
+    The first request holds the arguments of ``open_server``; the reply is what the server's ``describe()`` returns. A
+    later request names a method of the server in ``do`` and holds its arguments. A :class:`CompressError` and a lack of
+    memory become replies; any other exception ends the process with a traceback, whose last line the parent reports.
     """
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever libraries print goes to stderr from now on
-    with suppress(OSError):  # when memory runs out, Linux ends a process of its choice: let it be this one
+    with suppress(OSError):  # when memory runs out, Linux kills a process of its choice: let it be this one
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     server: Any = None
     for line in sys.stdin:
@@ -148,4 +148,4 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is PyTorch's
         return True
     said = str(error).lower()
-    return said == _OF_ONEDNN or any(message in said for message in _OUT_OF_MEMORY)
+    return said == _ONEDNN_OUT_OF_MEMORY or any(message in said for message in _OUT_OF_MEMORY)

@@ -1,4 +1,4 @@
-"""How calls are timed, in workers and elsewhere, and the order in which several models take their turns."""
+"""How calls are timed, in workers and elsewhere, and the order in which several models take turns."""
 
 import gc
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class TimedCalls(Generic[T]):
-    """Times ``call`` over ``inputs``, one a call, over and over in this order; ``CudaStopwatch`` times a GPU's work."""
+    """Times ``call`` on each of ``inputs`` in turn, over and over; ``CudaStopwatch`` times a GPU's work."""
 
     def __init__(
         self, call: Callable[[T], object], inputs: Sequence[T], clock: type[Stopwatch | CudaStopwatch] = Stopwatch
@@ -31,18 +31,18 @@ class TimedCalls(Generic[T]):
     def warm_up(self) -> float:
         """Call until the times no longer fall, for two seconds at most; the last pass's median in milliseconds.
 
-        For a process that lives for what it times: objects that exist now are never looked at by the garbage collector
-        again, so that it does not fill the caches with them between two calls.
+        This is for processes that exist to be timed: the garbage collector never again visits the objects that exist
+        now, so it does not fill the caches with them between two calls.
         """
         gc.collect()
         gc.freeze()
         block = self._block(min(_WARM_UP_INPUTS, len(self._inputs)))
         self._median_ms(block)  # a compiler may have worked for a minute, which must not count
         watch = Stopwatch()
-        before_ms, now_ms = float("inf"), self._median_ms(block)
-        while before_ms > now_ms * _STEADY and watch.seconds < _WARM_UP_AT_MOST_S:
-            before_ms, now_ms = now_ms, self._median_ms(block)
-        return now_ms
+        before_ms, last_ms = float("inf"), self._median_ms(block)
+        while before_ms > last_ms * _STEADY and watch.seconds < _WARM_UP_AT_MOST_S:
+            before_ms, last_ms = last_ms, self._median_ms(block)
+        return last_ms
 
     def turn(
         self, calls: int, at_least_s: float = 0.0, during: AbstractContextManager[object] | None = None
@@ -65,18 +65,18 @@ class TimedCalls(Generic[T]):
         return [self._inputs[(self._next + step) % len(self._inputs)] for step in range(calls)]
 
     def _wake(self, block: list[T]) -> None:
-        """At least 3 calls and 0.01 s: another process had the CPU's caches, and threads may sleep."""
+        """Call untimed, at least 3 times and for 0.01 s: others had the CPU's caches, and threads may sleep."""
         watch = Stopwatch()
-        for number, each in enumerate(cycle(reversed(block))):
+        for number, item in enumerate(cycle(reversed(block))):
             if number >= _UNTIMED_CALLS and watch.seconds > _UNTIMED_S:
                 return
-            self._call(each)
+            self._call(item)
 
     def _median_ms(self, block: list[T]) -> float:
-        """Of the block's calls, or of those that fit into two seconds: a batch of a thousand texts takes its time."""
+        """The median of the block's calls, or of those that fit into two seconds: large batches take long."""
         watch, times_ms = Stopwatch(), []
-        for each in block:
-            times_ms += self._times_ms([each])
+        for item in block:
+            times_ms += self._times_ms([item])
             if watch.seconds > _WARM_UP_AT_MOST_S:
                 break
         return float(np.median(times_ms))
@@ -85,9 +85,9 @@ class TimedCalls(Generic[T]):
         times_ms = []
         gc.disable()
         try:
-            for each in block:
+            for item in block:
                 watch = self._clock()
-                self._call(each)
+                self._call(item)
                 times_ms.append(watch.milliseconds)
         finally:
             gc.enable()
@@ -102,15 +102,15 @@ def median_ms(call: Callable[[T], object], inputs: Sequence[T], calls: int) -> f
 
 
 def calls_per_turn(turn_s: float, call_ms: float, at_least: int, at_most: int) -> int:
-    """How many calls of ``call_ms`` fill a turn of ``turn_s``, within bounds."""
+    """How many calls of ``call_ms`` milliseconds fill a turn of ``turn_s`` seconds, within bounds."""
     return int(np.clip(round(1000 * turn_s / max(call_ms, 1e-3)), at_least, at_most))
 
 
 def in_turn(members: Sequence[T], number: int) -> list[T]:
-    """The order of round ``number``: first as given, then reversed, then both again from the second on, and so on.
+    """The order of round ``number``: as given, then reversed, then both again beginning with the second, and so on.
 
-    So none is always in the middle, where the caches are another one's, or always at an end, and a drift of the machine
-    hits all alike.
+    So no member is always in the middle, where another's data fill the caches, or always at an end, and a drift of the
+    machine hits all alike.
     """
     start = number // 2 % len(members) if members else 0
     order = [*members[start:], *members[:start]]

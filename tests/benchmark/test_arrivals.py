@@ -52,7 +52,7 @@ def test_more_than_a_server_can_answer_ends_and_is_called_overloaded() -> None:
     arrivals_s = poisson_arrivals(1000, 0.2, seed=0)
     times_ms, seconds = serve_arrivals(arrivals_s, lambda _: time.sleep(0.01))
     assert len(times_ms) < len(arrivals_s)
-    assert summarise_served(1000, 1, [(times_ms, seconds, arrivals_s)]).overloaded
+    assert summarise_served(1000, 1, [Stretch(times_ms, seconds, arrivals_s)]).overloaded
 
 
 def test_the_first_text_is_always_answered() -> None:
@@ -60,15 +60,15 @@ def test_the_first_text_is_always_answered() -> None:
     arrivals_s = np.array([1e-9, 2e-9])
     times_ms, seconds = serve_arrivals(arrivals_s, lambda _: time.sleep(0.001))
     assert len(times_ms) == 1
-    assert summarise_served(1e9, 1, [(times_ms, seconds, arrivals_s)]).overloaded
+    assert summarise_served(1e9, 1, [Stretch(times_ms, seconds, arrivals_s)]).overloaded
 
 
 def served_in_turn(arrivals_s: list[float], each_s: float) -> Stretch:
-    """What a server that takes so long for a text tells of these arrivals, where nothing holds it up."""
+    """The stretch of a server that takes ``each_s`` for a text, where nothing holds it up."""
     ends_s: list[float] = []
     for arrival_s in arrivals_s:
         ends_s.append(max(arrival_s, ends_s[-1] if ends_s else 0.0) + each_s)
-    return 1000 * (np.array(ends_s) - arrivals_s), ends_s[-1], np.array(arrivals_s)
+    return Stretch(1000 * (np.array(ends_s) - arrivals_s), ends_s[-1], np.array(arrivals_s))
 
 
 def test_a_queue_that_grew_until_the_last_arrival_is_called_overloaded() -> None:
@@ -83,7 +83,7 @@ def test_a_server_that_was_idle_before_the_last_arrival_is_not_overloaded(arriva
 
 
 def test_a_server_that_keeps_up_is_not_overloaded() -> None:
-    served = summarise_served(10, 2, [(np.arange(1.0, 101.0), 10.1, np.linspace(0.1, 10, 100))])
+    served = summarise_served(10, 2, [Stretch(np.arange(1.0, 101.0), 10.1, np.linspace(0.1, 10, 100))])
     assert not served.overloaded
     assert (served.texts, served.threads) == (100, 2)
     assert [served.p50_ms, served.p99_ms] == pytest.approx([50.5, 99.01])

@@ -10,17 +10,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from compress.benchmark.cost import (
-    Counter,
-    EnergyMeter,
     ProductSizes,
-    cpu_counters,
-    gpu_counters,
     macs_per_text,
     peak_memory_bytes,
     product_sizes,
     sizes_of_graph,
     sizes_of_model,
 )
+from compress.benchmark.energy import Counter, EnergyMeter, cpu_counters, gpu_counters
 from compress.benchmark.rows import Row, open_row
 from compress.families import FAMILIES
 from compress.graph.build import graph_of

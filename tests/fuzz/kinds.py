@@ -163,11 +163,11 @@ def _search(rng: random.Random, folder: Path) -> None:
 
 
 def _go_on_with_answers(folder: Path) -> None:
-    with open_journal(folder / "answers", _MADE_OF, overwrite=False) as journal:
+    with open_journal(folder / "answers", _ORIGIN, overwrite=False) as journal:
         list(journal.answers())
 
 
-_MADE_OF = {"model": "m", "columns": ["text", "label"]}
+_ORIGIN = {"model": "m", "columns": ["text", "label"]}
 _KEPT: list[tuple[str, Any, Callable[[Path], object]]] = [
     (
         "run.json",
@@ -180,7 +180,7 @@ _KEPT: list[tuple[str, Any, Callable[[Path], object]]] = [
         lambda folder: read_timings(folder / "timings.json"),
     ),
     ("shard.json", {"index": 0, "logits": 1}, lambda folder: is_sound(folder, "index")),
-    ("answers", [_MADE_OF | {"rows": 3}, ["bad", 0.5], ["good", 0.9]], _go_on_with_answers),
+    ("answers", [_ORIGIN | {"rows": 3}, ["bad", 0.5], ["good", 0.9]], _go_on_with_answers),
 ]
 
 

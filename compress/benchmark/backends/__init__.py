@@ -1,1 +1,1 @@
-"""The backends that run a model, one file each."""
+"""Ways to run a model that only the benchmark needs, each behind the predictor interface."""

@@ -1,6 +1,6 @@
-"""Linear models on token ids: the floors that a compressed BERT must beat to have earned its keep.
+"""Linear models on token ids: baselines that a compressed BERT must beat to be worth its cost.
 
-They read the tokens of the first benched model, so they sit behind the same seam, tokenizer apart, as all others.
+They read the tokens of the first benched model's tokenizer, and are measured as every other predictor is.
 """
 
 import json
@@ -43,13 +43,13 @@ class BaselinePredictor:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         self.task: str = about["task"]
         self.labels: tuple[str, ...] = tuple(about["labels"])
-        reads = LongTexts(**about["long_texts"] or {})
-        self.encoder = TextEncoder.from_file(folder / "tokenizer.json", about["max_length"], reads)
+        long_texts = LongTexts(**about["long_texts"] or {})
+        self.encoder = TextEncoder.from_file(folder / "tokenizer.json", about["max_length"], long_texts)
         self.size_bytes = (folder / WEIGHTS).stat().st_size
         with np.load(folder / WEIGHTS) as arrays:
             self._coefficients, self._intercepts = arrays["coefficients"], arrays["intercepts"]
             self._features = arrays["features"]
-            self._terms = {key: place for place, key in enumerate(arrays["terms"].tolist())}
+            self._terms = {term: column for column, term in enumerate(arrays["terms"].tolist())}
         self.parameters = sum(each.size for each in (self._coefficients, self._intercepts, self._features))
 
     def run(self, feeds: Feeds) -> Logits:
@@ -60,30 +60,30 @@ class BaselinePredictor:
         return np.asarray(np.stack(logits) + self._intercepts, dtype=np.float32)
 
     def _tf_idf(self, ids: list[int]) -> Floats:
-        found = [self._terms[term] for term in terms_of(ids) if term in self._terms]
-        places, times = np.unique(np.asarray(found, dtype=np.int64), return_counts=True)
-        values = times * self._features[places]
-        return np.asarray(self._coefficients[:, places] @ (values / max(np.linalg.norm(values), 1e-12)))
+        known = [self._terms[term] for term in terms_of(ids) if term in self._terms]
+        columns, counts = np.unique(np.asarray(known, dtype=np.int64), return_counts=True)
+        values = counts * self._features[columns]
+        return np.asarray(self._coefficients[:, columns] @ (values / max(np.linalg.norm(values), 1e-12)))
 
     def _static(self, ids: list[int]) -> Floats:
         return np.asarray(self._coefficients @ pooled(self._features, ids))
 
 
 def fit_baselines(dataset: Dataset, model: Path, out: Path) -> list[Path]:
-    """Train both on the train split with ``model``'s tokens and word embeddings; their folders in ``out``.
+    """Train both baselines on the train split with ``model``'s tokens and word embeddings; their folders in ``out``.
 
-    They read as much of a long text as ``model`` does, and learn from each of its windows as from a text of its own.
+    They read as much of a long text as ``model`` does, and learn from each of its windows as from a text.
     """
     tokenizer = model / "tokenizer.json"
     if not tokenizer.is_file():
         raise CompressError(f"--baselines: {model} has no tokenizer.json to take the tokens from; give a local folder")
     manifest = read_manifest(model) if (model / MANIFEST).is_file() else None
-    max_length, reads = (manifest.max_length, LongTexts.of(manifest)) if manifest else (128, LongTexts())
-    texts = TextEncoder.from_file(tokenizer, max_length, reads.to_train())(dataset.train.texts)
+    max_length, long_texts = (manifest.max_length, LongTexts.of(manifest)) if manifest else (128, LongTexts())
+    texts = TextEncoder.from_file(tokenizer, max_length, long_texts.to_train())(dataset.train.texts)
     windows = [encoding.rows for encoding in texts]
     targets = dataset.train.targets(dataset.labels, dataset.task).repeat(list(map(len, windows)), axis=0)
     rows = list(chain.from_iterable(windows))
-    about = {"task": dataset.task, "labels": dataset.labels, "max_length": max_length, "long_texts": reads.entry}
+    about = {"task": dataset.task, "labels": dataset.labels, "max_length": max_length, "long_texts": long_texts.entry}
     arrays = {"tf-idf": _fit_tf_idf(rows, targets), "static": _fit_static(rows, targets, word_embeddings(model))}
     for name, weights in arrays.items():
         folder = out / name
@@ -95,12 +95,12 @@ def fit_baselines(dataset: Dataset, model: Path, out: Path) -> list[Path]:
 
 
 def terms_of(ids: Sequence[int]) -> list[int]:
-    """A text's tokens and pairs of neighbouring tokens, each as one number."""
+    """A text's tokens and its pairs of neighbouring tokens, each pair as one number."""
     return [*ids, *(first * _BIGRAM + second + _BIGRAM for first, second in pairwise(ids))]
 
 
 def pooled(table: npt.NDArray[Any], ids: Sequence[int]) -> Floats:
-    """The mean of the rows of ``table`` that a text's tokens name, of length 1."""
+    """The mean of the rows of ``table`` for a text's tokens, scaled to length 1, ``[hidden]``."""
     mean = table[np.asarray(ids, dtype=np.int64)].mean(axis=0, dtype=np.float64)
     return np.asarray(mean / max(np.linalg.norm(mean), 1e-12))
 
@@ -140,7 +140,7 @@ def _fit_tf_idf(encodings: Sequence[Encoding], targets: npt.NDArray[Any]) -> dic
 def _fit_static(
     encodings: Sequence[Encoding], targets: npt.NDArray[Any], table: npt.NDArray[np.float32]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Word embeddings weighted by a / (a + frequency) (Arora, Liang and Ma 2017), as model2vec does with a table."""
+    """Word embeddings weighted by a / (a + frequency) (Arora, Liang and Ma 2017), as in model2vec."""
     counts = np.bincount(np.concatenate([encoding.ids for encoding in encodings]), minlength=len(table))
     weights = _SMOOTHING / (_SMOOTHING + counts / counts.sum())
     weighted = (table * weights[:, None]).astype(np.float32)
@@ -163,7 +163,7 @@ def _regress(features: Any, targets: npt.NDArray[Any]) -> dict[str, npt.NDArray[
 
     if targets.ndim == 1:
         coefficients, intercepts = fit(targets)
-        if len(coefficients) == 1:  # of two labels scikit-learn has the second one's alone
+        if len(coefficients) == 1:  # for two labels scikit-learn gives those of the second alone
             coefficients, intercepts = np.vstack([0 * coefficients, coefficients]), np.array([0.0, *intercepts])
     else:
         coefficients, intercepts = map(np.concatenate, zip(*map(fit_one_label, targets.T), strict=True))

@@ -1,4 +1,4 @@
-"""A cascade in the benchmark: asked for texts and not for tokens, since each of its models has its own tokenizer."""
+"""A cascade in the benchmark: it is given texts, not tokens, since each of its models has its own tokenizer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from compress.runtime.encoding import Feeds, Text
 
 
 class CascadePredictor:
-    """What the report says of a cascade; ``classifier`` is what answers.
+    """A cascade's facts for the report; its ``classifier`` answers.
 
     ``encoder`` and ``batch_tokens`` are those of the small model, which reads every text.
     """
@@ -30,7 +30,7 @@ class CascadePredictor:
         self.hand_on_below = self.classifier.hand_on_below
 
     def run(self, feeds: Feeds) -> NoReturn:
-        """Not possible: the large model could not read the small one's tokens."""
+        """Not possible: the large model cannot read the small one's tokens."""
         raise NotImplementedError
 
     def handed_on(self, texts: Sequence[Text]) -> list[int]:

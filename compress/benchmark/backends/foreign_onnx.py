@@ -1,6 +1,6 @@
-"""A classifier in an ONNX file that another program wrote, with its tokenizer and config.json beside it.
+"""A classifier in an ONNX file that another program wrote, with its tokenizer and config.json.
 
-So optimum and the Hub lay them out: the file in the folder of the other two, or in its ``onnx``.
+The layout is that of optimum and the Hub: the file lies beside the other two or in a folder ``onnx`` there.
 """
 
 from collections import Counter
@@ -23,10 +23,10 @@ from compress.runtime.predictor import Logits, batch_tokens_of
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*")
 _TYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
-# By TensorProto.DataType.
+# Precisions by TensorProto.DataType.
 _FLOATS = {1: "fp32", 10: "fp16", 16: "bf16"}
-_WHOLE = {2: "int8", 3: "int8", 21: "int4", 22: "int4"}
-_NO_LIMIT = 10**6  # a tokenizer that knows none says some larger number
+_INTEGERS = {2: "int8", 3: "int8", 21: "int4", 22: "int4"}
+_NO_LIMIT = 10**6  # the model_max_length of a tokenizer without a limit is larger
 
 
 def find_foreign(path: Path) -> Path | None:
@@ -39,14 +39,14 @@ def find_foreign(path: Path) -> Path | None:
         return path
     if (path / MANIFEST).is_file() or any(any(path.glob(pattern)) for pattern in _WEIGHTS):
         return None
-    found = sorted([*path.glob("*.onnx"), *path.glob("onnx/*.onnx")])
-    if len(found) > 1:
-        raise CompressError(f"{path}: has several ONNX files; give one of them: {some([str(one) for one in found])}")
-    return found[0] if found else None
+    files = sorted([*path.glob("*.onnx"), *path.glob("onnx/*.onnx")])
+    if len(files) > 1:
+        raise CompressError(f"{path}: has several ONNX files; give one of them: {some(list(map(str, files)))}")
+    return files[0] if files else None
 
 
 class ForeignOnnx:
-    """Runs the graph in onnxruntime; its labels and length are those of the files beside it."""
+    """Runs the graph in onnxruntime; labels and maximum length come from the files beside it."""
 
     backend = "onnxruntime"
 
@@ -60,8 +60,8 @@ class ForeignOnnx:
         config = _read_json(home / "config.json")
         self.labels, self.task = _labels_and_task(config, str(home))
         about = read_foreign(graph)
-        # Whole, as its users load it. Some of onnxruntime's fusions need weights inside the graph: it cannot load what
-        # quantize_dynamic writes where a bias is left in the file.
+        # With its weights inside, as its users load it. Some of onnxruntime's fusions need them there: it cannot load a
+        # graph of quantize_dynamic's if a bias stays in the file.
         self._session = open_session(graph, threads, provider, mapped=False)
         self._types, self._output = self._check_signature()
         self.encoder = TextEncoder.from_file(home / "tokenizer.json", _max_length(home, config))
@@ -97,12 +97,12 @@ class ForeignOnnx:
 
 
 class Foreign(NamedTuple):
-    """What another program's graph says of itself.
+    """Facts about another program's graph.
 
     Attributes:
-        operators: by their ONNX names.
-        numbers: how many numbers its weights have, in files beside it too, by TensorProto.DataType.
-        files_beside: those in which weights lie that are not in the graph itself.
+        operators: their ONNX names.
+        numbers: how many numbers its weights have, in other files too, by TensorProto.DataType.
+        files_beside: the files that hold weights outside the graph itself.
     """
 
     operators: set[str]
@@ -111,17 +111,17 @@ class Foreign(NamedTuple):
 
     @property
     def precision(self) -> str:
-        """By the operators and how many weights there are of each type; ``unknown`` where they are packed."""
+        """The precision, from the operators and the types of the weights; ``unknown`` if weights are packed."""
         if activations_of(self.operators) is not None:
             return "int8"
-        if whole := {_WHOLE[kind] for kind in self.numbers if kind in _WHOLE}:
-            return whole.pop() if len(whole) == 1 and "DequantizeLinear" in self.operators else "unknown"
+        if integers := {_INTEGERS[kind] for kind in self.numbers if kind in _INTEGERS}:
+            return integers.pop() if len(integers) == 1 and "DequantizeLinear" in self.operators else "unknown"
         most = max((kind for kind in self.numbers if kind in _FLOATS), key=self.numbers.__getitem__, default=None)
         return "unknown" if most is None else _FLOATS[most]
 
 
 def read_foreign(path: Path) -> Foreign:
-    """What is said of an ONNX file of any program; CompressError where it is none, or not a whole one."""
+    """Facts about any program's ONNX file; CompressError if it is not a whole ONNX file."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -132,7 +132,7 @@ def read_foreign(path: Path) -> Foreign:
     numbers: Counter[int] = Counter()
     for weight in graph.initializer:
         numbers[weight.data_type] += prod(weight.dims)
-    names = {entry.value for one in graph.initializer for entry in one.external_data if entry.key == "location"}
+    names = {entry.value for weight in graph.initializer for entry in weight.external_data if entry.key == "location"}
     return Foreign({node.op_type for node in graph.node}, numbers, [path.parent / name for name in sorted(names)])
 
 
@@ -141,12 +141,12 @@ def _labels_and_task(config: dict[str, Any], source: str) -> tuple[tuple[str, ..
         names = {int(index): name for index, name in config["id2label"].items()}
     except (KeyError, ValueError, AttributeError):
         raise CompressError(f"{source}: config.json has no id2label, which names the labels; add it") from None
-    told = SimpleNamespace(id2label=names, label2id=config.get("label2id"), problem_type=config.get("problem_type"))
-    return labels_of(told, source), task_of(told)
+    head = SimpleNamespace(id2label=names, label2id=config.get("label2id"), problem_type=config.get("problem_type"))
+    return labels_of(head, source), task_of(head)
 
 
 def _max_length(home: Path, config: dict[str, Any]) -> int:
-    """By the tokenizer's own limit, and the positions that the network has."""
+    """The most tokens that the model takes: the lower of the tokenizer's limit and the network's positions."""
     about = home / "tokenizer_config.json"
     limit = _read_json(about).get("model_max_length") if about.is_file() else None
     positions = config.get("max_position_embeddings")
@@ -164,9 +164,9 @@ def _max_length(home: Path, config: dict[str, Any]) -> int:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = parse_json(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise CompressError(f"{path}: cannot be read as JSON ({error}); get the model again") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise CompressError(f"{path}: holds no JSON object; get the model again")
-    return found
+    return content

@@ -1,4 +1,4 @@
-"""OpenVINO by itself, which reads our ONNX graphs."""
+"""OpenVINO's own runtime, which reads our ONNX graphs."""
 
 from pathlib import Path
 
@@ -26,9 +26,9 @@ class OpenVinoPredictor:
         self.encoder = TextEncoder.of(folder, manifest)
         self.precision, self.batch_tokens = precision_of(graph), batch_tokens_of(operators(graph))
         self.size_bytes = graph.stat().st_size
-        # By default it computes fp32 in bf16 where the CPU can, which is another precision than the report's.
+        # By default OpenVINO computes fp32 in bf16 on CPUs that can, which is not the precision that the report names.
         settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        self._inputs = graph_inputs(graph)  # not every family reads all that a batch has
+        self._inputs = graph_inputs(graph)  # not every family reads all three inputs of a batch
         self._model = openvino.Core().compile_model(str(graph), "CPU", settings)
 
     def run(self, feeds: Feeds) -> Logits:

@@ -1,7 +1,7 @@
 """PyTorch as its users run it besides fp32 eager: in other precisions, compiled, and in CUDA graphs.
 
 A CUDA graph replays the same kernels on the same memory, which saves the CPU's work of launching each of them (see
-"CUDA Graphs" in PyTorch's CUDA semantics). So its model only ever sees a few shapes: inputs are padded up to the next.
+"CUDA Graphs" in PyTorch's CUDA semantics). So the model only ever sees a few shapes: inputs are padded up to the next.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,20 +21,20 @@ from compress.runtime.predictor import BATCH_TOKENS, Logits
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _WARM_UPS = 3
-_GPU_BATCH_TOKENS = 16 * BATCH_TOKENS  # what a CPU's caches hold leaves a GPU idle
+_GPU_BATCH_TOKENS = 16 * BATCH_TOKENS  # a batch that fits a CPU's caches leaves a GPU idle
 
 Tensors = dict[str, torch.Tensor]
 Forward = Callable[[Tensors], torch.Tensor]
 Replay = Callable[[], torch.Tensor]
-Inputs = TypeVar("Inputs")  # what lies in the memory that a graph reads
+Inputs = TypeVar("Inputs")  # the tensors that a graph reads: padded ones by name, or a packed batch
 Capture = Callable[[Callable[[Inputs], torch.Tensor], Inputs], Replay]
 
 
 class TorchBackend:
     """A checkpoint on ``cpu`` or ``cuda`` in one precision and one mode.
 
-    The precision is ``fp32``, ``tf32``, ``bf16`` or ``fp16``, of which the last two hold the weights in it too; the
-    mode is ``eager``, ``compiled`` (torch.compile), ``graphs`` (CUDA graphs of static shapes) or a subclass's own.
+    The precision is ``fp32``, ``tf32`` (weights in fp32), ``bf16`` or ``fp16``; the mode is ``eager``, ``compiled``
+    (torch.compile), ``graphs`` (CUDA graphs of static shapes) or a subclass's own.
     """
 
     provider: str | None = None
@@ -49,7 +49,7 @@ class TorchBackend:
         self.precision = precision
         self.backend = "torch" if mode == "eager" else f"torch-{mode}"
         self.batch_tokens = _GPU_BATCH_TOKENS if device == "cuda" else BATCH_TOKENS
-        # One switch for the process, which has but this model. Where the hardware has no TF32 it changes nothing.
+        # This switch is the process's, which has no other model. Without TF32 in the hardware it changes nothing.
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         self.model: torch.nn.Module = checkpoint.model.eval().requires_grad_(False)
         self._device, self._mode = device, mode
@@ -62,11 +62,11 @@ class TorchBackend:
         return logits
 
     def feeds_of(self, text: Text) -> Feeds:
-        """The inputs for one text as its tokenizer in transformers gives them, which is what its users call."""
+        """The inputs for one text from the tokenizer in transformers, which PyTorch's users call."""
         sides = (text,) if isinstance(text, str) else text
-        found = self._tokenizer(*sides, truncation=True, max_length=self.encoder.max_length, return_tensors="np")
-        ids = np.asarray(found["input_ids"], dtype=np.int64)
-        return {"token_type_ids": np.zeros_like(ids), **{name: np.asarray(found[name]) for name in found}}
+        inputs = self._tokenizer(*sides, truncation=True, max_length=self.encoder.max_length, return_tensors="np")
+        ids = np.asarray(inputs["input_ids"], dtype=np.int64)
+        return {"token_type_ids": np.zeros_like(ids), **{name: np.asarray(inputs[name]) for name in inputs}}
 
     def _in_mode(self) -> Callable[[Feeds], torch.Tensor]:
         model = self.model.to(device=torch.device(self._device), dtype=DTYPES.get(self.precision))
@@ -96,14 +96,14 @@ def open_torch(folder: Path, threads: int, device: str, options: Sequence[str]) 
 def bucket_of(batch: int, length: int, longest: int) -> tuple[int, int]:
     """The smallest shape that holds ``batch`` texts of ``length`` tokens, in a model that takes ``longest`` at most.
 
-    Batches are powers of two; the lengths of ``LENGTHS`` waste a quarter less on average than those would.
+    Batches are powers of two; lengths are those in ``LENGTHS``, which waste a quarter less than powers of two would.
     """
     up_to = min((bucket for bucket in LENGTHS if bucket >= length), default=length)
     return 1 << (batch - 1).bit_length(), max(length, min(up_to, longest))
 
 
 class StaticShapes:
-    """Calls ``forward``, of a model that takes ``longest`` tokens, through a captured replay a bucket.
+    """Calls ``forward``, of a model that takes ``longest`` tokens, through one captured replay for each bucket.
 
     ``capture`` makes the replay of ``forward`` on inputs ``[batch, length]`` whose memory stays where it is.
     """

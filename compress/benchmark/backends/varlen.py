@@ -6,8 +6,9 @@ layer's attention only the first token of each text is computed, since the class
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from compress.runtime.encoding import Feeds
 # Query, key and value, each [tokens, heads, head_size], to the context of the same shape.
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 Attention = Callable[["Packed"], Attend]
+Activation = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,12 @@ class Packed:
     """A batch without its padding."""
 
     ids: torch.Tensor  # token ids [tokens], int32, one text after the other
-    positions: torch.Tensor  # of each token in its text
-    segments: torch.Tensor  # of each token
-    texts: torch.Tensor  # the row of the batch that each token is of
+    positions: torch.Tensor  # each token's position in its text, int32 [tokens]
+    segments: torch.Tensor  # each token's segment id, int32 [tokens]
+    texts: torch.Tensor  # the row of the batch that each token belongs to, int32 [tokens]
     starts: torch.Tensor  # where each text starts, and where the last one ends, int32 [batch + 1]
     lengths: npt.NDArray[np.int64]  # tokens of each text
-    longest: int  # the largest of them
+    longest: int  # the largest of ``lengths``
 
 
 def pack(feeds: Feeds, device: str) -> Packed:
@@ -49,7 +51,7 @@ def pack(feeds: Feeds, device: str) -> Packed:
     text = np.repeat(np.arange(batch), lengths)
     id_and_segment = [feeds[name].ravel()[kept] for name in ("input_ids", "token_type_ids")]
     arrays = [id_and_segment[0], kept - text * width, id_and_segment[1], text, [0], np.cumsum(lengths)]
-    # All in one copy to the device, which takes as long for little as for much.
+    # In one copy to the device: a small copy takes as long as a large one.
     moved = torch.from_numpy(np.concatenate(arrays).astype(np.int32))
     ids, places, segments, rows, starts = moved.to(device).split([len(kept)] * 4 + [batch + 1])
     return Packed(ids, places, segments, rows, starts, lengths, int(lengths.max()))
@@ -80,15 +82,17 @@ def grouped(packed: Packed) -> Attend:
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         context = torch.empty_like(query)
         for tokens in groups:
-            same = [each[tokens].transpose(1, 2) for each in (query, key, value)]
-            context[tokens] = functional.scaled_dot_product_attention(same[0], same[1], same[2]).transpose(1, 2)
+            q, k, v = (
+                each[tokens].transpose(1, 2) for each in (query, key, value)
+            )  # [texts, heads, length, head_size]
+            context[tokens] = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
         return context
 
     return attend
 
 
 def attention_for(device: str, precision: str) -> Attention:
-    """What serves best there."""
+    """The fastest attention for a device and a precision."""
     return flash if device == "cuda" and precision != "fp32" else grouped
 
 
@@ -107,71 +111,81 @@ class PackedBert(nn.Module):
         super().__init__()
         self._attention = attention
         self._first_token_only = first_token_only
-        self._head_size, self._epsilon = weights.head_size, weights.norm_epsilon
         kind, options = ACTIVATIONS[weights.activation]
         gelu = partial(functional.gelu, approximate=options.get("approximate", "none"))
-        self._activate: Callable[[torch.Tensor], torch.Tensor] = torch.relu if kind == "Relu" else gelu
-        self._heads = [layer.heads for layer in weights.layers]
+        activate: Activation = torch.relu if kind == "Relu" else gelu
         self._pool = {"tanh": torch.tanh, "relu": torch.relu, "gelu": functional.gelu}[weights.pooler_activation]
-        self._projected = weights.projection is not None
         first = 0 if weights.pad_id is None else 1  # the row before is padding's
         segments = np.zeros((2, weights.words.shape[1]), np.float32) if weights.segments is None else weights.segments
         tables = {"words": weights.words, "positions": weights.positions[first:], "segments": segments}
         for name, table in tables.items():
             self.register_buffer(name, torch.from_numpy(table.copy()))
-        self._hold(embedding_norm=weights.embedding_norm, pooler=weights.pooler, classifier=weights.classifier)
-        if weights.projection is not None:
-            self._hold(projection=weights.projection)
-        for number, layer in enumerate(weights.layers):
-            self._hold_layer(number, layer)
+        self.embedding_norm = _layer_norm(weights.embedding_norm, weights.norm_epsilon)
+        self.projection = nn.Identity() if weights.projection is None else _Product(weights.projection)
+        self.layers = nn.ModuleList(
+            _PackedLayer(layer, weights.head_size, weights.norm_epsilon, activate) for layer in weights.layers
+        )
+        self.pooler, self.classifier = _Product(weights.pooler), _Product(weights.classifier)
 
     def forward(self, packed: Packed) -> torch.Tensor:
         """Logits ``[batch, labels]``."""
         first = packed.starts[:-1]
         tokens = self.words[packed.ids] + self.positions[packed.positions] + self.segments[packed.segments]
-        tokens = self._norm("embedding_norm", tokens)
-        if self._projected:
-            tokens = self._product("projection", tokens)
+        tokens = self.projection(self.embedding_norm(tokens))
         attend = self._attention(packed)
-        last = len(self._heads) - 1
-        for number, heads in enumerate(self._heads):
-            context = self._context(number, heads, tokens, attend)
-            if number == last and self._first_token_only:
-                context, tokens = context[first], tokens[first]
-            tokens = self._norm(f"{number}_attention_norm", tokens + self._product(f"{number}_output", context))
-            inner = self._activate(self._product(f"{number}_ffn_input", tokens))
-            tokens = self._norm(f"{number}_ffn_norm", tokens + self._product(f"{number}_ffn_output", inner))
-        pooled = self._pool(self._product("pooler", tokens if self._first_token_only else tokens[first]))
-        return self._product("classifier", pooled)
+        last = len(self.layers) - 1
+        for number, layer in enumerate(self.layers):
+            tokens = layer(tokens, attend, first if number == last and self._first_token_only else None)
+        pooled = self._pool(self.pooler(tokens if self._first_token_only else tokens[first]))
+        return cast(torch.Tensor, self.classifier(pooled))
 
-    def _context(self, number: int, heads: int, tokens: torch.Tensor, attend: Attend) -> torch.Tensor:
-        if heads == 0:
-            return tokens[:, :0]
-        packed = self._product(f"{number}_qkv", tokens).view(len(tokens), 3, heads, self._head_size)
-        return attend(*packed.unbind(1)).reshape(len(tokens), heads * self._head_size)
 
-    def _product(self, name: str, rows: torch.Tensor) -> torch.Tensor:
-        return torch.addmm(getattr(self, f"{name}_bias"), rows, getattr(self, f"{name}_weight"))
+class _PackedLayer(nn.Module):
+    """One layer, from tokens ``[tokens, hidden]`` to the same shape, or to the ``rows`` of it that are asked for."""
 
-    def _norm(self, name: str, rows: torch.Tensor) -> torch.Tensor:
-        scale, shift = getattr(self, f"{name}_scale"), getattr(self, f"{name}_shift")
-        return functional.layer_norm(rows, scale.shape, scale, shift, self._epsilon)
-
-    def _hold_layer(self, number: int, layer: LayerWeights) -> None:
+    def __init__(self, layer: LayerWeights, head_size: int, epsilon: float, activate: Activation) -> None:
+        super().__init__()
+        self._heads, self._head_size, self._activate = layer.heads, head_size, activate
         # Every attention here scales scores by 1/sqrt(head_size) itself, which the graph's query already holds.
-        unscaled = np.float32(self._head_size**0.5)
+        unscaled = np.float32(head_size**0.5)
         query = Linear(layer.query.weight * unscaled, layer.query.bias * unscaled)
         projections = query, layer.key, layer.value
-        qkv = Linear(np.hstack([each.weight for each in projections]), np.hstack([each.bias for each in projections]))
-        parts: dict[str, Linear | Norm] = {
-            "qkv": qkv,
-            "output": layer.attention_output,
-            "attention_norm": layer.attention_norm,
-        }
-        parts |= {"ffn_input": layer.ffn_input, "ffn_output": layer.ffn_output, "ffn_norm": layer.ffn_norm}
-        self._hold(**{f"{number}_{name}": part for name, part in parts.items()})
+        self.qkv = _Product(
+            Linear(np.hstack([each.weight for each in projections]), np.hstack([each.bias for each in projections]))
+        )
+        self.output = _Product(layer.attention_output)
+        self.attention_norm = _layer_norm(layer.attention_norm, epsilon)
+        self.ffn_input, self.ffn_output = _Product(layer.ffn_input), _Product(layer.ffn_output)
+        self.ffn_norm = _layer_norm(layer.ffn_norm, epsilon)
 
-    def _hold(self, **parts: Linear | Norm) -> None:
-        for name, part in parts.items():
-            for of, array in asdict(part).items():  # copies
-                self.register_buffer(f"{name}_{of}", torch.from_numpy(array))
+    def forward(self, tokens: torch.Tensor, attend: Attend, rows: torch.Tensor | None) -> torch.Tensor:
+        context = tokens[:, :0]
+        if self._heads:
+            qkv = self.qkv(tokens).view(len(tokens), 3, self._heads, self._head_size)
+            context = attend(*qkv.unbind(1)).flatten(1)
+        if rows is not None:
+            context, tokens = context[rows], tokens[rows]
+        tokens = self.attention_norm(tokens + self.output(context))
+        inner = self._activate(self.ffn_input(tokens))
+        return cast(torch.Tensor, self.ffn_norm(tokens + self.ffn_output(inner)))
+
+
+class _Product(nn.Module):
+    """``rows @ weight + bias``: weight ``[in, out]``, bias ``[out]``."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    def __init__(self, linear: Linear) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.from_numpy(np.copy(linear.weight)))
+        self.register_buffer("bias", torch.from_numpy(np.copy(linear.bias)))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return torch.addmm(self.bias, rows, self.weight)
+
+
+def _layer_norm(norm: Norm, epsilon: float) -> nn.LayerNorm:
+    module = nn.LayerNorm(len(norm.scale), epsilon).requires_grad_(False)
+    module.load_state_dict({"weight": torch.tensor(norm.scale), "bias": torch.tensor(norm.shift)})
+    return module

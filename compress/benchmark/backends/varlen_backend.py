@@ -1,8 +1,8 @@
-"""A checkpoint without padding as a row of bench, on a GPU also in CUDA graphs: no launch of each kernel either.
+"""A checkpoint without padding as a row of bench, on a GPU also in CUDA graphs, without a launch of each kernel.
 
-A graph replays the same kernels on the same memory, so a batch is laid into the smallest room that holds it: some more
-tokens, which belong to no text, and some more texts, which have no tokens. Both cost little, since attention skips
-empty texts and everything else is a product over tokens.
+A graph replays the same kernels on the same memory, so a batch is copied into the smallest room that holds it: with
+some more tokens, which belong to no text, and some more texts, which have no tokens. Both cost little, since attention
+skips empty texts and everything else is a product over tokens.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class VarlenBackend(TorchBackend):
         super().__init__(checkpoint, device, precision, "varlen-graphs" if graphs else "varlen")
 
     def _in_mode(self) -> Callable[[Feeds], torch.Tensor]:
-        """``self.model`` stays where it is: bench counts operations by its shapes, and it does not run."""
+        """The packed model's forward; ``self.model`` does not run, bench only counts operations by its shapes."""
         family = family_of(self.model.config)
         if family.builder != "post-norm":
             raise CompressError(
@@ -49,27 +49,19 @@ class VarlenBackend(TorchBackend):
         return lambda feeds: forward(pack(feeds, self._device))
 
 
-def open_varlen(
-    folder: str | Path, device: str, precision: str, *, graphs: bool = False, threads: int | None = None
-) -> VarlenBackend:
-    """The checkpoint in ``folder`` without padding, on some CPU threads (default: PyTorch's own).
+def open_varlen(folder: Path, device: str, precision: str, *, graphs: bool, threads: int) -> VarlenBackend:
+    """The checkpoint in ``folder`` without padding, on this number of CPU threads; ``fp32`` only on a CPU.
 
-    Args:
-        folder: of the checkpoint.
-        device: ``cpu`` or ``cuda``.
-        precision: ``fp32``, ``bf16`` or ``fp16``; the first only on a CPU.
-        graphs: whether CUDA graphs replay it, one for each size of batch.
-        threads: of the CPU.
+    With ``graphs``, CUDA graphs replay it, one for each size of batch.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     return VarlenBackend(load_classifier(str(folder)), torch_device(device), precision, graphs=graphs)
 
 
 def size_of(packed: Packed, longest: int) -> Size:
     """The smallest room for ``packed``, in a model that takes ``longest`` tokens at most.
 
-    There is always a token more than the texts have, since texts without tokens start behind the last of them.
+    It always has at least one token more than the texts, since texts without tokens start behind the last token.
     """
     tokens, texts = len(packed.ids), len(packed.lengths)
     step = max(_TOKENS_AT_LEAST, 1 << max(tokens.bit_length() - 1 - _STEPS_AN_OCTAVE_BITS, 0))
@@ -79,7 +71,7 @@ def size_of(packed: Packed, longest: int) -> Size:
 class StaticTokens:
     """Calls ``forward``, of a model that takes ``longest`` tokens, through a captured replay for each size.
 
-    ``forward`` may read of its batch what lies on the device, and ``longest``; ``capture`` makes the replay of it.
+    ``forward`` may read only the batch's tensors and ``longest``; ``capture`` makes its replay.
     """
 
     def __init__(self, forward: Callable[[Packed], torch.Tensor], longest: int, capture: Capture[Packed]) -> None:
@@ -106,7 +98,7 @@ def _room(size: Size, device: torch.device) -> Packed:
 
 
 def _fill(room: Packed, packed: Packed) -> None:
-    """Copy ``packed`` to the start of ``room``; what is behind it stays, since nothing reads its answers."""
+    """Copy ``packed`` to the start of ``room``; older tokens behind it stay, since nothing reads their answers."""
     tokens, texts = len(packed.ids), len(packed.lengths)
     for name in ("ids", "positions", "segments", "texts"):
         getattr(room, name)[:tokens].copy_(getattr(packed, name))

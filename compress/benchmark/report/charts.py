@@ -1,8 +1,8 @@
-"""How all charts look, bar charts of latency, size and throughput, and learning curves.
+"""The style of all charts, bar charts of latency, size and throughput, and learning curves.
 
-SVG takes its colours from the page, so that a chart follows dark mode and print. Charts are described in Vega-Lite, as
-plain dictionaries: a layer is a mark with an encoding, whose channels take a field of the data or a value. What all
-layers of a chart share stands beside them.
+The SVG takes its colours from the page, so that a chart follows dark mode and print. Charts are described in Vega-Lite,
+as plain dictionaries: a layer is a mark with an encoding, whose channels take a field of the data or a value. An
+encoding that all layers of a chart share stands beside them.
 """
 
 import re
@@ -15,11 +15,11 @@ from compress import formatting
 from compress.benchmark.report.sentences import split_name
 from compress.benchmark.report.speedup import Entry, p50_ms
 
-# Set by the page's style sheet.
+# Colours that the page's style sheet sets.
 INK, QUIET, ACCENT, TRACK = "var(--ink)", "var(--quiet)", "var(--accent)", "var(--track)"
 _ROW_PX, _METRIC_PX, _LOSS_PX = 40, 110, 60
 _PREFIX = "validation_"
-_ID = re.compile(r'(\bid="|\burl\(#)([^")]+)')  # where it is given and where it is used
+_ID = re.compile(r'(\bid="|\burl\(#)([^")]+)')  # an id where it is defined or used
 _FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 
 
@@ -54,30 +54,30 @@ def words(field: str) -> Spec:
 
 
 def layer(mark: Spec, rows: Sequence[Mapping[str, Any]] | None = None, /, **channels: Spec) -> Spec:
-    """A mark with channels of its own beside those that its chart's layers share, and ``rows`` if it has its own."""
+    """A layer: a mark with its own channels beside the shared ones, and ``rows`` if it has data of its own."""
     own = {} if rows is None else {"data": inline(rows)}
     return {"mark": mark, "encoding": channels, **own}
 
 
 def as_svg(chart: Spec) -> str:
-    """Render to SVG that scales with its place and whose ids clash with no other chart's."""
+    """The chart as SVG that scales with its place on the page and whose ids clash with no other chart's."""
     import vl_convert
 
     svg: str = vl_convert.vegalite_to_svg({"config": _CONFIG, **chart})
     svg = re.sub(r'(<svg[^>]*?) width="[\d.]+" height="[\d.]+"', r"\1", svg, count=1)
-    return _own_ids(svg)
+    return _with_own_ids(svg)
 
 
-def _own_ids(svg: str) -> str:
-    """Ids that depend on the chart alone; the renderer counts them up over a process, and a page holds many charts."""
+def _with_own_ids(svg: str) -> str:
+    """The SVG with ids that depend on the chart alone; the renderer counts ids up for as long as a process lives."""
     numbers: dict[str, int] = {}
     chart = zlib.crc32(_ID.sub(r"\1", svg).encode())
-    return _ID.sub(lambda found: f"{found[1]}c{chart:x}-{numbers.setdefault(found[2], len(numbers))}", svg)
+    return _ID.sub(lambda match: f"{match[1]}c{chart:x}-{numbers.setdefault(match[2], len(numbers))}", svg)
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One row of a bar chart: a thin line leads from its end to ``until``."""
+    """One bar of a bar chart; a thin line leads from its end to ``until``."""
 
     name: str
     value: float
@@ -87,7 +87,7 @@ class Bar:
 
 
 def bars(rows: Sequence[Bar], width: int) -> str:
-    """Horizontal bars with the name and the figure above each, so that no name is too long for its place."""
+    """Horizontal bars with name and figure above each, so that long names fit."""
     largest = max(row.until or row.value for row in rows)
     data = [
         {"row": number, "name": row.name, "value": row.value, "text": row.text, "accent": row.accent}
@@ -117,7 +117,7 @@ def size_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
 
 
 def latency_bars(entries: Sequence[Entry], chosen: str) -> list[Bar]:
-    """Each model's p50 in ms on real texts, the thin line up to its p95."""
+    """Each model's p50 in ms on real texts, with a thin line up to its p95."""
     rows = []
     for entry in entries:
         p50, p95 = p50_ms(entry), entry["latency"][0]["p95_ms"]
@@ -191,7 +191,7 @@ def draw_curve(curve: Curve, width: int) -> str:
 
 
 def metric_domain(percents: Sequence[float]) -> list[float]:
-    """From below the smallest to above the largest, at least two points: less is noise and should look small."""
+    """The axis, from below the smallest to above the largest, at least two points: noise should look small."""
     low, high = min(percents), max(percents)
     middle, half = (low + high) / 2, max(0.55 * (high - low), 1.0)
     return [max(middle - half, 0.0), min(middle + half, 100.0)]

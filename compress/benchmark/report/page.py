@@ -80,7 +80,7 @@ def as_markdown(results: Mapping[str, Any]) -> str:
 
 
 def _filled(template: str, results: Mapping[str, Any], **values: Any) -> str:
-    """A template with what page and Markdown both show."""
+    """A template filled with ``values`` and with all that both the page and the Markdown show."""
     entries = results["models"]
     first, split = entries[0], split_of(results)
     return fill(
@@ -111,9 +111,9 @@ def _filled(template: str, results: Mapping[str, Any], **values: Any) -> str:
 def _search(search: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """What `compress auto` tried, with its chart drawn twice; None where nothing was searched.
 
-    The chart leaves out the tries that lose so much more than the chosen one, or the best where none was, that beside
-    them all others would fall on one spot; but it reaches to every model of the front. The page says how many are left
-    out; its table has them all.
+    The chart leaves out tries that lose far more than the chosen one (or the best, where none was chosen), since beside
+    them all others would fall on one spot; models of the front are always drawn. The page says how many are left out,
+    and its table has them all.
     """
     if search is None:
         return None
@@ -143,7 +143,7 @@ def _charts(entries: Sequence[Entry], chosen: Entry) -> dict[str, dict[str, str]
 
 
 def _trained(made: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The steps that trained something, each with its learning curve drawn twice."""
+    """The steps that have a learning curve, each with the curve drawn twice."""
     return [
         {**row, "chart": {kind: charts.draw_curve(row["curve"], width - _AXIS_PX) for kind, width in _HALF_PX.items()}}
         for row in made
@@ -152,7 +152,7 @@ def _trained(made: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def recall_rows(entries: Sequence[Entry], chosen: Entry) -> dict[str, Any] | None:
-    """Each label's recall by every model; of many labels those where the chosen model's is lowest."""
+    """Each label's recall by every model; if there are many labels, those that the chosen model knows worst."""
     if not chosen["accuracy"] or "recall" not in chosen["accuracy"]:
         return None
     own = [each["recall"] for each in chosen["accuracy"]["recall"]]
@@ -167,23 +167,23 @@ def recall_rows(entries: Sequence[Entry], chosen: Entry) -> dict[str, Any] | Non
 
 
 def grid_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """For each load and thread count, if there are several, the models' latencies; None where a load did not fit."""
+    """For each load and thread count, if there are several, the models' latencies; None where a load was too much."""
     shape = ("batch", "length", "threads")
-    found = [{tuple(each[name] for name in shape): each for each in entry["latency"]} for entry in entries]
-    shapes = dict.fromkeys(key for each in found for key in each)
-    rows = [dict(zip(shape, key, strict=True)) | {"cells": [each.get(key) for each in found]} for key in shapes]
+    by_shape = [{tuple(timed[name] for name in shape): timed for timed in entry["latency"]} for entry in entries]
+    shapes = dict.fromkeys(key for latencies in by_shape for key in latencies)
+    rows = [dict(zip(shape, key, strict=True)) | {"cells": [each.get(key) for each in by_shape]} for key in shapes]
     return rows if len(rows) > 1 else []
 
 
 def steps(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Every step in the models' histories once: the model that it made, time and metrics in words, learning curve."""
-    found: dict[str, dict[str, Any]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for entry in entries:
         for past in entry["history"]:
             key = json.dumps(past, sort_keys=True)
             row = {"model": "", "step": past["step"], "time": in_words(past["seconds"])}
-            found.setdefault(key, row | {"metrics": figures(past.get("metrics", {})), "curve": charts.curve_of(past)})
+            rows.setdefault(key, row | {"metrics": figures(past.get("metrics", {})), "curve": charts.curve_of(past)})
         if entry["history"]:
-            made = found[key]
+            made = rows[key]
             made["model"] = ", ".join(filter(None, (made["model"], entry["name"])))
-    return list(found.values())
+    return list(rows.values())

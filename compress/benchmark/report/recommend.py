@@ -1,7 +1,7 @@
 """Which model to take, and why, from the entries of results.json.
 
 The rule: of the models that lose at most one point against the first, take the fastest from a text to its answer, one
-text at a time. A wider loss that chance could explain does not pass: on few test texts almost any loss could be chance.
+text at a time. A larger loss does not pass even if it could be chance: on few test texts almost any loss could be.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 from compress.benchmark.report.speedup import Entry, answer_ms, can_be_stated, of_answers, speedup_words
 from compress.formatting import compared, megabytes, metric_name, milliseconds, percent, points, points_range
 
-_WORST_CHANGE = -0.01 - 1e-9  # 0.97 - 0.98 is a little less than -0.01
+_WORST_CHANGE = -0.01 - 1e-9  # with room for rounding: 0.97 - 0.98 is a little less than -0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def recommend(
 ) -> Recommendation:
     """Apply the rule, on the texts of ``split``; the reason names the loss beside the gain.
 
-    ``balance`` is that of the test labels; where nearly all texts have one answer, the headline says what it scores.
+    ``balance`` describes the test labels; where nearly all texts have one answer, the headline says what it scores.
     """
     chosen = _chosen(entries, split)
     if balance is None or not balance["lopsided"]:
@@ -52,12 +52,12 @@ def _chosen(entries: Sequence[Entry], split: str) -> Recommendation:
 
 
 def texts_of(results: Mapping[str, Any]) -> int:
-    """How many test texts there were; documents of before 0.2 say it beside the accuracy only."""
+    """How many test texts there were; documents from before 0.2 have the number only beside the accuracy."""
     return int(results["test_texts"] if "test_texts" in results else results["models"][0]["accuracy"]["n"])
 
 
 def split_of(results: Mapping[str, Any]) -> str:
-    """The split of those texts, ``test`` or ``validation``; documents of before 0.2 are of test texts."""
+    """The split of the test texts, ``test`` or ``validation``; documents from before 0.2 used ``test``."""
     return str(results.get("settings", {}).get("split", "test"))
 
 
@@ -70,7 +70,7 @@ def gains(entry: Entry) -> str:
 
 
 def _fastest(entries: Sequence[Entry], split: str) -> Recommendation:
-    """Without labels: which is fastest, and how often it answers as the first."""
+    """The recommendation without labels: the fastest model, and how often it answers as the first."""
     first, fastest = entries[0], min(entries, key=answer_ms)
     why = f"The {split} texts have no labels, so accuracy is not known: choose by speed only what is known to be right."
     if fastest is first:

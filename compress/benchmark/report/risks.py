@@ -1,4 +1,4 @@
-"""The chart of risk against coverage: how often a model is wrong when it answers only what it is sure of."""
+"""The chart of risk against coverage: how often a model is wrong when it answers only texts that it is sure of."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,10 +9,10 @@ _HEIGHT_PX = 220
 
 
 def risk_chart(entries: Sequence[Entry], chosen: str, width: int) -> str | None:
-    """How often each model is wrong when it answers only the texts of which it is surest; a dot where it abstains.
+    """Each model's curve of risk against coverage, with a dot where a model that abstains stands.
 
-    The chosen model has the accent, the first is pale. None where there are no curves: documents of before 0.2 and
-    multi-label tasks have none.
+    The chosen model has the accent colour, the first is pale. None if there are no curves, as for multi-label tasks and
+    in documents from before 0.2.
     """
     rows = [row for entry in entries for row in _curve(entry, _colour(entry["name"], chosen, entries[0]["name"]))]
     if not rows:
@@ -22,10 +22,10 @@ def risk_chart(entries: Sequence[Entry], chosen: str, width: int) -> str | None:
     up = {"title": None, "tickCount": 5, "labelExpr": "datum.label + '%'"}
     y = number("risk", scale={"zero": True}, axis=up)
     dots = [
-        {"coverage": 100 * found["coverage"], "risk": 100 * found["risk"]}
+        {"coverage": 100 * selection["coverage"], "risk": 100 * selection["risk"]}
         | {"colour": _colour(entry["name"], chosen, entries[0]["name"])}
         for entry in entries
-        if (found := (entry["accuracy"] or {}).get("selection")) and found["risk"] is not None
+        if (selection := (entry["accuracy"] or {}).get("selection")) and selection["risk"] is not None
     ]
     layers = [layer({"type": "line", "strokeWidth": 1.5}, rows, detail=words("name"))]
     if dots:

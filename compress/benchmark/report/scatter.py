@@ -33,7 +33,7 @@ _OFFSETS_PX = (-10, 10, -24, 24, -38, 38, -52, 52, -66, 66, -80, 80)
 
 
 def scatter(entries: Sequence[Entry], chosen: str, width: int, height: int) -> str:
-    """Accuracy against the average latency, with 95% intervals of both and the Pareto front of what can be stated."""
+    """Accuracy against average latency, with 95% intervals of both; the Pareto front is of certain speed-ups alone."""
     data = [_point(entry, entry["name"] == chosen) for entry in entries]
     x_domain = _x_domain(data, width)
     lowest, highest = min(point["low"] for point in data), max(point["high"] for point in data)
@@ -56,7 +56,7 @@ def scatter(entries: Sequence[Entry], chosen: str, width: int, height: int) -> s
 
 
 def pareto_front(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The points that no other beats in both latency ``x`` and accuracy ``y``, fastest first."""
+    """The points that no other point beats in both latency ``x`` and accuracy ``y``, fastest first."""
     front: list[Mapping[str, Any]] = []
     for point in sorted(points, key=lambda point: (point["x"], -point["y"])):
         if not front or point["y"] > front[-1]["y"]:
@@ -65,7 +65,7 @@ def pareto_front(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers between ``low`` and ``high``: powers of ten, with 2 and 5 between them, and more where few fit."""
+    """Round numbers between ``low`` and ``high``: powers of ten, and 2, 5 or all digits between where few fit."""
     powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     for steps in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)):
         ticks = [round(step * 10.0**power, 9) for power in powers for step in steps]
@@ -96,7 +96,7 @@ def _point(entry: Entry, accent: bool) -> dict[str, Any]:
 
 
 def _x_domain(data: Sequence[Mapping[str, Any]], width: int) -> list[float]:
-    """From the fastest to the slowest point, with room on the right for a label."""
+    """The latency axis, from the fastest to the slowest point, with room on the right for a label."""
     low, high = (math.log(edge) for edge in (min(at["left"] for at in data), max(at["right"] for at in data)))
     span = max(high - low, math.log(2))
     a_pixel = span / (width - _LEFT_ROOM_PX - _RIGHT_ROOM_PX)
@@ -106,7 +106,7 @@ def _x_domain(data: Sequence[Mapping[str, Any]], width: int) -> list[float]:
 def _labels(
     data: Sequence[Mapping[str, Any]], x_domain: Sequence[float], y_domain: Sequence[float], width: int, height: int
 ) -> list[Spec]:
-    """A text layer for each point, since each label has its own place, and a line to labels that lie further off."""
+    """A text layer for each point's label at a place of its own, and a line to each label that lies further off."""
 
     def across(value: float) -> float:
         low, high = map(math.log, x_domain)
@@ -150,7 +150,7 @@ class Box:
         return max(width, 0.0) * max(height, 0.0)
 
     def outside(self, width: float, height: float) -> float:
-        """How far it reaches out of a chart, in pixels."""
+        """How far the box reaches out of a chart of this size, in pixels."""
         return sum(max(0.0, over) for over in (-self.left, -self.top, self.right - width, self.bottom - height))
 
 
@@ -167,7 +167,7 @@ class Label:
 def place_labels(
     names: Sequence[str], points: Sequence[tuple[float, float]], obstacles: Sequence[Box], width: float, height: float
 ) -> list[Label]:
-    """A place for each name: of those around its point, the one with the least in its way."""
+    """A place for each name: of the places around its point, the one with the least in its way."""
     taken = [*obstacles, *(Box(x - _POINT_PX, y - _POINT_PX, x + _POINT_PX, y + _POINT_PX) for x, y in points)]
     labels = []
     for name, point in zip(names, points, strict=True):
@@ -183,14 +183,14 @@ def place_labels(
 
 
 def box_of(label: Label, name: str) -> Box:
-    """The room that ``name`` takes at most at ``label``."""
+    """The largest box that ``name`` may take up at ``label``."""
     width = len(name) * _CHARACTER_PX
     left = label.x if label.align == "left" else label.x - width
     return Box(left, label.y - _LINE_PX / 2, left + width, label.y + _LINE_PX / 2)
 
 
 def _around(point: tuple[float, float]) -> Iterator[Label]:
-    """Places, the best liked first: right and left of the point, close by and further off."""
+    """Places for a label in order of preference: right and left of the point, close by and further off."""
     x, y = point
     for down in _OFFSETS_PX:
         far = abs(down) > _LINE_PX

@@ -1,4 +1,4 @@
-"""Sentences about one model: its splits, when it abstains, what a cascade hands on."""
+"""Sentences about one model: its best split of the CPUs, when it abstains, how much a cascade hands on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from compress.formatting import compared, milliseconds, percent, percents, rate
 
 
 def split_words(entry: Mapping[str, Any]) -> str:
-    """The best split in a sentence, and what it gains over the worst."""
+    """A sentence on the best split of the CPUs, and how much it gains over the worst."""
     ranked = sorted(entry["instances"], key=lambda split: -float(split["texts_per_s"]))
     best, worst = ranked[0], ranked[-1]
     sentence = f"{entry['name']} answers most as {split_name(best)}: {rate(best['texts_per_s'])} texts/s"
@@ -24,17 +24,17 @@ def split_name(split: Mapping[str, Any]) -> str:
 
 
 def selection_words(entry: Mapping[str, Any], split: str) -> str:
-    """How much of the texts of a split a model that abstains answers, and how much of that is wrong, in a sentence."""
-    found = entry["accuracy"]["selection"]
-    answers = f"{entry['name']} abstains where the highest score is below {found['abstain_below']:.4g}: it answers"
-    answers += f" {percent(found['coverage'])} of the {split} texts ({percents(found['coverage_ci95'])})"
-    if found["risk"] is None:
+    """A sentence on a model that abstains: the share of a split's texts that it answers, and how much is wrong."""
+    selection = entry["accuracy"]["selection"]
+    answers = f"{entry['name']} abstains where the highest score is below {selection['abstain_below']:.4g}: it answers"
+    answers += f" {percent(selection['coverage'])} of the {split} texts ({percents(selection['coverage_ci95'])})"
+    if selection["risk"] is None:
         return f"{answers}."
-    return f"{answers}, {percent(found['risk'])} of them wrongly ({percents(found['risk_ci95'])})."
+    return f"{answers}, {percent(selection['risk'])} of them wrongly ({percents(selection['risk_ci95'])})."
 
 
 def cascade_words(entry: Mapping[str, Any], split: str) -> str:
-    """How much a cascade hands on, its times, of which the mean is what it costs, and what they include."""
+    """Sentences on a cascade: the share of texts that it hands on, its times, and what they include."""
     handed_on = f"{percent(entry['cascade']['handed_on'])} of the {split} texts"
     shown = f"{entry['name']} is a cascade: it hands {handed_on} on to its large model."
     if entry["answer_mean_ms"] is None:

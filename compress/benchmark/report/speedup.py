@@ -1,6 +1,6 @@
 """Speed-ups as the report writes them: the number where its interval is narrow, else the interval alone.
 
-The speed-up that counts is that from a text to its answer; documents of before have the model's alone.
+The speed-up that counts is that from a text to its answer; older documents have the model's alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,49 +8,49 @@ from typing import Any
 
 from compress.formatting import compared, times
 
-_CARRIED = 0.15
+_MARGIN = 0.15
 
 Entry = Mapping[str, Any]
 
 
 def answer_ms(entry: Entry) -> float:
-    """The average time from a text to its label; where that was not measured, :func:`p50_ms`."""
+    """The average time from a text to its label, in ms; where that was not measured, :func:`p50_ms`."""
     return float(entry.get(f"answer_{average_of(entry)}_ms") or p50_ms(entry))
 
 
 def answer_interval_ms(entry: Entry) -> tuple[float, float]:
-    """Its 95% interval."""
+    """The 95% interval of :func:`answer_ms`, in ms."""
     low, high = entry.get(f"answer_{average_of(entry)}_ci95") or entry["latency"][0]["p50_ci95"]
     return low, high
 
 
 def average_of(entry: Entry) -> str:
-    """By what all models of the document are compared, ``mean`` where one is a cascade, else ``p50``."""
+    """The average that all models of the document are compared by: ``mean`` if one is a cascade, else ``p50``."""
     return str(entry.get("answer_average") or "p50")
 
 
 def average_word(entry: Entry) -> str:
-    """The same in words: ``mean`` or ``median``."""
+    """The average that models are compared by, in words: ``mean`` or ``median``."""
     return "mean" if average_of(entry) == "mean" else "median"
 
 
 def comparable(entry: Entry, first: Entry) -> bool:
-    """Whether two model times without a tokenizer stand beside each other: a cascade is always timed from the text."""
+    """Whether two models' own times can be compared: only a cascade's include its tokenizers."""
     return entry is first or not (entry.get("cascade") or first.get("cascade"))
 
 
 def p50_ms(entry: Entry) -> float:
-    """The model's median at batch 1 on real texts with the first thread count, which is measured first."""
+    """The model's median time in ms for one real text, on the first thread count."""
     return float(entry["latency"][0]["p50_ms"])
 
 
 def has_answers(entries: Sequence[Entry]) -> bool:
-    """Whether all were timed from a text to its label, so that they can be compared by it."""
+    """Whether all models were timed from a text to its label, and can be compared by that."""
     return all(entry.get("answer_p50_ms") for entry in entries)
 
 
 def of_answers(change: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A model's ``versus_first`` with the speed-up of its answers in the place of the model's, where there is one."""
+    """A model's ``versus_first`` with the speed-up from text to label in place of the model's own, if there is one."""
     if "speedup_answer" not in change:
         return change
     return {**change, "speedup_p50": change["speedup_answer"], "speedup_ci95": change["speedup_answer_ci95"]}
@@ -59,10 +59,10 @@ def of_answers(change: Mapping[str, Any]) -> Mapping[str, Any]:
 def can_be_stated(change: Mapping[str, Any]) -> bool:
     """Whether a speed-up's 95% interval lies within 15% of it; ``change`` is a model's ``versus_first``.
 
-    Documents of before 0.2 have no interval, and their speed-ups are taken as they are.
+    Documents from before 0.2 have no interval, and their speed-ups are stated as they are.
     """
     interval, ratio = change.get("speedup_ci95"), change["speedup_p50"]
-    return interval is None or ratio * (1 - _CARRIED) <= interval[0] <= interval[1] <= ratio * (1 + _CARRIED)
+    return interval is None or ratio * (1 - _MARGIN) <= interval[0] <= interval[1] <= ratio * (1 + _MARGIN)
 
 
 def speedup(change: Mapping[str, Any]) -> str:
