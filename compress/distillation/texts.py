@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from compress.bulk.lines import MARK, lines_in
+from compress.bulk.parquet import Parquet
 from compress.data.files import SUFFIXES
 from compress.data.tables import check_text, columns_to_read
 from compress.data.text_files import json_object
@@ -20,7 +21,6 @@ from compress.training.batches import Encodings
 Row = tuple[str, Sequence[Any]]
 """The place of a row in its file, for errors, and the values of its text columns."""
 
-_ROWS_AT_ONCE = 1_000
 _FLAG = "--unlabeled-text"
 _NOT_READ = SUFFIXES - {".jsonl", ".ndjson", ".parquet", ".txt", ".tab"}  # formats that only --data reads
 _ALLOWED = "give JSONL, Parquet, or a plain file of one text a line"
@@ -40,28 +40,27 @@ def read_unlabeled(path: str, text_columns: Sequence[str], pairs: bool) -> Itera
     if suffix in _NOT_READ or (suffix == ".tab" and not pairs):  # in a file of pairs a tab separates the two texts
         raise CompressError(f"--unlabeled {path}: {suffix} files are not read; {_ALLOWED}")
     try:
+        if suffix == ".parquet":
+            return _texts(file, _parquet_rows(Parquet(file, ()), text_columns, pairs))
         opened = file.open("rb")  # once: it may be a pipe
     except OSError as error:
         raise CompressError(f"--unlabeled {path}: {error.strerror}; {_ALLOWED}") from None
-    if suffix == ".parquet":
-        return _texts(opened, _parquet_rows(opened, text_columns, pairs))
     if suffix in {".jsonl", ".ndjson"}:
-        return _texts(opened, _jsonl_rows(opened, text_columns, pairs))
-    return _texts(opened, _plain_rows(opened, pairs))
+        return _texts(file, _jsonl_rows(opened, text_columns, pairs))
+    return _texts(file, _plain_rows(opened, pairs))
 
 
-def _texts(file: BinaryIO, rows: Iterator[Row]) -> Iterator[Text]:
+def _texts(file: Path, rows: Iterator[Row]) -> Iterator[Text]:
     any_text = False
-    with file:
-        for place, values in rows:
-            for value in values:
-                check_text(value, place)
-            texts = list(values)
-            if any(text.strip() for text in texts):
-                any_text = True
-                yield _text_or_pair(texts)
+    for place, values in rows:
+        for value in values:
+            check_text(value, place)
+        texts = list(values)
+        if any(text.strip() for text in texts):
+            any_text = True
+            yield _text_or_pair(texts)
     if not any_text:
-        raise CompressError(f"--unlabeled {file.name}: there are no texts; {_ALLOWED}")
+        raise CompressError(f"--unlabeled {file}: there are no texts; {_ALLOWED}")
 
 
 def _text_or_pair(texts: list[str]) -> Text:
@@ -89,30 +88,20 @@ def _jsonl_rows(file: BinaryIO, named: Sequence[str], pairs: bool) -> Iterator[R
         yield place, [row.get(column) for column in columns]
 
 
-def _parquet_rows(file: BinaryIO, named: Sequence[str], pairs: bool) -> Iterator[Row]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        parquet = pyarrow.parquet.ParquetFile(file)
-        columns = columns_to_read(file.name, parquet.schema_arrow.names, named, pairs=pairs, flag=_FLAG)
-        number = 0
-        for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=list(columns)):
-            for values in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
-                number += 1
-                yield f"{file.name}, row {number}", values
-    except (pyarrow.ArrowException, OSError) as error:
-        raise CompressError(
-            f"{file.name}: not a Parquet file ({' '.join(str(error).split())}); write it again"
-        ) from None
+def _parquet_rows(file: Parquet, named: Sequence[str], pairs: bool) -> Iterator[Row]:
+    columns = columns_to_read(str(file.path), file.names, named, pairs=pairs, flag=_FLAG)
+    for table in file.tables(columns):
+        for number, values in enumerate(zip(*(table.columns[name] for name in columns), strict=True)):
+            yield table.place(number), values
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
     """The lines that are not blank, numbered from 1. Only line feeds end a line: U+2028 may be part of JSON's text."""
-    for number, whole in lines_in(file):
-        line = (whole.removeprefix(MARK) if number == 1 else whole).rstrip("\r\n")
-        if line.strip():
-            yield number, line
+    with file:
+        for number, whole in lines_in(file):
+            line = (whole.removeprefix(MARK) if number == 1 else whole).rstrip("\r\n")
+            if line.strip():
+                yield number, line
 
 
 # The values of the paper named below. Its third rule, another word of the same part of speech, needs a tagger.
@@ -158,9 +147,6 @@ def build_corpus(labelled: Encodings, more: Iterable[Text], encoder: TextEncoder
 
     Only a few of ``more`` are in memory at a time. The files must stay as long as the encodings are read. Where there
     are no more texts, no files are written.
-
-    Raises:
-        CompressError: the files cannot be written; they are removed.
     """
     texts = iter(more)
     first = next(texts, None)
@@ -168,15 +154,8 @@ def build_corpus(labelled: Encodings, more: Iterable[Text], encoder: TextEncoder
         return labelled
     dtypes = {"ids": np.int32, "type_ids": np.uint8, "offsets": np.int64}
     paths = {name: folder / f"{name}.bin" for name in dtypes}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(chain([labelled], encoded(chain([first], texts), encoder)), paths)
-    except BaseException as error:
-        for path in paths.values():
-            path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise CompressError(f"{folder}: cannot be written ({error.strerror}); free some space") from None
-        raise
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(chain([labelled], encoded(chain([first], texts), encoder)), paths)
     ids, type_ids, offsets = (np.asarray(np.memmap(paths[name], dtype, mode="r")) for name, dtype in dtypes.items())
     return Encodings(ids, type_ids, offsets, encoder.pad_id)
 

@@ -9,11 +9,9 @@ from transformers import AutoTokenizer
 
 from compress.distillation import texts
 from compress.distillation.texts import build_corpus
-from compress.errors import CompressError
 from compress.runtime.encoding import Encoding, Text, TextEncoder
 from compress.training.batches import Encodings
 from tests.conftest import FILLERS
-from tests.damage import largest_file
 
 
 @pytest.fixture
@@ -76,22 +74,3 @@ def test_texts_are_read_only_as_they_are_needed(
     encoder = Watched(AutoTokenizer.from_pretrained(tiny_encoder).backend_tokenizer, max_length=16)
     built = build_corpus(Encodings.pack([]), encoder.counted(some_texts(950)), encoder, tmp_path)
     assert (len(built), encoder.waiting) == (950, 0)
-
-
-def broken() -> Iterator[Text]:
-    yield from some_texts(2_500)
-    raise CompressError("texts.jsonl, line 2501: not JSON")
-
-
-def test_texts_that_break_off_leave_nothing(encoder: TextEncoder, tmp_path: Path) -> None:
-    (tmp_path / "not-ours").touch()
-    with pytest.raises(CompressError, match="line 2501"):
-        build_corpus(Encodings.pack(encoder(some_texts(3))), broken(), encoder, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["not-ours"]
-
-
-def test_a_full_disk_is_told_and_leaves_nothing(encoder: TextEncoder, tmp_path: Path) -> None:
-    with largest_file(50_000), pytest.raises(CompressError, match=r"cannot be written.*free some space") as caught:
-        build_corpus(Encodings.pack(encoder(some_texts(3))), some_texts(10_000), encoder, tmp_path)
-    assert str(tmp_path) in str(caught.value)
-    assert not list(tmp_path.iterdir())

@@ -130,7 +130,7 @@ def test_files_that_cannot_be_read_are_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_parquet_errors_are_one_line(tmp_path: Path) -> None:
-    assert refusal(write(tmp_path / "a.parquet", "PAR1 no")).startswith("a.parquet: not a Parquet file")
+    assert refusal(write(tmp_path / "a.parquet", "PAR1 no")).startswith("a.parquet: not a whole Parquet file")
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a", None]}), tmp_path / "b.parquet")
     assert refusal(tmp_path / "b.parquet").startswith("b.parquet, row 2: the text is missing")
     pyarrow.parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), tmp_path / "c.parquet")
