@@ -100,7 +100,7 @@ class FinetuneConfig(LongTextsConfig, TrainingConfig):
     )
     focal: float = setting(
         0.0,
-        "gamma of the focal loss: a text's loss is multiplied by (1 - p)^gamma, p being the probability of its label; "
+        "gamma of the focal loss: a text's loss is multiplied by (1-p)^gamma, p being the probability of its label; "
         "0: plain cross-entropy",
         ge=0,
         le=10,
