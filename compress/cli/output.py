@@ -1,17 +1,26 @@
 """Prints the results of commands to stdout, as a short text or as JSON."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.clock import in_words
 from compress.errors import CompressError
+from compress.formatting import megabytes
 from compress.machine import is_main_process
 
 if TYPE_CHECKING:
     from compress.doctor import Finding
     from compress.steps.step import StepResult
+
+# The metrics that are fractions, by name: shares, and differences of shares.
+_SHARE = re.compile(
+    r"agreement|kept|parent|quantized|coverage|confidence|error|error_bound|max_error|handed_on|ece_(before|after)"
+    r"|(.+_)?(accuracy|f1|tokens_changed|texts_changed)(_before|_at_half)?"
+)
+_POINTS = re.compile(r"accuracy_delta|ci95|drop|drop_bound|max_drop")
 
 
 def print_result(result: "StepResult", as_json: bool) -> None:
@@ -21,7 +30,7 @@ def print_result(result: "StepResult", as_json: bool) -> None:
             print(json.dumps(_as_json(result), indent=2))
         elif not _print_report(result.folder):
             for name, value in result.metrics.items():
-                if shown := _shown(value):
+                if name != "patterns" and (shown := _shown(value, name)):
                     print(f"{name.replace('_', ' ') + ':':22} {shown}")
             if result.written:
                 print(f"{'written:':22} {result.folder} in {in_words(result.seconds)}")
@@ -66,15 +75,22 @@ def _refuse_failures(result: "StepResult") -> None:
         raise CompressError(f"{failure['path']}: could not be measured, the other models were ({failure['reason']})")
 
 
-def _shown(value: Any) -> str:
-    """A metric on one line; empty for a longer one, such as a learning curve, which only ``--json`` prints."""
+def _shown(value: Any, name: str) -> str:
+    """A metric on one line; empty for None and for a longer one, such as a learning curve: ``--json`` has them all."""
     if isinstance(value, dict):
-        parts = {name: _shown(part) for name, part in value.items()}
+        parts = {own: _shown(part, own) for own, part in value.items() if part is not None}
         return ", ".join(f"{name.replace('_', ' ')}: {part}" for name, part in parts.items() if all(parts.values()))
     if isinstance(value, list | tuple):
         nested = any(isinstance(part, dict | list | tuple) for part in value)
-        return "" if nested else ", ".join(map(_shown, value))
-    return f"{value:,.6g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+        return "" if nested else ", ".join(_shown(part, name) for part in value)
+    if isinstance(value, float):
+        points = f"{100 * value:+.2f} points" if _POINTS.fullmatch(name) else ""
+        return points or (f"{value:.2%}" if _SHARE.fullmatch(name) else f"{value:,.6g}")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return megabytes(value) if name.endswith("bytes") else f"{value:,}"
+    return "" if value is None else str(value)
 
 
 def _as_json(result: "StepResult") -> dict[str, Any]:

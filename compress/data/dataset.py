@@ -78,14 +78,15 @@ class DataSource:
 
     def describe(self) -> str:
         """The source in one line, lists cut at five names."""
-        named = [f"{split} from {some(names)}" for split, names in self.files.items()]
+        lone = list(self.files.values()) == [[Path(self.data).name]]  # a file, named already
+        named = [f"{split} from {some(names)}" for split, names in self.files.items() if not lone]
         columns = f"text from {_quoted(self.text)}" + (f", label from {_quoted(self.label)}" if self.label else "")
         rows = [
             f"{count:,} {split}{' (held out from train)' if split in self.held_out else ''}"
             for split, count in self.rows.items()
         ]
         parts = [
-            f"{self.data}: {', '.join(named)}",
+            f"{self.data}: {', '.join(named)}" if named else self.data,
             *([f"not used: {some(self.unused)}"] if self.unused else []),
             columns,
             f"rows: {', '.join(rows)}",

@@ -14,6 +14,7 @@ from compress.data.files import FORMATS, is_readable, read_table
 from compress.data.tables import WITHHELD, Table, label_cells
 from compress.demo_assets import BBC_NEWS, bbc_news
 from compress.errors import CompressError
+from compress.folder import MANIFEST
 from compress.formatting import some
 from compress.paths import local_path
 
@@ -73,6 +74,8 @@ def find_tables(config: DataConfig) -> SourceTables:
         source = _on_hub(config.data, config.label)
     tables = source.tables | {split: [read_table(file, config.encoding)] for split, file in named.items()}
     if "train" not in tables:
+        if {"config.json", MANIFEST} & set(source.contents.values()):
+            raise CompressError(f"{path}: is a model's folder, not data; the model comes first, --data names texts")
         has = f"it has {some(list(source.contents.values()), most=10)}" if source.contents else "nothing is there"
         advice = f"name the files train, validation and test, ending in {FORMATS}, or give --train FILE"
         if folder is None:

@@ -61,21 +61,15 @@ def choose_abstention(
     answered, wrong = _counts(levels, confidences, right)
     passed = _log_p_values(wrong, answered, max_error) <= math.log(1 - CONFIDENCE)
     if not passed[0]:
-        raise CompressError(_best_shown(answered, wrong, len(right), max_error))
+        raise CompressError(
+            f"calibrate.max_error {100 * max_error:g} cannot be shown with {100 * CONFIDENCE:g}% confidence on "
+            f"{len(right):,} texts: even of the surest {100 * answered[0] / len(right):.0f}% up to "
+            f"{100 * _upper_bounds(wrong, answered)[0]:.2f}% may be wrong; allow more, or give more validation texts"
+        )
     at = int(np.logical_and.accumulate(passed).sum()) - 1
     coverage, error = answered[at] / len(right), wrong[at] / answered[at]
     bound = _upper_bounds(wrong[at], answered[at])
     return Abstention(float(levels[at]), max_error, CONFIDENCE, len(right), float(coverage), float(error), float(bound))
-
-
-def _best_shown(answered: Floats, wrong: Floats, texts: int, max_error: float) -> str:
-    bounds = _upper_bounds(wrong, answered)
-    best = int(bounds.argmin())
-    return (
-        f"calibrate.max_error {100 * max_error:g} cannot be shown with {100 * CONFIDENCE:g}% confidence on {texts:,} "
-        f"texts: the best is an error of at most {100 * bounds[best]:.1f}%, where {100 * answered[best] / texts:.0f}% "
-        "of them are answered; allow more, or give more validation texts"
-    )
 
 
 def _counts(levels: Floats, confidences: Floats, right: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:

@@ -20,6 +20,7 @@ from compress.evaluation.metrics import (
     truth,
     wilson_interval,
 )
+from compress.formatting import metric_name
 from compress.runtime.predictor import Logits
 
 
@@ -65,7 +66,7 @@ class Agreement(Change):
     def __str__(self) -> str:
         low, high = (100 * bound for bound in self.ci95)
         return (
-            f"{self.metric} {100 * self.parent:.2f} to {100 * self.quantized:.2f} "
+            f"{metric_name(self.metric)} {100 * self.parent:.2f} to {100 * self.quantized:.2f} "
             f"({100 * self.accuracy_delta:+.2f} points, 95% interval {low:+.2f} to {high:+.2f}, "
             f"McNemar p {self.mcnemar_p:.2g}), "
             f"{100 * self.agreement:.2f}% of {self.texts} answers as before"

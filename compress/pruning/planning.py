@@ -80,9 +80,10 @@ def find_plan(whole: Checkpoint, importance: Importance, deployment: Deployment,
             return _best_plan(importance, goal)
         except OutOfReachError as error:
             fastest_ms = error.fastest_ms
+    allow = "choose a smaller speed-up" if config.target_latency_ms is None else "allow more milliseconds"
     raise CompressError(
         f"prune: no widths reach {target_ms:.3g} ms; the fastest possible is {fastest_ms:.3g} ms, "
-        f"{whole_ms / fastest_ms:.1f} times as fast as the model; choose a smaller speed-up"
+        f"{whole_ms / fastest_ms:.1f} times as fast as the model; {allow}"
     )
 
 
@@ -149,11 +150,11 @@ def _best_plan(importance: Importance, goal: _Goal) -> PruningPlan:
 
 
 def measured(pruned: Checkpoint, whole: Checkpoint, deployment: Deployment) -> dict[str, float]:
-    """The latency of ``pruned`` in its runtime, and its speed as a multiple of that of ``whole``."""
+    """The latency of ``pruned`` in its runtime, and that of ``whole`` in the same timing, and how much faster it is."""
     timing = settle(lambda: deployment.timer_of(pruned.model), lambda: deployment.timer_of(whole.model))
     latency_ms, speedup = timing.ratio * timing.whole_ms, 1 / timing.ratio
     say(f"pruned: {latency_ms:.3g} ms instead of {timing.whole_ms:.3g}, {speedup:.2f}x, measured")
-    return {"latency_ms": latency_ms, "speedup": speedup}
+    return {"latency_ms": latency_ms, "whole_ms": timing.whole_ms, "speedup": speedup}
 
 
 def _describe(cut: Cut, importance: Importance, table: LatencyTable, goal: _Goal) -> PruningPlan:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from compress.benchmark.findings import Measured
+from compress.benchmark.judge import judge
 from compress.benchmark.measure import compare
 from compress.benchmark.model_worker import ModelInfo
 from compress.benchmark.protocol import other_half, timed_texts
@@ -14,6 +15,7 @@ from compress.benchmark.rows import Row
 from compress.benchmark.workload import REAL, summarise
 from compress.config import BenchConfig
 from compress.data import Split
+from compress.runtime.decision import Decision, probabilities
 
 
 def measured(task: str, labels: tuple[str, ...], logits: list[list[float]], p50_ms: float, size: int) -> Measured:
@@ -56,6 +58,17 @@ def test_multi_label_models_agree_only_on_whole_label_sets() -> None:
     assert other["accuracy"]["value"] == 0.5
     assert other["versus_first"]["agreement"] == 0.5
     assert other["versus_first"]["accuracy_delta"] == -0.5
+
+
+def test_a_text_whose_score_is_exactly_the_least_is_answered_as_in_the_app() -> None:
+    logits = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    test = Split(texts=[str(row) for row in range(40)], labels=[("a",)] * 40)
+    model = measured("single_label", ("a", "b", "c"), logits.tolist(), p50_ms=1.0, size=1)
+    scores = probabilities(logits, multi_label=False).max(axis=1).tolist()
+    for least in scores:
+        model.info = replace(model.info, decision=Decision(abstain_below=least))
+        answered = sum(not model.info.decision.applies("it", {"it": score}, "single_label")[1] for score in scores)
+        assert judge({"it": model}, test, None, 0)["it"]["accuracy"]["selection"]["answered"] == answered
 
 
 def test_beside_a_cascade_all_models_are_compared_by_the_mean() -> None:

@@ -120,6 +120,21 @@ def searched(
     return as_html(document(1) | {"search": search}), drawn
 
 
+@pytest.mark.parametrize(("models", "chosen", "others"), [(1, 0, 0), (2, 0, 1), (2, 1, 0), (3, 1, 1), (3, 0, 1)])
+def test_the_colours_of_the_risk_curves_are_told_of_all_models(
+    models: int, chosen: int, others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_charts_out(monkeypatch)
+    drawn = document(models)
+    for entry in drawn["models"]:
+        entry["accuracy"]["risk_coverage"] = [(0.5, 0.0), (1.0, 0.1)]
+    drawn["recommendation"]["name"] = MODELS[chosen][0]
+    page = as_html(drawn)
+    assert page.count(f"Green: {MODELS[chosen][0]}") == 1
+    assert page.count("; pale: teacher") == (chosen > 0)
+    assert page.count("; dark as the text: the other models") == others
+
+
 @pytest.mark.parametrize(
     ("chosen", "losses", "told"),
     [

@@ -309,6 +309,14 @@ def test_a_folder_without_train_says_what_it_has(refusal: Refusal) -> None:
     assert "no train split; it has notes.md, questions.csv; name the files train, validation and test" in message
 
 
+@pytest.mark.parametrize("name", ["config.json", "compress.json"])
+def test_a_models_folder_is_told_from_data(refusal: Refusal, name: str) -> None:
+    assert refusal({name: "{}", "vocab.txt": "a"}).endswith(
+        "model's folder, not data; the model comes first, --data names texts"
+    )
+    assert refusal(FOLDER | {name: "{}"}, test="absent.csv").startswith("absent.csv")
+
+
 def test_a_test_file_without_a_label_column_is_texts_alone(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("text,length\na,1\nb,1\n", encoding="utf-8")
     (tmp_path / "test.csv").write_text("text,length\nc,1\nd,1\n", encoding="utf-8")

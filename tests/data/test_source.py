@@ -32,6 +32,12 @@ def test_the_line_names_files_columns_rows_and_labels(read: Read, capsys: pytest
     assert (about["unused"], about["held_out"], about["repeated"]) == ("notes.csv", ["validation"], 1)
 
 
+@pytest.mark.parametrize("rows", [ROWS, ROWS.replace(",i", ",")])
+def test_a_lone_file_is_named_once(read: Read, capsys: pytest.CaptureFixture[str], rows: str) -> None:
+    read({"bank.csv": HEADER + rows}, "bank.csv")
+    assert capsys.readouterr().err.count("bank.csv") == 1
+
+
 def test_the_source_is_no_part_of_what_makes_data_sets_equal(read: Read) -> None:
     one = read({"a.csv": HEADER + ROWS}, "a.csv")
     other = read({"b.csv": HEADER + ROWS}, "b.csv")

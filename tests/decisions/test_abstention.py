@@ -1,5 +1,7 @@
 """The bound on the error of what is answered: it holds in simulations, and what cannot be shown is told."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.stats import beta
@@ -113,10 +115,14 @@ def test_a_model_that_is_right_on_all_texts_is_not_made_certain_of_everything() 
     assert found.temperature == fit_temperature(logits, targets, "single_label").temperature > 1.5
 
 
-def test_a_bound_out_of_reach_is_told_with_the_best_there_is() -> None:
-    logits, targets = drawn(600, 0.5)
-    with pytest.raises(CompressError, match=r"max_error 5 cannot be shown.*an error of at most [\d.]+%, where \d+% of"):
-        calibrate(("a", "b", "c"), "single_label", logits, targets, CalibrateConfig(max_error=5))
+def test_a_bound_out_of_reach_is_told_with_one_above_it_though_a_level_that_is_not_tested_has_one_below() -> None:
+    confidences, right = np.repeat([0.9, 0.4], [100, 1000]), np.arange(1100) >= 10
+    assert choose_abstention(np.array([0.0]), confidences, right, 0.05).error_bound < 0.05
+    with pytest.raises(CompressError, match=r"max_error 5 cannot be shown.* even of the surest 9% ") as why:
+        choose_abstention(np.array([0.5, 0.0]), confidences, right, 0.05)
+    told = re.search(r"up to ([\d.]+)%", str(why.value))
+    assert told is not None
+    assert 5 < float(told[1]) == pytest.approx(100 * beta.ppf(0.95, 11, 90), abs=0.01)
 
 
 def test_coverage_and_risk_are_counted_and_the_curve_ends_at_all_texts() -> None:

@@ -112,12 +112,12 @@ def test_live_answers_agree_with_kept_ones(
 ) -> None:
     order = LABELS[::-1]
     kept = answers(teacher, encodings, order, STATES, settings(tmp_path / "kept"))
-    capsys.readouterr()
+    assert " MB for " in capsys.readouterr().err
     live = answers(teacher, encodings, order, STATES, settings(tmp_path / "live", cache_gb=1e-4))
     assert isinstance(live, LiveOutputs)
     said = capsys.readouterr().err
-    size_gb = 2 * len(encodings.ids) * 64 * len(STATES) / 1e9
-    assert f"{size_gb:.2g} GB" in said
+    size_mb = 2 * len(encodings.ids) * 64 * len(STATES) / 1e6
+    assert f"{size_mb:.3g} MB" in said
     assert "--cache-gb 0.0001" in said
     assert not (tmp_path / "live").exists()
     rows = list(range(5, 37))

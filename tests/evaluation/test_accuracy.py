@@ -5,7 +5,7 @@ from scipy.stats.contingency import crosstab
 from sklearn.metrics import f1_score
 
 from compress.errors import CompressError
-from compress.evaluation.comparison import mcnemar_p, measure_change
+from compress.evaluation.comparison import compare_logits, mcnemar_p, measure_change
 from compress.evaluation.flips import LabelFlips, flips_by_label
 from compress.evaluation.metrics import (
     Indicators,
@@ -204,6 +204,12 @@ def test_the_metric_of_a_history_is_that_of_its_last_training() -> None:
         {"step": "export", "metrics": {"max_logit_difference": 1e-6}},
     ]
     assert [training_metric(history[:count]) for count in (0, 1, 2, 3)] == [None, "accuracy", "f1", "f1"]
+
+
+def test_a_changed_metric_is_called_by_its_name() -> None:
+    targets = np.array([[1, 0], [0, 1]], dtype=np.float32)
+    found = compare_logits("macro_f1", "multi_label", ("a", "b"), targets - 0.5, targets - 0.5, targets)
+    assert str(found).startswith("macro-F1 100.00 to 100.00 ")
 
 
 def test_flips_count_under_the_texts_own_label() -> None:

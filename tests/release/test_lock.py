@@ -3,10 +3,14 @@
 import re
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from compress.machine import EXTRAS
 
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "release" / "demo.lock").read_text(encoding="utf-8")
@@ -36,6 +40,18 @@ def test_every_requirement_of_the_demo_is_locked_at_a_version_that_it_allows() -
         version = locked.get(canonicalize_name(requirement.name))
         assert version is not None, requirement
         assert version in requirement.specifier, requirement
+
+
+def test_every_requirement_of_the_tests_is_pinned() -> None:
+    tested = pinned((ROOT / "constraints.txt").read_text(encoding="utf-8"))
+    assert {canonicalize_name(requirement.name) for requirement in requirements("dev")} <= tested.keys()
+
+
+def test_the_list_by_which_a_lacking_extra_is_told_has_all_its_packages() -> None:
+    distributions = packages_distributions()
+    listed = {canonicalize_name(name) for package in chain(*EXTRAS.values()) for name in distributions[package]}
+    required = {canonicalize_name(requirement.name) for extra in EXTRAS for requirement in requirements(extra)}
+    assert required - listed == {"httptools", "uvloop"}, "uvicorn looks for these itself, and does without"
 
 
 def test_locked_versions_are_those_that_the_tests_run_with() -> None:

@@ -26,7 +26,7 @@ from compress.clock import in_words
 from compress.formatting import figures, metric_name
 from compress.templates import fill
 
-_FULL_PX, _HALF_PX = {"wide": 890, "narrow": 350}, {"wide": 420, "narrow": 350}
+_FULL_PX, _HALF_PX = {"wide": 1010, "narrow": 350}, {"wide": 480, "narrow": 350}
 _AXIS_PX = 40
 _MOST_LABELS, _MOST_FLIPS = 20, 20
 _DRAWN_POINTS, _DRAWN_TIMES = 10.0, 4.0  # a search's chart has losses up to so many points, or times the chosen's

@@ -14,6 +14,7 @@ from compress.distillation.teacher_cache.cache import Cache, Keys, StateReader, 
 from compress.distillation.teacher_cache.shard import Array, new_shard, size_bytes
 from compress.errors import CompressError
 from compress.families.view import EncoderView
+from compress.formatting import count
 from compress.machine import cache_root, choose_precision, torch_device
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.states import LOGITS, Batch, States, first_token_alone, recording, state_modules
@@ -120,8 +121,8 @@ def precompute(
     for chunk in _chunks(encodings, rows):
         writer.look_up(chunk, text_keys(encodings, chunk))
     missing = rows[writer.missing(rows)]
-    size_gb = size_bytes(widths, len(rows), tokens_of(encodings, rows)) / 1e9
-    say(f"teacher cache: {cache.folder}, {size_gb:.2g} GB for {len(rows):,} {name}, {len(missing):,} to answer")
+    size = count(size_bytes(widths, len(rows), tokens_of(encodings, rows)))
+    say(f"teacher cache: {cache.folder}, {size}B for {len(rows):,} {name}, {len(missing):,} to answer")
     if len(missing):
         forward.ready()
         with progress("teacher", len(missing)) as advance:
@@ -245,10 +246,10 @@ def teacher_outputs(
     order = [teacher.labels.index(label) for label in labels]
     rows = np.arange(len(encodings)) if rows is None else rows
     widths = widths_of(teacher.model, {LOGITS, *wanted})
-    hidden_gb = size_bytes(widths, 0, tokens_of(encodings, rows)) / 1e9
-    if hidden_gb > config.cache_gb:
+    hidden_bytes = size_bytes(widths, 0, tokens_of(encodings, rows))
+    if hidden_bytes / 1e9 > config.cache_gb:
         say(
-            f"teacher: answers each batch as it comes; its hidden states would take {hidden_gb:.2g} GB, "
+            f"teacher: answers each batch as it comes; its hidden states would take {count(hidden_bytes)}B, "
             f"which is above --cache-gb {config.cache_gb:g}"
         )
         return LiveOutputs(forward.ready(), frozenset(widths), order, encodings)
