@@ -16,7 +16,7 @@ from compress.folder import MANIFEST, digest_tree, read_manifest
 from compress.machine import processes
 from compress.new_folder import check_outside, growing_folder, is_ours, new_folder
 from compress.paths import local_path
-from compress.progress import say
+from compress.progress import dropping_held, say
 from compress.recipes.recipe import Recipe, Step, read_recipe
 from compress.steps.spec import STEPS
 from compress.steps.step import DoneInterrupt, StepResult
@@ -49,7 +49,7 @@ def run(
         raise CompressError("run: runs in one process; start single steps under torchrun or accelerate launch")
     folder = local_path(out, "--out")
     check_outside(folder, (local_path(model) for _, _, model in recipe.models() if model not in recipe.steps))
-    with growing_folder(folder, "run", STATE, state_is_worth_keeping=False):
+    with dropping_held(), growing_folder(folder, "run", STATE, state_is_worth_keeping=False):
         return _run(recipe, RunState(folder, forget=overwrite))
 
 

@@ -1,7 +1,7 @@
 """The frame of every step: its settings are checked, and its folder is written whole or not at all."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from compress.machine import (
 from compress.manifest_entries import Kind
 from compress.new_folder import new_folder, unfinished
 from compress.paths import local_path
-from compress.progress import be_quiet
+from compress.progress import be_quiet, dropping_held
 
 if TYPE_CHECKING:
     from compress.modeling.checkpoint import Checkpoint
@@ -183,7 +183,12 @@ def step(
         _check_tracker(config.track)
     sources = (*map(local_path, inputs), *source_paths(config))
     threads = torch_threads(config.threads) if isinstance(config, ThreadsConfig) else nullcontext()
-    with _folder(place, overwrite, sources, temporary=_is_dry_run(config) or not is_main_process()) as folder, threads:
+    new = _folder(place, overwrite, sources, temporary=_is_dry_run(config) or not is_main_process())
+    with dropping_held(), ExitStack() as at_end, new as folder, threads:
+        if isinstance(config, TrainingConfig):
+            from compress.training.run_files import left_as_found
+
+            at_end.enter_context(left_as_found())
         yield Job(config, folder, place, watch)
 
 
