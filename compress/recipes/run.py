@@ -34,7 +34,7 @@ def run(
     same version of this package.
 
     Args:
-        recipe: a YAML or TOML file, or a recipe in memory.
+        recipe: a YAML or TOML file, or a :class:`compress.recipes.recipe.Recipe`, as its ``parse`` makes it of a dict.
         out: the folder that gets ``data/`` and one folder a step.
         seed: the seed to use instead of the recipe's own.
         overwrite: forget what ``out`` holds and run every step.
@@ -42,7 +42,7 @@ def run(
     Returns:
         The results of the steps that ran, by name; steps that were up to date are left out.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe))
+    recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
     if seed is not None:
         recipe = Recipe.parse(recipe.model_dump(exclude_unset=True) | {"seed": seed})
     if processes() > 1:

@@ -1,9 +1,10 @@
 """The frame of every step: its settings are checked, and its folder is written whole or not at all."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -13,7 +14,7 @@ from compress.config import DataConfig, Settings, ThreadsConfig, TrainingConfig
 from compress.data.dataset import Dataset
 from compress.errors import CompressError
 from compress.folder import Manifest
-from compress.formatting import some
+from compress.formatting import kind, some
 from compress.machine import (
     is_installed,
     is_main_process,
@@ -192,6 +193,11 @@ def step(
         yield Job(config, folder, place, watch)
 
 
+def one_or_several(models: Sequence[str | Path] | str | Path) -> list[str | Path]:
+    """A list of the models; anything that is not several of them is one, which :func:`step` looks at."""
+    return list(models) if isinstance(models, Iterable) and not isinstance(models, str | bytes) else [models]
+
+
 def _is_dry_run(config: Settings) -> bool:
     """Whether the step is to write nothing, a setting that only prune has."""
     return bool(getattr(config, "dry_run", False))
@@ -199,6 +205,10 @@ def _is_dry_run(config: Settings) -> bool:
 
 def split_settings(settings: Mapping[str, Any], data: str | Path) -> tuple[DataConfig, dict[str, Any]]:
     """Split ``settings`` into the data's, which are checked, and the step's own."""
+    if not isinstance(data, str | PathLike):
+        raise CompressError(
+            f"data must be a path or hub id, got {kind(data)}; write it to a file, such as CSV or Parquet"
+        )
     of_data = settings.keys() & DataConfig.model_fields.keys()
     source = DataConfig.parse({name: settings[name] for name in of_data} | {"data": str(data)})
     return source, {name: value for name, value in settings.items() if name not in of_data}
