@@ -39,13 +39,13 @@ Config = TypeVar("Config", bound=Settings)
 
 @dataclass(frozen=True)
 class StepResult:
-    """The result of a step.
+    """What a step returns.
 
     Attributes:
         step: the step's name.
         folder: the folder that it wrote.
         seconds: how long it took.
-        metrics: what it measured.
+        metrics: what it measured, by name.
         written: whether it wrote the folder; a dry run does not.
     """
 
