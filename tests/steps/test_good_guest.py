@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from compress.errors import CompressError
 from compress.progress import say
 from compress.steps.step import data_step
 
-SHORT = {"epochs": 0.2, "precision": "fp32", "device": "cpu"}
+SHORT: dict[str, Any] = {"epochs": 0.2, "precision": "fp32", "device": "cpu"}
 
 
 @pytest.fixture
