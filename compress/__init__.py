@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with __all__
     from compress.steps.decisions import check as check
     from compress.steps.deployment import export as export
     from compress.steps.deployment import quantize as quantize
+    from compress.steps.step import StepResult as StepResult
     from compress.steps.training import distill as distill
     from compress.steps.training import finetune as finetune
     from compress.steps.training import prune as prune
@@ -30,6 +31,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _MODULES = {
     **dict.fromkeys(("Classifier", "Prediction", "load"), "compress.runtime.classifier"),
+    "StepResult": "compress.steps.step",
     "check": "compress.steps.decisions",
     "run": "compress.recipes.run",
     "auto": "compress.tuning.auto",

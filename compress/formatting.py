@@ -112,6 +112,12 @@ def some(names: Sequence[str], word: str = "and", most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
+def kind(value: object) -> str:
+    """What a value is, for an error about it: ``a DataFrame``, or ``None``."""
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aeio' else 'a'} {name}"
+
+
 def shown(value: object, most: int = 60) -> str:
     """A value as it looks in Python, cut where it is long: a few lines of YAML can stand for a billion values."""
     text = _SHORT.repr(value)

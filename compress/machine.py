@@ -51,7 +51,15 @@ def is_main_process() -> bool:
 def _launched(torchrun: str, mpi: str, default: int) -> int:
     """The launcher's value for this process: from torchrun's variable, or that of an MPI, which accelerate may use."""
     names = (torchrun, f"PMI_{mpi}", f"OMPI_COMM_WORLD_{mpi}", f"MV2_COMM_WORLD_{mpi}")
-    return next((int(os.environ[name]) for name in names if name in os.environ), default)
+    name = next((name for name in names if name in os.environ), None)
+    if name is None:
+        return default
+    try:
+        return int(os.environ[name])
+    except ValueError:
+        raise CompressError(
+            f"{name} must be the launcher's number, got {os.environ[name]!a}; unset it, or use torchrun"
+        ) from None
 
 
 def torch_device(wanted: str) -> str:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from compress.errors import CompressError
+from compress.formatting import kind
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
@@ -16,11 +17,15 @@ def local_path(name: str | Path, option: str = "") -> Path:
     Errors name the ``option`` that gave it, such as ``--out``.
 
     Raises:
-        CompressError: there is no such user, no file can have this name, or this user may not enter the folder.
+        CompressError: it is no ``str`` or ``Path``, there is no such user, no file can have this name, or this user may
+            not enter the folder.
     """
     try:
         path = Path(name).expanduser()
         os.lstat(path / "_")  # needs the permission to search the folder
+    except TypeError:
+        wanted = f"{option}: give a path" if option else "give a path or hub id"
+        raise CompressError(f"{wanted}, got {kind(name)}") from None
     except RuntimeError:
         raise CompressError(f"{name}: there is no such user's home folder here; give the whole path") from None
     except PermissionError as error:

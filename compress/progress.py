@@ -54,6 +54,16 @@ def say_before_work(message: str) -> None:
         _held.append(message)
 
 
+@contextmanager
+def dropping_held() -> Iterator[None]:
+    """Drop the lines that are still held where the body fails: in an app the next call would print them as its own."""
+    try:
+        yield
+    except BaseException:
+        _held.clear()
+        raise
+
+
 def show_held() -> None:
     """Print the lines that :func:`say_before_work` holds."""
     messages = _held.copy()

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -41,6 +42,14 @@ def test_an_empty_name_is_no_path() -> None:
     """As a variable of the shell that is not set; Python would take it for the folder that it runs in."""
     with pytest.raises(CompressError, match=r"^--data '': no file can have this name"):
         local_path("", "--data")
+
+
+@pytest.mark.parametrize(("given", "got"), [(None, "None"), (b"runs", "a bytes"), ({}, "a dict"), (3, "an int")])
+def test_what_is_no_path_is_refused(given: Any, got: str) -> None:
+    with pytest.raises(CompressError, match=rf"^give a path or hub id, got {got}$"):
+        local_path(given)
+    with pytest.raises(CompressError, match=rf"^--out: give a path, got {got}$"):
+        local_path(given, "--out")
 
 
 @pytest.mark.parametrize("inner", [".", "model", "model/config.json"])

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
+from pathlib import PurePath
 from typing import Annotated, Any, ClassVar, Self
 
 from annotated_types import Ge, Gt, Le, Len, Lt
@@ -40,6 +41,11 @@ def as_list(value: object) -> object:
     """``"1,8"``, ``1`` and ``[1]`` as lists."""
     value = _split_commas(value)
     return value if isinstance(value, list) else [value]
+
+
+def _as_in_files(value: object) -> object:
+    """A path of Python's as text and a tuple as a list, which is how command lines and recipes give them."""
+    return str(value) if isinstance(value, PurePath) else list(value) if isinstance(value, tuple) else value
 
 
 def _int_if_whole(value: float) -> float:
@@ -125,7 +131,7 @@ class Settings(BaseModel):
     @classmethod
     def parse(cls, values: Mapping[str, object]) -> Self:
         """Check ``values``; a :class:`CompressError` says what was given, what is allowed and what the setting does."""
-        given = {name: value for name, value in values.items() if value is not None}
+        given = {name: _as_in_files(value) for name, value in values.items() if value is not None}
         try:
             return cls.model_validate(given)
         except ValidationError as error:
@@ -203,9 +209,13 @@ def explain(settings: type[Settings], error: ErrorDetails, place: tuple[int | st
     if error["type"] == "missing":
         return f"{where} is required: {field.description}"
     given = error["input"] if isinstance(error["input"], str) and error["input"] else shown(error["input"], 200)
+    number = _NUMBERS.get(error["type"].partition("_")[0])
+    if number and not any(isinstance(part, str) for part in place[1:]):  # else it may be a list instead
+        return f"{where} must be {number}, got {given}"
     return f"{where} {_allowed(field, error['msg'])}, got {given}; {field.description}"
 
 
+_NUMBERS = {"float": "a number, written like 0.5", "int": "a whole number"}  # by the kind of pydantic's errors
 _BOUNDS = {Gt: "above", Ge: "at least", Lt: "below", Le: "at most"}
 
 

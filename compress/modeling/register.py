@@ -12,6 +12,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from types import ModuleType
 
+OLDEST = (5, 17)  # the transformers that [train] needs at least
+
 
 def register_when_imported() -> None:
     """Register pruned models with transformers: now where it is imported already, else as soon as it is."""
@@ -22,7 +24,12 @@ def register_when_imported() -> None:
 
 
 def _register() -> None:
-    if find_spec("torch") is not None:  # transformers without torch has no models to register with
+    if find_spec("torch") is None:  # transformers without torch has no models to register with
+        return
+    import re  # slow, and by now transformers has imported it
+
+    version = re.findall(r"\d+", getattr(sys.modules["transformers"], "__version__", ""))
+    if tuple(map(int, version[:2])) >= OLDEST:  # an app that only serves ONNX may need an older one for itself
         import_module("compress.modeling.pruned")
 
 

@@ -101,8 +101,9 @@ class Recipe(Settings):
         return self.steps[name].command == "finetune"
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(file: str | Path) -> Recipe:
     """Read and check a recipe; relative paths in it are relative to its own folder."""
+    path = local_path(file, "recipe")
     raw = _parse(path)
     if not isinstance(raw, dict):
         raise CompressError(f"{path}: a recipe is a table with data and steps, this is a {type(raw).__name__}")

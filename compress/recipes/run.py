@@ -16,7 +16,7 @@ from compress.folder import MANIFEST, digest_tree, read_manifest
 from compress.machine import processes
 from compress.new_folder import check_outside, growing_folder, is_ours, new_folder
 from compress.paths import local_path
-from compress.progress import say
+from compress.progress import dropping_held, say
 from compress.recipes.recipe import Recipe, Step, read_recipe
 from compress.steps.spec import STEPS
 from compress.steps.step import DoneInterrupt, StepResult
@@ -34,7 +34,7 @@ def run(
     same version of this package.
 
     Args:
-        recipe: a YAML or TOML file, or a recipe in memory.
+        recipe: a YAML or TOML file, or a :class:`compress.recipes.recipe.Recipe`, as its ``parse`` makes it of a dict.
         out: the folder that gets ``data/`` and one folder a step.
         seed: the seed to use instead of the recipe's own.
         overwrite: forget what ``out`` holds and run every step.
@@ -42,14 +42,14 @@ def run(
     Returns:
         The results of the steps that ran, by name; steps that were up to date are left out.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe))
+    recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
     if seed is not None:
         recipe = Recipe.parse(recipe.model_dump(exclude_unset=True) | {"seed": seed})
     if processes() > 1:
         raise CompressError("run: runs in one process; start single steps under torchrun or accelerate launch")
     folder = local_path(out, "--out")
     check_outside(folder, (local_path(model) for _, _, model in recipe.models() if model not in recipe.steps))
-    with growing_folder(folder, "run", STATE, state_is_worth_keeping=False):
+    with dropping_held(), growing_folder(folder, "run", STATE, state_is_worth_keeping=False):
         return _run(recipe, RunState(folder, forget=overwrite))
 
 

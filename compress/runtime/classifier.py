@@ -11,11 +11,12 @@ import numpy as np
 
 from compress.errors import CompressError
 from compress.folder import Manifest
+from compress.formatting import shown
 from compress.machine import usable_cpus
 from compress.paths import local_path
 from compress.replacement import open_whole
 from compress.runtime.decision import probabilities
-from compress.runtime.encoding import Text, checked, is_one
+from compress.runtime.encoding import GivenText, Text, checked, is_one
 from compress.runtime.predictor import Logits, NotFiniteError, check_finite, predict_logits
 from compress.runtime.session import OnnxPredictor
 from compress.task import is_multi_label, reads_pairs
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # Texts read at once: enough to fill batches of like length, few enough to hold in memory with their tokens.
 _TEXTS_AT_ONCE = 1024
 _CHARACTERS_AT_ONCE = 10_000_000
+_MOST = 2**31 - 1  # for onnxruntime
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,9 @@ class Classifier:
     @overload
     def __call__(self, texts: tuple[str, str]) -> Prediction | list[Prediction]: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, texts: Iterable[Text]) -> list[Prediction]: ...
+    def __call__(self, texts: Iterable[GivenText]) -> list[Prediction]: ...
 
-    def __call__(self, texts: str | Iterable[Text]) -> Prediction | list[Prediction]:
+    def __call__(self, texts: str | Iterable[GivenText]) -> Prediction | list[Prediction]:
         """One prediction for one text; a list of them, in order, for any iterable of texts, a generator too.
 
         For tasks on pairs, a tuple of two texts is one pair.
@@ -108,7 +110,7 @@ class Classifier:
             return next(self.stream([cast(Text, texts)]))
         return list(self.stream(texts))
 
-    def stream(self, texts: Iterable[Text]) -> Iterator[Prediction]:
+    def stream(self, texts: Iterable[GivenText]) -> Iterator[Prediction]:
         """The predictions for any number of texts, lazily and in constant memory.
 
         A thousand texts are read at a time, fewer where they are very long.
@@ -121,7 +123,7 @@ class Classifier:
         for logits in self._windows(texts):
             yield from map(self._prediction, probabilities(logits, multi_label=multi_label).tolist())
 
-    def logits(self, texts: str | Iterable[Text]) -> Logits:
+    def logits(self, texts: str | Iterable[GivenText]) -> Logits:
         """The graph's logits, float32 ``[n, labels]`` (``[labels]`` for one text), in the order of ``labels``.
 
         ``quantize`` has divided them by the temperature that it fitted, so their softmax (for multi-label tasks their
@@ -156,7 +158,7 @@ class Classifier:
         """Pickle by the folder and how it was loaded."""
         return Classifier, (self._open(), self._batch_tokens)
 
-    def _windows(self, texts: Iterable[Text]) -> Iterator[Logits]:
+    def _windows(self, texts: Iterable[GivenText]) -> Iterator[Logits]:
         self._open()  # raises if it is closed, even without texts
         remaining = checked(texts, pairs=reads_pairs(self.task))
         answered = 0
@@ -219,13 +221,12 @@ def load(
     Raises:
         CompressError: the folder is not an ONNX model, a file of it is missing or changed, or a number is impossible.
     """
-    if threads is not None and threads < 1:
-        raise CompressError(f"load: threads must be at least 1, got {threads}")
+    if threads is not None:
+        _check_whole("threads", threads, _MOST)
     usable = 1 if instances == 1 else threads or usable_cpus()  # one instance fits always, so skip the system call
-    if not 1 <= instances <= usable:
-        raise CompressError(f"load: instances must be from 1 to the number of threads, {usable}, got {instances}")
-    if batch_tokens is not None and batch_tokens < 1:
-        raise CompressError(f"load: batch_tokens must be at least 1, got {batch_tokens}; 1 answers each text alone")
+    _check_whole("instances", instances, usable, ", the number of threads")
+    if batch_tokens is not None:
+        _check_whole("batch_tokens", batch_tokens, _MOST, " (1 answers each text alone)")
     place = local_path(folder)
 
     def opened(manifest: Manifest) -> Classifier:
@@ -236,6 +237,12 @@ def load(
         return open_cascade(place, manifest, threads, instances, batch_tokens)
 
     return open_whole(place, opened)
+
+
+def _check_whole(name: str, given: object, most: int, about: str = "") -> None:
+    """Refuse what is no whole number from 1 to ``most``."""
+    if not (isinstance(given, int | np.integer) and 1 <= given <= most):
+        raise CompressError(f"load: {name} must be a whole number from 1 to {most}{about}, got {shown(given)}")
 
 
 def _executor_of(predictor: OnnxPredictor) -> "ThreadPoolExecutor | None":

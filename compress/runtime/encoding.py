@@ -1,6 +1,7 @@
 """From texts to token ids and padded batches, with checks: one path for training, measuring and serving."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import chain
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Text = str | tuple[str, str]
+GivenText = Text | list[str]  # as an app may write it
 Feeds = dict[str, npt.NDArray[np.int64]]
 
 # The encodings of tokenizers take many times the memory of the ids, and of texts in windows nothing is cut off.
@@ -180,18 +182,22 @@ def is_pair(item: object) -> bool:
     return isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(text, str) for text in item)
 
 
-def checked(texts: Iterable[Text], *, pairs: bool) -> Iterator[Text]:
+def checked(texts: Iterable[GivenText], *, pairs: bool) -> Iterator[Text]:
     """Each item, checked to be a text or a pair; a wrong item is refused with its position."""
     wanted = "a pair of texts" if pairs else "a text"
     if isinstance(texts, Mapping) or hasattr(texts, "columns") or hasattr(texts, "column_names"):
         column = "zip(data['one'], data['other'])" if pairs else "data['text']"
         raise TextError(f"texts are a {type(texts).__name__}, a table of columns; pass its column: {column}")
-    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+    items = None
+    if not isinstance(texts, str | bytes):
+        with suppress(TypeError):  # not iterable, as an array without dimensions is not, though it has __iter__
+            items = enumerate(texts)
+    if items is None:
         raise TextError(f"texts must be {wanted} or an iterable of them, got {texts!r:.60}")
-    for position, item in enumerate(texts):
+    for position, item in items:
         if not (is_pair(item) if pairs else isinstance(item, str)):
             raise TextError(f"texts[{position}] must be {wanted if pairs else 'a str'}, got {item!r:.60}")
-        text = (item[0], item[1]) if pairs else item
+        text = item if isinstance(item, str) else (item[0], item[1])
         for part in (text,) if isinstance(text, str) else text:
             _check_unicode(part, position)
         yield text

@@ -8,7 +8,7 @@ from compress.config import CalibrateConfig, CascadeConfig, CheckConfig
 from compress.errors import CompressError
 from compress.folder import LARGE, SMALL, Manifest
 from compress.paths import local_path
-from compress.progress import say
+from compress.progress import dropping_held, say
 from compress.runtime.graph_file import GRAPHS
 from compress.steps.deployment import exported, own_decision
 from compress.steps.step import StepResult, check_labels, data_step, split_settings
@@ -110,6 +110,7 @@ def cascade(
         return job.save_onnx(whole, chosen.metrics, of_large.digest, str(large), about=about)
 
 
+@dropping_held()
 def check(new: str | Path, against: str | Path, data: str | Path, **settings: Any) -> dict[str, Any]:
     """Whether the model ``new`` may take the place of ``against``, by their answers to the test split.
 

@@ -1,9 +1,10 @@
 """The frame of every step: its settings are checked, and its folder is written whole or not at all."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -13,7 +14,7 @@ from compress.config import DataConfig, Settings, ThreadsConfig, TrainingConfig
 from compress.data.dataset import Dataset
 from compress.errors import CompressError
 from compress.folder import Manifest
-from compress.formatting import some
+from compress.formatting import kind, some
 from compress.machine import (
     is_installed,
     is_main_process,
@@ -25,7 +26,7 @@ from compress.machine import (
 from compress.manifest_entries import Kind
 from compress.new_folder import new_folder, unfinished
 from compress.paths import local_path
-from compress.progress import be_quiet
+from compress.progress import be_quiet, dropping_held
 
 if TYPE_CHECKING:
     from compress.modeling.checkpoint import Checkpoint
@@ -38,13 +39,13 @@ Config = TypeVar("Config", bound=Settings)
 
 @dataclass(frozen=True)
 class StepResult:
-    """The result of a step.
+    """What a step returns.
 
     Attributes:
         step: the step's name.
         folder: the folder that it wrote.
         seconds: how long it took.
-        metrics: what it measured.
+        metrics: what it measured, by name.
         written: whether it wrote the folder; a dry run does not.
     """
 
@@ -183,8 +184,18 @@ def step(
         _check_tracker(config.track)
     sources = (*map(local_path, inputs), *source_paths(config))
     threads = torch_threads(config.threads) if isinstance(config, ThreadsConfig) else nullcontext()
-    with _folder(place, overwrite, sources, temporary=_is_dry_run(config) or not is_main_process()) as folder, threads:
+    new = _folder(place, overwrite, sources, temporary=_is_dry_run(config) or not is_main_process())
+    with dropping_held(), ExitStack() as at_end, new as folder, threads:
+        if isinstance(config, TrainingConfig):
+            from compress.training.run_files import left_as_found
+
+            at_end.enter_context(left_as_found())
         yield Job(config, folder, place, watch)
+
+
+def one_or_several(models: Sequence[str | Path] | str | Path) -> list[str | Path]:
+    """A list of the models; anything that is not several of them is one, which :func:`step` looks at."""
+    return list(models) if isinstance(models, Iterable) and not isinstance(models, str | bytes) else [models]
 
 
 def _is_dry_run(config: Settings) -> bool:
@@ -194,6 +205,10 @@ def _is_dry_run(config: Settings) -> bool:
 
 def split_settings(settings: Mapping[str, Any], data: str | Path) -> tuple[DataConfig, dict[str, Any]]:
     """Split ``settings`` into the data's, which are checked, and the step's own."""
+    if not isinstance(data, str | PathLike):
+        raise CompressError(
+            f"data must be a path or hub id, got {kind(data)}; write it to a file, such as CSV or Parquet"
+        )
     of_data = settings.keys() & DataConfig.model_fields.keys()
     source = DataConfig.parse({name: settings[name] for name in of_data} | {"data": str(data)})
     return source, {name: value for name, value in settings.items() if name not in of_data}

@@ -4,7 +4,8 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from torch import nn
 
 from compress.clock import Stopwatch
@@ -220,6 +222,23 @@ def _restore_random(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(state["cuda"])
     np.random.set_state(state["numpy"])  # noqa: NPY002 - as above
     random.setstate(state["python"])
+
+
+@contextmanager
+def left_as_found() -> Iterator[None]:
+    """Put back what the body changes for the whole process: random generators, and the states that accelerate shares.
+
+    The process may be an app that draws numbers and trains with accelerate itself.
+    """
+    generators = _random_state()
+    states = [(kind._shared_state, {**kind._shared_state}) for kind in (AcceleratorState, GradientState, PartialState)]
+    try:
+        yield
+    finally:
+        _restore_random(generators)
+        for state, before in states:  # an app's Accelerator holds the state itself
+            state.clear()
+            state.update(before)
 
 
 def identity_of(

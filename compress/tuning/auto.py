@@ -17,8 +17,9 @@ from compress.formatting import metric_name, times
 from compress.machine import processes, torch_threads
 from compress.new_folder import check_outside, growing_folder
 from compress.paths import local_path
-from compress.progress import quietly, say
+from compress.progress import dropping_held, quietly, say
 from compress.steps.step import StepResult, source_paths, split_settings
+from compress.training.run_files import left_as_found
 from compress.tuning.candidates import Candidate
 from compress.tuning.cascades import Pair, join, most_pairs, pairs
 from compress.tuning.context import SearchContext
@@ -61,7 +62,7 @@ def auto(
     check_folder(folder, (local_path(model, "MODEL"), *source_paths(source)))
     check_outside(folder, [local_path(model)])
     growing = growing_folder(folder, "search", SEARCH, state_is_worth_keeping=True)
-    with growing, torch_threads(config.threads):
+    with dropping_held(), growing, torch_threads(config.threads), left_as_found():
         return _auto(SearchContext.of(str(model), source, config, folder, forget=overwrite))
 
 

@@ -89,7 +89,7 @@ def test_other_tasks_answer_by_their_own_rules(other_task: Classifier) -> None:
 
 
 def test_both_texts_of_a_pair_and_their_order_count(pairs: Classifier) -> None:
-    logits = pairs.logits([("good", "bad"), ("bad", "good"), ("good", "good"), ["good", "bad"]])  # type: ignore[list-item]
+    logits = pairs.logits([("good", "bad"), ("bad", "good"), ("good", "good"), ["good", "bad"]])
     assert np.abs(logits[0] - logits[1]).max() > 1e-3
     assert np.abs(logits[0] - logits[2]).max() > 1e-3
     assert logits[0] == pytest.approx(logits[3], abs=1e-5)  # a list of two does as well as a tuple
@@ -125,7 +125,7 @@ def test_one_text_gets_one_answer(classifier: Classifier, pairs: Classifier) -> 
     assert len(classifier(("good", "bad"))) == 2  # type: ignore[arg-type]  # two texts where none is a pair
 
 
-@pytest.mark.parametrize("wrong", [None, 3, 2.5, b"bytes", True, object()])
+@pytest.mark.parametrize("wrong", [None, 3, 2.5, b"bytes", True, object(), np.array("a text")])
 def test_what_is_no_iterable_of_texts_is_refused(classifier: Classifier, wrong: object) -> None:
     asks: list[Callable[[Any], object]] = [classifier, classifier.logits, lambda texts: list(classifier.stream(texts))]
     for ask in asks:
@@ -305,15 +305,25 @@ def test_a_closed_classifier_says_so(tiny_onnx: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"threads": 0}, "threads must be at least 1, got 0"),
-        ({"threads": 2, "instances": 3}, "instances must be from 1 to the number of threads, 2, got 3"),
-        ({"instances": 0}, "instances must be from 1 .* got 0"),
-        ({"batch_tokens": 0}, "batch_tokens must be at least 1, got 0"),
+        ({"threads": 0}, "threads must be a whole number from 1 to 2147483647, got 0"),
+        ({"threads": 2**31}, r"threads .* got 2147483648"),
+        ({"threads": "2"}, r"threads .* got '2'"),
+        ({"threads": 1.5}, r"threads .* got 1\.5"),
+        ({"threads": 2, "instances": 3}, "instances must be a whole number from 1 to 2, the number of threads, got 3"),
+        ({"instances": 0}, r"instances .* got 0"),
+        ({"instances": "1"}, r"instances .* got '1'"),
+        ({"threads": 2, "instances": 1.5}, r"instances .* got 1\.5"),
+        ({"batch_tokens": 0}, r"batch_tokens .* \(1 answers each text alone\), got 0"),
+        ({"batch_tokens": 4.5}, r"batch_tokens .* got 4\.5"),
     ],
 )
-def test_impossible_numbers_are_refused(tiny_onnx: Path, settings: dict[str, int], words: str) -> None:
+def test_impossible_numbers_are_refused(tiny_onnx: Path, settings: dict[str, Any], words: str) -> None:
     with pytest.raises(CompressError, match=words):
         compress.load(tiny_onnx, **settings)
+
+
+def test_numbers_of_numpy_are_numbers(tiny_onnx: Path) -> None:
+    assert compress.load(tiny_onnx, threads=np.int64(1), batch_tokens=np.int32(64))("good").label == "positive"  # type: ignore[arg-type]
 
 
 def test_extreme_logits_become_probabilities(tiny_encoder: Path, tmp_path: Path) -> None:

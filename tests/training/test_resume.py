@@ -211,6 +211,15 @@ def test_two_processes_make_one_folder_in_half_the_steps(
     assert [each["metrics"]["steps"] for each in documents] == [metrics[1]["steps"]]  # printed once, by one of them
 
 
+@pytest.mark.parametrize("value", ["", "two"])
+def test_a_number_of_processes_that_is_none_is_refused(
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", value)
+    with pytest.raises(compress.errors.CompressError, match=rf"^WORLD_SIZE must be .*, got '{value}'; unset it"):
+        compress.export("model", tmp_path / "onnx")
+
+
 def test_what_does_not_train_runs_in_one_process(
     tiny_torch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
