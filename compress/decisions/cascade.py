@@ -53,16 +53,16 @@ def cascade(small: Classifier, large: Classifier, validation: Split, config: Cas
         _refuse_slower(small_ms, large_ms)
         advance(note="timed both models")
         right = _right(small, small_logits, validation), _right(large, large_logits, validation)
-        chosen = choose_hand_on(highest_scores(small_logits), *right, max_drop)
-        _refuse_needless(chosen)
-        both = Cascade(small, large, chosen.hand_on_below)
+        hand_on = choose_hand_on(highest_scores(small_logits), *right, max_drop)
+        _refuse_needless(hand_on)
+        both = Cascade(small, large, hand_on.hand_on_below)
         sample = _sample(texts, both.handed_on(small_logits), config.seed)
         large_ms, both_ms = _answer_ms((large, both), sample, config.seconds)
         advance(note="timed the cascade")
-    _refuse_unpaid(chosen, large_ms, both_ms)
+    _refuse_unpaid(hand_on, large_ms, both_ms)
     measured = {"small_accuracy": float(right[0].mean()), "large_accuracy": float(right[1].mean())}
     measured |= {"answer_ms": both_ms, "small_answer_ms": small_ms, "large_answer_ms": large_ms}
-    return Chosen(asdict(chosen), asdict(chosen) | measured)
+    return Chosen(asdict(hand_on), asdict(hand_on) | measured)
 
 
 def refuse_few(texts: int, max_drop: float) -> None:
@@ -118,18 +118,18 @@ def _refuse_slower(small_ms: float, large_ms: float) -> None:
         )
 
 
-def _refuse_needless(chosen: HandOn) -> None:
-    if not chosen.handed_on:
+def _refuse_needless(hand_on: HandOn) -> None:
+    if not hand_on.handed_on:
         raise DoesNotPayError(
-            f"cascade: the small model alone loses at most {100 * chosen.max_drop:g} points, so it needs no large one; "
-            "use it by itself"
+            f"cascade: the small model alone loses at most {100 * hand_on.max_drop:g} points, so it needs no large "
+            "one; use it by itself"
         )
 
 
-def _refuse_unpaid(chosen: HandOn, large_ms: float, both_ms: float) -> None:
+def _refuse_unpaid(hand_on: HandOn, large_ms: float, both_ms: float) -> None:
     if both_ms >= large_ms:
         raise DoesNotPayError(
-            f"cascade: does not pay: {100 * chosen.handed_on:.0f}% of the texts must be handed on to lose at most "
-            f"{100 * chosen.max_drop:g} points, and then an answer takes {both_ms:.2f} ms on average, with the large "
+            f"cascade: does not pay: {100 * hand_on.handed_on:.0f}% of the texts must be handed on to lose at most "
+            f"{100 * hand_on.max_drop:g} points, and then an answer takes {both_ms:.2f} ms on average, with the large "
             f"model alone {large_ms:.2f}; give a better or faster small model, or allow more points with --max-drop"
         )

@@ -24,11 +24,11 @@ from compress.evaluation.metrics import Floats
 
 # Scores from a millionth below 1 to 0, 64 to each power of ten, since those of a fine-tuned model lie close to 1.
 _LEVELS = 1 - np.geomspace(1e-6, 1, 385)
-# The chance that the share of texts on which the two differ is outside the region; it is added to each p-value.
+# The probability that the share of texts on which the two differ is outside the region; it is added to each p-value.
 _OUTSIDE = 0.001
 _SHARES = 32  # values of that share tried in the region
 _NEGLIGIBLE = 1e-9  # the probability of more mistakes than are summed over
-_HALVINGS = 30
+_BISECTIONS = 30
 
 Counts = npt.NDArray[np.int64]
 
@@ -83,9 +83,9 @@ def choose_hand_on(
 
 
 def drop_bound(lost: int, won: int, texts: int) -> float:
-    """The upper bound of the loss, a fraction: the least that a test rules out, found by bisection."""
+    """The upper bound of the loss, a fraction: the least loss that a test rules out, found by bisection."""
     low, high = max(0.0, (lost - won) / texts), 1.0
-    for _ in range(_HALVINGS):
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         low, high = (low, middle) if p_value(lost, won, texts, middle) <= 1 - CONFIDENCE else (middle, high)
     return high

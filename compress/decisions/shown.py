@@ -70,7 +70,7 @@ def _held(check: Mapping[str, Any]) -> str:
 
 
 def _apart(check: Mapping[str, Any]) -> tuple[str, str]:
-    """Value and limit in percent; the value has at least one decimal, and as many as show on which side it is.
+    """Value and limit in percent; the value has one decimal or more, as many as show on which side of the limit it is.
 
     A difference below nine decimals counted as none in the check.
     """

@@ -34,7 +34,8 @@ def choose_thresholds(
 ) -> list[LabelThreshold]:
     """The threshold of each label with the best F1, or the lowest one that keeps ``min_precision``, a fraction.
 
-    All are ``[n, labels]``. A label that no text has keeps 0.5; one that never reaches the precision is never given.
+    ``scores`` and ``true`` are ``[n, labels]``. A label that no text has keeps 0.5; one that never reaches the
+    precision is never given.
     """
     columns = zip(labels, scores.T.astype(np.float64), true.T, strict=True)
     return [_choose(label, column, has_it, min_precision) for label, column, has_it in columns]

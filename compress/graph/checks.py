@@ -1,7 +1,8 @@
 """Checks of a graph: does it answer as PyTorch does, and does ONNX Runtime run it by the kernels it is laid out for?
 
 Answers are compared on texts and shapes that have gone wrong elsewhere. Kernels are counted, because a graph that
-misses them is slow but right: expected by the fp32 graph's own nodes, found in the profile of a session.
+misses them is slow but right: the expected ones come from the nodes of the fp32 graph, the others from a session's
+profile.
 """
 
 from collections import Counter

@@ -122,7 +122,7 @@ class ModernBertGraph(EncoderGraph):
         return query, self._rotated(f"{name}.key", key, layer.kind), value
 
     def _rotated(self, name: str, value: str, kind: str) -> str:
-        """Heads rotated by the angles of their positions: a value pairs with the one half a head further on."""
+        """Heads rotated by the angles of their positions: each value pairs with the one half a head away."""
         cosines, sines = self._rotations[kind]
         halves = self.ops("Split", value, name=f"{name}.halves", outputs=2, axis=-1, num_outputs=2)
         swapped = self.op("Concat", halves[1], halves[0], name=f"{name}.swapped", axis=-1)

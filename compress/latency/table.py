@@ -80,7 +80,7 @@ class Timing:
     whole_ms: float
 
 
-class Shape(NamedTuple):
+class ModelShape(NamedTuple):
     """A model's shape: with the deployment, all that its latency depends on."""
 
     architecture: Architecture
@@ -97,7 +97,8 @@ def latency_table(architecture: Architecture, whole: Widths, deployment: Deploym
     if missing:
         with progress("latency table", len(models), len(models) - len(missing)) as advance:
             for widths in missing:
-                # A timer goes on where its last turn ended: one for all models would be at other lengths than they.
+                # A turn begins at the input after the last one: a reference kept open for all models would be timed on
+                # other lengths than a model that was just opened.
                 with (
                     deployment.timer(architecture, models[0]) as reference,
                     deployment.timer(architecture, widths) as model,
@@ -127,7 +128,7 @@ def models_to_time(layers: int, heads: int, neurons: int) -> list[Widths]:
 
 
 def expected_seconds(models: int, whole_ms: float) -> float:
-    """About how long timing ``models`` models takes, whose calls take half the ``whole_ms`` of the whole model's."""
+    """About the seconds of timing ``models`` models; a call takes ``whole_ms`` in the whole one, half in the others."""
     turn_s = max(_TURN_S, _CALLS_AT_LEAST * whole_ms / 1000)
     return models * (2 * _START_S + 1.5 * (_ROUNDS + 1) * turn_s)
 
@@ -206,7 +207,7 @@ def settle(model: StartTimer, reference: StartTimer) -> Timing:
     return Timing(ratio, whole_ms)
 
 
-def stored_timing(model: Shape, whole: Shape, deployment: Deployment) -> Timing:
+def stored_timing(model: ModelShape, whole: ModelShape, deployment: Deployment) -> Timing:
     """The timing of a model against the whole one by :func:`settle`, measured once and stored beside the table.
 
     A second timing would differ a little and might change the decision that rests on it: a killed command would then

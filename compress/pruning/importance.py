@@ -47,7 +47,7 @@ class Site(ABC):
 
     @abstractmethod
     def collect(self) -> None:
-        """Add the last batch's gradients to the sums."""
+        """Add the measurements of the last batch to the sums."""
 
     @abstractmethod
     def scores(self) -> torch.Tensor:

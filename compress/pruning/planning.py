@@ -6,7 +6,7 @@ from typing import Any
 from compress.config import PruneConfig
 from compress.errors import CompressError
 from compress.latency.deployment import Deployment, parameters
-from compress.latency.table import LatencyTable, Shape, latency_table, settle, stored_timing
+from compress.latency.table import LatencyTable, ModelShape, latency_table, settle, stored_timing
 from compress.modeling.checkpoint import Checkpoint
 from compress.modeling.widths import NEURON_BLOCK, Architecture, Cut, Widths
 from compress.progress import say
@@ -113,7 +113,9 @@ class _Goal:
 
     def measured_ms(self, widths: Widths) -> float:
         """The latency of a model of these widths, timed once."""
-        timing = stored_timing(Shape(self.architecture, widths), Shape(self.whole, self.before), self.deployment)
+        timing = stored_timing(
+            ModelShape(self.architecture, widths), ModelShape(self.whole, self.before), self.deployment
+        )
         return timing.ratio * self.whole_ms
 
 

@@ -181,7 +181,7 @@ def _cut(model: Checkpoint, cut: Cut, sample: Examples, config: PruneConfig) -> 
 
 
 def _untrained(model: Checkpoint, validation: Examples, config: PruneConfig) -> TrainingResult:
-    """The result of a training of no steps: the metric of ``model`` on the validation texts, as it is."""
+    """The result of a training of no steps: the metric of ``model``, as it is, on the validation texts."""
     logits = encoded_logits(TorchPredictor(model, torch_device(config.device)), list(validation.encodings))
     model.model.cpu()
     metric = config.metric or reported_metric(model.history, model.task, len(model.labels))

@@ -31,7 +31,7 @@ class Round:
         return f"round {self.number} of {self.of}: " if self.of > 1 else ""
 
     def run_files(self, run_files: RunFiles, steps_before: int) -> RunFiles:
-        """The files of this round's training; each round's checkpoints stay in a folder until the last round ends."""
+        """The files of this round's training; its checkpoints have a folder of their own until the last round ends."""
         own = run_files.unfinished / f"round-{self.number}" if self.of > 1 else run_files.unfinished
         return replace(run_files, unfinished=own, steps_before=steps_before)
 

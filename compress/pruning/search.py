@@ -85,7 +85,9 @@ def _with_layer(best: Floats, as_inner: _Options, as_last: _Options) -> tuple[Fl
     ``best`` is the importance that the layers above keep. A choice from 0 on is an index into ``as_inner``, where 0
     removes the layer. A negative one is an index into ``as_last`` from its end: the layer is the last that stays.
     """
-    fitting = np.searchsorted(as_last.ticks, np.arange(len(best)), side="right")  # choices; the largest keeps most
+    fitting = np.searchsorted(
+        as_last.ticks, np.arange(len(best)), side="right"
+    )  # options in each budget; the last keeps most
     kept_as_last = np.concatenate([[-np.inf], as_last.kept])[fitting]
     kept_with_this_layer = np.maximum(best, kept_as_last)
     choice = np.where(kept_as_last >= best, fitting - 1 - len(as_last.ticks), 0).astype(np.int16)

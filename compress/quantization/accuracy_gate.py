@@ -95,7 +95,7 @@ def quantize(
 ) -> Quantized:
     """Quantize the fp32 ``model`` with at most ``config.max_drop`` points lost on the reference's texts, or refuse it.
 
-    The ranges of static activations are chosen on the texts ``calibration``.
+    Static ranges are taken from the texts ``calibration``, by the method that is best on a sample of the reference's.
     """
     sample = reference.sample(SAMPLED_TEXTS)
     schemes = [scheme_of(kind, model, sample, calibration, config, threads) for kind in config.kinds]

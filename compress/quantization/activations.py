@@ -41,7 +41,10 @@ def scheme_of(
     config: QuantizeConfig,
     threads: int,
 ) -> ActivationScheme:
-    """The scheme ``kind`` for the fp32 ``model``; static ranges are chosen on the texts ``calibration``."""
+    """The scheme ``kind`` for the fp32 ``model``.
+
+    Each method takes static ranges from the texts ``calibration``; the method is chosen on the ``sample``.
+    """
     portable, method = portable_plan(model), None
     rewrite: Rewrite = quantize_weights
     if kind == "static":

@@ -99,8 +99,8 @@ def quantize_columns(
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """The integers and scales of a weight in symmetric int8 by column (per channel): ``weight ~ integers * scale``.
 
-    Integers are ``[rows, ...]``, scales ``[...]``: tables have several axes of columns. ``largest`` is the largest
-    integer to use, at most 127, for all columns or for each.
+    Integers are ``[rows, ...]``, scales ``[...]``: tables of distances have several axes of columns. ``largest`` is
+    the largest integer to use, at most 127, for all columns or for each.
     """
     peak = np.abs(weight).max(axis=0)
     scale = (np.where(peak == 0, 1, peak) / largest).astype(np.float32)

@@ -54,7 +54,7 @@ def answered(title: str, predictor: Predictor, encodings: Sequence[Encoding], mo
 
 
 def evenly(count: int, at_most: int) -> list[int]:
-    """The numbers of ``at_most`` of ``count`` rows, from the first to the last, evenly spaced."""
+    """The indices of at most ``at_most`` of ``count`` rows, evenly spaced from the first to the last."""
     return list(map(int, np.unique(np.linspace(0, count - 1, at_most).round())))
 
 

@@ -99,7 +99,7 @@ def _fingerprint(step: Step, data: list[str] | None) -> str:
     return _fingerprint_of(
         {
             "settings": step.model_dump(mode="json", exclude={*sources, *step.without_effect()}),
-            "inputs": {name: [digest_source(path) for path in paths] for name, paths in sources.items()},
+            "inputs": {name: [digest_source(source) for source in named] for name, named in sources.items()},
             "data": data,
             "version": __version__,
         }
@@ -108,7 +108,7 @@ def _fingerprint(step: Step, data: list[str] | None) -> str:
 
 def _prepare_data(config: DataConfig, state: "RunState") -> list[str]:
     """Write the splits as used, once for all steps; return the digests of their files, wherever they came from."""
-    sources = [digest_source(path) for paths in config.sources().values() for path in paths]
+    sources = [digest_source(source) for named in config.sources().values() for source in named]
     fingerprint = _fingerprint_of([config.model_dump(mode="json"), sources, __version__])
     if not state.is_fresh("data", fingerprint):
         dataset = read_dataset(config)

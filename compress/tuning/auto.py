@@ -104,9 +104,9 @@ class _Search:
     def go_on(self) -> None:
         """Try until the search is over."""
         has_warned = False
-        for attempt in chain(self._single_tries(), self._cascade_tries()):
-            self.context.record.add(attempt)
-            say(self._line(attempt))
+        for trial in chain(self._single_tries(), self._cascade_tries()):
+            self.context.record.add(trial)
+            say(self._line(trial))
             if self.context.watch.busy() and not has_warned:
                 has_warned = True
                 say("auto: other programs use this machine's CPUs, so latencies are less sure; stop them if you can")
@@ -155,7 +155,7 @@ class _Search:
             done = self.context.run(self.context.steps_of(candidate, epochs))
             return sum(result.seconds for result in done.values() if result.step == candidate.command)
 
-        return self._attempt(Try(candidate.title, epochs), make)
+        return self._try_out(Try(candidate.title, epochs), make)
 
     def _join(self, pair: Pair) -> Try:
         """Try two models as a cascade; one that is refused is refused for good."""
@@ -164,23 +164,23 @@ class _Search:
             join(self.context, pair)
             return 0.0
 
-        return self._attempt(pair.about, make)
+        return self._try_out(pair.about, make)
 
-    def _attempt(self, about: Try, make: Callable[[], float]) -> Try:
+    def _try_out(self, about: Try, make: Callable[[], float]) -> Try:
         """Make a model and measure it; ``make`` returns the seconds of training. A failure is recorded as a try too."""
         watch, train_s = Stopwatch(), 0.0
         try:
             with quietly():
                 train_s = make()
-                attempt = evaluate_try(self.context, self.context.tries / about.label, about)
+                trial = evaluate_try(self.context, self.context.tries / about.label, about)
         except DoesNotPayError:
-            attempt = replace(about, failed="it does not pay", final=True)
+            trial = replace(about, failed="it does not pay", final=True)
         except NotShownError:
             few = f"too few texts to show that it keeps to {points(about.max_drop)}"
-            attempt = replace(about, failed=few, final=True)
+            trial = replace(about, failed=few, final=True)
         except CompressError as error:
-            attempt = replace(about, failed=str(error))
-        return replace(attempt, seconds=watch.seconds, train_s=train_s)
+            trial = replace(about, failed=str(error))
+        return replace(trial, seconds=watch.seconds, train_s=train_s)
 
     def _next(self, plan: Plan) -> Proposal | None:
         def is_trained(proposal: Proposal) -> bool:
@@ -188,11 +188,11 @@ class _Search:
 
         return next_try(plan, self.tries, self.goals, self.costs, self._for_singles_s(plan), is_trained)
 
-    def _line(self, attempt: Try) -> str:
-        if attempt.failed:
-            return f"{attempt.label}: {'left out' if attempt.final else 'failed'}: {attempt.failed}"
+    def _line(self, trial: Try) -> str:
+        if trial.failed:
+            return f"{trial.label}: {'left out' if trial.final else 'failed'}: {trial.failed}"
         name = metric_name(self.context.metric)
-        shown = f"{attempt.label}: {name} {attempt.value:.1%}, {self._cost(attempt)}"
+        shown = f"{trial.label}: {name} {trial.value:.1%}, {self._cost(trial)}"
         chosen = best(self.tries, self.goals)
         so_far = f"best so far {chosen.label}" if chosen else "none meets the goals yet"
         left_s = self.plan.seconds(self.costs, self.tries)
@@ -201,9 +201,9 @@ class _Search:
             f"{shown}; {so_far}; about {in_words(left_s if limit_s is None else max(0.0, min(left_s, limit_s)))} left"
         )
 
-    def _cost(self, attempt: Try) -> str:
-        speed = times(self.goals.teacher_ms / attempt.ms)
-        return f"{attempt.ms:.3g} ms ({speed}), {attempt.megabytes:.1f} MB, {attempt.loss:.1f} points lost"
+    def _cost(self, trial: Try) -> str:
+        speed = times(self.goals.teacher_ms / trial.ms)
+        return f"{trial.ms:.3g} ms ({speed}), {trial.megabytes:.1f} MB, {trial.loss:.1f} points lost"
 
 
 def _announce(label: str, expected_s: float) -> None:

@@ -77,11 +77,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class TeacherShape:
-    """The teacher's shape. An int8 model above ``most_mb`` keeps only ``vocabulary`` tokens; 0: none can be removed."""
+    """The teacher's shape. An int8 model above ``most_mb`` keeps only the tokens of the smaller vocabulary."""
 
     architecture: Architecture
     widths: Widths
-    vocabulary: int = 0
+    smaller_vocabulary: int = 0  # tokens that it would keep; 0: none can be removed
     most_mb: float | None = None
 
     def candidate(
@@ -97,9 +97,9 @@ class TeacherShape:
         widths = widths or self.widths
         share = _in_layers(own, widths) / _in_layers(self.architecture, self.widths)
         megabytes = parameters(own, widths) / 1e6  # a byte a weight, of which few stay in fp32
-        if self.most_mb is None or megabytes <= self.most_mb or not self.vocabulary:
+        if self.most_mb is None or megabytes <= self.most_mb or not self.smaller_vocabulary:
             return Candidate(name, command, settings, share, megabytes)
-        megabytes = parameters(replace(own, vocabulary=self.vocabulary), widths) / 1e6
+        megabytes = parameters(replace(own, vocabulary=self.smaller_vocabulary), widths) / 1e6
         return Candidate(name, command, settings, share, megabytes, cuts_vocabulary=True)
 
 

@@ -18,7 +18,7 @@ from compress.tuning.goals import Goals
 from compress.tuning.tries import Try, best, front
 
 _AT_MOST = 3
-# A guess at the texts handed on for each that the small model answers otherwise than the teacher. It is doubled where
+# A guess at the texts handed on for each that the small model answers differently from the teacher. It is doubled where
 # the texts are just enough to show so small a loss, since then not one may be answered wrongly.
 _HANDED_ON = 1.5
 _SECONDS = 1.0  # for timing each model here; the cascade is timed again beside the others

@@ -74,9 +74,9 @@ class SearchContext:
     def _forget_deleted(self) -> None:
         """Forget the models of an earlier search that the user has deleted, so that they are made again."""
 
-        def is_there(attempt: Try) -> bool:
-            needed = [attempt.label, *filter(None, [attempt.small, attempt.large])]
-            return bool(attempt.failed) or all((self.tries / name).is_dir() for name in needed)
+        def is_there(trial: Try) -> bool:
+            needed = [trial.label, *filter(None, [trial.small, trial.large])]
+            return bool(trial.failed) or all((self.tries / name).is_dir() for name in needed)
 
         self.record.keep_tries(is_there)
         if self.bare and not self.teacher.is_dir():

@@ -54,15 +54,15 @@ class Ending:
         context, chosen = self.context, best(self.context.record.tries, self.goals)
         promise, broken = self._promise(chosen) if chosen else (None, "")
         missed = promise.missed_words(self.goals.max_drop) if promise else broken
-        story = " ".join(filter(None, [missed, self._story(chosen, promise, partial=partial)]))
+        summary = " ".join(filter(None, [missed, self._summary(chosen, promise, partial=partial)]))
         metrics = self._metrics(chosen, promise, missed=bool(missed), partial=partial)
         write_front(context.tries, context.folder / "front", [each.label for each in self._front])
         if chosen:
-            self._write_winner(chosen, story, metrics, watch)
+            self._write_winner(chosen, summary, metrics, watch)
         else:  # delete the winner of an earlier search
             (context.folder / RECIPE).unlink(missing_ok=True)
             delete_folder(context.folder / BEST)
-        self._report(chosen, story, missed if chosen else story, partial=partial)
+        self._report(chosen, summary, missed if chosen else summary, partial=partial)
         if missed:
             say(f"auto: {missed}")
         if partial:
@@ -70,7 +70,7 @@ class Ending:
             raise KeyboardInterrupt(f"{context.folder} has {left}; the same command goes on")
         if chosen is None:
             raise CompressError(
-                f"auto: {story} {context.folder / 'front'} has the models; to get one, allow {self.goals.to_allow}"
+                f"auto: {summary} {context.folder / 'front'} has the models; to get one, allow {self.goals.to_allow}"
             )
         return StepResult("auto", context.folder, watch.seconds, metrics)
 
@@ -84,7 +84,7 @@ class Ending:
         made = self.context.record.made
         return dict(zip((each.label for each in made), figures(made), strict=True))
 
-    def _story(self, chosen: Try | None, promise: Promise | None, *, partial: bool) -> str:
+    def _summary(self, chosen: Try | None, promise: Promise | None, *, partial: bool) -> str:
         """The outcome of the search in words, for the card and the report."""
         if chosen is None:
             return f"No model meets the goals: {self.goals.nearest(self._figures)}."
@@ -99,7 +99,7 @@ class Ending:
         took = f"{in_words(record.seconds)} {'before it was interrupted' if partial else 'in all'}"
         return f"compress auto looked for {self.goals}. It made {models} in {took} and took {chosen.label}; {sure}."
 
-    def _report(self, chosen: Try | None, story: str, warning: str, *, partial: bool) -> None:
+    def _report(self, chosen: Try | None, summary: str, warning: str, *, partial: bool) -> None:
         """Write the report: the winner and the front beside the teacher on the test texts, and all tries."""
         context, shown, winner = self.context, self._front, self.context.folder / BEST
         models = [context.teacher, *([winner] if chosen else [])]
@@ -110,11 +110,11 @@ class Ending:
         entry = next((each for each in results["models"] if each["path"] == str(winner)), None)
         if entry is not None:
             headline = f"{entry['name']}: {gains(entry)}"
-            results["recommendation"] = {"name": entry["name"], "headline": headline, "why": story}
+            results["recommendation"] = {"name": entry["name"], "headline": headline, "why": summary}
         results["warnings"] = [*filter(None, [warning]), *results["warnings"]]
         results["partial"] = results["partial"] or partial
         results["search"] = {
-            "found": story,
+            "found": summary,
             "tries": as_points(context.record.made, {each.label for each in shown}, context.metric),
             "chosen": chosen.label if chosen else "",
             "stages": _stages(context.record.seconds_of, context.record.tries),
@@ -139,13 +139,13 @@ class Ending:
         change = compare_logits(context.metric, data.task, labels, teacher, logits, targets)
         return Promise(change, len(data.test)), ""
 
-    def _write_winner(self, chosen: Try, story: str, metrics: dict[str, Any], watch: Stopwatch) -> None:
+    def _write_winner(self, chosen: Try, summary: str, metrics: dict[str, Any], watch: Stopwatch) -> None:
         context = self.context
         steps = steps_of(context, self.planner.candidate, chosen, context.record.made)
         _write_recipe(context.folder, steps, str(self.goals), context.config.seed)
         made = context.tries / chosen.label
         entry = history_entry(context.config, watch.seconds, metrics, str(context.teacher), context.checkpoint.digest)
-        _write_best(made, context.folder / BEST, story, entry)
+        _write_best(made, context.folder / BEST, summary, entry)
 
     def _metrics(self, chosen: Try | None, promise: Promise | None, *, missed: bool, partial: bool) -> dict[str, Any]:
         if chosen is None:
@@ -186,15 +186,15 @@ def write_front(source: Path, out: Path, names: Sequence[str]) -> None:
             delete_folder(path)
 
 
-def _write_best(made: Path, out: Path, story: str, entry: Mapping[str, Any]) -> None:
-    """Copy the winner to ``out``; its card tells the ``story`` of the search, its history gets the ``entry``."""
+def _write_best(made: Path, out: Path, summary: str, entry: Mapping[str, Any]) -> None:
+    """Copy the winner to ``out``; its card tells the ``summary`` of the search, its history gets the ``entry``."""
     manifest = read_manifest(made)
     with new_folder(out, overwrite=True) as folder:
         shutil.copytree(made, folder, dirs_exist_ok=True)
         manifest = replace(manifest, history=(*manifest.history, dict(entry)), files=())
         finish_onnx_folder(folder, out.name, manifest)
         card = folder / "README.md"
-        card.write_text(card.read_text(encoding="utf-8") + f"\n## How it was found\n\n{story}\n", encoding="utf-8")
+        card.write_text(card.read_text(encoding="utf-8") + f"\n## How it was found\n\n{summary}\n", encoding="utf-8")
         write_manifest(folder, manifest)
 
 

@@ -128,7 +128,7 @@ class Planner:
         if record.facts.words is None:
             with record.stage("words"):
                 record.facts.words = vocabulary_left(context.start, context.data)
-        return replace(context.shape, vocabulary=record.facts.words, most_mb=context.config.max_megabytes)
+        return replace(context.shape, smaller_vocabulary=record.facts.words, most_mb=context.config.max_megabytes)
 
     @property
     def _candidates(self) -> list[Candidate]:
@@ -136,7 +136,7 @@ class Planner:
         return self._within_limits(candidates_of(self._shape(), self.context.record.facts.cuts or {}))
 
     def _within_limits(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """The teacher, then the candidates that may keep to the limits of latency and size, or the cheapest.
+        """The teacher, then the candidates that may keep to the limits of latency and size, or the cheapest of all.
 
         Before the teacher is measured nothing is known of latencies.
         """

@@ -10,7 +10,7 @@ from compress.tuning.tries import Try
 
 ETA = 3
 _LEAST_GROWTH = 1.5  # from the epochs of a rung to those of the next
-_FEWEST = 3  # candidates in a plan, but for the plans of a single student
+_FEWEST = 3  # students in a plan, but for the plans of a single student
 _SHARES = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1)  # of the candidates and of the full length, from plan to plan
 
 
@@ -35,12 +35,12 @@ class Costs:
         """These costs, corrected by what the tries took."""
         by_name = {candidate.title: candidate for candidate in candidates}
         done = [(by_name[each.candidate], each) for each in tries if each.candidate in by_name and not each.failed]
-        trained = [(candidate, attempt) for candidate, attempt in done if candidate.command and attempt.train_s]
-        answered = min(1.0, max((attempt.epochs for _, attempt in trained), default=0.0))  # only texts students read
+        trained = [(candidate, trial) for candidate, trial in done if candidate.command and trial.train_s]
+        answered = min(1.0, max((trial.epochs for _, trial in trained), default=0.0))  # only texts students read
         expected = answered * self.answers_s
-        expected += sum(self.seconds(candidate, attempt.epochs) - self.other_s for candidate, attempt in trained)
-        took = sum(attempt.train_s for _, attempt in trained)
-        others = [attempt.seconds - attempt.train_s for _, attempt in done]
+        expected += sum(self.seconds(candidate, trial.epochs) - self.other_s for candidate, trial in trained)
+        took = sum(trial.train_s for _, trial in trained)
+        others = [trial.seconds - trial.train_s for _, trial in done]
         slower = took / expected if took else 1.0
         return Costs(self.epoch_s * slower, float(np.mean(others)) if others else self.other_s, self.answers_s * slower)
 
@@ -79,7 +79,8 @@ class Plan:
     def seconds(self, costs: Costs, tries: Sequence[Try] = ()) -> float:
         """About the seconds that the plan takes; what was tried of it takes nothing more.
 
-        Counted are all first looks, then on each rung two trainings of middling cost, two variants, and the cascades.
+        Counted are all first looks, two trainings of middling cost on each later rung, and once two variants and the
+        cascades.
         """
         students = self.candidates[1:]
         singles = [each for each in tries if not each.is_cascade]

@@ -18,7 +18,7 @@ _SEED = 0
 
 
 def divided(dataset: Dataset) -> tuple[Split, Split]:
-    """The validation texts to choose by, and those held back; near-duplicates are on the same side.
+    """The validation texts to choose by, and those held back; texts that share passages stay together where possible.
 
     The held-back part may be empty where there are too few different texts.
     """

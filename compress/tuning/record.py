@@ -121,7 +121,7 @@ class SearchRecord:
         self.facts = self._state.facts
         if self._is_asked_anew:
             self.facts.estimated_s = None
-        self.keep_tries(lambda attempt: attempt.final or not attempt.failed)  # the others are tried again
+        self.keep_tries(lambda trial: trial.final or not trial.failed)  # the others are tried again
 
     def keep_tries(self, wanted: Callable[[Try], bool]) -> None:
         """Forget all tries but the ``wanted``, before anything is written; the time that they took still counts."""
@@ -158,7 +158,7 @@ class SearchRecord:
 
     @property
     def spent_s(self) -> float:
-        """Seconds since the user asked for the present goals."""
+        """Seconds spent on the search since the user asked for the present goals."""
         return self.seconds - self._state.before_s
 
     @property
@@ -171,9 +171,9 @@ class SearchRecord:
         """The tries that have a model."""
         return [each for each in self.tries if not each.failed]
 
-    def add(self, attempt: Try) -> None:
+    def add(self, trial: Try) -> None:
         """Add a try and write the record."""
-        self.tries.append(attempt)
+        self.tries.append(trial)
         self._write()
 
     @contextmanager

@@ -655,7 +655,7 @@ def test_help_says_what_a_value_names(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_default_of_0_is_a_default_like_others(capsys: pytest.CaptureFixture[str]) -> None:
     shown = " ".join(help_of(capsys, "finetune").split())
-    for words in ("everything random in the step (default: 0)", "(default: 0.0)", "(default: 32)"):
+    for words in ("everything random in the step (default: 0)", "entropy (default: 0.0)", "(default: 32)"):
         assert words in shown
     assert "(default: None)" not in shown
     assert "(default: False)" not in shown

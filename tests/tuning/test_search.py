@@ -80,7 +80,7 @@ def test_for_a_latency_the_most_accurate_is_chosen() -> None:
 
 
 def test_no_time_goes_to_what_can_never_be_small_or_fast_enough_while_something_can() -> None:
-    shape = TeacherShape(MINILM, Widths.even(6, 12, 1536), vocabulary=9000, most_mb=10.0)
+    shape = TeacherShape(MINILM, Widths.even(6, 12, 1536), smaller_vocabulary=9000, most_mb=10.0)
     rng, spared = np.random.default_rng(0), 0
     for _ in range(60):
         latency_ms, megabytes = rng.uniform(0.1, 2.0), rng.uniform(2.0, 20.0)
@@ -395,7 +395,7 @@ def test_candidates_of_deep_and_shallow_models() -> None:
 
 
 def test_models_that_would_be_too_large_get_fewer_words() -> None:
-    shape = TeacherShape(MINILM, Widths.even(6, 12, 1536), vocabulary=9000, most_mb=10.0)
+    shape = TeacherShape(MINILM, Widths.even(6, 12, 1536), smaller_vocabulary=9000, most_mb=10.0)
     found = {each.title: each for each in candidates_of(shape, {})}
     assert found["layers-2-fewer-words"].cuts_vocabulary
     assert found["layers-2-fewer-words"].megabytes < 10

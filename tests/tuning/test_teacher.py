@@ -54,5 +54,5 @@ def test_where_the_tokenizer_cannot_lose_tokens_no_candidate_is_to_lose_any(tiny
     other = replace(whole, tokenizer=PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]"))
     data = read(tiny_data)
     for model, cut in ((whole, True), (other, False)):
-        found = candidates_of(replace(shape, vocabulary=vocabulary_left(model, data)), {})
+        found = candidates_of(replace(shape, smaller_vocabulary=vocabulary_left(model, data)), {})
         assert {each.cuts_vocabulary for each in found} == {cut}
