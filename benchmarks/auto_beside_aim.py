@@ -12,7 +12,7 @@ from compress.errors import CompressError
 from compress.folder import BEST, SEARCH, read_manifest
 from compress.tuning.candidates import ITSELF
 from compress.tuning.context import SearchContext
-from compress.tuning.judge import measure_models
+from compress.tuning.judge import measure_in_turns
 
 Settings = dict[str, Any]
 Trainings = list[tuple[str, Settings]]  # the commands that train one after the other, with their settings
@@ -93,7 +93,7 @@ def slower(search: Search, cut: Settings) -> float:
     if not (folder / "torch").exists():
         compress.prune(context.teacher, search.data, folder / "torch", epochs=0, threads=context.threads, **cut)
     models = {"winner": search.best, "model": quantized(search, folder / "torch", folder / "int8")}
-    measurements = measure_models(models, context.choosing, context.threads, CpuWatch(), only_timed=["model"])
+    measurements = measure_in_turns(models, context.choosing, context.threads, CpuWatch(), only_timed=["model"])
     return measurements["model"].ms / measurements["winner"].ms
 
 

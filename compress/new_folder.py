@@ -117,7 +117,7 @@ def growing_folder(out: Path, work: str, state: str, *, state_is_worth_keeping: 
         with _can_be_written(out):
             _make_parents(out / state, at_the_end)
         at_the_end.enter_context(write_errors_in_one_line(f"--out {out}", below=out))
-        if os.access(out, os.W_OK):  # a finished work on a read-only volume needs no lock
+        if os.access(out, os.W_OK):  # finished work on a read-only volume needs no lock
             _lock(
                 out / LOCK, f"--out {out}: another {work} is writing there; wait for it or choose another", at_the_end
             )

@@ -12,7 +12,7 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 def local_path(name: str | Path, option: str = "") -> Path:
-    """``name`` as a path, with ``~`` and ``~user`` expanded, as no shell does in ``--out=~/x`` and recipes.
+    """``name`` as a path, with ``~`` and ``~user`` expanded, which no shell does in ``--out=~/x`` or recipes.
 
     Errors name the ``option`` that gave it, such as ``--out``.
 

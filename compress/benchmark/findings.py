@@ -30,7 +30,7 @@ class Measured:
     latency: list[Latency] = field(default_factory=list)
     rounds_ms: list[Times] = field(default_factory=list)  # the raw times of the first latency, one array a round
     answer_ms: list[Times] = field(default_factory=list)  # from a text to its label, on the first thread count
-    one_thread_ms: list[Times] = field(default_factory=list)  # real texts on one thread, where that was timed beside
+    one_thread_ms: list[Times] = field(default_factory=list)  # real texts on one thread, where timed beside others
     cost: Cost | None = None
     throughput: Throughput | None = None
     served: Served | None = None

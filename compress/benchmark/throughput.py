@@ -140,7 +140,7 @@ def summarise_served(rate_per_s: float, threads: int, stretches: Sequence[Stretc
 
 
 def _still_waits(stretch: Stretch) -> bool:
-    """Whether the last text waited for the one before it for longer than its own answer took; of all answered."""
+    """Whether the last text waited for the one before it for longer than its own answer took."""
     if len(stretch.times_ms) < 2:
         return False
     answered_ms = 1000 * stretch.arrivals_s + stretch.times_ms

@@ -73,7 +73,8 @@ class Parquet:
         except (pyarrow.ArrowException, OSError) as error:
             if getattr(error, "errno", None) is not None:  # an error of the system, such as a failing disk
                 raise
-            raise CompressError(f"{self.path}: not a whole Parquet file ({error}); write it again") from None
+            reason = " ".join(str(error).split())
+            raise CompressError(f"{self.path}: not a whole Parquet file ({reason}); write it again") from None
 
     def _values(self, column: Any, name: str) -> list[Any]:
         try:

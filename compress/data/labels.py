@@ -74,7 +74,7 @@ def named_indicators(cells: Sequence[Any], places: Sequence[str], width: int) ->
 
 
 def indicator_name(index: int) -> str:
-    """The name of label number ``index`` in data of rows of 0 and 1, and in models, that name no labels."""
+    """The name of label number ``index`` where rows of 0 and 1, or a model, do not name their labels."""
     return f"label_{index}"
 
 
@@ -94,7 +94,7 @@ def read_labels(cells: Sequence[Any], places: Sequence[str], multi_label: bool) 
 
 
 def label_doubts(labels: Sequence[str]) -> list[str]:
-    """Lines about labels that are probably the same, or probably several labels in one; at most five."""
+    """Lines about labels that are probably the same, or probably several in one: five, and how many more."""
     alike = defaultdict(list)
     for label in labels:
         alike[_folded(label)].append(label)

@@ -86,7 +86,7 @@ def read_texts(table: Table, text: Sequence[str]) -> list[Text]:
 
 
 def check_text(value: object, place: str, where: str = "") -> None:
-    """Refuse a ``value`` that is no text; errors name its ``place``, and ``where`` it is there."""
+    """Refuse a ``value`` that is no text; errors name its ``place``, and ``where`` in it, such as a column."""
     if not isinstance(value, str):
         what = "the text is missing" if value is None else f"the text is {shown(value)}, which is not a string"
         raise CompressError(f"{place}: {what}{where}; mend or remove the row")
@@ -124,7 +124,7 @@ def text_columns(table: Table, named: Sequence[str], flag: str = "--text") -> tu
 def columns_to_read(
     file: str, names: Sequence[str], named: Sequence[str], *, pairs: bool, flag: str = "--text"
 ) -> tuple[str, ...]:
-    """As :func:`text_columns`, for a file that is read row by row, whose columns are ``names``."""
+    """As :func:`text_columns`, for a file read row by row; refuses more or fewer columns than the model reads."""
     columns = text_columns(Table(file, {name: [] for name in names}, []), named, flag)
     if len(columns) != 1 + pairs:
         wanted = "pairs of texts, two columns" if pairs else "single texts, one column"

@@ -77,11 +77,11 @@ def distill(
     with TemporaryDirectory(dir=run_files.folder) as folder:  # a killed process leaves it in the step's folder
         corpus = Corpus(student, data, config, text_columns, answers, Path(folder))
         own = corpus.read_by_student(encoded.train.encodings)
-        asked = [Teacher(teacher, teacher_digest(teacher), number) for number, teacher in enumerate(teachers)]
+        digested = [Teacher(teacher, teacher_digest(teacher), number) for number, teacher in enumerate(teachers)]
         # Validation texts first: after them a teacher leaves the GPU, where it must stay to answer train texts live.
-        divergence = divergence_from(asked, corpus, encoded.validation) if chosen_by_divergence else None
+        divergence = divergence_from(digested, corpus, encoded.validation) if chosen_by_divergence else None
         rows = BatchSchedule(own.lengths, config, processes()).rows
-        outputs, digest = _outputs(asked, corpus, own, objective.teacher_wanted, rows)
+        outputs, digest = _outputs(digested, corpus, own, objective.teacher_wanted, rows)
         run_files = replace(run_files, inputs=digest)
         train_set = Examples(own, encoded.train.targets, outputs)
         result = train(student, train_set, encoded.validation, objective, config, run_files, divergence)
@@ -118,9 +118,11 @@ def divergence_from(teachers: Sequence[Teacher], corpus: Corpus, validation: Exa
     groups = np.array_split(np.arange(len(rows)), -(-len(rows) // _TEXTS_AT_ONCE))
     answers = torch.cat([answered.batch(group)[TEACHER_PREFIX + LOGITS] for group in groups]).numpy()
     windows = [len(encoding.rows) for encoding in validation.encodings]
-    teacher = torch.from_numpy(corpus.student.long_texts.pool(answers, windows))
+    teacher_logits = torch.from_numpy(corpus.student.long_texts.pool(answers, windows))
     temperature, multi_label = corpus.config.temperature, is_multi_label(corpus.student.task)
-    return lambda logits: float(soft_labels(torch.from_numpy(logits), teacher, temperature, multi_label=multi_label))
+    return lambda logits: float(
+        soft_labels(torch.from_numpy(logits), teacher_logits, temperature, multi_label=multi_label)
+    )
 
 
 def _outputs(
@@ -134,10 +136,10 @@ def _outputs(
     answers, multi_label = corpus.answers, is_multi_label(corpus.student.task)
     of_first = wanted - {LOGITS} if answers else wanted
     wanted_of_each = [of_first, *(of_first & {LOGITS} for _ in teachers[1:])]
-    asked = [(teacher, states) for teacher, states in zip(teachers, wanted_of_each, strict=True) if states]
+    asked = [(teacher, names) for teacher, names in zip(teachers, wanted_of_each, strict=True) if names]
     digests = [teacher.digest for teacher, _ in asked]
-    each = [_states_of(teacher, corpus, own, states, rows) for teacher, states in asked]
-    outputs = MeanOutputs(each, multi_label) if len(each) > 1 else next(iter(each), None)
+    outputs_of_each = [_states_of(teacher, corpus, own, names, rows) for teacher, names in asked]
+    outputs = MeanOutputs(outputs_of_each, multi_label) if len(asked) > 1 else next(iter(outputs_of_each), None)
     if answers and LOGITS in wanted:
         answered = _answered(answers, corpus, rows)
         outputs = AnswerOutputs(answered, multi_label, outputs)

@@ -68,7 +68,7 @@ def attention(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) 
 
     Args:
         student: scores before the softmax, ``[batch, heads, length, length]``.
-        teacher: scores of the same shape; the number of heads may differ.
+        teacher: scores of the same shape but for the number of heads.
         mask: real tokens.
     """
     if student.shape[1] == teacher.shape[1]:

@@ -33,18 +33,20 @@ def read_unlabeled(path: str, text_columns: Sequence[str], pairs: bool) -> Itera
     are read.
 
     Raises:
-        CompressError: the file cannot be opened; or, while it is read, it is malformed or has no texts.
+        CompressError: the file cannot be opened or is no Parquet file; or, while it is read, it is malformed or has no
+            texts.
     """
     file = local_path(path, "--unlabeled")
     suffix = file.suffix.lower()
     if suffix in _NOT_READ or (suffix == ".tab" and not pairs):  # in a file of pairs a tab separates the two texts
         raise CompressError(f"--unlabeled {path}: {suffix} files are not read; {_ALLOWED}")
     try:
-        if suffix == ".parquet":
-            return _texts(file, _parquet_rows(Parquet(file, ()), text_columns, pairs))
         opened = file.open("rb")  # once: it may be a pipe
     except OSError as error:
         raise CompressError(f"--unlabeled {path}: {error.strerror}; {_ALLOWED}") from None
+    if suffix == ".parquet":
+        opened.close()
+        return _texts(file, _parquet_rows(Parquet(file, ()), text_columns, pairs))
     if suffix in {".jsonl", ".ndjson"}:
         return _texts(file, _jsonl_rows(opened, text_columns, pairs))
     return _texts(file, _plain_rows(opened, pairs))

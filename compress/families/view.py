@@ -218,7 +218,7 @@ class EncoderView:
 
     @property
     def begins_with_norm(self) -> bool:
-        """Whether the first layer has a norm before attention, unlike in stock models: an earlier one was removed."""
+        """Whether the first layer has a norm before attention; stock models have none, so theirs was removed."""
         return self.family.parts.norms_first and isinstance(self.layers[0].attention_norm, nn.LayerNorm)
 
     @property

@@ -64,7 +64,7 @@ def check_weights(
 
 
 def check_tokenizer(source: str, tokenizer: Any, rows: int) -> None:
-    """Refuse a tokenizer of any kind that the model cannot have been trained with; ``rows``: of its embedding table."""
+    """Refuse a tokenizer of any kind that the model cannot have been trained with; its embedding table has ``rows``."""
     if not getattr(tokenizer, "is_fast", False):
         raise CompressError(
             f"{source}: its tokenizer, {type(tokenizer).__name__}, is written in Python, so no app could read it; "

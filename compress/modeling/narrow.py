@@ -94,7 +94,10 @@ def _strongest(importance: torch.Tensor, count: int | None) -> torch.Tensor:
 
 
 def _adjust(linear: nn.Linear, inputs: Inputs, kept: torch.Tensor) -> None:
-    """Adjust the ``kept`` inputs of ``linear`` so that its outputs keep their mean and variance without the others."""
+    """Scale ``linear``'s weights of the ``kept`` inputs and shift its bias, as the others go.
+
+    Its outputs keep their mean and variance.
+    """
     remaining = inputs.spread[kept].sum()
     gain = torch.sqrt(inputs.spread.sum() / remaining) if remaining > 0 else torch.ones(())
     weight = linear.weight.double()
@@ -105,7 +108,7 @@ def _adjust(linear: nn.Linear, inputs: Inputs, kept: torch.Tensor) -> None:
 
 
 def _mean_square(writer: nn.LayerNorm | nn.Linear, norm: nn.LayerNorm) -> torch.Tensor:
-    """About the mean square of each output of ``writer``: a layer norm, or a projection of the output of ``norm``."""
+    """The approximate mean square of each output of ``writer``, a layer norm or a projection of ``norm``'s output."""
     weight = writer.weight.double()
     bias = torch.zeros_like(weight) if writer.bias is None else writer.bias.double()
     if isinstance(writer, nn.LayerNorm):

@@ -25,7 +25,7 @@ class Architecture:
     activation: str
     pad_id: int = 0
     embedding_size: int | None = None  # width of the embedding tables, where a matrix widens them to the hidden size
-    own_settings: tuple[tuple[str, Any], ...] = ()  # the config's settings that only its family has
+    own_settings: tuple[tuple[str, Any], ...] = ()  # the config's settings that BERT's lacks
 
     @classmethod
     def of(cls, model: nn.Module) -> "Architecture":

@@ -12,7 +12,7 @@ from compress.data import Split
 from compress.errors import CompressError
 from compress.paths import local_path
 from compress.progress import say
-from compress.steps.step import DataJob, DoneInterrupt, StepResult, data_step, one_or_several
+from compress.steps.step import DataJob, DoneInterrupt, StepResult, data_step, model_list
 
 
 def bench(
@@ -37,7 +37,7 @@ def bench(
         KeyboardInterrupt: on Ctrl-C, after a report of what was measured until then is written, marked partial where
             that is not all; where it is all, it is a :class:`compress.steps.step.DoneInterrupt` with the result.
     """
-    models = one_or_several(models)
+    models = model_list(models)
     with ExitStack() as at_end, data_step(BenchConfig, settings, data, out, overwrite, inputs=models) as job:
         from compress.benchmark.measure import measure_models, results_of
         from compress.benchmark.report.page import write_report

@@ -193,8 +193,8 @@ def step(
         yield Job(config, folder, place, watch)
 
 
-def one_or_several(models: Sequence[str | Path] | str | Path) -> list[str | Path]:
-    """A list of the models; anything that is not several of them is one, which :func:`step` looks at."""
+def model_list(models: Sequence[str | Path] | str | Path) -> list[str | Path]:
+    """``models`` as a list; what is no list of models becomes its only element, which :func:`step` then checks."""
     return list(models) if isinstance(models, Iterable) and not isinstance(models, str | bytes) else [models]
 
 

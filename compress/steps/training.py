@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.config import DistillConfig, FinetuneConfig, PruneConfig
 from compress.errors import CompressError
-from compress.steps.step import DataJob, StepResult, data_step, one_or_several
+from compress.steps.step import DataJob, StepResult, data_step, model_list
 
 if TYPE_CHECKING:
     from compress.distillation.answers import Answers
@@ -54,7 +54,7 @@ def distill(
         overwrite: replace ``out`` if compress made it.
         **settings: those of :class:`compress.config.DistillConfig`.
     """
-    sources = one_or_several(teacher)
+    sources = model_list(teacher)
     with data_step(DistillConfig, settings, data, out, overwrite, inputs=sources) as job:
         from compress.distillation.distill import distill as core
         from compress.training.long_texts import with_long_texts

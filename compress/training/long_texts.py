@@ -16,8 +16,8 @@ def with_long_texts(model: Checkpoint, config: LongTextsConfig) -> Checkpoint:
     Classification" (Pappagari et al. 2019).
 
     Raises:
-        CompressError: the model reads fewer tokens, or pairs; a stride or a pooling is given without windows; or the
-            stride is too long.
+        CompressError: the model reads fewer than ``max_length`` tokens; it reads pairs and ``long_texts`` is not head;
+            a stride or a pooling is given without windows; or the stride is too long.
     """
     before, step, length = model.long_texts, config.command, config.max_length
     if length is not None and length > model.max_length:

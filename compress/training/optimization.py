@@ -15,7 +15,7 @@ Losses = dict[str, torch.Tensor]
 """Scalars by name: ``loss``, which is minimised, and its terms before weighting, which are logged."""
 
 TEACHER_PREFIX = "teacher."
-"""Before the name of a teacher's state in a batch."""
+"""The prefix of a teacher's state in a batch."""
 
 
 class Objective(Protocol):

@@ -40,9 +40,8 @@ class TrainingResult:
     best_step: int = 0
     steps: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
-    trained_with: dict[str, Any] = field(
-        default_factory=dict
-    )  # settings whose values may depend on the model or the machine
+    # Settings whose values may depend on the model or the machine.
+    trained_with: dict[str, Any] = field(default_factory=dict)
 
     def after(self, earlier: "TrainingResult") -> "TrainingResult":
         """The same result with steps counted on from those of ``earlier``, whose curve comes first."""

@@ -72,7 +72,7 @@ def _measure_teacher(context: SearchContext) -> TeacherTimes:
         context.run(context.steps_of(itself, 0))
     int8_s = watch.seconds
     both = {TEACHER: context.teacher, ITSELF: context.tries / ITSELF}
-    measured = measure_models(both, context.validation, context.threads, context.watch, only_timed=[ITSELF])
+    measured = measure_in_turns(both, context.validation, context.threads, context.watch, only_timed=[ITSELF])
     teacher, int8 = measured[TEACHER], measured[ITSELF]
     np.save(context.answers, teacher.logits)
     say(f"auto: the teacher takes {teacher.ms:.3g} ms a text, in int8 {int8.ms:.3g} ms")
@@ -102,7 +102,7 @@ def evaluate_try(context: SearchContext, folder: Path, about: Try) -> Try:
     ratio of means for a cascade, of medians for all others.
     """
     both = {"reference": context.tries / ITSELF, "model": folder}
-    measured = measure_models(both, context.choosing, context.threads, context.watch, only_timed=["reference"])
+    measured = measure_in_turns(both, context.choosing, context.threads, context.watch, only_timed=["reference"])
     reference, model = measured["reference"], measured["model"]
     scale = (context.times.int8_mean_ms if about.is_cascade else context.times.int8_ms) / reference.ms
     labels, task = context.checkpoint.labels, context.data.task
@@ -124,7 +124,7 @@ def evaluate_try(context: SearchContext, folder: Path, about: Try) -> Try:
     )
 
 
-def measure_models(
+def measure_in_turns(
     folders: dict[str, Path], split: Split, threads: int, watch: CpuWatch, *, only_timed: Collection[str] = ()
 ) -> dict[str, ModelMeasurement]:
     """Time all models in turns on the texts of ``split``; those not ``only_timed`` also answer all of them.

@@ -113,7 +113,9 @@ def test_what_comes_before_a_broken_line_is_read_first(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read_are_refused_at_once(tmp_path: Path) -> None:
     for name, message in (
         ("none.jsonl", "No such file or directory"),
+        ("none.parquet", "No such file or directory"),
         ("folder", "Is a directory"),
+        ("folder.parquet", "Is a directory"),
         ("table.csv", ".csv files are not read"),
         ("table.tsv", ".tsv files are not read"),
         ("table.tab", ".tab files are not read"),
@@ -122,7 +124,8 @@ def test_files_that_cannot_be_read_are_refused_at_once(tmp_path: Path) -> None:
         ("more.xlsx", ".xlsx files are not read"),
         ("more.arrow", ".arrow files are not read"),
     ):
-        (tmp_path / "folder").mkdir(exist_ok=True)
+        for folder in ("folder", "folder.parquet"):
+            (tmp_path / folder).mkdir(exist_ok=True)
         with pytest.raises(CompressError) as caught:  # before any text is asked for
             read_unlabeled(str(tmp_path / name), (), pairs=False)
         assert message in str(caught.value)

@@ -38,7 +38,7 @@ def test_a_cascade_is_scaled_mean_by_mean_and_others_median_by_median(
         "reference": ModelMeasurement(logits, 8.0, (8.0, 8.0), 8.0, 1.0),
         "model": ModelMeasurement(logits, 4.0, (3.2, 4.8), 4.0, 1.0),
     }
-    monkeypatch.setattr(judge, "measure_models", lambda *_, **__: measured)
+    monkeypatch.setattr(judge, "measure_in_turns", lambda *_, **__: measured)
     context = context_of(split, ("no", "yes"), "accuracy", logits)
     found = evaluate_try(context, Path("model"), Try("x", 0, small=small))
     assert found.ms == expected_ms
@@ -54,7 +54,7 @@ def test_f1_and_its_interval_are_of_the_same_label_whatever_the_order(monkeypatc
     def found(labels: tuple[str, str]) -> Try:
         logits = np.eye(2, dtype=np.float32)[answers if labels[0] == "yes" else 1 - answers]
         measured = {name: ModelMeasurement(logits, 8.0, (8.0, 8.0), 8.0, 1.0) for name in ("reference", "model")}
-        monkeypatch.setattr(judge, "measure_models", lambda *_, **__: measured)
+        monkeypatch.setattr(judge, "measure_in_turns", lambda *_, **__: measured)
         return evaluate_try(context_of(split, labels, "f1", logits), Path("model"), Try("x", 0))
 
     one, other = found(("yes", "no")), found(("no", "yes"))

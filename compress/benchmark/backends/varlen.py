@@ -84,7 +84,7 @@ def grouped(packed: Packed) -> Attend:
         for tokens in groups:
             q, k, v = (
                 each[tokens].transpose(1, 2) for each in (query, key, value)
-            )  # [texts, heads, length, head_size]
+            )  # [texts, heads, length, head size]
             context[tokens] = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
         return context
 

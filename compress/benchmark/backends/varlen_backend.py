@@ -49,12 +49,16 @@ class VarlenBackend(TorchBackend):
         return lambda feeds: forward(pack(feeds, self._device))
 
 
-def open_varlen(folder: Path, device: str, precision: str, *, graphs: bool, threads: int) -> VarlenBackend:
-    """The checkpoint in ``folder`` without padding, on this number of CPU threads; ``fp32`` only on a CPU.
+def open_varlen(
+    folder: str | Path, device: str, precision: str, *, graphs: bool = False, threads: int | None = None
+) -> VarlenBackend:
+    """The checkpoint in ``folder`` without padding, on ``threads`` CPU threads (default: PyTorch's own).
 
-    With ``graphs``, CUDA graphs replay it, one for each size of batch.
+    The ``device`` is ``cpu``, where only ``fp32`` runs, or ``cuda``. With ``graphs``, CUDA graphs replay it, one for
+    each size of batch.
     """
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
     return VarlenBackend(load_classifier(str(folder)), torch_device(device), precision, graphs=graphs)
 
 

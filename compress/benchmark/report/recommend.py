@@ -57,7 +57,7 @@ def texts_of(results: Mapping[str, Any]) -> int:
 
 
 def split_of(results: Mapping[str, Any]) -> str:
-    """The split of the test texts, ``test`` or ``validation``; documents from before 0.2 used ``test``."""
+    """The split whose texts were measured, ``test`` or ``validation``; documents from before 0.2 measured ``test``."""
     return str(results.get("settings", {}).get("split", "test"))
 
 

@@ -32,7 +32,7 @@ _MANIFEST = "shard.json"
 
 
 def dtype_of(state: str) -> np.dtype[Any]:
-    """float32 for logits, which are few; float16 for the states of tokens, which it rounds by at most 0.05%."""
+    """float32 for logits, which are few; float16 for the states of tokens, which it rounds by about 0.05%."""
     return np.dtype("<f4" if state == LOGITS else "<f2")
 
 

@@ -34,5 +34,5 @@ class Kind(ABC):
 
 
 def is_fallback(characters: Collection[str], vocabulary: Collection[str]) -> bool:
-    """Whether a token has one character only, or a character that is no token; each is written as a token would be."""
+    """Whether a token has one character only, or a character that is no token; a character is written as its token."""
     return len(characters) == 1 or not all(character in vocabulary for character in characters)
