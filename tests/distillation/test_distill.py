@@ -18,6 +18,7 @@ from compress.data import Dataset, Split
 from compress.distillation.distill import distill
 from compress.distillation.losses import soft_labels
 from compress.distillation.students import make_student
+from compress.errors import CompressError
 from compress.folder import read_manifest
 from compress.modeling.checkpoint import Checkpoint, load_classifier
 from compress.modeling.states import Batch, States
@@ -26,6 +27,7 @@ from compress.runtime.predictor import predict_logits
 from compress.training.run_files import RunFiles
 from compress.training.validator import TrainingResult
 from tests.conftest import FILLERS, WORDS
+from tests.damage import largest_file
 from tests.tiny import (
     parts,
     read,
@@ -328,3 +330,13 @@ def test_other_tasks_go_through_every_step(
     if task == "pair_single_label":  # and it is the second text that it reads
         swapped = compress.load(tmp_path / "int8")([(text[1], text[0]) for text in test.texts])
         assert np.mean([one.label != other.label for one, other in zip(answers, swapped, strict=True)]) > 0.3
+
+
+def test_more_texts_than_the_disk_holds_are_said_in_one_line_and_leave_nothing(
+    tiny_torch: Path, few_data: Path, tmp_path: Path
+) -> None:
+    more = tmp_path / "more.txt"
+    more.write_text("a good film and a bad one\n" * 20_000, encoding="utf-8")
+    with largest_file(200_000), pytest.raises(CompressError, match=r"^--out .*: cannot be written \(File too large\)"):
+        compress.distill(tiny_torch, few_data, tmp_path / "out", layers=1, unlabeled=str(more), **SHORT)
+    assert [path.name for path in tmp_path.iterdir()] == ["more.txt"]
