@@ -48,15 +48,16 @@ def measure(model: Path, data: str, config: PruneConfig, threads: int) -> dict[s
     table = latency_table(architecture, whole, deployment)
     seconds, rows = watch.seconds, []
     whole_ms = table.latency_ms(whole)
-    for widths in uneven_models(whole):
-        with deployment.timer(architecture, whole) as reference, deployment.timer(architecture, widths) as timed:
-            measured_ms = time_against(timed, reference).ratio * whole_ms
-        predicted_ms = table.latency_ms(widths)
-        rows.append(
-            asdict(widths)
-            | {"parameters": parameters(architecture, widths), "predicted_ms": predicted_ms}
-            | {"measured_ms": measured_ms, "error": predicted_ms / measured_ms - 1}
-        )
+    with deployment.timer(architecture, whole) as reference:
+        for widths in uneven_models(whole):
+            with deployment.timer(architecture, widths) as timed:
+                measured_ms = time_against(timed, reference).ratio * whole_ms
+            predicted_ms = table.latency_ms(widths)
+            rows.append(
+                asdict(widths)
+                | {"parameters": parameters(architecture, widths), "predicted_ms": predicted_ms}
+                | {"measured_ms": measured_ms, "error": predicted_ms / measured_ms - 1}
+            )
     return about([threads]) | {
         "model": asdict(whole),
         "lengths": sorted(deployment.lengths),

@@ -141,8 +141,8 @@ class TimerHere(AbstractContextManager["TimerHere"]):
         session = open_session(graph, threads)
         self._calls = TimedCalls(lambda each: session.run(["logits"], each), feeds)
 
-    def turn(self, calls: int) -> float:
-        return float(np.median(self._calls.turn(calls)))
+    def turn(self, calls: int, first: int) -> float:
+        return float(np.median(self._calls.turn(calls, first=first)))
 
     def __exit__(self, *_: object) -> None:
         """The session goes with its last reference."""

@@ -95,14 +95,12 @@ def latency_table(architecture: Architecture, whole: Widths, deployment: Deploym
     models = models_to_time(*widest)
     missing = [widths for widths in models if widths not in timings]
     if missing:
-        with progress("latency table", len(models), len(models) - len(missing)) as advance:
+        with (
+            progress("latency table", len(models), len(models) - len(missing)) as advance,
+            deployment.timer(architecture, models[0]) as reference,
+        ):
             for widths in missing:
-                # A turn begins at the input after the last one: a reference kept open for all models would be timed on
-                # other lengths than a model that was just opened.
-                with (
-                    deployment.timer(architecture, models[0]) as reference,
-                    deployment.timer(architecture, widths) as model,
-                ):
+                with deployment.timer(architecture, widths) as model:
                     timings[widths] = time_against(model, reference)
                 write_timings(place, timings)
                 advance()
@@ -130,7 +128,7 @@ def models_to_time(layers: int, heads: int, neurons: int) -> list[Widths]:
 def expected_seconds(models: int, whole_ms: float) -> float:
     """About the seconds of timing ``models`` models; a call takes ``whole_ms`` in the whole one, half in the others."""
     turn_s = max(_TURN_S, _CALLS_AT_LEAST * whole_ms / 1000)
-    return models * (2 * _START_S + 1.5 * (_ROUNDS + 1) * turn_s)
+    return models * (_START_S + 1.5 * (_ROUNDS + 1) * turn_s)
 
 
 def fit_table(times_ms: Mapping[Widths, float]) -> LatencyTable:
@@ -181,13 +179,13 @@ def _filled(grid: list[int], steps: Iterator[float]) -> Floats:
 
 
 def time_against(model: Timer, reference: Timer) -> Timing:
-    """Time both models in turns, on the same inputs where both are newly opened; returns medians over the rounds."""
-    model.turn(_CALLS_AT_LEAST)
-    call_ms = reference.turn(_CALLS_AT_LEAST)
+    """Time both models in turns, in each round on the same inputs; returns medians over the rounds."""
+    model.turn(_CALLS_AT_LEAST, first=0)
+    call_ms = reference.turn(_CALLS_AT_LEAST, first=0)
     calls = calls_per_turn(_TURN_S, call_ms, _CALLS_AT_LEAST, _CALLS_AT_MOST)
     rounds_ms = []
     for number in range(_ROUNDS):
-        turn_ms = {timer: timer.turn(calls) for timer in in_turn((reference, model), number)}
+        turn_ms = {timer: timer.turn(calls, first=number * calls) for timer in in_turn((reference, model), number)}
         rounds_ms.append((turn_ms[model], turn_ms[reference]))
     times_ms = np.array(rounds_ms)
     return Timing(float(np.median(times_ms[:, 0] / times_ms[:, 1])), float(np.median(times_ms[:, 1])))

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Timer(Protocol):
     """A model that is ready to be timed."""
 
-    def turn(self, calls: int) -> float:
-        """The median time in milliseconds of the next ``calls`` calls."""
+    def turn(self, calls: int, first: int) -> float:
+        """The median time in milliseconds of ``calls`` calls with the inputs in order, from number ``first`` on."""
         ...
 
 
@@ -40,13 +40,13 @@ class GraphTimer(Worker):
         np.savez(Path(self._folder.name) / "feeds.npz", **arrays)  # type: ignore[arg-type]  # its stub takes them for an option
         self._opening: dict[str, Any] = {"folder": self._folder.name, "threads": threads}
 
-    def turn(self, calls: int) -> float:
-        """The median time in milliseconds of the next ``calls`` calls; the first turn opens the graph."""
+    def turn(self, calls: int, first: int) -> float:
+        """As :meth:`Timer.turn` says; the first turn opens the graph."""
         try:
             if self._opening:
                 self.ask(**self._opening)
                 self._opening = {}
-            return float(np.median(self.ask(do="turn", calls=calls)["times_ms"]))
+            return float(np.median(self.ask(do="turn", calls=calls, first=first)["times_ms"]))
         except WorkerError as failure:
             raise CompressError(
                 f"prune: the process that times a model failed: {failure}; if memory is short, end other programs and "
@@ -68,11 +68,11 @@ class CudaTimer:
         tensors = [{name: torch.from_numpy(array).cuda() for name, array in inputs.items()} for inputs in feeds]
         self._calls = TimedCalls(lambda inputs: model(**inputs), tensors, CudaStopwatch)
 
-    def turn(self, calls: int) -> float:
+    def turn(self, calls: int, first: int) -> float:
         import torch
 
         with torch.inference_mode():
-            return float(np.median(self._calls.turn(calls)))
+            return float(np.median(self._calls.turn(calls, first=first)))
 
     def __enter__(self) -> Self:
         return self
@@ -97,8 +97,8 @@ class GraphServer:
     def describe(self) -> dict[str, Any]:
         return {}
 
-    def turn(self, calls: int) -> dict[str, Any]:
-        return {"times_ms": self._calls.turn(calls)}
+    def turn(self, calls: int, first: int) -> dict[str, Any]:
+        return {"times_ms": self._calls.turn(calls, first=first)}
 
 
 def _read_feeds(path: Path) -> list[Feeds]:

@@ -45,12 +45,18 @@ class TimedCalls(Generic[T]):
         return last_ms
 
     def turn(
-        self, calls: int, at_least_s: float = 0.0, during: AbstractContextManager[object] | None = None
+        self,
+        calls: int,
+        at_least_s: float = 0.0,
+        during: AbstractContextManager[object] | None = None,
+        first: int | None = None,
     ) -> list[float]:
-        """Times in milliseconds of the next ``calls`` inputs, all of them repeated until ``at_least_s`` has passed.
+        """Times in milliseconds of ``calls`` inputs, all of them repeated until ``at_least_s`` has passed.
 
-        ``during`` is entered for the timed calls alone, which follow some that are not timed.
+        They begin with input number ``first`` (default: the one after the last turn's). ``during`` is entered for the
+        timed calls alone, which follow some that are not timed.
         """
+        self._next = self._next if first is None else first
         block = self._block(calls)
         self._next += calls
         self._wake(block)

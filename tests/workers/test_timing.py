@@ -9,12 +9,14 @@ import pytest
 from compress.workers.timing import TimedCalls, calls_per_turn, in_turn, median_ms
 
 
-def test_every_turn_goes_on_with_the_next_inputs() -> None:
+def test_every_turn_goes_on_with_the_next_inputs_or_begins_where_it_is_told() -> None:
     called: list[int] = []
     timed = TimedCalls(called.append, range(5))
     times_ms = [timed.turn(4), timed.turn(3)]
     assert [len(each) for each in times_ms] == [4, 3]
     assert called[-3:] == [4, 0, 1]
+    timed.turn(2, first=1)
+    assert called[-2:] == [1, 2]
     assert len(called) > 7  # calls that wake the threads come before those that are timed
 
 
