@@ -55,7 +55,7 @@ BENCHMARKS = (
         "how cost grows with texts, units and cores",
         f"python -m benchmarks.scaling runs/sst2/teacher runs/sst2/int8 --data {SHARED}/sst2",
         "scaling.json",
-        instead="--minutes 8; the teacher as in the pipeline's line above",
+        instead="`--minutes 8`; the teacher as in the pipeline's line above",
         quick=f"python -m benchmarks.scaling {TEACHER} {INT8} --data {DEMO} --minutes 3 --out {{out}}",
     ),
     Benchmark(
