@@ -83,14 +83,20 @@ def _shown(value: Any, name: str) -> str:
     if isinstance(value, list | tuple):
         nested = any(isinstance(part, dict | list | tuple) for part in value)
         return "" if nested else ", ".join(_shown(part, name) for part in value)
-    if isinstance(value, float):
-        points = f"{100 * value:+.2f} points" if _POINTS.fullmatch(name) else ""
-        return points or (f"{value:.2%}" if _SHARE.fullmatch(name) else f"{value:,.6g}")
+    if isinstance(value, int | float):
+        return _number(value, name)
+    return "" if value is None else str(value)
+
+
+def _number(value: float, name: str) -> str:
+    """A number, or a yes or no, in the unit that its metric's ``name`` calls for."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return megabytes(value) if name.endswith("bytes") else f"{value:,}"
-    return "" if value is None else str(value)
+    if _POINTS.fullmatch(name):
+        return f"{100 * value:+.2f} points"
+    return f"{value:.2%}" if _SHARE.fullmatch(name) else f"{value:,.6g}"
 
 
 def _as_json(result: "StepResult") -> dict[str, Any]:

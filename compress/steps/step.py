@@ -187,7 +187,7 @@ def step(
     new = _folder(place, overwrite, sources, temporary=_is_dry_run(config) or not is_main_process())
     with dropping_held(), ExitStack() as at_end, new as folder, threads:
         if isinstance(config, TrainingConfig):
-            from compress.training.run_files import left_as_found
+            from compress.training.process_state import left_as_found
 
             at_end.enter_context(left_as_found())
         yield Job(config, folder, place, watch)

@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import random
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState, PartialState
 from torch import nn
 
 from compress.clock import Stopwatch
@@ -24,6 +21,7 @@ from compress.errors import CompressError
 from compress.folder import digest_tree
 from compress.progress import say
 from compress.training.batches import Examples
+from compress.training.process_state import random_state, restore_random
 from compress.version import __version__
 
 _STATE, _ABOUT = "state.pt", "checkpoint.json"
@@ -121,7 +119,7 @@ class Checkpoints:
                 generators, state = (
                     torch.load(folder / file, "cpu", weights_only=True) for file in (self._random, _STATE)
                 )
-                _restore_random(generators)
+                restore_random(generators)
             except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:
                 self._say(f"{folder}: a damaged checkpoint ({_one_line(error)}); going on without it")
                 continue
@@ -152,7 +150,7 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         self._accelerator.wait_for_everyone()
-        _save(_random_state(), partial / self._random)
+        _save(random_state(), partial / self._random)
         self._accelerator.wait_for_everyone()
         if main:
             _save(state, partial / _STATE)
@@ -206,39 +204,6 @@ def _size_bytes(state: object) -> int:
     if isinstance(state, dict):
         return sum(map(_size_bytes, state.values()))
     return state.nbytes if isinstance(state, torch.Tensor) else 0
-
-
-def _random_state() -> dict[str, Any]:
-    """The states of all random generators; a user's loss may use NumPy's and Python's."""
-    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the global generator, which users draw from
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
-    numpy = (name, np.asarray(keys).tolist(), *rest)
-    return {"torch": torch.get_rng_state(), "cuda": cuda, "numpy": numpy, "python": random.getstate()}
-
-
-def _restore_random(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] is not None:
-        torch.cuda.set_rng_state(state["cuda"])
-    np.random.set_state(state["numpy"])  # noqa: NPY002 - as above
-    random.setstate(state["python"])
-
-
-@contextmanager
-def left_as_found() -> Iterator[None]:
-    """Put back what the body changes for the whole process: random generators, and the states that accelerate shares.
-
-    The process may be an app that draws numbers and trains with accelerate itself.
-    """
-    generators = _random_state()
-    states = [(kind._shared_state, {**kind._shared_state}) for kind in (AcceleratorState, GradientState, PartialState)]
-    try:
-        yield
-    finally:
-        _restore_random(generators)
-        for state, before in states:  # an app's Accelerator holds the state itself
-            state.clear()
-            state.update(before)
 
 
 def identity_of(

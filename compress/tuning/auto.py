@@ -19,7 +19,7 @@ from compress.new_folder import check_outside, growing_folder
 from compress.paths import local_path
 from compress.progress import dropping_held, quietly, say
 from compress.steps.step import StepResult, source_paths, split_settings
-from compress.training.run_files import left_as_found
+from compress.training.process_state import left_as_found
 from compress.tuning.candidates import Candidate
 from compress.tuning.cascades import Pair, join, most_pairs, pairs
 from compress.tuning.context import SearchContext
