@@ -64,6 +64,11 @@ class QuantizeConfig(ThreadsConfig):
         "static, in ranges fixed on training texts, so that texts are answered in batches; auto, the faster of those "
         "that --max-drop allows",
     )
+    embeddings: Literal["int8", "int4"] = setting(
+        "int8",
+        "integers of the word embeddings, most of a small model's bytes; with int4 its file is about a third "
+        "smaller, and a few more answers change, within --max-drop",
+    )
     for_: Literal["openvino"] | None = setting(
         None,
         "write static activations as OpenVINO computes them (QDQ; meant for TensorRT, not tried); default: as "

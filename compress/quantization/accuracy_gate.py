@@ -4,8 +4,8 @@
 2. All weights in the smaller range that nothing can saturate (with ``--portable`` the only range).
 3. The most sensitive weights in fp32: the first, the first 2, 4, 8, ..., at last half of them; the others as in 1.
 
-With ``--activations auto`` dynamic and static activations are tried, and the faster of two that pass is taken. Step 3
-follows only where neither passes.
+With ``--embeddings int4`` the table of words is in int4 in every attempt. With ``--activations auto`` dynamic and
+static activations are tried, and the faster of two that pass is taken. Step 3 follows only where neither passes.
 
 A scale for the whole matrix, or 7 bits for all weights, is not tried: both are coarser forms of 1 and 2.
 """
@@ -22,6 +22,7 @@ from compress.config import QuantizeConfig
 from compress.errors import CompressError
 from compress.evaluation.comparison import Agreement
 from compress.evaluation.metrics import predictions
+from compress.graph.writer import WORDS
 from compress.progress import progress, say
 from compress.quantization.activations import ActivationScheme, scheme_of, texts_per_s
 from compress.quantization.dynamic import QuantizationPlan, Rewrite, quantizable
@@ -56,6 +57,13 @@ class Attempt:
         """The weights that stay fp32, the most sensitive first."""
         return [effect.weight for effect in self.sensitivity if effect.weight in self.plan.kept_fp32]
 
+    @property
+    def embeddings(self) -> str:
+        """The precision of the table of words."""
+        if WORDS in self.plan.kept_fp32:
+            return "fp32"
+        return "int4" if self.plan.int4_words else "int8"
+
 
 @dataclass(frozen=True)
 class Quantized:
@@ -78,6 +86,7 @@ class Quantized:
             "quantized_as": self.accepted.name,
             "activations": self.accepted.scheme.kind,
             "ranges": self.accepted.scheme.range_method,
+            "embeddings": self.accepted.embeddings,
             "texts_per_s": dict(self.texts_per_s),
             "failed_tries": [f"{name}: {agreement}" for name, agreement in self.failed.items()],
             "kept_fp32": self.accepted.kept_fp32,
@@ -97,6 +106,12 @@ def quantize(
 
     Static ranges are taken from the texts ``calibration``, by the method that is best on a sample of the reference's.
     """
+    columns = quantizable(model)[WORDS].shape[1]
+    if config.embeddings == "int4" and columns % 2:
+        raise CompressError(
+            f"quantize.embeddings int4 puts two columns into a byte, but this model's embeddings have {columns} "
+            "columns; leave embeddings out"
+        )
     sample = reference.sample(SAMPLED_TEXTS)
     schemes = [scheme_of(kind, model, sample, calibration, config, threads) for kind in config.kinds]
     failed: dict[str, Agreement] = {}

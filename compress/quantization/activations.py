@@ -1,7 +1,7 @@
 """The two schemes to quantize activations, dynamic and static, as the accuracy gate needs them, and their speed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 
@@ -52,7 +52,10 @@ def scheme_of(
     else:  # observed with the portable plan because it answers alike on every CPU
         observed = observe(model, portable, sample, threads)
     plans = {} if config.portable else {"all int8": observed_plan(model, observed)}
-    return ActivationScheme(kind, rewrite, observed, plans | {"all int8, in the portable range": portable}, method)
+    plans |= {"all int8, in the portable range": portable}
+    if config.embeddings == "int4":
+        plans = {f"int4 embeddings, else {name}": replace(plan, int4_words=True) for name, plan in plans.items()}
+    return ActivationScheme(kind, rewrite, observed, plans, method)
 
 
 def _static(

@@ -6,7 +6,7 @@ Rules:
    a scale for each column (per channel), in the range of integers that the plan says; activations are uint8. (Int8
    weights ran eight times faster than uint8 ones on CPUs with VNNI.)
 2. The tables of words and of distances become int8 with a scale for each column, dequantized after the lookup by Cast
-   and Mul (DequantizeLinear per channel took 4 times as long).
+   and Mul (DequantizeLinear per channel took 4 times as long). The table of words may become int4 (``int4_table``).
 3. The classifier's own MatMul stays fp32, and so do weights that the plan names.
 """
 
@@ -18,7 +18,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from compress.graph.writer import KEPT_FP32, Constants, constants_of, is_table, rewrite
+from compress.graph.writer import KEPT_FP32, WORDS, Constants, constants_of, is_table, rewrite
+from compress.quantization.int4_table import lookup_int4
 
 FULL_RANGE = 127
 
@@ -32,6 +33,7 @@ class QuantizationPlan:
     kept_fp32: frozenset[str] = frozenset()  # names of weights
     # By weight, the largest integer of each column, [columns]; weights that are not named use all, up to 127.
     largest: Mapping[str, Integers] = field(default_factory=dict)
+    int4_words: bool = False  # the table of words in 4 bits
 
 
 # From an fp32 model and a plan to a copy in int8.
@@ -72,7 +74,7 @@ def replace_matmuls(
 
     Args:
         model: the fp32 model.
-        plan: which weights, in which range of integers.
+        plan: which weights, in which range of integers; words in int4 become ``words.int4``, two integers in each.
         quantize: gives the nodes that quantize the value of a name, for all MatMuls that read it; may add constants.
         multiply: gives the nodes that take a ``MatMul``'s place.
     """
@@ -87,6 +89,9 @@ def replace_matmuls(
             nodes += quantize(node.input[0], constants)
             quantized.add(node.input[0])
         del constants[name]
+        if name == WORDS and plan.int4_words:
+            nodes += lookup_int4(node, weights[name], constants)
+            continue
         constants[f"{name}.int8"], constants[f"{name}.scale"] = quantize_columns(
             weights[name], plan.largest.get(name, FULL_RANGE)
         )

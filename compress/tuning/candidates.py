@@ -31,6 +31,7 @@ class Candidate:
         megabytes: about the size of the int8 model.
         cuts_vocabulary: whether tokens that the texts lack are removed after the training.
         activations: how quantize quantizes the activations, ``dynamic`` or ``static``.
+        embeddings: the integers of the word embeddings, ``int8`` or ``int4``.
     """
 
     name: str
@@ -40,12 +41,18 @@ class Candidate:
     megabytes: float
     cuts_vocabulary: bool = False
     activations: str = "dynamic"
+    embeddings: str = "int8"
 
     @property
     def title(self) -> str:
         """The name with what is done after the training; tries are known by it."""
-        ending = ["fewer-words" if self.cuts_vocabulary else "", "static" if self.activations == "static" else ""]
-        return "-".join(filter(None, [self.name, *ending]))
+        ending = {"fewer-words": self.cuts_vocabulary, "int4": self.embeddings == "int4", "static": self.is_static}
+        return "-".join([self.name, *(each for each, applies in ending.items() if applies)])
+
+    @property
+    def is_static(self) -> bool:
+        """Whether its activations are."""
+        return self.activations == "static"
 
     def label(self, epochs: float) -> str:
         """The name of the step that writes the int8 model after ``epochs`` of training."""
@@ -66,18 +73,23 @@ class Candidate:
             smaller = f"{self.name}-{epochs:g}-epochs-words" if self.command else f"{self.name}-words"
             steps[smaller] = {"step": "prune", "model": model, "vocabulary": True}
             model = smaller
-        steps[self.label(epochs)] = {"step": "quantize", "model": model, "activations": self.activations, **int8}
+        precision = {"activations": self.activations} | ({"embeddings": "int4"} if self.embeddings == "int4" else {})
+        steps[self.label(epochs)] = {"step": "quantize", "model": model, **precision, **int8}
         return steps
 
     def variants(self) -> list["Candidate"]:
         """This model with a smaller vocabulary, and with static activations: nothing is trained again for them."""
         variants = [] if self.cuts_vocabulary else [replace(self, cuts_vocabulary=True)]
-        return variants if self.activations == "static" else [*variants, replace(self, activations="static")]
+        return variants if self.is_static else [*variants, replace(self, activations="static")]
 
 
 @dataclass(frozen=True)
 class TeacherShape:
-    """The teacher's shape. An int8 model above ``most_mb`` keeps only the tokens of the smaller vocabulary."""
+    """The teacher's shape.
+
+    An int8 model above ``most_mb`` keeps only the tokens of the smaller vocabulary; where it is still above, its word
+    embeddings are in int4.
+    """
 
     architecture: Architecture
     widths: Widths
@@ -96,11 +108,16 @@ class TeacherShape:
         own = replace(self.architecture, hidden_size=hidden_size or self.architecture.hidden_size)
         widths = widths or self.widths
         share = _in_layers(own, widths) / _in_layers(self.architecture, self.widths)
-        megabytes = parameters(own, widths) / 1e6  # a byte a weight, of which few stay in fp32
-        if self.most_mb is None or megabytes <= self.most_mb or not self.smaller_vocabulary:
-            return Candidate(name, command, settings, share, megabytes)
-        megabytes = parameters(replace(own, vocabulary=self.smaller_vocabulary), widths) / 1e6
-        return Candidate(name, command, settings, share, megabytes, cuts_vocabulary=True)
+        candidate = Candidate(name, command, settings, share, _megabytes(own, widths))
+        if self.most_mb is None or candidate.megabytes <= self.most_mb:
+            return candidate
+        if self.smaller_vocabulary:
+            own = replace(own, vocabulary=self.smaller_vocabulary)
+            candidate = replace(candidate, megabytes=_megabytes(own, widths), cuts_vocabulary=True)
+        if candidate.megabytes <= self.most_mb:
+            return candidate
+        saved = own.vocabulary * (own.embedding_size or own.hidden_size) / 2e6
+        return replace(candidate, megabytes=candidate.megabytes - saved, embeddings="int4")
 
 
 def candidates_of(teacher: TeacherShape, cuts: Mapping[float, Cut]) -> list[Candidate]:
@@ -167,6 +184,13 @@ def _cut(teacher: TeacherShape, speedup: float, cut: Cut) -> Candidate:
     if len(layers) < len(teacher.widths.heads):
         settings["layers"] = layers
     return teacher.candidate(f"cut-{speedup:g}x", "prune", settings, after.inhabited)
+
+
+def _megabytes(architecture: Architecture, widths: Widths) -> float:
+    """About the size of the int8 model: a byte a weight, but for a table of positions, which stays in fp32."""
+    weights = parameters(architecture, widths)
+    positions = parameters(replace(architecture, positions=2 * architecture.positions), widths) - weights
+    return (weights + 3 * positions) / 1e6
 
 
 def _in_layers(architecture: Architecture, widths: Widths) -> int:

@@ -99,8 +99,10 @@ class Planner:
     def candidate(self, title: str) -> Candidate:
         """The candidate of that title, whatever goals it was tried for."""
         known = candidates_of(self.context.shape, self.context.record.facts.cuts or {})
-        kinds = product(known, (False, True), ("dynamic", "static"))
-        every = (replace(each, cuts_vocabulary=cuts, activations=kind) for each, cuts, kind in kinds)
+        kinds = product(known, (False, True), ("dynamic", "static"), ("int8", "int4"))
+        every = (
+            replace(each, cuts_vocabulary=cuts, activations=kind, embeddings=words) for each, cuts, kind, words in kinds
+        )
         return next(each for each in every if each.title == title)
 
     def costs(self) -> Costs:
