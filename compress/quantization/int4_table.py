@@ -15,6 +15,8 @@ from onnx import TensorProto, helper
 
 from compress.graph.writer import Constants
 
+Floats = npt.NDArray[np.float32]
+
 _LARGEST = 7
 _IN_A_BYTE = 16
 # Where to clip, in standard deviations of a column, and the rows to choose by. The best for normal numbers is 2.5; up
@@ -23,9 +25,7 @@ _CLIPS = np.linspace(1.5, 5, 15)
 _MOST_ROWS = 20_000
 
 
-def quantize_to_int4(
-    table: npt.NDArray[np.float32],
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+def quantize_to_int4(table: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
     """The packed integers and the scales of a table ``[rows, columns]`` in symmetric int4 by column.
 
     Integers are ``[rows, columns / 2]``, scales ``[columns]``. Each column is clipped where the squared error is
@@ -36,7 +36,7 @@ def quantize_to_int4(
     return _IN_A_BYTE * second + first, scale
 
 
-def lookup_int4(node: onnx.NodeProto, table: npt.NDArray[np.float32], constants: Constants) -> Iterator[onnx.NodeProto]:
+def lookup_int4(node: onnx.NodeProto, table: Floats, constants: Constants) -> Iterator[onnx.NodeProto]:
     """The nodes that take the place of ``node``, a Gather of rows from ``table``; adds their constants."""
     (name, ids), (result,) = node.input, node.output
     integers, scale = quantize_to_int4(table)
@@ -55,9 +55,10 @@ def lookup_int4(node: onnx.NodeProto, table: npt.NDArray[np.float32], constants:
     yield helper.make_node("Mul", [halves, f"{name}.scale"], [result], name=result)
 
 
-def _best_scales(table: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _best_scales(table: Floats) -> Floats:
     peak, deviation = np.abs(table).max(axis=0), table.std(axis=0)
-    best, least = np.ones_like(peak), np.full_like(peak, np.inf)
+    best: Floats = np.ones_like(peak)
+    least = np.full_like(peak, np.inf)
     for clip in _CLIPS:
         clipped = np.minimum(clip * deviation, peak)
         scale = np.where(clipped == 0, 1, clipped / _LARGEST).astype(np.float32)
@@ -66,5 +67,6 @@ def _best_scales(table: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return best
 
 
-def _integers(table: npt.NDArray[np.float32], scale: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return np.clip(np.rint(table / scale), -_LARGEST, _LARGEST)
+def _integers(table: Floats, scale: Floats) -> Floats:
+    integers: Floats = np.clip(np.rint(table / scale), -_LARGEST, _LARGEST)
+    return integers

@@ -12,6 +12,7 @@ Steps = dict[str, dict[str, Any]]
 ITSELF = "teacher-int8"
 SPEEDUPS = (1.5, 2.0, 3.0, 4.5, 7.0)  # speed-ups of the cuts, by the latency table
 _HIDDEN_STEP = 16
+_GRAPH_MB = 0.1  # about the size of the graph without its weights
 
 
 def label_of(title: str, epochs: float) -> str:
@@ -190,7 +191,7 @@ def _megabytes(architecture: Architecture, widths: Widths) -> float:
     """About the size of the int8 model: a byte a weight, but for a table of positions, which stays in fp32."""
     weights = parameters(architecture, widths)
     positions = parameters(replace(architecture, positions=2 * architecture.positions), widths) - weights
-    return (weights + 3 * positions) / 1e6
+    return _GRAPH_MB + (weights + 3 * positions) / 1e6
 
 
 def _in_layers(architecture: Architecture, widths: Widths) -> int:

@@ -25,7 +25,8 @@ from compress.tuning.teacher import (
     vocabulary_left,
 )
 
-_TOLERANCE = 1.2  # estimated sizes and latencies are known to within this factor
+# Estimated latencies and sizes are known to within these factors.
+_LATENCY_TOLERANCE, _SIZE_TOLERANCE = 1.2, 1.05
 _CUTS_AT_MOST = 1 / 3  # of the hours, for measuring what may be cut
 _TRAINING_TO_INT8_ANSWER = 4.0  # a guess at the time of training with a text over that of its answer in int8
 _ANSWER_TO_TRAINING = 1 / 3  # time of a text's answer in PyTorch over that of training with it
@@ -147,8 +148,8 @@ class Planner:
         itself, *others = candidates
 
         def may_meet(candidate: Candidate) -> bool:
-            small = most_mb is None or candidate.megabytes <= most_mb * _TOLERANCE
-            return small and (most_ms is None or candidate.share * int8_ms <= most_ms * _TOLERANCE)
+            small = most_mb is None or candidate.megabytes <= most_mb * _SIZE_TOLERANCE
+            return small and (most_ms is None or candidate.share * int8_ms <= most_ms * _LATENCY_TOLERANCE)
 
         return [itself, *(list(filter(may_meet, others)) or others[:1])]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +68,7 @@ def test_each_column_is_clipped_about_where_its_error_is_smallest() -> None:
     columns = [rng.normal(size=4000), rng.laplace(size=4000), rng.standard_t(4, 4000), rng.integers(-1, 2, 4000)]
     table = np.stack(columns, axis=1).astype(np.float32)
 
-    def error(integers: npt.NDArray[np.generic], scale: Table) -> Table:
+    def error(integers: npt.NDArray[Any], scale: Table) -> Table:
         found: Table = np.square(integers * scale - table).sum(axis=0)
         return found
 
@@ -103,7 +104,7 @@ def test_a_graph_answers_by_the_rows_of_its_int4_table_and_runs_as_many_kernels(
 def test_quantize_writes_it_within_the_gate_and_says_so(
     form: dict[str, str], two_layers_onnx: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    settings = {"max_drop": 100, **form}
+    settings: dict[str, Any] = {"max_drop": 100, **form}
     int8 = compress.quantize(two_layers_onnx, tiny_data, tmp_path / "int8", **settings)
     int4 = compress.quantize(two_layers_onnx, tiny_data, tmp_path / "int4", embeddings="int4", **settings)
     assert [step.metrics["embeddings"] for step in (int8, int4)] == ["int8", "int4"]

@@ -5,7 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from compress.graph.build import graph_of
+from compress.latency.deployment import random_model
 from compress.modeling.widths import Architecture, Cut, Widths
+from compress.quantization.dynamic import QuantizationPlan, quantize_weights
 from compress.tuning.candidates import Candidate, TeacherShape, candidates_of, depths, likeliest
 from compress.tuning.goals import Goals
 from compress.tuning.plans import Costs, Lengths, Plan, largest, plans, smallest_plan
@@ -403,3 +406,32 @@ def test_models_that_would_be_too_large_get_fewer_words() -> None:
     steps = found["layers-2-fewer-words"].steps("teacher", 3, {}, {})
     assert [step["step"] for step in steps.values()] == ["distill", "prune", "quantize"]
     assert steps["layers-2-fewer-words-3-epochs"]["model"] == "layers-2-3-epochs-words"
+
+
+def test_models_that_would_be_too_large_with_fewer_words_get_int4_embeddings() -> None:
+    shape = TeacherShape(MINILM, Widths.even(6, 12, 1536), smaller_vocabulary=9000)
+    for most_mb in (4.0, 6.0, 8.0):
+        small = {each.name: each for each in candidates_of(replace(shape, most_mb=most_mb), {})}
+        without = {each.name: each for each in candidates_of(replace(shape, most_mb=most_mb, smaller_vocabulary=0), {})}
+        for found, vocabulary in ((small, 9000), (without, MINILM.vocabulary)):
+            for each in found.values():
+                words = vocabulary * (192 if "narrow" in each.name else MINILM.hidden_size) / 1e6
+                if each.embeddings == "int4":
+                    assert each.megabytes + words / 2 > most_mb
+                    assert each.title.endswith("-int4")
+                    assert each.steps("teacher", 3, {}, {})[each.label(3)]["embeddings"] == "int4"
+                else:
+                    assert each.megabytes <= most_mb
+                    assert "embeddings" not in each.steps("teacher", 3, {}, {})[each.label(3)]
+        assert {each.embeddings for each in small.values()} == {"int8", "int4"}
+
+
+@pytest.mark.parametrize("layers", [1, 6])
+def test_the_size_of_a_model_is_known_before_it_is_made(layers: int) -> None:
+    shape, widths = replace(MINILM, vocabulary=8000), Widths.even(layers, 8, 512)
+    fp32 = graph_of(random_model(shape, widths))
+    for most_mb in (100.0, 0.1):
+        named = TeacherShape(shape, widths, most_mb=most_mb).candidate("name", "", {})
+        plan = QuantizationPlan(int4_words=named.embeddings == "int4")
+        size = quantize_weights(fp32, plan).ByteSize() / 1e6
+        assert named.megabytes == pytest.approx(size, rel=0.04)
