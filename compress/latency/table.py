@@ -40,6 +40,7 @@ _TURN_S = 0.1
 _CALLS_AT_LEAST, _CALLS_AT_MOST = 8, 64
 _PROCESSES = 2
 _START_S = 1.0  # until a new process has opened a model
+_PROTOCOL = 2  # how models are timed; with another number, cached tables are measured anew
 
 StartTimer = Callable[[], AbstractContextManager[Timer]]
 
@@ -250,6 +251,7 @@ def _widest(whole: Widths) -> tuple[int, int, int]:
 
 def _place(architecture: Architecture, widest: tuple[int, int, int], deployment: Deployment, **also: Any) -> Path:
     # The number of labels matters to the last and smallest MatMul alone, so models with other labels share a table.
-    key: dict[str, Any] = asdict(replace(architecture, labels=0)) | {"widest": widest} | deployment.as_key() | also
+    shape = asdict(replace(architecture, labels=0)) | {"widest": widest}
+    key: dict[str, Any] = {"protocol": _PROTOCOL} | shape | deployment.as_key() | also
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return cache_root(None) / "latency" / f"{digest[:16]}.json"

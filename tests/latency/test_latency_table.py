@@ -182,6 +182,18 @@ def test_another_machine_runtime_shape_or_load_has_a_table_of_its_own() -> None:
     assert Deployment("int8", 1, 1, (13, 9, 5)).as_key() == SERVED.as_key()
 
 
+def test_a_table_that_was_timed_in_another_way_is_measured_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path))
+    whole = Widths.even(2, 2, 64)
+    for protocol in (1, 2):
+        monkeypatch.setattr("compress.latency.table._PROTOCOL", protocol)
+        latency_table(TINY, whole, Quiet("int8", threads=1, batch=1, lengths=(8,)))
+        latency_table(TINY, whole, Quiet("int8", threads=1, batch=1, lengths=(8,)))
+    assert len(list((tmp_path / "latency").iterdir())) == 2
+
+
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "latency").write_text("in the way")
     with pytest.raises(CompressError, match=r"cannot be written .*COMPRESS_CACHE"):
