@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.models.recipe import RECIPE, Made, published, recipe_text
+from benchmarks.models.recipe import CLASS_WEIGHTS, RECIPE, Made, published, recipe_text, weights_file
 from compress.folder import MANIFEST, read_manifest, write_manifest
 from compress.formatting import capital, metric_name, milliseconds, percent, percents
 from compress.new_folder import new_folder
@@ -39,7 +39,8 @@ def publish(search: Path, name: str, data: str, model: str | None = None, report
     manifest = read_manifest(source)
     if manifest.hand_on_below is not None:
         raise SystemExit(f"{source}: is a cascade, two models in one; give --model, a single one of the front")
-    made = list(published(manifest.history, data))
+    history = manifest.history
+    made = list(published(history, data))
     recipe = recipe_text(name, made, data)
     results = json.loads(((report or search / "report") / "results.json").read_text(encoding="utf-8"))
     figures = figures_of(results, source, made) | {"data_sha256": _data_digest(search)}
@@ -57,6 +58,8 @@ def publish(search: Path, name: str, data: str, model: str | None = None, report
             text = _of_one_to_make(text, name, [one.name for one in made if one.name][-1])
         card.write_text(text + _more(name, figures, found), encoding="utf-8")
         (folder / RECIPE).write_text(recipe, encoding="utf-8")
+        for weights in filter(None, map(weights_file, history)):
+            shutil.copyfile(weights, folder / CLASS_WEIGHTS)
         (folder / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         if figures["kept"]:
             write_manifest(folder, manifest)
@@ -133,9 +136,9 @@ def _more(name: str, figures: Row, found: str) -> str:
 
 
 def _leave_out_the_model(folder: Path) -> None:
-    """Keep card, recipe and figures alone."""
+    """Keep card, recipe with its class weights, and figures alone."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name not in (_CARD, RECIPE, FIGURES):
+        elif path.name not in (_CARD, RECIPE, FIGURES, CLASS_WEIGHTS):
             path.unlink()

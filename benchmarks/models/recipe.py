@@ -8,10 +8,12 @@ from typing import Any
 import yaml
 
 from compress.config import Names
+from compress.config.training import BALANCED
 from compress.recipes.recipe import Recipe
 from compress.steps.spec import STEPS
 
 RECIPE = "recipe.yaml"
+CLASS_WEIGHTS = "class_weights.json"  # beside the recipe, where a file of weights was given
 _NAMES = {"finetune": "teacher", "distill": "student", "prune": "pruned", "quantize": "int8"}
 # Written even where they are the default, which a later version may choose otherwise.
 _ALWAYS = {"epochs", "batch_size", "learning_rate", "warmup", "weight_decay", "patience"}
@@ -66,10 +68,18 @@ def published(history: Sequence[Entry], data: str) -> Iterator[Made]:
             own["read"] = entry["read"] | {"data": data}
         caches = STEPS[entry["step"]].settings.marked(Names.FOLDER) if entry["step"] in STEPS else set()
         own["config"] = {key: None if key in caches else value for key, value in entry["config"].items()}
+        if weights_file(entry):
+            own["config"]["class_weights"] = CLASS_WEIGHTS
         yield Made(own, name, entry.get("read", {}).get("rows"))
         if name:
             taken.append(name)
             source = name
+
+
+def weights_file(entry: Entry) -> str | None:
+    """The file of class weights that this step of a history read, if any."""
+    choice = entry["config"].get("class_weights")
+    return None if choice == BALANCED else choice
 
 
 def recipe_text(name: str, made: Sequence[Made], data: str) -> str:
@@ -87,6 +97,8 @@ def _refuse_what_is_here_alone(recipe: Recipe) -> None:
         files = settings.marked(Names.FILE)
         for setting, name in ((setting, name) for setting, names in settings.sources().items() for name in names):
             where = f"steps.{step}.{setting} is {name}, which nobody else has"
+            if name == CLASS_WEIGHTS:
+                continue
             if setting in files:
                 raise SystemExit(f"{where}; publish a model that was made without it")
             if PurePath(name).is_absolute() or (name not in recipe.steps and Path(name).exists()):

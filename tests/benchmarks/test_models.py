@@ -17,7 +17,7 @@ from benchmarks.models import publish as publishing
 from benchmarks.models import table as listing
 from benchmarks.models.__main__ import main
 from benchmarks.models.publish import FIGURES, MODELS, MOST_BYTES, publish
-from benchmarks.models.recipe import RECIPE, published, recipe_text
+from benchmarks.models.recipe import CLASS_WEIGHTS, RECIPE, published, recipe_text
 from compress.data.dataset import write_dataset
 from compress.folder import MANIFEST, SEARCH, read_manifest
 from compress.machine import describe_machine
@@ -74,8 +74,10 @@ def search(workplace: None) -> Path:  # noqa: ARG001
     It is seen from the folder that the tests publish from, where ``encoder`` could as well be a hub id.
     """
     out, data = Path("search").absolute(), Path("sets/reviews")
-    compress.finetune("encoder", data, "teacher", epochs=1, learning_rate=1e-3, threads=1)
-    dataset = read(data)
+    dataset, weights = read(data), Path("weights.json").absolute()
+    weights.write_text(json.dumps(dict.fromkeys(dataset.labels, 2.0)), encoding="utf-8")
+    given: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-3, "class_weights": str(weights), "threads": 1}
+    compress.finetune("encoder", data, "teacher", **given)
     write_dataset(replace(dataset, validation=divided(dataset)[0]), out / "data")
     compress.quantize(Path("teacher").absolute(), out / "data", out / "best", max_drop=100, threads=1)
     accuracy = {"metric": "accuracy", "value": 0.5, "ci95": [0.0, 1.0]}
@@ -118,7 +120,7 @@ def test_a_large_model_is_published_as_its_recipe(search: Path, monkeypatch: pyt
     monkeypatch.setattr(publishing, "MOST_BYTES", 10)
     put(search, "reviews/large")
     out = put(search, "reviews/large")
-    assert sorted(path.name for path in out.iterdir()) == ["README.md", FIGURES, RECIPE]
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", CLASS_WEIGHTS, FIGURES, RECIPE]
     card = (out / "README.md").read_text(encoding="utf-8")
     about = card.partition("\n# models/reviews/large\n")[2].strip()
     assert about.startswith("The model itself is too large")
@@ -165,10 +167,10 @@ def test_what_nobody_else_could_make_is_refused(search: Path) -> None:
     entry = read_manifest(search / "best").history[-1] | {"parent": {"source": str(Path("teacher").absolute())}}
     with pytest.raises(SystemExit, match="which nobody else has"):
         recipe_text(NAME, list(published([entry], "reviews")), "reviews")
-    config = read_manifest(search / "best").history[0]["config"] | {"class_weights": "/home/me/weights.json"}
-    weighted = read_manifest(search / "best").history[0] | {"config": config, "parent": {"source": "hub/encoder"}}
-    with pytest.raises(SystemExit, match=r"teacher.class_weights is .*, which nobody else has; publish a model"):
-        recipe_text(NAME, list(published([weighted], "reviews")), "reviews")
+    own = read_manifest(search / "best").history[0]
+    student = own | {"step": "distill", "config": {"unlabeled": "/home/me/more.txt"}, "parent": {"source": "hub/big"}}
+    with pytest.raises(SystemExit, match=r"student.unlabeled is .*, which nobody else has; publish a model"):
+        recipe_text(NAME, list(published([student], "reviews")), "reviews")
     with pytest.raises(SystemExit, match="model is encoder, which nobody else has"):
         publish(search, NAME, "../../../sets/reviews")  # from here it is a folder
 
