@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from compress.config import Names
-from compress.config.training import BALANCED
+from compress.config.training import COUNTED_WEIGHTS
 from compress.recipes.recipe import Recipe
 from compress.steps.spec import STEPS
 
@@ -79,7 +79,7 @@ def published(history: Sequence[Entry], data: str) -> Iterator[Made]:
 def weights_file(entry: Entry) -> str | None:
     """The file of class weights that this step of a history read, if any."""
     choice = entry["config"].get("class_weights")
-    return None if choice == BALANCED else choice
+    return None if choice in COUNTED_WEIGHTS else choice
 
 
 def recipe_text(name: str, made: Sequence[Made], data: str) -> str:

@@ -21,7 +21,7 @@ from compress.config.settings import (
 from compress.manifest_entries import LongTextMode, Pooling
 from compress.task import Metric
 
-BALANCED = "balanced"
+COUNTED_WEIGHTS = ("balanced", "sqrt")  # class weights by the number of texts, all others are files
 NOTHING_TO_LEARN = (
     "has nothing to learn from, its weights are all 0; set at least one above 0 of soft_weight, hard_weight, "
     "embedding_weight, hidden_weight, attention_weight and relation_weight"
@@ -95,8 +95,8 @@ class FinetuneConfig(LongTextsConfig, TrainingConfig):
     command: ClassVar[str] = "finetune"
     class_weights: Annotated[str | None, Names.FILE] = setting(
         None,
-        "what each label's texts weigh in the loss: balanced lets all labels count alike, a JSON file has a weight by "
-        "label; default: all texts weigh the same",
+        "what each label's texts weigh in the loss: balanced lets all labels count alike, sqrt takes the square root "
+        "of these weights, a JSON file has a weight by label; default: all texts weigh the same",
     )
     focal: float = setting(
         0.0,
@@ -107,9 +107,9 @@ class FinetuneConfig(LongTextsConfig, TrainingConfig):
     )
 
     def named(self, *kinds: Names) -> dict[str, list[str]]:
-        """As for any step, but ``balanced`` weights are no file."""
+        """As for any step, but weights by the number of texts are no file."""
         values = super().named(*kinds)
-        if self.class_weights == BALANCED:
+        if self.class_weights in COUNTED_WEIGHTS:
             values.pop("class_weights", None)
         return values
 

@@ -39,6 +39,13 @@ def test_in_multi_label_tasks_the_texts_with_a_label_weigh_as_much_as_those_with
     assert weights == pytest.approx([9, 1 / 3, 1])
 
 
+@pytest.mark.parametrize("targets", [np.array([0] * 90 + [1] * 9), np.eye(3, dtype=np.float32)[[0, 1, 1, 1]]])
+def test_sqrt_takes_the_square_root_of_the_balanced_weights(targets: np.ndarray) -> None:
+    balanced, root = (class_weights(choice, targets, LABELS) for choice in ("balanced", "sqrt"))
+    assert root**2 == pytest.approx(balanced)
+    assert len(set(map(float, root))) > 1
+
+
 @pytest.mark.parametrize("targets", [ONE_EACH, SEVERAL], ids=["single", "multi"])
 def test_weights_of_one_change_nothing(targets: torch.Tensor) -> None:
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
@@ -81,7 +88,7 @@ def test_the_focal_loss_takes_from_sure_answers_most(targets: torch.Tensor) -> N
         ({"spam": 1e-300}, "to 1e6, got 1e-300"),  # and 0
         ({"spam": 10**400}, "to 1e6, got 1000"),
         ([1, 2, 3], r'must be an object of weights by label, such as \{"billing": 2.0\}'),
-        (None, "must be balanced or a file; .*: No such file"),
+        (None, "must be balanced, sqrt or a file; .*: No such file"),
     ],
 )
 def test_weights_that_cannot_be_are_refused(tmp_path: Path, content: Any, message: str) -> None:
@@ -124,8 +131,9 @@ def test_finetune_takes_them_and_a_rare_label_is_answered_more_often(
     assert softmax(logits[1], axis=1)[:, 0].mean() > softmax(logits[0], axis=1)[:, 0].mean()
 
 
-def test_balanced_is_a_word_and_no_file() -> None:
-    given = {"class_weights": "balanced"}
+@pytest.mark.parametrize("word", ["balanced", "sqrt"])
+def test_weights_by_the_number_of_texts_are_no_file(word: str) -> None:
+    given = {"class_weights": word}
     assert FinetuneConfig.parse(given).sources() == {}
     assert FinetuneConfig.parse({"class_weights": "rare.json"}).sources() == {"class_weights": ["rare.json"]}
     step = {"step": "finetune", "model": "balanced", **given}
