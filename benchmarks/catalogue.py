@@ -148,11 +148,6 @@ BENCHMARKS = (
         "serving*.json",
     ),
     Benchmark(
-        "bulk answers on one core, static int8 in batches against dynamic int8 alone",
-        f"python -m benchmarks.static_batches {ONNX} --data {DEMO}",
-        quick=f"python -m benchmarks.static_batches {ONNX} --data {DEMO} --rounds 2 --texts 1000",
-    ),
-    Benchmark(
         "thresholds by label against 0.5 for all, macro-F1 on test",
         f"compress calibrate {GOEMOTIONS} --data {SHARED}/goemotions --out runs/thresholds/calibrated && "
         f"compress bench {GOEMOTIONS} runs/thresholds/calibrated --data {SHARED}/goemotions --metric macro_f1 "

@@ -10,7 +10,6 @@ import pytest
 import compress
 from benchmarks import throughput_worker
 from benchmarks.cold_start import TEXT, Run, figures, run
-from benchmarks.static_batches import compare
 from benchmarks.throughput_peers import OURS, PLAIN, mixed_texts, turn
 from tests.tiny import read
 
@@ -36,19 +35,6 @@ def test_every_contender_answers_every_text(
             assert found == expected  # in larger batches of int8, what shares one shifts a text's scores
         elif name != "our tokenizer alone":
             assert sum(one == other for one, other in zip(found, expected, strict=True)) > 0.9 * len(texts)
-
-
-def test_static_and_dynamic_int8_answer_the_same_texts_in_turns(
-    tiny_int8: Path, tiny_static: Path, tiny_data: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "dynamic").symlink_to(tiny_int8)
-    (tmp_path / "static").symlink_to(tiny_static)
-    figures = compare(tmp_path, [str(text) for text in read(tiny_data).test.texts], rounds=1)
-    rates = figures["texts_per_s"]
-    assert isinstance(rates, dict)
-    assert rates.keys() == {"dynamic", "static", "our tokenizer alone"}
-    assert figures["static_over_dynamic"] == pytest.approx(rates["static"] / rates["dynamic"], rel=0.05)
-    assert figures["same_label"] == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.shared

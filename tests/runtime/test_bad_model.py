@@ -109,7 +109,7 @@ def test_a_hostile_graph_costs_little(content: bytes, tmp_path: Path) -> None:
         before = time.process_time()
         assert sum(1 for _ in content) == len(content)
         counted_s.append(time.process_time() - before)
-    assert min(spent_s) < 10 * min(counted_s)
+    assert min(spent_s) < 50 * min(counted_s)  # with its square it would be millions of times
 
 
 @pytest.mark.parametrize("length", [2**31, 2**64, 1e300])
