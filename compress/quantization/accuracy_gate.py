@@ -4,8 +4,8 @@
 2. All weights in the smaller range that nothing can saturate (with ``--portable`` the only range).
 3. The most sensitive weights in fp32: the first, the first 2, 4, 8, ..., at last half of them; the others as in 1.
 
-With ``--embeddings int4`` the table of words is in int4 in every attempt. With ``--activations auto`` dynamic and
-static activations are tried, and the faster of two that pass is taken. Step 3 follows only where neither passes.
+With ``--embeddings int4`` 1 and 2 are first tried with the table of words in int4. With ``--activations auto`` dynamic
+and static activations are tried, and the faster of two that pass is taken. Step 3 follows only where neither passes.
 
 A scale for the whole matrix, or 7 bits for all weights, is not tried: both are coarser forms of 1 and 2.
 """
@@ -175,8 +175,8 @@ def _all_int8(scheme: ActivationScheme) -> Iterator[Attempt]:
 def _mixed(
     model: onnx.ModelProto, sample: ReferenceOutputs, threads: int, scheme: ActivationScheme
 ) -> Iterator[Attempt]:
-    """Attempts by the scheme's first plan with more and more of the most sensitive weights in fp32."""
-    first = next(iter(scheme.plans.values()))
+    """Attempts by the scheme's first plan in int8, with more and more of the most sensitive weights in fp32."""
+    first = next(plan for plan in scheme.plans.values() if not plan.int4_words)
     ranked = tuple(rank_sensitivity(model, sample, first, scheme.rewrite, threads))
     say(sensitivity_table(ranked, {name: weight.size for name, weight in quantizable(model).items()}))
     for count in _doubling(len(ranked) // 2):

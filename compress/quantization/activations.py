@@ -54,7 +54,8 @@ def scheme_of(
     plans = {} if config.portable else {"all int8": observed_plan(model, observed)}
     plans |= {"all int8, in the portable range": portable}
     if config.embeddings == "int4":
-        plans = {f"int4 embeddings, else {name}": replace(plan, int4_words=True) for name, plan in plans.items()}
+        int4 = {f"int4 embeddings, else {name}": replace(plan, int4_words=True) for name, plan in plans.items()}
+        plans = int4 | plans
     return ActivationScheme(kind, rewrite, observed, plans, method)
 
 

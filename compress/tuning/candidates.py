@@ -117,8 +117,10 @@ class TeacherShape:
             candidate = replace(candidate, megabytes=_megabytes(own, widths), cuts_vocabulary=True)
         if candidate.megabytes <= self.most_mb:
             return candidate
-        saved = own.vocabulary * (own.embedding_size or own.hidden_size) / 2e6
-        return replace(candidate, megabytes=candidate.megabytes - saved, embeddings="int4")
+        megabytes = candidate.megabytes - own.vocabulary * (own.embedding_size or own.hidden_size) / 2e6
+        if not command and megabytes > self.most_mb:  # the teacher is measured also where it is too large
+            return candidate
+        return replace(candidate, megabytes=megabytes, embeddings="int4")
 
 
 def candidates_of(teacher: TeacherShape, cuts: Mapping[float, Cut]) -> list[Candidate]:

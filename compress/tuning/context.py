@@ -142,8 +142,10 @@ class SearchContext:
         """All steps that make a candidate's int8 model; the last writes it."""
         teacher = TEACHER if self.bare else self._model_source
         training = student_settings(self.checkpoint, self.data) | self._metric_setting if candidate.command else {}
-        # The teacher is measured whatever it loses in int8: a search cannot begin without its figures.
-        max_drop = 100.0 if candidate.title == ITSELF else self._finer_above
+        # The teacher is measured whatever it loses in int8: a search cannot begin without its figures. Of a model that
+        # is in int4 because it would be too large otherwise, a finer form would be too large again.
+        any_loss = candidate.name == ITSELF or candidate.embeddings == "int4"
+        max_drop = 100.0 if any_loss else self._finer_above
         int8 = {"max_drop": max_drop, "metric": self.metric}
         return self.recipe(candidate.steps(teacher, epochs, training, int8))
 

@@ -20,6 +20,7 @@ from compress.folder import read_manifest
 from compress.graph.build import graph_of
 from compress.graph.checks import expected_patterns
 from compress.graph.writer import WORDS, constants_of, rewrite
+from compress.quantization import int4_table
 from compress.quantization.dynamic import QuantizationPlan, quantize_columns, quantize_weights
 from compress.quantization.int4_table import lookup_int4, quantize_to_int4
 from compress.runtime.graph_file import INT8_GRAPH
@@ -61,6 +62,9 @@ def test_every_number_is_the_nearest_of_fifteen_of_its_column(table: Table) -> N
     off, best = (np.abs(values.astype(np.float64) - table) for values in (found, nearest))
     assert (off <= best * (1 + 1e-4) + 1e-4 * scale).all()
     assert (found[table == 0] == 0).all()
+    by_peak, peak_scale = quantize_columns(table, 7)
+    largest = np.square(by_peak * peak_scale - table).sum(axis=0)
+    assert (np.square(found - table).sum(axis=0) <= largest * (1 + 1e-3) + 1e-6 * scale**2).all()  # no clip may be best
 
 
 def test_each_column_is_clipped_about_where_its_error_is_smallest() -> None:
@@ -113,6 +117,18 @@ def test_quantize_writes_it_within_the_gate_and_says_so(
     saved = int8.metrics["bytes"] - int4.metrics["bytes"]
     assert saved == pytest.approx(words.size / 2, abs=1500)  # but for the names of a few more nodes
     assert compress.load(int4.folder)("a fine film").label in read_manifest(int4.folder).labels
+
+
+def test_where_int4_loses_too_much_the_embeddings_are_in_int8(
+    two_layers_onnx: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(table: Table) -> tuple[npt.NDArray[np.int8], Table]:
+        return np.zeros((len(table), table.shape[1] // 2), np.int8), np.ones(table.shape[1], np.float32)
+
+    monkeypatch.setattr(int4_table, "quantize_to_int4", nothing)  # a table that knows no word
+    result = compress.quantize(two_layers_onnx, tiny_data, tmp_path / "out", embeddings="int4", max_drop=2)
+    assert result.metrics["embeddings"] == "int8"
+    assert [name.startswith("int4 embeddings") for name in result.metrics["failed_tries"]] == [True, True]
 
 
 def test_an_odd_width_is_refused(

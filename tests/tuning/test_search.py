@@ -9,7 +9,7 @@ from compress.graph.build import graph_of
 from compress.latency.deployment import random_model
 from compress.modeling.widths import Architecture, Cut, Widths
 from compress.quantization.dynamic import QuantizationPlan, quantize_weights
-from compress.tuning.candidates import Candidate, TeacherShape, candidates_of, depths, likeliest
+from compress.tuning.candidates import ITSELF, Candidate, TeacherShape, candidates_of, depths, likeliest
 from compress.tuning.goals import Goals
 from compress.tuning.plans import Costs, Lengths, Plan, largest, plans, smallest_plan
 from compress.tuning.search import Proposal, next_try
@@ -414,6 +414,8 @@ def test_models_that_would_be_too_large_with_fewer_words_get_int4_embeddings() -
         small = {each.name: each for each in candidates_of(replace(shape, most_mb=most_mb), {})}
         without = {each.name: each for each in candidates_of(replace(shape, most_mb=most_mb, smaller_vocabulary=0), {})}
         for found, vocabulary in ((small, 9000), (without, MINILM.vocabulary)):
+            itself = found.pop(ITSELF)
+            assert itself.embeddings == "int8"  # it is too large in int4 as well
             for each in found.values():
                 words = vocabulary * (192 if "narrow" in each.name else MINILM.hidden_size) / 1e6
                 if each.embeddings == "int4":
