@@ -110,6 +110,8 @@ def brief_spin() -> dict[str, str]:
 
 def cpu_flags() -> frozenset[str]:
     """The CPU's instruction sets by the kernel's names (``avx512_vnni``); empty where the system does not tell."""
+    if (platform.system(), platform.machine()) == ("Darwin", "arm64"):
+        return frozenset({"asimd", "asimddp"})  # which all of Apple's have
     return frozenset(cpu_field("flags|Features").split())
 
 
@@ -129,8 +131,9 @@ def cpu_field(names: str) -> str:
 
 
 def cpu_name() -> str:
-    """The CPU's model, or its architecture where the system does not show it."""
-    return cpu_field("model name") or platform.processor() or platform.machine()
+    """The CPU's model, on Arm by its numbers, or its architecture where the system does not show it."""
+    arm = " ".join(filter(None, (platform.machine(), cpu_field("CPU implementer"), cpu_field("CPU part"))))
+    return cpu_field("model name") or (arm if cpu_field("CPU part") else platform.processor() or platform.machine())
 
 
 def gpu_name() -> str | None:

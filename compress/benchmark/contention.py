@@ -11,6 +11,7 @@ from compress.clock import Stopwatch
 from compress.limits import cpu_numbers
 
 _BUSY_CPUS = 0.1
+_CPUS_A_CORE = 2  # hyperthreads at most: what runs beside a thread on its core slows it down
 # The host's share of a virtual machine (steal) counts; guest times are parts of the first two.
 _WORKING = ("user", "nice", "system", "irq", "softirq", "steal")
 
@@ -21,12 +22,13 @@ class Contention:
 
     other_cpus: float  # CPUs' worth of work that other processes did, on average, on the CPUs that bench may use
     cpus: int  # how many bench may use
+    threads: int  # the most that were timed at once
     seconds: float  # how long the machine was watched
 
     @property
     def is_busy(self) -> bool:
-        """Whether other processes took enough of the CPUs to spoil the times."""
-        return self.other_cpus > _BUSY_CPUS
+        """Whether other processes took enough of the CPUs to spoil the times; on a large machine many are left."""
+        return self.other_cpus > _BUSY_CPUS and self.other_cpus + self.threads > self.cpus / _CPUS_A_CORE
 
 
 class CpuWatch:
@@ -35,11 +37,15 @@ class CpuWatch:
     def __init__(self) -> None:
         self._cpus = cpu_numbers()
         self._other_s = self._watched_s = 0.0
+        self._threads = 0
 
     @contextmanager
-    def timing(self, sessions: Iterable[int]) -> Iterator[None]:
-        """Watch while the body runs; ``sessions`` are process sessions that count as bench's own, like this process."""
-        own = frozenset(sessions)
+    def timing(self, sessions: Iterable[int], threads: int) -> Iterator[None]:
+        """Watch while the body times something on so many ``threads``.
+
+        ``sessions`` are process sessions that count as bench's own, like this process.
+        """
+        own, self._threads = frozenset(sessions), max(self._threads, threads)
         before_s, watch = self._others_s(own), Stopwatch()
         try:
             yield
@@ -51,7 +57,7 @@ class CpuWatch:
         """The average over all that was watched; None where nothing was."""
         if not self._watched_s:
             return None
-        return Contention(self._other_s / self._watched_s, len(self._cpus), self._watched_s)
+        return Contention(self._other_s / self._watched_s, len(self._cpus), self._threads, self._watched_s)
 
     def busy(self) -> bool:
         """Whether others spoiled the times of what was watched so far."""

@@ -125,7 +125,7 @@ def _time(
 ) -> None:
     """Time one workload, and note the models that it was too much for."""
     average = choose_average(findings.measured)
-    with findings.recorded(workload, pool.threads) as rounds_ms, findings.watch.timing(pool.sessions):
+    with findings.recorded(workload, pool.threads) as rounds_ms, findings.watch.timing(pool.sessions, pool.threads):
         take_turns(pool, workload, texts, config.seconds, share, rounds_ms, average)
     findings.skip(str(workload), pool.threads, pool.rested())
 
@@ -144,15 +144,15 @@ def _time_first(
     """
     measured, average = findings.measured, choose_average(findings.measured)
     with findings.recorded(REAL, pool.threads) as rounds_ms:
-        with findings.watch.timing(pool.sessions):
+        with findings.watch.timing(pool.sessions, pool.threads):
             half = config.seconds / 2
             take_turns(pool, REAL, texts, half, lambda spent: share(spent / 2), rounds_ms, average)
         _measure_once(pool, measured, test_texts, config)
-        with findings.watch.timing(pool.sessions):
+        with findings.watch.timing(pool.sessions, pool.threads):
             time_answers(pool, measured, texts, config.seconds / 4)
         pool.restart()
         texts = other_half(texts)
-        with findings.watch.timing(pool.sessions):
+        with findings.watch.timing(pool.sessions, pool.threads):
             take_turns(pool, REAL, texts, config.seconds, share, rounds_ms, average)
             time_answers(pool, measured, texts, config.seconds / 4)
     findings.skip(str(REAL), pool.threads, pool.rested())
@@ -185,7 +185,9 @@ def _side_by_side(texts: Sequence[Text], config: BenchConfig, findings: Findings
     for name, model in findings.timed().items():
         for count, threads in cpu_splits(config.instances, usable_cpus()):
             try:
-                with findings.watch.timing([]):  # the workers have ended by then, and count as this process's children
+                with findings.watch.timing(
+                    [], count * threads
+                ):  # the workers have ended by then, and count as this process's children
                     model.splits.append(measure_split(name, model.row, count, threads, texts, config.seconds))
             except WorkerError as failure:
                 findings.skip(f"{count} instances", threads, {name: str(failure)})

@@ -56,7 +56,8 @@ class QuantizeConfig(ThreadsConfig):
         "model's training reported, else accuracy, or macro_f1 for multi-label",
     )
     portable: bool = setting(
-        False, "choose weights that no text can saturate on CPUs without VNNI; default: none of 256 validation texts"
+        False,
+        "choose weights that no text can saturate on x86 CPUs without VNNI; default: none of 256 validation texts",
     )
     activations: Literal["dynamic", "static", "auto"] = setting(
         "dynamic",

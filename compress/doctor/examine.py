@@ -7,7 +7,7 @@ from compress.doctor.speed import Finding, explain_speed
 from compress.errors import CompressError
 from compress.folder import LARGE, MANIFEST, SMALL, Manifest, model_of_search, read_manifest
 from compress.limits import Limits, find_limits
-from compress.machine import EXTRAS, describe_machine, int8_flags, lacking, usable_cpus
+from compress.machine import EXTRAS, cpu_flags, describe_machine, int8_flags, lacking, usable_cpus
 
 
 def examine(model: Path | None) -> list[Finding]:
@@ -18,12 +18,15 @@ def examine(model: Path | None) -> list[Finding]:
 def _machine() -> list[Finding]:
     machine = describe_machine([usable_cpus()])
     fast = int8_flags(machine["cpu_flags"])
-    int8 = (
-        f"int8 is fast here ({', '.join(fast)})"
-        if fast
-        else "has no int8 dot products (VNNI): int8 models are hardly faster here and may answer a little differently; "
-        "bench before you choose"
-    )
+    if fast:
+        int8 = f"int8 is fast here ({', '.join(fast)})"
+    elif cpu_flags():
+        int8 = (
+            "has no int8 dot products (VNNI): int8 models are hardly faster here and may answer a little differently; "
+            "bench before you choose"
+        )
+    else:
+        int8 = "this system does not tell whether int8 is fast here; bench before you choose"
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     return [
         Finding(

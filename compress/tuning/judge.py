@@ -138,7 +138,7 @@ def measure_in_turns(
     with WorkerPool(rows, threads) as pool:
         info = pool.each(ModelWorker.open)
         measured = answer(pool, rows, info, split.texts, lambda *_, **__: None, only_timed=only_timed)
-        with watch.timing(pool.sessions):
+        with watch.timing(pool.sessions, threads):
             time_answers(pool, measured, timed_texts(split, measured, _SEED), _BUDGET_S)
         for name, reason in pool.failed.items():
             raise CompressError(f"{folders[name]}: could not be measured ({reason})")

@@ -20,7 +20,7 @@ def test_what_is_not_ours_is_another_processs_work() -> None:
         time.sleep(0.1)
         ours, others = CpuWatch(), CpuWatch()
         before_s = cpu_s(child.pid)
-        with others.timing([]), ours.timing([child.pid]):
+        with others.timing([], 1), ours.timing([child.pid], 1):
             time.sleep(0.5)
         used_s = cpu_s(child.pid) - before_s
     finally:
@@ -49,9 +49,12 @@ def entry(name: str, interval: tuple[float, float] | None) -> dict[str, object]:
 
 def test_a_busy_machine_and_a_vague_headline_are_named() -> None:
     sure, vague = ([entry("a", None), entry("b", interval)] for interval in ((2.9, 3.1), (2.0, 4.0)))
-    assert timing_warnings(sure, "b", Contention(0.05, 2, 10.0)) == []
-    (busy,) = timing_warnings(sure, "b", Contention(0.8, 2, 10.0))
+    assert timing_warnings(sure, "b", Contention(0.05, 2, 1, 10.0)) == []
+    (busy,) = timing_warnings(sure, "b", Contention(0.8, 2, 1, 10.0))
     assert "0.8 of its 2 CPUs" in busy
+    assert timing_warnings(sure, "b", Contention(0.8, 64, 2, 10.0)) == []  # most of its cores are free
+    (full,) = timing_warnings(sure, "b", Contention(40.0, 64, 4, 10.0))
+    assert "40.0 of its 64 CPUs" in full
     (wide,) = timing_warnings(vague, "b", None)
     assert "2.0\N{MULTIPLICATION SIGN} to 4.0\N{MULTIPLICATION SIGN}" in wide
     assert timing_warnings(vague, "a", None) == []  # the reference has no speed-up
