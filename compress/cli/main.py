@@ -174,10 +174,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("compress"):
             raise
-        print(
-            f"compress: this command needs {error.name}; install it with pip install 'compress-bert[train]'",
-            file=sys.stderr,
-        )
+        part_of = error.name.partition(".")[0]
+        advice = f"the installed {part_of} lacks it, being too old or too new: install another version"
+        if part_of == error.name:
+            advice = "install it with pip install 'compress-bert[train]'"
+        print(f"compress: this command needs {error.name}; {advice}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(f"compress: interrupted, {str(stop) or 'nothing half-written is left'}", file=sys.stderr)

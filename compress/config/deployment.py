@@ -68,7 +68,7 @@ class QuantizeConfig(ThreadsConfig):
     embeddings: Literal["int8", "int4"] = setting(
         "int8",
         "integers of the word embeddings, most of a small model's bytes; with int4 its file is about a third "
-        "smaller, and a few more answers change, within --max-drop",
+        "smaller, and a few more answers change",
     )
     for_: Literal["openvino"] | None = setting(
         None,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.graph.profile import INT8_KERNELS, NodeTime, Product, profile
+from compress.graph.profile import INT8_KERNELS, NodeTime, Product, ProfileError, profile
 from compress.machine import is_installed, usable_cpus
 from compress.runtime.encoding import Encoding, Feeds, pad
 from compress.runtime.graph_file import graph_inputs
@@ -38,10 +38,14 @@ class Finding:
 def explain_speed(graph: Path, precision: str, max_length: int) -> Iterator[Finding]:
     """Findings on kernels by layer, time by kernel, the least possible time, and the number of threads to use."""
     feeds = _feeds(graph, min(TOKENS, max_length))
-    nodes = profile(graph, feeds, _CALLS, _UNTIMED_CALLS)
-    yield _kernels(nodes, precision)
-    yield _times(nodes, feeds["input_ids"].size)
-    yield _floor(graph, nodes, feeds)
+    try:
+        nodes = profile(graph, feeds, _CALLS, _UNTIMED_CALLS)
+    except ProfileError as error:
+        yield Finding("kernels", f"{error}, so which ones run is not known", ok=False)
+    else:
+        yield _kernels(nodes, precision)
+        yield _times(nodes, feeds["input_ids"].size)
+        yield _floor(graph, nodes, feeds)
     yield _threads(graph, max_length)
 
 

@@ -33,6 +33,7 @@ DEBERTA = Family(
         query="attention.self.query_proj",
         key="attention.self.key_proj",
         value="attention.self.value_proj",
+        head_attributes=("num_attention_heads",),
         position_projections=("attention.self.pos_key_proj", "attention.self.pos_query_proj"),
     ),
     embeddings=replace(

@@ -33,7 +33,7 @@ class Parts:
     """The modules of one layer, as paths from the layer.
 
     ``attention`` is the module that splits projections into heads, and that is replaced in a layer without heads; its
-    attribute ``head_size_name`` holds the width of a head.
+    attributes ``head_attributes`` hold the number and width of heads, and the scale of scores, as far as it reads them.
 
     With ``fused`` query, key and value are one module, whose outputs stand in that order; so do, in ``ffn_input``, the
     FFN's inputs and the gates by which they are multiplied after the activation.
@@ -48,7 +48,7 @@ class Parts:
     ffn_input: str
     ffn_output: str
     ffn_norm: str
-    head_size_name: str = "attention_head_size"
+    head_attributes: tuple[str, ...] = ("attention_head_size", "scaling")
     fused: bool = False
     norms_first: bool = False  # each block begins with its norm (pre-norm), and does not end with it
     # Projections of relative positions to keys and queries; a model that shares its key and query for it has none.

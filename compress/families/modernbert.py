@@ -34,7 +34,7 @@ MODERNBERT = Family(
         ffn_input="mlp.Wi",
         ffn_output="mlp.Wo",
         ffn_norm="mlp_norm",
-        head_size_name="head_dim",
+        head_attributes=("head_dim",),
         fused=True,
         norms_first=True,
     ),

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from compress.errors import CompressError
-from compress.graph.profile import profile
+from compress.graph.profile import ProfileError, profile
 from compress.graph.writer import KEPT_FP32
 from compress.progress import progress, say
 from compress.runtime.encoding import Feeds, pad
@@ -129,7 +129,13 @@ def check_patterns(graph: Path, expected: Patterns) -> dict[str, Patterns]:
     """
     ids = np.ones((1, 2), dtype=np.int64)
     feeds = {name: ids if name == "attention_mask" else ids - 1 for name in graph_inputs(graph)}
-    kernels = Counter(node.kernel for node in profile(graph, feeds, calls=1))
+    try:
+        kernels = Counter(node.kernel for node in profile(graph, feeds, calls=1))
+    except ProfileError as error:
+        say(
+            f"warning: {graph.name}: {error}, so which kernels it runs is not checked; measure it with 'compress bench'"
+        )
+        return {}
     found = {kind: sum(kernels[name] for name in names) for kind, names in _KERNELS.items()}
     missed = {kind: count for kind, count in expected.items() if found[kind] != count}
     if not missed:
@@ -137,7 +143,7 @@ def check_patterns(graph: Path, expected: Patterns) -> dict[str, Patterns]:
     counts = ", ".join(f"{found[kind]} {kind} where {count} are expected" for kind, count in missed.items())
     say(
         f"warning: {graph.name}: this onnxruntime runs {counts}, so the model may be slow here; measure it with "
-        "'compress bench', or install the onnxruntime that constraints.txt names"
+        "'compress bench', or try another version of onnxruntime"
     )
     return {"patterns": found, "patterns_expected": missed}
 

@@ -8,13 +8,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 
+from compress.errors import CompressError
 from compress.runtime.encoding import Feeds
 from compress.runtime.session import open_session
 
 INT8_KERNELS = frozenset({"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "QLinearMatMul", "QGemm"})
 _FP32_KERNELS = frozenset({"MatMul", "FusedMatMul", "Gemm", "FusedGemm"})
 _SUFFIX = "_kernel_time"
+
+
+class ProfileError(CompressError):
+    """The profile is not in the form that we know, for which ONNX Runtime makes no promise."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,25 @@ def profile(graph: Path, feeds: Feeds, calls: int, untimed_calls: int = 0) -> li
     """The times of every node of the file ``graph`` on one thread of the CPU, in the order in which they run.
 
     Times are medians over ``calls`` runs with the inputs ``feeds``, after ``untimed_calls`` others.
+
+    Raises:
+        ProfileError: this ONNX Runtime writes its profile in another form.
     """
     with TemporaryDirectory() as temporary:
         session = open_session(graph, 1, profile_prefix=str(Path(temporary) / "profile"))
         for _ in range(untimed_calls + calls):
             session.run(None, feeds)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        written = Path(session.end_profiling()).read_text(encoding="utf-8")
+    try:
+        nodes = _read(json.loads(written), untimed_calls)
+    except (KeyError, TypeError, ValueError, IndexError):
+        nodes = []
+    if not nodes:
+        raise ProfileError(f"the profile of onnxruntime {ort.__version__} is not one that compress can read")
+    return nodes
+
+
+def _read(events: list[Any], untimed_calls: int) -> list[NodeTime]:
     runs = defaultdict(list)
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith(_SUFFIX):

@@ -9,6 +9,7 @@ import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.families.family import PRUNED, Family
 from compress.families.view import EncoderView, LayerView
@@ -105,9 +106,16 @@ def set_heads(layer: LayerView, heads: int) -> None:
     attention: Any = layer.attention
     paths = layer.paths
     if heads:
-        attention.num_attention_heads = heads  # read by DeBERTa's forward pass; the others read the width of a head
-        setattr(attention, paths.head_size_name, layer.head_size)
-        attention.scaling = layer.head_size**-0.5
+        size = layer.head_size
+        values = {"num_attention_heads": heads, "attention_head_size": size, "head_dim": size, "scaling": size**-0.5}
+        for name in paths.head_attributes:
+            if not hasattr(attention, name):  # a new name would leave the attention at its old value
+                raise CompressError(
+                    f"{type(attention).__name__} of transformers {transformers.__version__} has no {name}, which "
+                    "pruned models need; install an earlier transformers"
+                )
+            setattr(attention, name, values[name])
+        attention.num_attention_heads = heads  # for what looks at the module, where the forward pass does not
     elif (name := paths.attention_output.removeprefix(f"{paths.attention}.")) != paths.attention_output:
         layer.attention = NoHeads(name, layer.attention_output)
     else:

@@ -7,6 +7,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -91,10 +92,13 @@ def one_line(source: str, part: str) -> Iterator[None]:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if isinstance(error, UnpicklingError):  # PyTorch's own message advises to run what is in it
             reason = "a .bin file holds more than tensors, or is damaged; ask for safetensors"
-        raise CompressError(
-            f"{source}: {part} cannot be loaded as a classifier's ({reason:.200}); check the name, "
-            "or get the model again"
-        ) from None
+        advice = "check the name, or get the model again"
+        if isinstance(
+            error, AttributeError | TypeError | KeyError | ImportError
+        ):  # so a library that changed fails too
+            reason = f"{type(error).__name__} in transformers {transformers.__version__}: {reason}"
+            advice += ", or try another transformers"
+        raise CompressError(f"{source}: {part} cannot be loaded as a classifier's ({reason:.200}); {advice}") from None
 
 
 def _give_second_segment(view: EncoderView) -> None:

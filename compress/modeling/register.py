@@ -27,10 +27,15 @@ def _register() -> None:
     if find_spec("torch") is None:  # transformers without torch has no models to register with
         return
     import re  # slow, and by now transformers has imported it
+    import warnings
 
-    version = re.findall(r"\d+", getattr(sys.modules["transformers"], "__version__", ""))
-    if tuple(map(int, version[:2])) >= OLDEST:  # an app that only serves ONNX may need an older one for itself
+    version = getattr(sys.modules["transformers"], "__version__", "")
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST:  # an app that only serves ONNX may need it for itself
+        return
+    try:
         import_module("compress.modeling.pruned")
+    except Exception as error:  # noqa: BLE001 - so may it need a newer one, which lacks or refuses anything
+        warnings.warn(f"pruned models do not load with transformers {version}: {error!r:.200}", stacklevel=2)
 
 
 class _Finder:  # without importlib.abc's MetaPathFinder: importing it takes longer than importing compress

@@ -1,5 +1,6 @@
 """Every family by its table: the graph's logits are those of transformers, and cut models save and reload."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import transformers
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from compress.benchmark.backends.varlen import PackedBert, grouped, pack
+from compress.errors import CompressError
 from compress.families import FAMILIES
 from compress.families.family import Family
 from compress.families.view import EncoderView
@@ -20,6 +22,7 @@ from compress.graph.fp16 import check_range
 from compress.graph.weights import read_weights
 from compress.latency.deployment import parameters, random_model
 from compress.modeling.narrow import narrow
+from compress.modeling.pruned import set_heads
 from compress.modeling.states import recording
 from compress.modeling.surgery import cut_model
 from compress.modeling.widths import Architecture, Cut, Widths
@@ -138,6 +141,22 @@ def assert_reloads(model: PreTrainedModel, family: Family, folder: Path) -> None
     assert same_weights(weights_of(again), weights_of(model))
     # Where weights lie in memory decides the last bit.
     assert np.abs(logits_of(again, family) - logits_of(model, family)).max() < 1e-6
+
+
+@each_family
+def test_what_a_cut_sets_is_what_attention_reads_and_a_new_name_for_it_is_refused(family: Family) -> None:
+    feeds = make_feeds(family, 2, 9)
+    for name in family.parts.head_attributes:
+        model = make_model(family)
+        layer = EncoderView(model).layers[0]
+        attention: Any = layer.attention
+        before = torch_logits(model, feeds)
+        setattr(attention, name, 2 * getattr(attention, name))
+        with suppress(RuntimeError):  # shapes that no longer fit
+            assert np.abs(torch_logits(model, feeds) - before).max() > 1e-7, name
+        delattr(attention, name)
+        with pytest.raises(CompressError, match=rf"transformers \S+ has no {name}, which pruned models need"):
+            set_heads(layer, layer.heads)
 
 
 @each_family

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
+from compress.doctor.speed import explain_speed
 from compress.graph.build import graph_of
 from compress.graph.checks import check_patterns, expected_patterns
 from compress.graph.post_norm import PostNormGraph
@@ -113,3 +115,19 @@ def test_transposes_that_no_product_takes_in_are_seen(tmp_path: Path) -> None:
     names = [f"layer.0.attention.{what}.transposed" for what in ("query", "key")]
     found = check_patterns(saved(rewrite(fp32, outputs=names), tmp_path), expected_patterns(fp32))
     assert (found["patterns"]["attention_products"], found["patterns_expected"]) == (7, {"attention_products": 8})
+
+
+@pytest.mark.parametrize("events", ["[]", "[{}]", '[{"cat": "Node", "name": "a_kernel_time", "args": {}}]', "{}", "no"])
+def test_a_profile_in_another_form_is_said_and_export_goes_on(
+    events: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another onnxruntime may write it so."""
+    (tmp_path / "profile.json").write_text(events, encoding="utf-8")
+    monkeypatch.setattr(ort.InferenceSession, "end_profiling", lambda _: str(tmp_path / "profile.json"))
+    fp32 = graph_of(make_bert())
+    assert check_patterns(saved(fp32, tmp_path), expected_patterns(fp32)) == {}
+    said = capsys.readouterr().err
+    assert "is not one that compress can read" in said
+    assert said.count("\n") == 1
+    (kernels, _) = explain_speed(tmp_path / "model.onnx", "fp32", 16)
+    assert not kernels.ok
