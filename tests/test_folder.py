@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, digest_tree, read_manifest, write_manifest
 from compress.locks import _say_unlocked
 from compress.modeling.model_folder import check_place
-from compress.new_folder import OUR_MARKS, _beside, new_folder, unfinished
+from compress.new_folder import OUR_MARKS, _beside, check_outside, new_folder, unfinished
 from compress.progress import say
 from compress.recipes.run import digest_source
 from compress.replacement import set_aside
@@ -160,6 +160,31 @@ def test_out_may_not_hold_an_input(tmp_path: Path) -> None:
     for source in (out, out / "data", out / "data" / "train.csv", out / ".." / "out" / "data"):
         with pytest.raises(CompressError, match="holds the input"), new_folder(out, overwrite=True, inputs=(source,)):
             pass
+    assert (out / "data" / "train.csv").is_file()
+
+
+@pytest.fixture
+def two_names(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """One folder, a model of ours, by two names that no link joins."""
+    folder = make(tmp_path / "out", {MANIFEST: OURS, "data/train.csv": ""})
+    again = tmp_path / "again"
+    again.mkdir()
+    if subprocess.run(["mount", "--bind", folder, again], check=False, capture_output=True).returncode:
+        pytest.skip("may not mount a folder here")
+    yield folder, again
+    subprocess.run(["umount", "--lazy", again], check=True)
+
+
+def test_a_folder_is_known_by_any_of_its_names(two_names: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    out, again = two_names
+    for source in (again, again / "data", again / "data" / "train.csv"):
+        with pytest.raises(CompressError, match="holds the input"), new_folder(out, overwrite=True, inputs=(source,)):
+            pass
+    with pytest.raises(CompressError, match="lies in the model's folder"):
+        check_outside(again / "data" / "new" / "run", [out / "data"])
+    monkeypatch.chdir(again / "data")
+    with pytest.raises(CompressError, match="holds the folder that this"), new_folder(out, overwrite=True):
+        pass
     assert (out / "data" / "train.csv").is_file()
 
 
