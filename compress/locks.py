@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from compress.progress import say_before_work
 
 # The system's error numbers where the file system, and not another process, is the reason for no lock.
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 class LockedError(Exception):
@@ -26,7 +26,7 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
         LockedError: another process holds it, unless ``wait``.
         OSError: the file cannot be made.
     """
-    lock = FileLock(path)
+    lock = FileLock(path, fallback_to_soft=False)  # a soft lock outlives a process that is killed
     try:
         lock.acquire(blocking=wait)
     except Timeout:

@@ -31,10 +31,10 @@ LOCK = ".lock"  # in a folder that grows
 
 def check_place(out: Path, inputs: tuple[Path, ...] = ()) -> None:
     """Refuse an output that is no folder, or that holds an input or the folder that the command runs in."""
-    if Path.cwd().is_relative_to(out.resolve()):
+    if _holds(out, Path.cwd()):
         raise CompressError(f"--out {out}: holds the folder that this command runs in; name one inside it")
     for path in inputs:
-        if path.exists() and path.resolve().is_relative_to(out.resolve()):
+        if path.exists() and _holds(out, path):
             raise CompressError(
                 f"--out {out}: holds the input {path}; a step never writes into its input, choose another"
             )
@@ -48,8 +48,17 @@ def check_outside(out: Path, models: Iterable[Path]) -> None:
     Whatever it wrote there would change its own input, and so invalidate all that it did.
     """
     for model in models:
-        if out.resolve().is_relative_to(model.resolve()) and model.is_dir() and not (model / MANIFEST).is_file():
+        if model.is_dir() and _holds(model, out) and not (model / MANIFEST).is_file():
             raise CompressError(f"--out {out}: lies in the model's folder {model}; choose one outside it")
+
+
+def _holds(folder: Path, path: Path) -> bool:
+    """Whether ``path`` is ``folder`` or lies in it, by any name: case may not count, or a disk be mounted twice."""
+    for place in (resolved := path.resolve(), *resolved.parents):
+        with suppress(OSError):  # one of the two is not there, or not yet
+            if place.samefile(folder):
+                return True
+    return False
 
 
 def check_out(out: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from compress.errors import CompressError
 from compress.folder import MANIFEST, Manifest, digest_tree, read_manifest, write_manifest
 from compress.locks import _say_unlocked
 from compress.modeling.model_folder import check_place
-from compress.new_folder import OUR_MARKS, _beside, new_folder, unfinished
+from compress.new_folder import OUR_MARKS, _beside, check_outside, new_folder, unfinished
 from compress.progress import say
 from compress.recipes.run import digest_source
 from compress.replacement import set_aside
@@ -163,6 +163,31 @@ def test_out_may_not_hold_an_input(tmp_path: Path) -> None:
     assert (out / "data" / "train.csv").is_file()
 
 
+@pytest.fixture
+def two_names(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """One folder, a model of ours, by two names that no link joins."""
+    folder = make(tmp_path / "out", {MANIFEST: OURS, "data/train.csv": ""})
+    again = tmp_path / "again"
+    again.mkdir()
+    if subprocess.run(["mount", "--bind", folder, again], check=False, capture_output=True).returncode:
+        pytest.skip("may not mount a folder here")
+    yield folder, again
+    subprocess.run(["umount", "--lazy", again], check=True)
+
+
+def test_a_folder_is_known_by_any_of_its_names(two_names: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    out, again = two_names
+    for source in (again, again / "data", again / "data" / "train.csv"):
+        with pytest.raises(CompressError, match="holds the input"), new_folder(out, overwrite=True, inputs=(source,)):
+            pass
+    with pytest.raises(CompressError, match="lies in the model's folder"):
+        check_outside(again / "data" / "new" / "run", [out / "data"])
+    monkeypatch.chdir(again / "data")
+    with pytest.raises(CompressError, match="holds the folder that this"), new_folder(out, overwrite=True):
+        pass
+    assert (out / "data" / "train.csv").is_file()
+
+
 @pytest.mark.parametrize("name", [".", "", "..", "../here"])
 def test_out_may_not_be_where_the_command_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
@@ -238,7 +263,7 @@ def test_what_a_living_process_writes_stays_until_it_dies(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [out]
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS])
 def test_a_file_system_without_locks_is_told_once_and_written(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

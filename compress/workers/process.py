@@ -99,12 +99,15 @@ class Worker:
 
 
 def _start(module: str, environment: dict[str, str], stderr: IO[bytes]) -> "subprocess.Popen[str]":
+    # It imports what this process would, in the same order: without -P the folder that it runs in came first, where a
+    # user's random.py would take the place of Python's; what is no text in sys.path finds no module here either.
+    path = os.pathsep.join(entry for entry in sys.path if isinstance(entry, str))
     return subprocess.Popen(
-        [sys.executable, "-m", module],
+        [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
-        env=environment,
+        env=environment | {"PYTHONPATH": path},
         encoding="utf-8",
         # Then Ctrl-C reaches the parent alone, which ends its workers itself.
         start_new_session=True,

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,20 @@ from compress.workers.process import Worker, WorkerError, is_out_of_memory
 @pytest.fixture
 def worker() -> Worker:
     return Worker("tests.workers.echo", threads=3)
+
+
+def test_a_worker_finds_modules_where_its_parent_does_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a notebook, which looks into its own folder after the standard library."""
+    (tmp_path / "beside_the_notebook.py").write_text("from tests.workers.echo import Echo, serve\nserve(Echo)\n")
+    (tmp_path / "random.py").write_text("raise AssertionError('not the standard library')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # what holds the tests is then known from sys.path alone
+    for module, more in (("tests.workers.echo", []), ("beside_the_notebook", [tmp_path, ""])):  # a Path finds nothing
+        monkeypatch.setattr("sys.path", [*sys.path, *more])
+        with Worker(module, threads=1) as worker:
+            assert worker.ask(greeting="hello")["greeting"] == "hello"
 
 
 def test_replies_are_kept_apart_from_what_is_printed(worker: Worker) -> None:
