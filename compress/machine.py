@@ -132,8 +132,11 @@ def cpu_field(names: str) -> str:
 
 def cpu_name() -> str:
     """The CPU's model, on Arm by its numbers, or its architecture where the system does not show it."""
-    arm = " ".join(filter(None, (platform.machine(), cpu_field("CPU implementer"), cpu_field("CPU part"))))
-    return cpu_field("model name") or (arm if cpu_field("CPU part") else platform.processor() or platform.machine())
+    if name := cpu_field("model name"):
+        return name
+    part = cpu_field("CPU part")
+    arm = f"{platform.machine()} {cpu_field('CPU implementer')} {part}" if part else ""
+    return arm or platform.processor() or platform.machine()
 
 
 def gpu_name() -> str | None:

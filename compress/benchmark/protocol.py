@@ -185,9 +185,8 @@ def _side_by_side(texts: Sequence[Text], config: BenchConfig, findings: Findings
     for name, model in findings.timed().items():
         for count, threads in cpu_splits(config.instances, usable_cpus()):
             try:
-                with findings.watch.timing(
-                    [], count * threads
-                ):  # the workers have ended by then, and count as this process's children
+                # The workers have ended by then, and count as this process's children.
+                with findings.watch.timing([], count * threads):
                     model.splits.append(measure_split(name, model.row, count, threads, texts, config.seconds))
             except WorkerError as failure:
                 findings.skip(f"{count} instances", threads, {name: str(failure)})

@@ -93,9 +93,8 @@ def one_line(source: str, part: str) -> Iterator[None]:
         if isinstance(error, UnpicklingError):  # PyTorch's own message advises to run what is in it
             reason = "a .bin file holds more than tensors, or is damaged; ask for safetensors"
         advice = "check the name, or get the model again"
-        if isinstance(
-            error, AttributeError | TypeError | KeyError | ImportError
-        ):  # so a library that changed fails too
+        # So fails a library that has changed, too.
+        if isinstance(error, AttributeError | TypeError | KeyError | ImportError):
             reason = f"{type(error).__name__} in transformers {transformers.__version__}: {reason}"
             advice += ", or try another transformers"
         raise CompressError(f"{source}: {part} cannot be loaded as a classifier's ({reason:.200}); {advice}") from None

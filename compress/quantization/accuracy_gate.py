@@ -106,8 +106,7 @@ def quantize(
 
     Static ranges are taken from the texts ``calibration``, by the method that is best on a sample of the reference's.
     """
-    columns = quantizable(model)[WORDS].shape[1]
-    if config.embeddings == "int4" and columns % 2:
+    if config.embeddings == "int4" and (columns := quantizable(model)[WORDS].shape[1]) % 2:
         raise CompressError(
             f"quantize.embeddings int4 puts two columns into a byte, but this model's embeddings have {columns} "
             "columns; leave embeddings out"
